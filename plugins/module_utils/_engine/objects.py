@@ -1,0 +1,110 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kubernetes objects as plain data: identity, checks and normal form."""
+from __future__ import annotations
+
+import base64
+import copy
+import re
+from dataclasses import dataclass
+from typing import Any, Iterable
+
+from .._failure import InvalidOption
+
+Object = dict[str, Any]
+
+# RFC 1123 subdomain, as the API server asks of most names; RBAC and a few others may hold more, so ":" and upper case pass.
+NAME = re.compile(r"^[A-Za-z0-9]([-A-Za-z0-9._:]{0,251}[A-Za-z0-9])?$")
+
+
+@dataclass(frozen=True, order=True)
+class Ref:
+    """Names one object. The version is no part of the identity: the same object is served at several."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        place = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return f"{self.kind} {place}"
+
+    def as_result(self, version: str = "") -> dict[str, str]:
+        return {"group": self.group, "version": version, "kind": self.kind, "namespace": self.namespace, "name": self.name}
+
+
+def group_version(obj: Object) -> tuple[str, str]:
+    group, _slash, version = str(obj["apiVersion"]).rpartition("/")
+    return group, version
+
+
+def ref_of(obj: Object) -> Ref:
+    metadata = obj["metadata"]
+    return Ref(group_version(obj)[0], obj["kind"], metadata.get("namespace") or "", metadata["name"])
+
+
+def flatten(documents: Iterable[Any], option: str) -> list[Object]:
+    """Objects of several documents: empty ones dropped, v1 Lists opened. Raises InvalidOption naming document and cause."""
+    objects: list[Object] = []
+    for number, document in enumerate(documents, 1):
+        if document is None:
+            continue
+        if isinstance(document, list):
+            objects.extend(flatten(document, option))
+            continue
+        if not isinstance(document, dict):
+            raise InvalidOption(option, f"document {number} is {type(document).__name__}, not a mapping with apiVersion and kind")
+        if str(document.get("kind", "")).endswith("List") and isinstance(document.get("items"), list):
+            objects.extend(flatten(document["items"], option))
+            continue
+        check(document, f"document {number}", option)
+        objects.append(document)
+    return objects
+
+
+def check(obj: Object, place: str, option: str) -> None:
+    for key in ("apiVersion", "kind"):
+        if not isinstance(obj.get(key), str) or not obj[key]:
+            raise InvalidOption(option, f"{place} has no {key}", hint="Every Kubernetes object needs apiVersion, kind and metadata.name.")
+    metadata = obj.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    if not isinstance(name, str) or not name:
+        raise InvalidOption(option, f"{place} ({obj['kind']}) has no metadata.name", hint="generateName cannot be idempotent: give a name.")
+    if not NAME.match(name):
+        raise InvalidOption(option, f"{place} ({obj['kind']}): {name!r} is no valid object name")
+    for field in ("labels", "annotations"):
+        for key, value in (metadata.get(field) or {}).items():
+            if value is not None and not isinstance(value, str):
+                raise InvalidOption(option, f"{obj['kind']} {name}: metadata.{field}[{key}] is {value!r}, not a string", hint="Quote it in YAML.")
+
+
+def normal(obj: Object, namespace: str | None = None) -> Object:
+    """A copy as it is sent: without what only a server writes, Secret.stringData turned into data.
+
+    stringData is owned but never shown by the server, so it can be neither compared nor removed (kubernetes 108008).
+    """
+    wanted = copy.deepcopy(obj)
+    metadata = wanted["metadata"]
+    for field in ("creationTimestamp", "managedFields", "resourceVersion", "uid", "generation", "selfLink"):
+        metadata.pop(field, None)
+    if namespace and not metadata.get("namespace"):
+        metadata["namespace"] = namespace
+    wanted.pop("status", None)
+    if wanted["kind"] == "Secret" and wanted["apiVersion"] == "v1" and wanted.get("stringData"):
+        data = dict(wanted.get("data") or {})
+        for key, value in wanted.pop("stringData").items():
+            data[key] = base64.b64encode(str(value).encode("utf-8")).decode("ascii")
+        wanted["data"] = data
+    return wanted
+
+
+def duplicates(objects: Iterable[Object]) -> list[Ref]:
+    seen: set[Ref] = set()
+    twice = []
+    for obj in objects:
+        ref = ref_of(obj)
+        if ref in seen:
+            twice.append(ref)
+        seen.add(ref)
+    return twice

@@ -1,0 +1,169 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Is a live object already as wanted? Answered without the server, from the object's own managedFields.
+
+The manager's entry says which parts of the live object are its own. Cut these out and compare them with the wanted
+object. The answer may only be "equal" when that is sure; all else is for the server's dry run.
+Sources: structured-merge-diff (fieldsV1 paths), and what API servers were seen to rewrite.
+"""
+from __future__ import annotations
+
+import json
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from .objects import Object
+
+IDENTITY_FIELDS = ("apiVersion", "kind")
+# Below these keys values are quantities: the server writes 2000m as 2 and 1024Mi as 1Gi.
+QUANTITY_PARENTS = {"requests", "limits", "hard", "default", "defaultRequest", "max", "min"}
+QUANTITY_KEYS = {"averageValue", "sizeLimit", "storage"}
+SUFFIXES = {
+    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1), "k": Decimal(10**3), "M": Decimal(10**6),
+    "G": Decimal(10**9), "T": Decimal(10**12), "P": Decimal(10**15), "E": Decimal(10**18), "Ki": Decimal(2**10), "Mi": Decimal(2**20),
+    "Gi": Decimal(2**30), "Ti": Decimal(2**40), "Pi": Decimal(2**50), "Ei": Decimal(2**60),
+}  # fmt: skip
+# Defaults that a server writes inside values that are owned as a whole: (parent key, key) -> default.
+ATOMIC_DEFAULTS = {
+    ("fieldRef", "apiVersion"): "v1",
+    ("rules", "scope"): "*",
+    ("resourceFieldRef", "divisor"): "0",
+}
+
+
+class Whole(dict):  # type: ignore[type-arg]
+    """A map that is owned as one leaf: an atomic value, or a granular map of which only the presence is owned."""
+
+
+def entry(live: Object, manager: str) -> dict[str, Any] | None:
+    """The manager's Apply entry for the object itself (not for a subresource)."""
+    for item in live.get("metadata", {}).get("managedFields") or []:
+        if item.get("manager") == manager and item.get("operation") == "Apply" and not item.get("subresource"):
+            return item
+    return None
+
+
+def owned_part(live: Object, manager: str) -> Object | None:
+    """What the manager owns of the live object, in the object's own shape; None if it owns nothing."""
+    own = entry(live, manager)
+    if own is None:
+        return None
+    part = _cut(own.get("fieldsV1") or {}, live)
+    return part if isinstance(part, dict) else None
+
+
+def matches(wanted: Object, live: Object, manager: str) -> bool:
+    """True only if the manager surely owns exactly the wanted fields with the wanted values."""
+    own = entry(live, manager)
+    if own is None or own.get("apiVersion") != wanted["apiVersion"]:
+        return False
+    part = owned_part(live, manager)
+    if part is None:
+        return False
+    # Identity is never part of managedFields.
+    bare = {key: value for key, value in wanted.items() if key not in IDENTITY_FIELDS}
+    bare["metadata"] = {key: value for key, value in wanted["metadata"].items() if key not in ("name", "namespace")}
+    part.setdefault("metadata", {})
+    return same(bare, part, ())
+
+
+def _cut(fields: dict[str, Any], live: Any) -> Any:
+    keys = [key for key in fields if key != "."]
+    if not keys:
+        return Whole(live) if isinstance(live, dict) else live
+    if isinstance(live, list):
+        return [_cut(sub, item) for sub, item in _owned_items(fields, keys, live)]
+    if not isinstance(live, dict):
+        return live
+    return {key[2:]: _cut(fields[key], live[key[2:]]) for key in keys if key.startswith("f:") and key[2:] in live}
+
+
+def _owned_items(fields: dict[str, Any], keys: list[str], live: list[Any]) -> list[tuple[dict[str, Any], Any]]:
+    """Items of a list in live order, each with what is owned of it."""
+    items = []
+    for item in live:
+        for key in keys:
+            kind, _colon, text = key.partition(":")
+            if kind == "v" and json.loads(text) == item:
+                items.append(({}, item))
+                break
+            if kind == "k" and isinstance(item, dict) and _keyed(json.loads(text), item):
+                items.append((fields[key], item))
+                break
+    return items
+
+
+def _keyed(selector: dict[str, Any], item: dict[str, Any]) -> bool:
+    return all(item.get(name) == value for name, value in selector.items())
+
+
+def _nothing(value: Any) -> bool:
+    return value is None or value == "" or value == {} or value == [] or value is False or (value == 0 and not isinstance(value, str))
+
+
+def same(wanted: Any, owned: Any, path: tuple[str, ...]) -> bool:
+    if isinstance(wanted, dict) and isinstance(owned, dict):
+        if not wanted:  # of an empty granular map only the presence is owned
+            return isinstance(owned, Whole) or not owned
+        missing = [key for key in wanted if key not in owned and not _nothing(wanted[key])]
+        surplus = [key for key in owned if key not in wanted and not _defaulted(path, key, owned[key])]
+        return not missing and not surplus and all(same(wanted[key], owned[key], (*path, key)) for key in wanted if key in owned)
+    if isinstance(wanted, list) and isinstance(owned, list):
+        return len(wanted) == len(owned) and all(same(a, b, path) for a, b in zip(wanted, owned))
+    if isinstance(wanted, bool) or isinstance(owned, bool):
+        return wanted is owned or (wanted is None and owned is False)
+    if wanted == owned:
+        return True
+    if wanted is None and _nothing(owned):
+        return True
+    return _is_quantity(path) and _quantity(wanted) is not None and _quantity(wanted) == _quantity(owned)
+
+
+def _defaulted(path: tuple[str, ...], key: str, value: Any) -> bool:
+    parent = path[-1] if path else ""
+    return (parent, key) in ATOMIC_DEFAULTS and ATOMIC_DEFAULTS[(parent, key)] == value
+
+
+def _is_quantity(path: tuple[str, ...]) -> bool:
+    return bool(path) and (path[-1] in QUANTITY_KEYS or (len(path) > 1 and path[-2] in QUANTITY_PARENTS))
+
+
+def _quantity(value: Any) -> Decimal | None:
+    """Kubernetes' quantity as a number (apimachinery resource.Quantity)."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    text = str(value)
+    suffix = text.lstrip("+-0123456789.")
+    if suffix[:1] in ("e", "E") and suffix[1:]:
+        suffix = ""
+    try:
+        return Decimal(text[: len(text) - len(suffix)] if suffix else text) * SUFFIXES[suffix]
+    except (InvalidOperation, KeyError):
+        return None
+
+
+def without_fields_of(wanted: Object, live: Object, managers: frozenset[str]) -> Object:
+    """The wanted object less the fields that one of the managers owns in the live one: not ours, no drift, no conflict."""
+    for item in live.get("metadata", {}).get("managedFields") or []:
+        if item.get("manager") in managers and not item.get("subresource"):
+            wanted = _less(wanted, item.get("fieldsV1") or {})
+    return wanted
+
+
+def _less(wanted: Any, fields: dict[str, Any]) -> Any:
+    if isinstance(wanted, dict):
+        kept = {}
+        for key, value in wanted.items():
+            sub = fields.get(f"f:{key}")
+            if sub is None:
+                kept[key] = value
+            elif [k for k in sub if k != "."]:
+                kept[key] = _less(value, sub)
+        return kept
+    if isinstance(wanted, list):
+        kept_items = []
+        for item in wanted:
+            keyed = next((sub for key, sub in fields.items() if key.startswith("k:") and isinstance(item, dict) and _keyed(json.loads(key[2:]), item)), None)
+            kept_items.append(_less(item, keyed) if keyed else item)
+        return kept_items
+    return wanted

@@ -1,0 +1,308 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compares what is wanted with what is there. The plan is the one value behind changed, diff, check mode and drift."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .._cluster.api import ApiError
+from .._failure import Failure, InvalidOption
+from .cluster import Cluster, unknown_kind
+from .objects import Object, Ref, duplicates, group_version, normal, ref_of
+from .order import staged
+from .owned import matches, without_fields_of
+from .sets import KEPT, ObjectSet
+from .steps import Barrier, Step
+
+CREATED, CONFIGURED, UNCHANGED, PRUNED, FAILED = "created", "configured", "unchanged", "pruned", "failed"
+# Written by servers at every change, or long and of no meaning to people.
+HIDDEN_METADATA = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds")
+
+
+@dataclass
+class Change:
+    """One object's part of a plan, and later what became of it."""
+
+    ref: Ref
+    version: str
+    action: str
+    wanted: Object | None = None
+    live: Object | None = None
+    planned: Object | None = None
+    message: str = ""
+    verified: bool = True
+    conflicts: list[dict[str, str]] = field(default_factory=list)
+    status: str = ""
+    done: bool = False
+    before: Object | None = None
+
+    def __post_init__(self) -> None:
+        # `live` follows the object through the run; what the plan saw stays here.
+        self.before = self.live
+
+    @property
+    def changes(self) -> bool:
+        return self.action in (CREATED, CONFIGURED, PRUNED)
+
+    @property
+    def result(self) -> dict[str, str]:
+        return self.ref.as_result(self.version)
+
+
+@dataclass
+class PlannedStep:
+    name: str
+    stages: list[list[Change]]
+    deletions: list[Change]
+    ready: bool
+    barrier: Barrier | None
+
+    @property
+    def changes(self) -> list[Change]:
+        return [change for stage in self.stages for change in stage] + self.deletions
+
+
+@dataclass
+class Plan:
+    steps: list[PlannedStep]
+    asked: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def changes(self) -> list[Change]:
+        return [change for step in self.steps for change in step.changes]
+
+    @property
+    def empty(self) -> bool:
+        return not any(change.changes for change in self.changes)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How one call wants its objects treated.
+
+    namespace   for namespaced objects that name none
+    force       take fields from other managers
+    yield_to    managers whose fields are left to them
+    prune       delete members of the set that are wanted no more
+    kept        kinds that prune leaves alone
+    prune_limit prune stops before deleting more members than this
+    """
+
+    namespace: str | None = None
+    force: bool = False
+    yield_to: frozenset[str] = frozenset()
+    set: ObjectSet | None = None
+    prune: bool = False
+    kept: frozenset[str] = frozenset(KEPT)
+    prune_limit: int | None = None
+
+
+def plan(cluster: Cluster, steps: list[Step], rules: Rules) -> Plan:
+    """Reads and dry runs only. Raises Failure "conflict", "unknown_kind", "invalid_object", "prune_limit", ..."""
+    wanted_steps = [replace(step, objects=_placed(cluster, step.objects, rules)) for step in steps]
+    everything = [obj for step in wanted_steps for obj in step.objects]
+    last = {ref_of(obj): obj for obj in everything}
+    for step in wanted_steps:
+        twice = duplicates(step.objects)
+        if twice:
+            raise InvalidOption("definition", f"{twice[0]} is there twice", ref=twice[0].as_result())
+    live = cluster.live(everything + [obj for step in steps for obj in step.deleted])
+    coming = Coming.of(everything, live)
+    parent = rules.set.live_parent(cluster) if rules.set else None
+    members = rules.set.members(cluster, parent) if rules.set else []
+
+    result = Plan([])
+    for step in wanted_steps:
+        judged = cluster.each(lambda obj: _judge(cluster, obj, live.get(ref_of(obj)), coming, rules), step.objects)
+        by_ref = {change.ref: change for change, _asked in judged}
+        result.asked += sum(asked for _change, asked in judged)
+        stages = [[by_ref[ref_of(obj)] for obj in stage] for stage in staged(step.objects)]
+        deletions = [_deletion(live[ref_of(obj)]) for obj in step.deleted if ref_of(obj) in live]
+        result.steps.append(PlannedStep(step.name, stages, deletions, step.ready, step.barrier))
+    _refuse_conflicts(result)
+    if rules.set:
+        _add_set(cluster, result, rules, parent, members, set(last))
+    result.warnings.extend(
+        f"{change.ref} would be {change.action}; {change.message}" for change in result.changes if not change.verified and change.changes
+    )
+    return result
+
+
+def plan_removal(cluster: Cluster, refs: list[Object], object_set: ObjectSet | None = None, kept: frozenset[str] = frozenset(KEPT)) -> Plan:
+    """A plan of deletions: the objects by name, and the members of a set with its parent. Reverse order of creation."""
+    live = list(cluster.live(refs).values())
+    if object_set:
+        parent = object_set.live_parent(cluster)
+        known = {ref_of(obj) for obj in live}
+        live += [m for m in object_set.members(cluster, parent) if ref_of(m) not in known and m["kind"] not in kept]
+        if parent and ref_of(parent) not in known:
+            live.append(parent)
+    steps = [PlannedStep("remove", [], [_deletion(obj) for obj in reversed_stage], False, None) for reversed_stage in reversed(staged(live))]
+    return Plan(steps)
+
+
+def _placed(cluster: Cluster, objects: list[Object], rules: Rules) -> list[Object]:
+    placed = []
+    for obj in objects:
+        resource = cluster.resource_of(obj)
+        wanted = normal(obj, rules.namespace if resource is None or resource.namespaced else None)
+        namespace = wanted["metadata"].get("namespace")
+        if resource and resource.namespaced and not namespace:
+            raise InvalidOption("namespace", f"{ref_of(wanted)} names no namespace, and there is no default", ref=ref_of(wanted).as_result())
+        if resource and not resource.namespaced:
+            wanted["metadata"].pop("namespace", None)
+        placed.append(rules.set.member(wanted) if rules.set else wanted)
+    return placed
+
+
+@dataclass(frozen=True)
+class Coming:
+    """Namespaces and kinds that this very plan creates, so that objects in them cannot be verified yet."""
+
+    namespaces: frozenset[str]
+    kinds: frozenset[tuple[str, str]]
+
+    @staticmethod
+    def of(objects: list[Object], live: dict[Ref, Object]) -> Coming:
+        namespaces = {o["metadata"]["name"] for o in objects if o["kind"] == "Namespace" and ref_of(o) not in live}
+        kinds = {(o["spec"]["group"], o["spec"]["names"]["kind"]) for o in objects if o["kind"] == "CustomResourceDefinition"}
+        return Coming(frozenset(namespaces), frozenset(kinds))
+
+
+def _judge(cluster: Cluster, wanted: Object, live: Object | None, coming: Coming, rules: Rules) -> tuple[Change, int]:
+    """(change, dry runs asked). Only "unchanged" may be said without the server."""
+    ref, version = ref_of(wanted), group_version(wanted)[1]
+    if live is not None:
+        wanted = without_fields_of(wanted, live, rules.yield_to)
+        if live["metadata"].get("deletionTimestamp"):
+            raise Failure("terminating", f"{ref} is being deleted", ref=ref.as_result(version), hint="Wait until it is gone, then run again.")
+        if matches(wanted, live, cluster.manager):
+            return Change(ref, version, UNCHANGED, wanted, live, live), 0
+    if cluster.resource_of(wanted) is None:
+        if (ref.group, ref.kind) in coming.kinds:
+            return Change(ref, version, CREATED, wanted, message="its kind is not served yet, so the server did not verify it", verified=False), 0
+        raise unknown_kind(wanted)
+    if ref.namespace in coming.namespaces:
+        return Change(ref, version, CREATED, wanted, message="its namespace is not there yet, so the server did not verify it", verified=False), 0
+    return _ask(cluster, wanted, live, rules), 1
+
+
+def _ask(cluster: Cluster, wanted: Object, live: Object | None, rules: Rules) -> Change:
+    ref, version = ref_of(wanted), group_version(wanted)[1]
+    try:
+        answer = cluster.apply(wanted, force=rules.force, dry_run=True)
+    except ApiError as error:
+        if error.status == 409 and conflicts_of(error):
+            return Change(ref, version, FAILED, wanted, live, conflicts=conflicts_of(error), message=error.message)
+        if error.status == 500 and "failed calling webhook" in error.message:
+            return Change(ref, version, CONFIGURED if live else CREATED, wanted, live, message="a webhook does not answer, so the server did not verify it", verified=False)
+        raise refusal(error, ref, version) from error
+    if live is None:
+        return Change(ref, version, CREATED, wanted, None, answer)
+    if visible(answer) != visible(live):
+        return Change(ref, version, CONFIGURED, wanted, live, answer)
+    if _ownership(answer, cluster.manager) != _ownership(live, cluster.manager):
+        return Change(ref, version, CONFIGURED, wanted, live, answer, message="takes ownership of fields; no value changes")
+    return Change(ref, version, UNCHANGED, wanted, live, answer)
+
+
+def visible(obj: Object) -> Object:
+    """The object less what servers write on their own."""
+    metadata = {key: value for key, value in obj.get("metadata", {}).items() if key not in HIDDEN_METADATA}
+    return {**{key: value for key, value in obj.items() if key not in ("status", "apiVersion", "kind")}, "metadata": metadata}
+
+
+def _ownership(obj: Object, manager: str) -> Any:
+    return [e.get("fieldsV1") for e in obj["metadata"].get("managedFields") or [] if e.get("manager") == manager and e.get("operation") == "Apply"]
+
+
+def conflicts_of(error: ApiError) -> list[dict[str, str]]:
+    """[{field, manager}] of a server-side apply conflict; empty for any other 409."""
+    found = []
+    for cause in error.causes:
+        if cause.get("reason") == "FieldManagerConflict":
+            message = str(cause.get("message", ""))
+            manager = message.split('"')[1] if message.count('"') >= 2 else message
+            found.append({"field": str(cause.get("field", "")), "manager": manager})
+    return found
+
+
+def refusal(error: ApiError, ref: Ref, version: str = "") -> Failure:
+    """The server's no, by kind of no."""
+    text = error.message
+    if error.status in (0, 429, 503, 504):
+        code, hint = "unreachable", "Check that the cluster answers, then run again: nothing is lost."
+    elif error.status == 401:
+        code, hint = "unauthorized", "Check the credentials of the kubeconfig or the token."
+    elif error.status == 403 and any(cause.get("reason") == "NamespaceTerminating" for cause in error.causes):
+        code, hint = "terminating", "Wait until the namespace is gone, then run again."
+    elif error.status == 403:
+        code, hint = "forbidden", "Grant the verb that the reason names."
+    elif error.status == 404:
+        code, hint = "namespace_missing", "Create the namespace first, or add it to the objects."
+    elif error.status == 422 and ("immutable" in text or "may not change once set" in text or "cannot change roleRef" in text):
+        code, hint = "immutable", "This field cannot be changed on a live object: delete the object, or give the new one another name."
+    elif error.status == 500 and "failed calling webhook" in text:
+        code, hint = "webhook", "The webhook's service does not answer; see whether its pods are Ready."
+    elif error.status in (400, 422) or "typed patch object" in text:
+        code, hint = "invalid_object", "Correct the field that the reason names."
+    else:
+        code, hint = "refused", ""
+    return Failure(code, f"{ref}: {text}", ref=ref.as_result(version), reason=error.reason or text, hint=hint)
+
+
+def _refuse_conflicts(result: Plan) -> None:
+    bad = [change for change in result.changes if change.conflicts]
+    if not bad:
+        return
+    listed = "; ".join(f"{c.ref} {x['field']} is owned by {x['manager']}" for c in bad for x in c.conflicts)
+    raise Failure(
+        "conflict",
+        f"Fields are owned by others: {listed}",
+        ref=bad[0].result,
+        reason=bad[0].message,
+        hint="Leave these fields out, change them where their owner takes them from, or set force_conflicts to take them over.",
+    )
+
+
+def _deletion(obj: Object) -> Change:
+    return Change(ref_of(obj), group_version(obj)[1], PRUNED, live=obj)
+
+
+def _add_set(cluster: Cluster, result: Plan, rules: Rules, parent: Object | None, members: list[Object], wanted: set[Ref]) -> None:
+    """The set's parent first (old and new kinds), the pruned members and the parent as it ends last."""
+    assert rules.set is not None
+    left = [obj for obj in members if ref_of(obj) not in wanted and obj["kind"] not in rules.kept]
+    doomed = left if rules.prune else []
+    if rules.prune_limit is not None and len(doomed) > rules.prune_limit:
+        names = ", ".join(str(ref_of(obj)) for obj in doomed)
+        raise Failure("prune_limit", f"prune would delete {len(doomed)} objects, more than prune_limit {rules.prune_limit}: {names}", hint="Check the list, then raise prune_limit.")
+    stays = wanted | {ref_of(obj) for obj in members if obj not in doomed}
+    before = cluster_parent(rules.set, stays | {ref_of(obj) for obj in doomed}, parent, cluster)
+    if before:
+        _insert_parent(result, before)
+    if doomed:
+        for stage in reversed(staged(doomed)):
+            result.steps.append(PlannedStep("prune", [], [_deletion(obj) for obj in stage], False, None))
+        after = rules.set.parent(stays)
+        if before is None or after != before.wanted:
+            ref = ref_of(after)
+            result.steps.append(PlannedStep("set", [[Change(ref, "v1", CONFIGURED, after, parent, after)]], [], False, None))
+
+
+def cluster_parent(object_set: ObjectSet, refs: set[Ref], live: Object | None, cluster: Cluster) -> Change | None:
+    wanted = object_set.parent(refs)
+    if live is not None and matches(wanted, live, cluster.manager):
+        return None
+    return Change(ref_of(wanted), "v1", CREATED if live is None else CONFIGURED, wanted, live, wanted)
+
+
+def _insert_parent(result: Plan, change: Change) -> None:
+    """Right after the namespaces, so that an interrupted run leaves no member that the set does not know."""
+    for step in result.steps:
+        if step.stages and step.stages[0][0].ref.kind == "Namespace":
+            step.stages.insert(1, [change])
+            return
+    result.steps.insert(0, PlannedStep("set", [[change]], [], False, None))

@@ -1,0 +1,122 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The frame of every module: options in, plan, apply, wait, one result out."""
+from __future__ import annotations
+
+import time
+from typing import Any, Callable
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .._cluster import connection
+from .._cluster.api import ApiError
+from .._failure import Failure
+from . import report, wait
+from .apply import apply
+from .cluster import Cluster
+from .deadline import Deadline
+from .objects import Object, Ref
+from .plan import Plan, Rules, plan, plan_removal, refusal
+from .sets import ObjectSet
+from .steps import Step
+
+WAIT_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "wait": {"type": "bool", "default": True},
+    "wait_timeout": {"type": "int", "default": 600},
+}
+FORCE_ARGUMENTS: dict[str, dict[str, Any]] = {"force_conflicts": {"type": "bool", "default": False}}
+# How long a request that may be repeated is repeated.
+PATIENCE = 60.0
+# Shorter values are hidden where they stand; as a pattern over all output they would blot out everything.
+SHORTEST_PATTERN = 4
+
+
+class Run:
+    """One module call. `connect` is what unit tests replace."""
+
+    connect = staticmethod(connection.connect)
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.options: dict[str, Any] = module.params
+        self.check_mode: bool = module.check_mode
+        self.deadline = Deadline(self.options.get("wait_timeout") or 600)
+        self.duration: dict[str, float] = {}
+        self.plan: Plan | None = None
+        self._cluster: Cluster | None = None
+        self.hide(connection.secrets_in(self.options.get("kubeconfig")))
+
+    @property
+    def cluster(self) -> Cluster:
+        if self._cluster is None:
+            self._cluster = Cluster(self.connect(self.options, PATIENCE))
+        return self._cluster
+
+    def hide(self, values: set[str]) -> None:
+        """Never show these, wherever they turn up."""
+        self.module.no_log_values.update(value for value in values if len(value) >= SHORTEST_PATTERN)
+
+    def timed(self, name: str, function: Callable[[], Any]) -> Any:
+        start = time.monotonic()
+        try:
+            return function()
+        finally:
+            self.duration[name] = round(self.duration.get(name, 0.0) + time.monotonic() - start, 3)
+
+    def converge(self, steps: list[Step], rules: Rules) -> dict[str, Any]:
+        """Makes the cluster equal to the steps; in check mode only says what that would take."""
+        self.plan = self.timed("plan", lambda: plan(self.cluster, steps, rules))
+        return self._carry_out(rules.force)
+
+    def remove(self, objects: list[Object], object_set: ObjectSet | None = None, kept: frozenset[str] | None = None) -> dict[str, Any]:
+        """Deletes the objects and the members of the set, and waits until they are gone."""
+        arguments = {} if kept is None else {"kept": kept}
+        self.plan = self.timed("plan", lambda: plan_removal(self.cluster, objects, object_set, **arguments))
+        return self._carry_out(force=False)
+
+    def _carry_out(self, force: bool) -> dict[str, Any]:
+        the_plan = self.plan
+        assert the_plan is not None
+        said: list[str] = []
+        if not self.check_mode:
+            said = self.timed("apply", lambda: apply(self.cluster, the_plan, force, self.deadline))
+            if self.options.get("wait", True):
+                self.timed("wait", lambda: self._wait(the_plan))
+        for warning in the_plan.warnings:
+            self.module.warn(warning)
+        return {**report.outcome(the_plan, self.check_mode), "barriers": said}
+
+    def _wait(self, the_plan: Plan) -> None:
+        gone: list[Ref] = [change.ref for step in the_plan.steps for change in step.deletions if change.done]
+        wait.until_gone(self.cluster, gone, self.deadline)
+        wait.until_current(self.cluster, [c for step in the_plan.steps for stage in step.stages for c in stage], self.deadline)
+
+    def fail(self, failure: Failure) -> None:
+        partial = report.outcome(self.plan, self.check_mode, failed=True) if self.plan else {"changed": False}
+        message = failure.message + (f" {failure.hint}" if failure.hint else "")
+        self.module.fail_json(msg=message, failure=failure.as_result(), duration=self.duration, **partial)
+
+
+def run_module(arguments: dict[str, Any], body: Callable[[Run], dict[str, Any]], connects: bool = True, **constraints: Any) -> None:
+    """Runs `body` under the collection's argument spec, check mode, and one way to fail.
+
+    constraints: AnsibleModule's required_if, mutually_exclusive, ...
+    """
+    own = connection.CONNECTION_ARGUMENTS if connects else {}
+    module = AnsibleModule(argument_spec={**own, **arguments}, supports_check_mode=True, **constraints)
+    run = Run(module)
+    try:
+        result = body(run)
+    except Failure as failure:
+        run.fail(failure)
+    except ApiError as error:
+        run.fail(_general(error, run))
+    else:
+        module.exit_json(**{"changed": False, **result, "duration": run.duration})
+
+
+def _general(error: ApiError, run: Run) -> Failure:
+    if error.status == 0:
+        server = run.cluster.api.server
+        return Failure("unreachable", f"The cluster at {server} does not answer: {error.message}", reason=error.reason, hint="Check kubeconfig, context, network and that the API server runs.")
+    return refusal(error, Ref("", "request", "", error.reason or str(error.status)))

@@ -1,0 +1,40 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a module wants: ordered steps of objects, and what must hold between them."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Callable
+
+from .objects import Object
+
+if TYPE_CHECKING:
+    from .cluster import Cluster
+    from .deadline import Deadline
+
+
+@dataclass(frozen=True)
+class Barrier:
+    """A named condition that must hold before the next step. The engine knows that there is one, not what it means.
+
+    hold(cluster, deadline) returns a sentence on what was seen; raises Failure when it cannot hold.
+    """
+
+    name: str
+    hold: Callable[[Cluster, Deadline], str]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Objects that may be applied together.
+
+    ready    wait for the objects' own readiness before the next step
+    barrier  a further condition, checked after `ready`
+    deleted  objects that go in this step, after its objects were applied
+    """
+
+    name: str
+    objects: list[Object] = field(default_factory=list)
+    ready: bool = False
+    barrier: Barrier | None = None
+    deleted: list[Object] = field(default_factory=list)

@@ -1,0 +1,34 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one way in which anything here fails: a stable code, the object, the reason and the remedy."""
+from __future__ import annotations
+
+from typing import Any
+
+
+class Failure(Exception):
+    """`code` is a stable word that users and tests may rely on; `message` is for people.
+
+    ref     {group, version, kind, namespace, name} of the object, or None
+    reason  the cause in the server's or program's own words
+    hint    what the user can do
+    """
+
+    def __init__(self, code: str, message: str, ref: dict[str, Any] | None = None, reason: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.ref = ref
+        self.reason = reason
+        self.hint = hint
+
+    def as_result(self) -> dict[str, Any]:
+        return {"code": self.code, "ref": self.ref, "reason": self.reason, "hint": self.hint}
+
+
+class InvalidOption(Failure):
+    """An option that cannot be meant. Raised before anything is changed."""
+
+    def __init__(self, option: str, message: str, ref: dict[str, Any] | None = None, hint: str = "", code: str = "invalid_option") -> None:
+        super().__init__(code, f"{option}: {message}", ref=ref, hint=hint)
+        self.option = option

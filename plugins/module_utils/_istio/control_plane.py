@@ -1,0 +1,182 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A control plane as ordered steps: what istioctl renders, and what its install does beyond that.
+
+Beyond the manifests (istio.io/istio operator/pkg/install): the namespace, the objects of the default revision tag, and
+the check that no two webhooks inject the same pod.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .._engine.objects import Object
+from .._engine.steps import Step
+from .._failure import Failure
+from . import webhooks
+
+GATEWAY_COMPONENTS = {"IngressGateways", "EgressGateways"}
+WEBHOOK_KINDS = {"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"}
+# istiod fills in caBundle, and failurePolicy of its validators: these fields are its own.
+ISTIOD_MANAGER = "pilot-discovery"
+COMPONENT = "operator.istio.io/component"
+TAG = "istio.io/tag"
+
+
+@dataclass(frozen=True)
+class ControlPlane:
+    """What a user asks for. values, mesh_config: as in IstioOperator; overlays: {component: [k8s overlay]}."""
+
+    profile: str = "default"
+    namespace: str = "istio-system"
+    revision: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
+    mesh_config: dict[str, Any] = field(default_factory=dict)
+    components: dict[str, Any] = field(default_factory=dict)
+    overlays: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    hub: str | None = None
+    tag: str | None = None
+    default_tag: bool | None = None
+
+    @property
+    def revision_name(self) -> str:
+        return self.revision or "default"
+
+    @property
+    def set_name(self) -> str:
+        return f"istio-control-plane-{self.revision_name}"
+
+
+@dataclass(frozen=True)
+class LiveMesh:
+    """The few live objects that a control plane must build on."""
+
+    namespace: Object | None = None
+    injectors: list[Object] = field(default_factory=list)
+
+    @property
+    def default_revision(self) -> str | None:
+        """The revision that the live default tag points to."""
+        for injector in self.injectors:
+            labels = injector["metadata"].get("labels") or {}
+            if labels.get(TAG) == "default":
+                return str(labels.get("istio.io/rev", ""))
+        return None
+
+
+def operator(plane: ControlPlane) -> dict[str, Any]:
+    """The IstioOperator document that istioctl renders."""
+    values = dict(plane.values)
+    if plane.revision:
+        values["revision"] = plane.revision
+    if plane.namespace != "istio-system":
+        values["global"] = {**(values.get("global") or {}), "istioNamespace": plane.namespace}
+    components = {name: dict(component) if isinstance(component, dict) else component for name, component in plane.components.items()}
+    for name, overlays in plane.overlays.items():
+        component = dict(components.get(name) or {})
+        component["k8s"] = {**(component.get("k8s") or {}), "overlays": overlays}
+        components[name] = component
+    spec: dict[str, Any] = {"profile": plane.profile, "values": values}
+    for key, value in (("meshConfig", plane.mesh_config), ("components", components), ("hub", plane.hub), ("tag", plane.tag), ("revision", plane.revision)):
+        if value:
+            spec[key] = value
+    return {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "metadata": {"namespace": plane.namespace}, "spec": spec}
+
+
+def tag_operator(plane: ControlPlane) -> dict[str, Any]:
+    """The IstioOperator whose rendering holds the default tag's objects, and nothing else that is used."""
+    injector = (plane.values.get("sidecarInjectorWebhook") or {}).get("enableNamespacesByDefault", False)
+    values = {
+        "revision": plane.revision,
+        "revisionTags": ["default"],
+        "defaultRevision": plane.revision_name,
+        "sidecarInjectorWebhook": {"enableNamespacesByDefault": injector},
+        "global": {"istioNamespace": plane.namespace},
+    }
+    remote = (plane.values.get("istiodRemote") or {}).get("injectionURL")
+    if remote:
+        values["istiodRemote"] = {"injectionURL": remote}
+    spec = {"profile": "empty", "components": {"base": {"enabled": True}, "pilot": {"enabled": True}}, "values": values}
+    return {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "metadata": {"namespace": plane.namespace}, "spec": spec}
+
+
+def wants_default_tag(plane: ControlPlane, live: LiveMesh) -> bool:
+    """As istioctl decides: always for an install without a revision, else only where no default tag is there yet.
+
+    A tag that points to this very revision stays, so that a second run wants the same as the first.
+    """
+    if plane.default_tag is not None:
+        return plane.default_tag
+    if (plane.values.get("global") or {}).get("operatorManageWebhooks"):
+        return False
+    return not plane.revision or live.default_revision in (None, plane.revision_name)
+
+
+def tag_objects(rendered: list[Object], plane: ControlPlane) -> list[Object]:
+    """Webhook, Service and validator of the default tag."""
+    found = []
+    for obj in rendered:
+        labels = obj["metadata"].setdefault("labels", {})
+        if obj["kind"] == "ValidatingWebhookConfiguration" and obj["metadata"]["name"] == "istiod-default-validator":
+            labels[TAG] = "default"
+            labels["istio.io/rev"] = plane.revision_name
+            for webhook in obj["webhooks"]:
+                # Objects of a revision are for that revision's validator.
+                webhook["objectSelector"] = {"matchExpressions": [{"key": "istio.io/rev", "operator": "DoesNotExist"}]}
+            found.append(obj)
+        elif labels.get(TAG) == "default" and obj["kind"] in ("MutatingWebhookConfiguration", "Service"):
+            found.append(obj)
+    return found
+
+
+def desired(plane: ControlPlane, rendered: list[Object], tag: list[Object], live: LiveMesh) -> list[Step]:
+    """Namespace, control plane until Ready, webhooks until armed, gateways until Ready.
+
+    Raises Failure "webhook_overlap" where two webhooks would inject the same pod.
+    """
+    if tag and not plane.revision:
+        rendered = [webhooks.deactivated(obj) if _default_injector(obj) else obj for obj in rendered]
+    hooks = [obj for obj in rendered + tag if obj["kind"] in WEBHOOK_KINDS]
+    _refuse_overlap(hooks, live)
+    gateways = [obj for obj in rendered if _component(obj) in GATEWAY_COMPONENTS]
+    core = [obj for obj in rendered + tag if obj["kind"] not in WEBHOOK_KINDS and _component(obj) not in GATEWAY_COMPONENTS]
+    steps = [Step("namespace", _namespaces(plane, live))]
+    steps.append(Step("control plane", core, ready=True))
+    steps.append(Step("webhooks", hooks, barrier=webhooks.armed([o["metadata"]["name"] for o in hooks if o["kind"] == "MutatingWebhookConfiguration"]) if hooks else None))
+    if gateways:
+        steps.append(Step("gateways", gateways, ready=True))
+    return steps
+
+
+def _component(obj: Object) -> str:
+    return str((obj["metadata"].get("labels") or {}).get(COMPONENT, ""))
+
+
+def _default_injector(obj: Object) -> bool:
+    return obj["kind"] == "MutatingWebhookConfiguration" and obj["metadata"]["name"].startswith("istio-sidecar-injector")
+
+
+def _namespaces(plane: ControlPlane, live: LiveMesh) -> list[Object]:
+    """The namespace, unless somebody else made it: then it is theirs."""
+    if live.namespace is not None and not (live.namespace["metadata"].get("labels") or {}).get("applyset.kubernetes.io/part-of"):
+        return []
+    labels = {}
+    network = (plane.values.get("global") or {}).get("network")
+    if network:
+        labels["topology.istio.io/network"] = network
+    return [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": plane.namespace, "labels": labels}}]
+
+
+def _refuse_overlap(hooks: list[Object], live: LiveMesh) -> None:
+    ours = {obj["metadata"]["name"] for obj in hooks}
+    wanted = [obj for obj in hooks if obj["kind"] == "MutatingWebhookConfiguration"]
+    others = [obj for obj in live.injectors if obj["metadata"]["name"] not in ours]
+    found = webhooks.overlap(wanted, others)
+    if found:
+        raise Failure(
+            "webhook_overlap",
+            f"{found.first} and {found.second} would both inject a pod with labels {found.pod} in a namespace with labels {found.namespace}",
+            hint="Give this control plane a revision, or remove the other one first.",
+        )
+
+

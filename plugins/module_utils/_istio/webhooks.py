@@ -1,0 +1,109 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Injection webhooks: which pods they take, when they are armed, and where two of them overlap (analyzer IST0139)."""
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from .._engine.cluster import Cluster
+from .._engine.deadline import Deadline
+from .._engine.objects import Object
+from .._engine.steps import Barrier
+from .._failure import Failure
+
+INJECTOR_SUFFIX = "sidecar-injector.istio.io"
+# istioctl keeps a default injector that a tag has replaced, with a selector that nothing has.
+NEVER_MATCH = {"matchLabels": {"istio.io/deactivated": "never-match"}}
+
+
+def deactivated(webhook: Object) -> Object:
+    """The configuration with selectors that match nothing: the default tag's webhook takes its place."""
+    result = copy.deepcopy(webhook)
+    for hook in result["webhooks"]:
+        hook["namespaceSelector"] = copy.deepcopy(NEVER_MATCH)
+        hook["objectSelector"] = copy.deepcopy(NEVER_MATCH)
+    return result
+
+
+def armed(names: list[str]) -> Barrier:
+    """Holds when istiod has written its CA into every webhook: before that, each labelled pod would be refused."""
+
+    def hold(cluster: Cluster, deadline: Deadline) -> str:
+        while True:
+            bare = [name for name in names if not _has_ca(cluster.get("admissionregistration.k8s.io", "MutatingWebhookConfiguration", "", name))]
+            if not bare:
+                return f"webhooks armed: {', '.join(names)}"
+            if deadline.over:
+                raise Failure("webhook_not_armed", f"istiod has not written its CA into {', '.join(bare)}", hint="Look at istiod's log; is another revision's label on the webhook?")
+            cluster.pause(0.2)
+
+    return Barrier("armed", hold)
+
+
+def _has_ca(webhook: Object | None) -> bool:
+    return webhook is not None and all(_armed_entry(hook) for hook in webhook["webhooks"])
+
+
+def _armed_entry(hook: dict[str, Any]) -> bool:
+    config = hook.get("clientConfig") or {}
+    # A webhook behind a URL may be served with a public certificate: no CA belongs there.
+    return bool(config.get("caBundle") or config.get("url"))
+
+
+@dataclass(frozen=True)
+class Overlap:
+    first: str
+    second: str
+    namespace: dict[str, str]
+    pod: dict[str, str]
+
+
+def overlap(wanted: list[Object], others: list[Object]) -> Overlap | None:
+    """The first pair of configurations of which both would inject some pod; tried on every combination of labels that Istio reads."""
+    everything = wanted + others
+    revisions = sorted({value for obj in everything for value in _revisions(obj)})
+    namespaces = [{}, {"istio-injection": "enabled"}, {"istio-injection": "disabled"}, *({"istio.io/rev": r} for r in revisions)]
+    pods = [{}, {"sidecar.istio.io/inject": "true"}, {"sidecar.istio.io/inject": "false"}, *({"istio.io/rev": r} for r in revisions)]
+    for namespace, pod in product(namespaces, pods):
+        taken = [obj["metadata"]["name"] for obj in everything if _injects(obj, namespace, pod)]
+        new = {obj["metadata"]["name"] for obj in wanted}
+        if len(taken) > 1 and new & set(taken):
+            return Overlap(taken[0], taken[1], namespace, pod)
+    return None
+
+
+def _revisions(obj: Object) -> set[str]:
+    found = set()
+    for hook in obj.get("webhooks") or []:
+        for selector in (hook.get("namespaceSelector") or {}, hook.get("objectSelector") or {}):
+            for expression in selector.get("matchExpressions") or []:
+                if expression["key"] == "istio.io/rev":
+                    found.update(expression.get("values") or [])
+    return found
+
+
+def _injects(obj: Object, namespace: dict[str, str], pod: dict[str, str]) -> bool:
+    return any(
+        hook["name"].endswith(INJECTOR_SUFFIX) and selects(hook.get("namespaceSelector"), namespace) and selects(hook.get("objectSelector"), pod)
+        for hook in obj.get("webhooks") or []
+    )
+
+
+def selects(selector: dict[str, Any] | None, labels: dict[str, str]) -> bool:
+    """Kubernetes' label selector (apimachinery meta/v1 LabelSelector)."""
+    selector = selector or {}
+    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
+        return False
+    return all(_holds(expression, labels) for expression in selector.get("matchExpressions") or [])
+
+
+def _holds(expression: dict[str, Any], labels: dict[str, str]) -> bool:
+    key, operator, values = expression["key"], expression["operator"], expression.get("values") or []
+    if operator == "In":
+        return labels.get(key) in values
+    if operator == "NotIn":
+        return labels.get(key) not in values
+    return (key in labels) == (operator == "Exists")
