@@ -130,9 +130,11 @@ def plan(cluster: Cluster, steps: list[Step], rules: Rules) -> Plan:
     return result
 
 
-def plan_removal(cluster: Cluster, refs: list[Object], object_set: ObjectSet | None = None, kept: frozenset[str] = frozenset(KEPT)) -> Plan:
+def plan_removal(
+    cluster: Cluster, objects: list[Object], object_set: ObjectSet | None = None, namespace: str | None = None, kept: frozenset[str] = frozenset(KEPT)
+) -> Plan:
     """A plan of deletions: the objects by name, and the members of a set with its parent. Reverse order of creation."""
-    live = list(cluster.live(refs).values())
+    live = list(cluster.live(_placed(cluster, objects, Rules(namespace=namespace))).values())
     if object_set:
         parent = object_set.live_parent(cluster)
         known = {ref_of(obj) for obj in live}

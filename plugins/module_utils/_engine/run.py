@@ -17,7 +17,7 @@ from .cluster import Cluster
 from .deadline import Deadline
 from .objects import Object, Ref
 from .plan import Plan, Rules, plan, plan_removal, refusal
-from .sets import ObjectSet
+from .sets import KEPT, ObjectSet
 from .steps import Step
 
 WAIT_ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -68,10 +68,11 @@ class Run:
         self.plan = self.timed("plan", lambda: plan(self.cluster, steps, rules))
         return self._carry_out(rules.force)
 
-    def remove(self, objects: list[Object], object_set: ObjectSet | None = None, kept: frozenset[str] | None = None) -> dict[str, Any]:
-        """Deletes the objects and the members of the set, and waits until they are gone."""
-        arguments = {} if kept is None else {"kept": kept}
-        self.plan = self.timed("plan", lambda: plan_removal(self.cluster, objects, object_set, **arguments))
+    def remove(
+        self, objects: list[Object], object_set: ObjectSet | None = None, namespace: str | None = None, kept: frozenset[str] = frozenset(KEPT)
+    ) -> dict[str, Any]:
+        """Deletes the objects and the members of the set less the kept kinds, and waits until they are gone."""
+        self.plan = self.timed("plan", lambda: plan_removal(self.cluster, objects, object_set, namespace, kept))
         return self._carry_out(force=False)
 
     def _carry_out(self, force: bool) -> dict[str, Any]:

@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Objects from the options of a module: given in place, in files, or behind a URL."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.module_utils.urls import open_url
+
+from .._failure import InvalidOption
+from .objects import Object, flatten
+from .run import Run
+
+try:
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:
+    from yaml import SafeLoader  # type: ignore[assignment]
+
+SUFFIXES = {".yaml", ".yml", ".json"}
+DOWNLOAD_TIMEOUT = 30
+
+
+class UniqueKeys(SafeLoader):
+    """YAML in which a key that is there twice is an error, not the silent loss of the first."""
+
+
+def _mapping(loader: Any, node: Any) -> dict[Any, Any]:
+    loader.flatten_mapping(node)
+    result: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in result:
+            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is there twice", key_node.start_mark)
+        result[key] = loader.construct_object(value_node, deep=True)
+    return result
+
+
+UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+# A plain "=" is a string in a manifest, not YAML 1.1's value key.
+UniqueKeys.add_constructor("tag:yaml.org,2002:value", lambda loader, node: loader.construct_scalar(node))
+
+
+def read(run: Run) -> list[Object]:
+    """All objects that `definition` or `src` hold. Raises InvalidOption naming the file, document and cause.
+
+    Values of Secrets are hidden from all output from here on.
+    """
+    definition, src = run.options.get("definition"), run.options.get("src")
+    if src:
+        objects = flatten([d for name, text in _texts(src) for d in parse(text, f"src {name}")], "src")
+    elif isinstance(definition, str):
+        objects = flatten(parse(definition, "definition"), "definition")
+    else:
+        objects = flatten(definition if isinstance(definition, list) else [definition], "definition")
+    secrets = [obj for obj in objects if obj["kind"] == "Secret"]
+    run.hide({str(value) for obj in secrets for key in ("data", "stringData") for value in (obj.get(key) or {}).values()})
+    return objects
+
+
+def parse(text: str, option: str) -> list[Any]:
+    try:
+        return list(yaml.load_all(text, Loader=UniqueKeys))
+    except yaml.YAMLError as error:
+        raise InvalidOption(option, f"is no valid YAML: {error}") from error
+
+
+def _texts(src: str) -> list[tuple[str, str]]:
+    if src.startswith(("http://", "https://")):
+        try:
+            return [(src, open_url(src, timeout=DOWNLOAD_TIMEOUT).read().decode("utf-8"))]
+        except (OSError, ValueError) as error:
+            raise InvalidOption("src", f"{src} cannot be read: {error}") from error
+    path = Path(src).expanduser()
+    if not path.exists():
+        raise InvalidOption("src", f"{path} does not exist where this task runs")
+    files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES) if path.is_dir() else [path]
+    try:
+        return [(str(file), file.read_text(encoding="utf-8")) for file in files]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidOption("src", f"cannot be read: {error}") from error

@@ -1,0 +1,167 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: manifests
+short_description: Make objects of a cluster equal to manifests
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - Applies whole objects by server-side apply, in an order that works, and waits for all of them at once.
+  - With O(set) the objects are one named set. With O(prune) members of the set that are wanted no more are deleted.
+options:
+  definition:
+    description: Objects, as a mapping, a list of mappings, or a text of YAML documents.
+    type: raw
+  src:
+    description: A file or folder where the task runs, or a URL, with YAML documents. A folder's C(*.yaml), C(*.yml) and C(*.json) are read in order of name.
+    type: str
+  namespace:
+    description: Namespace for namespaced objects that name none. Also that of the set's own ConfigMap.
+    type: str
+  set:
+    description: Name of the set that these objects are. A ConfigMap of this name in O(namespace) remembers it.
+    type: str
+  prune:
+    description: Whether members of the set that are not among the objects are deleted. Namespaces, CustomResourceDefinitions and PersistentVolumeClaims stay.
+    type: bool
+    default: false
+  prune_limit:
+    description: Stop, before anything is changed, if more members than this would be deleted.
+    type: int
+  state:
+    description:
+      - With V(present) the objects are made equal to the manifests.
+      - With V(absent) they are deleted; with O(set) all members of the set are.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - servicemesh.istio.attributes
+  - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.connection
+  - servicemesh.istio.writing
+"""
+
+EXAMPLES = r"""
+- name: One object
+  servicemesh.istio.manifests:
+    namespace: default
+    definition:
+      apiVersion: v1
+      kind: ConfigMap
+      metadata:
+        name: greeting
+      data:
+        text: hello
+
+- name: A set, from which what is no longer listed is deleted
+  servicemesh.istio.manifests:
+    namespace: default
+    set: greetings
+    prune: true
+    definition:
+      - apiVersion: v1
+        kind: ConfigMap
+        metadata:
+          name: greeting
+        data:
+          text: hello
+
+- name: The whole set goes
+  servicemesh.istio.manifests:
+    namespace: default
+    set: greetings
+    state: absent
+"""
+
+RETURN = r"""
+summary:
+  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  returned: when a plan was made
+  type: dict
+  sample: {created: 3, configured: 0, unchanged: 35, pruned: 0, failed: 0, asked: 3}
+objects:
+  description: Every object of the plan.
+  returned: when a plan was made
+  type: list
+  elements: dict
+  contains:
+    ref:
+      description: Group, version, kind, namespace and name.
+      type: dict
+    action:
+      description: One of created, configured, unchanged, pruned, failed, pending.
+      type: str
+    conflicts:
+      description: Fields that other managers own, with the manager.
+      type: list
+      elements: dict
+    status:
+      description: Readiness in the words of kstatus, where it was waited for.
+      type: str
+    message:
+      description: What else is to be said.
+      type: str
+barriers:
+  description: What was seen to hold between steps.
+  returned: when a plan was made
+  type: list
+  elements: str
+duration:
+  description: Seconds by phase.
+  returned: always
+  type: dict
+failure:
+  description: Code, object, reason and hint. The code is stable.
+  returned: on failure
+  type: dict
+  sample: {code: image_pull, ref: {}, reason: ErrImagePull, hint: ""}
+"""
+
+from ..module_utils._engine.plan import Rules
+from ..module_utils._engine.run import FORCE_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.sets import ObjectSet
+from ..module_utils._engine.sources import read
+from ..module_utils._engine.steps import Step
+from ..module_utils._failure import InvalidOption
+
+ARGUMENTS = {
+    "definition": {"type": "raw"},
+    "src": {"type": "str"},
+    "namespace": {"type": "str"},
+    "set": {"type": "str"},
+    "prune": {"type": "bool", "default": False},
+    "prune_limit": {"type": "int"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    **WAIT_ARGUMENTS,
+    **FORCE_ARGUMENTS,
+}
+
+
+def body(run: Run) -> dict:
+    options = run.options
+    if options["set"] and not options["namespace"]:
+        raise InvalidOption("namespace", "a set needs the namespace of its ConfigMap")
+    if options["prune"] and not options["set"]:
+        raise InvalidOption("prune", "only the members of a named set can be pruned", hint="Name the set.")
+    object_set = ObjectSet(options["set"], options["namespace"]) if options["set"] else None
+    objects = read(run)
+    if options["state"] == "absent":
+        return run.remove(objects, object_set, namespace=options["namespace"])
+    if not objects:
+        raise InvalidOption("definition", "there is no object in it", hint="Use state: absent to remove a set.")
+    rules = Rules(namespace=options["namespace"], force=options["force_conflicts"], set=object_set, prune=options["prune"], prune_limit=options["prune_limit"])
+    return run.converge([Step("objects", objects)], rules)
+
+
+def main() -> None:
+    run_module(ARGUMENTS, body, mutually_exclusive=[("definition", "src")], required_one_of=[("definition", "src", "set")])
+
+
+if __name__ == "__main__":
+    main()
