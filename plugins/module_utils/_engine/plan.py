@@ -67,11 +67,19 @@ class PlannedStep:
 class Plan:
     steps: list[PlannedStep]
     asked: int = 0
-    warnings: list[str] = field(default_factory=list)
 
     @property
     def changes(self) -> list[Change]:
         return [change for step in self.steps for change in step.changes]
+
+    @property
+    def unverified(self) -> dict[str, list[Change]]:
+        """Changes that the server could not verify, by the reason why."""
+        reasons: dict[str, list[Change]] = {}
+        for change in self.changes:
+            if change.changes and not change.verified:
+                reasons.setdefault(change.message, []).append(change)
+        return reasons
 
     @property
     def empty(self) -> bool:
@@ -124,9 +132,6 @@ def plan(cluster: Cluster, steps: list[Step], rules: Rules) -> Plan:
     _refuse_conflicts(result)
     if rules.set:
         _add_set(cluster, result, rules, parent, members, set(last))
-    result.warnings.extend(
-        f"{change.ref} would be {change.action}; {change.message}" for change in result.changes if not change.verified and change.changes
-    )
     return result
 
 

@@ -83,8 +83,9 @@ class Run:
             said = self.timed("apply", lambda: apply(self.cluster, the_plan, force, self.deadline))
             if self.options.get("wait", True):
                 self.timed("wait", lambda: self._wait(the_plan))
-        for warning in the_plan.warnings:
-            self.module.warn(warning)
+        else:
+            for reason, changes in the_plan.unverified.items():
+                self.module.warn(f"{len(changes)} objects would be {changes[0].action} but {reason} (first: {changes[0].ref})")
         return {**report.outcome(the_plan, self.check_mode), "barriers": said}
 
     def _wait(self, the_plan: Plan) -> None:

@@ -7,12 +7,13 @@ the check that no two webhooks inject the same pod.
 """
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from .._engine.objects import Object
 from .._engine.steps import Step
-from .._failure import Failure
+from .._failure import Failure, InvalidOption
 from . import webhooks
 
 GATEWAY_COMPONENTS = {"IngressGateways", "EgressGateways"}
@@ -62,6 +63,18 @@ class LiveMesh:
             if labels.get(TAG) == "default":
                 return str(labels.get("istio.io/rev", ""))
         return None
+
+
+# DNS label (RFC 1123): revisions become parts of names and labels.
+LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+
+
+def check(plane: ControlPlane) -> None:
+    """Raises InvalidOption for what no rendering would make valid."""
+    if plane.revision and not LABEL.match(plane.revision):
+        raise InvalidOption("revision", f"{plane.revision!r} is no DNS label", hint="Use lower case letters, digits and dashes, such as 1-31-0.")
+    if not LABEL.match(plane.namespace):
+        raise InvalidOption("namespace", f"{plane.namespace!r} is no DNS label")
 
 
 def operator(plane: ControlPlane) -> dict[str, Any]:

@@ -1,0 +1,208 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: control_plane
+short_description: Install, change or remove an Istio control plane
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - Renders the control plane with the release's own istioctl, which is given no cluster, and makes the cluster equal to the result.
+  - Also does what C(istioctl install) does beyond its manifests. It makes the namespace and the objects of the default revision tag,
+    and refuses webhooks that would inject the same pod twice.
+  - In order. CustomResourceDefinitions, istiod until it is Ready, webhooks until they hold istiod's CA, gateways until they are Ready.
+options:
+  istioctl:
+    description: Path of istioctl where the task runs, as the M(servicemesh.istio.release) module returns it. Needed with O(state=present).
+    type: path
+  profile:
+    description: A profile of that release.
+    type: str
+    default: default
+  namespace:
+    description: Namespace of the control plane.
+    type: str
+    default: istio-system
+  revision:
+    description: Revision of the control plane. Empty is the default revision.
+    type: str
+    default: ""
+  values:
+    description: Helm values, as in C(spec.values) of an IstioOperator.
+    type: dict
+    default: {}
+  mesh_config:
+    description: Mesh configuration, as in C(spec.meshConfig) of an IstioOperator.
+    type: dict
+    default: {}
+  components:
+    description: Components, as in C(spec.components) of an IstioOperator.
+    type: dict
+    default: {}
+  overlays:
+    description: Patches of rendered objects by component, as in C(k8s.overlays) of an IstioOperator's component.
+    type: dict
+    default: {}
+  hub:
+    description: Registry and path of Istio's images.
+    type: str
+  tag:
+    description: Tag of Istio's images.
+    type: str
+  default_tag:
+    description: Whether the default revision tag points to this control plane. Unset, it is decided as C(istioctl install) does.
+    type: bool
+  delete_crds:
+    description: With O(state=absent), whether Istio's CustomResourceDefinitions go too, and with them B(all) routes and policies.
+    type: bool
+    default: false
+  delete_namespace:
+    description: With O(state=absent), whether the namespace goes too, if this module made it.
+    type: bool
+    default: false
+  state:
+    description: Whether the control plane is there.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - servicemesh.istio.attributes
+  - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.connection
+  - servicemesh.istio.writing
+"""
+
+EXAMPLES = r"""
+- name: The release
+  servicemesh.istio.release:
+    version: 1.31.0
+  register: istio
+
+- name: The control plane
+  servicemesh.istio.control_plane:
+    istioctl: "{{ istio.istioctl }}"
+    profile: default
+    mesh_config:
+      accessLogFile: /dev/stdout
+
+- name: All of it goes
+  servicemesh.istio.control_plane:
+    state: absent
+    delete_crds: true
+    delete_namespace: true
+"""
+
+RETURN = r"""
+version:
+  description: Version of the istioctl that rendered the control plane.
+  returned: when O(state=present)
+  type: str
+  sample: 1.31.0
+summary:
+  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  returned: when a plan was made
+  type: dict
+  sample: {created: 3, configured: 0, unchanged: 35, pruned: 0, failed: 0, asked: 3}
+objects:
+  description: Every object of the plan.
+  returned: when a plan was made
+  type: list
+  elements: dict
+  contains:
+    ref:
+      description: Group, version, kind, namespace and name.
+      type: dict
+    action:
+      description: One of created, configured, unchanged, pruned, failed, pending.
+      type: str
+    conflicts:
+      description: Fields that other managers own, with the manager.
+      type: list
+      elements: dict
+    status:
+      description: Readiness in the words of kstatus, where it was waited for.
+      type: str
+    message:
+      description: What else is to be said.
+      type: str
+barriers:
+  description: What was seen to hold between steps.
+  returned: when a plan was made
+  type: list
+  elements: str
+duration:
+  description: Seconds by phase.
+  returned: always
+  type: dict
+failure:
+  description: Code, object, reason and hint. The code is stable.
+  returned: on failure
+  type: dict
+  sample: {code: image_pull, ref: {}, reason: ErrImagePull, hint: ""}
+"""
+
+from ..module_utils._engine.plan import Rules
+from ..module_utils._engine.run import FORCE_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.sets import KEPT, ObjectSet
+from ..module_utils._istio import control_plane
+from ..module_utils._istio.istioctl import Istioctl
+
+ARGUMENTS = {
+    "istioctl": {"type": "path"},
+    "profile": {"type": "str", "default": "default"},
+    "namespace": {"type": "str", "default": "istio-system"},
+    "revision": {"type": "str", "default": ""},
+    "values": {"type": "dict", "default": {}},
+    "mesh_config": {"type": "dict", "default": {}},
+    "components": {"type": "dict", "default": {}},
+    "overlays": {"type": "dict", "default": {}},
+    "hub": {"type": "str"},
+    "tag": {"type": "str"},
+    "default_tag": {"type": "bool"},
+    "delete_crds": {"type": "bool", "default": False},
+    "delete_namespace": {"type": "bool", "default": False},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    **WAIT_ARGUMENTS,
+    **FORCE_ARGUMENTS,
+}
+PLANE_OPTIONS = ("profile", "namespace", "revision", "values", "mesh_config", "components", "overlays", "hub", "tag", "default_tag")
+
+
+def body(run: Run) -> dict:
+    options = run.options
+    plane = control_plane.ControlPlane(**{name: options[name] for name in PLANE_OPTIONS})
+    control_plane.check(plane)
+    object_set = ObjectSet(plane.set_name, plane.namespace)
+    if options["state"] == "absent":
+        kept = KEPT - ({"CustomResourceDefinition"} if options["delete_crds"] else set()) - ({"Namespace"} if options["delete_namespace"] else set())
+        return run.remove([], object_set, kept=frozenset(kept))
+    istioctl = Istioctl(options["istioctl"])
+    rendered = run.timed("render", lambda: istioctl.render(control_plane.operator(plane)))
+    live = control_plane.LiveMesh(
+        namespace=run.cluster.get("", "Namespace", "", plane.namespace),
+        injectors=run.cluster.list("admissionregistration.k8s.io", "MutatingWebhookConfiguration", selector="app=sidecar-injector"),
+    )
+    tag = []
+    if control_plane.wants_default_tag(plane, live):
+        tag = control_plane.tag_objects(run.timed("render", lambda: istioctl.render(control_plane.tag_operator(plane))), plane)
+    rules = Rules(
+        namespace=plane.namespace,
+        force=options["force_conflicts"],
+        yield_to=frozenset({control_plane.ISTIOD_MANAGER}),
+        set=object_set,
+        prune=True,
+    )
+    result = run.converge(control_plane.desired(plane, rendered, tag, live), rules)
+    return {**result, "version": istioctl.version()}
+
+
+def main() -> None:
+    run_module(ARGUMENTS, body, required_if=[("state", "present", ["istioctl"])])
+
+
+if __name__ == "__main__":
+    main()
