@@ -1,0 +1,3 @@
+module lab/reloader
+
+go 1.26.0
