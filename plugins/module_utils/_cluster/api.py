@@ -6,6 +6,7 @@ Two things implement it: `http.HttpApi` (a real cluster) and the in-memory API o
 """
 from __future__ import annotations
 
+import socket
 from typing import Any, Iterator, Protocol
 
 APPLY = "application/apply-patch+yaml"
@@ -56,3 +57,6 @@ class Api(Protocol):
 
     def watch(self, path: str, query: dict[str, str], timeout: float) -> Iterator[dict[str, Any]]:
         """Events {type, object} as they come, for at most `timeout` seconds. Raises ApiError (410 as status too)."""
+
+    def tunnel(self, namespace: str, pod: str, port: int) -> socket.socket:
+        """A connection to a port inside a pod, as kubectl port-forward makes it. Raises ApiError."""

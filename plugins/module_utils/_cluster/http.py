@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any, Iterator
 from urllib.parse import quote, urlencode
 
+from . import tunnel
 from .api import JSON, ApiError
 
 try:
@@ -112,6 +114,9 @@ class HttpApi:
             raise ApiError(0, "Unreachable", f"watch {self.server}{path}: {error}") from error
         finally:
             response.close()
+
+    def tunnel(self, namespace: str, pod: str, port: int) -> socket.socket:
+        return tunnel.connect(self._configuration, self._headers, namespace, pod, port)
 
     def close(self) -> None:
         self._pool.clear()

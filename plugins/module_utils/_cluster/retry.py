@@ -9,6 +9,7 @@ be asked for again.
 from __future__ import annotations
 
 import random
+import socket
 import time
 from typing import Any, Iterator
 
@@ -64,3 +65,6 @@ class RetryingApi:
 
     def watch(self, path: str, query: dict[str, str], timeout: float) -> Iterator[dict[str, Any]]:
         return self._api.watch(path, query, timeout)
+
+    def tunnel(self, namespace: str, pod: str, port: int) -> socket.socket:
+        return self._api.tunnel(namespace, pod, port)

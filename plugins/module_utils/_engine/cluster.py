@@ -3,6 +3,7 @@
 """Reading and writing objects by reference, over any Api."""
 from __future__ import annotations
 
+import copy
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Iterable, Iterator, TypeVar
@@ -30,6 +31,12 @@ class Cluster:
         self.manager = manager
         self.resources = Resources(api)
         self._pool = ThreadPoolExecutor(REQUESTS_AT_ONCE)
+
+    def with_manager(self, manager: str) -> Cluster:
+        """The same cluster under another field manager's name."""
+        other = copy.copy(self)
+        other.manager = manager
+        return other
 
     def each(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         """function of every item, side by side, results in order. The first error is raised after all have ended."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -56,6 +56,13 @@ class Run:
         """Never show these, wherever they turn up."""
         self.module.no_log_values.update(value for value in values if len(value) >= SHORTEST_PATTERN)
 
+    def refuse(self, reasons: Sequence[Failure]) -> None:
+        """Raises the first; in check mode only warns, since an earlier task may be about to put it right."""
+        for reason in reasons:
+            if not self.check_mode:
+                raise reason
+            self.module.warn(f"{reason.code}: {reason.message}")
+
     def timed(self, name: str, function: Callable[[], Any]) -> Any:
         start = time.monotonic()
         try:
@@ -63,24 +70,35 @@ class Run:
         finally:
             self.duration[name] = round(self.duration.get(name, 0.0) + time.monotonic() - start, 3)
 
-    def converge(self, steps: list[Step], rules: Rules) -> dict[str, Any]:
-        """Makes the cluster equal to the steps; in check mode only says what that would take."""
-        self.plan = self.timed("plan", lambda: plan(self.cluster, steps, rules))
-        return self._carry_out(rules.force)
+    def converge(self, steps: list[Step], rules: Rules, manager: str = "") -> dict[str, Any]:
+        """Makes the cluster equal to the steps; in check mode only says what that would take.
+
+        manager: field manager for a change that must not be part of what the collection declares
+        """
+        cluster = self.cluster.with_manager(manager) if manager else self.cluster
+        self.plan = self.timed("plan", lambda: plan(cluster, steps, rules))
+        return self._carry_out(cluster, rules.force)
+
+    @staticmethod
+    def together(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+        """One result of two that converge or remove gave, in order."""
+        summary = {key: first["summary"][key] + second["summary"][key] for key in first["summary"]}
+        lists = {key: first[key] + second[key] for key in ("objects", "diff", "barriers")}
+        return {"changed": first["changed"] or second["changed"], "summary": summary, **lists}
 
     def remove(
         self, objects: list[Object], object_set: ObjectSet | None = None, namespace: str | None = None, kept: frozenset[str] = frozenset(KEPT)
     ) -> dict[str, Any]:
         """Deletes the objects and the members of the set less the kept kinds, and waits until they are gone."""
         self.plan = self.timed("plan", lambda: plan_removal(self.cluster, objects, object_set, namespace, kept))
-        return self._carry_out(force=False)
+        return self._carry_out(self.cluster, force=False)
 
-    def _carry_out(self, force: bool) -> dict[str, Any]:
+    def _carry_out(self, cluster: Cluster, force: bool) -> dict[str, Any]:
         the_plan = self.plan
         assert the_plan is not None
         said: list[str] = []
         if not self.check_mode:
-            said = self.timed("apply", lambda: apply(self.cluster, the_plan, force, self.deadline))
+            said = self.timed("apply", lambda: apply(cluster, the_plan, force, self.deadline))
             if self.options.get("wait", True):
                 self.timed("wait", lambda: self._wait(the_plan))
         else:

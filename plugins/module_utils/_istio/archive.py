@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Unpacking what came from elsewhere: nothing is written outside of the folder, and nothing is left of a bad archive."""
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from .._failure import Failure
+
+
+def unpack(archive: Path, target: Path) -> None:
+    """Unpacks a .tar.gz or .zip so that `target` appears whole or not at all.
+
+    Raises Failure "unsafe_archive" naming the member that leaves the folder, "broken_archive".
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    half = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        if zipfile.is_zipfile(archive):
+            _unpack_zip(archive, half)
+        else:
+            _unpack_tar(archive, half)
+        half.chmod(0o755)
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(half, target)
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+
+
+def _unpack_tar(archive: Path, folder: Path) -> None:
+    if not hasattr(tarfile, "data_filter"):
+        raise Failure("python_too_old", "This Python cannot unpack archives safely (PEP 706)", hint="Use Python 3.8.17, 3.9.17, 3.10.12, 3.11.4 or newer on the host where this task runs.")
+    try:
+        with tarfile.open(archive, "r:*") as tar:
+            for member in tar:
+                _check_name(member.name)
+                # The filter refuses links that leave the folder, also through other links, and devices.
+                tar.extract(member, folder, filter="data")
+    except tarfile.FilterError as error:
+        raise _unsafe(error.tarinfo.name, str(error)) from error
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise Failure("broken_archive", f"{archive.name} cannot be unpacked: {error}", hint="Download it again.") from error
+
+
+def _unpack_zip(archive: Path, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(archive) as handle:
+            for info in handle.infolist():
+                _check_name(info.filename)
+                mode = info.external_attr >> 16
+                if stat.S_ISLNK(mode):
+                    raise _unsafe(info.filename, "is a link")
+                path = Path(handle.extract(info, folder))
+                if mode & 0o111 and path.is_file():
+                    path.chmod(0o755)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise Failure("broken_archive", f"{archive.name} cannot be unpacked: {error}", hint="Download it again.") from error
+
+
+def _check_name(name: str) -> None:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts:
+        raise _unsafe(name, "leaves the folder")
+
+
+def _unsafe(member: str, why: str) -> Failure:
+    return Failure("unsafe_archive", f"The archive's member {member!r} {why}", reason=why, hint="This is no release of Istio: check where it comes from. Nothing of it was kept.")

@@ -1,0 +1,100 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a live mesh consists of: control planes, namespaces, gateways, addons."""
+from __future__ import annotations
+
+from typing import Any
+
+from .._engine.cluster import Cluster
+from .._engine.objects import Object
+from . import injection
+
+# Service names in the release's samples/addons -> the port with the dashboard.
+ADDONS = {"kiali": 20001, "grafana": 3000, "prometheus": 9090, "tracing": 80}
+
+
+def read(cluster: Cluster) -> dict[str, Any]:
+    """{cluster, control_planes, namespaces, gateways, addons}. Raises ApiError."""
+    services = cluster.list("", "Service")
+    nodes = cluster.list("", "Node")
+    pods = cluster.list("", "Pod")
+    planes = control_planes(cluster.list("apps", "Deployment", selector="app=istiod"))
+    return {
+        "cluster": {"name": cluster.api.name, "server": cluster.api.server, "version": cluster.api.request("GET", "/version").get("gitVersion", "")},
+        "control_planes": planes,
+        "namespaces": namespaces(cluster.list("", "Namespace"), pods),
+        "gateways": [gateway(service, nodes) for service in services if _is_gateway(service)],
+        "addons": addons(services, {plane["namespace"] for plane in planes}),
+    }
+
+
+def control_planes(deployments: list[Object]) -> list[dict[str, Any]]:
+    """[{revision, namespace, version, ready, replicas}]: the version is the tag of istiod's image."""
+    found = []
+    for obj in deployments:
+        containers = obj["spec"]["template"]["spec"]["containers"]
+        image = next((c["image"] for c in containers if c["name"] == "discovery"), containers[0]["image"])
+        labels = obj["metadata"].get("labels") or {}
+        found.append(
+            {
+                "revision": labels.get("istio.io/rev", "default"),
+                "namespace": obj["metadata"]["namespace"],
+                "version": image.partition("@")[0].rpartition(":")[2],
+                "ready": (obj.get("status") or {}).get("readyReplicas", 0),
+                "replicas": obj["spec"].get("replicas", 1),
+            }
+        )
+    return sorted(found, key=lambda plane: plane["revision"])
+
+
+def namespaces(objects: list[Object], pods: list[Object]) -> list[dict[str, Any]]:
+    """[{name, injection, revision, enrolled, expected, total}] of namespaces that ask for sidecars or have some."""
+    found = []
+    for obj in objects:
+        name, labels = obj["metadata"]["name"], obj["metadata"].get("labels") or {}
+        counts = injection.enrolled([pod for pod in pods if pod["metadata"]["namespace"] == name and not _is_gateway(pod)], injection.injects(labels))
+        if injection.injects(labels) or counts["enrolled"]:
+            found.append({"name": name, "injection": labels.get(injection.INJECTION, ""), "revision": labels.get(injection.REVISION, ""), **counts})
+    return found
+
+
+def _is_gateway(obj: Object) -> bool:
+    labels = obj["metadata"].get("labels") or {}
+    return str(labels.get("istio", "")).endswith("gateway") or "gateway.networking.k8s.io/gateway-name" in labels
+
+
+def gateway(service: Object, nodes: list[Object]) -> dict[str, Any]:
+    """{name, namespace, type, addresses, ports, url}: how the gateway is reached from outside, best way first."""
+    spec = service["spec"]
+    balancer = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    addresses = [str(entry.get("ip") or entry.get("hostname")) for entry in balancer]
+    by_node = not addresses and spec.get("type") in ("LoadBalancer", "NodePort")
+    if by_node:
+        addresses = [a["address"] for node in nodes for a in (node.get("status") or {}).get("addresses") or [] if a["type"] == "InternalIP"]
+    ports = {port.get("name") or str(port["port"]): port.get("nodePort") if by_node else port["port"] for port in spec.get("ports") or []}
+    port = ports.get("http2") or ports.get("http") or ports.get("http-80")
+    suffix = "" if port == 80 else f":{port}"
+    return {
+        "name": service["metadata"]["name"],
+        "namespace": service["metadata"]["namespace"],
+        "type": spec.get("type", "ClusterIP"),
+        "by_node": by_node,
+        "addresses": addresses,
+        "ports": ports,
+        "selector": spec.get("selector") or {},
+        "url": f"http://{_bracketed(addresses[0])}{suffix}" if addresses and port else "",
+    }
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def addons(services: list[Object], places: set[str]) -> list[dict[str, Any]]:
+    """[{name, namespace, address}] inside the cluster."""
+    found = []
+    for service in services:
+        name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
+        if name in ADDONS and namespace in places:
+            found.append({"name": "jaeger" if name == "tracing" else name, "namespace": namespace, "address": f"http://{name}.{namespace}:{ADDONS[name]}"})
+    return sorted(found, key=lambda addon: addon["name"])

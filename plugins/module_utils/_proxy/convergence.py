@@ -1,0 +1,97 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Have the proxies taken what was applied?"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from .._cluster.api import ApiError
+from .._engine.cluster import Cluster
+from .._engine.deadline import Deadline
+from .._engine.steps import Barrier
+from .._failure import Failure
+from . import istiod
+
+# istiod gathers changes for 0.1 s before it pushes; two looks further apart than that cannot both miss a push.
+BETWEEN_LOOKS = 0.3
+QUIET_LOOKS = 2
+# Its longest gathering is 10 s: what it does not show by then, it will not show.
+SHOWN_WITHIN = 30.0
+SAMPLE = 5
+
+Shown = Callable[[dict[str, Any]], bool]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is waited for.
+
+    text       for people
+    namespace  proxies of this namespace are surely concerned, so they are looked at first
+    shown      whether a proxy's configuration dump (Envoy's form) shows it
+    gone       the change is a removal: no proxy may show the old state, where else one that shows the new state is enough
+    """
+
+    text: str
+    namespace: str
+    shown: Shown
+    gone: bool = False
+
+
+def converged(change: Change) -> Barrier:
+    """Holds when every istiod's own configuration shows the change and all its proxies have acknowledged what was sent.
+
+    Raises Failure "not_converged" naming the proxies, "rejected" with the proxy's words.
+    """
+
+    def hold(cluster: Cluster, deadline: Deadline) -> str:
+        all_istiods = istiod.running(cluster)
+        if not all_istiods:
+            return "converged: unknown, no istiod is ready"
+        try:
+            counts = [_hold_one(one, change, cluster, deadline) for one in all_istiods]
+        except ApiError as error:
+            if error.status in (401, 403, 404):
+                return f"converged: unknown, istiod's debug endpoints cannot be asked ({error.message})"
+            raise Failure("not_converged", f"{change.text}: {error.message}", reason=error.message, hint="Is istiod restarting? Run again.") from error
+        return f"converged: {change.text} at {sum(counts)} proxies of {len(all_istiods)} istiods"
+
+    return Barrier("converged", hold)
+
+
+def _hold_one(one: istiod.Istiod, change: Change, cluster: Cluster, deadline: Deadline) -> int:
+    quiet = 0
+    seen = False
+    patience = Deadline(min(SHOWN_WITHIN, max(deadline.left(), 1.0)))
+    while True:
+        proxies = one.proxies()
+        rejected = next((proxy for proxy in proxies if proxy.rejected), None)
+        if rejected:
+            raise Failure("rejected", f"proxy {rejected.id} refused its configuration: {rejected.rejected}", reason=rejected.rejected, hint="Undo or correct the change that it names.")
+        if not proxies:
+            return 0
+        seen = seen or _shows(one, proxies, change)
+        behind = [proxy.id for proxy in proxies if not proxy.synced]
+        quiet = quiet + 1 if seen and not behind else 0
+        if quiet >= QUIET_LOOKS:
+            return len(proxies)
+        if deadline.over or (not seen and patience.over):
+            cause = f"proxies that have not acknowledged: {', '.join(behind)}" if seen else f"istiod {one.name} sends it to none of the proxies looked at"
+            raise Failure("not_converged", f"{change.text}: {cause}", reason=cause, hint="Look at istiod's log and at the proxies named; running again continues from here.")
+        cluster.pause(BETWEEN_LOOKS)
+
+
+def _shows(one: istiod.Istiod, proxies: list[istiod.Proxy], change: Change) -> bool:
+    ordered = sorted(proxies, key=lambda proxy: proxy.namespace != change.namespace)
+    answers = []
+    for proxy in ordered[:SAMPLE]:
+        try:
+            answers.append(change.shown(one.config_dump(proxy.id)))
+        except ApiError as error:
+            # A proxy that has just left is no answer.
+            if error.status != 404:
+                raise
+        if answers and answers[-1] and not change.gone:
+            return True
+    return bool(answers) and all(answers)

@@ -1,0 +1,51 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads configuration dumps in Envoy's form (envoy.admin.v3.ConfigDump), from istiod or from a proxy itself."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Iterator
+
+
+@dataclass(frozen=True)
+class Route:
+    """One route: its name, the domains of its virtual host, and {cluster: weight}."""
+
+    name: str
+    configuration: str
+    domains: tuple[str, ...]
+    weights: tuple[tuple[str, int], ...]
+
+
+def clusters(dump: dict[str, Any]) -> set[str]:
+    """Names of all clusters."""
+    found = set()
+    for config in _of_type(dump, "ClustersConfigDump"):
+        for entry in config.get("dynamic_active_clusters") or []:
+            found.add((entry.get("cluster") or {}).get("name", ""))
+    return found
+
+
+def routes(dump: dict[str, Any]) -> Iterator[Route]:
+    """Every route that sends requests to clusters."""
+    for config in _of_type(dump, "RoutesConfigDump"):
+        for entry in config.get("dynamic_route_configs") or []:
+            table = entry.get("route_config") or {}
+            for host in table.get("virtual_hosts") or []:
+                for route in host.get("routes") or []:
+                    weights = _weights(route.get("route") or {})
+                    if weights:
+                        yield Route(route.get("name", ""), table.get("name", ""), tuple(host.get("domains") or []), weights)
+
+
+def _weights(action: dict[str, Any]) -> tuple[tuple[str, int], ...]:
+    if action.get("cluster"):
+        return ((action["cluster"], 1),)
+    entries = (action.get("weighted_clusters") or {}).get("clusters") or []
+    return tuple((entry["name"], entry.get("weight") or 0) for entry in entries)
+
+
+def _of_type(dump: dict[str, Any], kind: str) -> Iterator[dict[str, Any]]:
+    for config in dump.get("configs") or []:
+        if str(config.get("@type", "")).endswith(kind):
+            yield config

@@ -1,0 +1,166 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A local port that leads to a Service's pods, kept open by a process of its own."""
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .._cluster.api import ApiError
+from .._engine.cluster import Cluster
+from .._failure import Failure
+from .._istio import cache
+
+CHUNK = 65536
+
+
+@dataclass(frozen=True)
+class Target:
+    """A port of a Service in one cluster."""
+
+    server: str
+    namespace: str
+    service: str
+    port: int
+
+
+def record(local_port: int) -> Path:
+    return cache.root() / "dashboards" / f"{local_port}.json"
+
+
+def opened(local_port: int) -> tuple[int, Target] | None:
+    """(process id, target) of a forwarder of ours on this port; None where there is none, or it has ended."""
+    try:
+        kept = json.loads(record(local_port).read_text(encoding="utf-8"))
+        if _started(kept["pid"]) != kept["started"]:
+            return None
+        return kept["pid"], Target(**kept["target"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _started(pid: int) -> str:
+    """When a process began: a process id alone may be another's by now. Where /proc is missing, whether it runs."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[19]
+    except OSError:
+        if Path("/proc/self/stat").exists():
+            raise
+        os.kill(pid, 0)
+        return ""
+
+
+def listen(address: str, local_port: int) -> socket.socket:
+    """Raises Failure "port_taken", with the next free port as the hint."""
+    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address, local_port))
+    except OSError as error:
+        listener.close()
+        free = _next_free(address, local_port + 1)
+        raise Failure("port_taken", f"local_port: {address}:{local_port} cannot be used: {error.strerror}", reason=str(error), hint=f"Port {free} is free: use local_port {free}.") from error
+    listener.listen(64)
+    return listener
+
+
+def _next_free(address: str, port: int) -> int:
+    while True:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+            try:
+                probe.bind((address, port))
+                return port
+            except OSError:
+                port += 1
+
+
+def start(cluster: Cluster, target: Target, selector: dict[str, str], pod_port: int, listener: socket.socket) -> int:
+    """Process id of a new process that serves the listener until it is stopped."""
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        pid = os.fork()
+        if pid:
+            os.write(writer, str(pid).encode())
+            os._exit(0)
+        _become_daemon(keep=listener.fileno())
+        _serve(cluster, target.namespace, selector, pod_port, listener)
+        os._exit(0)
+    os.wait()
+    pid = int(os.read(reader, 32))
+    local_port = listener.getsockname()[1]
+    listener.close()
+    kept = {"pid": pid, "started": _started(pid), "target": asdict(target)}
+    cache.write_atomically(record(local_port), json.dumps(kept).encode())
+    return pid
+
+
+def stop(local_port: int, pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    for _ in range(50):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.1)
+    record(local_port).unlink(missing_ok=True)
+
+
+def _become_daemon(keep: int) -> None:
+    os.chdir("/")
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    # Ansible waits until its pipes are closed.
+    os.closerange(3, keep)
+    os.closerange(keep + 1, 4096)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
+
+
+def _serve(cluster: Cluster, namespace: str, selector: dict[str, str], pod_port: int, listener: socket.socket) -> None:
+    while True:
+        client, _address = listener.accept()
+        threading.Thread(target=_one, args=(cluster, namespace, selector, pod_port, client), daemon=True).start()
+
+
+def _one(cluster: Cluster, namespace: str, selector: dict[str, str], pod_port: int, client: socket.socket) -> None:
+    with client:
+        try:
+            # Looked up anew for each connection, so that a restarted pod is no end.
+            far = cluster.api.tunnel(namespace, running_pod(cluster, namespace, selector), pod_port)
+        except (ApiError, Failure):
+            return
+        with far:
+            far.settimeout(None)
+            back = threading.Thread(target=_copy, args=(far, client), daemon=True)
+            back.start()
+            _copy(client, far)
+            back.join()
+
+
+def _copy(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(CHUNK):
+            sink.sendall(data)
+    with contextlib.suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
+def running_pod(cluster: Cluster, namespace: str, selector: dict[str, str]) -> str:
+    """Name of a ready pod. Raises Failure "no_pods"."""
+    pods = cluster.list("", "Pod", namespace, ",".join(f"{key}={value}" for key, value in selector.items()))
+    for pod in pods:
+        conditions = (pod.get("status") or {}).get("conditions") or []
+        if not pod["metadata"].get("deletionTimestamp") and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions):
+            return str(pod["metadata"]["name"])
+    raise Failure("no_pods", f"no pod of {namespace} with {selector} is ready", hint="Look at the pods, or wait.")

@@ -1,0 +1,96 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What istiod says of its proxies: its debug endpoints, which answer local callers only and so are asked through a tunnel."""
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+from .._cluster.api import Api, ApiError
+from .._engine.cluster import Cluster
+from .._engine.objects import Object
+
+PORT = 8080
+ADMIN_PORT = 15000
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over a connection that is already there."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__("localhost")
+        self.sock = connection
+
+
+def get(api: Api, namespace: str, pod: str, port: int, path: str) -> Any:
+    """Answer's JSON (text where it is not JSON) of a pod's local HTTP port. Raises ApiError."""
+    connection = _Connection(api.tunnel(namespace, pod, port))
+    try:
+        connection.request("GET", path, headers={"Connection": "close"})
+        response = connection.getresponse()
+        text = response.read().decode("utf-8", errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        raise ApiError(0, "Tunnel", f"{path} of pod {namespace}/{pod}: {error or type(error).__name__}") from error
+    finally:
+        connection.close()
+    if response.status >= 400:
+        raise ApiError(response.status, "", f"{path} of pod {namespace}/{pod}: HTTP {response.status} {text[:200]}")
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """One connected proxy as its istiod sees it. `rejected`: what it said when it refused configuration."""
+
+    id: str
+    synced: bool
+    rejected: str = ""
+
+    @property
+    def namespace(self) -> str:
+        return self.id.rpartition(".")[2]
+
+
+class Istiod:
+    """One running istiod."""
+
+    def __init__(self, cluster: Cluster, pod: Object) -> None:
+        self._cluster = cluster
+        self.namespace, self.name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        self.revision = (pod["metadata"].get("labels") or {}).get("istio.io/rev", "default")
+
+    def ask(self, path: str) -> Any:
+        return get(self._cluster.api, self.namespace, self.name, PORT, path)
+
+    def proxies(self) -> list[Proxy]:
+        """Every proxy that is connected to this istiod."""
+        return [_proxy(entry) for entry in self.ask("/debug/syncz") or []]
+
+    def config_dump(self, proxy: str) -> dict[str, Any]:
+        """What this istiod would send to a proxy now, in the form of Envoy's own dump."""
+        answer: dict[str, Any] = self.ask(f"/debug/config_dump?proxyID={proxy}")
+        return answer
+
+
+def _proxy(entry: dict[str, Any]) -> Proxy:
+    # Endpoints are pushed all the time and carry no policy.
+    states = [state for kind, state in (entry.get("resources") or {}).items() if not kind.endswith("ClusterLoadAssignment")]
+    rejected = next((state["lastError"] for state in states if state.get("lastError")), "")
+    return Proxy(entry["proxy"], all(state.get("sent", "") == state.get("acked", "") for state in states), rejected)
+
+
+def running(cluster: Cluster) -> list[Istiod]:
+    """Every ready istiod of every revision."""
+    pods = cluster.list("", "Pod", None, "app=istiod")
+    return [Istiod(cluster, pod) for pod in pods if _ready(pod)]
+
+
+def _ready(pod: Object) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return not pod["metadata"].get("deletionTimestamp") and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

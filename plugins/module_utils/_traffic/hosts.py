@@ -1,0 +1,78 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hosts as Istio names them, and what stands behind one."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+DOMAIN = "cluster.local"
+# Every sidecar, as opposed to named gateways.
+MESH = "mesh"
+# Annotation with what was asked for a host, as data, by concern.
+INTENTS = "servicemesh.istio/intents"
+# Ends the name of the second VirtualService, for any outside host: istiod refuses "*" on one that is bound to the mesh.
+ANY_HOST = "-any-host"
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host and the live objects that matter to its routes.
+
+    service, entry      what makes the host known to the mesh; both None: nothing does
+    subsets_with_pods   values of the version label for which there is a pod; None where that cannot be known
+    own, rule           this collection's VirtualService and DestinationRule of the host
+    any_host            this collection's second VirtualService, for any outside host
+    others              VirtualServices of other people that name the host
+    missing_gateways    wanted Gateways that are not there
+    """
+
+    name: str
+    namespace: str
+    service: Object | None = None
+    entry: Object | None = None
+    subsets_with_pods: frozenset[str] | None = None
+    own: Object | None = None
+    rule: Object | None = None
+    any_host: Object | None = None
+    others: list[Object] = field(default_factory=list)
+    missing_gateways: frozenset[str] = frozenset()
+
+    @property
+    def full_name(self) -> str:
+        return full_name(self.name, self.namespace)
+
+    @property
+    def object_name(self) -> str:
+        """Name for objects of this host: its first label, or all of it where it is no Service's name."""
+        if self.full_name.endswith(f".{self.namespace}.svc.{DOMAIN}"):
+            return self.full_name.split(".")[0]
+        return self.name.replace("*", "any").strip(".")
+
+
+def full_name(host: str, namespace: str) -> str:
+    """A host as istiod resolves it: a name without dots is a Service of the rule's own namespace."""
+    return f"{host}.{namespace}.svc.{DOMAIN}" if "." not in host and host != "*" else host
+
+
+def service_of(host: str, namespace: str) -> tuple[str, str] | None:
+    """(namespace, name) of the Service that a host names; None where it cannot be one."""
+    labels = full_name(host, namespace).split(".")
+    return (labels[1], labels[0]) if labels[2:] == ["svc", *DOMAIN.split(".")] else None
+
+
+def names(obj: Object) -> set[str]:
+    """Full names of the hosts of a VirtualService or DestinationRule."""
+    spec = obj.get("spec") or {}
+    hosts = spec.get("hosts") or ([spec["host"]] if spec.get("host") else [])
+    return {full_name(host, obj["metadata"]["namespace"]) for host in hosts}
+
+
+def covers(pattern: str, host: str) -> bool:
+    """Whether a host or wildcard of a ServiceEntry covers a host."""
+    return pattern == host or (pattern.startswith("*.") and host.endswith(pattern[1:]))
+
+
+def outside(gateways: list[str]) -> list[str]:
+    return [gateway for gateway in gateways if gateway != MESH]

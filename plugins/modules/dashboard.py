@@ -1,0 +1,132 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: dashboard
+short_description: Open a local port to an addon's dashboard, or close it
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - Opens a port on the host where the task runs and forwards it through the API server to a ready pod of the addon. The port stays open
+    after the task, until it is closed with O(state=absent).
+options:
+  name:
+    description: The addon.
+    type: str
+    choices: [kiali, grafana, prometheus, jaeger]
+    default: kiali
+  namespace:
+    description: Namespace of the addons.
+    type: str
+    default: istio-system
+  local_port:
+    description: Port that is opened. Unset, 20001 for Kiali, 3000 for Grafana, 9090 for Prometheus and 16686 for Jaeger.
+    type: int
+  address:
+    description: Address on which the port is opened. Anyone who reaches it reaches the dashboard.
+    type: str
+    default: 127.0.0.1
+  state:
+    description: Whether the port is open.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - servicemesh.istio.attributes
+  - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.connection
+"""
+
+EXAMPLES = r"""
+- name: Kiali on port 20001
+  servicemesh.istio.dashboard:
+    name: kiali
+  register: kiali
+
+- name: Where it is
+  ansible.builtin.debug:
+    msg: "{{ kiali.url }}"
+
+- name: Closed again
+  servicemesh.istio.dashboard:
+    name: kiali
+    state: absent
+"""
+
+RETURN = r"""
+url:
+  description: Where the dashboard is.
+  returned: when O(state=present)
+  type: str
+  sample: http://127.0.0.1:20001
+pid:
+  description: The process that keeps the port open.
+  returned: when the port is open
+  type: int
+duration:
+  description: Seconds by phase.
+  returned: always
+  type: dict
+failure:
+  description: Code, object, reason and hint. The code is stable.
+  returned: on failure
+  type: dict
+  sample: {code: port_taken, ref: null, reason: "", hint: "Port 20002 is free: use local_port 20002."}
+"""
+
+from ..module_utils._engine.run import Run, run_module
+from ..module_utils._failure import Failure
+from ..module_utils._proxy import forwarder
+
+# Addon -> (Service, its port, usual local port), as in the release's samples/addons.
+ADDONS = {"kiali": ("kiali", 20001, 20001), "grafana": ("grafana", 3000, 3000), "prometheus": ("prometheus", 9090, 9090), "jaeger": ("tracing", 80, 16686)}
+ARGUMENTS = {
+    "name": {"type": "str", "choices": list(ADDONS), "default": "kiali"},
+    "namespace": {"type": "str", "default": "istio-system"},
+    "local_port": {"type": "int"},
+    "address": {"type": "str", "default": "127.0.0.1"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+}
+
+
+def body(run: Run) -> dict:
+    options = run.options
+    service, port, usual = ADDONS[options["name"]]
+    local_port = options["local_port"] or usual
+    opened = forwarder.opened(local_port)
+    if options["state"] == "absent":
+        if opened and not run.check_mode:
+            forwarder.stop(local_port, opened[0])
+        return {"changed": opened is not None, "diff": _diff(local_port, "open", "closed") if opened else []}
+    target = forwarder.Target(run.cluster.api.server, options["namespace"], service, port)
+    url = f"http://{options['address']}:{local_port}"
+    if opened and opened[1] == target:
+        return {"changed": False, "url": url, "pid": opened[0], "diff": []}
+    live = run.cluster.get("", "Service", options["namespace"], service)
+    if live is None:
+        raise Failure("no_addon", f"name: there is no Service {options['namespace']}/{service}", hint="Install the addon first, or name its namespace.")
+    forwarder.running_pod(run.cluster, options["namespace"], live["spec"].get("selector") or {})
+    listener = forwarder.listen(options["address"], local_port)
+    result = {"changed": True, "url": url, "diff": _diff(local_port, "closed", f"open, leads to {options['namespace']}/{service}")}
+    if run.check_mode:
+        listener.close()
+        return result
+    pod_port = next((entry.get("targetPort", port) for entry in live["spec"]["ports"] if entry["port"] == port), port)
+    pid = forwarder.start(run.cluster, target, live["spec"].get("selector") or {}, pod_port if isinstance(pod_port, int) else port, listener)
+    return {**result, "pid": pid}
+
+
+def _diff(port: int, before: str, after: str) -> list:
+    return [{"before": before + "\n", "after": after + "\n", "before_header": f"port {port}", "after_header": f"port {port}"}]
+
+
+def main() -> None:
+    run_module(ARGUMENTS, body)
+
+
+if __name__ == "__main__":
+    main()

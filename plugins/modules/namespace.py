@@ -1,0 +1,184 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: namespace
+short_description: Enroll a namespace, so that its pods get their sidecar
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - Has a namespace with the label that asks for injection, and reports which workloads still have pods without a sidecar.
+  - Injection happens when a pod is made. Pods that are older than the label need a restart of their workload, which O(restart) does.
+options:
+  name:
+    description: The namespace.
+    type: str
+    required: true
+  injection:
+    description: Value of the label C(istio-injection), for a control plane without a revision. Neither this nor O(revision) leaves the namespace without either label of ours.
+    type: str
+    choices: [enabled, disabled]
+  revision:
+    description: Value of the label C(istio.io/rev), a revision or a revision tag. Not together with O(injection).
+    type: str
+  labels:
+    description: Further labels.
+    type: dict
+    default: {}
+  restart:
+    description: Whether Deployments, StatefulSets and DaemonSets whose pods lack the sidecar are restarted, and waited for. Other pods are only reported.
+    type: bool
+    default: false
+  state:
+    description: V(absent) takes our labels off. The namespace itself goes with O(delete).
+    type: str
+    choices: [present, absent]
+    default: present
+  delete:
+    description: With O(state=absent), whether the namespace goes with everything in it.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - servicemesh.istio.attributes
+  - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.connection
+  - servicemesh.istio.writing
+"""
+
+EXAMPLES = r"""
+- name: Pods of this namespace get a sidecar
+  servicemesh.istio.namespace:
+    name: online-boutique
+    injection: enabled
+
+- name: Those that were there before get it too
+  servicemesh.istio.namespace:
+    name: online-boutique
+    injection: enabled
+    restart: true
+  register: enrolled
+
+- name: What remains
+  ansible.builtin.debug:
+    msg: "{{ enrolled.pods.enrolled }} of {{ enrolled.pods.expected }} pods have a sidecar"
+"""
+
+RETURN = r"""
+pods:
+  description: Live pods with a sidecar, those that should have one, and all.
+  returned: when O(state=present)
+  type: dict
+  sample: {enrolled: 12, expected: 12, total: 12}
+without_sidecar:
+  description: Workloads with pods that should have a sidecar and have none, as they were found.
+  returned: when O(state=present)
+  type: list
+  elements: dict
+  sample: [{kind: Deployment, name: web, namespace: shop, pods: [web-5d8], restartable: true}]
+summary:
+  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  returned: when a plan was made
+  type: dict
+  sample: {created: 2, configured: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+objects:
+  description: Every object of the plan.
+  returned: when a plan was made
+  type: list
+  elements: dict
+  contains:
+    ref:
+      description: Group, version, kind, namespace and name.
+      type: dict
+    action:
+      description: One of created, configured, unchanged, pruned, failed, pending.
+      type: str
+    conflicts:
+      description: Fields that other managers own, with the manager.
+      type: list
+      elements: dict
+    status:
+      description: Readiness in the words of kstatus, where it was waited for.
+      type: str
+    message:
+      description: What else is to be said.
+      type: str
+barriers:
+  description: What was seen to hold between steps.
+  returned: when a plan was made
+  type: list
+  elements: str
+duration:
+  description: Seconds by phase.
+  returned: always
+  type: dict
+failure:
+  description: Code, object, reason and hint. The code is stable.
+  returned: on failure
+  type: dict
+  sample: {code: both_labels, ref: null, reason: "", hint: ""}
+"""
+
+from datetime import datetime, timezone
+
+from ..module_utils._engine.plan import Rules
+from ..module_utils._engine.run import FORCE_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.steps import Step
+from ..module_utils._istio import injection
+
+# Apart from the collection's own manager: whoever applies the workload as a whole must not take the restart back.
+RESTARTER = "servicemesh.istio.restart"
+ARGUMENTS = {
+    "name": {"type": "str", "required": True},
+    "injection": {"type": "str", "choices": ["enabled", "disabled"]},
+    "revision": {"type": "str"},
+    "labels": {"type": "dict", "default": {}},
+    "restart": {"type": "bool", "default": False},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "delete": {"type": "bool", "default": False},
+    **WAIT_ARGUMENTS,
+    **FORCE_ARGUMENTS,
+}
+
+
+def body(run: Run) -> dict:
+    options = run.options
+    name, absent = options["name"], options["state"] == "absent"
+    asked = {} if absent else {"injection": options["injection"] or "", "revision": options["revision"] or "", "labels": options["labels"]}
+    enrollment = injection.Enrollment(name, **asked)
+    injection.check(enrollment, None)
+    live = run.cluster.get("", "Namespace", "", name)
+    if absent and (options["delete"] or live is None):
+        return run.remove([injection.desired(enrollment)] if live else [])
+    injection.check(enrollment, live)
+    rules = Rules(force=options["force_conflicts"])
+    result = run.converge([Step("namespace", [injection.desired(enrollment)])], rules)
+    return result if absent else {**result, **_pods(run, enrollment, live, rules, result)}
+
+
+def _pods(run: Run, enrollment: injection.Enrollment, live: dict | None, rules: Rules, done: dict) -> dict:
+    """What the pods are like; with restart, after those without a sidecar were replaced."""
+    labels = {**(((live or {}).get("metadata") or {}).get("labels") or {}), **enrollment.wanted_labels}
+    injects = injection.injects(labels)
+    pods = run.cluster.list("", "Pod", enrollment.name)
+    lacking = injection.without_sidecar(pods, run.cluster.list("apps", "ReplicaSet", enrollment.name), injects)
+    result = {"pods": injection.enrolled(pods, injects), "without_sidecar": [injection.row(workload) for workload in lacking]}
+    chosen = [workload for workload in lacking if workload.restartable] if run.options["restart"] else []
+    if not chosen:
+        return result
+    now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    second = run.converge([Step("restart", [injection.restart(workload, now) for workload in chosen], ready=True)], rules, manager=RESTARTER)
+    if not run.check_mode:
+        result["pods"] = injection.enrolled(run.cluster.list("", "Pod", enrollment.name), injects)
+    return {**result, **run.together(done, second)}
+
+
+def main() -> None:
+    run_module(ARGUMENTS, body)
+
+
+if __name__ == "__main__":
+    main()

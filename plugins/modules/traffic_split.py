@@ -1,0 +1,163 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: traffic_split
+short_description: Send shares of a host's traffic to its versions
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - Writes one DestinationRule with a subset for each version and one VirtualService with their weights.
+  - In steps that never give a 503. Subsets first, then weights, then the end of subsets that no weight names. Between the steps
+    every istiod must report that its proxies have acknowledged the change.
+  - Refuses a host that is no Service and no ServiceEntry, and a version with weight that has no pod. In check mode these are warnings,
+    since an earlier task may be about to create them.
+options:
+  host:
+    description: Name of a Service in O(namespace), or a full host name.
+    type: str
+    required: true
+  namespace:
+    description: Namespace of the objects that are written.
+    type: str
+    required: true
+  versions:
+    description: Weight by version. Weights are shares and need not add up to 100. Needed with O(state=present).
+    type: dict
+  gateways:
+    description: Where the split holds. V(mesh) is every sidecar; a gateway is written as C(NAMESPACE/NAME).
+    type: list
+    elements: str
+    default: [mesh]
+  gateway_hosts:
+    description: Hosts from outside that a gateway sends here. V(*) is every host that has no routes of its own.
+    type: list
+    elements: str
+    default: []
+  label:
+    description: Label of pods that tells versions apart.
+    type: str
+    default: version
+  port:
+    description: Port of the host, where it has several.
+    type: int
+  state:
+    description: Whether the split is there.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - servicemesh.istio.attributes
+  - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.connection
+  - servicemesh.istio.writing
+"""
+
+EXAMPLES = r"""
+- name: A tenth of the requests goes to v2
+  servicemesh.istio.traffic_split:
+    namespace: online-boutique
+    host: frontend
+    versions: {v1: 90, v2: 10}
+
+- name: Also for requests from outside
+  servicemesh.istio.traffic_split:
+    namespace: online-boutique
+    host: frontend
+    versions: {v1: 90, v2: 10}
+    gateways: [mesh, istio-system/ingress]
+    gateway_hosts: ["*"]
+
+- name: The split goes
+  servicemesh.istio.traffic_split:
+    namespace: online-boutique
+    host: frontend
+    state: absent
+"""
+
+RETURN = r"""
+summary:
+  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  returned: when a plan was made
+  type: dict
+  sample: {created: 2, configured: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+objects:
+  description: Every object of the plan.
+  returned: when a plan was made
+  type: list
+  elements: dict
+  contains:
+    ref:
+      description: Group, version, kind, namespace and name.
+      type: dict
+    action:
+      description: One of created, configured, unchanged, pruned, failed, pending.
+      type: str
+    conflicts:
+      description: Fields that other managers own, with the manager.
+      type: list
+      elements: dict
+    status:
+      description: Readiness in the words of kstatus, where it was waited for.
+      type: str
+    message:
+      description: What else is to be said.
+      type: str
+barriers:
+  description: What was seen to hold between steps.
+  returned: when a plan was made
+  type: list
+  elements: str
+duration:
+  description: Seconds by phase.
+  returned: always
+  type: dict
+failure:
+  description: Code, object, reason and hint. The code is stable.
+  returned: on failure
+  type: dict
+  sample: {code: weights_zero, ref: null, reason: "", hint: ""}
+"""
+
+from ..module_utils._engine.plan import Rules
+from ..module_utils._engine.run import FORCE_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._traffic import live, split
+
+ARGUMENTS = {
+    "host": {"type": "str", "required": True},
+    "namespace": {"type": "str", "required": True},
+    "versions": {"type": "dict"},
+    "gateways": {"type": "list", "elements": "str", "default": ["mesh"]},
+    "gateway_hosts": {"type": "list", "elements": "str", "default": []},
+    "label": {"type": "str", "default": "version"},
+    "port": {"type": "int"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    **WAIT_ARGUMENTS,
+    **FORCE_ARGUMENTS,
+}
+OPTIONS = ("host", "namespace", "versions", "gateways", "gateway_hosts", "label", "port")
+
+
+def body(run: Run) -> dict:
+    options = run.options
+    wanted = split.Split(**{name: options[name] for name in OPTIONS})
+    rules = Rules(namespace=wanted.namespace, force=options["force_conflicts"])
+    if options["state"] == "absent":
+        found = live.read(run.cluster, wanted.host, wanted.namespace, wanted.label, [])
+        return run.converge(split.removal(found), rules)
+    split.check(wanted)
+    found = live.read(run.cluster, wanted.host, wanted.namespace, wanted.label, wanted.gateways)
+    run.refuse(split.check_host(wanted, found))
+    return run.converge(split.desired(wanted, found), rules)
+
+
+def main() -> None:
+    run_module(ARGUMENTS, body, required_if=[("state", "present", ["versions"])])
+
+
+if __name__ == "__main__":
+    main()
