@@ -16,6 +16,8 @@ from .sets import KEPT, ObjectSet
 from .steps import Barrier, Step
 
 CREATED, CONFIGURED, UNCHANGED, PRUNED, FAILED = "created", "configured", "unchanged", "pruned", "failed"
+NO_KIND = "its kind is not served yet, so the server did not verify it"
+NO_NAMESPACE = "its namespace is not there yet, so the server did not verify it"
 # Written by servers at every change, or long and of no meaning to people.
 HIDDEN_METADATA = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds")
 
@@ -96,6 +98,7 @@ class Rules:
     prune       delete members of the set that are wanted no more
     kept        kinds that prune leaves alone
     prune_limit prune stops before deleting more members than this
+    lenient     a kind or namespace that is not there may still come from an earlier task (check mode)
     """
 
     namespace: str | None = None
@@ -105,6 +108,7 @@ class Rules:
     prune: bool = False
     kept: frozenset[str] = frozenset(KEPT)
     prune_limit: int | None = None
+    lenient: bool = False
 
 
 def plan(cluster: Cluster, steps: list[Step], rules: Rules) -> Plan:
@@ -188,11 +192,11 @@ def _judge(cluster: Cluster, wanted: Object, live: Object | None, coming: Coming
         if matches(wanted, live, cluster.manager):
             return Change(ref, version, UNCHANGED, wanted, live, live), 0
     if cluster.resource_of(wanted) is None:
-        if (ref.group, ref.kind) in coming.kinds:
-            return Change(ref, version, CREATED, wanted, message="its kind is not served yet, so the server did not verify it", verified=False), 0
+        if rules.lenient or (ref.group, ref.kind) in coming.kinds:
+            return Change(ref, version, CREATED, wanted, message=NO_KIND, verified=False), 0
         raise unknown_kind(wanted)
     if ref.namespace in coming.namespaces:
-        return Change(ref, version, CREATED, wanted, message="its namespace is not there yet, so the server did not verify it", verified=False), 0
+        return Change(ref, version, CREATED, wanted, message=NO_NAMESPACE, verified=False), 0
     return _ask(cluster, wanted, live, rules), 1
 
 
@@ -203,6 +207,8 @@ def _ask(cluster: Cluster, wanted: Object, live: Object | None, rules: Rules) ->
     except ApiError as error:
         if error.status == 409 and conflicts_of(error):
             return Change(ref, version, FAILED, wanted, live, conflicts=conflicts_of(error), message=error.message)
+        if error.status == 404 and rules.lenient and live is None:
+            return Change(ref, version, CREATED, wanted, message=NO_NAMESPACE, verified=False)
         if error.status == 500 and "failed calling webhook" in error.message:
             return Change(ref, version, CONFIGURED if live else CREATED, wanted, live, message="a webhook does not answer, so the server did not verify it", verified=False)
         raise refusal(error, ref, version) from error

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any, Callable, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
@@ -76,7 +77,7 @@ class Run:
         manager: field manager for a change that must not be part of what the collection declares
         """
         cluster = self.cluster.with_manager(manager) if manager else self.cluster
-        self.plan = self.timed("plan", lambda: plan(cluster, steps, rules))
+        self.plan = self.timed("plan", lambda: plan(cluster, steps, replace(rules, lenient=self.check_mode)))
         return self._carry_out(cluster, rules.force)
 
     @staticmethod

@@ -59,6 +59,11 @@ def read(run: Run) -> list[Object]:
     return objects
 
 
+def read_file(path: Path, option: str) -> list[Object]:
+    """All objects of one file. Raises InvalidOption."""
+    return flatten([d for name, text in _texts(str(path)) for d in parse(text, f"{option} {name}")], option)
+
+
 def parse(text: str, option: str) -> list[Any]:
     try:
         return list(yaml.load_all(text, Loader=UniqueKeys))

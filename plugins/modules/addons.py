@@ -1,0 +1,161 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: addons
+short_description: Install the addons of an Istio release, joined to each other
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - Takes the addons from the release's own C(samples/addons), joins Kiali to Prometheus, Grafana and Jaeger, and sets the mesh's tracing.
+  - The addons are one set. An addon that is named no more is removed.
+  - They are made for trying things out. Storage is in memory or in the pod, and nothing asks for a password.
+options:
+  samples:
+    description: Folder with the release's addons, where the task runs. Needed with O(state=present).
+    type: path
+  names:
+    description: The addons, such as V(loki) too. One tracing backend at a time. Those in C(extras) are named C(extras/NAME).
+    type: list
+    elements: str
+    default: [prometheus, grafana, jaeger, kiali]
+  namespace:
+    description: Namespace of the addons. Traces are set for the whole mesh only from the control plane's namespace.
+    type: str
+    default: istio-system
+  images:
+    description: Image to use instead, by the release's repository, such as C(docker.io/grafana/grafana). For mirrors and air gaps.
+    type: dict
+    default: {}
+  kiali_config:
+    description: Merged over Kiali's configuration.
+    type: dict
+    default: {}
+  tracing_provider:
+    description: Name of the tracing provider among C(extensionProviders) in the mesh configuration.
+    type: str
+    default: jaeger
+  sampling:
+    description: Per cent of requests that are traced, mesh-wide. Unset, no Telemetry is written.
+    type: float
+  state:
+    description: Whether the addons are there.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - servicemesh.istio.attributes
+  - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.connection
+  - servicemesh.istio.writing
+"""
+
+EXAMPLES = r"""
+- name: The release
+  servicemesh.istio.release:
+    version: 1.31.0
+    mirror: "{{ lab_releases }}"
+  register: istio
+
+- name: Prometheus and Kiali
+  servicemesh.istio.addons:
+    samples: "{{ istio.path }}/samples/addons"
+    names: [prometheus, kiali]
+    images: "{{ lab_images }}"
+
+- name: They go
+  servicemesh.istio.addons:
+    state: absent
+"""
+
+RETURN = r"""
+summary:
+  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  returned: when a plan was made
+  type: dict
+  sample: {created: 2, configured: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+objects:
+  description: Every object of the plan.
+  returned: when a plan was made
+  type: list
+  elements: dict
+  contains:
+    ref:
+      description: Group, version, kind, namespace and name.
+      type: dict
+    action:
+      description: One of created, configured, unchanged, pruned, failed, pending.
+      type: str
+    conflicts:
+      description: Fields that other managers own, with the manager.
+      type: list
+      elements: dict
+    status:
+      description: Readiness in the words of kstatus, where it was waited for.
+      type: str
+    message:
+      description: What else is to be said.
+      type: str
+barriers:
+  description: What was seen to hold between steps.
+  returned: when a plan was made
+  type: list
+  elements: str
+duration:
+  description: Seconds by phase.
+  returned: always
+  type: dict
+failure:
+  description: Code, object, reason and hint. The code is stable.
+  returned: on failure
+  type: dict
+  sample: {code: unknown_addon, ref: null, reason: "", hint: ""}
+"""
+
+from pathlib import Path
+
+from ..module_utils._engine import sources
+from ..module_utils._engine.plan import Rules
+from ..module_utils._engine.run import FORCE_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.sets import ObjectSet
+from ..module_utils._istio import addons
+
+ARGUMENTS = {
+    "samples": {"type": "path"},
+    "names": {"type": "list", "elements": "str", "default": ["prometheus", "grafana", "jaeger", "kiali"]},
+    "namespace": {"type": "str", "default": "istio-system"},
+    "images": {"type": "dict", "default": {}},
+    "kiali_config": {"type": "dict", "default": {}},
+    "tracing_provider": {"type": "str", "default": "jaeger"},
+    "sampling": {"type": "float"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    **WAIT_ARGUMENTS,
+    **FORCE_ARGUMENTS,
+}
+OPTIONS = ("names", "namespace", "images", "kiali_config", "tracing_provider", "sampling")
+
+
+def body(run: Run) -> dict:
+    options = run.options
+    wanted = addons.Addons(**{name: options[name] for name in OPTIONS})
+    object_set = ObjectSet(addons.SET, wanted.namespace)
+    if options["state"] == "absent":
+        return run.remove([], object_set)
+    folder = Path(options["samples"])
+    known = {str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml")}
+    addons.check(wanted, known)
+    documents = {name: sources.read_file(folder / f"{name}.yaml", "samples") for name in wanted.names}
+    rules = Rules(namespace=wanted.namespace, force=options["force_conflicts"], set=object_set, prune=True)
+    return run.converge(addons.desired(wanted, documents), rules)
+
+
+def main() -> None:
+    run_module(ARGUMENTS, body, required_if=[("state", "present", ["samples"])])
+
+
+if __name__ == "__main__":
+    main()
