@@ -1,0 +1,285 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An API server in memory: enough of server-side apply, lists, deletes and errors to run a module's main().
+
+tests/proof compares it with the real one, so that what unit tests rest on is true.
+"""
+from __future__ import annotations
+
+import copy
+import json
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool = True
+
+
+KINDS = [
+    Kind("", "v1", "Namespace", "namespaces", False),
+    Kind("", "v1", "Node", "nodes", False),
+    Kind("", "v1", "ConfigMap", "configmaps"),
+    Kind("", "v1", "Secret", "secrets"),
+    Kind("", "v1", "Service", "services"),
+    Kind("", "v1", "ServiceAccount", "serviceaccounts"),
+    Kind("", "v1", "Pod", "pods"),
+    Kind("apps", "v1", "Deployment", "deployments"),
+    Kind("apps", "v1", "ReplicaSet", "replicasets"),
+    Kind("apps", "v1", "StatefulSet", "statefulsets"),
+    Kind("apps", "v1", "DaemonSet", "daemonsets"),
+    Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", False),
+    Kind("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", False),
+    Kind("networking.istio.io", "v1", "VirtualService", "virtualservices"),
+    Kind("networking.istio.io", "v1", "DestinationRule", "destinationrules"),
+    Kind("networking.istio.io", "v1", "ServiceEntry", "serviceentries"),
+    Kind("networking.istio.io", "v1", "Gateway", "gateways"),
+    Kind("telemetry.istio.io", "v1", "Telemetry", "telemetries"),
+]
+PATH = re.compile(r"^(?:/api/(?P<core>v1)|/apis/(?P<group>[^/]+)/(?P<version>[^/]+))(?:/namespaces/(?P<namespace>[^/]+)(?=/))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?$")
+
+
+class MemoryApi:
+    """`requests` lists (method, path) of all calls; `faults` are ApiErrors raised for the next calls of (method, path)."""
+
+    name = "memory"
+    server = "https://memory.invalid"
+
+    def __init__(self, *objects: Object, without: tuple[str, ...] = ()) -> None:
+        self.kinds = [kind for kind in KINDS if kind.kind not in without]
+        self.objects: dict[tuple[str, str, str, str], Object] = {}
+        self.requests: list[tuple[str, str]] = []
+        self.faults: dict[tuple[str, str], list[ApiError]] = {}
+        self._counter = 0
+        for obj in objects:
+            self.put(obj)
+
+    def put(self, obj: Object, manager: str = "somebody") -> Object:
+        """An object as somebody else made it."""
+        return self._apply(self._kind(obj["kind"]), copy.deepcopy(obj), manager, force=True, operation="Update")
+
+    def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
+        found = self._kind(kind)
+        return self.objects.get((found.group, kind, namespace, name))
+
+    def writes(self) -> list[tuple[str, str]]:
+        return [(method, path) for method, path in self.requests if method != "GET" and "dryRun" not in path]
+
+    def request(self, method: str, path: str, query: dict[str, str] | None = None, body: Any = None, content_type: str = "", accept: str = "") -> Any:
+        query = query or {}
+        self.requests.append((method, path + ("?dryRun" if query.get("dryRun") else "")))
+        waiting = self.faults.get((method, path))
+        if waiting:
+            raise waiting.pop(0)
+        if path in ("/api", "/apis"):
+            return self._discovery(core=path == "/api")
+        if path == "/version":
+            return {"gitVersion": "v1.36.3"}
+        match = PATH.match(path)
+        kind = next((k for k in self.kinds if match and k.plural == match["plural"] and k.group == (match["group"] or "")), None)
+        if not match or kind is None:
+            raise ApiError(404, "NotFound", f"the server could not find the requested resource ({path})")
+        namespace, name = match["namespace"] or "", match["name"]
+        if method == "GET":
+            return self._read(kind, namespace, name, query) if name else self._list(kind, namespace, query)
+        if method == "DELETE":
+            return self._delete(kind, namespace, name, body, bool(query.get("dryRun")))
+        before = copy.deepcopy(self.objects)
+        try:
+            return self._apply(kind, json.loads(json.dumps(body)), query["fieldManager"], query.get("force") == "true")
+        finally:
+            if query.get("dryRun"):
+                self.objects = before
+
+    def watch(self, path: str, query: dict[str, str], timeout: float) -> Iterator[dict[str, Any]]:
+        time.sleep(0.01)
+        return iter(())
+
+    def tunnel(self, namespace: str, pod: str, port: int) -> Any:
+        raise ApiError(404, "NotFound", f"pods {pod} has no port {port} in memory")
+
+    def _kind(self, kind: str) -> Kind:
+        return next(k for k in self.kinds if k.kind == kind)
+
+    def _discovery(self, core: bool) -> dict[str, Any]:
+        groups = sorted({kind.group for kind in self.kinds if (kind.group == "") == core})
+        items = []
+        for group in groups:
+            resources = [
+                {"resource": k.plural, "responseKind": {"kind": k.kind}, "scope": "Namespaced" if k.namespaced else "Cluster"} for k in self.kinds if k.group == group
+            ]
+            items.append({"metadata": {"name": group}, "versions": [{"version": "v1", "resources": resources}]})
+        return {"items": items}
+
+    def _read(self, kind: Kind, namespace: str, name: str, query: dict[str, str]) -> Object:
+        obj = self.objects.get((kind.group, kind.kind, namespace, name))
+        if obj is None:
+            raise ApiError(404, "NotFound", f'{kind.plural} "{name}" not found')
+        return copy.deepcopy(obj)
+
+    def _list(self, kind: Kind, namespace: str, query: dict[str, str]) -> dict[str, Any]:
+        wanted = dict(part.split("=", 1) for part in query.get("labelSelector", "").split(",") if "=" in part)
+        field = query.get("fieldSelector", "").partition("=")[2]
+        items = [
+            copy.deepcopy(obj)
+            for key, obj in sorted(self.objects.items())
+            if key[:2] == (kind.group, kind.kind)
+            and (not namespace or key[2] == namespace)
+            and (not field or key[3] == field)
+            and wanted.items() <= (obj["metadata"].get("labels") or {}).items()
+        ]
+        return {"items": items, "metadata": {"resourceVersion": str(self._counter)}}
+
+    def _delete(self, kind: Kind, namespace: str, name: str, body: Any, dry_run: bool) -> dict[str, Any]:
+        obj = self._read(kind, namespace, name, {})
+        uid = ((body or {}).get("preconditions") or {}).get("uid")
+        if uid and uid != obj["metadata"]["uid"]:
+            raise ApiError(409, "Conflict", "the object has been replaced")
+        if not dry_run:
+            del self.objects[(kind.group, kind.kind, namespace, name)]
+        return {"kind": "Status", "status": "Success"}
+
+    def _apply(self, kind: Kind, wanted: Object, manager: str, force: bool, operation: str = "Apply") -> Object:
+        metadata = wanted["metadata"]
+        namespace = metadata.get("namespace", "") if kind.namespaced else ""
+        if namespace and (("", "Namespace", "", namespace) not in self.objects):
+            raise ApiError(404, "NotFound", f'namespaces "{namespace}" not found')
+        key = (kind.group, kind.kind, namespace, metadata["name"])
+        live = copy.deepcopy(self.objects.get(key))
+        new = live is None
+        live = live or {"apiVersion": wanted["apiVersion"], "kind": kind.kind, "metadata": {"name": metadata["name"], **({"namespace": namespace} if namespace else {})}}
+        managed = live["metadata"].pop("managedFields", [])
+        mine = {"metadata": {k: v for k, v in metadata.items() if k in ("labels", "annotations")}, **{k: v for k, v in wanted.items() if k not in ("apiVersion", "kind", "metadata")}}
+        fields = _fields(mine)
+        others = [entry for entry in managed if entry["manager"] != manager]
+        _refuse_conflicts(fields, mine, live, others, force)
+        before = copy.deepcopy({**live, "metadata": {k: v for k, v in live["metadata"].items() if k not in ("resourceVersion", "generation")}})
+        for entry in managed:
+            if entry["manager"] == manager:
+                _drop(live, _minus(entry["fieldsV1"], [fields, *(other["fieldsV1"] for other in others)]))
+        _merge(live, mine)
+        after = {**live, "metadata": {k: v for k, v in live["metadata"].items() if k not in ("resourceVersion", "generation")}}
+        if new or after != before or all(entry["manager"] != manager or entry["fieldsV1"] != fields for entry in managed):
+            self._counter += 1
+            live["metadata"]["resourceVersion"] = str(self._counter)
+            if new or after.get("spec") != before.get("spec"):
+                live["metadata"]["generation"] = live["metadata"].get("generation", 0) + 1
+        if new:
+            live["metadata"]["uid"] = f"uid-{self._counter}"
+        live["metadata"]["managedFields"] = [*others, {"manager": manager, "operation": operation, "apiVersion": wanted["apiVersion"], "fieldsType": "FieldsV1", "fieldsV1": fields}]
+        _live_on(kind.kind, live)
+        self.objects[key] = live
+        return copy.deepcopy(live)
+
+
+def _live_on(kind: str, obj: Object) -> None:
+    """What controllers would do at once."""
+    generation = obj["metadata"].get("generation", 1)
+    if kind == "Deployment":
+        count = obj["spec"].get("replicas", 1)
+        obj["status"] = {"observedGeneration": generation, "replicas": count, "updatedReplicas": count, "readyReplicas": count, "availableReplicas": count}
+    elif kind == "CustomResourceDefinition":
+        obj["status"] = {"conditions": [{"type": "Established", "status": "True"}]}
+
+
+def _keyed(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) and "name" in item for item in value)
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """fieldsV1 of a value: maps and lists with names are open, all else is one leaf."""
+    if isinstance(value, dict) and value:
+        return {f"f:{key}": _fields(item) for key, item in value.items() if item is not None}
+    if _keyed(value):
+        return {f'k:{{"name":{json.dumps(item["name"])}}}': {".": {}, **_fields(item)} for item in value}
+    return {}
+
+
+def _leaves(fields: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    inner = {key: value for key, value in fields.items() if key != "."}
+    if not inner:
+        yield path
+    for key, value in inner.items():
+        yield from _leaves(value, (*path, key))
+
+
+def _at(obj: Any, path: tuple[str, ...]) -> Any:
+    for part in path:
+        obj = _item(obj, part)
+        if obj is None:
+            return None
+    return obj
+
+
+def _item(obj: Any, part: str) -> Any:
+    if part.startswith("f:"):
+        return obj.get(part[2:]) if isinstance(obj, dict) else None
+    name = json.loads(part[2:])["name"]
+    return next((item for item in obj if item.get("name") == name), None) if isinstance(obj, list) else None
+
+
+def _refuse_conflicts(fields: dict[str, Any], mine: Object, live: Object, others: list[Object], force: bool) -> None:
+    if not fields:
+        return
+    causes = []
+    for entry in others:
+        owned = set(_leaves(entry["fieldsV1"]))
+        for path in _leaves(fields):
+            if path not in owned or _at(mine, path) == _at(live, path):
+                continue
+            if force:
+                _drop_field(entry["fieldsV1"], path)
+            else:
+                causes.append({"reason": "FieldManagerConflict", "message": f'conflict with "{entry["manager"]}"', "field": "." + ".".join(part[2:] for part in path)})
+    if causes:
+        raise ApiError(409, "Conflict", f"Apply failed with {len(causes)} conflicts", {"causes": causes})
+
+
+def _drop_field(fields: dict[str, Any], path: tuple[str, ...]) -> None:
+    for part in path[:-1]:
+        fields = fields[part]
+    fields.pop(path[-1], None)
+
+
+def _minus(fields: dict[str, Any], others: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    kept = {leaf for other in others for leaf in _leaves(other)}
+    return [leaf for leaf in _leaves(fields) if leaf not in kept and leaf]
+
+
+def _drop(obj: Object, leaves: list[tuple[str, ...]]) -> None:
+    for path in leaves:
+        parent = _at(obj, path[:-1])
+        if isinstance(parent, dict):
+            parent.pop(path[-1][2:], None)
+        elif isinstance(parent, list):
+            name = json.loads(path[-1][2:])["name"]
+            parent[:] = [item for item in parent if item.get("name") != name]
+
+
+def _merge(live: Object, wanted: Object) -> None:
+    for key, value in wanted.items():
+        if value is None:
+            continue
+        if isinstance(value, dict) and isinstance(live.get(key), dict):
+            _merge(live[key], value)
+        elif _keyed(value) and _keyed(live.get(key)):
+            by_name = {item["name"]: item for item in live[key]}
+            for item in value:
+                if item["name"] in by_name:
+                    _merge(by_name[item["name"]], item)
+                else:
+                    live[key].append(copy.deepcopy(item))
+        else:
+            live[key] = copy.deepcopy(value)

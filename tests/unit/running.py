@@ -1,0 +1,28 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs a module's main() against the API in memory."""
+from __future__ import annotations
+
+import importlib
+import json
+from typing import Any
+
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.run import Run
+
+MODULES = "ansible_collections.servicemesh.istio.plugins.modules"
+
+
+def run(capsys: Any, monkeypatch: Any, api: Any, name: str, check: bool = False, **options: Any) -> dict[str, Any]:
+    """What the module printed, `failed` included."""
+    monkeypatch.setattr(Run, "connect", staticmethod(lambda _options, _patience: api))
+    module = importlib.import_module(f"{MODULES}.{name}")
+    capsys.readouterr()
+    with patch_module_args({**options, "_ansible_check_mode": check, "_ansible_diff": True}):
+        try:
+            module.main()
+        except SystemExit:
+            pass
+    lines = capsys.readouterr().out.strip().splitlines()
+    result: dict[str, Any] = json.loads(lines[-1])
+    return result
