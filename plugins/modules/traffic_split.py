@@ -45,6 +45,9 @@ options:
   port:
     description: Port of the host, where it has several.
     type: int
+  api_host:
+    description: URL of the API server, which other modules of this collection call C(host). Also E(K8S_AUTH_HOST).
+    type: str
   state:
     description: Whether the split is there.
     type: str

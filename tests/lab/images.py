@@ -112,14 +112,13 @@ ENTRYPOINT ["/usr/local/bin/pilot-agent"]
 
 
 def addons() -> list[Image]:
-    """Real programs under the lab's own names: Prometheus and Redis from Debian, Jaeger and the reloader as Go modules."""
+    """Real programs under the lab's own names: Redis from Debian, the others as Go modules."""
     apt = "RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends {package} && rm -rf /var/lib/apt/lists/*"
-    prometheus = f"FROM {BASE}\n{PATH}\n{apt.format(package='prometheus')}\nUSER 65534:65534\nENTRYPOINT [\"/usr/bin/prometheus\"]\n"
     redis = f"FROM {BASE}\n{PATH}\n{apt.format(package='redis-server')}\nUSER 1000:1000\nWORKDIR /data\nENTRYPOINT [\"/usr/bin/redis-server\", \"--protected-mode\", \"no\", \"--save\", \"\"]\n"
     # This release refuses the addon's configuration, so the image brings its own and ignores arguments.
     jaeger = f"FROM {BASE}\n{PATH}\nCOPY jaeger /usr/local/bin/\nCOPY jaeger.yaml /etc/jaeger.yaml\nENTRYPOINT [\"/bin/sh\", \"-c\", \"exec /usr/local/bin/jaeger --config /etc/jaeger.yaml\"]\n"
     return [
-        Image("localhost/lab/prometheus:lab", prometheus, host_network=True),
+        single("localhost/lab/prometheus:lab", "prometheus", user="65534:65534"),
         Image("localhost/lab/redis:lab", redis, host_network=True),
         Image("localhost/lab/jaeger:lab", jaeger, {"jaeger": programs.build("jaeger"), "jaeger.yaml": settings.HERE / "jaeger.yaml"}),
         single("localhost/lab/config-reloader:lab", "config-reloader", user="65534:65534"),

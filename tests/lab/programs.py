@@ -46,7 +46,7 @@ class Program:
             raise LabError("Go is not installed: images cannot be pulled here, and the lab builds its programs from Go modules. Install Go 1.26 or newer.")
         # Nothing of the user's workspace or flags may change what is built.
         environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
-        run("go", "build", "-trimpath", "-tags", self.tags, "-ldflags", f"-s -w {self.flags}", "-o", target, self.package, cwd=self.folder, env=environment)
+        run("go", "build", "-trimpath", "-tags", self.tags.replace(" ", ","), "-ldflags", f"-s -w {self.flags}", "-o", target, self.package, cwd=self.folder, env=environment)
 
 
 def _istio(version: str) -> list[Program]:
@@ -75,6 +75,8 @@ OTHERS = [
     Program("coredns", "coredns", "github.com/coredns/coredns"),
     Program("standin", "standin", "."),
     Program("jaeger", "jaeger", "github.com/jaegertracing/jaeger/cmd/jaeger"),
+    # Of all ways to find targets, the one that the addon uses.
+    Program("prometheus", "prometheus", "github.com/prometheus/prometheus/cmd/prometheus", "netgo remove_all_sd enable_kubernetes_sd"),
     Program("config-reloader", "reloader", "github.com/prometheus-operator/prometheus-operator/cmd/prometheus-config-reloader"),
 ]
 HELM = [Program("helm3", "helm", "helm.sh/helm/v3/cmd/helm"), Program("helm4", "helm", "helm.sh/helm/v4/cmd/helm")]

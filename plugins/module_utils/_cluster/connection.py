@@ -47,6 +47,22 @@ CONNECTION_ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
+# A module whose own option is called host (a mesh host) takes the API server's URL by this name.
+API_HOST = "api_host"
+
+
+def arguments_beside(own: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The connection's part of the argument spec of a module with these options of its own."""
+    if "host" not in own:
+        return CONNECTION_ARGUMENTS
+    return {API_HOST if name == "host" else name: spec for name, spec in CONNECTION_ARGUMENTS.items()}
+
+
+def options_of(options: dict[str, Any]) -> dict[str, Any]:
+    """The options by the names that connect knows."""
+    return {**options, "host": options[API_HOST]} if API_HOST in options else options
+
+
 def connect(options: dict[str, Any], patience: float) -> Api:
     """An API for the cluster that the options name; nothing is asked of it yet.
 

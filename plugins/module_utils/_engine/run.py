@@ -50,7 +50,7 @@ class Run:
     @property
     def cluster(self) -> Cluster:
         if self._cluster is None:
-            self._cluster = Cluster(self.connect(self.options, PATIENCE))
+            self._cluster = Cluster(self.connect(connection.options_of(self.options), PATIENCE))
         return self._cluster
 
     def hide(self, values: set[str]) -> None:
@@ -123,7 +123,7 @@ def run_module(arguments: dict[str, Any], body: Callable[[Run], dict[str, Any]],
 
     constraints: AnsibleModule's required_if, mutually_exclusive, ...
     """
-    own = connection.CONNECTION_ARGUMENTS if connects else {}
+    own = connection.arguments_beside(arguments) if connects else {}
     module = AnsibleModule(argument_spec={**own, **arguments}, supports_check_mode=True, **constraints)
     run = Run(module)
     try:

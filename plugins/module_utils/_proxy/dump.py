@@ -21,7 +21,7 @@ def clusters(dump: dict[str, Any]) -> set[str]:
     """Names of all clusters."""
     found = set()
     for config in _of_type(dump, "ClustersConfigDump"):
-        for entry in config.get("dynamic_active_clusters") or []:
+        for entry in _part(config, "dynamic_active_clusters", []):
             found.add((entry.get("cluster") or {}).get("name", ""))
     return found
 
@@ -29,9 +29,9 @@ def clusters(dump: dict[str, Any]) -> set[str]:
 def routes(dump: dict[str, Any]) -> Iterator[Route]:
     """Every route that sends requests to clusters."""
     for config in _of_type(dump, "RoutesConfigDump"):
-        for entry in config.get("dynamic_route_configs") or []:
-            table = entry.get("route_config") or {}
-            for host in table.get("virtual_hosts") or []:
+        for entry in _part(config, "dynamic_route_configs", []):
+            table = _part(entry, "route_config", {})
+            for host in _part(table, "virtual_hosts", []):
                 for route in host.get("routes") or []:
                     weights = _weights(route.get("route") or {})
                     if weights:
@@ -41,8 +41,14 @@ def routes(dump: dict[str, Any]) -> Iterator[Route]:
 def _weights(action: dict[str, Any]) -> tuple[tuple[str, int], ...]:
     if action.get("cluster"):
         return ((action["cluster"], 1),)
-    entries = (action.get("weighted_clusters") or {}).get("clusters") or []
+    entries = _part(action, "weighted_clusters", {}).get("clusters") or []
     return tuple((entry["name"], entry.get("weight") or 0) for entry in entries)
+
+
+def _part(obj: dict[str, Any], name: str, default: Any) -> Any:
+    """Envoy writes field names as they are; istiod writes the same message in lowerCamelCase."""
+    first, *rest = name.split("_")
+    return obj.get(name) or obj.get(first + "".join(word.capitalize() for word in rest)) or default
 
 
 def _of_type(dump: dict[str, Any], kind: str) -> Iterator[dict[str, Any]]:
