@@ -161,7 +161,10 @@ class MemoryApi:
         new = live is None
         live = live or {"apiVersion": wanted["apiVersion"], "kind": kind.kind, "metadata": {"name": metadata["name"], **({"namespace": namespace} if namespace else {})}}
         managed = live["metadata"].pop("managedFields", [])
-        mine = {"metadata": {k: v for k, v in metadata.items() if k in ("labels", "annotations")}, **{k: v for k, v in wanted.items() if k not in ("apiVersion", "kind", "metadata")}}
+        mine = {k: v for k, v in wanted.items() if k not in ("apiVersion", "kind", "metadata")}
+        marks = {k: v for k, v in metadata.items() if k in ("labels", "annotations") and v}
+        if marks:
+            mine["metadata"] = marks
         fields = _fields(mine)
         others = [entry for entry in managed if entry["manager"] != manager]
         _refuse_conflicts(fields, mine, live, others, force)

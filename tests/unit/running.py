@@ -13,7 +13,7 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._engine.run impo
 MODULES = "ansible_collections.servicemesh.istio.plugins.modules"
 
 
-def run(capsys: Any, monkeypatch: Any, api: Any, name: str, check: bool = False, **options: Any) -> dict[str, Any]:
+def run(capsys: Any, monkeypatch: Any, api: Any, name: str, check: bool, options: dict[str, Any]) -> dict[str, Any]:
     """What the module printed, `failed` included."""
     monkeypatch.setattr(Run, "connect", staticmethod(lambda _options, _patience: api))
     module = importlib.import_module(f"{MODULES}.{name}")

@@ -1,0 +1,22 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs modules against the API in memory."""
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import running
+from memory_api import MemoryApi
+
+
+@pytest.fixture
+def api() -> MemoryApi:
+    return MemoryApi(*[{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in ("istio-system", "shop")])
+
+
+@pytest.fixture
+def run(api: MemoryApi, capsys: Any, monkeypatch: Any, tmp_path: Any) -> Any:
+    """run(module, check=False, **options) -> result"""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return lambda module, /, check=False, **options: running.run(capsys, monkeypatch, api, module, check, options)
