@@ -148,7 +148,7 @@ failure:
 from ..module_utils._engine.plan import Rules
 from ..module_utils._engine.run import FORCE_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._engine.sets import KEPT, ObjectSet
-from ..module_utils._istio import control_plane
+from ..module_utils._istio import control_plane, leftovers
 from ..module_utils._istio.istioctl import Istioctl
 
 ARGUMENTS = {
@@ -179,7 +179,8 @@ def body(run: Run) -> dict:
     object_set = ObjectSet(plane.set_name, plane.namespace)
     if options["state"] == "absent":
         kept = KEPT - ({"CustomResourceDefinition"} if options["delete_crds"] else set()) - ({"Namespace"} if options["delete_namespace"] else set())
-        return run.remove([], object_set, kept=frozenset(kept))
+        done = run.remove([], object_set, kept=frozenset(kept))
+        return run.together(done, run.remove(leftovers.of_istiod(run.cluster, plane.revision_name, run.deadline, run.check_mode)))
     istioctl = Istioctl(options["istioctl"])
     rendered = run.timed("render", lambda: istioctl.render(control_plane.operator(plane)))
     live = control_plane.LiveMesh(

@@ -75,6 +75,11 @@ class Plan:
         return [change for step in self.steps for change in step.changes]
 
     @property
+    def conflicts(self) -> str:
+        """Every field that another manager owns, in words."""
+        return "; ".join(f"{c.ref} {x['field']} is owned by {x['manager']}" for c in self.changes for x in c.conflicts)
+
+    @property
     def unverified(self) -> dict[str, list[Change]]:
         """Changes that the server could not verify, by the reason why."""
         reasons: dict[str, list[Change]] = {}
@@ -98,7 +103,7 @@ class Rules:
     prune       delete members of the set that are wanted no more
     kept        kinds that prune leaves alone
     prune_limit prune stops before deleting more members than this
-    lenient     a kind or namespace that is not there may still come from an earlier task (check mode)
+    lenient     a kind or namespace that is not there may still come from an earlier task, and a conflict is told, not raised (check mode)
     """
 
     namespace: str | None = None
@@ -133,7 +138,8 @@ def plan(cluster: Cluster, steps: list[Step], rules: Rules) -> Plan:
         stages = [[by_ref[ref_of(obj)] for obj in stage] for stage in staged(step.objects)]
         deletions = [_deletion(live[ref_of(obj)]) for obj in step.deleted if ref_of(obj) in live]
         result.steps.append(PlannedStep(step.name, stages, deletions, step.ready, step.barrier))
-    _refuse_conflicts(result)
+    if not rules.lenient:
+        _refuse_conflicts(result)
     if rules.set:
         _add_set(cluster, result, rules, parent, members, set(last))
     return result
@@ -206,6 +212,10 @@ def _ask(cluster: Cluster, wanted: Object, live: Object | None, rules: Rules) ->
         answer = cluster.apply(wanted, force=rules.force, dry_run=True)
     except ApiError as error:
         if error.status == 409 and conflicts_of(error):
+            if rules.lenient:
+                # What taking the fields over would change is worth seeing, though a real run stops here.
+                forced = cluster.apply(wanted, force=True, dry_run=True)
+                return Change(ref, version, CONFIGURED, wanted, live, forced, conflicts=conflicts_of(error), message=error.message)
             return Change(ref, version, FAILED, wanted, live, conflicts=conflicts_of(error), message=error.message)
         if error.status == 404 and rules.lenient and live is None:
             return Change(ref, version, CREATED, wanted, message=NO_NAMESPACE, verified=False)
@@ -270,10 +280,9 @@ def _refuse_conflicts(result: Plan) -> None:
     bad = [change for change in result.changes if change.conflicts]
     if not bad:
         return
-    listed = "; ".join(f"{c.ref} {x['field']} is owned by {x['manager']}" for c in bad for x in c.conflicts)
     raise Failure(
         "conflict",
-        f"Fields are owned by others: {listed}",
+        f"Fields are owned by others: {result.conflicts}.",
         ref=bad[0].result,
         reason=bad[0].message,
         hint="Leave these fields out, change them where their owner takes them from, or set force_conflicts to take them over.",

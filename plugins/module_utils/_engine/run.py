@@ -105,6 +105,8 @@ class Run:
         else:
             for reason, changes in the_plan.unverified.items():
                 self.module.warn(f"{len(changes)} objects would be {changes[0].action} but {reason} (first: {changes[0].ref})")
+            if the_plan.conflicts:
+                self.module.warn(f"conflict: a real run would stop, for fields are owned by others: {the_plan.conflicts}")
         return {**report.outcome(the_plan, self.check_mode), "barriers": said}
 
     def _wait(self, the_plan: Plan) -> None:

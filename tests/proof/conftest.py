@@ -1,0 +1,39 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything here runs on the lab's cluster, whatever KUBECONFIG says, and refuses one without the lab's mark."""
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(HERE))
+
+from lab import cluster  # noqa: E402
+from playing import Lab  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: Any) -> Lab:
+    environment = cluster.environment()
+    cluster.require_lab(Path(environment["KUBECONFIG"]))
+    return Lab(environment, tmp_path_factory.mktemp("lab"))
+
+
+@pytest.fixture(scope="session")
+def mesh(lab: Lab) -> Lab:
+    """The lab with the whole site on it."""
+    lab.site().ok()
+    return lab
+
+
+@pytest.fixture(scope="session")
+def api(lab: Lab) -> Any:
+    """The collection's own connection to the lab."""
+    from ansible_collections.servicemesh.istio.plugins.module_utils._cluster import connection
+
+    return connection.connect({"kubeconfig": str(lab.kubeconfig)}, 30.0)

@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs playbooks and modules as a user does, on the lab's cluster and no other."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BIN = Path(sys.executable).parent
+MODULES = "ansible_collections.servicemesh.istio.plugins.modules"
+
+
+@dataclass
+class Played:
+    """What a playbook did: exit status, terminal output, and one row per task result."""
+
+    status: int
+    text: str
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def of(self, module: str) -> list[dict[str, Any]]:
+        """Results of all tasks that ran servicemesh.istio.<module>; the items of a loop one by one."""
+        found = []
+        for row in self.rows:
+            if row["action"].endswith(f"istio.{module}") and row["kind"] in ("ok", "failed"):
+                found.extend(row["result"].get("results") or [row["result"]])
+        return found
+
+    @property
+    def changed(self) -> list[str]:
+        return [row["task"] for row in self.rows if row["kind"] == "ok" and row["result"].get("changed")]
+
+    def ok(self) -> Played:
+        assert self.status == 0, self.text[-6000:]
+        return self
+
+
+class Lab:
+    """environment: what a shell gets from `make -s lab-env`."""
+
+    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("K8S_AUTH_", "ANSIBLE_"))}
+        self.environment = {**kept, **environment, "ANSIBLE_NOCOLOR": "1"}
+        self.kubeconfig = Path(environment["KUBECONFIG"])
+        self._folder = folder
+
+    def kubectl(self, *arguments: str, text: str | None = None) -> str:
+        done = subprocess.run(["kubectl", *arguments], env=self.environment, input=text, capture_output=True, text=True, timeout=180, check=False)
+        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+    def get(self, *arguments: str) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.kubectl("get", *arguments, "-o", "json"))
+        return answer
+
+    def play(self, *arguments: str | Path, cwd: Path = ROOT, timeout: float = 900, **environment: str) -> Played:
+        """ansible-playbook with the arguments."""
+        record = self._folder / "record.jsonl"
+        record.unlink(missing_ok=True)
+        own = {"ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests/proof/callback_plugins"), "ANSIBLE_CALLBACKS_ENABLED": "record", "RECORD": str(record)}
+        argv = [str(BIN / "ansible-playbook"), *map(str, arguments)]
+        done = subprocess.run(argv, cwd=cwd, env={**self.environment, **own, **environment}, capture_output=True, text=True, timeout=timeout, check=False)
+        rows = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()] if record.exists() else []
+        return Played(done.returncode, done.stdout + done.stderr, rows)
+
+    def site(self, *arguments: str, playbook: str = "site") -> Played:
+        return self.play(f"playbooks/{playbook}.yml", "-e", "@tests/lab/vars.yml", *arguments)
+
+    def module(self, name: str, /, check: bool = False, diff: bool = True, environment: dict[str, str] | None = None, **options: Any) -> dict[str, Any]:
+        """One module, run as Ansible runs it, without a playbook around it."""
+        arguments = json.dumps({"ANSIBLE_MODULE_ARGS": {**options, "_ansible_check_mode": check, "_ansible_diff": diff}})
+        path = {"PYTHONPATH": str(ROOT / ".collections")}
+        argv = [sys.executable, "-m", f"{MODULES}.{name}"]
+        done = subprocess.run(argv, env={**self.environment, **path, **(environment or {})}, input=arguments, capture_output=True, text=True, timeout=900, check=False)
+        assert done.stdout.strip(), done.stderr
+        answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+        return answer
