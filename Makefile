@@ -6,14 +6,18 @@ BIN := $(VENV)/bin
 LAB := $(PYTHON) tests/lab
 # Recipes that need the lab get it whatever KUBECONFIG says.
 IN_LAB = $(LAB) up && eval "$$($(LAB) env)" && unset K8S_AUTH_KUBECONFIG K8S_AUTH_CONTEXT K8S_AUTH_HOST K8S_AUTH_API_KEY &&
+LINK := .collections/ansible_collections/servicemesh/istio
 
 .PHONY: help
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
+# Debian has venv in a package of its own.
 $(VENV)/.done: requirements.txt tests/requirements.txt
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || apt-get install -y -qq python3-venv || { echo 'Python has no ensurepip: install the package python3-venv.' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -r tests/requirements.txt
+	mkdir -p $(dir $(LINK)) && ln -sfn ../../.. $(LINK)
 	touch $@
 
 .PHONY: site
@@ -43,7 +47,7 @@ test: lint unit proof ## all that CI runs
 lint: $(VENV)/.done ## style and documentation
 	$(BIN)/ruff check .
 	$(BIN)/yamllint --strict .
-	$(BIN)/ansible-lint --offline
+	$(BIN)/ansible-lint --offline -q
 
 .PHONY: unit
 unit: $(VENV)/.done ## unit and contract tests: no cluster
@@ -52,4 +56,4 @@ unit: $(VENV)/.done ## unit and contract tests: no cluster
 .PHONY: proof
 proof: $(VENV)/.done ## what is claimed, shown on the lab
 	$(LAB) up
-	$(BIN)/pytest -q -x tests/proof
+	$(BIN)/pytest -q --durations=15 tests/proof

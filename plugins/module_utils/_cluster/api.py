@@ -7,7 +7,8 @@ Two things implement it: `http.HttpApi` (a real cluster) and the in-memory API o
 from __future__ import annotations
 
 import socket
-from typing import Any, Iterator, Protocol
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 APPLY = "application/apply-patch+yaml"
 JSON_PATCH = "application/json-patch+json"

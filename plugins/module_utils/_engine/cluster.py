@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Iterable, Iterator, TypeVar
+from typing import Any, Callable, TypeVar
 
 from .._cluster.api import APPLY, Api, ApiError
 from .._cluster.discovery import Resource, Resources

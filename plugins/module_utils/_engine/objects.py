@@ -6,8 +6,9 @@ from __future__ import annotations
 import base64
 import copy
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Iterable
+from typing import Any
 
 from .._failure import InvalidOption
 

@@ -63,9 +63,9 @@ def check(enrollment: Enrollment, live: Object | None) -> None:
 
 def _is_own(namespace: Object, label: str, manager: str = "servicemesh.istio") -> bool:
     for entry in namespace["metadata"].get("managedFields") or []:
-        if f"f:{label}" in ((entry.get("fieldsV1") or {}).get("f:metadata") or {}).get("f:labels", {}):
-            if entry.get("manager") != manager:
-                return False
+        owned = ((entry.get("fieldsV1") or {}).get("f:metadata") or {}).get("f:labels", {})
+        if f"f:{label}" in owned and entry.get("manager") != manager:
+            return False
     return True
 
 

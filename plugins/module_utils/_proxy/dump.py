@@ -3,8 +3,9 @@
 """Reads configuration dumps in Envoy's form (envoy.admin.v3.ConfigDump), from istiod or from a proxy itself."""
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Iterator
+from typing import Any
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def _become_daemon(keep: int) -> None:
     os.closerange(3, keep)
     os.closerange(keep + 1, 4096)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
+    sys.stdout = sys.stderr = os.fdopen(os.dup(2), "w", encoding="utf-8")
 
 
 def _serve(cluster: Cluster, namespace: str, selector: dict[str, str], pod_port: int, listener: socket.socket) -> None:
