@@ -20,4 +20,36 @@ options:
     description: Whether to take over fields that another field manager owns. Without it such a field is an error that names its owner.
     type: bool
     default: false
+  adopt:
+    description:
+      - Whether objects that another tool made are taken over. The tool's fields become ours, nothing is deleted or restarted, and what the
+        tool had set and is wanted no more is removed. The plan shows each of them.
+    type: bool
+    default: false
+  adopt_from:
+    description: Field managers that O(adopt) takes over from. The default is the names that kubectl, Helm, istioctl and kubernetes.core use.
+    type: list
+    elements: str
+    default:
+      - kubectl
+      - kubectl-client-side-apply
+      - kubectl-create
+      - kubectl-edit
+      - kubectl-patch
+      - kubectl-replace
+      - kubectl-set
+      - kubectl-label
+      - kubectl-annotate
+      - before-first-apply
+      - helm
+      - istio-operator
+      - istioctl
+      - ansible
+      - OpenAPI-Generator
+  recreate:
+    description: >-
+      Whether an object that differs in a field which cannot be changed (a Deployment's selector, a Job's template) is deleted and made anew.
+      Without it this is an error that names the field. Namespaces, CustomResourceDefinitions and PersistentVolumeClaims are never recreated.
+    type: bool
+    default: false
 """

@@ -77,7 +77,7 @@ summary:
   description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -88,7 +88,7 @@ objects:
       description: Group, version, kind, namespace and name.
       type: dict
     action:
-      description: One of created, configured, unchanged, pruned, failed, pending.
+      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
       description: Fields that other managers own, with the manager.
@@ -119,8 +119,7 @@ failure:
 from pathlib import Path
 
 from ..module_utils._engine import sources
-from ..module_utils._engine.plan import Rules
-from ..module_utils._engine.run import FORCE_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._engine.sets import ObjectSet
 from ..module_utils._istio import addons
 
@@ -134,7 +133,7 @@ ARGUMENTS = {
     "sampling": {"type": "float"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **WAIT_ARGUMENTS,
-    **FORCE_ARGUMENTS,
+    **OWNERSHIP_ARGUMENTS,
 }
 OPTIONS = ("names", "namespace", "images", "kiali_config", "tracing_provider", "sampling")
 
@@ -149,7 +148,7 @@ def body(run: Run) -> dict:
     known = {str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml")}
     addons.check(wanted, known)
     documents = {name: sources.read_file(folder / f"{name}.yaml", "samples") for name in wanted.names}
-    rules = Rules(namespace=wanted.namespace, force=options["force_conflicts"], set=object_set, prune=True)
+    rules = run.rules(namespace=wanted.namespace, set=object_set, prune=True)
     return run.converge(addons.desired(wanted, documents), rules)
 
 

@@ -106,7 +106,7 @@ summary:
   description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
   returned: when a plan was made
   type: dict
-  sample: {created: 3, configured: 0, unchanged: 35, pruned: 0, failed: 0, asked: 3}
+  sample: {created: 3, configured: 0, recreated: 0, unchanged: 35, pruned: 0, failed: 0, asked: 3}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -117,7 +117,7 @@ objects:
       description: Group, version, kind, namespace and name.
       type: dict
     action:
-      description: One of created, configured, unchanged, pruned, failed, pending.
+      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
       description: Fields that other managers own, with the manager.
@@ -145,8 +145,7 @@ failure:
   sample: {code: image_pull, ref: {}, reason: ErrImagePull, hint: ""}
 """
 
-from ..module_utils._engine.plan import Rules
-from ..module_utils._engine.run import FORCE_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._engine.sets import KEPT, ObjectSet
 from ..module_utils._istio import control_plane, leftovers
 from ..module_utils._istio.istioctl import Istioctl
@@ -167,7 +166,7 @@ ARGUMENTS = {
     "delete_namespace": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **WAIT_ARGUMENTS,
-    **FORCE_ARGUMENTS,
+    **OWNERSHIP_ARGUMENTS,
 }
 PLANE_OPTIONS = ("profile", "namespace", "revision", "values", "mesh_config", "components", "overlays", "hub", "tag", "default_tag")
 
@@ -190,9 +189,8 @@ def body(run: Run) -> dict:
     tag = []
     if control_plane.wants_default_tag(plane, live):
         tag = control_plane.tag_objects(run.timed("render", lambda: istioctl.render(control_plane.tag_operator(plane))), plane)
-    rules = Rules(
+    rules = run.rules(
         namespace=plane.namespace,
-        force=options["force_conflicts"],
         yield_to=frozenset({control_plane.ISTIOD_MANAGER}),
         set=object_set,
         prune=True,

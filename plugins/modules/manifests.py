@@ -84,7 +84,7 @@ summary:
   description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
   returned: when a plan was made
   type: dict
-  sample: {created: 3, configured: 0, unchanged: 35, pruned: 0, failed: 0, asked: 3}
+  sample: {created: 3, configured: 0, recreated: 0, unchanged: 35, pruned: 0, failed: 0, asked: 3}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -95,7 +95,7 @@ objects:
       description: Group, version, kind, namespace and name.
       type: dict
     action:
-      description: One of created, configured, unchanged, pruned, failed, pending.
+      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
       description: Fields that other managers own, with the manager.
@@ -123,8 +123,7 @@ failure:
   sample: {code: image_pull, ref: {}, reason: ErrImagePull, hint: ""}
 """
 
-from ..module_utils._engine.plan import Rules
-from ..module_utils._engine.run import FORCE_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._engine.sets import ObjectSet
 from ..module_utils._engine.sources import read
 from ..module_utils._engine.steps import Step
@@ -139,7 +138,7 @@ ARGUMENTS = {
     "prune_limit": {"type": "int"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **WAIT_ARGUMENTS,
-    **FORCE_ARGUMENTS,
+    **OWNERSHIP_ARGUMENTS,
 }
 
 
@@ -155,7 +154,7 @@ def body(run: Run) -> dict:
         return run.remove(objects, object_set, namespace=options["namespace"])
     if not objects:
         raise InvalidOption("definition", "there is no object in it", hint="Use state: absent to remove a set.")
-    rules = Rules(namespace=options["namespace"], force=options["force_conflicts"], set=object_set, prune=options["prune"], prune_limit=options["prune_limit"])
+    rules = run.rules(namespace=options["namespace"], set=object_set, prune=options["prune"], prune_limit=options["prune_limit"])
     return run.converge([Step("objects", objects)], rules)
 
 

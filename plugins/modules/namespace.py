@@ -83,7 +83,7 @@ summary:
   description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -94,7 +94,7 @@ objects:
       description: Group, version, kind, namespace and name.
       type: dict
     action:
-      description: One of created, configured, unchanged, pruned, failed, pending.
+      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
       description: Fields that other managers own, with the manager.
@@ -125,7 +125,7 @@ failure:
 from datetime import datetime, timezone
 
 from ..module_utils._engine.plan import Rules
-from ..module_utils._engine.run import FORCE_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._engine.steps import Step
 from ..module_utils._istio import injection
 
@@ -140,7 +140,7 @@ ARGUMENTS = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "delete": {"type": "bool", "default": False},
     **WAIT_ARGUMENTS,
-    **FORCE_ARGUMENTS,
+    **OWNERSHIP_ARGUMENTS,
 }
 
 
@@ -154,12 +154,11 @@ def body(run: Run) -> dict:
     if absent and (options["delete"] or live is None):
         return run.remove([injection.desired(enrollment)] if live else [])
     injection.check(enrollment, live)
-    rules = Rules(force=options["force_conflicts"])
-    result = run.converge([Step("namespace", [injection.desired(enrollment)])], rules)
-    return result if absent else {**result, **_pods(run, enrollment, live, rules, result)}
+    result = run.converge([Step("namespace", [injection.desired(enrollment)])], run.rules())
+    return result if absent else {**result, **_pods(run, enrollment, live, result)}
 
 
-def _pods(run: Run, enrollment: injection.Enrollment, live: dict | None, rules: Rules, done: dict) -> dict:
+def _pods(run: Run, enrollment: injection.Enrollment, live: dict | None, done: dict) -> dict:
     """What the pods are like; with restart, after those without a sidecar were replaced."""
     labels = {**(((live or {}).get("metadata") or {}).get("labels") or {}), **enrollment.wanted_labels}
     injects = injection.injects(labels)
@@ -170,7 +169,7 @@ def _pods(run: Run, enrollment: injection.Enrollment, live: dict | None, rules: 
     if not chosen:
         return result
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    second = run.converge([Step("restart", [injection.restart(workload, now) for workload in chosen], ready=True)], rules, manager=RESTARTER)
+    second = run.converge([Step("restart", [injection.restart(workload, now) for workload in chosen], ready=True)], Rules(force=True), manager=RESTARTER)
     if not run.check_mode:
         result["pods"] = injection.enrolled(run.cluster.list("", "Pod", enrollment.name), injects)
     return {**result, **run.together(done, second)}

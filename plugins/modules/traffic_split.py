@@ -87,7 +87,7 @@ summary:
   description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -98,7 +98,7 @@ objects:
       description: Group, version, kind, namespace and name.
       type: dict
     action:
-      description: One of created, configured, unchanged, pruned, failed, pending.
+      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
       description: Fields that other managers own, with the manager.
@@ -126,8 +126,7 @@ failure:
   sample: {code: weights_zero, ref: null, reason: "", hint: ""}
 """
 
-from ..module_utils._engine.plan import Rules
-from ..module_utils._engine.run import FORCE_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._traffic import live, split
 
 ARGUMENTS = {
@@ -140,7 +139,7 @@ ARGUMENTS = {
     "port": {"type": "int"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **WAIT_ARGUMENTS,
-    **FORCE_ARGUMENTS,
+    **OWNERSHIP_ARGUMENTS,
 }
 OPTIONS = ("host", "namespace", "versions", "gateways", "gateway_hosts", "label", "port")
 
@@ -148,7 +147,7 @@ OPTIONS = ("host", "namespace", "versions", "gateways", "gateway_hosts", "label"
 def body(run: Run) -> dict:
     options = run.options
     wanted = split.Split(**{name: options[name] for name in OPTIONS})
-    rules = Rules(namespace=wanted.namespace, force=options["force_conflicts"])
+    rules = run.rules(namespace=wanted.namespace)
     if options["state"] == "absent":
         found = live.read(run.cluster, wanted.host, wanted.namespace, wanted.label, [])
         return run.converge(split.removal(found), rules)

@@ -3,6 +3,7 @@
 """Runs a module's main() against the API in memory."""
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 from typing import Any
@@ -18,11 +19,8 @@ def run(capsys: Any, monkeypatch: Any, api: Any, name: str, check: bool, options
     monkeypatch.setattr(Run, "connect", staticmethod(lambda _options, _patience: api))
     module = importlib.import_module(f"{MODULES}.{name}")
     capsys.readouterr()
-    with patch_module_args({**options, "_ansible_check_mode": check, "_ansible_diff": True}):
-        try:
-            module.main()
-        except SystemExit:
-            pass
+    with patch_module_args({**options, "_ansible_check_mode": check, "_ansible_diff": True}), contextlib.suppress(SystemExit):
+        module.main()
     lines = capsys.readouterr().out.strip().splitlines()
     result: dict[str, Any] = json.loads(lines[-1])
     return result

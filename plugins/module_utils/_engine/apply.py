@@ -7,13 +7,14 @@ import time
 
 from .._cluster.api import ApiError
 from .._failure import Failure
-from . import wait
+from . import adopt, wait
 from .cluster import Cluster
 from .deadline import Deadline
-from .plan import FAILED, PRUNED, Change, Plan, PlannedStep, conflicts_of, refusal
+from .plan import FAILED, PRUNED, RECREATED, Change, Plan, conflicts_of, refusal
 
 # An established definition is served a moment later (0.08 s were seen); a lost race is no missing kind.
 SERVED_WITHIN = 15.0
+ADOPTION_TRIES = 5
 
 
 def apply(cluster: Cluster, plan: Plan, force: bool, deadline: Deadline) -> list[str]:
@@ -21,12 +22,15 @@ def apply(cluster: Cluster, plan: Plan, force: bool, deadline: Deadline) -> list
     said = []
     for step in plan.steps:
         for stage in step.stages:
+            doomed = [change for change in stage if change.action == RECREATED]
+            _remove(cluster, doomed)
+            wait.until_gone(cluster, [change.ref for change in doomed], deadline)
             _apply_stage(cluster, [change for change in stage if change.changes], force, deadline)
         if step.ready and not plan.empty:
             wait.until_current(cluster, [c for stage in step.stages for c in stage], deadline)
         if step.barrier and not plan.empty:
             said.append(step.barrier.hold(cluster, deadline))
-        _delete(cluster, step)
+        _remove(cluster, [change for change in step.deletions if change.action == PRUNED])
     return said
 
 
@@ -42,6 +46,8 @@ def _apply_one(cluster: Cluster, change: Change, force: bool) -> None:
     give_up = time.monotonic() + SERVED_WITHIN
     while True:
         try:
+            if change.adopted:
+                _adopt(cluster, change)
             change.live = cluster.apply(change.wanted, force=force)
             change.done = True
             return
@@ -60,7 +66,24 @@ def _apply_one(cluster: Cluster, change: Change, force: bool) -> None:
             raise
 
 
-def _delete(cluster: Cluster, step: PlannedStep) -> None:
+def _adopt(cluster: Cluster, change: Change) -> None:
+    """Moves the fields to us. An object that its controllers keep writing to is read again, a few times."""
+    assert change.wanted is not None and change.live is not None
+    for attempt in range(ADOPTION_TRIES):
+        try:
+            change.live = adopt.migrate(cluster, change.live, change.wanted, change.adopted)
+            change.adopted = frozenset()
+            return
+        except ApiError as error:
+            if error.status != 409 or attempt == ADOPTION_TRIES - 1:
+                raise
+            again = cluster.get(change.ref.group, change.ref.kind, change.ref.namespace, change.ref.name)
+            if again is None or not adopt.owners(again, change.adopted):
+                return
+            change.live = again
+
+
+def _remove(cluster: Cluster, changes: list[Change]) -> None:
     def one(change: Change) -> None:
         assert change.live is not None
         try:
@@ -70,4 +93,4 @@ def _delete(cluster: Cluster, step: PlannedStep) -> None:
             change.action, change.message = FAILED, error.message
             raise refusal(error, change.ref, change.version) from error
 
-    cluster.each(one, [change for change in step.deletions if change.action == PRUNED])
+    cluster.each(one, changes)

@@ -8,6 +8,7 @@ from typing import Any
 
 from .._cluster.api import ApiError
 from .._failure import Failure, InvalidOption
+from . import adopt
 from .cluster import Cluster, unknown_kind
 from .objects import Object, Ref, duplicates, group_version, normal, ref_of
 from .order import staged
@@ -15,7 +16,7 @@ from .owned import matches, without_fields_of
 from .sets import KEPT, ObjectSet
 from .steps import Barrier, Step
 
-CREATED, CONFIGURED, UNCHANGED, PRUNED, FAILED = "created", "configured", "unchanged", "pruned", "failed"
+CREATED, CONFIGURED, RECREATED, UNCHANGED, PRUNED, FAILED = "created", "configured", "recreated", "unchanged", "pruned", "failed"
 NO_KIND = "its kind is not served yet, so the server did not verify it"
 NO_NAMESPACE = "its namespace is not there yet, so the server did not verify it"
 # Written by servers at every change, or long and of no meaning to people.
@@ -38,6 +39,7 @@ class Change:
     status: str = ""
     done: bool = False
     before: Object | None = None
+    adopted: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         # `live` follows the object through the run; what the plan saw stays here.
@@ -45,7 +47,7 @@ class Change:
 
     @property
     def changes(self) -> bool:
-        return self.action in (CREATED, CONFIGURED, PRUNED)
+        return self.action in (CREATED, CONFIGURED, RECREATED, PRUNED)
 
     @property
     def result(self) -> dict[str, str]:
@@ -99,6 +101,8 @@ class Rules:
 
     namespace   for namespaced objects that name none
     force       take fields from other managers
+    adopt       tools whose fields become ours, as if we had made the object
+    recreate    delete and make anew what differs in a field that cannot be changed
     yield_to    managers whose fields are left to them
     prune       delete members of the set that are wanted no more
     kept        kinds that prune leaves alone
@@ -108,6 +112,8 @@ class Rules:
 
     namespace: str | None = None
     force: bool = False
+    adopt: frozenset[str] = frozenset()
+    recreate: bool = False
     yield_to: frozenset[str] = frozenset()
     set: ObjectSet | None = None
     prune: bool = False
@@ -195,6 +201,8 @@ def _judge(cluster: Cluster, wanted: Object, live: Object | None, coming: Coming
         wanted = without_fields_of(wanted, live, rules.yield_to)
         if live["metadata"].get("deletionTimestamp"):
             raise Failure("terminating", f"{ref} is being deleted", ref=ref.as_result(version), hint="Wait until it is gone, then run again.")
+        if rules.adopt and adopt.owners(live, rules.adopt):
+            return _adoption(cluster, wanted, live, rules)
         if matches(wanted, live, cluster.manager):
             return Change(ref, version, UNCHANGED, wanted, live, live), 0
     if cluster.resource_of(wanted) is None:
@@ -204,6 +212,29 @@ def _judge(cluster: Cluster, wanted: Object, live: Object | None, coming: Coming
     if ref.namespace in coming.namespaces:
         return Change(ref, version, CREATED, wanted, message=NO_NAMESPACE, verified=False), 0
     return _ask(cluster, wanted, live, rules), 1
+
+
+def _adoption(cluster: Cluster, wanted: Object, live: Object, rules: Rules) -> tuple[Change, int]:
+    """The object under its new owner. What only the old ones set, and nobody wants, goes with them."""
+    asked = 1
+    change = _ask(cluster, wanted, live, rules)
+    if change.conflicts:
+        change.conflicts = [conflict for conflict in change.conflicts if conflict["manager"] not in rules.adopt]
+        if change.conflicts:
+            return change, asked
+        asked += 1
+        change = _ask(cluster, wanted, live, replace(rules, force=True))
+    if change.action == RECREATED:
+        return change, asked
+    probe = {**wanted, "metadata": {**wanted["metadata"], "name": f"{wanted['metadata']['name'][:50]}-adopt"}}
+    try:
+        fresh = cluster.apply(probe, dry_run=True)
+    except ApiError:
+        # A kind whose name is bound to its content cannot be tried under another: then every lost field is shown as it is.
+        fresh = change.planned or live
+    planned = adopt.predicted(change.planned or live, live, fresh, cluster.manager, rules.adopt)
+    message = f"adopted from {', '.join(adopt.owners(live, rules.adopt))}" + ("" if visible(planned) != visible(live) else "; no value changes")
+    return Change(change.ref, change.version, CONFIGURED, wanted, live, planned, message=message, adopted=rules.adopt), asked + 1
 
 
 def _ask(cluster: Cluster, wanted: Object, live: Object | None, rules: Rules) -> Change:
@@ -221,7 +252,10 @@ def _ask(cluster: Cluster, wanted: Object, live: Object | None, rules: Rules) ->
             return Change(ref, version, CREATED, wanted, message=NO_NAMESPACE, verified=False)
         if error.status == 500 and "failed calling webhook" in error.message:
             return Change(ref, version, CONFIGURED if live else CREATED, wanted, live, message="a webhook does not answer, so the server did not verify it", verified=False)
-        raise refusal(error, ref, version) from error
+        failure = refusal(error, ref, version)
+        if failure.code == "immutable" and rules.recreate and ref.kind not in KEPT and live is not None:
+            return Change(ref, version, RECREATED, wanted, live, wanted, message=f"deleted and made anew: {failure.reason}")
+        raise failure from error
     if live is None:
         return Change(ref, version, CREATED, wanted, None, answer)
     if visible(answer) != visible(live):
@@ -266,14 +300,16 @@ def refusal(error: ApiError, ref: Ref, version: str = "") -> Failure:
     elif error.status == 404:
         code, hint = "namespace_missing", "Create the namespace first, or add it to the objects."
     elif error.status == 422 and ("immutable" in text or "may not change once set" in text or "cannot change roleRef" in text):
-        code, hint = "immutable", "This field cannot be changed on a live object: delete the object, or give the new one another name."
+        code, hint = "immutable", "This field cannot be changed on a live object. Set recreate to have the object deleted and made anew, or give the new one another name."
+        text = "; ".join(f"{cause.get('field')}: {cause.get('message')}" for cause in error.causes) or text
     elif error.status == 500 and "failed calling webhook" in text:
         code, hint = "webhook", "The webhook's service does not answer; see whether its pods are Ready."
     elif error.status in (400, 422) or "typed patch object" in text:
         code, hint = "invalid_object", "Correct the field that the reason names."
     else:
         code, hint = "refused", ""
-    return Failure(code, f"{ref}: {text}", ref=ref.as_result(version), reason=error.reason or text, hint=hint)
+    reason = text if code == "immutable" else error.reason or text
+    return Failure(code, f"{ref}: {text}", ref=ref.as_result(version), reason=reason, hint=hint)
 
 
 def _refuse_conflicts(result: Plan) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from .objects import Object
-from .plan import CONFIGURED, CREATED, FAILED, PRUNED, UNCHANGED, Change, Plan, visible
+from .plan import CONFIGURED, CREATED, FAILED, PRUNED, RECREATED, UNCHANGED, Change, Plan, visible
 
 PENDING = "pending"
 HIDDEN = "(hidden)"
@@ -18,7 +18,7 @@ HIDDEN_NEW = "(hidden, another value)"
 def outcome(plan: Plan, check_mode: bool, failed: bool = False) -> dict[str, Any]:
     """{changed, summary, objects, diff}. After a failure, what was not reached is "pending" and counts for nothing."""
     rows = [{"ref": c.result, "action": _action(c, failed), "conflicts": c.conflicts, "status": c.status, "message": c.message} for c in plan.changes]
-    summary = {word: sum(row["action"] == word for row in rows) for word in (CREATED, CONFIGURED, UNCHANGED, PRUNED, FAILED)}
+    summary = {word: sum(row["action"] == word for row in rows) for word in (CREATED, CONFIGURED, RECREATED, UNCHANGED, PRUNED, FAILED)}
     done = any(c.done and c.changes for c in plan.changes)
     return {
         "changed": done if failed or not check_mode else not plan.empty,

@@ -14,6 +14,7 @@ from .._cluster import connection
 from .._cluster.api import ApiError
 from .._failure import Failure
 from . import report, wait
+from .adopt import TOOLS
 from .apply import apply
 from .cluster import Cluster
 from .deadline import Deadline
@@ -26,7 +27,12 @@ WAIT_ARGUMENTS: dict[str, dict[str, Any]] = {
     "wait": {"type": "bool", "default": True},
     "wait_timeout": {"type": "int", "default": 600},
 }
-FORCE_ARGUMENTS: dict[str, dict[str, Any]] = {"force_conflicts": {"type": "bool", "default": False}}
+OWNERSHIP_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "force_conflicts": {"type": "bool", "default": False},
+    "adopt": {"type": "bool", "default": False},
+    "adopt_from": {"type": "list", "elements": "str", "default": list(TOOLS)},
+    "recreate": {"type": "bool", "default": False},
+}
 # How long a request that may be repeated is repeated.
 PATIENCE = 60.0
 # Shorter values are hidden where they stand; as a pattern over all output they would blot out everything.
@@ -71,6 +77,12 @@ class Run:
             return function()
         finally:
             self.duration[name] = round(self.duration.get(name, 0.0) + time.monotonic() - start, 3)
+
+    def rules(self, **own: Any) -> Rules:
+        """Rules with what the ownership options say."""
+        options = self.options
+        adopt = frozenset(options["adopt_from"]) if options["adopt"] else frozenset()
+        return Rules(force=options["force_conflicts"], adopt=adopt, recreate=options["recreate"], **own)
 
     def converge(self, steps: list[Step], rules: Rules, manager: str = "") -> dict[str, Any]:
         """Makes the cluster equal to the steps; in check mode only says what that would take.

@@ -1,0 +1,75 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab itself, on a second cluster beside the first: it comes, is found again, repairs itself, and goes."""
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from playing import ROOT, Lab
+
+NAME = "servicemesh-second"
+NODE = f"{NAME}-control-plane"
+
+
+def lab_command(command: str) -> str:
+    environment = {**os.environ, "LAB_NAME": NAME, "LAB_PORT": "18731"}
+    done = subprocess.run([sys.executable, "tests/lab", command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def docker(*arguments: str) -> str:
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=120, check=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def second(lab: Lab) -> Iterator[str]:
+    """Name of the second cluster's node."""
+    lab_command("up")
+    yield NODE
+    lab_command("down")
+
+
+def test_a_second_lab_beside_the_first_comes_and_goes(second: str, lab: Lab) -> None:
+    assert "answers (" in lab_command("status")
+    assert docker("inspect", "-f", "{{.State.Running}}", second) == "true"
+    assert "servicemesh-lab-control-plane" in lab.kubectl("get", "nodes")
+
+
+def test_a_lab_that_is_up_is_left_as_it_is(second: str) -> None:
+    before = docker("inspect", "-f", "{{.Id}} {{.State.StartedAt}}", second)
+    lab_command("up")
+    assert docker("inspect", "-f", "{{.Id}} {{.State.StartedAt}}", second) == before
+
+
+def test_a_node_that_died_comes_back_as_the_same_cluster(second: str) -> None:
+    before = docker("inspect", "-f", "{{.Id}}", second)
+    docker("kill", second)
+    lab_command("up")
+    assert docker("inspect", "-f", "{{.Id}} {{.State.Running}}", second) == f"{before} true"
+
+
+def test_a_cluster_without_the_mark_is_replaced_only_by_the_one_of_its_name(second: str) -> None:
+    from lab import settings
+
+    kubeconfig = settings.CACHE / f"{NAME}.kubeconfig"
+    before = docker("inspect", "-f", "{{.Id}}", second)
+    subprocess.run(["kubectl", "--kubeconfig", str(kubeconfig), "-n", "kube-system", "delete", "configmap", settings.MARK], check=True, capture_output=True, env={**os.environ, "PATH": f"{settings.programs()}:{os.environ['PATH']}"})
+    assert "stale or broken" in lab_command("up")
+    assert docker("inspect", "-f", "{{.Id}}", second) != before
+
+
+def test_half_of_a_program_is_never_used(lab: Lab) -> None:
+    from lab import programs
+
+    program = programs.PROGRAMS["standin"]
+    whole = program.path.read_bytes()
+    half = program.path.with_name(f".{program.path.name}.half")
+    program.path.unlink()
+    half.write_bytes(whole[: len(whole) // 2])
+    program.build()
+    assert program.path.stat().st_size == len(whole) and not half.exists()
