@@ -178,8 +178,8 @@ def body(run: Run) -> dict:
     object_set = ObjectSet(plane.set_name, plane.namespace)
     if options["state"] == "absent":
         kept = KEPT - ({"CustomResourceDefinition"} if options["delete_crds"] else set()) - ({"Namespace"} if options["delete_namespace"] else set())
-        done = run.remove([], object_set, kept=frozenset(kept))
-        return run.together(done, run.remove(leftovers.of_istiod(run.cluster, plane.revision_name, run.deadline, run.check_mode)))
+        run.remove([], object_set, kept=frozenset(kept))
+        return run.remove(leftovers.of_istiod(run.cluster, plane.revision_name, run.deadline, run.check_mode))
     istioctl = Istioctl(options["istioctl"])
     rendered = run.timed("render", lambda: istioctl.render(control_plane.operator(plane)))
     live = control_plane.LiveMesh(

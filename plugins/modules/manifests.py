@@ -33,6 +33,23 @@ options:
   prune_limit:
     description: Stop, before anything is changed, if more members than this would be deleted.
     type: int
+  wait_for:
+    description: Further conditions that must hold before the call ends, on top of what is known of a kind.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      kind:
+        description: Kind of the objects.
+        type: str
+        required: true
+      name:
+        description: Name of the object. Unset, all objects of the kind.
+        type: str
+      query:
+        description: JMESPath expression on the live object that must give something true, such as C(status.loadBalancer.ingress).
+        type: str
+        required: true
   state:
     description:
       - With V(present) the objects are made equal to the manifests.
@@ -123,6 +140,7 @@ failure:
   sample: {code: image_pull, ref: {}, reason: ErrImagePull, hint: ""}
 """
 
+from ..module_utils._engine import conditions
 from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._engine.sets import ObjectSet
 from ..module_utils._engine.sources import read
@@ -136,6 +154,12 @@ ARGUMENTS = {
     "set": {"type": "str"},
     "prune": {"type": "bool", "default": False},
     "prune_limit": {"type": "int"},
+    "wait_for": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"kind": {"type": "str", "required": True}, "name": {"type": "str"}, "query": {"type": "str", "required": True}},
+    },
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **WAIT_ARGUMENTS,
     **OWNERSHIP_ARGUMENTS,
@@ -149,6 +173,7 @@ def body(run: Run) -> dict:
     if options["prune"] and not options["set"]:
         raise InvalidOption("prune", "only the members of a named set can be pruned", hint="Name the set.")
     object_set = ObjectSet(options["set"], options["namespace"]) if options["set"] else None
+    run.conditions = conditions.parse(options["wait_for"])
     objects = read(run)
     if options["state"] == "absent":
         return run.remove(objects, object_set, namespace=options["namespace"])

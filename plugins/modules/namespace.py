@@ -155,24 +155,30 @@ def body(run: Run) -> dict:
         return run.remove([injection.desired(enrollment)] if live else [])
     injection.check(enrollment, live)
     result = run.converge([Step("namespace", [injection.desired(enrollment)])], run.rules())
-    return result if absent else {**result, **_pods(run, enrollment, live, result)}
+    return result if absent else {**result, **_pods(run, enrollment, live)}
 
 
-def _pods(run: Run, enrollment: injection.Enrollment, live: dict | None, done: dict) -> dict:
+def _pods(run: Run, enrollment: injection.Enrollment, live: dict | None) -> dict:
     """What the pods are like; with restart, after those without a sidecar were replaced."""
     labels = {**(((live or {}).get("metadata") or {}).get("labels") or {}), **enrollment.wanted_labels}
     injects = injection.injects(labels)
     pods = run.cluster.list("", "Pod", enrollment.name)
     lacking = injection.without_sidecar(pods, run.cluster.list("apps", "ReplicaSet", enrollment.name), injects)
     result = {"pods": injection.enrolled(pods, injects), "without_sidecar": [injection.row(workload) for workload in lacking]}
-    chosen = [workload for workload in lacking if workload.restartable] if run.options["restart"] else []
-    if not chosen:
+    if not run.options["restart"]:
         return result
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    second = run.converge([Step("restart", [injection.restart(workload, now) for workload in chosen], ready=True)], Rules(force=True), manager=RESTARTER)
+    restarts = [injection.restart(workload.ref, now) for workload in lacking if workload.restartable]
+    # Those that an interrupted run has restarted are waited for again.
+    workloads = [obj for kind in sorted(injection.RESTARTABLE) for obj in run.cluster.list("apps", kind, enrollment.name)]
+    chosen = {restart["metadata"]["name"] for restart in restarts}
+    restarts += [restart for restart in injection.unfinished(workloads) if restart["metadata"]["name"] not in chosen]
+    if not restarts:
+        return result
+    second = run.converge([Step("restart", restarts, ready=True)], Rules(force=True), manager=RESTARTER)
     if not run.check_mode:
         result["pods"] = injection.enrolled(run.cluster.list("", "Pod", enrollment.name), injects)
-    return {**result, **run.together(done, second)}
+    return {**result, **second}
 
 
 def main() -> None:

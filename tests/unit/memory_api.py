@@ -9,12 +9,13 @@ from __future__ import annotations
 import copy
 import json
 import re
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
+from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import JSON_PATCH, ApiError
 
 Object = dict[str, Any]
 
@@ -40,8 +41,11 @@ KINDS = [
     Kind("apps", "v1", "ReplicaSet", "replicasets"),
     Kind("apps", "v1", "StatefulSet", "statefulsets"),
     Kind("apps", "v1", "DaemonSet", "daemonsets"),
+    Kind("batch", "v1", "Job", "jobs"),
+    Kind("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", False),
     Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", False),
     Kind("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", False),
+    Kind("admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", False),
     Kind("networking.istio.io", "v1", "VirtualService", "virtualservices"),
     Kind("networking.istio.io", "v1", "DestinationRule", "destinationrules"),
     Kind("networking.istio.io", "v1", "ServiceEntry", "serviceentries"),
@@ -49,10 +53,20 @@ KINDS = [
     Kind("telemetry.istio.io", "v1", "Telemetry", "telemetries"),
 ]
 PATH = re.compile(r"^(?:/api/(?P<core>v1)|/apis/(?P<group>[^/]+)/(?P<version>[^/]+))(?:/namespaces/(?P<namespace>[^/]+)(?=/))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?$")
+LOG = re.compile(r"^/api/v1/namespaces/(?P<namespace>[^/]+)/pods/(?P<name>[^/]+)/log$")
+# A server ends each watch after a while; here soon, so that no thread outlives its test for long.
+LONGEST_WATCH = 1.0
 
 
 class MemoryApi:
-    """`requests` lists (method, path) of all calls; `faults` are ApiErrors raised for the next calls of (method, path)."""
+    """An Api whose objects are in memory.
+
+    requests     (method, path) of all calls; a dry run's path ends in "?dryRun"
+    faults       ApiErrors raised for the next calls of (method, path), written as in requests
+    controllers  {kind: what its controller does to an object as soon as it is stored}
+    logs         {(namespace, pod): text}
+    tunnels      {(namespace, pod, port): function that returns the near end of a connection}
+    """
 
     name = "memory"
     server = "https://memory.invalid"
@@ -62,31 +76,64 @@ class MemoryApi:
         self.objects: dict[tuple[str, str, str, str], Object] = {}
         self.requests: list[tuple[str, str]] = []
         self.faults: dict[tuple[str, str], list[ApiError]] = {}
+        self.controllers: dict[str, Callable[[Object], None]] = {"Deployment": ready, "CustomResourceDefinition": established}
+        self.logs: dict[tuple[str, str], str] = {}
+        self.tunnels: dict[tuple[str, str, int], Callable[[], Any]] = {}
         self._counter = 0
+        self._events: list[tuple[int, str, tuple[str, str, str, str], Object]] = []
+        self._news = threading.Condition(threading.RLock())
         for obj in objects:
             self.put(obj)
 
     def put(self, obj: Object, manager: str = "somebody") -> Object:
-        """An object as somebody else made it."""
-        return self._apply(self._kind(obj["kind"]), copy.deepcopy(obj), manager, force=True, operation="Update")
+        """An object as somebody else made it, with its status and all of its metadata."""
+        rest = {key: copy.deepcopy(value) for key, value in obj["metadata"].items() if key not in ("name", "namespace", "labels", "annotations")}
+        with self._news:
+            self._apply(self._kind(obj["kind"]), {key: value for key, value in copy.deepcopy(obj).items() if key != "status"}, manager, force=True, operation="Update")
+            live = self.objects[self._key(obj["kind"], obj["metadata"]["name"], obj["metadata"].get("namespace", ""))]
+            live["metadata"].update(rest)
+            live.update({"status": copy.deepcopy(obj["status"])} if "status" in obj else {})
+            return copy.deepcopy(live)
+
+    def feed(self, kind: str, name: str, namespace: str = "", **parts: Any) -> None:
+        """A controller's work on a live object: `status`, or parts of `metadata`. Watches see it."""
+        with self._news:
+            obj = self.objects[self._key(kind, name, namespace)]
+            obj["metadata"].update(parts.pop("metadata", {}))
+            obj.update(parts)
+            self._counter += 1
+            obj["metadata"]["resourceVersion"] = str(self._counter)
+            self._tell("MODIFIED", self._key(kind, name, namespace), obj)
+
+    def drop(self, kind: str, name: str, namespace: str = "") -> None:
+        """The object is gone, as the last of its finalizers would have it."""
+        with self._news:
+            self._counter += 1
+            self._tell("DELETED", self._key(kind, name, namespace), self.objects.pop(self._key(kind, name, namespace)))
 
     def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
-        found = self._kind(kind)
-        return self.objects.get((found.group, kind, namespace, name))
+        return self.objects.get(self._key(kind, name, namespace))
 
     def writes(self) -> list[tuple[str, str]]:
         return [(method, path) for method, path in self.requests if method != "GET" and "dryRun" not in path]
 
     def request(self, method: str, path: str, query: dict[str, str] | None = None, body: Any = None, content_type: str = "", accept: str = "") -> Any:
         query = query or {}
-        self.requests.append((method, path + ("?dryRun" if query.get("dryRun") else "")))
-        waiting = self.faults.get((method, path))
-        if waiting:
-            raise waiting.pop(0)
+        with self._news:
+            return self._answer(method, path, query, json.loads(json.dumps(body)), content_type)
+
+    def _answer(self, method: str, path: str, query: dict[str, str], body: Any, content_type: str) -> Any:
+        call = (method, path + ("?dryRun" if query.get("dryRun") else ""))
+        self.requests.append(call)
+        if self.faults.get(call):
+            raise self.faults[call].pop(0)
         if path in ("/api", "/apis"):
             return self._discovery(core=path == "/api")
         if path == "/version":
             return {"gitVersion": "v1.36.3"}
+        log = LOG.match(path)
+        if log and (log["namespace"], log["name"]) in self.logs:
+            return self.logs[(log["namespace"], log["name"])]
         match = PATH.match(path)
         kind = next((k for k in self.kinds if match and k.plural == match["plural"] and k.group == (match["group"] or "")), None)
         if not match or kind is None:
@@ -96,22 +143,42 @@ class MemoryApi:
             return self._read(kind, namespace, name, query) if name else self._list(kind, namespace, query)
         if method == "DELETE":
             return self._delete(kind, namespace, name, body, bool(query.get("dryRun")))
-        before = copy.deepcopy(self.objects)
-        try:
-            return self._apply(kind, json.loads(json.dumps(body)), query["fieldManager"], query.get("force") == "true")
-        finally:
-            if query.get("dryRun"):
-                self.objects = before
+        if content_type == JSON_PATCH:
+            return self._patch((kind.group, kind.kind, namespace, name), body)
+        return self._apply(kind, body, query["fieldManager"], query.get("force") == "true", dry_run=bool(query.get("dryRun")))
 
     def watch(self, path: str, query: dict[str, str], timeout: float) -> Iterator[dict[str, Any]]:
-        time.sleep(0.01)
-        return iter(())
+        with self._news:
+            self.requests.append(("WATCH", path))
+        match = PATH.match(path)
+        assert match
+        field, seen = query.get("fieldSelector", "").partition("=")[2], int(query["resourceVersion"])
+        end = time.monotonic() + min(timeout, LONGEST_WATCH)
+        while time.monotonic() < end:
+            with self._news:
+                news = [event for event in self._events if event[0] > seen]
+                if not news:
+                    self._news.wait(end - time.monotonic())
+            for number, word, (group, kind, namespace, name), obj in news:
+                seen = number
+                plural = next(k.plural for k in self.kinds if k.kind == kind and k.group == group)
+                if (group, plural) == (match["group"] or "", match["plural"]) and match["namespace"] in (None, namespace) and field in ("", name):
+                    yield {"type": word, "object": copy.deepcopy(obj)}
 
     def tunnel(self, namespace: str, pod: str, port: int) -> Any:
-        raise ApiError(404, "NotFound", f"pods {pod} has no port {port} in memory")
+        if (namespace, pod, port) not in self.tunnels:
+            raise ApiError(404, "NotFound", f"pods {pod} has no port {port} in memory")
+        return self.tunnels[(namespace, pod, port)]()
 
     def _kind(self, kind: str) -> Kind:
         return next(k for k in self.kinds if k.kind == kind)
+
+    def _key(self, kind: str, name: str, namespace: str) -> tuple[str, str, str, str]:
+        return (next(k for k in KINDS if k.kind == kind).group, kind, namespace, name)
+
+    def _tell(self, word: str, key: tuple[str, str, str, str], obj: Object) -> None:
+        self._events.append((self._counter, word, key, copy.deepcopy(obj)))
+        self._news.notify_all()
 
     def _discovery(self, core: bool) -> dict[str, Any]:
         groups = sorted({kind.group for kind in self.kinds if (kind.group == "") == core})
@@ -140,18 +207,37 @@ class MemoryApi:
             and (not field or key[3] == field)
             and wanted.items() <= (obj["metadata"].get("labels") or {}).items()
         ]
-        return {"items": items, "metadata": {"resourceVersion": str(self._counter)}}
+        first, limit = int(query.get("continue", 0)), int(query.get("limit", 0)) or len(items)
+        more = {"continue": str(first + limit)} if len(items) > first + limit else {}
+        return {"items": items[first : first + limit], "metadata": {"resourceVersion": str(self._counter), **more}}
 
     def _delete(self, kind: Kind, namespace: str, name: str, body: Any, dry_run: bool) -> dict[str, Any]:
         obj = self._read(kind, namespace, name, {})
         uid = ((body or {}).get("preconditions") or {}).get("uid")
         if uid and uid != obj["metadata"]["uid"]:
             raise ApiError(409, "Conflict", "the object has been replaced")
-        if not dry_run:
-            del self.objects[(kind.group, kind.kind, namespace, name)]
+        if dry_run:
+            return {"kind": "Status", "status": "Success"}
+        if obj["metadata"].get("finalizers"):
+            self.feed(kind.kind, name, namespace, metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"})
+        else:
+            self.drop(kind.kind, name, namespace)
         return {"kind": "Status", "status": "Success"}
 
-    def _apply(self, kind: Kind, wanted: Object, manager: str, force: bool, operation: str = "Apply") -> Object:
+    def _patch(self, key: tuple[str, str, str, str], operations: list[dict[str, Any]]) -> Object:
+        """A JSON patch of whole fields of metadata; a resourceVersion that is not the live one is a conflict."""
+        obj = copy.deepcopy(self.objects[key])
+        for operation in operations:
+            obj["metadata"][operation["path"].rpartition("/")[2]] = operation["value"]
+        if obj["metadata"]["resourceVersion"] != self.objects[key]["metadata"]["resourceVersion"]:
+            raise ApiError(409, "Conflict", "the object has been modified")
+        self._counter += 1
+        obj["metadata"]["resourceVersion"] = str(self._counter)
+        self.objects[key] = obj
+        self._tell("MODIFIED", key, obj)
+        return copy.deepcopy(obj)
+
+    def _apply(self, kind: Kind, wanted: Object, manager: str, force: bool, operation: str = "Apply", dry_run: bool = False) -> Object:
         metadata = wanted["metadata"]
         namespace = metadata.get("namespace", "") if kind.namespaced else ""
         if namespace and (("", "Namespace", "", namespace) not in self.objects):
@@ -175,26 +261,33 @@ class MemoryApi:
         _merge(live, mine)
         after = {**live, "metadata": {k: v for k, v in live["metadata"].items() if k not in ("resourceVersion", "generation")}}
         if new or after != before or all(entry["manager"] != manager or entry["fieldsV1"] != fields for entry in managed):
-            self._counter += 1
+            self._counter += 0 if dry_run else 1
             live["metadata"]["resourceVersion"] = str(self._counter)
             if new or after.get("spec") != before.get("spec"):
                 live["metadata"]["generation"] = live["metadata"].get("generation", 0) + 1
         if new:
             live["metadata"]["uid"] = f"uid-{self._counter}"
         live["metadata"]["managedFields"] = [*others, {"manager": manager, "operation": operation, "apiVersion": wanted["apiVersion"], "fieldsType": "FieldsV1", "fieldsV1": fields}]
-        _live_on(kind.kind, live)
-        self.objects[key] = live
+        if not dry_run:
+            self.controllers.get(kind.kind, nothing)(live)
+            self.objects[key] = live
+            self._tell("ADDED" if new else "MODIFIED", key, live)
         return copy.deepcopy(live)
 
 
-def _live_on(kind: str, obj: Object) -> None:
-    """What controllers would do at once."""
-    generation = obj["metadata"].get("generation", 1)
-    if kind == "Deployment":
-        count = obj["spec"].get("replicas", 1)
-        obj["status"] = {"observedGeneration": generation, "replicas": count, "updatedReplicas": count, "readyReplicas": count, "availableReplicas": count}
-    elif kind == "CustomResourceDefinition":
-        obj["status"] = {"conditions": [{"type": "Established", "status": "True"}]}
+def nothing(obj: Object) -> None:
+    """A controller that is not there."""
+
+
+def ready(obj: Object) -> None:
+    """A Deployment all of whose replicas run."""
+    count = obj["spec"].get("replicas", 1)
+    obj["status"] = {key: count for key in ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")}
+    obj["status"]["observedGeneration"] = obj["metadata"].get("generation", 1)
+
+
+def established(obj: Object) -> None:
+    obj["status"] = {"conditions": [{"type": "Established", "status": "True"}]}
 
 
 def _keyed(value: Any) -> bool:

@@ -17,9 +17,8 @@ SERVED_WITHIN = 15.0
 ADOPTION_TRIES = 5
 
 
-def apply(cluster: Cluster, plan: Plan, force: bool, deadline: Deadline) -> list[str]:
-    """What barriers said. Raises Failure; every Change tells what became of it, also then."""
-    said = []
+def apply(cluster: Cluster, plan: Plan, force: bool, deadline: Deadline, said: list[str]) -> None:
+    """Adds to `said` what barriers said. Raises Failure; every Change tells what became of it, also then."""
     for step in plan.steps:
         for stage in step.stages:
             doomed = [change for change in stage if change.action == RECREATED]
@@ -31,7 +30,6 @@ def apply(cluster: Cluster, plan: Plan, force: bool, deadline: Deadline) -> list
         if step.barrier and not plan.empty:
             said.append(step.barrier.hold(cluster, deadline))
         _remove(cluster, [change for change in step.deletions if change.action == PRUNED])
-    return said
 
 
 def _apply_stage(cluster: Cluster, changes: list[Change], force: bool, deadline: Deadline) -> None:

@@ -1,17 +1,32 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One deadline for all that a call waits for."""
+"""One deadline for all that a call waits for, and the slice of it that one run of the module may use."""
 from __future__ import annotations
 
 import time
+from typing import Any
+
+
+class StillWaiting(Exception):
+    """The slice is over, the deadline is not. `text` says what is waited for."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
 
 
 class Deadline:
-    """Seconds from now, on the monotonic clock."""
+    """Seconds from now less what earlier slices used, on the monotonic clock.
 
-    def __init__(self, seconds: float) -> None:
+    progress  {seconds: length of a slice, elapsed: seconds since the first slice began, seen: faults as Patience exports them}; empty: no slices
+    """
+
+    def __init__(self, seconds: float, progress: dict[str, Any] | None = None) -> None:
         self.seconds = seconds
-        self._end = time.monotonic() + seconds
+        self.progress = progress or {}
+        now = time.monotonic()
+        self._end = now + seconds - float(self.progress.get("elapsed", 0.0))
+        self._slice_end = now + float(self.progress["seconds"]) if self.progress else None
 
     def left(self) -> float:
         return max(0.0, self._end - time.monotonic())
@@ -19,3 +34,7 @@ class Deadline:
     @property
     def over(self) -> bool:
         return self.left() <= 0
+
+    @property
+    def slice_over(self) -> bool:
+        return self._slice_end is not None and time.monotonic() >= self._slice_end

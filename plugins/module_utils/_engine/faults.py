@@ -55,11 +55,14 @@ class Fault:
 
 
 class Patience:
-    """Remembers since when each fault has been seen."""
+    """Remembers since when each fault has been seen, also from one slice of a wait to the next (`seen`: what `export` gave)."""
 
-    def __init__(self, clock: Any = time.monotonic) -> None:
+    def __init__(self, seen: list[list[Any]] | None = None, clock: Any = time.time) -> None:
         self._clock = clock
-        self._since: dict[tuple[str, str, str], float] = {}
+        self._since: dict[tuple[str, str, str], float] = {(pod, container, code): since for pod, container, code, since in seen or []}
+
+    def export(self) -> list[list[Any]]:
+        return [[*key, since] for key, since in self._since.items()]
 
     def exhausted(self, fault: Fault) -> bool:
         # One fault of a pod's container stays one while its reason changes between pull error and back-off.
@@ -68,9 +71,15 @@ class Patience:
 
 
 def faults_of(cluster: Cluster, workload: Object) -> list[Fault]:
-    """Faults of a workload's pods of the current template, worst (least patience) first."""
+    """Faults of a workload's pods of the current template, worst (least patience) first; only the workload's own where pods may not be listed."""
     found = [] if workload["kind"] == "Pod" else _own_faults(workload)
-    for pod in current_pods(cluster, workload):
+    try:
+        pods = current_pods(cluster, workload)
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        pods = []
+    for pod in pods:
         found.extend(pod_faults(pod))
     return sorted(found, key=lambda fault: float("inf") if fault.patience is None else fault.patience)
 

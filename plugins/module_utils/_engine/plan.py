@@ -13,7 +13,7 @@ from .cluster import Cluster, unknown_kind
 from .objects import Object, Ref, duplicates, group_version, normal, ref_of
 from .order import staged
 from .owned import matches, without_fields_of
-from .sets import KEPT, ObjectSet
+from .sets import KEPT, NOTHING, Known, ObjectSet
 from .steps import Barrier, Step
 
 CREATED, CONFIGURED, RECREATED, UNCHANGED, PRUNED, FAILED = "created", "configured", "recreated", "unchanged", "pruned", "failed"
@@ -134,7 +134,7 @@ def plan(cluster: Cluster, steps: list[Step], rules: Rules) -> Plan:
     live = cluster.live(everything + [obj for step in steps for obj in step.deleted])
     coming = Coming.of(everything, live)
     parent = rules.set.live_parent(cluster) if rules.set else None
-    members = rules.set.members(cluster, parent) if rules.set else []
+    members, unlisted = _members(cluster, rules, parent)
 
     result = Plan([])
     for step in wanted_steps:
@@ -147,8 +147,23 @@ def plan(cluster: Cluster, steps: list[Step], rules: Rules) -> Plan:
     if not rules.lenient:
         _refuse_conflicts(result)
     if rules.set:
-        _add_set(cluster, result, rules, parent, members, set(last))
+        _add_set(cluster, result, rules, parent, members, set(last), unlisted)
     return result
+
+
+def _members(cluster: Cluster, rules: Rules, parent: Object | None) -> tuple[list[Object], Known]:
+    """(the set's live members, where there may be more that may not be listed). Raises Failure "forbidden" where they must be known."""
+    if rules.set is None:
+        return [], NOTHING
+    try:
+        return rules.set.members(cluster, parent), NOTHING
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        if rules.prune:
+            hint = "To prune, the account must be allowed to list every kind of the set. Grant that, or set prune to false."
+            raise Failure("forbidden", f"set: the members of {rules.set.name} cannot be listed: {error.message}", reason=error.reason, hint=hint) from error
+        return [], rules.set.known(parent)
 
 
 def plan_removal(
@@ -329,7 +344,7 @@ def _deletion(obj: Object) -> Change:
     return Change(ref_of(obj), group_version(obj)[1], PRUNED, live=obj)
 
 
-def _add_set(cluster: Cluster, result: Plan, rules: Rules, parent: Object | None, members: list[Object], wanted: set[Ref]) -> None:
+def _add_set(cluster: Cluster, result: Plan, rules: Rules, parent: Object | None, members: list[Object], wanted: set[Ref], unlisted: Known) -> None:
     """The set's parent first (old and new kinds), the pruned members and the parent as it ends last."""
     assert rules.set is not None
     left = [obj for obj in members if ref_of(obj) not in wanted and obj["kind"] not in rules.kept]
@@ -338,7 +353,7 @@ def _add_set(cluster: Cluster, result: Plan, rules: Rules, parent: Object | None
         names = ", ".join(str(ref_of(obj)) for obj in doomed)
         raise Failure("prune_limit", f"prune would delete {len(doomed)} objects, more than prune_limit {rules.prune_limit}: {names}", hint="Check the list, then raise prune_limit.")
     stays = wanted | {ref_of(obj) for obj in members if obj not in doomed}
-    before = cluster_parent(rules.set, stays | {ref_of(obj) for obj in doomed}, parent, cluster)
+    before = cluster_parent(rules.set, stays | {ref_of(obj) for obj in doomed}, parent, cluster, unlisted)
     if before:
         _insert_parent(result, before)
     if doomed:
@@ -350,8 +365,8 @@ def _add_set(cluster: Cluster, result: Plan, rules: Rules, parent: Object | None
             result.steps.append(PlannedStep("set", [[Change(ref, "v1", CONFIGURED, after, parent, after)]], [], False, None))
 
 
-def cluster_parent(object_set: ObjectSet, refs: set[Ref], live: Object | None, cluster: Cluster) -> Change | None:
-    wanted = object_set.parent(refs)
+def cluster_parent(object_set: ObjectSet, refs: set[Ref], live: Object | None, cluster: Cluster, unlisted: Known) -> Change | None:
+    wanted = object_set.parent(refs, unlisted)
     if live is not None and matches(wanted, live, cluster.manager):
         return None
     return Change(ref_of(wanted), "v1", CREATED if live is None else CONFIGURED, wanted, live, wanted)

@@ -15,16 +15,17 @@ HIDDEN = "(hidden)"
 HIDDEN_NEW = "(hidden, another value)"
 
 
-def outcome(plan: Plan, check_mode: bool, failed: bool = False) -> dict[str, Any]:
-    """{changed, summary, objects, diff}. After a failure, what was not reached is "pending" and counts for nothing."""
-    rows = [{"ref": c.result, "action": _action(c, failed), "conflicts": c.conflicts, "status": c.status, "message": c.message} for c in plan.changes]
+def outcome(plans: list[Plan], check_mode: bool, failed: bool = False) -> dict[str, Any]:
+    """{changed, summary, objects, diff} of all plans of one call. After a failure, what was not reached is "pending" and counts for nothing."""
+    changes = [change for plan in plans for change in plan.changes]
+    rows = [{"ref": c.result, "action": _action(c, failed), "conflicts": c.conflicts, "status": c.status, "message": c.message} for c in changes]
     summary = {word: sum(row["action"] == word for row in rows) for word in (CREATED, CONFIGURED, RECREATED, UNCHANGED, PRUNED, FAILED)}
-    done = any(c.done and c.changes for c in plan.changes)
+    done = any(c.done and c.changes for c in changes)
     return {
-        "changed": done if failed or not check_mode else not plan.empty,
-        "summary": {**summary, "asked": plan.asked},
+        "changed": done if failed or not check_mode else any(not plan.empty for plan in plans),
+        "summary": {**summary, "asked": sum(plan.asked for plan in plans)},
         "objects": rows,
-        "diff": [difference(c) for c in plan.changes if c.changes and (c.done or not failed)],
+        "diff": [difference(c) for c in changes if c.changes and (c.done or not failed)],
     }
 
 

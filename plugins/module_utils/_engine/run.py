@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
@@ -13,11 +14,11 @@ from ansible.module_utils.basic import AnsibleModule
 from .._cluster import connection
 from .._cluster.api import ApiError
 from .._failure import Failure
-from . import report, wait
+from . import conditions, report, wait
 from .adopt import TOOLS
 from .apply import apply
 from .cluster import Cluster
-from .deadline import Deadline
+from .deadline import Deadline, StillWaiting
 from .objects import Object, Ref
 from .plan import Plan, Rules, plan, plan_removal, refusal
 from .sets import KEPT, ObjectSet
@@ -26,6 +27,8 @@ from .steps import Step
 WAIT_ARGUMENTS: dict[str, dict[str, Any]] = {
     "wait": {"type": "bool", "default": True},
     "wait_timeout": {"type": "int", "default": 600},
+    # The action plugin's word: wait for this long at most, and say what is waited for.
+    "_progress": {"type": "dict"},
 }
 OWNERSHIP_ARGUMENTS: dict[str, dict[str, Any]] = {
     "force_conflicts": {"type": "bool", "default": False},
@@ -48,9 +51,11 @@ class Run:
         self.module = module
         self.options: dict[str, Any] = module.params
         self.check_mode: bool = module.check_mode
-        self.deadline = Deadline(self.options.get("wait_timeout") or 600)
+        self.deadline = Deadline(self.options.get("wait_timeout") or 600, self.options.get("_progress"))
         self.duration: dict[str, float] = {}
-        self.plan: Plan | None = None
+        self.plans: list[Plan] = []
+        self.barriers: list[str] = []
+        self.conditions: list[conditions.Condition] = []
         self._cluster: Cluster | None = None
         self.hide(connection.secrets_in(self.options.get("kubeconfig")))
 
@@ -85,34 +90,25 @@ class Run:
         return Rules(force=options["force_conflicts"], adopt=adopt, recreate=options["recreate"], **own)
 
     def converge(self, steps: list[Step], rules: Rules, manager: str = "") -> dict[str, Any]:
-        """Makes the cluster equal to the steps; in check mode only says what that would take.
+        """Makes the cluster equal to the steps; in check mode only says what that would take. The result is that of all plans so far.
 
         manager: field manager for a change that must not be part of what the collection declares
         """
         cluster = self.cluster.with_manager(manager) if manager else self.cluster
-        self.plan = self.timed("plan", lambda: plan(cluster, steps, replace(rules, lenient=self.check_mode)))
-        return self._carry_out(cluster, rules.force)
-
-    @staticmethod
-    def together(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-        """One result of two that converge or remove gave, in order."""
-        summary = {key: first["summary"][key] + second["summary"][key] for key in first["summary"]}
-        lists = {key: first[key] + second[key] for key in ("objects", "diff", "barriers")}
-        return {"changed": first["changed"] or second["changed"], "summary": summary, **lists}
+        the_plan = self.timed("plan", lambda: plan(cluster, steps, replace(rules, lenient=self.check_mode)))
+        return self._carry_out(cluster, the_plan, rules.force)
 
     def remove(
         self, objects: list[Object], object_set: ObjectSet | None = None, namespace: str | None = None, kept: frozenset[str] = frozenset(KEPT)
     ) -> dict[str, Any]:
         """Deletes the objects and the members of the set less the kept kinds, and waits until they are gone."""
-        self.plan = self.timed("plan", lambda: plan_removal(self.cluster, objects, object_set, namespace, kept))
-        return self._carry_out(self.cluster, force=False)
+        the_plan = self.timed("plan", lambda: plan_removal(self.cluster, objects, object_set, namespace, kept))
+        return self._carry_out(self.cluster, the_plan, force=False)
 
-    def _carry_out(self, cluster: Cluster, force: bool) -> dict[str, Any]:
-        the_plan = self.plan
-        assert the_plan is not None
-        said: list[str] = []
+    def _carry_out(self, cluster: Cluster, the_plan: Plan, force: bool) -> dict[str, Any]:
+        self.plans.append(the_plan)
         if not self.check_mode:
-            said = self.timed("apply", lambda: apply(cluster, the_plan, force, self.deadline))
+            self.timed("apply", lambda: apply(cluster, the_plan, force, self.deadline, self.barriers))
             if self.options.get("wait", True):
                 self.timed("wait", lambda: self._wait(the_plan))
         else:
@@ -120,17 +116,27 @@ class Run:
                 self.module.warn(f"{len(changes)} objects would be {changes[0].action} but {reason} (first: {changes[0].ref})")
             if the_plan.conflicts:
                 self.module.warn(f"conflict: a real run would stop, for fields are owned by others: {the_plan.conflicts}")
-        return {**report.outcome(the_plan, self.check_mode), "barriers": said}
+        return self.outcome()
+
+    def outcome(self, failed: bool = False) -> dict[str, Any]:
+        """What became of all plans so far."""
+        return {**report.outcome(self.plans, self.check_mode, failed), "barriers": self.barriers}
 
     def _wait(self, the_plan: Plan) -> None:
         gone: list[Ref] = [change.ref for step in the_plan.steps for change in step.deletions if change.done]
         wait.until_gone(self.cluster, gone, self.deadline)
-        wait.until_current(self.cluster, [c for step in the_plan.steps for stage in step.stages for c in stage], self.deadline)
+        wanted = [c for step in the_plan.steps for stage in step.stages for c in stage]
+        wait.until_current(self.cluster, wanted, self.deadline, partial(conditions.judge, self.conditions))
+
+    def pause(self, still: StillWaiting) -> None:
+        """Ends this slice of the wait: what was done so far, and what is waited for."""
+        waiting = {"text": still.text, "seen": self.deadline.progress.get("seen") or []}
+        self.module.exit_json(**self.outcome(failed=True), waiting=waiting, duration=self.duration)
 
     def fail(self, failure: Failure) -> None:
-        partial = report.outcome(self.plan, self.check_mode, failed=True) if self.plan else {"changed": False}
+        partial_result = self.outcome(failed=True) if self.plans else {"changed": False}
         message = failure.message + (f" {failure.hint}" if failure.hint else "")
-        self.module.fail_json(msg=message, failure=failure.as_result(), duration=self.duration, **partial)
+        self.module.fail_json(msg=message, failure=failure.as_result(), duration=self.duration, **partial_result)
 
 
 def run_module(arguments: dict[str, Any], body: Callable[[Run], dict[str, Any]], connects: bool = True, **constraints: Any) -> None:
@@ -143,6 +149,8 @@ def run_module(arguments: dict[str, Any], body: Callable[[Run], dict[str, Any]],
     run = Run(module)
     try:
         result = body(run)
+    except StillWaiting as still:
+        run.pause(still)
     except Failure as failure:
         run.fail(failure)
     except ApiError as error:

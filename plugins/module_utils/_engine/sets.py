@@ -21,6 +21,9 @@ TOOLING = "applyset.kubernetes.io/tooling"
 KINDS = "applyset.kubernetes.io/contains-group-kinds"
 NAMESPACES = "applyset.kubernetes.io/additional-namespaces"
 TOOL = "servicemesh.istio/v1"
+# ({(group, kind)}, {namespaces}) in which there may be members.
+Known = tuple[frozenset[tuple[str, str]], frozenset[str]]
+NOTHING: Known = (frozenset(), frozenset())
 # Gone with these would be what other people put into them.
 KEPT = {"Namespace", "CustomResourceDefinition", "PersistentVolumeClaim"}
 
@@ -44,9 +47,11 @@ class ObjectSet:
             raise InvalidOption("set", f"{ref_of(obj)} carries the mark of another set in its own labels", hint=f"Remove the label {PART_OF} from the manifest.")
         return {**obj, "metadata": {**obj["metadata"], "labels": {**labels, PART_OF: self.id}}}
 
-    def parent(self, refs: set[Ref]) -> Object:
-        kinds = sorted({f"{ref.kind}.{ref.group}" if ref.group else ref.kind for ref in refs})
-        namespaces = sorted({ref.namespace for ref in refs if ref.namespace} - {self.namespace})
+    def parent(self, refs: set[Ref], also: Known = NOTHING) -> Object:
+        """The parent that says where members of these refs are; `also`: where there may be more."""
+        places = {(ref.group, ref.kind) for ref in refs} | also[0]
+        kinds = sorted(f"{kind}.{group}" if group else kind for group, kind in places)
+        namespaces = sorted(({ref.namespace for ref in refs if ref.namespace} | also[1]) - {self.namespace})
         return {
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -68,16 +73,16 @@ class ObjectSet:
             raise InvalidOption("set", f"ConfigMap {self.namespace}/{self.name} exists and is no set of this collection", hint="Choose another set name.")
         return parent
 
-    def known(self, parent: Object | None) -> tuple[set[tuple[str, str]], set[str]]:
+    def known(self, parent: Object | None) -> Known:
         """({(group, kind)}, {namespaces}) that a parent says may hold members."""
         if parent is None:
-            return set(), set()
+            return NOTHING
         annotations = parent["metadata"].get("annotations") or {}
-        kinds = set()
+        kinds: set[tuple[str, str]] = set()
         for text in filter(None, annotations.get(KINDS, "").split(",")):
             kind, _dot, group = text.partition(".")
             kinds.add((group, kind))
-        return kinds, {self.namespace, *filter(None, annotations.get(NAMESPACES, "").split(","))}
+        return frozenset(kinds), frozenset({self.namespace, *filter(None, annotations.get(NAMESPACES, "").split(","))})
 
     def members(self, cluster: Cluster, parent: Object | None) -> list[Object]:
         """Live members: marked, written by our manager, and nobody's dependents (a copied label makes no member)."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from .objects import Object
+from .objects import Object, group_version
 
 CURRENT, IN_PROGRESS, FAILED, TERMINATING, NOT_FOUND = "Current", "InProgress", "Failed", "Terminating", "NotFound"
 
@@ -32,7 +32,7 @@ def status_of(obj: Object | None) -> Status:
     observed = state.get("observedGeneration")
     if observed is not None and observed != obj["metadata"].get("generation", observed):
         return Status(IN_PROGRESS, "its controller has not seen the change yet")
-    rule = RULES.get(obj["kind"], _by_ready_condition)
+    rule = RULES.get((group_version(obj)[0], obj["kind"]), _by_ready_condition)
     return rule(obj, state)
 
 
@@ -146,15 +146,57 @@ def _by_ready_condition(obj: Object, state: dict[str, Any]) -> Status:
     return Status(CURRENT)
 
 
-RULES: dict[str, Callable[[Object, dict[str, Any]], Status]] = {
-    "Deployment": _deployment,
-    "StatefulSet": _stateful_set,
-    "DaemonSet": _daemon_set,
-    "ReplicaSet": _replica_set,
-    "Pod": _pod,
-    "Job": _job,
-    "CustomResourceDefinition": _definition,
-    "PersistentVolumeClaim": _claim,
-    "Namespace": _namespace,
+def _volume(obj: Object, state: dict[str, Any]) -> Status:
+    return Status(FAILED, state.get("message") or "has failed", "volume_failed") if state.get("phase") == "Failed" else Status(CURRENT)
+
+
+def _api_service(obj: Object, state: dict[str, Any]) -> Status:
+    available = condition(state, "Available")
+    return Status(CURRENT) if available.get("status") == "True" else Status(IN_PROGRESS, available.get("message") or "is not available yet")
+
+
+def _gateway(obj: Object, state: dict[str, Any]) -> Status:
+    """A Gateway of the Gateway API; one without an address is done: not every cluster gives addresses."""
+    accepted, programmed = condition(state, "Accepted"), condition(state, "Programmed")
+    if accepted.get("status") == "False":
+        return Status(FAILED, accepted.get("message", ""), "not_accepted")
+    if accepted.get("status") != "True":
+        return Status(IN_PROGRESS, accepted.get("message") or "no controller has accepted it yet")
+    if programmed.get("status") == "True" or programmed.get("reason") == "AddressNotAssigned":
+        return Status(CURRENT)
+    return Status(IN_PROGRESS, programmed.get("message") or "is not programmed yet")
+
+
+def _route(obj: Object, state: dict[str, Any]) -> Status:
+    """A route of the Gateway API: every parent that has a controller must have accepted it."""
+    for parent in state.get("parents") or []:
+        for kind in ("Accepted", "ResolvedRefs"):
+            found = condition(parent, kind)
+            if found.get("status") == "False":
+                return Status(IN_PROGRESS, f"{kind} is False at {(parent.get('parentRef') or {}).get('name', '')}: {found.get('message', '')}")
+    return Status(CURRENT) if state.get("parents") else Status(IN_PROGRESS, "no parent has taken it yet")
+
+
+GATEWAY_API = "gateway.networking.k8s.io"
+# (group, kind) -> rule. Of what is not here, the Ready condition decides; without one it is done: ConfigMap, Service, PodDisruptionBudget,
+# HorizontalPodAutoscaler, Ingress, CronJob, access rules, webhooks, and Istio's kinds, whose effect only the proxies can tell.
+RULES: dict[tuple[str, str], Callable[[Object, dict[str, Any]], Status]] = {
+    ("apps", "Deployment"): _deployment,
+    ("apps", "StatefulSet"): _stateful_set,
+    ("apps", "DaemonSet"): _daemon_set,
+    ("apps", "ReplicaSet"): _replica_set,
+    ("", "ReplicationController"): _replica_set,
+    ("", "Pod"): _pod,
+    ("batch", "Job"): _job,
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): _definition,
+    ("apiregistration.k8s.io", "APIService"): _api_service,
+    ("", "PersistentVolumeClaim"): _claim,
+    ("", "PersistentVolume"): _volume,
+    ("", "Namespace"): _namespace,
+    (GATEWAY_API, "Gateway"): _gateway,
+    (GATEWAY_API, "HTTPRoute"): _route,
+    (GATEWAY_API, "GRPCRoute"): _route,
+    (GATEWAY_API, "TLSRoute"): _route,
+    (GATEWAY_API, "TCPRoute"): _route,
 }
 WORKLOADS = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job"}

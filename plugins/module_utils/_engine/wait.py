@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from typing import Optional
 
 from .._cluster.api import ApiError
 from .._failure import Failure
 from .cluster import Cluster
-from .deadline import Deadline
+from .deadline import Deadline, StillWaiting
 from .faults import Fault, Patience, faults_of, last_lines
 from .objects import Object, Ref, ref_of
 from .plan import Change
@@ -17,6 +19,10 @@ from .status import FAILED, WORKLOADS, Status, status_of
 
 WATCH_SLICE = 30.0
 LOOK_AT_PODS_EVERY = 2.0
+POLL_EVERY = 1.0
+NAMED = 3
+
+Judge = Callable[[Optional[Object]], Status]
 
 
 class Watched:
@@ -29,6 +35,7 @@ class Watched:
         self._news = threading.Condition()
         self._stopped = threading.Event()
         self._error: ApiError | None = None
+        self._by_name = False
         places = sorted({(ref.group, ref.kind, ref.namespace) for ref in refs})
         self._threads = [threading.Thread(target=self._follow, args=place, daemon=True) for place in places]
 
@@ -59,14 +66,26 @@ class Watched:
     def _follow(self, group: str, kind: str, namespace: str) -> None:
         while not self._stopped.is_set() and not self._deadline.over:
             try:
-                self._follow_once(group, kind, namespace)
+                if self._by_name:
+                    self._look_once(group, kind, namespace)
+                else:
+                    self._follow_once(group, kind, namespace)
             except ApiError as error:
+                if error.status == 403 and not self._by_name:
+                    # Who may not list may still read by name.
+                    self._by_name = True
+                    continue
                 if error.status not in (0, 410, 429, 500, 503, 504):
                     with self._news:
                         self._error = error
                         self._news.notify_all()
                     return
                 self._stopped.wait(0.5)
+
+    def _look_once(self, group: str, kind: str, namespace: str) -> None:
+        for ref in [ref for ref in self._refs if (ref.group, ref.kind, ref.namespace) == (group, kind, namespace)]:
+            self._tell({ref: self._cluster.get(group, kind, namespace, ref.name)})
+        self._stopped.wait(POLL_EVERY)
 
     def _follow_once(self, group: str, kind: str, namespace: str) -> None:
         resource = self._cluster.resource(group, kind)
@@ -94,24 +113,24 @@ class Watched:
                 self._tell({ref_of(obj): None if event["type"] == "DELETED" else obj})
 
 
-def until_current(cluster: Cluster, changes: list[Change], deadline: Deadline) -> None:
-    """Waits until every object is Current. Raises Failure naming the object and the cause.
+def until_current(cluster: Cluster, changes: list[Change], deadline: Deadline, judge: Judge = status_of) -> None:
+    """Waits until every object is Current, as `judge` sees it. Raises Failure naming the object and the cause.
 
     Codes: those of faults.REASONS, "crash", "timeout", those of status rules.
     """
     waiting = {change.ref: change for change in changes}
     for ref, change in list(waiting.items()):
         # What the plan saw to be unchanged and Current needs no second look.
-        if change.live is not None and not change.changes and status_of(change.live).current:
+        if change.live is not None and not change.changes and judge(change.live).current:
             change.status = "Current"
             del waiting[ref]
     if not waiting:
         return
-    patience = Patience()
+    patience = Patience(deadline.progress.get("seen"))
     with Watched(cluster, list(waiting), deadline) as watched:
         looked = 0.0
         while True:
-            statuses = {ref: status_of(obj) for ref, obj in watched.state().items() if ref in waiting}
+            statuses = {ref: judge(obj) for ref, obj in watched.state().items() if ref in waiting}
             _note(waiting, watched, statuses)
             open_refs = [ref for ref in waiting if ref not in statuses or not statuses[ref].current]
             if not open_refs:
@@ -119,7 +138,17 @@ def until_current(cluster: Cluster, changes: list[Change], deadline: Deadline) -
             if deadline.over or time.monotonic() - looked >= LOOK_AT_PODS_EVERY:
                 looked = time.monotonic()
                 _fail_if_hopeless(cluster, watched.state(), {r: statuses.get(r, Status("Unknown")) for r in open_refs}, patience, deadline)
+            if deadline.slice_over:
+                deadline.progress["seen"] = patience.export()
+                raise StillWaiting(_open_text({r: statuses.get(r, Status("Unknown")) for r in open_refs}))
             watched.wait(min(LOOK_AT_PODS_EVERY, max(deadline.left(), 0.01)))
+
+
+def _open_text(open_: dict[Ref, Status]) -> str:
+    """What is not ready yet, the first few by name."""
+    named = [f"{ref}: {status.message or status.word}" for ref, status in list(open_.items())[:NAMED]]
+    more = len(open_) - len(named)
+    return f"waiting for {'; '.join(named)}" + (f"; and {more} more" if more > 0 else "")
 
 
 def _note(waiting: dict[Ref, Change], watched: Watched, statuses: dict[Ref, Status]) -> None:
@@ -187,4 +216,6 @@ def until_gone(cluster: Cluster, refs: list[Ref], deadline: Deadline) -> None:
                 obj = state.get(left[0]) or {}
                 why = (obj.get("metadata") or {}).get("finalizers") or [c.get("message") for c in (obj.get("status") or {}).get("conditions") or []]
                 raise Failure("timeout", f"{left[0]} is not gone after {deadline.seconds:g} s: {why}", ref=left[0].as_result(), reason=str(why))
+            if deadline.slice_over:
+                raise StillWaiting(f"waiting until {left[0]} is gone" + (f", and {len(left) - 1} more" if len(left) > 1 else ""))
             watched.wait(min(2.0, max(deadline.left(), 0.01)))

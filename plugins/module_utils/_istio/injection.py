@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._engine.objects import Object, Ref
+from .._engine.objects import Object, Ref, ref_of
+from .._engine.status import status_of
 from .._failure import InvalidOption
 
 INJECTION = "istio-injection"
@@ -158,11 +159,20 @@ def _owner(pod: Object, sets: dict[str, Object]) -> Ref:
     return Ref(group, owner["kind"], namespace, owner["name"])
 
 
-def restart(workload: Workload, now: str) -> Object:
+def restart(ref: Ref, when: str) -> Object:
     """The one field that makes a workload's controller replace its pods, as kubectl rollout restart does."""
-    metadata = {"name": workload.ref.name, "namespace": workload.ref.namespace}
-    template = {"metadata": {"annotations": {RESTARTED_AT: now}}}
-    return {"apiVersion": "apps/v1", "kind": workload.ref.kind, "metadata": metadata, "spec": {"template": template}}
+    template = {"metadata": {"annotations": {RESTARTED_AT: when}}}
+    return {"apiVersion": "apps/v1", "kind": ref.kind, "metadata": {"name": ref.name, "namespace": ref.namespace}, "spec": {"template": template}}
+
+
+def unfinished(workloads: Iterable[Object]) -> list[Object]:
+    """The restarts, as they were written, of workloads whose pods have not all been replaced yet."""
+    found = []
+    for obj in workloads:
+        when = ((obj["spec"]["template"].get("metadata") or {}).get("annotations") or {}).get(RESTARTED_AT)
+        if when and not status_of(obj).current:
+            found.append(restart(ref_of(obj), when))
+    return found
 
 
 def row(workload: Workload) -> dict[str, Any]:

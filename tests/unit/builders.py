@@ -1,0 +1,48 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kubernetes objects as short as a test wants them."""
+from __future__ import annotations
+
+from typing import Any
+
+Object = dict[str, Any]
+SIDECAR = {"name": "istio-proxy", "image": "proxy:1"}
+READY = {"type": "Ready", "status": "True"}
+
+
+def config(name: str = "one", namespace: str = "shop", **data: str) -> Object:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}, "data": data}
+
+
+def namespace(name: str, **labels: str) -> Object:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def service(name: str, namespace: str = "shop", ports: tuple[int, ...] = (80,), **spec: Any) -> Object:
+    listed = [{"name": f"http-{number}" if len(ports) > 1 else "http", "port": number} for number in ports]
+    full = {"selector": {"app": name}, "ports": listed, **spec}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace}, "spec": full}
+
+
+def pod(name: str, namespace: str = "shop", labels: dict[str, str] | None = None, sidecar: str = "", **status: Any) -> Object:
+    """sidecar: "container", "native" (an init container) or none; ready unless `status` says otherwise."""
+    containers = [{"name": "server", "image": "web:1"}, *([SIDECAR] if sidecar == "container" else [])]
+    spec = {"containers": containers, **({"initContainers": [SIDECAR]} if sidecar == "native" else {})}
+    metadata = {"name": name, "namespace": namespace, "labels": labels or {}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": {"phase": "Running", "conditions": [READY], **status}}
+
+
+def deployment(name: str = "web", namespace: str = "shop", image: str = "web:1", labels: dict[str, str] | None = None) -> Object:
+    template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "server", "image": image}]}}
+    metadata = {"name": name, "namespace": namespace, "labels": labels or {"app": name}}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"selector": {"matchLabels": {"app": name}}, "template": template}}
+
+
+def definition(plural: str, kind: str, group: str) -> Object:
+    names = {"plural": plural, "kind": kind}
+    return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": f"{plural}.{group}"}, "spec": {"group": group, "names": names}}
+
+
+def actions(result: dict[str, Any]) -> dict[str, str]:
+    """{name: action} of a module's result."""
+    return {row["ref"]["name"]: row["action"] for row in result["objects"]}
