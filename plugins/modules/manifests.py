@@ -31,8 +31,8 @@ options:
     type: bool
     default: false
   prune_limit:
-    description: Stop, before anything is changed, if more members than this would be deleted.
-    type: int
+    description: Stop, before anything is changed, if more members than this would be deleted. A number, or a share of the set such as V(20%).
+    type: str
   wait_for:
     description: Further conditions that must hold before the call ends, on top of what is known of a kind.
     type: list
@@ -142,7 +142,7 @@ failure:
 
 from ..module_utils._engine import conditions
 from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
-from ..module_utils._engine.sets import ObjectSet
+from ..module_utils._engine.sets import ObjectSet, allowed
 from ..module_utils._engine.sources import read
 from ..module_utils._engine.steps import Step
 from ..module_utils._failure import InvalidOption
@@ -153,7 +153,7 @@ ARGUMENTS = {
     "namespace": {"type": "str"},
     "set": {"type": "str"},
     "prune": {"type": "bool", "default": False},
-    "prune_limit": {"type": "int"},
+    "prune_limit": {"type": "str"},
     "wait_for": {
         "type": "list",
         "elements": "dict",
@@ -173,6 +173,8 @@ def body(run: Run) -> dict:
     if options["prune"] and not options["set"]:
         raise InvalidOption("prune", "only the members of a named set can be pruned", hint="Name the set.")
     object_set = ObjectSet(options["set"], options["namespace"]) if options["set"] else None
+    if options["prune_limit"] is not None:
+        allowed(options["prune_limit"], 0)
     run.conditions = conditions.parse(options["wait_for"])
     objects = read(run)
     if options["state"] == "absent":

@@ -11,9 +11,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = Path(sys.executable).parent
 MODULES = "ansible_collections.servicemesh.istio.plugins.modules"
+
+
+def examples(module: str) -> str:
+    """A playbook of the tasks in a module's documentation. Releases come from where the lab serves them."""
+    text = (ROOT / f"plugins/modules/{module}.py").read_text(encoding="utf-8")
+    tasks = yaml.safe_load(text.partition('EXAMPLES = r"""')[2].partition('"""')[0])
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}"},
+        "module_defaults": {"servicemesh.istio.release": {"mirror": "{{ lookup('ansible.builtin.env', 'LAB_RELEASES') }}"}},
+        "tasks": tasks,
+    }
+    return yaml.safe_dump([play])
 
 
 @dataclass

@@ -7,9 +7,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from playing import ROOT, Lab
+from playing import ROOT, Lab, examples
 
 NAME = "servicemesh-second"
 NODE = f"{NAME}-control-plane"
@@ -61,6 +62,16 @@ def test_a_cluster_without_the_mark_is_replaced_only_by_the_one_of_its_name(seco
     subprocess.run(["kubectl", "--kubeconfig", str(kubeconfig), "-n", "kube-system", "delete", "configmap", settings.MARK], check=True, capture_output=True, env={**os.environ, "PATH": f"{settings.programs()}:{os.environ['PATH']}"})
     assert "stale or broken" in lab_command("up")
     assert docker("inspect", "-f", "{{.Id}}", second) != before
+
+
+def test_the_examples_of_the_control_plane_run_from_an_empty_cluster_to_an_empty_cluster(second: str, lab: Lab, tmp_path: Path) -> None:
+    from lab import settings
+
+    playbook = tmp_path / "examples.yml"
+    playbook.write_text(examples("control_plane"))
+    played = lab.play(playbook, K8S_AUTH_KUBECONFIG=str(settings.CACHE / f"{NAME}.kubeconfig")).ok()
+    first, last = played.of("control_plane")
+    assert first["summary"]["created"] > 30 and last["summary"]["pruned"] >= first["summary"]["created"]
 
 
 def test_half_of_a_program_is_never_used(lab: Lab) -> None:

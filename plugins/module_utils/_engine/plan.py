@@ -8,12 +8,12 @@ from typing import Any
 
 from .._cluster.api import ApiError
 from .._failure import Failure, InvalidOption
-from . import adopt
+from . import adopt, suggest
 from .cluster import Cluster, unknown_kind
 from .objects import Object, Ref, duplicates, group_version, normal, ref_of
 from .order import staged
 from .owned import matches, without_fields_of
-from .sets import KEPT, NOTHING, Known, ObjectSet
+from .sets import KEPT, NOTHING, Known, ObjectSet, allowed
 from .steps import Barrier, Step
 
 CREATED, CONFIGURED, RECREATED, UNCHANGED, PRUNED, FAILED = "created", "configured", "recreated", "unchanged", "pruned", "failed"
@@ -106,7 +106,7 @@ class Rules:
     yield_to    managers whose fields are left to them
     prune       delete members of the set that are wanted no more
     kept        kinds that prune leaves alone
-    prune_limit prune stops before deleting more members than this
+    prune_limit prune stops before deleting more members than this, a number or a share such as 20%
     lenient     a kind or namespace that is not there may still come from an earlier task, and a conflict is told, not raised (check mode)
     """
 
@@ -118,7 +118,7 @@ class Rules:
     set: ObjectSet | None = None
     prune: bool = False
     kept: frozenset[str] = frozenset(KEPT)
-    prune_limit: int | None = None
+    prune_limit: str | None = None
     lenient: bool = False
 
 
@@ -189,8 +189,9 @@ def _placed(cluster: Cluster, objects: list[Object], rules: Rules) -> list[Objec
         namespace = wanted["metadata"].get("namespace")
         if resource and resource.namespaced and not namespace:
             raise InvalidOption("namespace", f"{ref_of(wanted)} names no namespace, and there is no default", ref=ref_of(wanted).as_result())
-        if resource and not resource.namespaced:
-            wanted["metadata"].pop("namespace", None)
+        if resource and not resource.namespaced and namespace:
+            hint = "Remove metadata.namespace."
+            raise InvalidOption("definition", f"{ref_of(wanted)} names a namespace, but its kind belongs to the whole cluster", ref=ref_of(wanted).as_result(), hint=hint, code="wrong_scope")
         placed.append(rules.set.member(wanted) if rules.set else wanted)
     return placed
 
@@ -268,6 +269,8 @@ def _ask(cluster: Cluster, wanted: Object, live: Object | None, rules: Rules) ->
         if error.status == 500 and "failed calling webhook" in error.message:
             return Change(ref, version, CONFIGURED if live else CREATED, wanted, live, message="a webhook does not answer, so the server did not verify it", verified=False)
         failure = refusal(error, ref, version)
+        if failure.code == "invalid_object":
+            failure.hint = suggest.nearest(cluster, wanted, error.message) or failure.hint
         if failure.code == "immutable" and rules.recreate and ref.kind not in KEPT and live is not None:
             return Change(ref, version, RECREATED, wanted, live, wanted, message=f"deleted and made anew: {failure.reason}")
         raise failure from error
@@ -349,9 +352,9 @@ def _add_set(cluster: Cluster, result: Plan, rules: Rules, parent: Object | None
     assert rules.set is not None
     left = [obj for obj in members if ref_of(obj) not in wanted and obj["kind"] not in rules.kept]
     doomed = left if rules.prune else []
-    if rules.prune_limit is not None and len(doomed) > rules.prune_limit:
+    if rules.prune_limit is not None and len(doomed) > allowed(rules.prune_limit, len(members)):
         names = ", ".join(str(ref_of(obj)) for obj in doomed)
-        raise Failure("prune_limit", f"prune would delete {len(doomed)} objects, more than prune_limit {rules.prune_limit}: {names}", hint="Check the list, then raise prune_limit.")
+        raise Failure("prune_limit", f"prune would delete {len(doomed)} objects of {len(members)}, more than prune_limit {rules.prune_limit}: {names}", hint="Check the list, then raise prune_limit.")
     stays = wanted | {ref_of(obj) for obj in members if obj not in doomed}
     before = cluster_parent(rules.set, stays | {ref_of(obj) for obj in doomed}, parent, cluster, unlisted)
     if before:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from dataclasses import dataclass
 
 from .._failure import InvalidOption
@@ -101,3 +102,11 @@ class ObjectSet:
 
 def _ours(obj: Object, manager: str) -> bool:
     return any(entry.get("manager") == manager for entry in obj["metadata"].get("managedFields") or [])
+
+
+def allowed(limit: str, members: int) -> int:
+    """How many of so many members may go. Raises InvalidOption."""
+    found = re.match(r"^(\d+)(%?)$", limit.strip())
+    if not found or (found[2] and int(found[1]) > 100):
+        raise InvalidOption("prune_limit", f"{limit!r} is neither a number nor a share", hint="Write 10, or 20%.")
+    return members * int(found[1]) // 100 if found[2] else int(found[1])

@@ -20,6 +20,8 @@ except ImportError:
 
 SUFFIXES = {".yaml", ".yml", ".json"}
 DOWNLOAD_TIMEOUT = 30
+# A list of 10,000 objects has about half a million values.
+LARGEST = 5_000_000
 
 
 class UniqueKeys(SafeLoader):
@@ -27,14 +29,16 @@ class UniqueKeys(SafeLoader):
 
 
 def _mapping(loader: Any, node: Any) -> dict[Any, Any]:
+    # Before merge keys (<<) are opened: what they bring may be overridden.
+    seen = set()
+    for key_node, _value_node in node.value:
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise yaml.constructor.ConstructorError(None, None, "a key is no plain value", key_node.start_mark)
+        if key_node.value in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"key {key_node.value!r} is there twice", key_node.start_mark)
+        seen.add(key_node.value)
     loader.flatten_mapping(node)
-    result: dict[Any, Any] = {}
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if key in result:
-            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is there twice", key_node.start_mark)
-        result[key] = loader.construct_object(value_node, deep=True)
-    return result
+    return {loader.construct_object(key, deep=True): loader.construct_object(value, deep=True) for key, value in node.value}
 
 
 UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
@@ -66,9 +70,21 @@ def read_file(path: Path, option: str) -> list[Object]:
 
 def parse(text: str, option: str) -> list[Any]:
     try:
-        return list(yaml.load_all(text, Loader=UniqueKeys))
-    except yaml.YAMLError as error:
+        documents = list(yaml.load_all(text, Loader=UniqueKeys))
+    except (yaml.YAMLError, ValueError) as error:
         raise InvalidOption(option, f"is no valid YAML: {error}") from error
+    if sum(_size(document, {}) for document in documents) > LARGEST:
+        raise InvalidOption(option, f"grows to more than {LARGEST} values once its anchors are followed", hint="Such a document is a mistake or an attack.")
+    return documents
+
+
+def _size(value: Any, known: dict[int, int]) -> int:
+    """Number of values, with every alias counted as often as it is used; each shared part is looked at once."""
+    if not isinstance(value, (dict, list)):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = 1 + sum(_size(item, known) for item in (value.values() if isinstance(value, dict) else value))
+    return known[id(value)]
 
 
 def _texts(src: str) -> list[tuple[str, str]]:

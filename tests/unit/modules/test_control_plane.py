@@ -1,0 +1,248 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import copy
+
+import builders
+import fake_istioctl
+import pytest
+from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
+from builders import actions
+from memory_api import MemoryApi, nothing
+
+INJECTOR, TAG = "istio-sidecar-injector", "istio-revision-tag-default"
+WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+
+
+@pytest.fixture
+def api():
+    """A cluster without any mesh, in which an istiod arms its webhooks at once."""
+    memory = MemoryApi(builders.namespace("shop"))
+    memory.controllers["MutatingWebhookConfiguration"] = fake_istioctl.arm
+    return memory
+
+
+@pytest.fixture(scope="module")
+def renderings(tmp_path_factory):
+    """Kept for all tests that do not count calls: most of them want the same two."""
+    return tmp_path_factory.mktemp("renderings")
+
+
+@pytest.fixture
+def istioctl(run, tmp_path, renderings):
+    (tmp_path / "cache").symlink_to(renderings)
+    return str(fake_istioctl.write(tmp_path))
+
+
+@pytest.fixture
+def nothing_kept(istioctl, tmp_path):
+    (tmp_path / "cache").unlink()
+
+
+@pytest.fixture
+def plane(run, istioctl):
+    return lambda check=False, **options: run("control_plane", check=check, istioctl=istioctl, **options)
+
+
+def place(api, name):
+    """Number of the write that made an object."""
+    return next(number for number, (_method, path) in enumerate(api.writes()) if path.endswith(f"/{name}"))
+
+
+def test_create_change_and_delete_each_also_in_check_mode_and_again(run, api, plane):
+    changed = {"mesh_config": {"accessLogFile": "/dev/stdout"}}
+    for options, action in (({}, "created"), (changed, "configured")):
+        before = copy.deepcopy(api.objects)
+        planned = plane(check=True, **options)
+        assert planned["changed"] and api.objects == before
+        done = plane(**options)
+        assert (done["changed"], done["version"], actions(done)["istio"]) == (True, "1.31.0", action)
+        assert {row["header"] for row in heads(done)} == {row["header"] for row in heads(planned)}
+        again = plane(**options)
+        assert (again["changed"], again["diff"], again["summary"]["asked"]) == (False, [], 0)
+    assert api.get("ConfigMap", "istio", "istio-system")["data"]["mesh"] == '{"accessLogFile": "/dev/stdout"}'
+    before = copy.deepcopy(api.objects)
+    assert run("control_plane", check=True, state="absent")["changed"] and api.objects == before
+    assert run("control_plane", state="absent")["changed"]
+    assert api.get("Deployment", "istiod", "istio-system") is None and api.get("MutatingWebhookConfiguration", TAG) is None
+    assert not run("control_plane", state="absent")["changed"]
+
+
+def heads(result):
+    return [{"header": part["after_header"]} for part in result["diff"] if "ConfigMap istio-system/istio-control-plane" not in part["after_header"]]
+
+
+def test_namespace_then_istiod_then_webhooks_then_gateways(api, plane):
+    assert plane()["changed"]
+    order = ["istio-system", "gateways.networking.istio.io", "istiod", INJECTOR, "istio-ingressgateway"]
+    assert [place(api, name) for name in order] == sorted(place(api, name) for name in order)
+    assert place(api, TAG) > max(number for number, (_m, path) in enumerate(api.writes()) if path.endswith("/deployments/istiod"))
+
+
+def test_barriers_say_what_was_seen(plane):
+    assert plane()["barriers"] == [f"webhooks armed: {INJECTOR}, {TAG}"]
+
+
+def test_no_webhook_is_written_before_istiod_is_ready(api, plane):
+    api.controllers["Deployment"] = nothing
+    result = plane(wait_timeout=1)
+    assert result["failure"]["code"] == "timeout" and result["failure"]["ref"]["name"] == "istiod"
+    assert api.get("Deployment", "istiod", "istio-system")
+    assert api.get("MutatingWebhookConfiguration", INJECTOR) is None and api.get("Deployment", "istio-ingressgateway", "istio-system") is None
+    assert actions(result)[INJECTOR] == "pending"
+    # The next run goes on from there.
+    api.controllers.pop("Deployment")
+    api.feed("Deployment", "istiod", "istio-system", status=READY)
+    api.controllers["Deployment"] = lambda obj: obj.update(status=READY)
+    assert plane()["changed"] and api.get("Deployment", "istio-ingressgateway", "istio-system")
+
+
+READY = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
+
+
+def test_gateways_wait_until_the_webhooks_hold_a_ca(api, plane):
+    del api.controllers["MutatingWebhookConfiguration"]
+    result = plane(wait_timeout=1)
+    assert result["failure"]["code"] == "webhook_not_armed" and INJECTOR in result["msg"]
+    assert api.get("Deployment", "istio-ingressgateway", "istio-system") is None
+
+
+def test_what_istiod_writes_into_its_webhooks_is_no_drift(api, plane):
+    plane()
+    assert api.get("MutatingWebhookConfiguration", INJECTOR)["webhooks"][0]["clientConfig"]["caBundle"] == "Q0E="
+    assert not plane()["changed"]
+
+
+def test_a_component_that_is_switched_off_is_pruned(api, plane):
+    plane()
+    result = plane(profile="minimal")
+    assert actions(result)["istio-ingressgateway"] == "pruned"
+    assert api.get("Deployment", "istio-ingressgateway", "istio-system") is None and api.get("Deployment", "istiod", "istio-system")
+
+
+def test_rendering_is_kept_and_istioctl_is_given_no_cluster(plane, istioctl, nothing_kept):
+    plane()
+    called = fake_istioctl.calls(istioctl)
+    assert [line.split()[0] for line in called] == ["manifest", "manifest", "version"]
+    assert all(line.endswith("KUBECONFIG=/dev/null") for line in called)
+    plane()
+    plane(check=True)
+    assert fake_istioctl.calls(istioctl) == called, "a second run asks istioctl nothing"
+    plane(hub="registry.example.com/istio")
+    # The default tag's objects do not depend on the hub.
+    assert len(fake_istioctl.calls(istioctl)) == len(called) + 1
+
+
+def test_another_istioctl_renders_anew(plane, istioctl, nothing_kept):
+    plane()
+    before = len(fake_istioctl.calls(istioctl))
+    with open(istioctl, "a", encoding="utf-8") as program:
+        program.write("# another release\n")
+    plane()
+    assert len(fake_istioctl.calls(istioctl)) == before + 3
+
+
+def test_the_default_revision_takes_the_default_tag_and_its_own_injector_sleeps(api, plane):
+    plane()
+    assert all(hook["namespaceSelector"] == {"matchLabels": {"istio.io/deactivated": "never-match"}} for hook in api.get("MutatingWebhookConfiguration", INJECTOR)["webhooks"])
+    assert api.get("MutatingWebhookConfiguration", TAG)["metadata"]["labels"]["istio.io/rev"] == "default"
+
+
+def test_a_second_revision_leaves_the_default_tag_alone(api, plane):
+    plane()
+    result = plane(revision="canary", profile="minimal")
+    assert result["changed"] and TAG not in actions(result)
+    assert api.get("MutatingWebhookConfiguration", TAG)["metadata"]["labels"]["istio.io/rev"] == "default"
+    assert api.get("MutatingWebhookConfiguration", f"{INJECTOR}-canary") and api.get("Deployment", "istiod-canary", "istio-system")
+    assert not plane(revision="canary", profile="minimal")["changed"]
+    first = actions(plane())
+    assert {first[name] for name in ("istiod", INJECTOR, TAG, "istio-ingressgateway")} == {"unchanged"}
+
+
+def test_a_first_revision_takes_the_default_tag(api, plane):
+    assert plane(revision="canary", profile="minimal")["changed"]
+    assert api.get("MutatingWebhookConfiguration", TAG)["metadata"]["labels"]["istio.io/rev"] == "canary"
+    assert not plane(revision="canary", profile="minimal")["changed"], "a second run wants the same as the first"
+
+
+def test_two_webhooks_for_one_pod_are_refused_before_anything_is_written(api, plane):
+    selector = {"matchExpressions": [{"key": "istio-injection", "operator": "In", "values": ["enabled"]}]}
+    hooks = [{"name": "namespace.sidecar-injector.istio.io", "namespaceSelector": selector, "objectSelector": {}, "clientConfig": {"caBundle": "Q0E="}}]
+    metadata = {"name": "made-by-helm", "labels": {"app": "sidecar-injector"}}
+    api.put({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": metadata, "webhooks": hooks}, manager="helm")
+    result = plane()
+    assert result["failure"]["code"] == "webhook_overlap" and "made-by-helm" in result["msg"] and TAG in result["msg"]
+    assert api.writes() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ({"profile": "nope"}, "unknown_profile", 'profile "nope" not found'),
+        ({"values": {"nonsense": 1}}, "invalid_values", 'unknown field "nonsense"'),
+        ({"revision": "Canary_1"}, "invalid_option", "'Canary_1' is no DNS label"),
+        ({"revision": "-1-31-0"}, "invalid_option", "is no DNS label"),
+        ({"revision": "a" * 64}, "invalid_option", "is no DNS label"),
+        ({"namespace": "istio.system"}, "invalid_option", "'istio.system' is no DNS label"),
+        ({"istioctl": "/nowhere/istioctl"}, "invalid_option", "/nowhere/istioctl is no program"),
+        ({"istioctl": "/"}, "invalid_option", "/ is no program"),
+    ],
+)
+def test_bad_options_have_a_code_and_write_nothing(run, api, istioctl, options, code, words):
+    result = run("control_plane", **{"istioctl": istioctl, **options})
+    assert result["failed"] and result["failure"]["code"] == code and words in result["msg"] and result["failure"]["hint"] is not None
+    assert api.writes() == []
+
+
+def test_a_program_of_another_machine_is_told(run, api, tmp_path):
+    (tmp_path / "istioctl").write_bytes(b"\x7fELF of another machine")
+    (tmp_path / "istioctl").chmod(0o755)
+    assert run("control_plane", istioctl=str(tmp_path / "istioctl"))["failure"]["code"] == "istioctl"
+    assert api.writes() == []
+
+
+def test_istioctl_is_needed_to_install_and_not_to_remove(run):
+    assert "istioctl" in run("control_plane")["msg"]
+    assert "failed" not in run("control_plane", state="absent")
+
+
+def test_removal_keeps_definitions_and_the_namespace_unless_told(run, api, plane):
+    plane()
+    run("control_plane", state="absent")
+    assert api.get("CustomResourceDefinition", "gateways.networking.istio.io") and api.get("Namespace", "istio-system")
+    plane()
+    run("control_plane", state="absent", delete_crds=True, delete_namespace=True)
+    assert api.get("CustomResourceDefinition", "gateways.networking.istio.io") is None and api.get("Namespace", "istio-system") is None
+    assert api.get("Namespace", "shop")
+
+
+def test_a_namespace_of_somebody_else_stays_theirs(run, api, plane):
+    api.put(builders.namespace("istio-system", team="platform"), manager="kubectl-create")
+    result = plane()
+    assert "istio-system" not in actions(result)
+    run("control_plane", state="absent", delete_namespace=True)
+    assert api.get("Namespace", "istio-system")["metadata"]["labels"] == {"team": "platform"}
+
+
+def root_certificate(namespace):
+    metadata = {"name": "istio-ca-root-cert", "namespace": namespace, "labels": {"istio.io/config": "true"}}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"root-cert.pem": "x"}}
+
+
+def test_copies_of_the_root_certificate_go_with_the_last_istiod(run, api, plane):
+    plane()
+    plane(revision="canary", profile="minimal")
+    api.put(root_certificate("shop"), manager="pilot-discovery")
+    run("control_plane", state="absent", revision="canary")
+    assert api.get("ConfigMap", "istio-ca-root-cert", "shop"), "the other istiod still hands it out"
+    planned = run("control_plane", check=True, state="absent")
+    assert actions(planned)["istio-ca-root-cert"] == "pruned" and api.get("ConfigMap", "istio-ca-root-cert", "shop")
+    result = run("control_plane", state="absent")
+    assert actions(result)["istio-ca-root-cert"] == "pruned" and api.get("ConfigMap", "istio-ca-root-cert", "shop") is None
+
+
+def test_a_cluster_that_does_not_answer_is_unreachable(api, plane):
+    api.faults[("GET", "/api")] = [ApiError(0, "Unreachable", "connection refused")] * 9
+    assert plane()["failure"]["code"] == "unreachable"
+    assert ("GET", WEBHOOKS) not in api.requests
