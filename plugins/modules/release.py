@@ -13,6 +13,7 @@ author:
 description:
   - Downloads a release archive or istioctl alone, or takes it from a file, checks its sha256 and unpacks it so that nothing can leave its folder.
   - A release that is there is not asked for again. All paths are those of the host where the task runs.
+  - It talks to no cluster. The connection options are accepted and not used, so that defaults of the action group fit this module too.
 options:
   version:
     description: Version of Istio, in full.
@@ -59,6 +60,7 @@ options:
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.connection
 attributes:
   check_mode:
     details: >-
@@ -163,7 +165,7 @@ def _diff(place: object, before: bool, after: bool) -> list:
 
 
 def main() -> None:
-    run_module(ARGUMENTS, body, connects=False, mutually_exclusive=[("url", "src")])
+    run_module(ARGUMENTS, body, mutually_exclusive=[("url", "src")])
 
 
 if __name__ == "__main__":

@@ -139,13 +139,12 @@ class Run:
         self.module.fail_json(msg=message, failure=failure.as_result(), duration=self.duration, **partial_result)
 
 
-def run_module(arguments: dict[str, Any], body: Callable[[Run], dict[str, Any]], connects: bool = True, **constraints: Any) -> None:
+def run_module(arguments: dict[str, Any], body: Callable[[Run], dict[str, Any]], **constraints: Any) -> None:
     """Runs `body` under the collection's argument spec, check mode, and one way to fail.
 
     constraints: AnsibleModule's required_if, mutually_exclusive, ...
     """
-    own = connection.arguments_beside(arguments) if connects else {}
-    module = AnsibleModule(argument_spec={**own, **arguments}, supports_check_mode=True, **constraints)
+    module = AnsibleModule(argument_spec={**connection.arguments_beside(arguments), **arguments}, supports_check_mode=True, **constraints)
     run = Run(module)
     try:
         result = body(run)
