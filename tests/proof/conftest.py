@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 sys.path.insert(0, str(HERE))
 
-from lab import cluster  # noqa: E402
-from playing import Lab  # noqa: E402
+from lab import cluster, settings  # noqa: E402
+from playing import SECOND, Lab, second_lab  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +30,22 @@ def mesh(lab: Lab) -> Lab:
     """The lab with the whole site on it."""
     lab.site().ok()
     return lab
+
+
+@pytest.fixture(scope="session")
+def second() -> Iterator[str]:
+    """Name of the node of a second cluster, for what would disturb the first."""
+    second_lab("up")
+    yield f"{SECOND}-control-plane"
+    second_lab("down")
+
+
+@pytest.fixture
+def elsewhere(second: str, tmp_path: Path) -> Lab:
+    """The second cluster as a lab."""
+    environment = {**cluster.environment(), "KUBECONFIG": str(settings.CACHE / f"{SECOND}.kubeconfig")}
+    cluster.require_lab(Path(environment["KUBECONFIG"]))
+    return Lab(environment, tmp_path)
 
 
 @pytest.fixture(scope="session")

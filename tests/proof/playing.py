@@ -18,6 +18,17 @@ BIN = Path(sys.executable).parent
 MODULES = "ansible_collections.servicemesh.istio.plugins.modules"
 
 
+SECOND = "servicemesh-second"
+
+
+def second_lab(command: str) -> str:
+    """Output of the lab's own command line for a second cluster beside the first."""
+    environment = {**os.environ, "LAB_NAME": SECOND, "LAB_PORT": "18731"}
+    done = subprocess.run([sys.executable, "tests/lab", command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
 def examples(module: str) -> str:
     """A playbook of the tasks in a module's documentation. Releases come from where the lab serves them."""
     text = (ROOT / f"plugins/modules/{module}.py").read_text(encoding="utf-8")

@@ -5,71 +5,47 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from playing import ROOT, Lab, examples
-
-NAME = "servicemesh-second"
-NODE = f"{NAME}-control-plane"
-
-
-def lab_command(command: str) -> str:
-    environment = {**os.environ, "LAB_NAME": NAME, "LAB_PORT": "18731"}
-    done = subprocess.run([sys.executable, "tests/lab", command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
-
+from playing import SECOND, Lab, examples, second_lab
 
 def docker(*arguments: str) -> str:
     return subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=120, check=True).stdout.strip()
 
 
-@pytest.fixture(scope="module")
-def second(lab: Lab) -> Iterator[str]:
-    """Name of the second cluster's node."""
-    lab_command("up")
-    yield NODE
-    lab_command("down")
-
-
 def test_a_second_lab_beside_the_first_comes_and_goes(second: str, lab: Lab) -> None:
-    assert "answers (" in lab_command("status")
+    assert "answers (" in second_lab("status")
     assert docker("inspect", "-f", "{{.State.Running}}", second) == "true"
     assert "servicemesh-lab-control-plane" in lab.kubectl("get", "nodes")
 
 
 def test_a_lab_that_is_up_is_left_as_it_is(second: str) -> None:
     before = docker("inspect", "-f", "{{.Id}} {{.State.StartedAt}}", second)
-    lab_command("up")
+    second_lab("up")
     assert docker("inspect", "-f", "{{.Id}} {{.State.StartedAt}}", second) == before
 
 
 def test_a_node_that_died_comes_back_as_the_same_cluster(second: str) -> None:
     before = docker("inspect", "-f", "{{.Id}}", second)
     docker("kill", second)
-    lab_command("up")
+    second_lab("up")
     assert docker("inspect", "-f", "{{.Id}} {{.State.Running}}", second) == f"{before} true"
 
 
 def test_a_cluster_without_the_mark_is_replaced_only_by_the_one_of_its_name(second: str) -> None:
     from lab import settings
 
-    kubeconfig = settings.CACHE / f"{NAME}.kubeconfig"
+    kubeconfig = settings.CACHE / f"{SECOND}.kubeconfig"
     before = docker("inspect", "-f", "{{.Id}}", second)
     subprocess.run(["kubectl", "--kubeconfig", str(kubeconfig), "-n", "kube-system", "delete", "configmap", settings.MARK], check=True, capture_output=True, env={**os.environ, "PATH": f"{settings.programs()}:{os.environ['PATH']}"})
-    assert "stale or broken" in lab_command("up")
+    assert "stale or broken" in second_lab("up")
     assert docker("inspect", "-f", "{{.Id}}", second) != before
 
 
-def test_the_examples_of_the_control_plane_run_from_an_empty_cluster_to_an_empty_cluster(second: str, lab: Lab, tmp_path: Path) -> None:
-    from lab import settings
-
+def test_the_examples_of_the_control_plane_run_from_an_empty_cluster_to_an_empty_cluster(elsewhere: Lab, tmp_path: Path) -> None:
     playbook = tmp_path / "examples.yml"
     playbook.write_text(examples("control_plane"))
-    played = lab.play(playbook, K8S_AUTH_KUBECONFIG=str(settings.CACHE / f"{NAME}.kubeconfig")).ok()
+    played = elsewhere.play(playbook).ok()
     first, last = played.of("control_plane")
     assert first["summary"]["created"] > 30 and last["summary"]["pruned"] >= first["summary"]["created"]
 
