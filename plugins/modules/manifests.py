@@ -17,6 +17,7 @@ options:
   definition:
     description: Objects, as a mapping, a list of mappings, or a text of YAML documents.
     type: raw
+    aliases: [inline, resource_definition]
   src:
     description: A file or folder where the task runs, or a URL, with YAML documents. A folder's C(*.yaml), C(*.yml) and C(*.json) are read in order of name.
     type: str
@@ -148,7 +149,7 @@ from ..module_utils._engine.steps import Step
 from ..module_utils._failure import InvalidOption
 
 ARGUMENTS = {
-    "definition": {"type": "raw"},
+    "definition": {"type": "raw", "aliases": ["inline", "resource_definition"]},
     "src": {"type": "str"},
     "namespace": {"type": "str"},
     "set": {"type": "str"},

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from playing import SECOND, Lab, examples, second_lab
 
+
 def docker(*arguments: str) -> str:
     return subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=120, check=True).stdout.strip()
 

@@ -115,7 +115,7 @@ class MemoryApi:
         return self.objects.get(self._key(kind, name, namespace))
 
     def writes(self) -> list[tuple[str, str]]:
-        return [(method, path) for method, path in self.requests if method != "GET" and "dryRun" not in path]
+        return [(method, path) for method, path in self.requests if method in ("PATCH", "DELETE") and "dryRun" not in path]
 
     def request(self, method: str, path: str, query: dict[str, str] | None = None, body: Any = None, content_type: str = "", accept: str = "") -> Any:
         query = query or {}

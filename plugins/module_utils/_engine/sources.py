@@ -3,6 +3,8 @@
 """Objects from the options of a module: given in place, in files, or behind a URL."""
 from __future__ import annotations
 
+import base64
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +60,19 @@ def read(run: Run) -> list[Object]:
         objects = flatten(parse(definition, "definition"), "definition")
     else:
         objects = flatten(definition if isinstance(definition, list) else [definition], "definition")
-    secrets = [obj for obj in objects if obj["kind"] == "Secret"]
-    run.hide({str(value) for obj in secrets for key in ("data", "stringData") for value in (obj.get(key) or {}).values()})
+    run.hide({text for obj in objects if obj["kind"] == "Secret" for text in secret_values(obj)})
     return objects
+
+
+def secret_values(secret: Object) -> set[str]:
+    """Every value of a Secret, plain and in base64."""
+    found = {str(value) for value in (secret.get("stringData") or {}).values()}
+    found |= {base64.b64encode(value.encode("utf-8")).decode("ascii") for value in found}
+    for value in (secret.get("data") or {}).values():
+        found.add(str(value))
+        with contextlib.suppress(ValueError):
+            found.add(base64.b64decode(str(value), validate=True).decode("utf-8"))
+    return found
 
 
 def read_file(path: Path, option: str) -> list[Object]:

@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An istiod whose debug endpoints tell what its proxies would have, given the objects of the API in memory."""
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from typing import Any
+
+import builders
+from memory_api import MemoryApi
+
+
+class FakeIstiod:
+    """`requests` of the API get an ("ASK", path) for each question, so that a test sees what was asked between which writes.
+
+    proxies   ids of connected proxies, as POD.NAMESPACE
+    behind    those that have not acknowledged
+    rejected  {proxy: its words}
+    blind     shows none of the changes
+    """
+
+    def __init__(self, api: MemoryApi, name: str = "istiod-1", proxies: tuple[str, ...] = ("web-1.shop",)) -> None:
+        self.api, self.proxies = api, proxies
+        self.behind: set[str] = set()
+        self.rejected: dict[str, str] = {}
+        self.blind = False
+        api.put(builders.pod(name, "istio-system", {"app": "istiod", "istio.io/rev": "default"}))
+        api.tunnels[("istio-system", name, 8080)] = self.connect
+
+    def connect(self) -> socket.socket:
+        near, far = socket.socketpair()
+        threading.Thread(target=self._serve, args=(far,), daemon=True).start()
+        return near
+
+    def _serve(self, far: socket.socket) -> None:
+        with far:
+            path = far.recv(65536).split()[1].decode()
+            self.api.requests.append(("ASK", path))
+            body = json.dumps(self._answer(path)).encode()
+            far.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body))
+
+    def _answer(self, path: str) -> Any:
+        if path == "/debug/syncz":
+            return [{"proxy": proxy, "resources": self._state(proxy)} for proxy in self.proxies]
+        return {"configs": [] if self.blind else [self._clusters(), self._routes()]}
+
+    def _state(self, proxy: str) -> dict[str, Any]:
+        state = {"sent": "2", "acked": "1" if proxy in self.behind else "2"}
+        if proxy in self.rejected:
+            state["lastError"] = self.rejected[proxy]
+        # Endpoints are always on their way and say nothing of a policy.
+        return {"envoy.config.route.v3.RouteConfiguration": state, "envoy.config.endpoint.v3.ClusterLoadAssignment": {"sent": "9", "acked": "8"}}
+
+    def _objects(self, kind: str) -> list[Any]:
+        return [obj for key, obj in sorted(self.api.objects.items()) if key[1] == kind]
+
+    def _clusters(self) -> dict[str, Any]:
+        names = [f"outbound|80|{subset['name']}|{rule['spec']['host']}" for rule in self._objects("DestinationRule") for subset in rule["spec"].get("subsets") or []]
+        return {"@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump", "dynamicActiveClusters": [{"cluster": {"name": name}} for name in names]}
+
+    def _routes(self) -> dict[str, Any]:
+        hosts = [{"domains": obj["spec"]["hosts"], "routes": [self._route(route) for route in obj["spec"]["http"]]} for obj in self._objects("VirtualService")]
+        configs = [{"routeConfig": {"name": "80", "virtualHosts": hosts}}]
+        return {"@type": "type.googleapis.com/envoy.admin.v3.RoutesConfigDump", "dynamicRouteConfigs": configs}
+
+    def _route(self, route: Any) -> dict[str, Any]:
+        clusters = [
+            {"name": f"outbound|80|{part['destination']['subset']}|{part['destination']['host']}", "weight": part["weight"]} for part in route["route"] if part["weight"]
+        ]
+        action = {"cluster": clusters[0]["name"]} if len(clusters) == 1 else {"weightedClusters": {"clusters": clusters}}
+        return {"name": route["name"], "route": action}
