@@ -3,6 +3,7 @@
 """Compares what is wanted with what is there. The plan is the one value behind changed, diff, check mode and drift."""
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +20,8 @@ from .steps import Barrier, Step
 CREATED, CONFIGURED, RECREATED, UNCHANGED, PRUNED, FAILED = "created", "configured", "recreated", "unchanged", "pruned", "failed"
 NO_KIND = "its kind is not served yet, so the server did not verify it"
 NO_NAMESPACE = "its namespace is not there yet, so the server did not verify it"
+# More new objects than this are asked about once for each shape: their creation would say the same once more. In check mode all are asked about.
+ASKED_ONE_BY_ONE = 50
 # Written by servers at every change, or long and of no meaning to people.
 HIDDEN_METADATA = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds")
 
@@ -86,7 +89,7 @@ class Plan:
         """Changes that the server could not verify, by the reason why."""
         reasons: dict[str, list[Change]] = {}
         for change in self.changes:
-            if change.changes and not change.verified:
+            if change.changes and not change.verified and change.message:
                 reasons.setdefault(change.message, []).append(change)
         return reasons
 
@@ -132,7 +135,7 @@ def plan(cluster: Cluster, steps: list[Step], rules: Rules) -> Plan:
         if twice:
             raise InvalidOption("definition", f"{twice[0]} is there twice", ref=twice[0].as_result())
     live = cluster.live(everything + [obj for step in steps for obj in step.deleted])
-    coming = Coming.of(everything, live)
+    coming = Coming.of(everything, live, check_all=rules.lenient)
     parent = rules.set.live_parent(cluster) if rules.set else None
     members, unlisted = _members(cluster, rules, parent)
 
@@ -198,16 +201,47 @@ def _placed(cluster: Cluster, objects: list[Object], rules: Rules) -> list[Objec
 
 @dataclass(frozen=True)
 class Coming:
-    """Namespaces and kinds that this very plan creates, so that objects in them cannot be verified yet."""
+    """What this very plan creates.
+
+    namespaces, kinds  not there yet, so that objects in them cannot be verified
+    alike              new objects that another new one, of the same shape, speaks for
+    """
 
     namespaces: frozenset[str]
     kinds: frozenset[tuple[str, str]]
+    alike: frozenset[Ref]
 
     @staticmethod
-    def of(objects: list[Object], live: dict[Ref, Object]) -> Coming:
+    def of(objects: list[Object], live: dict[Ref, Object], check_all: bool) -> Coming:
         namespaces = {o["metadata"]["name"] for o in objects if o["kind"] == "Namespace" and ref_of(o) not in live}
         kinds = {(o["spec"]["group"], o["spec"]["names"]["kind"]) for o in objects if o["kind"] == "CustomResourceDefinition"}
-        return Coming(frozenset(namespaces), frozenset(kinds))
+        new = [obj for obj in objects if ref_of(obj) not in live]
+        return Coming(frozenset(namespaces), frozenset(kinds), frozenset() if check_all or len(new) <= ASKED_ONE_BY_ONE else _alike(new))
+
+
+def _alike(objects: list[Object]) -> frozenset[Ref]:
+    """Objects whose kind, namespace and fields are those of an earlier one."""
+    seen: set[Any] = set()
+    found = []
+    for obj in objects:
+        ref = ref_of(obj)
+        key = (ref.group, ref.kind, ref.namespace, frozenset(_fields(obj)))
+        if key in seen:
+            found.append(ref)
+        seen.add(key)
+    return frozenset(found)
+
+
+def _fields(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Paths of all fields, with the types of their values."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _fields(item, (*path, str(key)))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _fields(item, (*path, "[]"))
+    else:
+        yield (*path, type(value).__name__)
 
 
 def _judge(cluster: Cluster, wanted: Object, live: Object | None, coming: Coming, rules: Rules) -> tuple[Change, int]:
@@ -227,6 +261,8 @@ def _judge(cluster: Cluster, wanted: Object, live: Object | None, coming: Coming
         raise unknown_kind(wanted)
     if ref.namespace in coming.namespaces:
         return Change(ref, version, CREATED, wanted, message=NO_NAMESPACE, verified=False), 0
+    if ref in coming.alike:
+        return Change(ref, version, CREATED, wanted, None, wanted, verified=False), 0
     return _ask(cluster, wanted, live, rules), 1
 
 
@@ -275,7 +311,8 @@ def _ask(cluster: Cluster, wanted: Object, live: Object | None, rules: Rules) ->
             return Change(ref, version, RECREATED, wanted, live, wanted, message=f"deleted and made anew: {failure.reason}")
         raise failure from error
     if live is None:
-        return Change(ref, version, CREATED, wanted, None, answer)
+        # Shown is what is asked for, not what the server adds to it.
+        return Change(ref, version, CREATED, wanted, None, wanted)
     if visible(answer) != visible(live):
         return Change(ref, version, CONFIGURED, wanted, live, answer)
     if _ownership(answer, cluster.manager) != _ownership(live, cluster.manager):
