@@ -52,4 +52,11 @@ options:
       Without it this is an error that names the field. Namespaces, CustomResourceDefinitions and PersistentVolumeClaims are never recreated.
     type: bool
     default: false
+  plan:
+    description:
+      - With V(lists) an object that the cluster's own lists show to be as wanted is not asked about again, and of many new objects one of each shape is.
+      - With V(server) every object costs a dry run. The result is the same, only later.
+    type: str
+    choices: [lists, server]
+    default: lists
 """

@@ -106,6 +106,7 @@ class Rules:
     force       take fields from other managers
     adopt       tools whose fields become ours, as if we had made the object
     recreate    delete and make anew what differs in a field that cannot be changed
+    ask_all     ask the server about every object, also where the comparison of lists is sure
     yield_to    managers whose fields are left to them
     prune       delete members of the set that are wanted no more
     kept        kinds that prune leaves alone
@@ -117,6 +118,7 @@ class Rules:
     force: bool = False
     adopt: frozenset[str] = frozenset()
     recreate: bool = False
+    ask_all: bool = False
     yield_to: frozenset[str] = frozenset()
     set: ObjectSet | None = None
     prune: bool = False
@@ -135,7 +137,7 @@ def plan(cluster: Cluster, steps: list[Step], rules: Rules) -> Plan:
         if twice:
             raise InvalidOption("definition", f"{twice[0]} is there twice", ref=twice[0].as_result())
     live = cluster.live(everything + [obj for step in steps for obj in step.deleted])
-    coming = Coming.of(everything, live, check_all=rules.lenient)
+    coming = Coming.of(everything, live, check_all=rules.lenient or rules.ask_all)
     parent = rules.set.live_parent(cluster) if rules.set else None
     members, unlisted = _members(cluster, rules, parent)
 
@@ -253,7 +255,7 @@ def _judge(cluster: Cluster, wanted: Object, live: Object | None, coming: Coming
             raise Failure("terminating", f"{ref} is being deleted", ref=ref.as_result(version), hint="Wait until it is gone, then run again.")
         if rules.adopt and adopt.owners(live, rules.adopt):
             return _adoption(cluster, wanted, live, rules)
-        if matches(wanted, live, cluster.manager):
+        if not rules.ask_all and matches(wanted, live, cluster.manager):
             return Change(ref, version, UNCHANGED, wanted, live, live), 0
     if cluster.resource_of(wanted) is None:
         if rules.lenient or (ref.group, ref.kind) in coming.kinds:

@@ -35,6 +35,7 @@ OWNERSHIP_ARGUMENTS: dict[str, dict[str, Any]] = {
     "adopt": {"type": "bool", "default": False},
     "adopt_from": {"type": "list", "elements": "str", "default": list(TOOLS)},
     "recreate": {"type": "bool", "default": False},
+    "plan": {"type": "str", "choices": ["lists", "server"], "default": "lists"},
 }
 # How long a request that may be repeated is repeated.
 PATIENCE = 60.0
@@ -87,7 +88,7 @@ class Run:
         """Rules with what the ownership options say."""
         options = self.options
         adopt = frozenset(options["adopt_from"]) if options["adopt"] else frozenset()
-        return Rules(force=options["force_conflicts"], adopt=adopt, recreate=options["recreate"], **own)
+        return Rules(force=options["force_conflicts"], adopt=adopt, recreate=options["recreate"], ask_all=options["plan"] == "server", **own)
 
     def converge(self, steps: list[Step], rules: Rules, manager: str = "") -> dict[str, Any]:
         """Makes the cluster equal to the steps; in check mode only says what that would take. The result is that of all plans so far.
