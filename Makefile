@@ -53,7 +53,22 @@ lint: $(VENV)/.done ## style and documentation
 unit: $(VENV)/.done ## unit and contract tests: no cluster
 	$(BIN)/pytest -q tests/unit
 
+.PHONY: coverage
+coverage: $(VENV)/.done ## lines and branches of the engine that unit tests run
+	$(BIN)/pytest -q tests/unit --cov=plugins/module_utils --cov-branch --cov-report=term-missing:skip-covered
+
 .PHONY: proof
 proof: $(VENV)/.done ## what is claimed, shown on the lab
 	$(LAB) up
 	$(BIN)/pytest -q --durations=15 tests/proof
+
+.PHONY: test-faults
+test-faults: $(VENV)/.done ## what breaks between us and the API server, on a cluster of its own
+	$(BIN)/pytest -q --durations=15 tests/faults
+
+.PHONY: bench
+bench: $(VENV)/.done ## us beside others, on a cluster of its own: docs/bench.md
+	$(BIN)/python tests/bench
+
+.PHONY: test-all
+test-all: test test-faults bench ## all there is, for an hour or more

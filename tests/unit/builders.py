@@ -3,6 +3,7 @@
 """Kubernetes objects as short as a test wants them."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 Object = dict[str, Any]
@@ -18,8 +19,10 @@ def namespace(name: str, **labels: str) -> Object:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 
 
-def service(name: str, namespace: str = "shop", ports: tuple[int, ...] = (80,), **spec: Any) -> Object:
-    listed = [{"name": f"http-{number}" if len(ports) > 1 else "http", "port": number} for number in ports]
+def service(name: str, namespace: str = "shop", ports: Sequence[int | Object] = (80,), **spec: Any) -> Object:
+    """ports: numbers, or as a Service has them."""
+    named = "http-{}" if len(ports) > 1 else "http"
+    listed = [port if isinstance(port, dict) else {"name": named.format(port), "port": port} for port in ports]
     full = {"selector": {"app": name}, "ports": listed, **spec}
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace}, "spec": full}
 

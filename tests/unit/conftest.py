@@ -3,6 +3,7 @@
 """Runs modules against the API in memory."""
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -16,7 +17,13 @@ def api() -> MemoryApi:
 
 
 @pytest.fixture
-def run(api: MemoryApi, capsys: Any, monkeypatch: Any, tmp_path: Any) -> Any:
-    """run(module, check=False, **options) -> result"""
+def runner(capsys: Any, monkeypatch: Any, tmp_path: Any) -> Any:
+    """runner(api, module, check=False, **options) -> result"""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return lambda module, /, check=False, **options: running.run(capsys, monkeypatch, api, module, check, options)
+    return lambda api, module, /, check=False, **options: running.run(capsys, monkeypatch, api, module, check, options)
+
+
+@pytest.fixture
+def run(api: MemoryApi, runner: Any) -> Any:
+    """run(module, check=False, **options) -> result"""
+    return functools.partial(runner, api)

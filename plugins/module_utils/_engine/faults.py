@@ -72,16 +72,35 @@ class Patience:
 
 def faults_of(cluster: Cluster, workload: Object) -> list[Fault]:
     """Faults of a workload's pods of the current template, worst (least patience) first; only the workload's own where pods may not be listed."""
-    found = [] if workload["kind"] == "Pod" else _own_faults(workload)
     try:
+        found = _own_faults(_maker(cluster, workload))
         pods = current_pods(cluster, workload)
     except ApiError as error:
         if error.status != 403:
             raise
-        pods = []
+        return _own_faults(workload)
     for pod in pods:
         found.extend(pod_faults(pod))
     return sorted(found, key=lambda fault: float("inf") if fault.patience is None else fault.patience)
+
+
+def _maker(cluster: Cluster, workload: Object) -> Object:
+    """What makes the pods: of a Deployment its newest ReplicaSet, for its own condition also tells of the older ones."""
+    return (_newest(cluster, workload) or workload) if workload["kind"] == "Deployment" else workload
+
+
+def _newest(cluster: Cluster, deployment: Object) -> Object | None:
+    revision = (deployment["metadata"].get("annotations") or {}).get("deployment.kubernetes.io/revision")
+    for replica_set in cluster.list("apps", "ReplicaSet", deployment["metadata"]["namespace"], _selector(deployment)):
+        own = (replica_set["metadata"].get("annotations") or {}).get("deployment.kubernetes.io/revision")
+        if own == revision and _owned_by(replica_set, deployment):
+            return replica_set
+    return None
+
+
+def _selector(workload: Object) -> str:
+    labels = (workload["spec"].get("selector") or {}).get("matchLabels") or {}
+    return ",".join(f"{key}={value}" for key, value in labels.items())
 
 
 def _own_faults(workload: Object) -> list[Fault]:
@@ -101,28 +120,22 @@ def current_pods(cluster: Cluster, workload: Object) -> list[Object]:
     """Pods of the workload's newest template only, so that an old rollout's ruins do not count."""
     if workload["kind"] == "Pod":
         return [workload]
-    labels = (workload["spec"].get("selector") or {}).get("matchLabels") or {}
-    if not labels:
+    selector = _selector(workload)
+    if not selector:
         return []
-    namespace = workload["metadata"]["namespace"]
-    selector = ",".join(f"{key}={value}" for key, value in labels.items())
-    pods = cluster.list("", "Pod", namespace, selector)
-    owner = _template_owner(cluster, workload, namespace, selector)
+    pods = cluster.list("", "Pod", workload["metadata"]["namespace"], selector)
+    owner = _template_owner(cluster, workload)
     if owner is None:
         return []
     label, value = owner
     return [pod for pod in pods if not label or (pod["metadata"].get("labels") or {}).get(label) == value]
 
 
-def _template_owner(cluster: Cluster, workload: Object, namespace: str, selector: str) -> tuple[str, str] | None:
+def _template_owner(cluster: Cluster, workload: Object) -> tuple[str, str] | None:
     """(label, value) that marks pods of the newest template; ("", "") where there is none to tell; None: no pods yet."""
     if workload["kind"] == "Deployment":
-        revision = (workload["metadata"].get("annotations") or {}).get("deployment.kubernetes.io/revision")
-        for replica_set in cluster.list("apps", "ReplicaSet", namespace, selector):
-            metadata = replica_set["metadata"]
-            if (metadata.get("annotations") or {}).get("deployment.kubernetes.io/revision") == revision and _owned_by(replica_set, workload):
-                return "pod-template-hash", (metadata.get("labels") or {}).get("pod-template-hash", "")
-        return None
+        newest = _newest(cluster, workload)
+        return ("pod-template-hash", (newest["metadata"].get("labels") or {}).get("pod-template-hash", "")) if newest else None
     if workload["kind"] == "StatefulSet":
         return "controller-revision-hash", (workload.get("status") or {}).get("updateRevision", "")
     if workload["kind"] == "DaemonSet":

@@ -15,11 +15,13 @@ from .deadline import Deadline, StillWaiting
 from .faults import Fault, Patience, faults_of, last_lines
 from .objects import Object, Ref, ref_of
 from .plan import Change
-from .status import FAILED, WORKLOADS, Status, status_of
+from .status import FAILED, IN_PROGRESS, WORKLOADS, Status, status_of
 
 WATCH_SLICE = 30.0
 LOOK_AT_PODS_EVERY = 2.0
 POLL_EVERY = 1.0
+SETTLED_AFTER = 3.0
+PROBED = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"}
 NAMED = 3
 
 Judge = Callable[[Optional[Object]], Status]
@@ -113,6 +115,28 @@ class Watched:
                 self._tell({ref_of(obj): None if event["type"] == "DELETED" else obj})
 
 
+class Settling:
+    """A container without a readiness probe is ready the moment it starts, also one that ends a moment later: such a workload must stay Current."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+        self._since: dict[Ref, float] = {}
+
+    def judge(self, ref: Ref, obj: Object | None) -> Status:
+        status = self._judge(obj)
+        if obj is None or not status.current or not _unproven(obj):
+            self._since.pop(ref, None)
+            return status
+        since = self._since.setdefault(ref, time.monotonic())
+        return status if time.monotonic() - since >= SETTLED_AFTER else Status(IN_PROGRESS, "its pods have only just started, and have no readiness probe")
+
+
+def _unproven(obj: Object) -> bool:
+    if obj["kind"] not in PROBED or not obj["spec"].get("replicas", 1):
+        return False
+    return any("readinessProbe" not in container for container in obj["spec"]["template"]["spec"]["containers"])
+
+
 def until_current(cluster: Cluster, changes: list[Change], deadline: Deadline, judge: Judge = status_of) -> None:
     """Waits until every object is Current, as `judge` sees it. Raises Failure naming the object and the cause.
 
@@ -127,10 +151,11 @@ def until_current(cluster: Cluster, changes: list[Change], deadline: Deadline, j
     if not waiting:
         return
     patience = Patience(deadline.progress.get("seen"))
+    settling = Settling(judge)
     with Watched(cluster, list(waiting), deadline) as watched:
         looked = 0.0
         while True:
-            statuses = {ref: judge(obj) for ref, obj in watched.state().items() if ref in waiting}
+            statuses = {ref: settling.judge(ref, obj) for ref, obj in watched.state().items() if ref in waiting}
             _note(waiting, watched, statuses)
             open_refs = [ref for ref in waiting if ref not in statuses or not statuses[ref].current]
             if not open_refs:
@@ -141,7 +166,7 @@ def until_current(cluster: Cluster, changes: list[Change], deadline: Deadline, j
             if deadline.slice_over:
                 deadline.progress["seen"] = patience.export()
                 raise StillWaiting(_open_text({r: statuses.get(r, Status("Unknown")) for r in open_refs}))
-            watched.wait(min(LOOK_AT_PODS_EVERY, max(deadline.left(), 0.01)))
+            watched.wait(min(1.0, max(deadline.left(), 0.01)))
 
 
 def _open_text(open_: dict[Ref, Status]) -> str:

@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the time of one of our playbooks goes.
+
+Ansible packs a module and all it imports into one file. That file is kept and run again by itself: so imports come from the same
+archive as in a real run, and the module's own `duration` is that of the same work.
+"""
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from lab.shell import LabError
+
+from .contenders import Ground, ok
+from .measuring import run, settle
+
+IMPORT = re.compile(r"^import time: +(\d+) \| +\d+ \| *(\S+)$", re.MULTILINE)
+PHASES = ("render", "plan", "apply", "wait")
+# Packages whose imports are told one by one; what is left counts as the standard library and the rest.
+PACKAGES = {
+    "ansible_collections.servicemesh": "servicemesh.istio", "ansible": "ansible", "kubernetes": "kubernetes", "urllib3": "urllib3", "yaml": "yaml",
+    "cryptography": "cryptography", "requests": "requests", "pydantic": "pydantic", "pydantic_core": "pydantic", "oauthlib": "oauthlib",
+}  # fmt: skip
+
+
+@dataclass
+class Breakdown:
+    """Seconds. `alone`: the packed module by itself; `imports`: of those, by package, as -X importtime sees them; `payload`: bytes of the packed module."""
+
+    title: str
+    total: float
+    ansible: float
+    alone: float
+    payload: int
+    phases: dict[str, float] = field(default_factory=dict)
+    imports: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def importing(self) -> float:
+        return sum(self.imports.values())
+
+    @property
+    def inside(self) -> float:
+        """What the module does besides importing and its phases: reading and parsing its input, the result."""
+        return self.alone - self.importing - sum(self.phases.values())
+
+
+def of(ground: Ground, title: str, playbook: Path, total: float, ansible: float, rounds: int) -> Breakdown:
+    """total, ansible: medians of the whole command and of an empty module's. Raises LabError where the module fails or changes something."""
+    packed = _packed(ground, playbook)
+    answers, seconds = [], []
+    for _ in range(rounds):
+        settle()
+        alone = ok(ground.measure(sys.executable, packed))
+        answers.append(json.loads(alone.text.strip().splitlines()[-1]))
+        seconds.append(alone.seconds)
+    if any(answer.get("changed") for answer in answers):
+        raise LabError(f"{title}: the module changed something where nothing was to change")
+    phases = {name: median(answer["duration"].get(name, 0.0) for answer in answers) for name in PHASES}
+    imports = _imports(ok(run([sys.executable, "-X", "importtime", str(packed)], ground.variables, ground.folder)).text)
+    return Breakdown(title, total, ansible, median(seconds), packed.stat().st_size, {k: v for k, v in phases.items() if v}, imports)
+
+
+def _packed(ground: Ground, playbook: Path) -> Path:
+    """The module as Ansible packs it, with the playbook's options."""
+    folder = ground.path("packed")
+    shutil.rmtree(folder, ignore_errors=True)
+    keeping = Ground(ground.folder, {**ground.variables, "ANSIBLE_KEEP_REMOTE_FILES": "1", "ANSIBLE_REMOTE_TMP": str(folder)}, ground.rival)
+    ok(keeping.play(playbook))
+    found = list(folder.rglob("AnsiballZ_*.py"))
+    if not found:
+        raise LabError("Ansible kept no packed module")
+    return found[0].replace(ground.path(f"{playbook.stem}.packed.py"))
+
+
+def _imports(text: str) -> dict[str, float]:
+    """Seconds by package, largest first."""
+    found: Counter[str] = Counter()
+    for microseconds, name in IMPORT.findall(text):
+        package = next((label for prefix, label in PACKAGES.items() if name == prefix or name.startswith(f"{prefix}.")), "others")
+        found[package] += int(microseconds)
+    return {name: microseconds / 1e6 for name, microseconds in found.most_common()}

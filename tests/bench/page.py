@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The page with the figures, in Markdown."""
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+from lab import settings
+
+from . import rivals
+from .breakdown import Breakdown
+from .cases import Goal, Result
+from .contenders import OURS, Ground
+from .measuring import Series, ratio
+
+HEAD = """<!--
+SPDX-FileCopyrightText: The servicemesh.istio authors
+SPDX-License-Identifier: GPL-3.0-or-later
+-->
+# Speed
+
+Written by `make bench`. {rounds}, in turns (A B A B …), so that a drift of the machine hits all alike. A time is the wall time of the whole
+command, the start of `ansible-playbook` included. A ratio is the median of the ratios of the pairs: runs of the same round. Memory is that of the
+largest process of the command. After each run the cluster was asked whether the result was the one that the case is about; where it was not,
+the row says **failed** and its figures are left out.
+
+"""
+
+
+def text(results: list[Result], breakdowns: list[Breakdown], ground: Ground, rounds: int, load: float, picture: str) -> str:
+    parts = [HEAD.format(rounds=f"{rounds} runs of each" if rounds > 1 else "One run of each: **a trial of the bench itself, no measurement**"), _machine(ground, load)]
+    parts += [_growth(result, picture) if _is_growth(result) else _case(result) for result in results]
+    if breakdowns:
+        parts.append(_breakdowns(breakdowns))
+    return "\n".join(parts)
+
+
+def _is_growth(result: Result) -> bool:
+    return result.series[0].name.isdigit()
+
+
+def _machine(ground: Ground, load: float) -> str:
+    memory = int(Path("/proc/meminfo").read_text(encoding="ascii").split()[1]) / 2**20
+    theirs = rivals.versions(ground.rival)
+    own = {name: importlib.metadata.version(name) for name in ("ansible-core", "kubernetes")}
+    images = "built on the spot, upstream Envoy" if ground.built else "official ones"
+    rows = [
+        ("machine", f"{len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB of memory, {platform.system()} {platform.machine()}; load {load:.1f} at the start, without the bench"),
+        ("cluster", f"kind, one node, Kubernetes {settings.KUBERNETES}, on this very machine; images {images}"),
+        ("Istio", f"{settings.DEFAULT_ISTIO}, default profile, values of `tests/lab/vars.yml`"),
+        ("ours", f"Python {platform.python_version()}, ansible-core {own['ansible-core']}, kubernetes {own['kubernetes']}"),
+        ("kubernetes.core", f"{theirs['kubernetes.core']}, same Python, ansible-core {theirs['ansible-core']}, kubernetes {theirs['kubernetes']}"),
+        ("kubectl", settings.KUBERNETES),
+    ]
+    return "| | |\n|---|---|\n" + "".join(f"| {name} | {value} |\n" for name, value in rows)
+
+
+def _case(result: Result) -> str:
+    lines = [f"## {result.title}\n", "| | median | min – max | memory | servicemesh.istio takes | goal | |", "|---|---:|---:|---:|---:|---|---|"]
+    ours = result.of(OURS)
+    for series in result.series:
+        goal = next((g for g in result.goals if g.against == series.name), None)
+        share = "" if series is ours or series.wrong or ours.wrong else f"{ratio(ours, series):.2f} ×"
+        lines.append(f"| {series.name} | {_figures(series)} | {share} | {_goal(goal)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _growth(result: Result, picture: str) -> str:
+    lines = [f"## {result.title}\n", f"![Time and memory over the number of objects]({picture})\n", "| objects | median | min – max | memory |", "|---:|---:|---:|---:|"]
+    lines += [f"| {int(series.name):,} | {_figures(series)} |" for series in result.series]
+    lines += ["", "| goal | measured | |", "|---|---:|---|"]
+    lines += [f"| {goal.text} | {'–' if goal.value is None else f'{goal.value:.3g}'} | {verdict(goal)} |" for goal in result.goals]
+    return "\n".join(lines) + "\n"
+
+
+def _figures(series: Series) -> str:
+    if series.wrong:
+        return f"**failed**: {series.wrong} | – | –"
+    return f"{series.median:.2f} s | {min(series.seconds):.2f} – {max(series.seconds):.2f} s | {series.peak:.0f} MiB"
+
+
+def _goal(goal: Goal | None) -> str:
+    return f"{goal.text} | {verdict(goal)}" if goal else " | "
+
+
+def verdict(goal: Goal) -> str:
+    if goal.value is None:
+        return "**failed**"
+    return "met" if goal.met else "**not met**"
+
+
+def _breakdowns(breakdowns: list[Breakdown]) -> str:
+    lines = [
+        "## Where the time goes\n",
+        "The packed module was run again by itself. Imports as `python -X importtime` sees them (which slows them a little); render, plan, apply and wait",
+        "from the module's `duration`; the rest inside is reading and parsing the input and writing the result; the rest outside is Ansible packing the",
+        "module, sending it and reading its result, beyond what it does for an empty one.\n",
+        "| seconds | " + " | ".join(b.title for b in breakdowns) + " |",
+        "|---|" + "---:|" * len(breakdowns),
+    ]
+    rows: dict[str, list[float]] = {"whole command": [b.total for b in breakdowns], "start of Ansible, with an empty module": [b.ansible for b in breakdowns]}
+    rows["imports"] = [b.importing for b in breakdowns]
+    for phase in ("render", "plan", "apply", "wait"):
+        rows[phase] = [b.phases.get(phase, 0.0) for b in breakdowns]
+    rows["rest inside of the module"] = [b.inside for b in breakdowns]
+    rows["rest outside of the module"] = [b.total - b.ansible - b.alone for b in breakdowns]
+    lines += [f"| {name} | " + " | ".join(f"{value:.2f}" for value in values) + " |" for name, values in rows.items()]
+    lines += ["", "| imports, by package | " + " | ".join(b.title for b in breakdowns) + " |", "|---|" + "---:|" * len(breakdowns)]
+    packages = list(dict.fromkeys(name for b in breakdowns for name in b.imports))
+    lines += [f"| {name} | " + " | ".join(f"{b.imports.get(name, 0.0):.3f}" for b in breakdowns) + " |" for name in packages]
+    lines += ["", "Size of the packed module: " + ", ".join(f"{b.payload / 1024:.0f} KiB ({b.title})" for b in breakdowns) + "."]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,156 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from builders import pod, service
+
+
+class Gateway:
+    """A server that answers each request by its number: `say(number)` gives (status, body), or None to hang up."""
+
+    def __init__(self):
+        self.say = lambda number: (200, "v2" if number % 5 == 0 else "v1")
+        self.seen = []
+        self.clients = set()
+        lock = threading.Lock()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                with lock:
+                    outer.seen.append((self.path, dict(self.headers)))
+                    outer.clients.add(self.client_address)
+                    answer = outer.say(len(outer.seen))
+                if answer is None:
+                    self.close_connection = True
+                    return
+                body = answer[1].encode()
+                self.send_response(answer[0])
+                self.send_header("Content-Length", str(len(body)))
+                self.send_header("X-Server", "banner-" + answer[1])
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_args):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_port
+
+
+@pytest.fixture
+def gateway(api):
+    served = Gateway()
+    threading.Thread(target=served.server.serve_forever, args=(0.02,), daemon=True).start()
+    spec = {"type": "LoadBalancer", "ports": [{"name": "status-port", "port": 15021}, {"name": "http2", "port": served.port}]}
+    live = service("istio-ingressgateway", "istio-system", **spec)
+    live["status"] = {"loadBalancer": {"ingress": [{"ip": "127.0.0.1"}]}}
+    api.put(live)
+    yield served
+    served.server.shutdown()
+    served.server.server_close()
+
+
+VERSIONS = {"v2": "v2", "v1": "."}
+
+
+def test_answers_are_counted_by_version(run, gateway):
+    result = run("probe", count=50, versions=VERSIONS)
+    assert (result["sent"], result["failed"], result["changed"]) == (50, 0, False)
+    assert result["counts"] == {"v1": 40, "v2": 10} and result["shares"] == {"v1": 80.0, "v2": 20.0}
+    assert result["codes"] == {"200": 50} and result["errors"] == {}
+    assert result["via"] == f"http://127.0.0.1:{gateway.port}" and len(gateway.seen) == 50
+
+
+def test_the_first_pattern_that_matches_counts_and_else_it_is_other(run, gateway):
+    gateway.say = lambda number: (200, "v3" if number == 1 else "v1")
+    assert run("probe", count=4, versions={"first": "v1", "second": "v1"})["counts"] == {"first": 3, "other": 1}
+
+
+def test_a_pattern_may_be_in_a_header(run, gateway):
+    assert run("probe", count=5, versions={"two": "banner-v2", "one": "banner-v1"})["counts"] == {"one": 4, "two": 1}
+
+
+def test_answers_of_500_and_more_have_failed_and_count_for_no_version(run, gateway):
+    gateway.say = lambda number: {1: (503, "v1"), 2: (404, "v1"), 3: (500, "v1")}.get(number, (200, "v1"))
+    result = run("probe", count=10, versions=VERSIONS)
+    assert result["failed"] == 2 and result["codes"] == {"200": 7, "404": 1, "500": 1, "503": 1} and result["counts"] == {"v1": 7}
+
+
+def test_connections_that_break_have_failed_and_the_rest_goes_on(run, gateway):
+    gateway.say = lambda number: None if number in (2, 3) else (200, "v1")
+    result = run("probe", count=10, parallel=1, versions=VERSIONS)
+    assert result["failed"] == 2 and sum(result["errors"].values()) == 2 and result["counts"] == {"v1": 8}
+
+
+def test_where_nothing_is_answered_there_are_no_shares(run, gateway):
+    gateway.say = lambda _number: None
+    result = run("probe", count=4, versions=VERSIONS)
+    assert result["failed"] == 4 and result["counts"] == {} and result["shares"] == {}
+
+
+def test_a_slow_answer_has_failed(run, gateway):
+    release = threading.Event()
+    gateway.say = lambda _number: (200, str(release.wait(5)))
+    result = run("probe", count=1, timeout=1)
+    release.set()
+    assert result["failed"] == 1 and result["errors"] == {"TimeoutError": 1}
+
+
+def test_path_and_headers_are_sent_and_connections_are_used_again(run, gateway):
+    run("probe", count=6, parallel=2, path="/cart", headers={"Host": "shop.example.com", "X-Probe": "1"})
+    assert {path for path, _headers in gateway.seen} == {"/cart"}
+    assert all(headers["Host"] == "shop.example.com" and headers["X-Probe"] == "1" for _path, headers in gateway.seen)
+    assert len(gateway.clients) == 2
+
+
+def test_check_mode_sends_the_same_requests(run, gateway):
+    assert run("probe", check=True, count=5)["sent"] == 5 and len(gateway.seen) == 5
+
+
+def test_a_node_port_is_reached_at_a_nodes_address(run, api, gateway):
+    ports = [{"name": "http2", "port": 80, "nodePort": gateway.port}]
+    api.put(service("by-node", "istio-system", type="NodePort", ports=ports))
+    api.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}})
+    result = run("probe", gateway="istio-system/by-node", count=5, versions=VERSIONS)
+    assert result["via"] == f"http://127.0.0.1:{gateway.port}" and result["counts"] == {"v1": 4, "v2": 1}
+
+
+def tunnelled(api, gateway, **port):
+    api.put(service("inside", "istio-system", ports=[{"name": "http2", "port": 80, **port}]))
+    api.put(pod("inside-1", "istio-system", {"app": "inside"}))
+    api.tunnels[("istio-system", "inside-1", port.get("targetPort", 80))] = lambda: socket.create_connection(("127.0.0.1", gateway.port))
+
+
+def test_a_gateway_without_an_address_is_reached_through_a_tunnel_to_a_pod(run, api, gateway):
+    tunnelled(api, gateway, targetPort=8080)
+    result = run("probe", gateway="istio-system/inside", count=5, versions=VERSIONS)
+    assert result["via"] == "tunnel to pod istio-system/inside-1" and result["counts"] == {"v1": 4, "v2": 1}
+
+
+def test_an_address_that_does_not_answer_is_no_way(run, api, gateway):
+    tunnelled(api, gateway)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        ports = [{"name": "http2", "port": 80, "nodePort": taken.getsockname()[1]}]
+        api.put(service("inside", "istio-system", type="NodePort", ports=ports))
+        api.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}})
+        result = run("probe", gateway="istio-system/inside", count=1)
+    assert result["via"] == "tunnel to pod istio-system/inside-1"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("istio-system/nowhere", "no Service istio-system/nowhere"), ("istio-ingressgateway", "no Service istio-ingressgateway"), ("istio-system/no-pod", "no running pod")],
+)
+def test_a_gateway_that_is_not_there_has_a_code(run, api, gateway, name, words):
+    api.put(service("no-pod", "istio-system"))
+    result = run("probe", gateway=name)
+    assert result["failure"]["code"] == "no_gateway" and words in result["msg"] and gateway.seen == []
