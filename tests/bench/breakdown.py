@@ -53,7 +53,10 @@ class Breakdown:
 
 
 def of(ground: Ground, title: str, playbook: Path, total: float, ansible: float, rounds: int) -> Breakdown:
-    """total, ansible: medians of the whole command and of an empty module's. Raises LabError where the module fails or changes something."""
+    """total, ansible: medians of the whole command and of an empty module's. The cluster must be as the playbook wants it.
+
+    Raises LabError where the module fails or changes something.
+    """
     packed = _packed(ground, playbook)
     answers, seconds = [], []
     for _ in range(rounds):

@@ -105,8 +105,8 @@ class ControlPlane:
         return [self.ground.istioctl(), "install", "-y", "-f", self.operator]
 
 
-def fresh_install(ground: Ground, rounds: int) -> Result:
-    plane = ControlPlane(ground)
+def fresh_install(plane: ControlPlane, rounds: int) -> Result:
+    ground = plane.ground
     ours = Contender(OURS, lambda: ground.play(plane.ours), checks(recap(1), plane.installed), lambda: _cold(ground, plane))
     other = Contender(ISTIOCTL, lambda: ground.measure(*plane.install()), checks(plain, plane.installed), plane.remove)
     with step("first install, so that the node has unpacked all images"):
@@ -122,9 +122,9 @@ def _cold(ground: Ground, plane: ControlPlane) -> None:
         path.unlink()
 
 
-def same_control_plane(ground: Ground, rounds: int) -> Result:
+def same_control_plane(plane: ControlPlane, rounds: int) -> Result:
     """Each timed run comes after an untimed one of the same command, by force: so nothing is left for it to change, whoever came before."""
-    plane = ControlPlane(ground)
+    ground = plane.ground
     versions = Versions(ground, "-f", plane.manifest)
     apply = {"state": "present", "src": str(plane.manifest), "apply": True}
     core = ground.module("core", "kubernetes.core.k8s", **apply, server_side_apply={"field_manager": "bench"})
@@ -162,9 +162,9 @@ def same_control_plane(ground: Ground, rounds: int) -> Result:
     return Result(f"Control plane, nothing to change ({plane.objects} rendered objects, {plane.manifest.stat().st_size / 1e6:.1f} MB)", series, against(series, kubernetes_core=0.45))
 
 
-def ready_for_objects(plane: ControlPlane) -> None:
-    """The control plane, for the cases that follow: its webhook judges what they write."""
-    with step("the control plane is there"):
+def at_rest(plane: ControlPlane) -> None:
+    """The control plane as ours wants it. It is there in all other cases too: its webhook judges what they write."""
+    with step("the control plane is as ours wants it"):
         ok(plane.ground.play(plane.ours_forced))
         plane.webhooks_at_rest()
 
@@ -256,7 +256,9 @@ def growth(ground: Ground, rounds: int, counts: list[int]) -> Result:
 def _growth_goals(series: list[Series]) -> list[Goal]:
     """Linear in the upper range, and memory of the largest."""
     low, middle, high = series[-3:]
-    bend = None if any(s.wrong for s in (low, middle, high)) else _per_object(middle, high) / _per_object(low, middle)
+    # Where noise has eaten the slope there is nothing to compare with.
+    sound = not any(s.wrong for s in (low, middle, high)) and _per_object(low, middle) > 0
+    bend = _per_object(middle, high) / _per_object(low, middle) if sound else None
     names = [f"{int(s.name):,}" for s in (low, middle, high)]
     return [
         Goal(f"linear: a further object costs from {names[1]} to {names[2]} ≤ {LINEAR:g} × what it costs from {names[0]} to {names[1]}", LINEAR, bend),

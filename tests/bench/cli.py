@@ -65,53 +65,70 @@ def main() -> int:
 def _bench(size: Size, chosen: list[str], output: Path, load: float) -> int:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         ground = Ground.of_lab(Path(folder), rivals.environment())
-        results, breakdowns = _measure(ground, size, chosen)
+        session = Session(ground, size)
+        for name in [name for name in CASES if name in chosen]:
+            session.attempt(name)
         output.mkdir(parents=True, exist_ok=True)
-        grown = results.get("growth")
+        grown = session.results.get("growth")
         if grown and not grown.failed:
             (output / "bench.svg").write_text(_picture(grown), encoding="utf-8")
-        text = page.text([results[name] for name in SHOWN if name in results], breakdowns, ground, size.rounds, load, "bench.svg")
+        results = [session.results[name] for name in SHOWN if name in session.results]
+        text = page.text(results, session.breakdowns, session.broken, ground, size.rounds, load, "bench.svg")
         (output / "bench.md").write_text(text, encoding="utf-8")
-    for result in results.values():
+    for result in results:
         for goal in result.goals:
             say(f"bench: {result.title}: {goal.text}: " + ("failed" if goal.value is None else f"{goal.value:.3g}, {'met' if goal.met else 'NOT MET'}"))
     say(f"bench: written to {output}/bench.md")
-    failed = [f"{result.title}: {series.name}: {series.wrong}" for result in results.values() for series in result.series if series.wrong]
+    failed = session.broken + [f"{result.title}: {series.name}: {series.wrong}" for result in results for series in result.series if series.wrong]
     for line in failed:
         say(f"bench: FAILED: {line}")
     return 1 if failed else 0
 
 
-def _measure(ground: Ground, size: Size, chosen: list[str]) -> tuple[dict[str, Result], list[breakdown.Breakdown]]:
-    results: dict[str, Result] = {}
-    breakdowns: list[breakdown.Breakdown] = []
-    plane = cases.ControlPlane(ground)
-    # Install first, while nothing depends on the control plane; it leaves one behind.
-    if "install" in chosen:
-        results["install"] = cases.fresh_install(ground, size.rounds)
-    cases.ready_for_objects(plane)
-    if "plane" in chosen:
-        results["plane"] = cases.same_control_plane(ground, size.rounds)
-        breakdowns += _breakdown(ground, "control plane", plane.ours, results["plane"], results, size)
-    if "create" in chosen:
-        results["create"] = cases.created(ground, size.rounds, size.objects)
-    if "objects" in chosen:
-        results["objects"] = cases.same_objects(ground, size.rounds, size.objects)
-        breakdowns += _breakdown(ground, f"{size.objects:,} objects", ground.path(f"bench-{size.objects}.yml"), results["objects"], results, size)
-    if "growth" in chosen:
-        results["growth"] = cases.growth(ground, size.rounds, size.growth)
-        most = size.growth[-1]
-        breakdowns += _breakdown(ground, f"{most:,} objects", ground.path(f"bench-{most}.yml"), results["growth"], results, size, str(most))
-    return results, breakdowns
+class Session:
+    """The cases, one after the other; one that breaks takes no other with it."""
 
+    def __init__(self, ground: Ground, size: Size) -> None:
+        self.ground, self.size = ground, size
+        self.plane = cases.ControlPlane(ground)
+        self.results: dict[str, Result] = {}
+        self.breakdowns: list[breakdown.Breakdown] = []
+        self.broken: list[str] = []
 
-def _breakdown(
-    ground: Ground, title: str, playbook: Path, result: Result, results: dict[str, Result], size: Size, name: str = OURS
-) -> list[breakdown.Breakdown]:
-    """Needs the empty module of the control plane's case to compare with; without good figures there is nothing to break down."""
-    if "plane" not in results or result.of(name).wrong or results["plane"].of(EMPTY).wrong:
-        return []
-    return [breakdown.of(ground, title, playbook, result.of(name).median, results["plane"].of(EMPTY).median, size.rounds)]
+    def attempt(self, name: str) -> None:
+        try:
+            if name != "install":
+                cases.at_rest(self.plane)
+            {"install": self.install, "plane": self.same_plane, "create": self.create, "objects": self.objects, "growth": self.growth}[name]()
+        except LabError as error:
+            self.broken.append(f"case {name} broke off: {error}")
+            say(f"bench: FAILED: {self.broken[-1]}")
+
+    def install(self) -> None:
+        self.results["install"] = cases.fresh_install(self.plane, self.size.rounds)
+
+    def same_plane(self) -> None:
+        self.results["plane"] = cases.same_control_plane(self.plane, self.size.rounds)
+        cases.at_rest(self.plane)
+        self._break_down("control plane", self.plane.ours, self.results["plane"])
+
+    def create(self) -> None:
+        self.results["create"] = cases.created(self.ground, self.size.rounds, self.size.objects)
+
+    def objects(self) -> None:
+        self.results["objects"] = cases.same_objects(self.ground, self.size.rounds, self.size.objects)
+        self._break_down(f"{self.size.objects:,} objects", self.ground.path(f"bench-{self.size.objects}.yml"), self.results["objects"])
+
+    def growth(self) -> None:
+        most = self.size.growth[-1]
+        self.results["growth"] = cases.growth(self.ground, self.size.rounds, self.size.growth)
+        self._break_down(f"{most:,} objects", self.ground.path(f"bench-{most}.yml"), self.results["growth"], str(most))
+
+    def _break_down(self, title: str, playbook: Path, result: Result, name: str = OURS) -> None:
+        """Beside the empty module of the control plane's case; without good figures there is nothing to break down."""
+        empty = self.results["plane"].of(EMPTY) if "plane" in self.results else None
+        if empty is not None and not empty.wrong and not result.of(name).wrong:
+            self.breakdowns.append(breakdown.of(self.ground, title, playbook, result.of(name).median, empty.median, self.size.rounds))
 
 
 def _picture(result: Result) -> str:

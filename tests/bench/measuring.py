@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
@@ -19,9 +19,10 @@ IDLE = 0.7
 
 @dataclass(frozen=True)
 class Ran:
-    """seconds: wall time; peak: MiB of the largest process among the command and its descendants."""
+    """seconds: wall time; cpu: seconds of processor; peak: MiB of the largest process. The last two of the command and its descendants."""
 
     seconds: float
+    cpu: float
     peak: float
     status: int
     text: str
@@ -37,7 +38,7 @@ def run(argv: list[str], environment: Mapping[str, str], cwd: Path) -> Ran:
         seconds = time.monotonic() - start
         child.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
-        return Ran(seconds, usage.ru_maxrss / 1024, child.returncode, output.read().decode(errors="replace"))
+        return Ran(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, child.returncode, output.read().decode(errors="replace"))
 
 
 @dataclass
@@ -75,6 +76,10 @@ class Series:
         return median(self.seconds)
 
     @property
+    def cpu(self) -> float:
+        return median(run.cpu for run in self.runs)
+
+    @property
     def peak(self) -> float:
         return max(run.peak for run in self.runs)
 
@@ -95,8 +100,8 @@ def side_by_side(title: str, contenders: list[Contender], rounds: int) -> list[S
             contender.before()
             ran = contender.run()
             wrong = contender.check(ran)
-            mine.runs.append(Ran(ran.seconds, ran.peak, ran.status, ran.text, wrong))
-            say(f"bench: {title}, round {number + 1}, {contender.name}: {ran.seconds:.2f} s, {ran.peak:.0f} MiB" + (f" FAILED: {wrong}" if wrong else ""))
+            mine.runs.append(replace(ran, text="", wrong=wrong))
+            say(f"bench: {title}, round {number + 1}, {contender.name}: {ran.seconds:.2f} s, {ran.cpu:.2f} s of processor, {ran.peak:.0f} MiB" + (f" FAILED: {wrong}" if wrong else ""))
             if wrong:
                 say("\n".join(ran.text.strip().splitlines()[-25:]))
     return list(series.values())

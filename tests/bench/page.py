@@ -22,17 +22,20 @@ SPDX-License-Identifier: GPL-3.0-or-later
 -->
 # Speed
 
-Written by `make bench`. {rounds}, in turns (A B A B …), so that a drift of the machine hits all alike. A time is the wall time of the whole
-command, the start of `ansible-playbook` included. A ratio is the median of the ratios of the pairs: runs of the same round. Memory is that of the
-largest process of the command. After each run the cluster was asked whether the result was the one that the case is about; where it was not,
-the row says **failed** and its figures are left out.
+Written by `make bench`. {rounds}, in turns (A B A B …), so that a drift of the machine hits all alike.
+
+- Times are wall times of whole commands, the start of `ansible-playbook` included.
+- A ratio is the median of the ratios of the pairs, which are runs of the same round.
+- Processor and memory are those of the command on this side, without the API server's: seconds of all its processes, and the largest of them.
+- After each run the cluster is asked whether the result is the one that the case is about. Where it is not, the row says **failed** and has no figures.
 
 """
 
 
-def text(results: list[Result], breakdowns: list[Breakdown], ground: Ground, rounds: int, load: float, picture: str) -> str:
+def text(results: list[Result], breakdowns: list[Breakdown], broken: list[str], ground: Ground, rounds: int, load: float, picture: str) -> str:
     parts = [HEAD.format(rounds=f"{rounds} runs of each" if rounds > 1 else "One run of each: **a trial of the bench itself, no measurement**"), _machine(ground, load)]
     parts += [_growth(result, picture) if _is_growth(result) else _case(result) for result in results]
+    parts += [f"**failed**: {line.splitlines()[0]}\n" for line in broken]
     if breakdowns:
         parts.append(_breakdowns(breakdowns))
     return "\n".join(parts)
@@ -59,7 +62,7 @@ def _machine(ground: Ground, load: float) -> str:
 
 
 def _case(result: Result) -> str:
-    lines = [f"## {result.title}\n", "| | median | min – max | memory | servicemesh.istio takes | goal | |", "|---|---:|---:|---:|---:|---|---|"]
+    lines = [f"## {result.title}\n", "| | median | min – max | processor | memory | servicemesh.istio takes | goal | |", "|---|---:|---:|---:|---:|---:|---|---|"]
     ours = result.of(OURS)
     for series in result.series:
         goal = next((g for g in result.goals if g.against == series.name), None)
@@ -69,7 +72,7 @@ def _case(result: Result) -> str:
 
 
 def _growth(result: Result, picture: str) -> str:
-    lines = [f"## {result.title}\n", f"![Time and memory over the number of objects]({picture})\n", "| objects | median | min – max | memory |", "|---:|---:|---:|---:|"]
+    lines = [f"## {result.title}\n", f"![Time and memory over the number of objects]({picture})\n", "| objects | median | min – max | processor | memory |", "|---:|---:|---:|---:|---:|"]
     lines += [f"| {int(series.name):,} | {_figures(series)} |" for series in result.series]
     lines += ["", "| goal | measured | |", "|---|---:|---|"]
     lines += [f"| {goal.text} | {'–' if goal.value is None else f'{goal.value:.3g}'} | {verdict(goal)} |" for goal in result.goals]
@@ -78,8 +81,8 @@ def _growth(result: Result, picture: str) -> str:
 
 def _figures(series: Series) -> str:
     if series.wrong:
-        return f"**failed**: {series.wrong} | – | –"
-    return f"{series.median:.2f} s | {min(series.seconds):.2f} – {max(series.seconds):.2f} s | {series.peak:.0f} MiB"
+        return f"**failed**: {series.wrong} | – | – | –"
+    return f"{series.median:.2f} s | {min(series.seconds):.2f} – {max(series.seconds):.2f} s | {series.cpu:.2f} s | {series.peak:.0f} MiB"
 
 
 def _goal(goal: Goal | None) -> str:

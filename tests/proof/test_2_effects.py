@@ -21,7 +21,7 @@ COUNT = 2000
 # 90/10 of 2,000 is 200 ± 13.4; five standard deviations exclude the nearest wrong split, 85/15 (300).
 LEAST, MOST = 133, 267
 # Passed on by the frontend's stand-in, so that nobody else's requests count.
-POD = "X-Stand-In-Pod: "
+POD = "(?i)x-stand-in-pod: "
 
 
 def eventually(look: Callable[[], Any], tries: int = 30) -> Any:
@@ -95,13 +95,6 @@ def test_the_split_measured_from_pod_to_pod(client: Lab) -> None:
     assert measured["statuses"] == {"200": COUNT} and sum(measured["errors"].values()) == 0, measured
     assert LEAST <= measured["deployments"]["frontend-v2"] <= MOST, measured["deployments"]
     assert measured["deployments"]["frontend"] + measured["deployments"]["frontend-v2"] == COUNT
-
-
-def test_traffic_is_encrypted_between_the_pods_of_the_mesh(client: Lab) -> None:
-    """A sidecar speaks mutual TLS to another by default: the listener of the frontend counts handshakes."""
-    pod = client.get("pods", "-n", DEMO, "-l", "app=frontend,version=v1")["items"][0]["metadata"]["name"]
-    stats = client.kubectl("-n", DEMO, "exec", pod, "-c", "istio-proxy", "--", "pilot-agent", "request", "GET", "stats?filter=ssl.handshake")
-    assert any(int(line.rpartition(": ")[2]) > 0 for line in stats.splitlines() if "handshake" in line), stats
 
 
 def test_prometheus_has_its_targets_up_and_a_series_from_a_proxy(mesh: Lab) -> None:

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 import running
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine import wait
 from memory_api import MemoryApi
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: Any) -> None:
+    """What waits for news looks again soon, and what has started has settled: the tests of waiting take this back where it matters."""
+    look = wait.Watched.wait
+    monkeypatch.setattr(wait.Watched, "wait", lambda self, seconds: look(self, min(seconds, 0.05)))
+    monkeypatch.setattr(wait, "SETTLED_AFTER", 0.0)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 APPLY = "application/apply-patch+yaml"
@@ -61,3 +62,6 @@ class Api(Protocol):
 
     def tunnel(self, namespace: str, pod: str, port: int) -> socket.socket:
         """A connection to a port inside a pod, as kubectl port-forward makes it. Raises ApiError."""
+
+    def detach(self, folder: Path) -> None:
+        """Frees the API from the process that opened it: new connections, credentials that end with that process copied into `folder`."""

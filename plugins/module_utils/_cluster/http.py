@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -32,6 +35,7 @@ class HttpApi:
         self.server = configuration.host.rstrip("/")
         self._configuration = configuration
         self._headers = headers or []
+        self._connections = connections
         self._pool = self._open_pool(connections)
 
     def _open_pool(self, connections: int) -> Any:
@@ -119,8 +123,14 @@ class HttpApi:
     def tunnel(self, namespace: str, pod: str, port: int) -> socket.socket:
         return tunnel.connect(self._configuration, self._headers, namespace, pod, port)
 
-    def close(self) -> None:
+    def detach(self, folder: Path) -> None:
+        for name in ("ssl_ca_cert", "cert_file", "key_file"):
+            source = getattr(self._configuration, name)
+            # The library keeps what a kubeconfig holds inline in temporary files, which end with the process that read it.
+            if source and Path(source).parent == Path(tempfile.gettempdir()):
+                setattr(self._configuration, name, shutil.copy(source, folder / name))
         self._pool.clear()
+        self._pool = self._open_pool(self._connections)
 
 
 def error_from_status(status: dict[str, Any], code: int = 500, retry_after: float | None = None) -> ApiError:

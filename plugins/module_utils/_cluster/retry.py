@@ -12,6 +12,7 @@ import random
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from .api import JSON, Api, ApiError
@@ -66,6 +67,9 @@ class RetryingApi:
 
     def watch(self, path: str, query: dict[str, str], timeout: float) -> Iterator[dict[str, Any]]:
         return self._api.watch(path, query, timeout)
+
+    def detach(self, folder: Path) -> None:
+        self._api.detach(folder)
 
     def tunnel(self, namespace: str, pod: str, port: int) -> socket.socket:
         return self._api.tunnel(namespace, pod, port)

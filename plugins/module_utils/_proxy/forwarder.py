@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -34,6 +35,11 @@ class Target:
 
 def record(local_port: int) -> Path:
     return cache.root() / "dashboards" / f"{local_port}.json"
+
+
+def credentials(local_port: int) -> Path:
+    """Folder with what the forwarder needs to reach the cluster; gone when it ends."""
+    return record(local_port).with_suffix(".credentials")
 
 
 def opened(local_port: int) -> tuple[int, Target] | None:
@@ -87,11 +93,15 @@ def start(cluster: Cluster, target: Target, selector: dict[str, str], pod_port: 
     reader, writer = os.pipe()
     if os.fork() == 0:
         os.setsid()
-        pid = os.fork()
-        if pid:
-            os.write(writer, str(pid).encode())
+        if os.fork():
             os._exit(0)
-        _become_daemon(keep=listener.fileno())
+        folder = credentials(listener.getsockname()[1])
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700, parents=True)
+        cluster.api.detach(folder)
+        # The parent may end now.
+        os.write(writer, str(os.getpid()).encode())
+        _become_daemon()
         _serve(cluster, target.namespace, selector, pod_port, listener)
         os._exit(0)
     os.wait()
@@ -113,16 +123,16 @@ def stop(local_port: int, pid: int) -> None:
             break
         time.sleep(0.1)
     record(local_port).unlink(missing_ok=True)
+    shutil.rmtree(credentials(local_port), ignore_errors=True)
 
 
-def _become_daemon(keep: int) -> None:
+def _become_daemon() -> None:
     os.chdir("/")
     null = os.open(os.devnull, os.O_RDWR)
+    # Ansible waits until its pipes are closed.
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
-    # Ansible waits until its pipes are closed.
-    os.closerange(3, keep)
-    os.closerange(keep + 1, 4096)
+    os.close(null)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     sys.stdout = sys.stderr = os.fdopen(os.dup(2), "w", encoding="utf-8")
 
@@ -140,7 +150,7 @@ def _one(cluster: Cluster, namespace: str, selector: dict[str, str], pod_port: i
             far = cluster.api.tunnel(namespace, running_pod(cluster, namespace, selector), pod_port)
         except (ApiError, Failure):
             return
-        with far:
+        with contextlib.closing(far):
             far.settimeout(None)
             back = threading.Thread(target=_copy, args=(far, client), daemon=True)
             back.start()
