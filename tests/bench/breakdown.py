@@ -19,7 +19,7 @@ from statistics import median
 from lab.shell import LabError
 
 from .contenders import Ground, ok
-from .measuring import run, settle
+from .measuring import Ran, run, settle
 
 IMPORT = re.compile(r"^import time: +(\d+) \| +\d+ \| *(\S+)$", re.MULTILINE)
 PHASES = ("render", "plan", "apply", "wait")
@@ -32,7 +32,14 @@ PACKAGES = {
 
 @dataclass
 class Breakdown:
-    """Seconds. `alone`: the packed module by itself; `imports`: of those, by package, as -X importtime sees them; `payload`: bytes of the packed module."""
+    """Seconds.
+
+    total    the whole command
+    ansible  of which Ansible itself, as it takes for an empty module
+    alone    the packed module by itself, imports and phases included
+    imports  by package, as -X importtime sees them
+    payload  bytes of the packed module
+    """
 
     title: str
     total: float
@@ -51,24 +58,35 @@ class Breakdown:
         """What the module does besides importing and its phases: reading and parsing its input, the result."""
         return self.alone - self.importing - sum(self.phases.values())
 
+    @property
+    def outside(self) -> float:
+        """What Ansible does for this module beyond what it does for an empty one: packing it, reading its result."""
+        return self.total - self.ansible - self.alone
+
+
+def ansible_itself(ground: Ground, playbook: Path, total: float, rounds: int) -> float:
+    """Seconds of an empty module's command (total) less those of the module's own process."""
+    return total - median(ran.seconds for ran in _alone(ground, _packed(ground, playbook), rounds))
+
 
 def of(ground: Ground, title: str, playbook: Path, total: float, ansible: float, rounds: int) -> Breakdown:
-    """total, ansible: medians of the whole command and of an empty module's. The cluster must be as the playbook wants it.
-
-    Raises LabError where the module fails or changes something.
-    """
+    """The cluster must be as the playbook wants it. Raises LabError where the module fails or changes something."""
     packed = _packed(ground, playbook)
-    answers, seconds = [], []
-    for _ in range(rounds):
-        settle()
-        alone = ok(ground.measure(sys.executable, packed))
-        answers.append(json.loads(alone.text.strip().splitlines()[-1]))
-        seconds.append(alone.seconds)
+    runs = _alone(ground, packed, rounds)
+    answers = [json.loads(ran.text.strip().splitlines()[-1]) for ran in runs]
     if any(answer.get("changed") for answer in answers):
         raise LabError(f"{title}: the module changed something where nothing was to change")
     phases = {name: median(answer["duration"].get(name, 0.0) for answer in answers) for name in PHASES}
     imports = _imports(ok(run([sys.executable, "-X", "importtime", str(packed)], ground.variables, ground.folder)).text)
-    return Breakdown(title, total, ansible, median(seconds), packed.stat().st_size, {k: v for k, v in phases.items() if v}, imports)
+    return Breakdown(title, total, ansible, median(ran.seconds for ran in runs), packed.stat().st_size, phases, imports)
+
+
+def _alone(ground: Ground, packed: Path, rounds: int) -> list[Ran]:
+    found = []
+    for _ in range(rounds):
+        settle()
+        found.append(ok(ground.measure(sys.executable, packed)))
+    return found
 
 
 def _packed(ground: Ground, playbook: Path) -> Path:

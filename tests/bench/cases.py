@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -76,6 +77,7 @@ class ControlPlane:
         options = {"istioctl": str(ground.istioctl()), "profile": "default", "values": values, "mesh_config": mesh_config}
         self.ours = ground.module("control-plane", f"{OURS}.control_plane", **options)
         self.ours_forced = ground.module("control-plane-forced", f"{OURS}.control_plane", **options, force_conflicts=True)
+        self.empty = ground.module("empty", "ansible.builtin.ping")
 
     def remove(self) -> None:
         """Nothing of Istio is left."""
@@ -116,10 +118,9 @@ def fresh_install(plane: ControlPlane, rounds: int) -> Result:
 
 
 def _cold(ground: Ground, plane: ControlPlane) -> None:
-    """Without what the last run has rendered and kept."""
+    """Without what earlier runs have rendered and kept."""
     plane.remove()
-    for path in (ground.path("cache") / OURS / "rendered").glob("*"):
-        path.unlink()
+    shutil.rmtree(ground.path("cache"), ignore_errors=True)
 
 
 def same_control_plane(plane: ControlPlane, rounds: int) -> Result:
@@ -129,7 +130,6 @@ def same_control_plane(plane: ControlPlane, rounds: int) -> Result:
     apply = {"state": "present", "src": str(plane.manifest), "apply": True}
     core = ground.module("core", "kubernetes.core.k8s", **apply, server_side_apply={"field_manager": "bench"})
     core_forced = ground.module("core-forced", "kubernetes.core.k8s", **apply, server_side_apply={"field_manager": "bench", "force_conflicts": True})
-    empty = ground.module("empty", "ansible.builtin.ping")
     kubectl = ["kubectl", "apply", "--server-side", "-f", plane.manifest]
 
     def after(prepare: Callable[[], object]) -> Callable[[], None]:
@@ -156,7 +156,7 @@ def same_control_plane(plane: ControlPlane, rounds: int) -> Result:
         ),
         # It takes back failurePolicy at each run, and istiod sets it again: its own affair.
         Contender(ISTIOCTL, lambda: ground.measure(*plane.install()), checks(plain, plane.installed), after(lambda: ok(ground.measure(*plane.install())))),
-        Contender(EMPTY, lambda: ground.play(empty), recap(0)),
+        Contender(EMPTY, lambda: ground.play(plane.empty), recap(0)),
     ]
     series = side_by_side("control plane, nothing to change", contenders, rounds)
     return Result(f"Control plane, nothing to change ({plane.objects} rendered objects, {plane.manifest.stat().st_size / 1e6:.1f} MB)", series, against(series, kubernetes_core=0.45))

@@ -94,6 +94,7 @@ class Session:
         self.results: dict[str, Result] = {}
         self.breakdowns: list[breakdown.Breakdown] = []
         self.broken: list[str] = []
+        self.ansible: float | None = None
 
     def attempt(self, name: str) -> None:
         try:
@@ -110,6 +111,9 @@ class Session:
     def same_plane(self) -> None:
         self.results["plane"] = cases.same_control_plane(self.plane, self.size.rounds)
         cases.at_rest(self.plane)
+        empty = self.results["plane"].of(EMPTY)
+        if not empty.wrong:
+            self.ansible = breakdown.ansible_itself(self.ground, self.plane.empty, empty.median, self.size.rounds)
         self._break_down("control plane", self.plane.ours, self.results["plane"])
 
     def create(self) -> None:
@@ -126,9 +130,8 @@ class Session:
 
     def _break_down(self, title: str, playbook: Path, result: Result, name: str = OURS) -> None:
         """Beside the empty module of the control plane's case; without good figures there is nothing to break down."""
-        empty = self.results["plane"].of(EMPTY) if "plane" in self.results else None
-        if empty is not None and not empty.wrong and not result.of(name).wrong:
-            self.breakdowns.append(breakdown.of(self.ground, title, playbook, result.of(name).median, empty.median, self.size.rounds))
+        if self.ansible is not None and not result.of(name).wrong:
+            self.breakdowns.append(breakdown.of(self.ground, title, playbook, result.of(name).median, self.ansible, self.size.rounds))
 
 
 def _picture(result: Result) -> str:

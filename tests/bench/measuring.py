@@ -14,7 +14,8 @@ from statistics import median
 
 from lab.shell import say
 
-IDLE = 0.7
+# Share of all cores. A lab that does nothing takes about a tenth of two.
+IDLE = 0.6
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ class Lab:
         return done.stdout
 
     def get(self, *arguments: str) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self.kubectl("get", *arguments, "-o", "json"))
+        answer: dict[str, Any] = json.loads(self.kubectl("get", *arguments, "-o", "json", "--show-managed-fields"))
         return answer
 
     def play(self, *arguments: str | Path, cwd: Path = ROOT, timeout: float = 900, **environment: str) -> Played:
@@ -109,3 +109,22 @@ class Lab:
         assert done.stdout.strip(), done.stderr
         answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
         return answer
+
+
+LISTED = "namespaces,deployments,services,configmaps,serviceaccounts,clusterroles,mutatingwebhookconfigurations,customresourcedefinitions"
+ISTIO_KINDS = "virtualservices.networking.istio.io,destinationrules.networking.istio.io,gateways.networking.istio.io,telemetries.telemetry.istio.io"
+# What Kubernetes and istiod rewrite while nobody looks.
+LEADER = "control-plane.alpha.kubernetes.io/leader"
+OWN_WRITERS = ("kube-system", "kube-node-lease", "local-path-storage")
+
+
+def objects(lab: Lab) -> dict[str, Any]:
+    """{object: its generation or resourceVersion} of what our modules write, less what Kubernetes and istiod keep for themselves."""
+    found = {}
+    definitions = lab.kubectl("get", "customresourcedefinitions", "-o", "name")
+    kinds = [LISTED] + [ISTIO_KINDS] * ("virtualservices.networking.istio.io" in definitions)
+    for item in lab.get(",".join(kinds), "--all-namespaces")["items"]:
+        metadata = item["metadata"]
+        if metadata.get("namespace") not in OWN_WRITERS and LEADER not in metadata.get("annotations", {}):
+            found[f"{item['kind']} {metadata.get('namespace', '')}/{metadata['name']}"] = metadata.get("generation") or metadata["resourceVersion"]
+    return found

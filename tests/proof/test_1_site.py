@@ -3,29 +3,11 @@
 """The main job: from an empty cluster to a running mesh, and back. The tests of this file stand on each other, in order."""
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from playing import Lab
+from playing import Lab, objects
 
 DEMO = "online-boutique"
 WORKLOADS = 12
-LISTED = "customresourcedefinitions,namespaces,deployments,services,configmaps,clusterroles,mutatingwebhookconfigurations,serviceaccounts"
-# What Kubernetes itself rewrites while nobody looks.
-LEADER = "control-plane.alpha.kubernetes.io/leader"
-OWN_WRITERS = ("kube-system", "kube-node-lease", "local-path-storage")
-
-
-def objects(lab: Lab) -> dict[str, Any]:
-    """{object: its generation or resourceVersion} of what our modules write, less what Kubernetes and istiod keep for themselves."""
-    found = {}
-    for item in lab.get(LISTED, "--all-namespaces")["items"]:
-        metadata = item["metadata"]
-        if metadata.get("namespace") not in OWN_WRITERS and LEADER not in metadata.get("annotations", {}):
-            found[f"{item['kind']} {metadata.get('namespace', '')}/{metadata['name']}"] = metadata.get("generation") or metadata["resourceVersion"]
-    return found
-
-
 def pods(lab: Lab) -> dict[str, int]:
     """{uid: restarts} of all pods of the mesh."""
     found = {}

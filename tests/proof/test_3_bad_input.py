@@ -11,21 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playing import Lab
+from playing import Lab, objects
 
 DEMO = "online-boutique"
 SPLIT = {"namespace": DEMO, "host": "frontend", "port": 80}
-LISTED = "namespaces,deployments,services,serviceaccounts,configmaps,virtualservices,destinationrules,gateways.networking.istio.io,mutatingwebhookconfigurations"
-
-
-def versions(lab: Lab) -> dict[str, str]:
-    """{object: generation or resourceVersion} of what any of the calls below would touch."""
-    found = {}
-    for item in lab.get(LISTED, "--all-namespaces")["items"]:
-        metadata = item["metadata"]
-        if metadata.get("namespace") != "kube-system" and "leader" not in metadata["name"]:
-            found[f"{item['kind']} {metadata.get('namespace', '')}/{metadata['name']}"] = str(metadata.get("generation") or metadata["resourceVersion"])
-    return found
 
 
 def archive(path: Path, member: str, link: str = "") -> Path:
@@ -62,19 +51,19 @@ def istioctl(mesh: Lab) -> str:
     ],
 )
 def test_bad_options_are_refused_by_code_and_change_nothing(mesh: Lab, module: str, options: dict[str, Any], code: str, words: str) -> None:
-    before = versions(mesh)
+    before = objects(mesh)
     environment = {"KUBECONFIG": "/nonexistent"} if "host" in options and options["host"].startswith("https") else {}
     result = mesh.module(module, environment=environment, **options)
     assert result["failed"] and result["failure"]["code"] == code and words in result["msg"], result
     assert "t0ken-that-nobody-sees" not in str(result)
-    assert versions(mesh) == before
+    assert objects(mesh) == before
 
 
 def test_an_unknown_profile_is_refused_with_the_ones_that_there_are(mesh: Lab, istioctl: str) -> None:
-    before = versions(mesh)
+    before = objects(mesh)
     result = mesh.module("control_plane", istioctl=istioctl, profile="defualt")
     assert result["failure"]["code"] == "unknown_profile" and "defualt" in result["msg"] and "minimal" in result["msg"]
-    assert versions(mesh) == before
+    assert objects(mesh) == before
 
 
 def test_a_wrong_checksum_is_refused_and_nothing_is_kept(mesh: Lab, tmp_path: Path) -> None:
@@ -120,4 +109,4 @@ def test_a_control_plane_whose_image_cannot_start_is_told_with_pod_container_and
         gone = mesh.module("control_plane", revision="broken", state="absent")
     assert gone["changed"] and "failed" not in gone, gone
     assert mesh.module("control_plane", revision="broken", state="absent")["changed"] is False
-    assert [name for name in versions(mesh) if "broken" in name] == []
+    assert [name for name in objects(mesh) if "broken" in name] == []

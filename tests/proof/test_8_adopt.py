@@ -76,7 +76,7 @@ def test_what_a_tool_made_becomes_ours_and_what_is_wanted_no_more_goes(namespace
     words, web = namespace.get("configmap", "words", "-n", NAMESPACE), namespace.get("deployment", "web", "-n", NAMESPACE)
     assert managers(words) == {MANAGER} and managers(web) == {MANAGER}
     assert words["data"] == {"a": "1"}, "a field that only the tool had set is gone"
-    assert (web["metadata"]["uid"], web["metadata"]["generation"]) == (before["metadata"]["uid"], before["metadata"]["generation"]), "nothing was restarted"
+    assert (web["metadata"]["uid"], web["spec"]) == (before["metadata"]["uid"], before["spec"]), "nothing was restarted"
     assert not any("last-applied" in key or "helm.sh" in key for obj in (words, web) for key in obj["metadata"].get("annotations", {}))
     again = namespace.module("manifests", **options)
     assert (again["changed"], again["diff"], again["summary"]["asked"]) == (False, [], 0)

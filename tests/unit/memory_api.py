@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import JSON_PATCH, ApiError
@@ -164,6 +165,9 @@ class MemoryApi:
                 plural = next(k.plural for k in self.kinds if k.kind == kind and k.group == group)
                 if (group, plural) == (match["group"] or "", match["plural"]) and match["namespace"] in (None, namespace) and field in ("", name):
                     yield {"type": word, "object": copy.deepcopy(obj)}
+
+    def detach(self, folder: Path) -> None:
+        """A process of its own has a copy of the objects, and needs no credentials."""
 
     def tunnel(self, namespace: str, pod: str, port: int) -> Any:
         if (namespace, pod, port) not in self.tunnels:

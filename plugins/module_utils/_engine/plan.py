@@ -22,6 +22,8 @@ NO_KIND = "its kind is not served yet, so the server did not verify it"
 NO_NAMESPACE = "its namespace is not there yet, so the server did not verify it"
 # More new objects than this are asked about once for each shape: their creation would say the same once more. In check mode all are asked about.
 ASKED_ONE_BY_ONE = 50
+# A copy of the whole object, a Secret's values included.
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 # Written by servers at every change, or long and of no meaning to people.
 HIDDEN_METADATA = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds")
 
@@ -325,6 +327,10 @@ def _ask(cluster: Cluster, wanted: Object, live: Object | None, rules: Rules) ->
 def visible(obj: Object) -> Object:
     """The object less what servers write on their own."""
     metadata = {key: value for key, value in obj.get("metadata", {}).items() if key not in HIDDEN_METADATA}
+    if LAST_APPLIED in (metadata.get("annotations") or {}):
+        metadata["annotations"] = {key: value for key, value in metadata["annotations"].items() if key != LAST_APPLIED}
+    if metadata.get("annotations") == {}:
+        del metadata["annotations"]
     return {**{key: value for key, value in obj.items() if key not in ("status", "apiVersion", "kind")}, "metadata": metadata}
 
 

@@ -87,5 +87,5 @@ def _hide_secrets(kind: str, before: Object | None, after: Object | None) -> tup
     if before is not None:
         before = {**before, "data": {key: HIDDEN for key in old}}
     if after is not None:
-        after = {**after, "data": {key: HIDDEN if old.get(key) == value else HIDDEN_NEW for key, value in new.items()}}
+        after = {**after, "data": {key: HIDDEN_NEW if old.get(key, value) != value else HIDDEN for key, value in new.items()}}
     return before, after

@@ -9,7 +9,7 @@ import fake_istioctl
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
 from builders import actions
-from memory_api import MemoryApi, nothing
+from memory_api import MemoryApi, ready
 
 INJECTOR, TAG = "istio-sidecar-injector", "istio-revision-tag-default"
 WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
@@ -84,26 +84,29 @@ def test_barriers_say_what_was_seen(plane):
     assert plane()["barriers"] == [f"webhooks armed: {INJECTOR}, {TAG}"]
 
 
+def stuck(obj):
+    """A Deployment that has given up."""
+    obj["status"] = {"observedGeneration": 1, "conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]}
+
+
 def test_no_webhook_is_written_before_istiod_is_ready(api, plane):
-    api.controllers["Deployment"] = nothing
-    result = plane(wait_timeout=1)
-    assert result["failure"]["code"] == "timeout" and result["failure"]["ref"]["name"] == "istiod"
+    api.controllers["Deployment"] = stuck
+    result = plane()
+    assert result["failure"]["code"] == "progress_deadline" and result["failure"]["ref"]["name"] == "istiod"
     assert api.get("Deployment", "istiod", "istio-system")
     assert api.get("MutatingWebhookConfiguration", INJECTOR) is None and api.get("Deployment", "istio-ingressgateway", "istio-system") is None
     assert actions(result)[INJECTOR] == "pending"
     # The next run goes on from there.
-    api.controllers.pop("Deployment")
-    api.feed("Deployment", "istiod", "istio-system", status=READY)
-    api.controllers["Deployment"] = lambda obj: obj.update(status=READY)
+    api.controllers["Deployment"] = ready
+    ready(api.objects[("apps", "Deployment", "istio-system", "istiod")])
     assert plane()["changed"] and api.get("Deployment", "istio-ingressgateway", "istio-system")
-
-
-READY = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
 
 
 def test_gateways_wait_until_the_webhooks_hold_a_ca(api, plane):
     del api.controllers["MutatingWebhookConfiguration"]
-    result = plane(wait_timeout=1)
+    # Rendered before, so that the time is for waiting.
+    plane(check=True)
+    result = plane(wait_timeout=2)
     assert result["failure"]["code"] == "webhook_not_armed" and INJECTOR in result["msg"]
     assert api.get("Deployment", "istio-ingressgateway", "istio-system") is None
 

@@ -46,8 +46,18 @@ def kiali(api):
 
 
 @pytest.fixture
-def forwarders(run, tmp_path):
-    """Whatever was opened is closed at the end, also where the test has failed."""
+def forwarders(run, tmp_path, monkeypatch):
+    """Whatever was opened is closed at the end, also where the test has failed; and no forwarder ever runs on as a second pytest."""
+    start, here = forwarder.start, os.getpid()
+
+    def guarded(*arguments):
+        try:
+            return start(*arguments)
+        finally:
+            if os.getpid() != here:
+                os._exit(1)
+
+    monkeypatch.setattr(forwarder, "start", guarded)
     yield
     for record in (tmp_path / "cache" / "servicemesh.istio" / "dashboards").glob("*.json"):
         opened = forwarder.opened(int(record.stem))

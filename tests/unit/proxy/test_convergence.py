@@ -1,0 +1,132 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Have the proxies taken it? Asked of every istiod, and never guessed."""
+from __future__ import annotations
+
+import pytest
+from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.deadline import Deadline
+from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure
+from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import convergence, dump, istiod
+from ansible_collections.servicemesh.istio.plugins.module_utils._proxy.convergence import Change, converged
+from builders import pod
+from fake_istiod import FakeIstiod
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch):
+    monkeypatch.setattr(convergence, "BETWEEN_LOOKS", 0.01)
+
+
+def hold(api, shown=lambda _dump: True, seconds=2.0, **more):
+    return converged(Change("the change", "shop", shown, **more)).hold(Cluster(api), Deadline(seconds))
+
+
+def refused(api, **more):
+    with pytest.raises(Failure) as failed:
+        hold(api, **more)
+    return failed.value
+
+
+def asked(api, word):
+    return [path for method, path in api.requests if method == "ASK" and word in path]
+
+
+def test_every_istiod_is_asked(api):
+    FakeIstiod(api, "istiod-1", ("a.shop", "b.shop"))
+    FakeIstiod(api, "istiod-2", ("c.shop",))
+    assert hold(api) == "converged: the change at 3 proxies of 2 istiods"
+
+
+def test_one_istiod_that_is_behind_is_enough_to_wait(api):
+    FakeIstiod(api, "istiod-1", ("a.shop",))
+    FakeIstiod(api, "istiod-2", ("b.shop",)).behind = {"b.shop"}
+    failure = refused(api, seconds=0.2)
+    assert failure.code == "not_converged" and "b.shop" in failure.message and "a.shop" not in failure.message
+
+
+def test_two_looks_must_both_be_quiet(api):
+    FakeIstiod(api)
+    hold(api)
+    assert len(asked(api, "syncz")) == 2, "between two looks a push may be gathered that neither has seen alone"
+
+
+def test_without_a_ready_istiod_it_is_unknown(api):
+    assert hold(api) == "converged: unknown, no istiod is ready"
+    api.put(pod("istiod-1", "istio-system", {"app": "istiod"}, conditions=[{"type": "Ready", "status": "False"}]))
+    assert "unknown" in hold(api)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_where_istiod_may_not_be_asked_it_is_unknown(api, status):
+    FakeIstiod(api)
+
+    def no_way():
+        raise ApiError(status, "Forbidden", "may not create portforward")
+
+    api.tunnels[("istio-system", "istiod-1", 8080)] = no_way
+    assert hold(api).startswith("converged: unknown, istiod's debug endpoints cannot be asked")
+
+
+def test_an_istiod_that_breaks_off_is_no_convergence(api):
+    FakeIstiod(api)
+
+    def broken():
+        raise ApiError(0, "Unreachable", "connection reset")
+
+    api.tunnels[("istio-system", "istiod-1", 8080)] = broken
+    assert refused(api).code == "not_converged"
+
+
+def test_an_istiod_without_proxies_has_nothing_to_wait_for(api):
+    FakeIstiod(api, proxies=())
+    assert hold(api, lambda _dump: False) == "converged: the change at 0 proxies of 1 istiods"
+
+
+def test_proxies_of_the_namespace_that_is_concerned_are_looked_at_first(api):
+    FakeIstiod(api, proxies=tuple(f"p{number}.other" for number in range(9)) + ("web.shop",))
+    hold(api)
+    assert asked(api, "config_dump")[0] == "/debug/config_dump?proxyID=web.shop"
+
+
+def test_a_removal_is_done_when_no_proxy_looked_at_shows_it_any_more(api):
+    FakeIstiod(api, proxies=("a.shop", "b.shop"))
+    answers = iter([True, False, True, True])
+    assert hold(api, lambda _dump: next(answers), gone=True)
+    assert len(asked(api, "config_dump")) == 4, "one proxy that still has it keeps it from being gone"
+
+
+def test_endpoints_on_their_way_are_no_policy(api):
+    FakeIstiod(api)
+    (one,) = istiod.running(Cluster(api))
+    assert [(proxy.id, proxy.namespace, proxy.synced) for proxy in one.proxies()] == [("web-1.shop", "shop", True)]
+
+
+WEIGHTED = {"clusters": [{"name": "outbound|80|v1|web", "weight": 90}, {"name": "outbound|80|v2|web"}]}
+
+
+def configs(snake):
+    def word(name):
+        first, *rest = name.split("_")
+        return name if snake else first + "".join(part.capitalize() for part in rest)
+
+    routes = [{"name": "split", "route": {word("weighted_clusters"): WEIGHTED}}, {"name": "all", "route": {"cluster": "outbound|80||web"}}, {"name": "moved", "redirect": {}}]
+    table = {"name": "80", word("virtual_hosts"): [{"domains": ["web"], "routes": routes}]}
+    return {
+        "configs": [
+            {"@type": "type.googleapis.com/envoy.admin.v3.RoutesConfigDump", word("dynamic_route_configs"): [{word("route_config"): table}]},
+            {"@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump", word("dynamic_active_clusters"): [{"cluster": {"name": "outbound|80||web"}}]},
+            {"@type": "type.googleapis.com/envoy.admin.v3.ListenersConfigDump"},
+        ]
+    }
+
+
+@pytest.mark.parametrize("snake", [True, False], ids=["as Envoy writes it", "as istiod writes it"])
+def test_a_dump_is_read_in_both_ways_of_writing(snake):
+    assert dump.clusters(configs(snake)) == {"outbound|80||web"}
+    assert [(route.name, route.configuration, route.domains, route.weights) for route in dump.routes(configs(snake))] == [
+        ("split", "80", ("web",), (("outbound|80|v1|web", 90), ("outbound|80|v2|web", 0))),
+        ("all", "80", ("web",), (("outbound|80||web", 1),)),
+    ]
+    assert list(dump.routes({})) == [] and dump.clusters({}) == set()

@@ -1,0 +1,155 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What modules say of themselves is what they do: documentation, examples, results, and the collection's list of them."""
+from __future__ import annotations
+
+import pytest
+import yaml
+from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.connection import CONNECTION_ARGUMENTS
+from builders import config, namespace, pod, service
+from collection import MODULES, arguments, calls, documentation, fragments, load, module, spec, tasks, wrong_options
+
+# What Ansible adds, and what every result has.
+ALWAYS = {"changed", "diff", "invocation", "warnings", "deprecations", "failed", "msg"}
+WRITING = sorted(name for name in MODULES if "force_conflicts" in arguments(name))
+WAITING = sorted(name for name in MODULES if "wait" in arguments(name))
+FIELDS = {"type": "str", "elements": None, "default": None, "choices": None, "required": False, "aliases": []}
+
+
+def shape(option):
+    """An option as far as a user can tell; the same for documentation and for an argument spec."""
+    found = {key: option.get(key, usual) for key, usual in FIELDS.items()}
+    inner = option.get("suboptions") or option.get("options") or {}
+    return {**found, "options": {name: shape(value) for name, value in inner.items()}}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_options_are_those_of_the_documentation(name):
+    documented, real = documentation(name)["options"], arguments(name)
+    assert sorted(documented) == sorted(real)
+    for option, value in real.items():
+        assert shape(documented[option]) == shape(value), option
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_option_is_described(name):
+    for option, words in documentation(name)["options"].items():
+        assert words.get("description"), option
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_takes_the_whole_connection_with_its_variables(name):
+    options = documentation(name)["options"]
+    for option, value in CONNECTION_ARGUMENTS.items():
+        shown = options["api_host" if option == "host" and "api_host" in options else option]
+        variable = value["fallback"][1][0]
+        assert f"E({variable})" in str(shown["description"]), f"{option} does not tell of {variable}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_says_what_it_is_and_who_made_it(name):
+    words = documentation(name)
+    assert words["module"] == name and words["short_description"] and words["description"] and words["version_added"] and words["author"]
+    assert not words["short_description"].endswith(".")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_check_diff_and_idempotence_are_declared_by_the_fragments(name):
+    from_fragments = {attribute for part in fragments(name) for attribute in part.get("attributes") or {}}
+    assert {"check_mode", "diff_mode", "idempotent", "action_group"} <= from_fragments
+    for attribute, words in documentation(name)["attributes"].items():
+        assert words["support"] in ("full", "partial", "none") and words["description"], attribute
+        assert words["support"] == "full" or words.get("details"), f"{attribute} needs a reason"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_knows_check_mode(name):
+    assert spec(name)["supports_check_mode"] is True
+    assert documentation(name)["attributes"]["check_mode"]["support"] == "full"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_that_changes_no_cluster_promises_no_difference(name):
+    only_reads = name not in WRITING and "state" not in arguments(name)
+    assert (documentation(name)["attributes"]["diff_mode"]["support"] == "none") == only_reads
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_are_tasks_that_would_run(name):
+    examples = yaml.safe_load(module(name).EXAMPLES)
+    assert isinstance(examples, list) and name in [called for called, _options in calls(examples)]
+    for task in tasks(examples):
+        assert task.get("name"), task
+        # A key with a dot is a full name; all else are words of a task.
+        assert len([key for key in task if "." in key]) == 1, task
+    for called, options in calls(examples):
+        assert wrong_options(called, options) == []
+
+
+def returned(name):
+    return yaml.safe_load(module(name).RETURN)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_results_are_documented_with_when_they_come(name):
+    for key, words in returned(name).items():
+        assert words.get("description") and words.get("returned") and words.get("type"), key
+        assert words["type"] != "list" or words.get("elements"), key
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_failure_has_its_code_reason_and_hint(name):
+    assert set(returned(name)["failure"]["sample"]) == {"code", "ref", "reason", "hint"}
+    assert returned(name)["failure"]["sample"]["code"] and "code is stable" in returned(name)["failure"]["description"]
+    assert returned(name)["duration"]["type"] == "dict"
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_what_writes_has_one_shape_of_result(name):
+    result = returned(name)
+    assert set(result["objects"]["contains"]) == {"ref", "action", "conflicts", "status", "message"}
+    assert result["objects"]["type"] == "list" and result["objects"]["elements"] == "dict" and result["barriers"]["elements"] == "str"
+    assert {"created", "configured", "unchanged", "pruned", "failed", "asked"} <= set(result["summary"]["sample"])
+    assert {"wait", "wait_timeout", "adopt", "recreate"} <= set(arguments(name))
+
+
+SERVICE, POD = service("frontend"), pod("frontend-v1", labels={"app": "frontend", "version": "v1"})
+KIALI = [service("kiali", "istio-system", ports=[{"name": "http", "port": 20001}]), pod("kiali-1", "istio-system", {"app": "kiali"})]
+CASES = {
+    "manifests": ([], {"definition": config("a", x="1")}),
+    "namespace": ([namespace("shop")], {"name": "shop", "injection": "enabled", "restart": True}),
+    "traffic_split": ([SERVICE, POD], {"host": "frontend", "namespace": "shop", "versions": {"v1": 1}}),
+    "addons": ([], {"state": "absent"}),
+    "control_plane": ([], {"state": "absent"}),
+    "mesh_info": ([SERVICE, POD], {}),
+    "dashboard": (KIALI, {"local_port": 45678, "_ansible_check_mode": True}),
+    "release": ([], {"version": "1.31.0", "state": "absent"}),
+}
+
+
+@pytest.mark.parametrize(("name", "objects", "options"), [(name, *case) for name, case in CASES.items()], ids=CASES)
+def test_a_result_holds_nothing_that_is_not_documented(run, api, name, objects, options):
+    for obj in objects:
+        api.put(obj)
+    good = run(name, check=options.pop("_ansible_check_mode", False), **options)
+    assert "failed" not in good, good.get("msg")
+    assert set(good) - ALWAYS <= set(returned(name))
+    bad = run(name, **{**options, "kubeconfig": "/nowhere", "no_such_option": 1})
+    assert bad["failed"] and "no_such_option" in bad["msg"]
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_a_real_summary_has_the_documented_counts(run, api, name):
+    objects, options = CASES[name]
+    for obj in objects:
+        api.put(obj)
+    assert set(run(name, **options)["summary"]) == set(returned(name)["summary"]["sample"])
+
+
+def test_the_action_group_lists_every_module():
+    assert load("meta/runtime.yml")["action_groups"]["all"] == MODULES
+
+
+def test_what_waits_shows_its_progress():
+    routes = load("meta/runtime.yml")["plugin_routing"]["action"]
+    assert sorted(routes) == WAITING and {route["redirect"] for route in routes.values()} == {"servicemesh.istio.progress"}

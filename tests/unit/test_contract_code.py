@@ -1,0 +1,111 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the code is built: which part may import which, how large a module may grow, whose licence stands on each file."""
+from __future__ import annotations
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+from collection import MODULES, ROOT
+
+UTILS = ROOT / "plugins" / "module_utils"
+SOURCES = sorted((ROOT / "plugins").rglob("*.py"))
+HTTP = ("urllib3", "requests", "http.client", "socket", "kubernetes")
+# Part -> what it may not import: parts of ours, and modules that reach a network.
+FORBIDDEN = {
+    "_cluster": ("_engine", "_istio", "_traffic", "_proxy"),
+    "_engine": ("_istio", "_traffic", "_proxy", *HTTP),
+    "_istio": ("_cluster", "_traffic", "_proxy", *HTTP),
+    "_traffic": ("_cluster", "_istio", *HTTP),
+    "_proxy": ("_traffic", "urllib3", "requests", "kubernetes"),
+    "modules": ("_cluster", *HTTP),
+}
+LARGEST_MODULE = 100
+DOCUMENTATION = {"DOCUMENTATION", "EXAMPLES", "RETURN"}
+HEADER = ("SPDX-FileCopyrightText: The servicemesh.istio authors", "SPDX-License-Identifier: GPL-3.0-or-later")
+WITH_HEADER = {".py", ".yml", ".yaml", ".sh", ".j2", ".go"}
+# Written by Go's own tools from what is named in them.
+GENERATED = "tests/lab/go/"
+
+
+def imports(path):
+    """Full names of all that a file imports, wherever it does; relative ones from the plugins folder on."""
+    package = path.relative_to(ROOT / "plugins").with_suffix("").parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = list(package[: len(package) - node.level + 1]) if node.level else []
+            start = ".".join([*base, *([node.module] if node.module else [])])
+            yield start
+            yield from (f"{start}.{alias.name}" for alias in node.names)
+
+
+def reaches(name, target):
+    """Whether an import is of a module, one inside it, or of a part of ours."""
+    return name == target or name.startswith(f"{target}.") or (target.startswith("_") and target in name.split("."))
+
+
+def part_of(path):
+    return next(part for part in path.parts[::-1] if part in FORBIDDEN or part in ("module_utils", "doc_fragments", "action", "plugins"))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=[str(path.relative_to(ROOT)) for path in SOURCES])
+def test_imports_go_one_way(path):
+    for name in imports(path):
+        for target in FORBIDDEN.get(part_of(path), ()):
+            assert not reaches(name, target), f"{name} in {part_of(path)}"
+
+
+def test_downloads_are_the_only_network_of_what_knows_istio():
+    users = {path.name for path in (UTILS / "_istio").glob("*.py") if any(reaches(name, "urllib") or name.endswith("open_url") for name in imports(path))}
+    assert users == {"release.py"}
+
+
+def test_only_one_file_speaks_http_to_api_servers():
+    assert {path.name for path in SOURCES if any(reaches(name, "urllib3") for name in imports(path))} == {"http.py"}
+    assert {path.parent.name for path in SOURCES if any(reaches(name, "kubernetes") for name in imports(path))} == {"_cluster"}
+
+
+def code_lines(path):
+    """Lines that are neither empty, nor comment, nor one of the documentation strings."""
+    text = path.read_text(encoding="utf-8")
+    documented = set()
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Assign) and {target.id for target in node.targets if isinstance(target, ast.Name)} & DOCUMENTATION:
+            documented.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return [line for number, line in enumerate(text.splitlines(), 1) if number not in documented and line.strip() and not line.lstrip().startswith("#")]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_stays_small(name):
+    assert len(code_lines(ROOT / "plugins" / "modules" / f"{name}.py")) <= LARGEST_MODULE
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.stat().st_size], ids=lambda path: str(path.relative_to(ROOT)))
+def test_plugins_run_on_an_old_python(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
+    futures = {alias.name for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__" for alias in node.names}
+    assert "annotations" in futures
+    assert not any(isinstance(node, getattr(ast, "Match", ())) for node in ast.walk(tree))
+
+
+def ours():
+    if not (ROOT / ".git").exists():
+        pytest.skip("only a checkout knows which files are ours")
+    listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [Path(name) for name in listed if (Path(name).suffix in WITH_HEADER or Path(name).name == "Makefile") and not name.startswith(GENERATED)]
+
+
+def test_every_file_carries_its_licence():
+    bare = []
+    for name in ours():
+        path = ROOT / name
+        if not path.exists() or not path.stat().st_size:
+            continue
+        head = path.read_text(encoding="utf-8").splitlines()[:6]
+        if not all(any(words in line for line in head) for words in HEADER):
+            bare.append(str(name))
+    assert bare == []
