@@ -37,7 +37,8 @@ def obj(api, kind, name, component="Pilot", space=namespace, labels=(), **fields
 
 def hook(name, space, pod, path):
     service = {{"service": {{"name": "istiod" + suffix, "namespace": namespace, "path": path}}}}
-    return {{"name": name, "namespaceSelector": space, "objectSelector": pod, "clientConfig": service, "failurePolicy": "Fail"}}
+    policy = "Ignore" if path == "/validate" else "Fail"
+    return {{"name": name, "namespaceSelector": space, "objectSelector": pod, "clientConfig": service, "failurePolicy": policy}}
 
 
 def where(key, operator, *values):
@@ -101,12 +102,21 @@ def calls(path: Path) -> list[str]:
     return listed.read_text().splitlines() if listed.exists() else []
 
 
+ISTIOD = "pilot-discovery"
+
+
 def arm(webhook: Object) -> None:
-    """What istiod does to its webhooks: its CA, and a failure policy of its own choice, under its own name."""
-    fields: dict[str, Any] = {}
+    """What istiod does to its webhooks: its CA and, of validators, the policy on failure, which from then on are its own."""
+    mine: dict[str, Any] = {}
+    others = [entry for entry in webhook["metadata"]["managedFields"] if entry["manager"] != ISTIOD]
     for hook in webhook["webhooks"]:
+        key = f'k:{{"name":"{hook["name"]}"}}'
         hook["clientConfig"]["caBundle"] = "Q0E="
-        fields[f'k:{{"name":"{hook["name"]}"}}'] = {"f:clientConfig": {"f:caBundle": {}}}
-    entries = [entry for entry in webhook["metadata"]["managedFields"] if entry["manager"] != "pilot-discovery"]
-    own = {"manager": "pilot-discovery", "operation": "Update", "apiVersion": webhook["apiVersion"], "fieldsType": "FieldsV1", "fieldsV1": {"f:webhooks": fields}}
-    webhook["metadata"]["managedFields"] = [*entries, own]
+        mine[key] = {"f:clientConfig": {"f:caBundle": {}}}
+        if webhook["kind"] == "ValidatingWebhookConfiguration":
+            hook["failurePolicy"] = "Fail"
+            mine[key]["f:failurePolicy"] = {}
+            for entry in others:
+                entry["fieldsV1"]["f:webhooks"].get(key, {}).pop("f:failurePolicy", None)
+    own = {"manager": ISTIOD, "operation": "Update", "apiVersion": webhook["apiVersion"], "fieldsType": "FieldsV1", "fieldsV1": {"f:webhooks": mine}}
+    webhook["metadata"]["managedFields"] = [*others, own]

@@ -55,12 +55,13 @@ def good(script: bytes = SCRIPT) -> bytes:
     return tar((PROGRAM, script), (f"istio-{VERSION}/samples/README.md", b"samples\n"))
 
 
-def zipped(*members: tuple[str, bytes], links: tuple[str, ...] = ()) -> bytes:
+def zipped(*members: tuple[str, bytes], links: tuple[str, ...] = (), plain: tuple[str, ...] = ()) -> bytes:
+    """A .zip of programs; of links, whose content is their target; and of plain files."""
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:
         for name, content in members:
             info = zipfile.ZipInfo(name)
-            info.external_attr = (stat.S_IFLNK | 0o777 if name in links else stat.S_IFREG | 0o755) << 16
+            info.external_attr = (stat.S_IFLNK | 0o777 if name in links else stat.S_IFREG | (0o644 if name in plain else 0o755)) << 16
             archive.writestr(info, content)
     return target.getvalue()
 

@@ -124,8 +124,8 @@ def rollout(api):
     api.put(replica_set("old", "1", uid))
     api.put(replica_set("new", "2", uid))
     # A set of another Deployment with the same labels, which only its owner tells apart.
-    api.put(replica_set("strange", "2", "another"))
-    for name, reason in (("old", "InvalidImageName"), ("new", "ErrImagePull"), ("strange", "InvalidImageName")):
+    api.put(replica_set("foreign", "2", "another"))
+    for name, reason in (("old", "InvalidImageName"), ("new", "ErrImagePull"), ("foreign", "InvalidImageName")):
         api.put(pod(f"web-{name}", labels={"app": "web", "pod-template-hash": name}, containerStatuses=[waiting(reason)]))
     return api
 

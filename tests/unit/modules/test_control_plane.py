@@ -19,7 +19,8 @@ WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
 def api():
     """A cluster without any mesh, in which an istiod arms its webhooks at once."""
     memory = MemoryApi(builders.namespace("shop"))
-    memory.controllers["MutatingWebhookConfiguration"] = fake_istioctl.arm
+    for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
+        memory.controllers[kind] = fake_istioctl.arm
     return memory
 
 
@@ -114,6 +115,7 @@ def test_gateways_wait_until_the_webhooks_hold_a_ca(api, plane):
 def test_what_istiod_writes_into_its_webhooks_is_no_drift(api, plane):
     plane()
     assert api.get("MutatingWebhookConfiguration", INJECTOR)["webhooks"][0]["clientConfig"]["caBundle"] == "Q0E="
+    assert api.get("ValidatingWebhookConfiguration", "istio-validator-istio-system")["webhooks"][0]["failurePolicy"] == "Fail"
     assert not plane()["changed"]
 
 

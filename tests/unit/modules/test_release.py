@@ -69,10 +69,13 @@ def test_the_program_alone_is_a_release_too(run, tmp_path):
     assert done["path"] == str(tmp_path / "dest" / FOLDER / "istioctl")
 
 
-def test_a_zip_keeps_the_program_executable(run, tmp_path):
-    content = zipped((f"{PROGRAM}.exe", SCRIPT))
+def test_a_zip_keeps_its_programs_executable(run, tmp_path):
+    script, text = (f"istio-{VERSION}/samples/{name}" for name in ("run.sh", "README.md"))
+    content = zipped((f"{PROGRAM}.exe", SCRIPT), (script, SCRIPT), (text, b"samples\n"), plain=(text,))
     done = run("release", version=VERSION, os="win", arch="amd64", **file(tmp_path, content, "istio.zip"), dest=str(tmp_path / "dest"))
+    top = Path(done["path"]).parent
     assert done["istioctl"].endswith("bin/istioctl.exe") and os.access(done["istioctl"], os.X_OK)
+    assert os.access(top / script, os.X_OK) and not os.access(top / text, os.X_OK)
 
 
 def test_a_mirror_is_asked_once_for_the_checksum_and_once_for_the_file(run, mirror):
