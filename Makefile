@@ -60,7 +60,12 @@ coverage: $(VENV)/.done ## lines and branches of the engine that unit tests run
 .PHONY: proof
 proof: $(VENV)/.done ## what is claimed, shown on the lab
 	$(LAB) up
-	$(BIN)/pytest -q --durations=15 tests/proof
+	$(BIN)/pytest -q --durations=15 -m 'not long' tests/proof
+
+.PHONY: proof-long
+proof-long: $(VENV)/.done ## the rest of what is claimed: every module's target and examples, adopting, waiting, secrets, few rights
+	$(LAB) up
+	$(BIN)/pytest -q --durations=15 -m long tests/proof
 
 .PHONY: test-faults
 test-faults: $(VENV)/.done ## what breaks between us and the API server, on a cluster of its own
@@ -71,4 +76,4 @@ bench: $(VENV)/.done ## us beside others, on a cluster of its own: docs/bench.md
 	$(BIN)/python tests/bench
 
 .PHONY: test-all
-test-all: test test-faults bench ## all there is, for an hour or more
+test-all: test proof-long test-faults bench ## all there is, for an hour or more

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from playing import ROOT, Lab, examples
 
+pytestmark = pytest.mark.long
+
 TARGETS = sorted(path.name for path in (ROOT / "tests/integration/targets").iterdir())
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py") if path.stem != "__init__")
 # They run in this order, for some rest on what the ones before left.

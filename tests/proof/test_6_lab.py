@@ -7,7 +7,10 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
 from playing import SECOND, Lab, examples, second_lab
+
+pytestmark = pytest.mark.long
 
 
 def docker(*arguments: str) -> str:

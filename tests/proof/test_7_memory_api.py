@@ -17,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "unit"))
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import APPLY, ApiError  # noqa: E402
 from memory_api import MemoryApi  # noqa: E402
 
+pytestmark = pytest.mark.long
+
 NAMESPACE = "proof-memory"
 CONFIG = f"/api/v1/namespaces/{NAMESPACE}/configmaps/one"
 DEPLOYMENT = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/one"

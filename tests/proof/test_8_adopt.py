@@ -13,6 +13,8 @@ import pytest
 import yaml
 from playing import ROOT, Lab
 
+pytestmark = pytest.mark.long
+
 NAMESPACE = "proof-adopt"
 IMAGE = "localhost/lab/client:stand-in"
 MANAGER = "servicemesh.istio"

@@ -15,6 +15,8 @@ import pytest
 import yaml
 from playing import ROOT, Lab
 
+pytestmark = pytest.mark.long
+
 DOCUMENT = (ROOT / "docs/rights.md").read_text(encoding="utf-8")
 ROLES = {role["metadata"]["name"]: role for role in map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL))}
 COMMANDS = [line for block in re.findall(r"```shell\n(.*?)```", DOCUMENT, re.DOTALL) for line in block.splitlines()]

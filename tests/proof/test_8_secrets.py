@@ -12,6 +12,8 @@ import pytest
 import yaml
 from playing import Lab
 
+pytestmark = pytest.mark.long
+
 NAMESPACE = "proof-secrets"
 PLAIN, DATA, TOKEN = "plain-value-nobody-sees", "data-value-nobody-sees", "token-nobody-sees"
 HIDDEN = [word for value in (PLAIN, DATA, TOKEN) for word in (value, base64.b64encode(value.encode()).decode())]

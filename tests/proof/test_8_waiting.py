@@ -12,6 +12,8 @@ import pytest
 import yaml
 from playing import Lab
 
+pytestmark = pytest.mark.long
+
 NAMESPACE = "proof-waiting"
 IMAGE = "localhost/lab/client:stand-in"
 IDLE = {"name": "web", "image": IMAGE, "env": [{"name": "STANDIN", "value": "client"}]}

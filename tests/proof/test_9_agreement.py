@@ -23,6 +23,8 @@ from hypothesis import HealthCheck, Phase, event, given, note, reject, settings
 from hypothesis import strategies as st
 from playing import ROOT, Lab, Played
 
+pytestmark = pytest.mark.long
+
 NAMESPACE = "proof-agreement"
 Object = dict[str, Any]
 Strategy = st.SearchStrategy[Any]

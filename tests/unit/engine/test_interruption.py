@@ -95,3 +95,16 @@ def test_a_run_that_was_killed_at_any_write_is_finished_by_the_next(runner, stor
         assert "failed" not in runner(api, module, **options), number
         assert state(api) == state(undisturbed), f"killed at write {number} of {writes}"
         assert not runner(api, module, **options)["changed"]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_what_a_killed_run_has_made_is_known_to_the_one_that_removes_it(runner, after):
+    undisturbed = fresh()
+    runner(undisturbed, "manifests", definition=web("a", "b"), **SET)
+    for number in range(1, len(undisturbed.writes()) + 1):
+        api = fresh()
+        with pytest.raises(Killed):
+            runner(Fragile(api, number, after), "manifests", definition=web("a", "b"), **SET)
+        assert "failed" not in runner(api, "manifests", set="web", namespace="shop", state="absent")
+        left = {kind for _group, kind, place, _name in api.objects if place == "web"} | {name for _group, _kind, place, name in api.objects if place == "shop" and name == "web"}
+        assert left == set(), f"killed at write {number}"

@@ -36,7 +36,7 @@ def test_objects_may_be_given_in_many_forms(run, definition):
 def test_a_folder_is_read_in_order_of_name_and_only_its_manifests(run, tmp_path):
     folder = tmp_path / "manifests"
     (folder / "deeper").mkdir(parents=True)
-    for name, content in {"2.yml": TEXT % "b", "1.yaml": TEXT % "a", "3.json": '{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "shop"}}', "README.md": "# no", "deeper/4.yaml": TEXT % "d"}.items():
+    for name, content in {"2.yml": TEXT % "b", "1.yaml": TEXT % "a", "3.json": '{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "shop"}}', "README.md": "- no object", "deeper/4.yaml": TEXT % "d"}.items():
         (folder / name).write_text(content)
     assert names(run("manifests", src=str(folder))) == ["a", "b", "c"]
 

@@ -87,6 +87,7 @@ def test_a_version_leaves_in_three_steps(shop, istiod, split):
     shop.requests.clear()
     result = split({"v2": 1})
     assert story(shop) == [f"PATCH {RULE}", "asked", f"PATCH {ROUTES}", "asked", f"PATCH {RULE}"]
+    assert "name: v1" in result["diff"][0]["after"] and "name: v2" in result["diff"][0]["after"], "both while proxies change over"
     assert subsets(shop) == {"v2": {"version": "v2"}} and weights(shop) == {"v2": 1}
     assert result["summary"]["configured"] == 3
 
