@@ -10,8 +10,10 @@ from typing import Any
 
 from objects import actions, code, converges, names, some
 from playing import Lab
-from proxy import PASS, STAGES, Proxy
+from proxy import FOR_EVER, PASS, RESET, STAGES, Proxy
 
+# Longer than one request is repeated.
+LONG = 75.0
 NAMES = {"words-a", "words-b", "words-c", "words-d", "web"}
 
 
@@ -62,3 +64,21 @@ def test_an_api_server_that_restarts_during_the_wait_is_waited_for(lab: Lab, nam
     assert code(done) == "" and set(actions(done).values()) == {"created"}, done
     assert {row["status"] for row in done["objects"]} == {"Current"}
     converges(lab, options)
+
+
+def test_a_server_that_is_away_for_long_during_the_wait_is_waited_for_until_the_deadline(lab: Lab, proxy: Proxy, namespace: str) -> None:
+    conditions = [{"kind": "Deployment", "query": "metadata.annotations.late"}]
+    rules = []
+
+    def away() -> None:
+        rules.append(proxy.on(RESET, "", times=FOR_EVER))
+        threading.Timer(LONG, back).start()
+
+    def back() -> None:
+        lab.kubectl("-n", namespace, "annotate", "deployment", "web", "late=yes")
+        proxy.rules.clear()
+
+    proxy.on(PASS, STAGES["watch"], after=away)
+    done = lab.module("manifests", definition=some(namespace), kubeconfig=proxy.kubeconfig(), wait_for=conditions, wait_timeout=300)
+    assert code(done) == "" and rules[0].hits > 1, done
+    assert {row["status"] for row in done["objects"]} == {"Current"}

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +18,6 @@ from playing import Lab
 from proxy import FOR_EVER, PASS, STAGES, Proxy
 
 NAMES = {"words-a", "words-b", "words-c", "words-d", "web"}
-HANGS = {"faults-webhook": "hangs"}
 
 
 @pytest.fixture(scope="module")
@@ -39,37 +37,40 @@ def node_gateway(lab: Lab) -> str:
 @contextlib.contextmanager
 def webhook(lab: Lab, client: Object, mark: str) -> Iterator[str]:
     """A validating webhook of failurePolicy Fail for ConfigMaps that carry the mark, and for nothing else."""
-    name = f"faults-{uuid.uuid4().hex[:8]}"
     rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["configmaps"]}]
-    hook = {"name": "hook.example.com", "rules": rules, "clientConfig": client, "objectSelector": {"matchLabels": {"faults-webhook": mark}}, "timeoutSeconds": 1}
+    hook = {"name": f"{mark}.example.com", "rules": rules, "clientConfig": client, "objectSelector": {"matchLabels": {"faults-webhook": mark}}, "timeoutSeconds": 1}
     hook.update(failurePolicy="Fail", sideEffects="None", admissionReviewVersions=["v1"])
-    obj = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": {"name": name}, "webhooks": [hook]}
+    obj = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": {"name": f"faults-{mark}"}, "webhooks": [hook]}
     lab.kubectl("apply", "-f", "-", text=json.dumps(obj))
-    yield name
-    lab.kubectl("delete", "validatingwebhookconfiguration", name, "--ignore-not-found")
+    yield f"faults-{mark}"
+    lab.kubectl("delete", "validatingwebhookconfiguration", f"faults-{mark}", "--ignore-not-found")
 
 
-@pytest.mark.parametrize("kind", ["nobody answers", "the answer never comes"])
-def test_a_webhook_that_does_not_answer_is_told_as_such(lab: Lab, namespace: str, silent: str, kind: str) -> None:
-    client: Object = {"url": silent}
-    if kind == "nobody answers":
-        lab.kubectl("-n", namespace, "create", "service", "clusterip", "nowhere", "--tcp=443")
-        client = {"service": {"name": "nowhere", "namespace": namespace}}
-    options: dict[str, Any] = {"definition": [*some(namespace), config("watched", namespace, {"faults-webhook": kind.replace(" ", "-")})]}
-    with webhook(lab, client, kind.replace(" ", "-")) as name:
+def watched(namespace: str, mark: str) -> Object:
+    return config(f"for-{mark}", namespace, {"faults-webhook": mark})
+
+
+def test_webhooks_that_do_not_answer_are_told_as_such_and_hold_nothing_else_up(lab: Lab, namespace: str, silent: str) -> None:
+    lab.kubectl("-n", namespace, "create", "service", "clusterip", "nowhere", "--tcp=443")
+    nobody = {"service": {"name": "nowhere", "namespace": namespace}}
+    held = {"for-nobody", "for-silent"}
+    options: dict[str, Any] = {"definition": [*some(namespace), watched(namespace, "nobody"), watched(namespace, "silent")]}
+    with webhook(lab, nobody, "nobody"), webhook(lab, {"url": silent}, "silent"):
         failed = lab.module("manifests", **options)
-        assert code(failed) == "webhook" and failed["failure"]["ref"]["name"] == "watched", failed
-        assert "hook.example.com" in failed["msg"] and name
-        told = {name for name, action in actions(failed).items() if action == "created"}
-        assert told and told == names(lab, namespace), "what was not held up is done, and told"
+    assert code(failed) == "webhook" and failed["failure"]["ref"]["name"] in held, failed
+    told = actions(failed)
+    messages = {row["ref"]["name"]: row["message"] for row in failed["objects"] if row["ref"]["name"] in held}
+    assert all(f"{name.removeprefix('for-')}.example.com" in message for name, message in messages.items()), messages
+    # The stage of the ConfigMaps ends as a whole; the Deployment's comes after it.
+    assert told == {**dict.fromkeys(NAMES, "created"), **dict.fromkeys(held, "pending"), "web": "pending"} and names(lab, namespace) == NAMES - {"web"}
     converges(lab, options)
-    assert names(lab, namespace) == NAMES | {"watched"}
+    assert names(lab, namespace) == NAMES | held
 
 
 def test_a_webhook_that_goes_during_the_run_is_waited_for(lab: Lab, proxy: Proxy, namespace: str, silent: str) -> None:
-    options: dict[str, Any] = {"definition": [*some(namespace), config("watched", namespace, HANGS)], "kubeconfig": proxy.kubeconfig()}
-    with webhook(lab, {"url": silent}, HANGS["faults-webhook"]) as name:
-        rule = proxy.on(PASS, r"^PATCH \S+/watched\?", nth=3, before=lambda: lab.kubectl("delete", "validatingwebhookconfiguration", name))
+    options: dict[str, Any] = {"definition": [*some(namespace), watched(namespace, "late")], "kubeconfig": proxy.kubeconfig()}
+    with webhook(lab, {"url": silent}, "late") as name:
+        rule = proxy.on(PASS, r"^PATCH \S+/for-late\?", nth=3, before=lambda: lab.kubectl("delete", "validatingwebhookconfiguration", name))
         done = lab.module("manifests", **options)
     assert code(done) == "" and rule.hits == 1 and set(actions(done).values()) == {"created"}, done
     proxy.clear()

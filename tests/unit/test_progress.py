@@ -3,9 +3,9 @@
 """Waiting in slices: the module ends each slice with what it waits for, and the slices together say what one run would have said."""
 from __future__ import annotations
 
-from ansible_collections.servicemesh.istio.plugins.action.progress import together
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.deadline import Deadline
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.faults import Fault, Patience
+from ansible_collections.servicemesh.istio.plugins.plugin_utils.progress import together
 
 
 def row(name, action, status=""):

@@ -8,16 +8,14 @@ from typing import Any
 
 from .api import ApiError
 
-try:
-    from kubernetes.client import ApiClient, CoreV1Api
-    from kubernetes.client.exceptions import ApiException
-    from kubernetes.stream import portforward
-except ImportError:  # reported by connection.connect, which every module goes through
-    portforward = None
-
 
 def connect(configuration: Any, headers: list[tuple[str, str]], namespace: str, pod: str, port: int) -> socket.socket:
     """A socket whose other end is the pod's port. Raises ApiError."""
+    # Here, for these load the models of every kind, which costs more than all the rest of a module that opens no tunnel.
+    from kubernetes.client import ApiClient, CoreV1Api
+    from kubernetes.client.exceptions import ApiException
+    from kubernetes.stream import portforward
+
     client = ApiClient(configuration)
     for name, value in headers:
         client.set_default_header(name, value)

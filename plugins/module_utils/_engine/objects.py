@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import copy
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -85,8 +84,9 @@ def normal(obj: Object, namespace: str | None = None) -> Object:
 
     stringData is owned but never shown by the server, so it can be neither compared nor removed (kubernetes 108008).
     """
-    wanted = copy.deepcopy(obj)
-    metadata = wanted["metadata"]
+    # What follows writes only to these two levels, so the rest may be shared.
+    metadata = dict(obj["metadata"])
+    wanted = {**obj, "metadata": metadata}
     for field in ("creationTimestamp", "managedFields", "resourceVersion", "uid", "generation", "selfLink"):
         metadata.pop(field, None)
     if namespace and not metadata.get("namespace"):

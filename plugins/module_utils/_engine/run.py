@@ -3,6 +3,7 @@
 """The frame of every module: options in, plan, apply, wait, one result out."""
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -145,6 +146,8 @@ def run_module(arguments: dict[str, Any], body: Callable[[Run], dict[str, Any]],
 
     constraints: AnsibleModule's required_if, mutually_exclusive, ...
     """
+    # A module is a short process: collecting its garbage costs more than it gives, and ever more with many objects.
+    gc.disable()
     module = AnsibleModule(argument_spec={**connection.arguments_beside(arguments), **arguments}, supports_check_mode=True, **constraints)
     run = Run(module)
     try:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.module_utils.urls import open_url
 
 from .._failure import InvalidOption
 from .objects import Object, flatten
@@ -101,6 +100,9 @@ def _size(value: Any, known: dict[int, int]) -> int:
 
 def _texts(src: str) -> list[tuple[str, str]]:
     if src.startswith(("http://", "https://")):
+        # Here, for it loads a whole TLS library that a file needs none of.
+        from ansible.module_utils.urls import open_url
+
         try:
             return [(src, open_url(src, timeout=DOWNLOAD_TIMEOUT).read().decode("utf-8"))]
         except (OSError, ValueError) as error:

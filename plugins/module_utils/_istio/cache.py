@@ -22,6 +22,19 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def kept_sha256(path: Path) -> str:
+    """The file's sha256, remembered for as long as its size, times and place on the disk are the same."""
+    state = path.stat()
+    key = hashlib.sha256(f"{path} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns} {state.st_ino}".encode()).hexdigest()
+    kept = root() / "digests" / key
+    try:
+        return kept.read_text(encoding="ascii")
+    except OSError:
+        digest = sha256(path)
+        write_atomically(kept, digest.encode("ascii"))
+        return digest
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """All or nothing, also when two runs write the same file."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -30,7 +30,7 @@ class Istioctl:
         self.path = Path(path).expanduser()
         if not os.access(self.path, os.X_OK) or not self.path.is_file():
             raise InvalidOption("istioctl", f"{self.path} is no program that can be run where this task runs", hint="Run the release module first and pass its result's istioctl.")
-        self._digest = cache.sha256(self.path)
+        self._digest = cache.kept_sha256(self.path)
 
     def version(self) -> str:
         """Its own version, such as 1.31.0."""

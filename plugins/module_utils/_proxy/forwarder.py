@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import shutil
@@ -102,6 +103,7 @@ def start(cluster: Cluster, target: Target, selector: dict[str, str], pod_port: 
         # The parent may end now.
         os.write(writer, str(os.getpid()).encode())
         _become_daemon()
+        gc.enable()
         _serve(cluster, target.namespace, selector, pod_port, listener)
         os._exit(0)
     os.wait()
