@@ -61,6 +61,12 @@ class Played:
         return found
 
     @property
+    def diffs(self) -> list[dict[str, Any]]:
+        """What our modules show as differences."""
+        results = [item for row in self.rows if ".istio." in row["action"] for item in row["result"].get("results") or [row["result"]]]
+        return [entry for result in results for entry in result.get("diff") or []]
+
+    @property
     def changed(self) -> list[str]:
         return [row["task"] for row in self.rows if row["kind"] == "ok" and row["result"].get("changed")]
 

@@ -76,14 +76,13 @@ def test_a_second_run_changes_and_restarts_nothing(empty: Lab) -> None:
 def test_check_mode_on_the_converged_mesh_has_no_diff(empty: Lab) -> None:
     played = empty.site("--check", "--diff").ok()
     assert played.changed == []
-    assert [row["task"] for row in played.rows if any(row["result"].get("diff") or [])] == []
+    assert played.diffs == []
 
 
 def test_one_field_edited_by_hand_is_exactly_the_diff_and_is_put_back_when_told(empty: Lab) -> None:
     empty.kubectl("-n", DEMO, "set", "env", "deployment/currencyservice", "DISABLE_PROFILER=0")
     seen = empty.site("--check", "--diff").ok()
-    diffs = [entry for row in seen.rows for entry in row["result"].get("diff") or []]
-    assert [(entry["before_header"], entry["before"].split(), entry["after"].split()) for entry in diffs] == [
+    assert [(entry["before_header"], entry["before"].split(), entry["after"].split()) for entry in seen.diffs] == [
         (f"Deployment {DEMO}/currencyservice", *(f"spec: template: spec: containers: - env: - name: DISABLE_PROFILER value: '{value}' name: server".split() for value in "01"))
     ]
     assert "kubectl" in str(seen.of("manifests")[0]["warnings"])

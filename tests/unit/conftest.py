@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 from typing import Any
 
 import pytest
@@ -18,6 +19,9 @@ def quick(monkeypatch: Any) -> None:
     look = wait.Watched.wait
     monkeypatch.setattr(wait.Watched, "wait", lambda self, seconds: look(self, min(seconds, 0.05)))
     monkeypatch.setattr(wait, "SETTLED_AFTER", 0.0)
+    # A module's process is short and needs no garbage collector; this one is not.
+    gc.enable()
+    monkeypatch.setattr(gc, "disable", lambda: None)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from .._failure import InvalidOption
 
 Object = dict[str, Any]
 
+SECRETS = ("data", "stringData")
 # RFC 1123 subdomain, as the API server asks of most names; RBAC and a few others may hold more, so ":" and upper case pass.
 NAME = re.compile(r"^[A-Za-z0-9]([-A-Za-z0-9._:]{0,251}[A-Za-z0-9])?$")
 
@@ -73,6 +74,9 @@ def check(obj: Object, place: str, option: str) -> None:
         raise InvalidOption(option, f"{place} ({obj['kind']}) has no metadata.name", hint="generateName cannot be idempotent: give a name.")
     if not NAME.match(name):
         raise InvalidOption(option, f"{place} ({obj['kind']}): {name!r} is no valid object name")
+    for place_of, mapping in (*((f"metadata.{field}", metadata.get(field)) for field in ("labels", "annotations")), *((field, obj.get(field)) for field in SECRETS if obj["kind"] == "Secret")):
+        if mapping is not None and not isinstance(mapping, dict):
+            raise InvalidOption(option, f"{obj['kind']} {name}: {place_of} is {type(mapping).__name__}, not a mapping")
     for field in ("labels", "annotations"):
         for key, value in (metadata.get(field) or {}).items():
             if value is not None and not isinstance(value, str):

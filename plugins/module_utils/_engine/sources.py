@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ SUFFIXES = {".yaml", ".yml", ".json"}
 DOWNLOAD_TIMEOUT = 30
 # A list of 10,000 objects has about half a million values.
 LARGEST = 5_000_000
+PLAIN = (str, int, float, bool, type(None))
 
 
 class UniqueKeys(SafeLoader):
@@ -45,6 +47,8 @@ def _mapping(loader: Any, node: Any) -> dict[Any, Any]:
 UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 # A plain "=" is a string in a manifest, not YAML 1.1's value key.
 UniqueKeys.add_constructor("tag:yaml.org,2002:value", lambda loader, node: loader.construct_scalar(node))
+# Kubernetes knows no dates: a date is the text that it was.
+UniqueKeys.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: loader.construct_scalar(node))
 
 
 def read(run: Run) -> list[Object]:
@@ -82,9 +86,11 @@ def read_file(path: Path, option: str) -> list[Object]:
 def parse(text: str, option: str) -> list[Any]:
     try:
         documents = list(yaml.load_all(text, Loader=UniqueKeys))
-    except (yaml.YAMLError, ValueError) as error:
+        size = sum(_size(document, {}) for document in documents)
+    # The last ones are what the library lets through for a tag that its value does not fit, and for a document inside itself.
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         raise InvalidOption(option, f"is no valid YAML: {error}") from error
-    if sum(_size(document, {}) for document in documents) > LARGEST:
+    if size > LARGEST:
         raise InvalidOption(option, f"grows to more than {LARGEST} values once its anchors are followed", hint="Such a document is a mistake or an attack.")
     return documents
 
@@ -92,6 +98,8 @@ def parse(text: str, option: str) -> list[Any]:
 def _size(value: Any, known: dict[int, int]) -> int:
     """Number of values, with every alias counted as often as it is used; each shared part is looked at once."""
     if not isinstance(value, (dict, list)):
+        if not isinstance(value, PLAIN) or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError(f"{value!r} has no place in a Kubernetes object")
         return 1
     if id(value) not in known:
         known[id(value)] = 1 + sum(_size(item, known) for item in (value.values() if isinstance(value, dict) else value))

@@ -68,7 +68,7 @@ def forwarders(run, tmp_path, monkeypatch):
 def say(port, text):
     """What comes back until the connection ends, also where it is reset."""
     heard = b""
-    with socket.create_connection(("127.0.0.1", port), 5) as connection, contextlib.suppress(ConnectionError):
+    with socket.create_connection(("127.0.0.1", port), 5) as connection, contextlib.suppress(OSError):
         connection.sendall(text)
         connection.shutdown(socket.SHUT_WR)
         while part := connection.recv(1000):
