@@ -45,6 +45,11 @@ def code(result: dict[str, Any]) -> str:
     return result["failure"]["code"] if "failure" in result else ""
 
 
+def problem(result: dict[str, Any]) -> str:
+    """What a failed assertion shows of a result."""
+    return f"{result.get('failure')} {result.get('msg')} {result.get('summary')} {result.get('diff')}"
+
+
 def names(lab: Lab, namespace: str, kinds: str = "configmaps,deployments") -> set[str]:
     """Names of the live objects, less what Kubernetes puts into every namespace."""
     return {item["metadata"]["name"] for item in lab.get(kinds, "-n", namespace)["items"]} - {"kube-root-ca.crt"}
@@ -53,6 +58,6 @@ def names(lab: Lab, namespace: str, kinds: str = "configmaps,deployments") -> se
 def converges(lab: Lab, options: dict[str, Any]) -> None:
     """The run after a fault does what was left, and the one after that nothing."""
     mended = lab.module("manifests", **options)
-    assert code(mended) == "", mended
+    assert code(mended) == "", problem(mended)
     again = lab.module("manifests", **options)
-    assert (code(again), again["changed"], again["diff"], again["summary"]["asked"]) == ("", False, [], 0), again
+    assert (code(again), again["changed"], again["diff"], again["summary"]["asked"]) == ("", False, [], 0), problem(again)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from objects import actions, code, converges, names, some
+from objects import actions, code, converges, names, problem, some
 from playing import Lab
 from proxy import FOR_EVER, LOSE, RESET, STAGES, STALL, Proxy
 
@@ -24,7 +24,7 @@ def test_what_passes_is_waited_out_at_every_stage(lab: Lab, proxy: Proxy, namesp
     rules["discovery"].nth = 2
     options: dict[str, Any] = {"definition": some(namespace), "kubeconfig": proxy.kubeconfig()}
     done = lab.module("manifests", **options)
-    assert code(done) == "", done
+    assert code(done) == "", problem(done)
     assert {stage: rule.hits > 0 for stage, rule in rules.items()} == dict.fromkeys(STAGES, True)
     assert set(actions(done).values()) == {"created"} and names(lab, namespace) == NAMES
     proxy.clear()
@@ -83,7 +83,7 @@ def test_what_does_not_pass_is_told_by_a_code_and_the_next_run_does_the_rest(lab
 def test_without_any_watch_it_is_looked_at_again_and_again(lab: Lab, proxy: Proxy, namespace: str) -> None:
     rule = proxy.on(503, STAGES["watch"], times=FOR_EVER)
     done = lab.module("manifests", definition=some(namespace), kubeconfig=proxy.kubeconfig())
-    assert code(done) == "" and rule.hits > 0, done
+    assert code(done) == "" and rule.hits > 0, problem(done)
     assert {row["status"] for row in done["objects"]} == {"Current"}
 
 
@@ -92,7 +92,7 @@ def test_lost_answers_to_deletions_delete_nothing_twice_and_lose_nothing(lab: La
     assert code(lab.module("manifests", **options)) == ""
     rules = [proxy.on(act, r"^DELETE ", nth=nth, times=1, seconds=1) for act, nth in ((LOSE, 1), (429, 3), (RESET, 4))]
     gone = lab.module("manifests", state="absent", **options)
-    assert code(gone) == "" and gone["summary"]["pruned"] == len(NAMES), gone
+    assert code(gone) == "" and gone["summary"]["pruned"] == len(NAMES), problem(gone)
     assert [rule.hits for rule in rules] == [1, 1, 1] and names(lab, namespace) == set()
     proxy.clear()
     assert lab.module("manifests", state="absent", **options)["changed"] is False
@@ -101,4 +101,4 @@ def test_lost_answers_to_deletions_delete_nothing_twice_and_lose_nothing(lab: La
 def test_a_cluster_that_never_answers_is_told_at_once(lab: Lab, proxy: Proxy, namespace: str) -> None:
     rule = proxy.on(RESET, "", times=FOR_EVER)
     failed = lab.module("manifests", definition=some(namespace), kubeconfig=proxy.kubeconfig())
-    assert code(failed) == "unreachable" and rule.hits == 2, failed
+    assert code(failed) == "unreachable" and rule.hits == 2, problem(failed)

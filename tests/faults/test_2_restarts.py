@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any
 
-from objects import actions, code, converges, names, some
+from objects import actions, code, converges, names, problem, some
 from playing import Lab
 from proxy import FOR_EVER, PASS, RESET, STAGES, Proxy
 
@@ -38,7 +38,7 @@ def test_an_api_server_that_restarts_during_the_apply_costs_nothing(lab: Lab, pr
     options: dict[str, Any] = {"definition": some(namespace), "kubeconfig": proxy.kubeconfig(), "wait_timeout": 300}
     done = lab.module("manifests", **options)
     # A server that is away for longer than a request is repeated is told; either way nothing is lost.
-    assert code(done) in ("", "unreachable") and rule.hits == 1, done
+    assert code(done) in ("", "unreachable") and rule.hits == 1, problem(done)
     until(lambda: answers(lab))
     told = {name for name, action in actions(done).items() if action == "created"}
     assert told and told <= names(lab, namespace)
@@ -61,7 +61,7 @@ def test_an_api_server_that_restarts_during_the_wait_is_waited_for(lab: Lab, nam
     lab.kubectl("-n", namespace, "annotate", "deployment", "web", "late=yes")
     thread.join()
     (done,) = results
-    assert code(done) == "" and set(actions(done).values()) == {"created"}, done
+    assert code(done) == "" and set(actions(done).values()) == {"created"}, problem(done)
     assert {row["status"] for row in done["objects"]} == {"Current"}
     converges(lab, options)
 
@@ -80,5 +80,5 @@ def test_a_server_that_is_away_for_long_during_the_wait_is_waited_for_until_the_
 
     proxy.on(PASS, STAGES["watch"], after=away)
     done = lab.module("manifests", definition=some(namespace), kubeconfig=proxy.kubeconfig(), wait_for=conditions, wait_timeout=300)
-    assert code(done) == "" and rules[0].hits > 1, done
+    assert code(done) == "" and rules[0].hits > 1, problem(done)
     assert {row["status"] for row in done["objects"]} == {"Current"}

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from objects import Object, code, config, definition, deployment
+from objects import Object, code, config, definition, deployment, problem
 from playing import MODULES, ROOT, Lab
 from proxy import PASS, RESET, STAGES, Proxy
 
@@ -130,7 +130,7 @@ def undisturbed(lab: Lab, tmp_path_factory: Any) -> Iterator[tuple[dict[str, Any
         options = options_for("calm", proxy)
         assert len(options["definition"]) >= 40
         done = lab.module("manifests", **options)
-        assert code(done) == "" and done["summary"]["created"] == len(options["definition"]) + 1, done
+        assert code(done) == "" and done["summary"]["created"] == len(options["definition"]) + 1, problem(done)
         writes = [number for number, request in enumerate(proxy.requests, 1) if request.startswith("PATCH")]
         yield state(lab, "calm"), writes[-1]
         assert code(absent(lab, options)) == ""
@@ -157,10 +157,10 @@ def test_an_install_that_is_killed_is_completed_by_the_next_run(lab: Lab, proxy:
         assert code(absent(lab, options)) == ""
         nothing_left(lab, tag)
     mended = lab.module("manifests", **options)
-    assert code(mended) == "", mended
+    assert code(mended) == "", problem(mended)
     assert state(lab, tag) == expected
     again = lab.module("manifests", **options)
-    assert (code(again), again["changed"], again["summary"]["asked"]) == ("", False, 0), again
+    assert (code(again), again["changed"], again["summary"]["asked"]) == ("", False, 0), problem(again)
     assert code(absent(lab, options)) == ""
     nothing_left(lab, tag)
     clean(lab, tag)

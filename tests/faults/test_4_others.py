@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from objects import Object, actions, code, config, converges, definition, names, some
+from objects import Object, actions, code, config, converges, definition, names, problem, some
 from playing import Lab
 from proxy import FOR_EVER, PASS, STAGES, Proxy
 
@@ -57,12 +57,12 @@ def test_webhooks_that_do_not_answer_are_told_as_such_and_hold_nothing_else_up(l
     options: dict[str, Any] = {"definition": [*some(namespace), watched(namespace, "nobody"), watched(namespace, "silent")]}
     with webhook(lab, nobody, "nobody"), webhook(lab, {"url": silent}, "silent"):
         failed = lab.module("manifests", **options)
-    assert code(failed) == "webhook" and failed["failure"]["ref"]["name"] in held, failed
+    assert code(failed) == "webhook" and failed["failure"]["ref"]["name"] in held, problem(failed)
     told = actions(failed)
     messages = {row["ref"]["name"]: row["message"] for row in failed["objects"] if row["ref"]["name"] in held}
     assert all(f"{name.removeprefix('for-')}.example.com" in message for name, message in messages.items()), messages
     # The stage of the ConfigMaps ends as a whole; the Deployment's comes after it.
-    assert told == {**dict.fromkeys(NAMES, "created"), **dict.fromkeys(held, "pending"), "web": "pending"} and names(lab, namespace) == NAMES - {"web"}
+    assert told == {**dict.fromkeys(NAMES, "created"), **dict.fromkeys(held, "failed"), "web": "pending"} and names(lab, namespace) == NAMES - {"web"}
     converges(lab, options)
     assert names(lab, namespace) == NAMES | held
 
@@ -72,7 +72,7 @@ def test_a_webhook_that_goes_during_the_run_is_waited_for(lab: Lab, proxy: Proxy
     with webhook(lab, {"url": silent}, "late") as name:
         rule = proxy.on(PASS, r"^PATCH \S+/for-late\?", nth=3, before=lambda: lab.kubectl("delete", "validatingwebhookconfiguration", name))
         done = lab.module("manifests", **options)
-    assert code(done) == "" and rule.hits == 1 and set(actions(done).values()) == {"created"}, done
+    assert code(done) == "" and rule.hits == 1 and set(actions(done).values()) == {"created"}, problem(done)
     proxy.clear()
     assert lab.module("manifests", **options)["changed"] is False
 
@@ -90,7 +90,7 @@ def test_a_kind_that_goes_between_plan_and_apply_is_told_as_such(lab: Lab, proxy
 
     rule = proxy.on(PASS, STAGES["apply"], before=gone)
     failed = lab.module("manifests", **options)
-    assert code(failed) == "unknown_kind" and rule.hits == 1 and failed["failure"]["ref"]["kind"] == "Widget", failed
+    assert code(failed) == "unknown_kind" and rule.hits == 1 and failed["failure"]["ref"]["kind"] == "Widget", problem(failed)
     told = {name for name, action in actions(failed).items() if action == "created"}
     assert told == names(lab, namespace) == NAMES
     proxy.clear()
@@ -135,10 +135,10 @@ def test_a_controller_that_fights_for_a_field_is_named_and_beaten_when_told(lab:
     assert code(lab.module("manifests", **options)) == ""
     with Fighter(lab, namespace):
         refused = lab.module("manifests", **options)
-        assert code(refused) == "conflict" and refused["changed"] is False, refused
+        assert code(refused) == "conflict" and refused["changed"] is False, problem(refused)
         assert refused["failure"]["ref"]["name"] == "words-a" and "fighter" in refused["msg"] and ".data.text" in refused["msg"]
         forced = lab.module("manifests", force_conflicts=True, **options)
-        assert (code(forced), forced["changed"], actions(forced)["words-a"]) == ("", True, "configured"), forced
+        assert (code(forced), forced["changed"], actions(forced)["words-a"]) == ("", True, "configured"), problem(forced)
     converges(lab, {**options, "force_conflicts": True})
     assert lab.get("configmap", "words-a", "-n", namespace)["data"] == {"text": "a"}
 
@@ -150,7 +150,7 @@ def test_a_field_that_is_taken_between_plan_and_apply_is_a_conflict_too(lab: Lab
     fighter = Fighter(lab, namespace)
     rule = proxy.on(PASS, STAGES["apply"], before=fighter.strike)
     refused = lab.module("manifests", **options)
-    assert code(refused) == "conflict" and rule.hits == 1, refused
+    assert code(refused) == "conflict" and rule.hits == 1, problem(refused)
     assert {row["ref"]["name"]: row["conflicts"] for row in refused["objects"] if row["conflicts"]} == {"words-a": [{"field": ".data.text", "manager": "fighter"}]}
     proxy.clear()
     converges(lab, {**options, "force_conflicts": True})
@@ -162,7 +162,7 @@ def test_a_token_that_ends_during_the_run_is_told_and_the_next_one_goes_on(lab: 
     rule = proxy.on(401, STAGES[stage], nth=2 if several else 1, times=FOR_EVER, token="old")
     options: dict[str, Any] = {"definition": some(namespace), "wait_timeout": 120}
     failed = lab.module("manifests", kubeconfig=proxy.kubeconfig("old"), **options)
-    assert code(failed) == "unauthorized" and 0 < rule.hits <= 4, failed
+    assert code(failed) == "unauthorized" and 0 < rule.hits <= 4, problem(failed)
     told = {name for name, action in (actions(failed) if "objects" in failed else {}).items() if action == "created"}
     assert told == names(lab, namespace) and (stage != "apply" or told), failed
     converges(lab, {**options, "kubeconfig": proxy.kubeconfig("new")})
@@ -187,7 +187,7 @@ def test_a_namespace_that_cannot_end_is_told_until_it_is_gone(lab: Lab, namespac
     hold(lab, namespace)
     for objects in (with_namespace, some(namespace)):
         failed = lab.module("manifests", definition=objects)
-        assert code(failed) == "terminating" and failed["changed"] is False, failed
+        assert code(failed) == "terminating" and failed["changed"] is False, problem(failed)
         assert names(lab, namespace) == {"kept"}
     release(lab, namespace)
     converges(lab, {"definition": with_namespace})
@@ -197,7 +197,7 @@ def test_a_namespace_that_cannot_end_is_told_until_it_is_gone(lab: Lab, namespac
 def test_a_namespace_that_begins_to_end_between_plan_and_apply_is_told(lab: Lab, proxy: Proxy, namespace: str) -> None:
     rule = proxy.on(PASS, STAGES["apply"], before=lambda: hold(lab, namespace))
     failed = lab.module("manifests", definition=some(namespace), kubeconfig=proxy.kubeconfig())
-    assert code(failed) == "terminating" and rule.hits == 1, failed
+    assert code(failed) == "terminating" and rule.hits == 1, problem(failed)
     release(lab, namespace)
     converges(lab, {"definition": [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}, *some(namespace)]})
 
@@ -207,9 +207,9 @@ def test_what_is_held_by_a_finalizer_is_told_when_it_is_not_gone_in_time(lab: La
     kept["metadata"]["finalizers"] = ["faults.example.com/kept"]
     lab.kubectl("apply", "-f", "-", text=json.dumps(kept))
     failed = lab.module("manifests", state="absent", definition=[config("kept", namespace)], wait_timeout=3)
-    assert code(failed) == "timeout" and "faults.example.com/kept" in failed["msg"], failed
+    assert code(failed) == "timeout" and "faults.example.com/kept" in failed["msg"], problem(failed)
     again = lab.module("manifests", definition=[config("kept", namespace)])
-    assert code(again) == "terminating", again
+    assert code(again) == "terminating", problem(again)
     lab.kubectl("-n", namespace, "patch", "configmap", "kept", "--type=json", "-p", '[{"op": "remove", "path": "/metadata/finalizers"}]')
     time.sleep(0.5)
     converges(lab, {"definition": [config("kept", namespace)]})

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 from pathlib import Path
 
@@ -30,17 +31,19 @@ WITH_HEADER = {".py", ".yml", ".yaml", ".sh", ".j2", ".go"}
 GENERATED = "tests/lab/go/"
 
 
+@functools.cache
 def imports(path):
     """Full names of all that a file imports, wherever it does; relative ones from the plugins folder on."""
+    found = []
     package = path.relative_to(ROOT / "plugins").with_suffix("").parts[:-1]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = list(package[: len(package) - node.level + 1]) if node.level else []
             start = ".".join([*base, *([node.module] if node.module else [])])
-            yield start
-            yield from (f"{start}.{alias.name}" for alias in node.names)
+            found += [start, *(f"{start}.{alias.name}" for alias in node.names)]
+    return found
 
 
 def reaches(name, target):

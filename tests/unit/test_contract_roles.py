@@ -3,6 +3,7 @@
 """What roles and playbooks promise is what they use: variables, their defaults and words, and calls of modules."""
 from __future__ import annotations
 
+import functools
 import json
 import re
 
@@ -17,10 +18,12 @@ NAMES = sorted(ROLES, key=len, reverse=True)
 VARIABLE = re.compile(rf"(?<![\w./])(?:{'|'.join(NAMES)})_\w+(?!\.yml|\.j2)")
 
 
+@functools.cache
 def defaults(role):
     return load(f"roles/{role}/defaults/main.yml") or {}
 
 
+@functools.cache
 def options(role):
     return load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]["main"]["options"]
 
@@ -30,6 +33,7 @@ def texts(role):
     return {path: path.read_text(encoding="utf-8") for part in ("tasks", "templates", "handlers", "vars") for path in sorted((ROOT / "roles" / role / part).glob("*"))}
 
 
+@functools.cache
 def made(role):
     """Variables that a role makes on its way: registered, set for a task, taken from a loop, or in its vars."""
     found = set()
@@ -55,6 +59,7 @@ def strings(value):
     return [value] if isinstance(value, str) else []
 
 
+@functools.cache
 def used(role):
     return {name for text in [*texts(role).values(), *strings(defaults(role))] for name in VARIABLE.findall(text)}
 
