@@ -181,6 +181,7 @@ def body(run: Run) -> dict:
         run.remove([], object_set, kept=frozenset(kept))
         return run.remove(leftovers.of_istiod(run.cluster, plane.revision_name, run.deadline, run.check_mode))
     istioctl = Istioctl(options["istioctl"])
+    version = istioctl.version()
     rendered = run.timed("render", lambda: istioctl.render(control_plane.operator(plane)))
     live = control_plane.LiveMesh(
         namespace=run.cluster.get("", "Namespace", "", plane.namespace),
@@ -196,7 +197,7 @@ def body(run: Run) -> dict:
         prune=True,
     )
     result = run.converge(control_plane.desired(plane, rendered, tag, live), rules)
-    return {**result, "version": istioctl.version()}
+    return {**result, "version": version}
 
 
 def main() -> None:

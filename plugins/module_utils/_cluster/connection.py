@@ -7,6 +7,7 @@ import os
 import traceback
 from typing import Any
 
+import yaml
 from ansible.module_utils.basic import env_fallback, missing_required_lib
 
 from .._failure import Failure
@@ -93,8 +94,8 @@ def configure(options: dict[str, Any]) -> tuple[Any, str]:
         if options.get(option) is not None:
             setattr(configuration, attribute, options[option])
     if options.get("api_key"):
-        configuration.api_key["authorization"] = options["api_key"]
-        configuration.api_key_prefix["authorization"] = "Bearer"
+        configuration.api_key = dict.fromkeys(("BearerToken", "authorization"), f"Bearer {options['api_key']}")
+        configuration.api_key_prefix = {}
         configuration.refresh_api_key_hook = None
     return configuration, name
 
@@ -115,7 +116,7 @@ def _load(options: dict[str, Any], configuration: Any) -> str:
                 hint="Name an existing file in the kubeconfig option, K8S_AUTH_KUBECONFIG or KUBECONFIG.",
             )
         return _load_file(path, context, bool(options.get("persist_config")), configuration)
-    except (ConfigException, ValueError, OSError) as error:
+    except (ConfigException, ValueError, OSError, yaml.YAMLError, TypeError, AttributeError, LookupError) as error:
         raise Failure("kubeconfig", f"kubeconfig: {error}", hint="Check the file, and that the context exists in it.") from error
 
 
@@ -131,8 +132,10 @@ def _load_file(path: str | None, context: str | None, persist: bool, configurati
             hint="Set the kubeconfig option, K8S_AUTH_KUBECONFIG or KUBECONFIG.",
         )
     kubernetes_config.load_kube_config(config_file=path, context=context, client_configuration=configuration, persist_config=persist)
+    if context:
+        return context
     _contexts, active = kubernetes_config.list_kube_config_contexts(config_file=path)
-    return context or active["name"]
+    return str(active["name"])
 
 
 def _impersonation(options: dict[str, Any]) -> list[tuple[str, str]]:

@@ -58,7 +58,8 @@ class HttpApi:
         return urllib3.PoolManager(**options)
 
     def _request_headers(self, accept: str, content_type: str | None) -> Any:
-        token = self._configuration.get_api_key_with_prefix("authorization")
+        # By the library's own word, for it has changed the name under which it keeps a token.
+        token = self._configuration.auth_settings().get("BearerToken", {}).get("value")
         headers = urllib3.HTTPHeaderDict({"Accept": accept, "Accept-Encoding": "gzip", "User-Agent": "servicemesh.istio"})
         for name, value in self._headers:
             headers.add(name, value)

@@ -182,9 +182,11 @@ def plan_removal(
         parent = object_set.live_parent(cluster)
         known = {ref_of(obj) for obj in live}
         live += [m for m in object_set.members(cluster, parent) if ref_of(m) not in known and m["kind"] not in kept]
-        if parent and ref_of(parent) not in known:
-            live.append(parent)
+        live = [obj for obj in live if parent is None or ref_of(obj) != ref_of(parent)]
     steps = [PlannedStep("remove", [], [_deletion(obj) for obj in reversed_stage], False, None) for reversed_stage in reversed(staged(live))]
+    if object_set and parent:
+        # Last of all: while a member is left, the set must be known.
+        steps.append(PlannedStep("set", [], [_deletion(parent)], False, None))
     return Plan(steps)
 
 

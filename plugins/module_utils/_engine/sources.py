@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from .._failure import InvalidOption
-from .objects import Object, flatten
+from .objects import SECRETS, Object, flatten
 from .run import Run
 
 try:
@@ -57,6 +57,9 @@ def read(run: Run) -> list[Object]:
     Values of Secrets are hidden from all output from here on.
     """
     definition, src = run.options.get("definition"), run.options.get("src")
+    if definition is not None:
+        # Until it is known where the secrets are in it.
+        run.module.params = {**run.module.params, "definition": "(hidden)"}
     if src:
         objects = flatten([d for name, text in _texts(src) for d in parse(text, f"src {name}")], "src")
     elif isinstance(definition, str):
@@ -64,7 +67,16 @@ def read(run: Run) -> list[Object]:
     else:
         objects = flatten(definition if isinstance(definition, list) else [definition], "definition")
     run.hide({text for obj in objects if obj["kind"] == "Secret" for text in secret_values(obj)})
+    if definition is not None:
+        run.module.params = {**run.module.params, "definition": [_shown(obj) for obj in objects]}
     return objects
+
+
+def _shown(obj: Object) -> Object:
+    """The object as it may be shown in the module's invocation."""
+    if obj["kind"] != "Secret":
+        return obj
+    return {**obj, **{field: dict.fromkeys(obj[field], "(hidden)") for field in SECRETS if obj.get(field)}}
 
 
 def secret_values(secret: Object) -> set[str]:
@@ -89,10 +101,17 @@ def parse(text: str, option: str) -> list[Any]:
         size = sum(_size(document, {}) for document in documents)
     # The last ones are what the library lets through for a tag that its value does not fit, and for a document inside itself.
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
-        raise InvalidOption(option, f"is no valid YAML: {error}") from error
+        raise InvalidOption(option, f"is no valid YAML: {_problem(error)}") from None
     if size > LARGEST:
         raise InvalidOption(option, f"grows to more than {LARGEST} values once its anchors are followed", hint="Such a document is a mistake or an attack.")
     return documents
+
+
+def _problem(error: Exception) -> str:
+    """What is wrong and where, without the text around it, which may be a secret."""
+    mark = getattr(error, "problem_mark", None)
+    place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"{getattr(error, 'problem', None) or error}{place}"
 
 
 def _size(value: Any, known: dict[int, int]) -> int:

@@ -40,9 +40,14 @@ def check(addons: Addons, known: set[str]) -> None:
     unknown = [name for name in addons.names if name not in known]
     if unknown:
         raise InvalidOption("names", f"the release has no addon {unknown[0]}", hint=f"It has {', '.join(sorted(known))}.", code="unknown_addon")
-    tracing = [name for name in addons.names if name in TRACING_BACKENDS]
+    tracing = _tracing(addons)
     if len(tracing) > 1:
         raise InvalidOption("names", f"{' and '.join(tracing)} define the same Service, tracing", hint="Name one tracing backend.", code="two_tracing_backends")
+
+
+def _tracing(addons: Addons) -> list[str]:
+    """The tracing backends among the names; some are in the release's folder extras."""
+    return [name for name in addons.names if name.rpartition("/")[2] in TRACING_BACKENDS]
 
 
 def desired(addons: Addons, documents: dict[str, list[Object]]) -> list[Step]:
@@ -50,7 +55,7 @@ def desired(addons: Addons, documents: dict[str, list[Object]]) -> list[Step]:
     objects = [_adapted(obj, addons) for name in addons.names for obj in documents[name]]
     _join_kiali(objects, addons)
     _roll_with_configuration(objects)
-    if addons.sampling is not None and any(name in TRACING_BACKENDS for name in addons.names):
+    if addons.sampling is not None and _tracing(addons):
         objects.append(_telemetry(addons))
     return [Step("addons", objects)]
 

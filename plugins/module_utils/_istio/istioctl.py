@@ -36,8 +36,11 @@ class Istioctl:
         """Its own version, such as 1.31.0."""
         kept = cache.root() / "versions" / self._digest
         if not kept.exists():
-            answer = json.loads(self._run(["version", "--remote=false", "-o", "json"]))
-            cache.write_atomically(kept, answer["clientVersion"]["version"].encode())
+            try:
+                version = json.loads(self._run(["version", "--remote=false", "-o", "json"]))["clientVersion"]["version"].encode()
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
+                raise InvalidOption("istioctl", f"{self.path} is no istioctl: it does not say its version", hint="Pass what the release module returns.") from error
+            cache.write_atomically(kept, version)
         return kept.read_text(encoding="utf-8")
 
     def render(self, operator: dict[str, Any]) -> list[dict[str, Any]]:
@@ -53,7 +56,13 @@ class Istioctl:
         except (OSError, ValueError):
             pass  # not there, or half of it: render again
         manifest = self._run(["manifest", "generate", "-f", "-"], text)
-        objects = [document for document in yaml.load_all(manifest, Loader=Loader) if document]
+        try:
+            objects = [document for document in yaml.load_all(manifest, Loader=Loader) if document]
+        except yaml.YAMLError as error:
+            raise Failure("istioctl", f"{self.path} rendered what is no YAML", reason=str(error)) from error
+        if not objects or not all(isinstance(obj, dict) and obj.get("kind") and obj.get("metadata") for obj in objects):
+            # Made so, everything that is there would be removed.
+            raise Failure("istioctl", f"{self.path} rendered no objects", hint="Check profile and components; to remove a control plane say state: absent.")
         cache.write_atomically(kept, json.dumps(objects, ensure_ascii=False).encode())
         return objects
 

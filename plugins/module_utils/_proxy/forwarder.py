@@ -94,25 +94,38 @@ def start(cluster: Cluster, target: Target, selector: dict[str, str], pod_port: 
     reader, writer = os.pipe()
     if os.fork() == 0:
         os.setsid()
-        if os.fork():
+        try:
+            if os.fork() == 0:
+                _run(cluster, target, selector, pod_port, listener, writer)
+        finally:
+            # Whatever happens, the child must not go on in the caller's code.
             os._exit(0)
-        folder = credentials(listener.getsockname()[1])
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700, parents=True)
-        cluster.api.detach(folder)
-        # The parent may end now.
-        os.write(writer, str(os.getpid()).encode())
-        _become_daemon()
-        gc.enable()
-        _serve(cluster, target.namespace, selector, pod_port, listener)
-        os._exit(0)
+    os.close(writer)
     os.wait()
-    pid = int(os.read(reader, 32))
+    answer = os.read(reader, 32)
+    os.close(reader)
+    if not answer:
+        raise Failure("forwarder", "the process that keeps the port open could not be started", hint="Is the cache folder writable?")
+    pid = int(answer)
     local_port = listener.getsockname()[1]
     listener.close()
     kept = {"pid": pid, "started": _started(pid), "target": asdict(target)}
     cache.write_atomically(record(local_port), json.dumps(kept).encode())
     return pid
+
+
+def _run(cluster: Cluster, target: Target, selector: dict[str, str], pod_port: int, listener: socket.socket, writer: int) -> None:
+    """The forwarder's own process."""
+    folder = credentials(listener.getsockname()[1])
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    cluster.api.detach(folder)
+    # The parent may end now.
+    os.write(writer, str(os.getpid()).encode())
+    os.close(writer)
+    _become_daemon()
+    gc.enable()
+    _serve(cluster, target.namespace, selector, pod_port, listener)
 
 
 def stop(local_port: int, pid: int) -> None:

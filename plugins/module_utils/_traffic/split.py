@@ -84,6 +84,8 @@ def desired(split: Split, live: Host) -> list[Step]:
         Step("subsets", [destination_rule(split, live, {**wanted, **kept})], barrier=converged(_subsets_known(split, live))),
         Step("weights", virtual_services(split, live), barrier=converged(_weights_known(split, live))),
     ]
+    if live.own and not any(obj["metadata"]["name"] == live.object_name for obj in virtual_services(split, live)):
+        steps.append(Step("no more in the mesh", deleted=[live.own]))
     if live.any_host and "*" not in split.gateway_hosts:
         steps.append(Step("no more any host", deleted=[live.any_host]))
     if kept:
@@ -93,11 +95,12 @@ def desired(split: Split, live: Host) -> list[Step]:
 
 def removal(live: Host) -> list[Step]:
     """Routes first, subsets when no proxy names them any more. Only what this collection made."""
-    if live.own is None and live.any_host is None:
+    ours = live.rule is not None and _managed(live.rule)
+    if live.own is None and live.any_host is None and not ours:
         return []
     routes = [obj for obj in (live.own, live.any_host) if obj]
     gone = Change(f"no split of {live.full_name}", live.namespace, lambda text: not any(_is_ours(route, live) for route in dump.routes(text)), gone=True)
-    return [Step("routes", deleted=routes), Step("subsets", deleted=[live.rule] if live.rule and _managed(live.rule) else [], barrier=converged(gone))]
+    return [Step("routes", deleted=routes), Step("subsets", deleted=[live.rule] if live.rule and ours else [], barrier=converged(gone))]
 
 
 def _managed(obj: Object) -> bool:

@@ -129,7 +129,7 @@ def test_a_component_that_is_switched_off_is_pruned(api, plane):
 def test_rendering_is_kept_and_istioctl_is_given_no_cluster(plane, istioctl, nothing_kept):
     plane()
     called = fake_istioctl.calls(istioctl)
-    assert [line.split()[0] for line in called] == ["manifest", "manifest", "version"]
+    assert [line.split()[0] for line in called] == ["version", "manifest", "manifest"]
     assert all(line.endswith("KUBECONFIG=/dev/null") for line in called)
     plane()
     plane(check=True)
