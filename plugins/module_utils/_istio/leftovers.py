@@ -7,17 +7,18 @@ from .._engine.cluster import Cluster
 from .._engine.deadline import Deadline
 from .._engine.objects import Object
 
-# In every namespace: the root certificate for its pods (istio.io/istio pilot/pkg/serviceregistry/kube/controller/namespacecontroller.go).
-ROOT_CERTIFICATE = "istio-ca-root-cert"
+# In every namespace, for its pods: the root certificate, and since 1.31 the revoked certificates
+# (istio.io/istio pilot/pkg/serviceregistry/kube/controller/namespacecontroller.go).
+COPIES = {"istio-ca-root-cert", "istio-ca-crl"}
 MARK = "istio.io/config=true"
 
 
 def of_istiod(cluster: Cluster, revision: str, deadline: Deadline, check_mode: bool) -> list[Object]:
-    """Copies of the root certificate, once no istiod is left that would write them anew; none while another revision runs."""
+    """Copies of certificates, once no istiod is left that would write them anew; none while another revision runs."""
     others = [d for d in cluster.list("apps", "Deployment", selector="app=istiod") if (d["metadata"].get("labels") or {}).get("istio.io/rev", "default") != revision]
     if others:
         return []
     while not check_mode and not deadline.over and cluster.list("", "Pod", selector="app=istiod"):
         cluster.pause(0.5)
     copies = cluster.list("", "ConfigMap", selector=MARK)
-    return [obj for obj in copies if obj["metadata"]["name"] == ROOT_CERTIFICATE and not obj["metadata"].get("deletionTimestamp")]
+    return [obj for obj in copies if obj["metadata"]["name"] in COPIES and not obj["metadata"].get("deletionTimestamp")]
