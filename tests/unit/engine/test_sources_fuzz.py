@@ -49,7 +49,7 @@ def parsed(text: str) -> list[Any] | None:
 
 def objects_of(folder: Path | None = None, **options: Any) -> list[dict[str, Any]]:
     """What a module would get to see."""
-    return sources.read(SimpleNamespace(options={"src": str(folder) if folder else None, **options}, hide=lambda values: None))  # type: ignore[arg-type]
+    return sources.read(SimpleNamespace(options={"src": str(folder) if folder else None, **options}, hide=lambda values: None, module=SimpleNamespace(params={})))  # type: ignore[arg-type]
 
 
 @FAST
