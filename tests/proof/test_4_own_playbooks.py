@@ -232,7 +232,7 @@ class Molecule:
 
 
 @pytest.fixture(scope="module")
-def molecule(mesh: Lab, tmp_path_factory: pytest.TempPathFactory) -> Molecule:
+def molecule(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Molecule:
     folder = tmp_path_factory.mktemp("molecule")
     clone = folder / "any name"
     # With what is not yet committed.
@@ -240,7 +240,7 @@ def molecule(mesh: Lab, tmp_path_factory: pytest.TempPathFactory) -> Molecule:
         if name and (ROOT / name).is_file():
             (clone / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, clone / name)
-    return Molecule(mesh, clone, folder / "state")
+    return Molecule(lab, clone, folder / "state")
 
 
 def test_the_scenario_of_the_role_namespaces_passes_in_a_clean_clone(molecule: Molecule) -> None:
@@ -253,15 +253,19 @@ def test_the_scenario_of_the_role_namespaces_passes_in_a_clean_clone(molecule: M
 
 
 def test_a_scenario_that_is_not_idempotent_fails_and_shows_what_was_there_before_it_cleans_up(molecule: Molecule) -> None:
-    converge = molecule.clone / "extensions/molecule/namespaces/converge.yml"
-    text = converge.read_text()
-    converge.write_text(text + "\n    - name: Never the same\n      ansible.builtin.command: date\n      changed_when: true\n")
+    scenario = molecule.clone / "extensions/molecule/namespaces"
+    before = {path: path.read_text() for path in (scenario / "converge.yml", scenario / "molecule.yml")}
+    (scenario / "converge.yml").write_text(
+        before[scenario / "converge.yml"] + "\n    - name: Never the same\n      ansible.builtin.command: date\n      changed_when: true\n"
+    )
+    (scenario / "molecule.yml").write_text("scenario: {test_sequence: [prepare, converge, idempotence]}\n")
     try:
-        status, text_of_run = molecule("test", "-s", "namespaces")
+        status, text = molecule("test", "-s", "namespaces")
     finally:
-        converge.write_text(text)
-    assert status != 0 and "Idempotence test failed" in text_of_run and "Never the same" in text_of_run
-    assert "kubectl -n molecule-namespaces get events" in text_of_run and "istio-proxy" in text_of_run
+        for path, content in before.items():
+            path.write_text(content)
+    assert status != 0 and "Idempotence test failed" in text and "Never the same" in text
+    assert "kubectl -n molecule-namespaces get events" in text and "istio-proxy" in text
     assert molecule.left() == ""
 
 
