@@ -152,7 +152,7 @@ KINDS: dict[str, Strategy] = {
     ),
     "Deployment": spread(
         "apps/v1/Deployment",
-        spec=st.builds(lambda own, more, template: {**own, **more, "replicas": 0, "selector": {"matchLabels": {"app": "drawn"}}, "template": template}, rollout, maybe(minReadySeconds=of(0, 1), paused=of(True, False)), pod),
+        spec=st.builds(lambda own, more, template: {**own, **more, "replicas": 0, "selector": {"matchLabels": {"app": "drawn"}}, "template": template}, rollout, maybe(minReadySeconds=of(0, 1), progressDeadlineSeconds=of(600, 100)), pod),
     ),
     "HorizontalPodAutoscaler": spread(
         "autoscaling/v2/HorizontalPodAutoscaler",

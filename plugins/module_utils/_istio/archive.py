@@ -35,18 +35,32 @@ def unpack(archive: Path, target: Path) -> None:
 
 
 def _unpack_tar(archive: Path, folder: Path) -> None:
-    if not hasattr(tarfile, "data_filter"):
-        raise Failure("python_too_old", "This Python cannot unpack archives safely (PEP 706)", hint="Use Python 3.8.17, 3.9.17, 3.10.12, 3.11.4 or newer on the host where this task runs.")
     try:
         with tarfile.open(archive, "r:*") as tar:
             for member in tar:
                 _check_name(member.name)
-                # The filter refuses links that leave the folder, also through other links, and devices.
-                tar.extract(member, folder, filter="data")
-    except tarfile.FilterError as error:
+                _extract(tar, member, folder)
+    except getattr(tarfile, "FilterError", ()) as error:
         raise _unsafe(error.tarinfo.name, str(error)) from error
     except (tarfile.TarError, EOFError, OSError) as error:
         raise Failure("broken_archive", f"{archive.name} cannot be unpacked: {error}", hint="Download it again.") from error
+
+
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    if hasattr(tarfile, "data_filter"):
+        # The filter refuses links that leave the folder, also through other links, and devices.
+        tar.extract(member, folder, filter="data")
+    elif member.isdir():
+        (folder / member.name).mkdir(parents=True, exist_ok=True)
+    elif member.isreg():
+        # Pythons before PEP 706 (Debian 12 has one): where no link is ever made, none can lead out of the folder.
+        path = folder / member.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tar.extractfile(member) as source, open(path, "wb") as target:
+            shutil.copyfileobj(source, target)
+        path.chmod(0o755 if member.mode & 0o111 else 0o644)
+    else:
+        raise _unsafe(member.name, "is neither a file nor a folder")
 
 
 def _unpack_zip(archive: Path, folder: Path) -> None:

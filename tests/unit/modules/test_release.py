@@ -154,6 +154,24 @@ def test_of_a_bad_archive_nothing_is_left(run, tmp_path, content, code):
     assert not list(tmp_path.rglob("evil"))
 
 
+@pytest.fixture
+def older_python(monkeypatch):
+    """A Python from before PEP 706, such as Debian 12's own 3.11.2."""
+    monkeypatch.delattr(tarfile, "data_filter")
+    monkeypatch.delattr(tarfile, "FilterError")
+
+
+@pytest.mark.usefixtures("older_python")
+@pytest.mark.parametrize(("content", "code"), BAD_TARS.values(), ids=BAD_TARS.keys())
+def test_an_older_python_leaves_nothing_of_a_bad_archive_either(run, tmp_path, content, code):
+    test_of_a_bad_archive_nothing_is_left(run, tmp_path, content, code)
+
+
+@pytest.mark.usefixtures("older_python")
+def test_an_older_python_unpacks_a_release_as_a_newer_one_does(run, tmp_path):
+    test_a_file_becomes_a_release_and_again_is_none(run, tmp_path)
+
+
 BAD_ZIPS = {
     "climbs out": zipped((f"{PROGRAM}.exe", SCRIPT), ("../evil", b"x")),
     "climbs out as on Windows": zipped((f"{PROGRAM}.exe", SCRIPT), ("..\\evil", b"x")),
