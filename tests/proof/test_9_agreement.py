@@ -304,7 +304,7 @@ def test_the_comparison_never_hides_what_the_server_would_change(cluster: Cluste
     numbers = itertools.count()
     said: Counter[str] = Counter()
 
-    @settings(BOUNDED, max_examples=EXAMPLES // 6)
+    @BOUNDED
     @given(st.data())
     def check(data: st.DataObject) -> None:
         wanted = data.draw(KINDS[kind])
@@ -322,5 +322,4 @@ def test_the_comparison_never_hides_what_the_server_would_change(cluster: Cluste
 
     check()
     # A comparison that never says «unchanged» would never be wrong.
-    assert said["same True"] >= said["same False"] or kind == "StatefulSet", said
-    assert said["other False"] > 0, said
+    assert said["same True"] > 0 and said["other False"] > 0, said
