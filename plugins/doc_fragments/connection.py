@@ -15,8 +15,9 @@ options:
     description: Context of the kubeconfig. Also E(K8S_AUTH_CONTEXT).
     type: str
   host:
-    description: URL of the API server. Also E(K8S_AUTH_HOST).
+    description: URL of the API server. Also E(K8S_AUTH_HOST). Called O(api_host) by every module, and by one with a host of its own only so.
     type: str
+    aliases: [api_host]
   api_key:
     description: Bearer token. Also E(K8S_AUTH_API_KEY).
     type: str

@@ -121,6 +121,7 @@ from pathlib import Path
 from ..module_utils._engine import sources
 from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._engine.sets import ObjectSet
+from ..module_utils._failure import InvalidOption
 from ..module_utils._istio import addons
 
 ARGUMENTS = {
@@ -145,6 +146,8 @@ def body(run: Run) -> dict:
     if options["state"] == "absent":
         return run.remove([], object_set)
     folder = Path(options["samples"])
+    if not folder.is_dir():
+        raise InvalidOption("samples", f"{folder} is no folder where this task runs", hint="It is samples/addons of an unpacked release, as servicemesh.istio.release gives it.")
     known = {str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml")}
     addons.check(wanted, known)
     documents = {name: sources.read_file(folder / f"{name}.yaml", "samples") for name in wanted.names}

@@ -185,6 +185,7 @@ def body(run: Run) -> dict:
     rendered = run.timed("render", lambda: istioctl.render(control_plane.operator(plane)))
     live = control_plane.LiveMesh(
         namespace=run.cluster.get("", "Namespace", "", plane.namespace),
+        set_id=object_set.id,
         injectors=run.cluster.list("admissionregistration.k8s.io", "MutatingWebhookConfiguration", selector="app=sidecar-injector"),
     )
     tag = []

@@ -80,6 +80,7 @@ failure:
 
 from ..module_utils._engine.run import Run, run_module
 from ..module_utils._failure import Failure
+from ..module_utils._istio import mesh
 from ..module_utils._proxy import forwarder
 
 # Addon -> (Service, its port, usual local port), as in the release's samples/addons.
@@ -103,20 +104,20 @@ def body(run: Run) -> dict:
             forwarder.stop(local_port, opened[0])
         return {"changed": opened is not None, "diff": _diff(local_port, "open", "closed") if opened else []}
     target = forwarder.Target(run.cluster.api.server, options["namespace"], service, port)
-    url = f"http://{options['address']}:{local_port}"
+    url = f"http://{mesh.bracketed(options['address'])}:{local_port}"
     if opened and opened[1] == target:
         return {"changed": False, "url": url, "pid": opened[0], "diff": []}
     live = run.cluster.get("", "Service", options["namespace"], service)
     if live is None:
         raise Failure("no_addon", f"name: there is no Service {options['namespace']}/{service}", hint="Install the addon first, or name its namespace.")
-    forwarder.running_pod(run.cluster, options["namespace"], live["spec"].get("selector") or {})
+    selector = live["spec"].get("selector") or {}
+    pod_port = forwarder.port_of(live, port, forwarder.running_pod(run.cluster, options["namespace"], selector))
     listener = forwarder.listen(options["address"], local_port)
     result = {"changed": True, "url": url, "diff": _diff(local_port, "closed", f"open, leads to {options['namespace']}/{service}")}
     if run.check_mode:
         listener.close()
         return result
-    pod_port = next((entry.get("targetPort", port) for entry in live["spec"]["ports"] if entry["port"] == port), port)
-    pid = forwarder.start(run.cluster, target, live["spec"].get("selector") or {}, pod_port if isinstance(pod_port, int) else port, listener)
+    pid = forwarder.start(run.cluster, target, selector, pod_port, listener)
     return {**result, "pid": pid}
 
 

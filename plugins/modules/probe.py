@@ -63,7 +63,7 @@ EXAMPLES = r"""
 
 - name: The shares
   ansible.builtin.debug:
-    msg: "{{ measured.shares }} of {{ measured.sent }} requests, {{ measured.failed }} failed"
+    msg: "{{ measured.shares }} of {{ measured.sent }} requests, {{ measured.lost }} lost"
 """
 
 RETURN = r"""
@@ -71,7 +71,7 @@ sent:
   description: Requests that were sent.
   returned: success
   type: int
-failed:
+lost:
   description: Requests without an answer, or with a status of 500 and more.
   returned: success
   type: int
@@ -126,6 +126,7 @@ OPTIONS = ("path", "headers", "versions", "count", "parallel", "timeout")
 def body(run: Run) -> dict:
     options = run.options
     wanted = probe.Probe(**{name: options[name] for name in OPTIONS})
+    probe.check(wanted)
     via, authority, connect = gateways.way_to(run.cluster, options["gateway"], wanted.timeout)
     return {**run.timed("probe", lambda: probe.run(wanted, authority, connect)), "via": via}
 

@@ -46,7 +46,9 @@ options:
     description: Port of the host, where it has several.
     type: int
   api_host:
-    description: URL of the API server, which other modules of this collection call C(host). Also E(K8S_AUTH_HOST).
+    description:
+      - URL of the API server, which other modules of this collection also call C(host). Also E(K8S_AUTH_HOST).
+      - A C(host) in the defaults of the action group C(servicemesh.istio.all) is this one.
     type: str
   state:
     description: Whether the split is there.

@@ -22,8 +22,6 @@ import pytest
 import yaml
 from playing import BIN, ROOT, Lab, Played
 
-pytestmark = pytest.mark.long
-
 EXAMPLE = ROOT / "examples/platform"
 HOSTS = ["bastion-eu", "bastion-us"]
 NAMESPACES = [f"tenant-{host}" for host in HOSTS]
@@ -252,6 +250,7 @@ def test_the_scenario_of_the_role_namespaces_passes_in_a_clean_clone(molecule: M
     assert molecule.left() == ""
 
 
+@pytest.mark.long
 def test_a_scenario_that_is_not_idempotent_fails_and_shows_what_was_there_before_it_cleans_up(molecule: Molecule) -> None:
     scenario = molecule.clone / "extensions/molecule/namespaces"
     before = {path: path.read_text() for path in (scenario / "converge.yml", scenario / "molecule.yml")}

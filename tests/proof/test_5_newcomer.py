@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from playing import BIN, ROOT, Lab
 
-pytestmark = pytest.mark.long
-
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```shell\n(.*?)```", README, re.S) for line in block.strip().splitlines()]
 # The clone's own Makefile makes its own environment; the others get the one that runs these tests.

@@ -8,7 +8,7 @@ import importlib
 import pytest
 import yaml
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.connection import CONNECTION_ARGUMENTS
-from ansible_collections.servicemesh.istio.plugins.plugin_utils.progress import ActionModule
+from ansible_collections.servicemesh.istio.plugins.plugin_utils.progress import ActionModule, BesideHostActionModule
 from builders import config, namespace, pod, service
 from collection import MODULES, PLUGINS, ROOT, arguments, calls, documentation, fragments, load, module, spec, tasks, wrong_options
 
@@ -157,4 +157,4 @@ def test_what_waits_shows_its_progress():
     shown = [path.stem for path in (ROOT / "plugins" / "action").glob("*.py")]
     assert sorted(shown) == WAITING
     for name in shown:
-        assert importlib.import_module(f"{PLUGINS}.action.{name}").ActionModule is ActionModule
+        assert importlib.import_module(f"{PLUGINS}.action.{name}").ActionModule is (BesideHostActionModule if "api_host" in arguments(name) else ActionModule)

@@ -32,7 +32,7 @@ CONNECTION_ARGUMENTS: dict[str, dict[str, Any]] = {
     # A path is worth seeing; of a mapping only the secrets are hidden (secrets_in).
     "kubeconfig": _env("K8S_AUTH_KUBECONFIG", type="raw", no_log=False),
     "context": _env("K8S_AUTH_CONTEXT", type="str"),
-    "host": _env("K8S_AUTH_HOST", type="str"),
+    "host": _env("K8S_AUTH_HOST", type="str", aliases=["api_host"]),
     "api_key": _env("K8S_AUTH_API_KEY", type="str", no_log=True),
     "username": _env("K8S_AUTH_USERNAME", type="str"),
     "password": _env("K8S_AUTH_PASSWORD", type="str", no_log=True),
@@ -48,7 +48,7 @@ CONNECTION_ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-# A module whose own option is called host (a mesh host) takes the API server's URL by this name.
+# The API server's URL has this name in every module, and where a module has no host of its own (a mesh host) also kubernetes.core's.
 API_HOST = "api_host"
 
 
@@ -56,12 +56,14 @@ def arguments_beside(own: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The connection's part of the argument spec of a module with these options of its own."""
     if "host" not in own:
         return CONNECTION_ARGUMENTS
-    return {API_HOST if name == "host" else name: spec for name, spec in CONNECTION_ARGUMENTS.items()}
+    host = {key: value for key, value in CONNECTION_ARGUMENTS["host"].items() if key != "aliases"}
+    return {**{name: spec for name, spec in CONNECTION_ARGUMENTS.items() if name != "host"}, API_HOST: host}
 
 
 def options_of(options: dict[str, Any]) -> dict[str, Any]:
-    """The options by the names that connect knows."""
-    return {**options, "host": options[API_HOST]} if API_HOST in options else options
+    """The options by the names that connect knows; one that is empty, as a variable of the environment may be, counts as not given."""
+    host = options[API_HOST] if API_HOST in options else options.get("host")
+    return {name: None if value == "" else value for name, value in {**options, "host": host}.items()}
 
 
 def connect(options: dict[str, Any], patience: float) -> Api:
@@ -101,7 +103,7 @@ def configure(options: dict[str, Any]) -> tuple[Any, str]:
 
 
 def _load(options: dict[str, Any], configuration: Any) -> str:
-    source, context = options.get("kubeconfig"), options.get("context")
+    source, context = inline(options.get("kubeconfig")), options.get("context")
     if options.get("host") and not source and not context:
         return str(options["host"])
     try:
@@ -144,13 +146,32 @@ def _impersonation(options: dict[str, Any]) -> list[tuple[str, str]]:
     return headers + [("Impersonate-Group", group) for group in options.get("impersonate_groups") or []]
 
 
-SECRET_KEYS = {"token", "password", "client-key-data", "client-certificate-data", "id-token", "refresh-token", "access-token"}
+def inline(kubeconfig: Any) -> Any:
+    """The content of a kubeconfig that was given as text (what a lookup of a file gives); a path or a mapping as it is.
+
+    Raises Failure "kubeconfig", without the text, which holds secrets.
+    """
+    if not isinstance(kubeconfig, str) or "\n" not in kubeconfig.strip():
+        return kubeconfig
+    try:
+        content = yaml.safe_load(kubeconfig)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise Failure("kubeconfig", f"kubeconfig: its text is no valid YAML{f', line {mark.line + 1}' if mark else ''}", hint="Give a path, a mapping, or a kubeconfig's whole content.") from None
+    if not isinstance(content, dict):
+        raise Failure("kubeconfig", "kubeconfig: its text is no mapping", hint="Give a path, a mapping, or a kubeconfig's whole content.")
+    return content
+
+
+SECRET_KEYS = {"token", "password", "client-key-data", "client-certificate-data", "id-token", "refresh-token", "access-token", "client-secret"}
 
 
 def secrets_in(kubeconfig: Any) -> set[str]:
-    """The values of an inline kubeconfig that must never be shown."""
+    """The values of a kubeconfig's content that must never be shown, those of an exec plugin's environment among them."""
     if isinstance(kubeconfig, dict):
         own = {str(value) for key, value in kubeconfig.items() if key in SECRET_KEYS and value}
+        if isinstance(kubeconfig.get("env"), list):
+            own |= {str(entry["value"]) for entry in kubeconfig["env"] if isinstance(entry, dict) and entry.get("value")}
         return own.union(*(secrets_in(value) for value in kubeconfig.values()))
     if isinstance(kubeconfig, list):
         return set().union(*(secrets_in(item) for item in kubeconfig)) if kubeconfig else set()

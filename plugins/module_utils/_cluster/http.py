@@ -53,7 +53,7 @@ class HttpApi:
             options["server_hostname"] = c.tls_server_name
         if not c.verify_ssl:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        if c.proxy:
+        if proxy_of(c):
             return urllib3.ProxyManager(c.proxy, proxy_headers=c.proxy_headers, **options)
         return urllib3.PoolManager(**options)
 
@@ -132,6 +132,17 @@ class HttpApi:
                 setattr(self._configuration, name, shutil.copy(source, folder / name))
         self._pool.clear()
         self._pool = self._open_pool(self._connections)
+
+
+def proxy_of(configuration: Any) -> str | None:
+    """The proxy on the way to the server, by the rules of the kubernetes library."""
+    if configuration.proxy and configuration.no_proxy:
+        # Here, for few have a proxy and the import is slow.
+        from requests.utils import should_bypass_proxies
+
+        if should_bypass_proxies(configuration.host, no_proxy=configuration.no_proxy):
+            return None
+    return configuration.proxy or None
 
 
 def error_from_status(status: dict[str, Any], code: int = 500, retry_after: float | None = None) -> ApiError:

@@ -220,9 +220,16 @@ class Coming:
     @staticmethod
     def of(objects: list[Object], live: dict[Ref, Object], check_all: bool) -> Coming:
         namespaces = {o["metadata"]["name"] for o in objects if o["kind"] == "Namespace" and ref_of(o) not in live}
-        kinds = {(o["spec"]["group"], o["spec"]["names"]["kind"]) for o in objects if o["kind"] == "CustomResourceDefinition"}
+        kinds = {defined for o in objects if o["kind"] == "CustomResourceDefinition" and (defined := _defined(o))}
         new = [obj for obj in objects if ref_of(obj) not in live]
         return Coming(frozenset(namespaces), frozenset(kinds), frozenset() if check_all or len(new) <= ASKED_ONE_BY_ONE else _alike(new))
+
+
+def _defined(definition: Object) -> tuple[str, str] | None:
+    """(group, kind) of a CustomResourceDefinition; None for one that the server will refuse."""
+    spec = definition.get("spec")
+    names = spec.get("names") if isinstance(spec, dict) else None
+    return (str(spec.get("group")), str(names.get("kind"))) if isinstance(names, dict) else None
 
 
 def _alike(objects: list[Object]) -> frozenset[Ref]:

@@ -59,7 +59,18 @@ class Run:
         self.barriers: list[str] = []
         self.conditions: list[conditions.Condition] = []
         self._cluster: Cluster | None = None
-        self.hide(connection.secrets_in(self.options.get("kubeconfig")))
+        self._hide_kubeconfig()
+
+    def _hide_kubeconfig(self) -> None:
+        given = self.options.get("kubeconfig")
+        try:
+            content = connection.inline(given)
+        except Failure:
+            # It will be told by connect; what in it is secret cannot be known.
+            content = None
+        if content is not given:
+            self.hide({given, given.strip()})
+        self.hide(connection.secrets_in(content))
 
     @property
     def cluster(self) -> Cluster:
@@ -137,7 +148,7 @@ class Run:
 
     def fail(self, failure: Failure) -> None:
         partial_result = self.outcome(failed=True) if self.plans else {"changed": False}
-        message = failure.message + (f" {failure.hint}" if failure.hint else "")
+        message = f"{failure.message.rstrip('.')}. {failure.hint}" if failure.hint else failure.message
         self.module.fail_json(msg=message, failure=failure.as_result(), duration=self.duration, **partial_result)
 
 
@@ -158,8 +169,16 @@ def run_module(arguments: dict[str, Any], body: Callable[[Run], dict[str, Any]],
         run.fail(failure)
     except ApiError as error:
         run.fail(_general(error, run))
+    except OSError as error:
+        run.fail(_on_the_host(error))
     else:
         module.exit_json(**{"changed": False, **result, "duration": run.duration})
+
+
+def _on_the_host(error: OSError) -> Failure:
+    """A file or folder that this host does not let the module use, such as a cache that cannot be written."""
+    place = f"{error.filename}: " if error.filename else ""
+    return Failure("host", f"{place}{error.strerror or error}, on the host where this task runs", reason=str(error), hint="Check its rights and its space; XDG_CACHE_HOME moves the cache.")
 
 
 def _general(error: ApiError, run: Run) -> Failure:

@@ -61,7 +61,7 @@ def read(run: Run) -> list[Object]:
         # Until it is known where the secrets are in it.
         run.module.params = {**run.module.params, "definition": "(hidden)"}
     if src:
-        objects = flatten([d for name, text in _texts(src) for d in parse(text, f"src {name}")], "src")
+        objects = _objects(src, "src")
     elif isinstance(definition, str):
         objects = flatten(parse(definition, "definition"), "definition")
     else:
@@ -92,7 +92,11 @@ def secret_values(secret: Object) -> set[str]:
 
 def read_file(path: Path, option: str) -> list[Object]:
     """All objects of one file. Raises InvalidOption."""
-    return flatten([d for name, text in _texts(str(path)) for d in parse(text, f"{option} {name}")], option)
+    return _objects(str(path), option)
+
+
+def _objects(src: str, option: str) -> list[Object]:
+    return [obj for name, text in _texts(src) for obj in flatten(parse(text, f"{option} {name}"), f"{option} {name}")]
 
 
 def parse(text: str, option: str) -> list[Any]:

@@ -35,6 +35,7 @@ class Watched:
         self._refs = set(refs)
         self._objects: dict[Ref, Object | None] = {}
         self._news = threading.Condition()
+        self._told = self._looked = 0
         self._stopped = threading.Event()
         self._error: ApiError | None = None
         self._by_name = False
@@ -54,15 +55,18 @@ class Watched:
         with self._news:
             if self._error:
                 raise self._error
+            self._looked = self._told
             return dict(self._objects)
 
     def wait(self, seconds: float) -> None:
+        """Until there is news since the last look, or the seconds are over."""
         with self._news:
-            self._news.wait(seconds)
+            self._news.wait_for(lambda: self._told != self._looked, seconds)
 
     def _tell(self, updates: dict[Ref, Object | None]) -> None:
         with self._news:
             self._objects.update({ref: obj for ref, obj in updates.items() if ref in self._refs})
+            self._told += 1
             self._news.notify_all()
 
     def _follow(self, group: str, kind: str, namespace: str) -> None:
@@ -80,6 +84,7 @@ class Watched:
                 if error.status not in (0, 410, 429, 500, 503, 504):
                     with self._news:
                         self._error = error
+                        self._told += 1
                         self._news.notify_all()
                     return
                 self._stopped.wait(0.5)

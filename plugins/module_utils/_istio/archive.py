@@ -9,6 +9,7 @@ import stat
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from .._failure import Failure
@@ -42,7 +43,7 @@ def _unpack_tar(archive: Path, folder: Path) -> None:
                 _extract(tar, member, folder)
     except getattr(tarfile, "FilterError", ()) as error:
         raise _unsafe(error.tarinfo.name, str(error)) from error
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise Failure("broken_archive", f"{archive.name} cannot be unpacked: {error}", hint="Download it again.") from error
 
 
@@ -74,7 +75,7 @@ def _unpack_zip(archive: Path, folder: Path) -> None:
                 path = Path(handle.extract(info, folder))
                 if mode & 0o111 and path.is_file():
                     path.chmod(0o755)
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise Failure("broken_archive", f"{archive.name} cannot be unpacked: {error}", hint="Download it again.") from error
 
 

@@ -3,6 +3,7 @@
 """Where downloads and renderings are kept: outside of every project, by content."""
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -31,7 +32,9 @@ def kept_sha256(path: Path) -> str:
         return kept.read_text(encoding="ascii")
     except OSError:
         digest = sha256(path)
-        write_atomically(kept, digest.encode("ascii"))
+        # A cache that cannot be written costs time only.
+        with contextlib.suppress(OSError):
+            write_atomically(kept, digest.encode("ascii"))
         return digest
 
 

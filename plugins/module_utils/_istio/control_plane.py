@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._engine.objects import Object
+from .._engine.sets import PART_OF
 from .._engine.steps import Step
 from .._failure import Failure, InvalidOption
 from . import webhooks
@@ -53,6 +54,8 @@ class LiveMesh:
     """The few live objects that a control plane must build on."""
 
     namespace: Object | None = None
+    # Of the set that this run may prune.
+    set_id: str = ""
     injectors: list[Object] = field(default_factory=list)
 
     @property
@@ -183,7 +186,8 @@ def _namespaces(plane: ControlPlane, live: LiveMesh) -> list[Object]:
 def _refuse_overlap(hooks: list[Object], live: LiveMesh) -> None:
     ours = {obj["metadata"]["name"] for obj in hooks}
     wanted = [obj for obj in hooks if obj["kind"] == "MutatingWebhookConfiguration"]
-    others = [obj for obj in live.injectors if obj["metadata"]["name"] not in ours]
+    # What this run prunes is no other: a default tag that is no longer wanted, say.
+    others = [obj for obj in live.injectors if obj["metadata"]["name"] not in ours and (obj["metadata"].get("labels") or {}).get(PART_OF) != live.set_id]
     found = webhooks.overlap(wanted, others)
     if found:
         raise Failure(

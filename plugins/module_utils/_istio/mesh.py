@@ -39,12 +39,17 @@ def control_planes(deployments: list[Object]) -> list[dict[str, Any]]:
             {
                 "revision": labels.get("istio.io/rev", "default"),
                 "namespace": obj["metadata"]["namespace"],
-                "version": image.partition("@")[0].rpartition(":")[2],
+                "version": _tag(image),
                 "ready": (obj.get("status") or {}).get("readyReplicas", 0),
                 "replicas": obj["spec"].get("replicas", 1),
             }
         )
     return sorted(found, key=lambda plane: plane["revision"])
+
+
+def _tag(image: str) -> str:
+    """Empty for an image that is named by its digest alone; a colon before a slash is that of a registry's port."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[2]
 
 
 def namespaces(objects: list[Object], pods: list[Object]) -> list[dict[str, Any]]:
@@ -82,11 +87,11 @@ def gateway(service: Object, nodes: list[Object]) -> dict[str, Any]:
         "addresses": addresses,
         "ports": ports,
         "selector": spec.get("selector") or {},
-        "url": f"http://{_bracketed(addresses[0])}{suffix}" if addresses and port else "",
+        "url": f"http://{bracketed(addresses[0])}{suffix}" if addresses and port else "",
     }
 
 
-def _bracketed(address: str) -> str:
+def bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 

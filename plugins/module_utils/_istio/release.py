@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import platform
 import re
 import shutil
 import tempfile
 import urllib.error
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,9 +85,9 @@ def folder(release: Release, dest: str = "") -> Path:
 def kept(release: Release, place: Path) -> dict[str, Any] | None:
     """The result for a release that is there, whole, and has the wanted checksum; else None."""
     try:
-        digest, size = (place / MARK).read_text(encoding="ascii").split()
+        digest, sha256 = (place / MARK).read_text(encoding="ascii").split()
         program = place / release.program
-        if program.stat().st_size != int(size) or not os.access(program, os.X_OK):
+        if cache.kept_sha256(program) != sha256 or not os.access(program, os.X_OK):
             return None
     except (OSError, ValueError):
         return None
@@ -103,6 +105,8 @@ def result(release: Release, place: Path, digest: str) -> dict[str, Any]:
 
 def fetch(release: Release, place: Path) -> dict[str, Any]:
     """Downloads (or reads), verifies and unpacks. Raises Failure "download", "checksum", "unsafe_archive", "wrong_archive", ..."""
+    if release.src and not Path(release.src).expanduser().is_file():
+        raise InvalidOption("src", f"{release.src} is no file where this task runs")
     place.parent.mkdir(parents=True, exist_ok=True)
     wanted = _wanted_digest(release)
     descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=".download.")
@@ -124,7 +128,7 @@ def fetch(release: Release, place: Path) -> dict[str, Any]:
             shutil.rmtree(staging)
             raise Failure("wrong_archive", f"{release.source} holds no {release.program}", hint="Check version, content, os and arch against the file.")
         program.chmod(0o755)
-        (staging / MARK).write_text(f"{digest} {program.stat().st_size}\n", encoding="ascii")
+        (staging / MARK).write_text(f"{digest} {cache.sha256(program)}\n", encoding="ascii")
         if place.exists():
             shutil.rmtree(place)
         os.replace(staging, place)
@@ -160,22 +164,27 @@ def _open(source: str, timeout: int) -> Any:
     except urllib.error.HTTPError as error:
         hint = "Check version, os and arch, or name a mirror." if error.code == 404 else "Try again later, or name a mirror."
         raise Failure("download", f"{source}: HTTP {error.code} {error.reason}", reason=str(error), hint=hint) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise Failure("download", f"{source} cannot be downloaded: {error}", reason=str(error), hint="Check the network and proxy of the host where this task runs, or name mirror, url or src.") from error
 
 
 def _read(source: str, timeout: int) -> bytes:
     with _open(source, timeout) as handle:
-        return bytes(handle.read(1 << 16))
+        return b"".join(_chunks(handle, source))[: 1 << 16]
 
 
 def _copy(source: str, target: Path, timeout: int) -> str:
     digest = hashlib.sha256()
     with _open(source, timeout) as handle, open(target, "wb") as output:
-        try:
-            while chunk := handle.read(1 << 20):
-                digest.update(chunk)
-                output.write(chunk)
-        except OSError as error:
-            raise Failure("download", f"{source} broke off: {error}", reason=str(error), hint="Run again.") from error
+        for chunk in _chunks(handle, source):
+            digest.update(chunk)
+            output.write(chunk)
     return digest.hexdigest()
+
+
+def _chunks(handle: Any, source: str) -> Iterator[bytes]:
+    try:
+        while chunk := handle.read(1 << 20):
+            yield chunk
+    except (OSError, http.client.HTTPException) as error:
+        raise Failure("download", f"{source} broke off: {error}", reason=str(error), hint="Run again.") from error

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from .._cluster.api import ApiError
 from .._engine.cluster import Cluster
-from .._failure import Failure
+from .._engine.objects import Object
+from .._failure import Failure, InvalidOption
 from .._istio import cache
 
 CHUNK = 65536
@@ -66,7 +67,9 @@ def _started(pid: int) -> str:
 
 
 def listen(address: str, local_port: int) -> socket.socket:
-    """Raises Failure "port_taken", with the next free port as the hint."""
+    """Raises InvalidOption, Failure "port_taken" with the next free port as the hint."""
+    if not 0 < local_port < 65536:
+        raise InvalidOption("local_port", f"{local_port} is no port", hint="Ports are 1 to 65535.")
     listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -74,19 +77,19 @@ def listen(address: str, local_port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         free = _next_free(address, local_port + 1)
-        raise Failure("port_taken", f"local_port: {address}:{local_port} cannot be used: {error.strerror}", reason=str(error), hint=f"Port {free} is free: use local_port {free}.") from error
+        hint = f"Port {free} is free: use local_port {free}." if free else "Name another address."
+        raise Failure("port_taken", f"local_port: {address}:{local_port} cannot be used: {error.strerror}", reason=str(error), hint=hint) from error
     listener.listen(64)
     return listener
 
 
 def _next_free(address: str, port: int) -> int:
-    while True:
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-            try:
-                probe.bind((address, port))
-                return port
-            except OSError:
-                port += 1
+    """0 where none is."""
+    for number in range(port, 65536):
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe, contextlib.suppress(OSError):
+            probe.bind((address, number))
+            return number
+    return 0
 
 
 def start(cluster: Cluster, target: Target, selector: dict[str, str], pod_port: int, listener: socket.socket) -> int:
@@ -162,7 +165,7 @@ def _one(cluster: Cluster, namespace: str, selector: dict[str, str], pod_port: i
     with client:
         try:
             # Looked up anew for each connection, so that a restarted pod is no end.
-            far = cluster.api.tunnel(namespace, running_pod(cluster, namespace, selector), pod_port)
+            far = cluster.api.tunnel(namespace, running_pod(cluster, namespace, selector)["metadata"]["name"], pod_port)
         except (ApiError, Failure):
             return
         with contextlib.closing(far):
@@ -181,11 +184,23 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
         sink.shutdown(socket.SHUT_WR)
 
 
-def running_pod(cluster: Cluster, namespace: str, selector: dict[str, str]) -> str:
-    """Name of a ready pod. Raises Failure "no_pods"."""
+def port_of(service: Object, port: int, pod: Object) -> int:
+    """The pod's port that a Service's port leads to; a target may be the name of a container's port."""
+    target = next((entry.get("targetPort") or port for entry in service["spec"].get("ports") or [] if entry["port"] == port), port)
+    if isinstance(target, int):
+        return target
+    ports = [entry for container in pod["spec"].get("containers") or [] for entry in container.get("ports") or []]
+    found = next((entry["containerPort"] for entry in ports if entry.get("name") == target), None)
+    if found is None:
+        raise Failure("no_pods", f"pod {pod['metadata']['namespace']}/{pod['metadata']['name']} has no port named {target}", hint="Does the Service fit its pods?")
+    return int(found)
+
+
+def running_pod(cluster: Cluster, namespace: str, selector: dict[str, str]) -> Object:
+    """A ready pod. Raises Failure "no_pods"."""
     pods = cluster.list("", "Pod", namespace, ",".join(f"{key}={value}" for key, value in selector.items()))
     for pod in pods:
         conditions = (pod.get("status") or {}).get("conditions") or []
         if not pod["metadata"].get("deletionTimestamp") and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions):
-            return str(pod["metadata"]["name"])
+            return pod
     raise Failure("no_pods", f"no pod of {namespace} with {selector} is ready", hint="Look at the pods, or wait.")

@@ -6,11 +6,14 @@ from __future__ import annotations
 import socket
 
 from .._engine.cluster import Cluster
+from .._engine.objects import Object
 from .._failure import Failure
 from .._istio import mesh
+from .forwarder import port_of, running_pod
 from .probe import Connect, to_address
 
 CONNECT_TIMEOUT = 2.0
+HTTP = 80
 
 
 def way_to(cluster: Cluster, gateway: str, timeout: float) -> tuple[str, str, Connect]:
@@ -22,7 +25,7 @@ def way_to(cluster: Cluster, gateway: str, timeout: float) -> tuple[str, str, Co
     found = mesh.gateway(service, cluster.list("", "Node"))
     if found["url"] and _answers(found["url"]):
         return (found["url"], *to_address(found["url"], timeout))
-    return _tunnel(cluster, gateway, found["selector"], service["spec"].get("ports") or [])
+    return _tunnel(cluster, gateway, found["selector"], service)
 
 
 def _answers(url: str) -> bool:
@@ -33,16 +36,18 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _tunnel(cluster: Cluster, gateway: str, selector: dict[str, str], ports: list[dict]) -> tuple[str, str, Connect]:
-    namespace = gateway.partition("/")[0]
-    pods = cluster.list("", "Pod", namespace, ",".join(f"{key}={value}" for key, value in selector.items()))
-    running = [pod["metadata"]["name"] for pod in pods if (pod.get("status") or {}).get("phase") == "Running"]
-    http = next((port for port in ports if port["port"] == 80), None)
-    if not running or http is None:
-        raise Failure("no_gateway", f"gateway: {gateway} has no running pod with a port for HTTP", hint="Is the gateway Ready?")
-    target = http.get("targetPort", 80)
+def _tunnel(cluster: Cluster, gateway: str, selector: dict[str, str], service: Object) -> tuple[str, str, Connect]:
+    namespace = service["metadata"]["namespace"]
+    if not any(port["port"] == HTTP for port in service["spec"].get("ports") or []):
+        raise Failure("no_gateway", f"gateway: {gateway} has no port {HTTP}", hint="Is it the Service of a gateway?")
+    try:
+        pod = running_pod(cluster, namespace, selector)
+        target = port_of(service, HTTP, pod)
+    except Failure as failure:
+        raise Failure("no_gateway", f"gateway: {gateway}: {failure.message}", hint="Is the gateway Ready?") from failure
+    name = pod["metadata"]["name"]
 
     def connect() -> socket.socket:
-        return cluster.api.tunnel(namespace, running[0], target if isinstance(target, int) else 80)
+        return cluster.api.tunnel(namespace, name, target)
 
-    return f"tunnel to pod {namespace}/{running[0]}", "localhost", connect
+    return f"tunnel to pod {namespace}/{name}", "localhost", connect

@@ -7,6 +7,8 @@ from .._engine.cluster import Cluster
 from .._engine.objects import Object
 from .hosts import ANY_HOST, INTENTS, Host, covers, full_name, names, outside, service_of
 
+# Pods that stay to be read, and answer nothing.
+OVER = ("Failed", "Succeeded")
 NETWORKING = "networking.istio.io"
 
 
@@ -41,7 +43,7 @@ def _versions(cluster: Cluster, service: Object | None, label: str) -> frozenset
     if not service or not selector:
         return None
     pods = cluster.list("", "Pod", service["metadata"]["namespace"], ",".join(f"{key}={value}" for key, value in selector.items()))
-    return frozenset((pod["metadata"].get("labels") or {}).get(label, "") for pod in pods if not pod["metadata"].get("deletionTimestamp"))
+    return frozenset((pod["metadata"].get("labels") or {}).get(label, "") for pod in pods if not pod["metadata"].get("deletionTimestamp") and (pod.get("status") or {}).get("phase") not in OVER)
 
 
 def _ours(obj: Object) -> bool:

@@ -7,6 +7,7 @@ import copy
 import json
 
 import pytest
+import urllib3
 import yaml
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
@@ -165,7 +166,7 @@ def test_a_cluster_is_asked_again_where_that_is_safe():
 def test_a_module_with_a_host_of_its_own_calls_the_servers_another_name():
     own = {"host": {"type": "str"}}
     beside = connection.arguments_beside(own)
-    assert "host" not in beside and beside["api_host"] == connection.CONNECTION_ARGUMENTS["host"]
+    assert "host" not in beside and {**beside["api_host"], "aliases": ["api_host"]} == connection.CONNECTION_ARGUMENTS["host"]
     assert connection.arguments_beside({}) == connection.CONNECTION_ARGUMENTS
     assert connection.options_of({"host": "frontend", "api_host": "https://server"})["host"] == "https://server"
     assert connection.options_of({"host": "https://server"})["host"] == "https://server"
@@ -187,3 +188,34 @@ def test_secrets_are_in_no_result_whether_it_fails_or_not(run, api):
     assert "failed" not in good and failed["failed"]
     assert not any(secret in json.dumps([good, failed]) for secret in secrets)
     assert "one.invalid" in json.dumps(good["invocation"]), "what is no secret is still shown"
+
+
+def test_a_kubeconfig_may_be_given_as_its_text():
+    text = yaml.safe_dump(KUBECONFIG)
+    assert connection.configure(options(kubeconfig=text))[1] == "one"
+    assert connection.secrets_in(connection.inline(text)) == {"token-of-one", "password-of-two"}
+
+
+@pytest.mark.parametrize("text", ["users:\n- token: [hunter2\n", "hunter2\nhunter2"])
+def test_a_text_that_is_no_kubeconfig_is_not_repeated(text):
+    with pytest.raises(Failure) as refused:
+        connection.configure(options(kubeconfig=text))
+    assert refused.value.code == "kubeconfig" and "hunter2" not in refused.value.message + str(refused.value.__context__ and refused.value.reason)
+
+
+def test_secrets_of_plugins_are_known():
+    users = [{"user": {"auth-provider": {"config": {"client-secret": "of-a-client"}}}}, {"user": {"exec": {"env": [{"name": "T", "value": "of-a-plugin"}]}}}]
+    assert connection.secrets_in({"users": users}) == {"of-a-client", "of-a-plugin"}
+
+
+def test_what_is_empty_is_not_given(monkeypatch):
+    monkeypatch.setenv("K8S_AUTH_HOST", "")
+    monkeypatch.setenv("K8S_AUTH_CONTEXT", "")
+    configuration, name = connection.configure(connection.options_of(options(kubeconfig=KUBECONFIG)))
+    assert (configuration.host, name) == ("https://one.invalid:6443", "one")
+
+
+@pytest.mark.parametrize(("no_proxy", "by_proxy"), [("server.invalid", False), ("other.invalid", True), (None, True)])
+def test_no_proxy_names_the_hosts_that_are_reached_without_it(no_proxy, by_proxy):
+    api = connection.connect(options(host="https://server.invalid", proxy="http://proxy.invalid:3128", no_proxy=no_proxy), 1.0)
+    assert isinstance(api._api._pool, urllib3.ProxyManager) == by_proxy

@@ -224,3 +224,14 @@ def test_what_stays_is_named_with_its_finalizers(cluster, api):
 def test_objects_of_a_kind_that_went_with_its_definition_are_gone(cluster, api):
     api.kinds = [kind for kind in api.kinds if kind.kind != "Telemetry"]
     until_gone(cluster, [Ref("telemetry.istio.io", "Telemetry", "shop", "t")], Deadline(LONG))
+
+
+def test_news_between_a_look_and_the_wait_for_it_end_the_wait(api, monkeypatch):
+    monkeypatch.undo()
+    ref = Ref("", "ConfigMap", "shop", "a")
+    watched = wait.Watched(Cluster(api), [ref], Deadline(LONG))
+    watched.state()
+    watched._tell({ref: None})
+    begun = time.monotonic()
+    watched.wait(LONG)
+    assert time.monotonic() - begun < LONG / 2

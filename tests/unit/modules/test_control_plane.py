@@ -251,3 +251,11 @@ def test_a_cluster_that_does_not_answer_is_unreachable(api, plane):
     api.faults[("GET", "/api")] = [ApiError(0, "Unreachable", "connection refused")] * 9
     assert plane()["failure"]["code"] == "unreachable"
     assert ("GET", WEBHOOKS) not in api.requests
+
+
+def test_the_default_tag_may_go_again(api, plane):
+    plane()
+    gone = plane(default_tag=False)
+    assert actions(gone)[TAG] == "pruned" and api.get("MutatingWebhookConfiguration", TAG) is None
+    assert not plane(default_tag=False)["changed"]
+    assert plane()["changed"] and api.get("MutatingWebhookConfiguration", TAG)

@@ -170,7 +170,16 @@ def test_a_record_that_is_true_no_more_is_no_forwarder(run, tmp_path, free, reco
 def test_a_ready_pod_is_found_by_every_label(api):
     api.put(pod("a", labels={"app": "web"}))
     api.put(pod("b", labels={"app": "web", "tier": "front"}))
-    assert forwarder.running_pod(Cluster(api), "shop", {"app": "web", "tier": "front"}) == "b"
+    assert forwarder.running_pod(Cluster(api), "shop", {"app": "web", "tier": "front"})["metadata"]["name"] == "b"
     with pytest.raises(Failure) as refused:
         forwarder.running_pod(Cluster(api), "shop", {"app": "web", "tier": "back"})
     assert refused.value.code == "no_pods"
+
+
+def test_a_port_that_cannot_be_is_told(run, kiali):
+    result = run("dashboard", local_port=70000)
+    assert result["failure"]["code"] == "invalid_option" and "70000 is no port" in result["msg"]
+
+
+def test_an_address_of_ipv6_stands_in_brackets(run, kiali, free):
+    assert run("dashboard", check=True, address="::1", local_port=free)["url"] == f"http://[::1]:{free}"

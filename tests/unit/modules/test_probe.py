@@ -63,7 +63,7 @@ VERSIONS = {"v2": "v2", "v1": "."}
 
 def test_answers_are_counted_by_version(run, gateway):
     result = run("probe", count=50, versions=VERSIONS)
-    assert (result["sent"], result["failed"], result["changed"]) == (50, 0, False)
+    assert (result["sent"], result["lost"], result["changed"]) == (50, 0, False)
     assert result["counts"] == {"v1": 40, "v2": 10} and result["shares"] == {"v1": 80.0, "v2": 20.0}
     assert result["codes"] == {"200": 50} and result["errors"] == {}
     assert result["via"] == f"http://127.0.0.1:{gateway.port}" and len(gateway.seen) == 50
@@ -81,19 +81,19 @@ def test_a_pattern_may_be_in_a_header(run, gateway):
 def test_answers_of_500_and_more_have_failed_and_count_for_no_version(run, gateway):
     gateway.say = lambda number: {1: (503, "v1"), 2: (404, "v1"), 3: (500, "v1")}.get(number, (200, "v1"))
     result = run("probe", count=10, versions=VERSIONS)
-    assert result["failed"] == 2 and result["codes"] == {"200": 7, "404": 1, "500": 1, "503": 1} and result["counts"] == {"v1": 7}
+    assert result["lost"] == 2 and result["codes"] == {"200": 7, "404": 1, "500": 1, "503": 1} and result["counts"] == {"v1": 7}
 
 
 def test_connections_that_break_have_failed_and_the_rest_goes_on(run, gateway):
     gateway.say = lambda number: None if number in (2, 3) else (200, "v1")
     result = run("probe", count=10, parallel=1, versions=VERSIONS)
-    assert result["failed"] == 2 and sum(result["errors"].values()) == 2 and result["counts"] == {"v1": 8}
+    assert result["lost"] == 2 and sum(result["errors"].values()) == 2 and result["counts"] == {"v1": 8}
 
 
 def test_where_nothing_is_answered_there_are_no_shares(run, gateway):
     gateway.say = lambda _number: None
     result = run("probe", count=4, versions=VERSIONS)
-    assert result["failed"] == 4 and result["counts"] == {} and result["shares"] == {}
+    assert result["lost"] == 4 and result["counts"] == {} and result["shares"] == {}
 
 
 def test_a_slow_answer_has_failed(run, gateway):
@@ -101,7 +101,7 @@ def test_a_slow_answer_has_failed(run, gateway):
     gateway.say = lambda _number: (200, str(release.wait(5)))
     result = run("probe", count=1, timeout=1)
     release.set()
-    assert result["failed"] == 1 and result["errors"] == {"TimeoutError": 1}
+    assert result["lost"] == 1 and result["errors"] == {"TimeoutError": 1}
 
 
 def test_path_and_headers_are_sent_and_connections_are_used_again(run, gateway):
@@ -148,9 +148,39 @@ def test_an_address_that_does_not_answer_is_no_way(run, api, gateway):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("istio-system/nowhere", "no Service istio-system/nowhere"), ("istio-ingressgateway", "no Service istio-ingressgateway"), ("istio-system/no-pod", "no running pod")],
+    [("istio-system/nowhere", "no Service istio-system/nowhere"), ("istio-ingressgateway", "no Service istio-ingressgateway"), ("istio-system/no-pod", "no pod of istio-system with")],
 )
 def test_a_gateway_that_is_not_there_has_a_code(run, api, gateway, name, words):
     api.put(service("no-pod", "istio-system"))
     result = run("probe", gateway=name)
     assert result["failure"]["code"] == "no_gateway" and words in result["msg"] and gateway.seen == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"parallel": 0}, "parallel: is 0"),
+        ({"count": -5}, "count: is -5"),
+        ({"timeout": 0}, "timeout: is 0"),
+        ({"versions": {"v1": "("}}, "the pattern of v1 is no regular expression"),
+        ({"headers": {"X": None}}, "'X' is no header"),
+        ({"headers": {"X": "a\nHost: b"}}, "'X' is no header"),
+        ({"path": "a b"}, "'a b' is no path"),
+    ],
+    ids=str,
+)
+def test_bad_options_are_told_before_anything_is_sent(run, gateway, options, words):
+    result = run("probe", **options)
+    assert result["failure"]["code"] == "invalid_option" and words in result["msg"] and gateway.seen == []
+
+
+def test_a_target_port_may_be_the_name_of_a_containers_port(run, api, gateway):
+    tunnelled(api, gateway, targetPort="web")
+    inside = pod("inside-1", "istio-system", {"app": "inside"})
+    inside["spec"]["containers"][0]["ports"] = [{"name": "web", "containerPort": 8080}]
+    api.put(inside)
+    api.tunnels[("istio-system", "inside-1", 8080)] = api.tunnels.pop(("istio-system", "inside-1", "web"))
+    assert run("probe", gateway="istio-system/inside", count=5, versions=VERSIONS)["counts"] == {"v1": 4, "v2": 1}
+    inside["spec"]["containers"][0]["ports"] = []
+    api.put(inside)
+    assert "no port named web" in run("probe", gateway="istio-system/inside", count=1)["msg"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import tarfile
+import threading
 from pathlib import Path
 
 import fake_releases
@@ -91,12 +93,13 @@ def test_a_mirror_is_asked_once_for_the_checksum_and_once_for_the_file(run, mirr
     "damage",
     [
         lambda program: program.write_bytes(SCRIPT[:5]),
+        lambda program: program.write_bytes(b"x" * len(SCRIPT)),
         lambda program: program.chmod(0o644),
         lambda program: program.unlink(),
         lambda program: next(program.parents[2].glob(".servicemesh-release")).unlink(),
         lambda program: next(program.parents[2].glob(".servicemesh-release")).write_text("half"),
     ],
-    ids=["cut short", "not executable", "gone", "no mark", "broken mark"],
+    ids=["cut short", "another of its size", "not executable", "gone", "no mark", "broken mark"],
 )
 def test_a_damaged_kept_release_is_fetched_again(run, mirror, damage):
     # Root may execute nothing without an x bit either, so this holds for every user.
@@ -209,7 +212,7 @@ def test_a_release_that_was_there_survives_a_bad_archive(run, tmp_path):
         ({"version": "../1.31.0"}, "invalid_option", "is no version of Istio"),
         ({"version": "latest"}, "invalid_option", "is no version of Istio"),
         ({"checksum": "abc"}, "invalid_option", "is no sha256, no URL and no file"),
-        ({"src": "/nowhere/istio.tar.gz"}, "checksum_missing", "/nowhere/istio.tar.gz.sha256"),
+        ({"src": "/nowhere/istio.tar.gz"}, "invalid_option", "src: /nowhere/istio.tar.gz is no file"),
         ({"src": "/nowhere/istio.tar.gz", "checksum": digest(good())}, "invalid_option", "/nowhere/istio.tar.gz"),
     ],
 )
@@ -242,3 +245,26 @@ def test_a_mirror_that_is_not_there_is_a_failed_download(run, monkeypatch, tmp_p
         url = gone.url
     result = run("release", **HOST, mirror=url, dest=str(tmp_path / "dest"))
     assert result["failure"]["code"] == "download" and url in result["msg"]
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n400\r\nabc", b"garbage\r\n\r\n"], ids=["chunks break off", "no HTTP"])
+def test_an_answer_that_cannot_be_read_is_a_failed_download(run, monkeypatch, tmp_path, answer):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            client, _address = listener.accept()
+            with client:
+                client.recv(65536)
+                client.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        result = run("release", **HOST, url=f"http://127.0.0.1:{listener.getsockname()[1]}/x", checksum="0" * 64, dest=str(tmp_path / "dest"))
+    assert result["failure"]["code"] == "download"
+
+
+def test_a_place_that_cannot_be_written_is_named(run, tmp_path):
+    (tmp_path / FILE).write_bytes(good())
+    (tmp_path / "dest").write_text("a file")
+    result = run("release", **HOST, src=str(tmp_path / FILE), checksum=digest(good()), dest=str(tmp_path / "dest"))
+    assert result["failure"]["code"] == "host" and str(tmp_path / "dest") in result["msg"]
