@@ -57,11 +57,13 @@ options:
     description: Whether the default revision tag points to this control plane. Unset, it is decided as C(istioctl install) does.
     type: bool
   delete_crds:
-    description: With O(state=absent), whether Istio's CustomResourceDefinitions go too, and with them B(all) routes and policies.
+    description:
+      - With O(state=absent), whether Istio's CustomResourceDefinitions go too, and with them B(all) routes and policies.
+      - Refused while another revision is there.
     type: bool
     default: false
   delete_namespace:
-    description: With O(state=absent), whether the namespace goes too, if this module made it.
+    description: With O(state=absent), whether the namespace goes too, if this module made it. Refused while another revision is there.
     type: bool
     default: false
   state:
@@ -147,6 +149,7 @@ failure:
 
 from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._engine.sets import KEPT, ObjectSet
+from ..module_utils._failure import InvalidOption
 from ..module_utils._istio import control_plane, leftovers
 from ..module_utils._istio.istioctl import Istioctl
 
@@ -177,28 +180,44 @@ def body(run: Run) -> dict:
     control_plane.check(plane)
     object_set = ObjectSet(plane.set_name, plane.namespace)
     if options["state"] == "absent":
-        kept = KEPT - ({"CustomResourceDefinition"} if options["delete_crds"] else set()) - ({"Namespace"} if options["delete_namespace"] else set())
-        run.remove([], object_set, kept=frozenset(kept))
-        return run.remove(leftovers.of_istiod(run.cluster, plane.revision_name, run.deadline, run.check_mode))
+        return _remove(run, plane, object_set)
     istioctl = Istioctl(options["istioctl"])
     version = istioctl.version()
-    rendered = run.timed("render", lambda: istioctl.render(control_plane.operator(plane)))
     live = control_plane.LiveMesh(
         namespace=run.cluster.get("", "Namespace", "", plane.namespace),
         set_id=object_set.id,
+        base=plane.base_set().live_parent(run.cluster),
         injectors=run.cluster.list("admissionregistration.k8s.io", "MutatingWebhookConfiguration", selector="app=sidecar-injector"),
     )
-    tag = []
+    operators = [control_plane.operator(plane)]
     if control_plane.wants_default_tag(plane, live):
-        tag = control_plane.tag_objects(run.timed("render", lambda: istioctl.render(control_plane.tag_operator(plane))), plane)
+        operators.append(control_plane.tag_operator(plane))
+    # Side by side, for each takes its time where nothing is kept.
+    rendered, *tags = run.timed("render", lambda: run.cluster.each(istioctl.render, operators))
+    tag = [obj for objects in tags for obj in control_plane.tag_objects(objects, plane)]
     rules = run.rules(
         namespace=plane.namespace,
         yield_to=frozenset({control_plane.ISTIOD_MANAGER}),
         set=object_set,
         prune=True,
     )
-    result = run.converge(control_plane.desired(plane, rendered, tag, live), rules)
+    result = run.converge(control_plane.desired(plane, rendered, tag, live, version), rules)
     return {**result, "version": version}
+
+
+def _remove(run: Run, plane: control_plane.ControlPlane, object_set: ObjectSet) -> dict:
+    """This revision; with the last one also what all share, and what istiod itself wrote."""
+    options = run.options
+    others = control_plane.others(run.cluster, plane)
+    for option in ("delete_crds", "delete_namespace"):
+        if options[option] and others:
+            raise InvalidOption(option, f"revision {others[0]} is still there and needs them", hint="Remove it first, or leave this option out.")
+    result = run.remove([], object_set)
+    if others:
+        return result
+    gone = {kind for kind, option in (("CustomResourceDefinition", "delete_crds"), ("Namespace", "delete_namespace")) if options[option]}
+    run.remove([], plane.base_set(), kept=frozenset(KEPT - gone))
+    return run.remove(leftovers.of_istiod(run.cluster, run.deadline, run.check_mode))
 
 
 def main() -> None:

@@ -15,6 +15,8 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 SLICE = 10.0
+# Most calls are done by then, and a second slice plans anew.
+FIRST_SLICE = 15.0
 # A task or play may choose another, in seconds.
 SLICE_VARIABLE = "servicemesh_progress_seconds"
 CHANGES = ("created", "configured", "recreated", "pruned")
@@ -42,7 +44,8 @@ class ActionModule(ActionBase):
         seen: list[Any] = []
         answers: list[dict[str, Any]] = []
         while True:
-            progress = {"seconds": float(task_vars.get(SLICE_VARIABLE, SLICE)), "elapsed": time.time() - begun, "seen": seen}
+            usual = SLICE if answers else FIRST_SLICE
+            progress = {"seconds": float(task_vars.get(SLICE_VARIABLE, usual)), "elapsed": time.time() - begun, "seen": seen}
             answer = self._execute_module(module_args={**arguments, "_progress": progress}, task_vars=task_vars)
             (answer.get("invocation") or {}).get("module_args", {}).pop("_progress", None)
             waiting = answer.pop("waiting", None)

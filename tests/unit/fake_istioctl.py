@@ -30,7 +30,8 @@ suffix = "" if revision == "default" else "-" + revision
 
 
 def obj(api, kind, name, component="Pilot", space=namespace, labels=(), **fields):
-    own = {{"istio.io/rev": revision, "operator.istio.io/component": component, **dict(labels)}}
+    own = {{"helm.sh/chart": "base-1.0.0"}} if component == "Base" else {{"istio.io/rev": revision, "operator.istio.io/component": component}}
+    own.update(labels)
     metadata = {{"name": name, "labels": own, **({{"namespace": space}} if space else {{}})}}
     return {{"apiVersion": api, "kind": kind, "metadata": metadata, **fields}}
 

@@ -131,7 +131,7 @@ class Rules:
 
 def plan(cluster: Cluster, steps: list[Step], rules: Rules) -> Plan:
     """Reads and dry runs only. Raises Failure "conflict", "unknown_kind", "invalid_object", "prune_limit", ..."""
-    wanted_steps = [replace(step, objects=_placed(cluster, step.objects, rules)) for step in steps]
+    wanted_steps = [replace(step, objects=_placed(cluster, step.objects, replace(rules, set=step.set or rules.set))) for step in steps]
     everything = [obj for step in wanted_steps for obj in step.objects]
     last = {ref_of(obj): obj for obj in everything}
     for step in wanted_steps:
@@ -153,8 +153,16 @@ def plan(cluster: Cluster, steps: list[Step], rules: Rules) -> Plan:
         result.steps.append(PlannedStep(step.name, stages, deletions, step.ready, step.barrier))
     if not rules.lenient:
         _refuse_conflicts(result)
+    shared: dict[ObjectSet, set[Ref]] = {}
+    for step in wanted_steps:
+        if step.set:
+            shared.setdefault(step.set, set()).update(map(ref_of, step.objects))
     if rules.set:
-        _add_set(cluster, result, rules, parent, members, set(last), unlisted)
+        own = set(last).difference(*shared.values())
+        _add_set(cluster, result, rules, parent, members, own, set(last), unlisted)
+    for other, refs in shared.items():
+        its_parent = other.live_parent(cluster)
+        _add_set(cluster, result, replace(rules, set=other, prune=False), its_parent, [], refs, refs, other.known(its_parent))
     return result
 
 
@@ -401,21 +409,25 @@ def _deletion(obj: Object) -> Change:
     return Change(ref_of(obj), group_version(obj)[1], PRUNED, live=obj)
 
 
-def _add_set(cluster: Cluster, result: Plan, rules: Rules, parent: Object | None, members: list[Object], wanted: set[Ref], unlisted: Known) -> None:
-    """The set's parent first (old and new kinds), the pruned members and the parent as it ends last."""
+def _add_set(cluster: Cluster, result: Plan, rules: Rules, parent: Object | None, members: list[Object], wanted: set[Ref], elsewhere: set[Ref], unlisted: Known) -> None:
+    """The set's parent first (old and new kinds), the pruned members and the parent as it ends last.
+
+    elsewhere  all that the plan wants, also in other sets: a member among it moves, and is not pruned
+    """
     assert rules.set is not None
-    left = [obj for obj in members if ref_of(obj) not in wanted and obj["kind"] not in rules.kept]
+    left = [obj for obj in members if ref_of(obj) not in elsewhere and obj["kind"] not in rules.kept]
     doomed = left if rules.prune else []
     if rules.prune_limit is not None and len(doomed) > allowed(rules.prune_limit, len(members)):
         names = ", ".join(str(ref_of(obj)) for obj in doomed)
         raise Failure("prune_limit", f"prune would delete {len(doomed)} objects of {len(members)}, more than prune_limit {rules.prune_limit}: {names}", hint="Check the list, then raise prune_limit.")
-    stays = wanted | {ref_of(obj) for obj in members if obj not in doomed}
-    before = cluster_parent(rules.set, stays | {ref_of(obj) for obj in doomed}, parent, cluster, unlisted)
+    stays = wanted | {ref_of(obj) for obj in members if obj not in doomed and ref_of(obj) not in elsewhere}
+    before = cluster_parent(rules.set, stays | {ref_of(obj) for obj in members}, parent, cluster, unlisted)
     if before:
         _insert_parent(result, before)
     if doomed:
         for stage in reversed(staged(doomed)):
             result.steps.append(PlannedStep("prune", [], [_deletion(obj) for obj in stage], False, None))
+    if doomed or any(ref_of(obj) not in stays for obj in members):
         after = rules.set.parent(stays)
         if before is None or after != before.wanted:
             ref = ref_of(after)

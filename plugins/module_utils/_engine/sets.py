@@ -31,10 +31,14 @@ KEPT = {"Namespace", "CustomResourceDefinition", "PersistentVolumeClaim"}
 
 @dataclass(frozen=True)
 class ObjectSet:
-    """A set by its name and the namespace of its parent."""
+    """A set by its name and the namespace of its parent.
+
+    notes  annotations of the parent, as (key, value)
+    """
 
     name: str
     namespace: str
+    notes: tuple[tuple[str, str], ...] = ()
 
     @property
     def id(self) -> str:
@@ -60,7 +64,7 @@ class ObjectSet:
                 "name": self.name,
                 "namespace": self.namespace,
                 "labels": {SET_ID: self.id},
-                "annotations": {TOOLING: TOOL, KINDS: ",".join(kinds), NAMESPACES: ",".join(namespaces)},
+                "annotations": {TOOLING: TOOL, KINDS: ",".join(kinds), NAMESPACES: ",".join(namespaces), **dict(self.notes)},
             },
         }
 

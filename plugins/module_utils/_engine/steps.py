@@ -11,6 +11,7 @@ from .objects import Object
 if TYPE_CHECKING:
     from .cluster import Cluster
     from .deadline import Deadline
+    from .sets import ObjectSet
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Step:
     ready    wait for the objects' own readiness before the next step
     barrier  a further condition, checked after `ready`
     deleted  objects that go in this step, after its objects were applied
+    set      the set of its objects where that is not the call's own, for what several concerns share: it only grows here
     """
 
     name: str
@@ -38,3 +40,4 @@ class Step:
     ready: bool = False
     barrier: Barrier | None = None
     deleted: list[Object] = field(default_factory=list)
+    set: ObjectSet | None = None

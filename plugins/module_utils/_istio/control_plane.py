@@ -11,8 +11,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._engine.cluster import Cluster
 from .._engine.objects import Object
-from .._engine.sets import PART_OF
+from .._engine.sets import PART_OF, SET_ID, ObjectSet
 from .._engine.steps import Step
 from .._failure import Failure, InvalidOption
 from . import webhooks
@@ -23,6 +24,11 @@ WEBHOOK_KINDS = {"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration
 ISTIOD_MANAGER = "pilot-discovery"
 COMPONENT = "operator.istio.io/component"
 TAG = "istio.io/tag"
+# Charts whose objects are the same for every revision.
+CHART, BASE = "helm.sh/chart", "base-"
+SETS = "istio-control-plane-"
+# On the parent of the base set: the newest Istio whose base was installed.
+VERSION = "servicemesh.istio/version"
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,11 @@ class ControlPlane:
 
     @property
     def set_name(self) -> str:
-        return f"istio-control-plane-{self.revision_name}"
+        return f"{SETS}{self.revision_name}"
+
+    def base_set(self, version: str = "") -> ObjectSet:
+        """What all revisions share: it belongs to none of them."""
+        return ObjectSet("istio-base", self.namespace, ((VERSION, version),) if version else ())
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,8 @@ class LiveMesh:
     namespace: Object | None = None
     # Of the set that this run may prune.
     set_id: str = ""
+    # The base set's parent.
+    base: Object | None = None
     injectors: list[Object] = field(default_factory=list)
 
     @property
@@ -66,6 +78,24 @@ class LiveMesh:
             if labels.get(TAG) == "default":
                 return str(labels.get("istio.io/rev", ""))
         return None
+
+
+    def has_newer_base(self, version: str) -> bool:
+        """Definitions are for the newest revision, and fit the older ones."""
+        known = ((self.base or {}).get("metadata", {}).get("annotations") or {}).get(VERSION, "")
+        return _numbers(known) > _numbers(version)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version.partition("-")[0])]
+
+
+def others(cluster: Cluster, plane: ControlPlane) -> list[str]:
+    """Revisions that are there beside this one, whoever installed them."""
+    found = {
+        str((obj["metadata"].get("labels") or {}).get("istio.io/rev", "default")) for obj in cluster.list("apps", "Deployment", selector="app=istiod")
+    } | {obj["metadata"]["name"].removeprefix(SETS) for obj in cluster.list("", "ConfigMap", plane.namespace, SET_ID) if obj["metadata"]["name"].startswith(SETS)}
+    return sorted(found - {plane.revision_name})
 
 
 # DNS label (RFC 1123): revisions become parts of names and labels.
@@ -145,8 +175,8 @@ def tag_objects(rendered: list[Object], plane: ControlPlane) -> list[Object]:
     return found
 
 
-def desired(plane: ControlPlane, rendered: list[Object], tag: list[Object], live: LiveMesh) -> list[Step]:
-    """Namespace, control plane until Ready, webhooks until armed, gateways until Ready.
+def desired(plane: ControlPlane, rendered: list[Object], tag: list[Object], live: LiveMesh, version: str = "") -> list[Step]:
+    """Namespace and base, control plane until Ready, webhooks until armed, gateways until Ready. version: Istio's.
 
     Raises Failure "webhook_overlap" where two webhooks would inject the same pod.
     """
@@ -156,7 +186,12 @@ def desired(plane: ControlPlane, rendered: list[Object], tag: list[Object], live
     _refuse_overlap(hooks, live)
     gateways = [obj for obj in rendered if _component(obj) in GATEWAY_COMPONENTS]
     core = [obj for obj in rendered + tag if obj["kind"] not in WEBHOOK_KINDS and _component(obj) not in GATEWAY_COMPONENTS]
-    steps = [Step("namespace", _namespaces(plane, live))]
+    base = [obj for obj in core if _is_base(obj)]
+    core = [obj for obj in core if not _is_base(obj)]
+    shared = plane.base_set(version)
+    steps = [Step("namespace", _namespaces(plane, live), set=shared)]
+    if not live.has_newer_base(version):
+        steps.append(Step("base", base, set=shared))
     steps.append(Step("control plane", core, ready=True))
     steps.append(Step("webhooks", hooks, barrier=webhooks.armed([o["metadata"]["name"] for o in hooks if o["kind"] == "MutatingWebhookConfiguration"]) if hooks else None))
     if gateways:
@@ -166,6 +201,10 @@ def desired(plane: ControlPlane, rendered: list[Object], tag: list[Object], live
 
 def _component(obj: Object) -> str:
     return str((obj["metadata"].get("labels") or {}).get(COMPONENT, ""))
+
+
+def _is_base(obj: Object) -> bool:
+    return str((obj["metadata"].get("labels") or {}).get(CHART, "")).startswith(BASE)
 
 
 def _default_injector(obj: Object) -> bool:

@@ -36,7 +36,7 @@ def tag(revision="default"):
 
 
 def other(kind, name, component="Pilot"):
-    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "labels": {"operator.istio.io/component": component}}}
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "labels": {"helm.sh/chart": "base-1.0.0"} if component == "Base" else {"operator.istio.io/component": component}}}
 
 
 def spec(**options):
@@ -143,9 +143,10 @@ def names(step):
 
 def test_istiod_is_ready_before_its_webhooks_and_these_are_armed_before_gateways():
     steps = steps_of(tag_rendered=[tag()])
-    assert list(steps) == ["namespace", "control plane", "webhooks", "gateways"]
+    assert list(steps) == ["namespace", "base", "control plane", "webhooks", "gateways"]
     assert names(steps["namespace"]) == ["istio-system"]
-    assert names(steps["control plane"]) == ["gateways", "istiod"] and steps["control plane"].ready
+    assert names(steps["base"]) == ["gateways"] and steps["base"].set == steps["namespace"].set == ControlPlane().base_set("")
+    assert names(steps["control plane"]) == ["istiod"] and steps["control plane"].set is None and steps["control plane"].ready
     assert names(steps["webhooks"]) == ["istio-sidecar-injector", "istio-revision-tag-default"] and steps["webhooks"].barrier.name == "armed"
     assert names(steps["gateways"]) == ["ingress", "egress"] and steps["gateways"].ready
 

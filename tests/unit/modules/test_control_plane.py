@@ -259,3 +259,45 @@ def test_the_default_tag_may_go_again(api, plane):
     assert actions(gone)[TAG] == "pruned" and api.get("MutatingWebhookConfiguration", TAG) is None
     assert not plane(default_tag=False)["changed"]
     assert plane()["changed"] and api.get("MutatingWebhookConfiguration", TAG)
+
+
+def test_two_revisions_share_a_base_and_neither_run_disturbs_the_other(api, plane):
+    plane()
+    assert plane(revision="canary", profile="minimal")["changed"]
+    assert not plane()["changed"] and not plane(revision="canary", profile="minimal")["changed"]
+    assert api.get("ConfigMap", "istio-base", "istio-system")["metadata"]["annotations"]["servicemesh.istio/version"] == "1.31.0"
+
+
+def test_what_revisions_share_goes_with_the_last_one(run, api, plane):
+    plane()
+    plane(revision="canary", profile="minimal")
+    for option in ("delete_crds", "delete_namespace"):
+        refused = run("control_plane", state="absent", revision="canary", **{option: True})
+        assert refused["failure"]["code"] == "invalid_option" and "revision default is still there" in refused["msg"] and not refused["changed"]
+    gone = actions(run("control_plane", state="absent", revision="canary"))
+    assert gone["istiod-canary"] == "pruned" and "istio-reader-service-account" not in gone
+    assert not plane()["changed"]
+    gone = actions(run("control_plane", state="absent", delete_crds=True, delete_namespace=True))
+    assert {gone[name] for name in ("istio-reader-service-account", "gateways.networking.istio.io", "istio-system", "istio-base")} == {"pruned"}
+
+
+def test_an_older_revision_leaves_the_base_of_a_newer_one_alone(api, plane):
+    plane()
+    parent = api.get("ConfigMap", "istio-base", "istio-system")
+    parent["metadata"]["annotations"]["servicemesh.istio/version"] = "1.32.1"
+    account = api.get("ServiceAccount", "istio-reader-service-account", "istio-system")
+    account["metadata"]["labels"]["istio.io/rev"] = "of-a-newer-one"
+    result = plane(revision="canary", profile="minimal")
+    assert "istio-reader-service-account" not in actions(result) and api.get("ServiceAccount", "istio-reader-service-account", "istio-system") == account
+    assert not plane()["changed"], "also for the one that installed it when it was newest"
+
+
+def test_members_that_move_to_the_base_are_not_lost(api, plane, monkeypatch):
+    """As a set was before there was a base, and where the move is killed half way."""
+    plane()
+    account = api.get("ServiceAccount", "istio-reader-service-account", "istio-system")
+    own = api.get("ConfigMap", "istio-control-plane-default", "istio-system")["metadata"]["labels"]["applyset.kubernetes.io/id"]
+    account["metadata"]["labels"]["applyset.kubernetes.io/part-of"] = own
+    moved = plane()
+    assert actions(moved)["istio-reader-service-account"] == "configured" and api.get("ServiceAccount", "istio-reader-service-account", "istio-system")
+    assert not plane()["changed"]
