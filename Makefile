@@ -73,7 +73,12 @@ test-faults: $(VENV)/.done ## what breaks between us and the API server, on a cl
 
 .PHONY: bench
 bench: $(VENV)/.done ## us beside others, on a cluster of its own: docs/bench.md
-	$(BIN)/python tests/bench
+	$(BIN)/python tests/bench $(ARGS)
+
+.PHONY: molecule
+molecule: $(VENV)/.done ## every Molecule scenario
+	$(LAB) up
+	PATH="$(CURDIR)/$(BIN):$$PATH" molecule test --all
 
 .PHONY: test-all
 test-all: test proof-long test-faults bench ## all there is, for an hour or more
