@@ -15,10 +15,50 @@ description:
   - Also does what C(istioctl install) does beyond its manifests. It makes the namespace and the objects of the default revision tag,
     and refuses webhooks that would inject the same pod twice.
   - In order. CustomResourceDefinitions, istiod until it is Ready, webhooks until they hold istiod's CA, gateways until they are Ready.
+  - With O(method=helm) Helm writes, in real releases that C(helm list) shows, and the plan is the same. The rendered charts are compared with
+    what is live, so that a first install has a diff, and so has what somebody edited by hand.
 options:
+  method:
+    description: What renders and writes.
+    type: str
+    choices: [istioctl, helm]
+    default: istioctl
   istioctl:
-    description: Path of istioctl where the task runs, as the M(servicemesh.istio.release) module returns it. Needed with O(state=present).
+    description:
+      - Path of istioctl where the task runs, as the M(servicemesh.istio.release) module returns it. Needed with O(method=istioctl) and
+        O(state=present).
     type: path
+  helm:
+    description: Path of Helm, version 3 or 4, where the task runs. Needed with O(method=helm).
+    type: path
+  charts:
+    description:
+      - Folder of Istio's charts where the task runs, manifests/charts of what the M(servicemesh.istio.release) module unpacked. Needed with
+        O(method=helm) and O(state=present).
+    type: path
+  gateways:
+    description:
+      - With O(method=helm), the gateways, each a release of its own. Unset, those that istioctl's profile of that name has, such as
+        istio-ingressgateway.
+      - With O(method=istioctl) gateways are said in O(components) and O(values).
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: Name of the release, the Service and the Deployment.
+        type: str
+        required: true
+      namespace:
+        description: Its namespace, made where it is missing. Unset, that of the control plane.
+        type: str
+      service_type:
+        description: How it is exposed. Unset, LoadBalancer.
+        type: str
+        choices: [LoadBalancer, NodePort, ClusterIP]
+      values:
+        description: More values of the chart gateway.
+        type: dict
+        default: {}
   profile:
     description: A profile of that release.
     type: str
@@ -40,11 +80,11 @@ options:
     type: dict
     default: {}
   components:
-    description: Components, as in C(spec.components) of an IstioOperator.
+    description: Components, as in C(spec.components) of an IstioOperator. With O(method=helm) only whether cni and ztunnel are enabled.
     type: dict
     default: {}
   overlays:
-    description: Patches of rendered objects by component, as in C(k8s.overlays) of an IstioOperator's component.
+    description: Patches of rendered objects by component, as in C(k8s.overlays) of an IstioOperator's component. Not with O(method=helm).
     type: dict
     default: {}
   hub:
@@ -100,7 +140,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 version:
-  description: Version of the istioctl that rendered the control plane.
+  description: Version of the istioctl, or of the charts, that rendered the control plane.
   returned: when O(state=present)
   type: str
   sample: 1.31.0
@@ -147,14 +187,27 @@ failure:
   sample: {code: image_pull, ref: {}, reason: ErrImagePull, hint: ""}
 """
 
+from pathlib import Path
+
 from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
-from ..module_utils._engine.sets import KEPT, ObjectSet
+from ..module_utils._engine.sets import KEPT
 from ..module_utils._failure import InvalidOption
-from ..module_utils._istio import control_plane, leftovers
+from ..module_utils._istio import charts, control_plane, leftovers
+from ..module_utils._istio.helm import Helm
 from ..module_utils._istio.istioctl import Istioctl
 
+GATEWAY = {
+    "name": {"type": "str", "required": True},
+    "namespace": {"type": "str"},
+    "service_type": {"type": "str", "choices": ["LoadBalancer", "NodePort", "ClusterIP"]},
+    "values": {"type": "dict", "default": {}},
+}
 ARGUMENTS = {
+    "method": {"type": "str", "choices": ["istioctl", "helm"], "default": "istioctl"},
     "istioctl": {"type": "path"},
+    "helm": {"type": "path"},
+    "charts": {"type": "path"},
+    "gateways": {"type": "list", "elements": "dict", "options": GATEWAY},
     "profile": {"type": "str", "default": "default"},
     "namespace": {"type": "str", "default": "istio-system"},
     "revision": {"type": "str", "default": ""},
@@ -173,55 +226,66 @@ ARGUMENTS = {
 }
 PLANE_OPTIONS = ("profile", "namespace", "revision", "values", "mesh_config", "components", "overlays", "hub", "tag", "default_tag")
 
+ISTIOD = frozenset({control_plane.ISTIOD_MANAGER})
+
 
 def body(run: Run) -> dict:
     options = run.options
     plane = control_plane.ControlPlane(**{name: options[name] for name in PLANE_OPTIONS})
     control_plane.check(plane)
-    object_set = ObjectSet(plane.set_name, plane.namespace)
     if options["state"] == "absent":
-        return _remove(run, plane, object_set)
-    istioctl = Istioctl(options["istioctl"])
+        return _remove(run, plane)
+    needed = "charts" if options["method"] == "helm" else "istioctl"
+    if not options[needed]:
+        raise InvalidOption(needed, f"is needed to install with method {options['method']}", hint="The release module returns where it is.")
+    return _by_helm(run, plane) if options["method"] == "helm" else _by_istioctl(run, plane)
+
+
+def _by_istioctl(run: Run, plane: control_plane.ControlPlane) -> dict:
+    istioctl = Istioctl(run.options["istioctl"])
     version = istioctl.version()
-    live = control_plane.LiveMesh(
-        namespace=run.cluster.get("", "Namespace", "", plane.namespace),
-        set_id=object_set.id,
-        base=plane.base_set().live_parent(run.cluster),
-        injectors=run.cluster.list("admissionregistration.k8s.io", "MutatingWebhookConfiguration", selector="app=sidecar-injector"),
-    )
+    mesh = control_plane.live(run.cluster, plane)
     operators = [control_plane.operator(plane)]
-    if control_plane.wants_default_tag(plane, live):
+    if control_plane.wants_default_tag(plane, mesh):
         operators.append(control_plane.tag_operator(plane))
     # Side by side, for each takes its time where nothing is kept.
     rendered, *tags = run.timed("render", lambda: run.cluster.each(istioctl.render, operators))
     tag = [obj for objects in tags for obj in control_plane.tag_objects(objects, plane)]
-    rules = run.rules(
-        namespace=plane.namespace,
-        yield_to=frozenset({control_plane.ISTIOD_MANAGER}),
-        set=object_set,
-        prune=True,
-    )
-    result = run.converge(control_plane.desired(plane, rendered, tag, live, version), rules)
-    return {**result, "version": version}
+    rules = run.rules(namespace=plane.namespace, yield_to=ISTIOD, set=plane.own_set, prune=True)
+    return {**run.converge(control_plane.desired(plane, rendered, tag, mesh, version), rules), "version": version}
 
 
-def _remove(run: Run, plane: control_plane.ControlPlane, object_set: ObjectSet) -> dict:
+def _by_helm(run: Run, plane: control_plane.ControlPlane) -> dict:
+    options = run.options
+    helm, folder = Helm(options["helm"]), charts.Charts.of(Path(options["charts"]))
+    charts.check(plane, folder)
+    steps = run.timed("render", lambda: charts.desired(run.cluster, plane, helm, folder, control_plane.live(run.cluster, plane), options["gateways"], options["adopt"]))
+    return {**run.converge(steps, run.rules(namespace=plane.namespace, yield_to=ISTIOD)), "version": folder.version}
+
+
+def _remove(run: Run, plane: control_plane.ControlPlane) -> dict:
     """This revision; with the last one also what all share, and what istiod itself wrote."""
     options = run.options
     others = control_plane.others(run.cluster, plane)
     for option in ("delete_crds", "delete_namespace"):
         if options[option] and others:
             raise InvalidOption(option, f"revision {others[0]} is still there and needs them", hint="Remove it first, or leave this option out.")
-    result = run.remove([], object_set)
+    definitions = []
+    if options["method"] == "helm":
+        definitions = charts.definitions(run.cluster) if options["delete_crds"] else []
+        steps = charts.removal(run.cluster, plane, Helm(options["helm"]), options["gateways"], last=not others)
+        result = run.converge(steps, run.rules(namespace=plane.namespace))
+    else:
+        result = run.remove([], plane.own_set)
     if others:
         return result
     gone = {kind for kind, option in (("CustomResourceDefinition", "delete_crds"), ("Namespace", "delete_namespace")) if options[option]}
-    run.remove([], plane.base_set(), kept=frozenset(KEPT - gone))
+    run.remove(definitions, plane.base_set(), kept=frozenset(KEPT - gone))
     return run.remove(leftovers.of_istiod(run.cluster, run.deadline, run.check_mode))
 
 
 def main() -> None:
-    run_module(ARGUMENTS, body, required_if=[("state", "present", ["istioctl"])])
+    run_module(ARGUMENTS, body, required_if=[("method", "helm", ["helm"])])
 
 
 if __name__ == "__main__":

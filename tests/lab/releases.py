@@ -29,7 +29,7 @@ def url() -> str:
 def build(version: str) -> None:
     """istio-VERSION-linux-amd64.tar.gz and istioctl-VERSION-linux-amd64.tar.gz, each with its .sha256."""
     istioctl, source = programs.build(f"istioctl-{version}"), programs.source(version)
-    key = store.key(istioctl.name, str(source.name))
+    key = store.key(istioctl.name, str(source.name), "charts with their version")
     top = f"istio-{version}"
 
     def whole(target: Path) -> None:
@@ -37,7 +37,7 @@ def build(version: str) -> None:
             _add(tar, istioctl, f"{top}/bin/istioctl", 0o755)
             for name in FOLDERS:
                 for path in sorted(p for p in (source / name).rglob("*") if p.is_file()):
-                    _add(tar, path, f"{top}/{path.relative_to(source)}", 0o755 if path.suffix == ".sh" else 0o644)
+                    _add(tar, path, f"{top}/{path.relative_to(source)}", 0o755 if path.suffix == ".sh" else 0o644, _stamped(path, version))
 
     def alone(target: Path) -> None:
         with _archive(target) as tar:
@@ -54,13 +54,23 @@ def build(version: str) -> None:
         served.with_name(f"{name}.sha256").write_text(f"{digest}  {name}\n", encoding="ascii")
 
 
+def _stamped(path: Path, version: str) -> bytes:
+    """A file's content. In the module's sources charts bear no version: a release's have its own, and name its images."""
+    content = path.read_bytes()
+    if "charts" not in path.parts or path.name not in ("Chart.yaml", "values.yaml"):
+        return content
+    for before, after in ((b"ersion: 1.0.0\n", f"ersion: {version}\n"), (b" hub: registry.istio.io/testing\n", " hub: docker.io/istio\n"), (b" tag: latest\n", f" tag: {version}\n")):
+        content = content.replace(before, after.encode())
+    return content
+
+
 def _archive(target: Path) -> tarfile.TarFile:
     # A fixed time in gzip's and in each member's header: the same input makes the same archive.
     return tarfile.open(fileobj=gzip.GzipFile(target, "wb", compresslevel=1, mtime=0), mode="w")
 
 
-def _add(tar: tarfile.TarFile, path: Path, name: str, mode: int) -> None:
-    data = path.read_bytes()
+def _add(tar: tarfile.TarFile, path: Path, name: str, mode: int, content: bytes | None = None) -> None:
+    data = path.read_bytes() if content is None else content
     info = tarfile.TarInfo(name)
     info.size, info.mode = len(data), mode
     tar.addfile(info, io.BytesIO(data))

@@ -166,6 +166,11 @@ class MemoryApi:
                 if (group, plural) == (match["group"] or "", match["plural"]) and match["namespace"] in (None, namespace) and field in ("", name):
                     yield {"type": word, "object": copy.deepcopy(obj)}
 
+    def kubeconfig(self, folder: Path) -> Path:
+        path = folder / "kubeconfig"
+        path.write_text("of memory")
+        return path
+
     def detach(self, folder: Path) -> None:
         """A process of its own has a copy of the objects, and needs no credentials."""
 

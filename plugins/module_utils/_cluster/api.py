@@ -63,5 +63,8 @@ class Api(Protocol):
     def tunnel(self, namespace: str, pod: str, port: int) -> socket.socket:
         """A connection to a port inside a pod, as kubectl port-forward makes it. Raises ApiError."""
 
+    def kubeconfig(self, folder: Path) -> Path:
+        """A file in the private folder with which another program reaches the same cluster with the same rights."""
+
     def detach(self, folder: Path) -> None:
         """Frees the API from the process that opened it: new connections, credentials that end with that process copied into `folder`."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import tempfile
@@ -124,6 +125,27 @@ class HttpApi:
     def tunnel(self, namespace: str, pod: str, port: int) -> socket.socket:
         return tunnel.connect(self._configuration, self._headers, namespace, pod, port)
 
+    def kubeconfig(self, folder: Path) -> Path:
+        c = self._configuration
+        cluster = {"server": self.server, "proxy-url": proxy_of(c), "tls-server-name": getattr(c, "tls_server_name", None)}
+        cluster.update({"certificate-authority": c.ssl_ca_cert} if c.verify_ssl else {"insecure-skip-tls-verify": True})
+        token = self._configuration.auth_settings().get("BearerToken", {}).get("value") or ""
+        user = {"token": token.removeprefix("Bearer "), "client-certificate": c.cert_file, "client-key": c.key_file, "username": c.username, "password": c.password}
+        users = [value for name, value in self._headers if name == "Impersonate-User"]
+        user.update({"as": users[0] if users else None, "as-groups": [value for name, value in self._headers if name == "Impersonate-Group"]})
+        content = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "this",
+            "contexts": [{"name": "this", "context": {"cluster": "this", "user": "this"}}],
+            "clusters": [{"name": "this", "cluster": _given(cluster)}],
+            "users": [{"name": "this", "user": _given(user)}],
+        }
+        path = folder / "kubeconfig"
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            json.dump(content, file)
+        return path
+
     def detach(self, folder: Path) -> None:
         for name in ("ssl_ca_cert", "cert_file", "key_file"):
             source = getattr(self._configuration, name)
@@ -132,6 +154,10 @@ class HttpApi:
                 setattr(self._configuration, name, shutil.copy(source, folder / name))
         self._pool.clear()
         self._pool = self._open_pool(self._connections)
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value}
 
 
 def proxy_of(configuration: Any) -> str | None:

@@ -68,6 +68,9 @@ class RetryingApi:
     def watch(self, path: str, query: dict[str, str], timeout: float) -> Iterator[dict[str, Any]]:
         return self._api.watch(path, query, timeout)
 
+    def kubeconfig(self, folder: Path) -> Path:
+        return self._api.kubeconfig(folder)
+
     def detach(self, folder: Path) -> None:
         self._api.detach(folder)
 

@@ -10,7 +10,8 @@ from .._failure import Failure
 from . import adopt, wait
 from .cluster import Cluster
 from .deadline import Deadline
-from .plan import FAILED, PRUNED, RECREATED, Change, Plan, conflicts_of, refusal
+from .objects import Object
+from .plan import FAILED, PRUNED, RECREATED, Change, Plan, PlannedStep, conflicts_of, refusal
 
 # An established definition is served a moment later (0.08 s were seen); a lost race is no missing kind.
 SERVED_WITHIN = 15.0
@@ -20,7 +21,9 @@ ADOPTION_TRIES = 5
 def apply(cluster: Cluster, plan: Plan, force: bool, deadline: Deadline, said: list[str]) -> None:
     """Adds to `said` what barriers said. Raises Failure; every Change tells what became of it, also then."""
     for step in plan.steps:
-        for stage in step.stages:
+        if step.program:
+            _by_program(cluster, step, deadline)
+        for stage in [] if step.program else step.stages:
             doomed = [change for change in stage if change.action == RECREATED]
             _remove(cluster, doomed)
             wait.until_gone(cluster, [change.ref for change in doomed], deadline)
@@ -29,7 +32,31 @@ def apply(cluster: Cluster, plan: Plan, force: bool, deadline: Deadline, said: l
             wait.until_current(cluster, [c for stage in step.stages for c in stage], deadline)
         if step.barrier and not plan.empty:
             said.append(step.barrier.hold(cluster, deadline))
-        _remove(cluster, [change for change in step.deletions if change.action == PRUNED])
+        if not step.program:
+            _remove(cluster, [change for change in step.deletions if change.action == PRUNED])
+
+
+def _by_program(cluster: Cluster, step: PlannedStep, deadline: Deadline) -> None:
+    """What was done is told by what is there afterwards, also where the program failed half way."""
+    changes = [change for change in step.changes if change.changes]
+    if not changes:
+        return
+    assert step.program is not None
+    before = {change.ref: _version(change.live) for change in changes}
+    try:
+        step.program.run(cluster, deadline)
+    finally:
+        live = cluster.live([change.wanted or change.live or {} for change in changes])
+        for change in changes:
+            change.live = live.get(change.ref, change.live)
+            change.done = _version(live.get(change.ref)) != before[change.ref]
+    if any(change.ref.kind == "CustomResourceDefinition" for change in changes):
+        cluster.resources.refresh()
+
+
+def _version(obj: Object | None) -> tuple[str, str]:
+    metadata = (obj or {}).get("metadata") or {}
+    return metadata.get("uid", ""), metadata.get("resourceVersion", "")
 
 
 def _apply_stage(cluster: Cluster, changes: list[Change], force: bool, deadline: Deadline) -> None:

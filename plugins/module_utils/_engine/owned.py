@@ -119,6 +119,15 @@ def same(wanted: Any, owned: Any, path: tuple[str, ...]) -> bool:
     return _is_quantity(path) and _quantity(wanted) is not None and _quantity(wanted) == _quantity(owned)
 
 
+def covers(live: Any, wanted: Any, path: tuple[str, ...] = ()) -> bool:
+    """True only if every wanted value is surely there, whoever owns it. What else is there does not matter."""
+    if isinstance(wanted, dict) and isinstance(live, dict):
+        return all(covers(live[key], value, (*path, key)) if key in live else _nothing(value) for key, value in wanted.items())
+    if isinstance(wanted, list) and isinstance(live, list):
+        return len(wanted) == len(live) and all(covers(b, a, path) for a, b in zip(wanted, live))
+    return same(wanted, live, path)
+
+
 def _defaulted(path: tuple[str, ...], key: str, value: Any) -> bool:
     parent = path[-1] if path else ""
     return (parent, key) in ATOMIC_DEFAULTS and ATOMIC_DEFAULTS[(parent, key)] == value

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Callable
 
 from .._cluster.api import ApiError
 from .._failure import Failure, InvalidOption
@@ -13,9 +13,9 @@ from . import adopt, suggest
 from .cluster import Cluster, unknown_kind
 from .objects import Object, Ref, duplicates, group_version, normal, ref_of
 from .order import staged
-from .owned import matches, without_fields_of
+from .owned import covers, matches, without_fields_of
 from .sets import KEPT, NOTHING, Known, ObjectSet, allowed
-from .steps import Barrier, Step
+from .steps import Barrier, Program, Step
 
 CREATED, CONFIGURED, RECREATED, UNCHANGED, PRUNED, FAILED = "created", "configured", "recreated", "unchanged", "pruned", "failed"
 NO_KIND = "its kind is not served yet, so the server did not verify it"
@@ -66,6 +66,7 @@ class PlannedStep:
     deletions: list[Change]
     ready: bool
     barrier: Barrier | None
+    program: Program | None = None
 
     @property
     def changes(self) -> list[Change]:
@@ -131,39 +132,56 @@ class Rules:
 
 def plan(cluster: Cluster, steps: list[Step], rules: Rules) -> Plan:
     """Reads and dry runs only. Raises Failure "conflict", "unknown_kind", "invalid_object", "prune_limit", ..."""
-    wanted_steps = [replace(step, objects=_placed(cluster, step.objects, replace(rules, set=step.set or rules.set))) for step in steps]
+    wanted_steps = [replace(step, objects=_placed(cluster, step.objects, _rules_of(step, rules))) for step in steps]
+    records = [step.program.record(cluster) if step.program else None for step in wanted_steps]
+    written = [_placed(cluster, record.written, _rules_of(step, rules)) if record else [] for step, record in zip(wanted_steps, records)]
     everything = [obj for step in wanted_steps for obj in step.objects]
     last = {ref_of(obj): obj for obj in everything}
     for step in wanted_steps:
         twice = duplicates(step.objects)
         if twice:
             raise InvalidOption("definition", f"{twice[0]} is there twice", ref=twice[0].as_result())
-    live = cluster.live(everything + [obj for step in steps for obj in step.deleted])
+    live = cluster.live(everything + [obj for step in steps for obj in step.deleted] + [obj for objects in written for obj in objects])
     coming = Coming.of(everything, live, check_all=rules.lenient or rules.ask_all)
     parent = rules.set.live_parent(cluster) if rules.set else None
     members, unlisted = _members(cluster, rules, parent)
 
     result = Plan([])
-    for step in wanted_steps:
-        judged = cluster.each(lambda obj: _judge(cluster, obj, live.get(ref_of(obj)), coming, rules), step.objects)
+    for step, record, earlier in zip(wanted_steps, records, written):
+        judged = cluster.each(_judge_of(cluster, live, coming, rules, earlier if record else None), step.objects)
         by_ref = {change.ref: change for change, _asked in judged}
         result.asked += sum(asked for _change, asked in judged)
         stages = [[by_ref[ref_of(obj)] for obj in stage] for stage in staged(step.objects)]
-        deletions = [_deletion(live[ref_of(obj)]) for obj in step.deleted if ref_of(obj) in live]
-        result.steps.append(PlannedStep(step.name, stages, deletions, step.ready, step.barrier))
+        left = [obj for obj in earlier if ref_of(obj) not in last]
+        deletions = [_deletion(live[ref_of(obj)]) for obj in [*step.deleted, *left] if ref_of(obj) in live]
+        planned = PlannedStep(step.name, stages, deletions, step.ready, step.barrier, step.program)
+        if record and record.receipt and (not record.fits or any(change.changes for change in planned.changes)):
+            stages.append([Change(ref_of(record.receipt), "v1", CREATED, record.receipt, None, record.receipt)])
+        result.steps.append(planned)
     if not rules.lenient:
         _refuse_conflicts(result)
-    shared: dict[ObjectSet, set[Ref]] = {}
+    # By the set that they belong to where that is not the call's own; None for what a program keeps.
+    shared: dict[ObjectSet | None, set[Ref]] = {}
     for step in wanted_steps:
-        if step.set:
+        if step.program:
+            shared.setdefault(None, set()).update(map(ref_of, step.objects))
+        elif step.set:
             shared.setdefault(step.set, set()).update(map(ref_of, step.objects))
     if rules.set:
         own = set(last).difference(*shared.values())
         _add_set(cluster, result, rules, parent, members, own, set(last), unlisted)
     for other, refs in shared.items():
+        if other is None:
+            continue
         its_parent = other.live_parent(cluster)
         _add_set(cluster, result, replace(rules, set=other, prune=False), its_parent, [], refs, refs, other.known(its_parent))
     return result
+
+
+def _rules_of(step: Step, rules: Rules) -> Rules:
+    if step.program:
+        return replace(rules, set=None, namespace=step.program.namespace)
+    return replace(rules, set=step.set or rules.set)
 
 
 def _members(cluster: Cluster, rules: Rules, parent: Object | None) -> tuple[list[Object], Known]:
@@ -263,6 +281,42 @@ def _fields(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]
             yield from _fields(item, (*path, "[]"))
     else:
         yield (*path, type(value).__name__)
+
+
+def _judge_of(cluster: Cluster, live: dict[Ref, Object], coming: Coming, rules: Rules, earlier: list[Object] | None) -> Callable[[Object], tuple[Change, int]]:
+    """The judge of a step's objects. earlier: what its program wrote at its last run."""
+    if earlier is None:
+        return lambda obj: _judge(cluster, obj, live.get(ref_of(obj)), coming, rules)
+    known = {ref_of(obj): obj for obj in earlier}
+    return lambda obj: _judge_values(cluster, obj, live.get(ref_of(obj)), coming, rules, known.get(ref_of(obj)))
+
+
+def _judge_values(cluster: Cluster, wanted: Object, live: Object | None, coming: Coming, rules: Rules, earlier: Object | None) -> tuple[Change, int]:
+    """As _judge, for what a program will write: only values count."""
+    if live is None or live["metadata"].get("deletionTimestamp"):
+        return _judge(cluster, wanted, live, coming, rules)
+    wanted = without_fields_of(wanted, live, rules.yield_to)
+    dropped = without_dropped(live, earlier, wanted)
+    if not rules.ask_all and dropped == live and covers(live, wanted):
+        return Change(ref_of(wanted), group_version(wanted)[1], UNCHANGED, wanted, live, live), 0
+    change = _ask(cluster, wanted, live, replace(rules, force=True))
+    if change.planned is not None:
+        change.planned = without_dropped(change.planned, earlier, wanted)
+        if change.action == CONFIGURED and visible(change.planned) == visible(live):
+            change.action = UNCHANGED
+    return change, 1
+
+
+def without_dropped(obj: Any, earlier: Any, wanted: Any) -> Any:
+    """The object less the fields that the program's last run set to what they are, and that it sets no more."""
+    if not (isinstance(obj, dict) and isinstance(earlier, dict) and isinstance(wanted, dict)):
+        return obj
+    kept = {}
+    for key, value in obj.items():
+        if key not in wanted and key in earlier and earlier[key] == value:
+            continue
+        kept[key] = without_dropped(value, earlier.get(key), wanted.get(key))
+    return kept
 
 
 def _judge(cluster: Cluster, wanted: Object, live: Object | None, coming: Coming, rules: Rules) -> tuple[Change, int]:

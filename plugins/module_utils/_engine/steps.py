@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, Protocol
 
 from .objects import Object
 
@@ -26,6 +26,35 @@ class Barrier:
 
 
 @dataclass(frozen=True)
+class Record:
+    """What a program did before.
+
+    written  objects of its last run; it will delete those that are wanted no more
+    receipt  the object in which it will keep the next run
+    fits     whether its last run was for just what is wanted now
+    """
+
+    written: list[Object]
+    receipt: Object | None
+    fits: bool
+
+
+class Program(Protocol):
+    """What writes a step's objects in the engine's place. The plan is still ours: values are compared, whoever owns them.
+
+    namespace  for namespaced objects that name none
+    """
+
+    namespace: str
+
+    def record(self, cluster: Cluster) -> Record:
+        """Raises ApiError."""
+
+    def run(self, cluster: Cluster, deadline: Deadline) -> None:
+        """Called where the plan has something to do. Raises Failure."""
+
+
+@dataclass(frozen=True)
 class Step:
     """Objects that may be applied together.
 
@@ -33,6 +62,7 @@ class Step:
     barrier  a further condition, checked after `ready`
     deleted  objects that go in this step, after its objects were applied
     set      the set of its objects where that is not the call's own, for what several concerns share: it only grows here
+    program  what writes and deletes the objects, where that is not the engine; they belong to no set
     """
 
     name: str
@@ -41,3 +71,4 @@ class Step:
     barrier: Barrier | None = None
     deleted: list[Object] = field(default_factory=list)
     set: ObjectSet | None = None
+    program: Program | None = None

@@ -54,6 +54,10 @@ class ControlPlane:
     def set_name(self) -> str:
         return f"{SETS}{self.revision_name}"
 
+    @property
+    def own_set(self) -> ObjectSet:
+        return ObjectSet(self.set_name, self.namespace)
+
     def base_set(self, version: str = "") -> ObjectSet:
         """What all revisions share: it belongs to none of them."""
         return ObjectSet("istio-base", self.namespace, ((VERSION, version),) if version else ())
@@ -83,7 +87,12 @@ class LiveMesh:
     def has_newer_base(self, version: str) -> bool:
         """Definitions are for the newest revision, and fit the older ones."""
         known = ((self.base or {}).get("metadata", {}).get("annotations") or {}).get(VERSION, "")
-        return _numbers(known) > _numbers(version)
+        return newer(known, version)
+
+
+def newer(one: str, two: str) -> bool:
+    """Whether one version is newer than the other; an empty one is older than all."""
+    return _numbers(one) > _numbers(two)
 
 
 def _numbers(version: str) -> list[int]:
@@ -96,6 +105,16 @@ def others(cluster: Cluster, plane: ControlPlane) -> list[str]:
         str((obj["metadata"].get("labels") or {}).get("istio.io/rev", "default")) for obj in cluster.list("apps", "Deployment", selector="app=istiod")
     } | {obj["metadata"]["name"].removeprefix(SETS) for obj in cluster.list("", "ConfigMap", plane.namespace, SET_ID) if obj["metadata"]["name"].startswith(SETS)}
     return sorted(found - {plane.revision_name})
+
+
+def live(cluster: Cluster, plane: ControlPlane) -> LiveMesh:
+    """Raises ApiError."""
+    return LiveMesh(
+        namespace=cluster.get("", "Namespace", "", plane.namespace),
+        set_id=plane.own_set.id,
+        base=plane.base_set().live_parent(cluster),
+        injectors=cluster.list("admissionregistration.k8s.io", "MutatingWebhookConfiguration", selector="app=sidecar-injector"),
+    )
 
 
 # DNS label (RFC 1123): revisions become parts of names and labels.
@@ -183,13 +202,13 @@ def desired(plane: ControlPlane, rendered: list[Object], tag: list[Object], live
     if tag and not plane.revision:
         rendered = [webhooks.deactivated(obj) if _default_injector(obj) else obj for obj in rendered]
     hooks = [obj for obj in rendered + tag if obj["kind"] in WEBHOOK_KINDS]
-    _refuse_overlap(hooks, live)
+    refuse_overlap(hooks, live)
     gateways = [obj for obj in rendered if _component(obj) in GATEWAY_COMPONENTS]
     core = [obj for obj in rendered + tag if obj["kind"] not in WEBHOOK_KINDS and _component(obj) not in GATEWAY_COMPONENTS]
     base = [obj for obj in core if _is_base(obj)]
     core = [obj for obj in core if not _is_base(obj)]
     shared = plane.base_set(version)
-    steps = [Step("namespace", _namespaces(plane, live), set=shared)]
+    steps = [Step("namespace", namespaces(plane, live), set=shared)]
     if not live.has_newer_base(version):
         steps.append(Step("base", base, set=shared))
     steps.append(Step("control plane", core, ready=True))
@@ -211,7 +230,7 @@ def _default_injector(obj: Object) -> bool:
     return obj["kind"] == "MutatingWebhookConfiguration" and obj["metadata"]["name"].startswith("istio-sidecar-injector")
 
 
-def _namespaces(plane: ControlPlane, live: LiveMesh) -> list[Object]:
+def namespaces(plane: ControlPlane, live: LiveMesh) -> list[Object]:
     """The namespace, unless somebody else made it: then it is theirs."""
     if live.namespace is not None and not (live.namespace["metadata"].get("labels") or {}).get("applyset.kubernetes.io/part-of"):
         return []
@@ -222,7 +241,7 @@ def _namespaces(plane: ControlPlane, live: LiveMesh) -> list[Object]:
     return [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": plane.namespace, "labels": labels}}]
 
 
-def _refuse_overlap(hooks: list[Object], live: LiveMesh) -> None:
+def refuse_overlap(hooks: list[Object], live: LiveMesh) -> None:
     ours = {obj["metadata"]["name"] for obj in hooks}
     wanted = [obj for obj in hooks if obj["kind"] == "MutatingWebhookConfiguration"]
     # What this run prunes is no other: a default tag that is no longer wanted, say.

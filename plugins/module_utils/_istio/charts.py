@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A control plane as Helm releases, in Istio's order: base, istiod, node agents, gateways."""
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .._engine.cluster import Cluster
+from .._engine.objects import Object
+from .._engine.steps import Step
+from .._failure import InvalidOption
+from . import webhooks
+from .control_plane import ControlPlane, LiveMesh, namespaces, newer, refuse_overlap, wants_default_tag
+from .helm import RELEASE_NAME, Helm, Installation, Release, Removal, revisions
+
+BASE, CNI, ZTUNNEL = "istio-base", "istio-cni", "ztunnel"
+# istioctl's profiles that are Helm's defaults; the other names are the same for both.
+PLAIN = {"default", "minimal"}
+NODE_AGENTS = {CNI: "istio-cni", ZTUNNEL: "ztunnel"}
+
+
+@dataclass(frozen=True)
+class Charts:
+    """The charts of an unpacked release (manifests/charts)."""
+
+    folder: Path
+    version: str
+    profiles: frozenset[str] = field(default_factory=frozenset)
+
+    @staticmethod
+    def of(folder: Path) -> Charts:
+        """Raises InvalidOption."""
+        try:
+            version = str(yaml.safe_load((folder / "base" / "Chart.yaml").read_text(encoding="utf-8"))["version"])
+        except (OSError, yaml.YAMLError, LookupError, TypeError) as error:
+            hint = "It is manifests/charts of an unpacked release, as servicemesh.istio.release gives it."
+            raise InvalidOption("charts", f"{folder} holds no charts of Istio where this task runs", hint=hint) from error
+        profiles = {path.stem.removeprefix("profile-") for path in (folder / "base" / "files").glob("profile-*.yaml")}
+        return Charts(folder, version, frozenset(profiles))
+
+
+def check(plane: ControlPlane, charts: Charts) -> None:
+    """Raises InvalidOption for what the charts cannot say."""
+    known = charts.profiles | PLAIN
+    if plane.profile not in known:
+        raise InvalidOption("profile", f"the charts know no profile {plane.profile!r}", hint=f"They know {', '.join(sorted(known))}.", code="unknown_profile")
+    if plane.overlays:
+        raise InvalidOption("overlays", "charts have none", hint="Say it in values, or install with method istioctl.")
+    for name, component in plane.components.items():
+        if name not in ("cni", "ztunnel") or set(component) - {"enabled"}:
+            raise InvalidOption("components", f"{name} has settings that charts do not know", hint="With method helm only cni and ztunnel may be named, with enabled; all else is said in values and gateways.")
+
+
+def istiod_name(plane: ControlPlane) -> str:
+    return f"istiod-{plane.revision}" if plane.revision else "istiod"
+
+
+def base(plane: ControlPlane, charts: Charts, live: dict[str, Any] | None, default: bool) -> Release:
+    """live: the values of the base that is there. It is all revisions': only the one with the default tag says more than that."""
+    values = live
+    if values is None or default:
+        own = {key: plane.values[key] for key in ("base", "global") if key in plane.values}
+        values = merged(own, {"global": {"istioNamespace": plane.namespace}, "defaultRevision": plane.revision_name if default else ""})
+    return Release(BASE, plane.namespace, charts.folder / "base", values)
+
+
+def istiod(plane: ControlPlane, charts: Charts, default: bool) -> Release:
+    values = merged(plane.values, {"global": {"istioNamespace": plane.namespace}, **_profile(plane)})
+    for key, value in (("hub", plane.hub), ("tag", plane.tag)):
+        if value:
+            values["global"][key] = value
+    if plane.mesh_config:
+        values = merged(values, {"meshConfig": plane.mesh_config})
+    if plane.revision:
+        values["revision"] = plane.revision
+        if default:
+            values["revisionTags"] = sorted({"default", *(values.get("revisionTags") or [])})
+    if plane.components.get("cni", {}).get("enabled"):
+        values = merged(values, {"pilot": {"cni": {"enabled": True}}})
+    return Release(istiod_name(plane), plane.namespace, charts.folder / "istio-control" / "istio-discovery", values)
+
+
+def node_agents(plane: ControlPlane, charts: Charts) -> list[Release]:
+    """CNI and ztunnel, one of each in a cluster."""
+    ambient = plane.profile == "ambient"
+    found = []
+    for name, chart in NODE_AGENTS.items():
+        key = "cni" if name == CNI else name
+        if plane.components.get(key, {}).get("enabled", ambient):
+            values = merged({k: plane.values[k] for k in (key, "global") if k in plane.values}, {"global": {"istioNamespace": plane.namespace}, **_profile(plane)})
+            for option, value in (("hub", plane.hub), ("tag", plane.tag)):
+                if value:
+                    values["global"][option] = value
+            found.append(Release(name, plane.namespace, charts.folder / chart, values))
+    return found
+
+
+def gateways(plane: ControlPlane, charts: Charts, wanted: list[dict[str, Any]]) -> list[Release]:
+    """wanted: [{name, namespace, service_type, values}]."""
+    found = []
+    for gateway in wanted:
+        values: dict[str, Any] = {"revision": plane.revision} if plane.revision else {}
+        if gateway.get("service_type"):
+            values["service"] = {"type": gateway["service_type"]}
+        found.append(Release(gateway["name"], gateway.get("namespace") or plane.namespace, charts.folder / "gateway", merged(values, gateway.get("values") or {})))
+    return found
+
+
+def wanted_gateways(plane: ControlPlane, given: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    """What was asked for, or what istioctl's profile of this name has."""
+    if given is not None:
+        return given
+    names = {"default": ["istio-ingressgateway"], "demo": ["istio-ingressgateway", "istio-egressgateway"]}
+    return [{"name": name} for name in names.get(plane.profile, [])]
+
+
+def desired(cluster: Cluster, plane: ControlPlane, helm: Helm, charts: Charts, live: LiveMesh, given: list[dict[str, Any]] | None, adopt: bool) -> list[Step]:
+    """Namespaces, then one step for each release. Raises InvalidOption, Failure "webhook_overlap", ApiError."""
+    kubernetes = str(cluster.api.request("GET", "/version").get("gitVersion", ""))
+    default = wants_default_tag(plane, live)
+    entries = wanted_gateways(plane, given)
+
+    def install(release: Release) -> Installation:
+        return Installation(helm, release, kubernetes, adopt)
+
+    steps = [Step("namespace", namespaces(plane, live) + _gateway_namespaces(cluster, plane, entries), set=plane.base_set())]
+    known = revisions(cluster, BASE, plane.namespace)
+    if not (known and newer(known[-1].version_of_chart, charts.version)):
+        steps.append(install(base(plane, charts, known[-1].values if known else None, default)).step(cluster))
+    core = install(istiod(plane, charts, default)).step(cluster)
+    hooks = [obj for obj in core.objects if obj["kind"] == "MutatingWebhookConfiguration"]
+    refuse_overlap(hooks, live)
+    steps.append(replace(core, ready=True, barrier=webhooks.armed([obj["metadata"]["name"] for obj in hooks]) if hooks else None))
+    steps += [install(release).step(cluster, ready=True) for release in node_agents(plane, charts)]
+    steps += [install(release).step(cluster, ready=True) for release in gateways(plane, charts, entries)]
+    return steps
+
+
+def _gateway_namespaces(cluster: Cluster, plane: ControlPlane, entries: list[dict[str, Any]]) -> list[Object]:
+    names = sorted({entry["namespace"] for entry in entries if entry.get("namespace")} - {plane.namespace})
+    found = [(name, cluster.get("", "Namespace", "", name)) for name in names]
+    return [obj for name, live in found for obj in namespaces(ControlPlane(namespace=name), LiveMesh(namespace=live))]
+
+
+def removal(cluster: Cluster, plane: ControlPlane, helm: Helm, given: list[dict[str, Any]] | None, last: bool) -> list[Step]:
+    """Gateways, istiod, and with the last revision also what all share."""
+    names = [(entry["name"], entry.get("namespace") or plane.namespace) for entry in wanted_gateways(plane, given)]
+    names.append((istiod_name(plane), plane.namespace))
+    if last:
+        names += [(name, plane.namespace) for name in (ZTUNNEL, CNI, BASE)]
+    return [Removal(helm, name, namespace).step(cluster) for name, namespace in names]
+
+
+def definitions(cluster: Cluster) -> list[Object]:
+    """CustomResourceDefinitions that the base release made: Helm keeps them."""
+    live = cluster.list("apiextensions.k8s.io", "CustomResourceDefinition")
+    return [obj for obj in live if (obj["metadata"].get("annotations") or {}).get(RELEASE_NAME) == BASE]
+
+
+def _profile(plane: ControlPlane) -> dict[str, Any]:
+    return {} if plane.profile in PLAIN else {"profile": plane.profile}
+
+
+def merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """A new mapping in which the second's values win."""
+    result = copy.deepcopy(first)
+    for key, value in second.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if both else copy.deepcopy(value)
+    return result

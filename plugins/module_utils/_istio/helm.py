@@ -1,0 +1,242 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The helm program, for charts that are to be real Helm releases.
+
+The plan is ours: what a chart renders to is compared with what is live. Only the writing is Helm's.
+"""
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import os
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .._engine.cluster import Cluster
+from .._engine.deadline import Deadline
+from .._engine.objects import Object, ref_of
+from .._engine.steps import Barrier, Record, Step
+from .._failure import Failure, InvalidOption
+from . import cache
+
+try:
+    from yaml import CSafeLoader as Loader
+except ImportError:
+    from yaml import SafeLoader as Loader  # type: ignore[assignment]
+
+KNOWN = (3, 4)
+TIMEOUT = 120
+# helm/helm pkg/action/validate.go: what makes an object one of a release.
+MANAGED_BY, RELEASE_NAME, RELEASE_NAMESPACE = "app.kubernetes.io/managed-by", "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
+KEEP = "helm.sh/resource-policy"
+
+
+@dataclass(frozen=True)
+class Release:
+    """What a user asks of Helm: a chart's folder under a name, with values."""
+
+    name: str
+    namespace: str
+    chart: Path
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+class Helm:
+    """One helm binary, of major version 3 or 4. Raises InvalidOption "unknown_helm"."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path).expanduser()
+        if not os.access(self.path, os.X_OK) or not self.path.is_file():
+            raise InvalidOption("helm", f"{self.path} is no program that can be run where this task runs", hint="Install Helm 3 or 4 there, and name its path.")
+        self._digest = cache.kept_sha256(self.path)
+        self.major = self._major()
+
+    def _major(self) -> int:
+        kept = cache.root() / "versions" / f"helm-{self._digest}"
+        if not kept.exists():
+            text = self._run(["version", "--template", "{{ .Version }}"])
+            found = re.match(r"v(\d+)\.", text.strip())
+            if not found or int(found[1]) not in KNOWN:
+                raise InvalidOption("helm", f"{self.path} says that it is {text.strip()[:50]!r}", hint="Helm 3 and Helm 4 are known.", code="unknown_helm")
+            cache.write_atomically(kept, found[1].encode())
+        return int(kept.read_text(encoding="ascii"))
+
+    def render(self, release: Release, kubernetes: str, upgrade: bool) -> list[Object]:
+        """The chart's objects as Helm would write them. Kept by the sha256 of the binary, the chart and the values.
+
+        kubernetes: the server's version, on which charts depend. Raises InvalidOption for values that the chart refuses, with Helm's words.
+        """
+        values = json.dumps(release.values, sort_keys=True, ensure_ascii=False)
+        key = "\n".join([self._digest, _folder_digest(release.chart), release.name, release.namespace, kubernetes, str(upgrade), values])
+        kept = cache.root() / "rendered" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
+        try:
+            objects: list[Object] = json.loads(kept.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            arguments = ["template", release.name, str(release.chart), "--namespace", release.namespace, "--values", "-", "--kube-version", kubernetes]
+            objects = parsed(self._run([*arguments, "--is-upgrade"] if upgrade else arguments, values))
+            cache.write_atomically(kept, json.dumps(objects, ensure_ascii=False).encode())
+        return [_marked(obj, release) for obj in objects]
+
+    def _run(self, arguments: list[str], text: str = "", timeout: float = TIMEOUT) -> str:
+        with tempfile.TemporaryDirectory(prefix="helm-") as home:
+            # Neither the user's plugins and repositories nor a cluster that the environment names have a say.
+            own = {f"HELM_{name}_HOME": home for name in ("CACHE", "CONFIG", "DATA")}
+            environment = {"PATH": os.environ.get("PATH", ""), "HOME": home, "KUBECONFIG": os.devnull, **own}
+            try:
+                done = subprocess.run([str(self.path), *arguments], input=text, capture_output=True, text=True, timeout=timeout, env=environment, check=False)
+            except (OSError, subprocess.TimeoutExpired) as error:
+                raise Failure("helm", f"{self.path} could not be run: {error}", hint="Check that it is the binary of this machine's OS and architecture.") from error
+        if done.returncode:
+            raise _refusal(arguments[0], done.stderr.strip() or done.stdout.strip())
+        return done.stdout
+
+    def upgrade(self, cluster: Cluster, release: Release, adopt: bool, deadline: Deadline) -> None:
+        """Installs or upgrades. adopt: also take what carries no mark of this release. Raises Failure "helm"."""
+        options = ["--install", "--namespace", release.namespace, "--values", "-", "--reset-values", "--timeout", _timeout(deadline)]
+        if adopt:
+            options.append("--take-ownership")
+        if self.major == 4:
+            options += ["--server-side", "true", *(["--force-conflicts"] if adopt else [])]
+        self._with_cluster(cluster, ["upgrade", release.name, str(release.chart), *options], deadline, json.dumps(release.values, ensure_ascii=False))
+
+    def uninstall(self, cluster: Cluster, name: str, namespace: str, deadline: Deadline) -> None:
+        self._with_cluster(cluster, ["uninstall", name, "--namespace", namespace, "--timeout", _timeout(deadline), "--ignore-not-found"], deadline)
+
+    def _with_cluster(self, cluster: Cluster, arguments: list[str], deadline: Deadline, text: str = "") -> None:
+        with tempfile.TemporaryDirectory(prefix="helm-") as folder:
+            kubeconfig = cluster.api.kubeconfig(Path(folder))
+            self._run([*arguments, "--kubeconfig", str(kubeconfig)], text, deadline.left() + TIMEOUT)
+
+
+def _timeout(deadline: Deadline) -> str:
+    return f"{max(1, int(deadline.left()))}s"
+
+
+def _refusal(command: str, text: str) -> Failure:
+    last = " ".join(line.strip() for line in text.splitlines() if line.strip())[-600:] or "no output"
+    if command == "template":
+        return InvalidOption("values", f"helm refuses the configuration: {last}", code="invalid_values", hint="Correct profile, values, mesh_config or gateways.")
+    return Failure("helm", f"helm {command}: {last}", reason=last, hint="Run again: what Helm left half done is taken up.")
+
+
+def _folder_digest(folder: Path) -> str:
+    """Of names and content of all files."""
+    if not (folder / "Chart.yaml").is_file():
+        raise InvalidOption("charts", f"{folder} holds no chart where this task runs", hint="It is manifests/charts of an unpacked release, as servicemesh.istio.release gives it.")
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder)}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def parsed(manifest: str) -> list[Object]:
+    return [document for document in yaml.load_all(manifest, Loader=Loader) if isinstance(document, dict) and document.get("kind")]
+
+
+def _marked(obj: Object, release: Release) -> Object:
+    """With what Helm itself adds."""
+    metadata = obj["metadata"]
+    labels = {**(metadata.get("labels") or {}), MANAGED_BY: "Helm"}
+    annotations = {**(metadata.get("annotations") or {}), RELEASE_NAME: release.name, RELEASE_NAMESPACE: release.namespace}
+    return {**obj, "metadata": {**metadata, "labels": labels, "annotations": annotations}}
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One revision of a release, as Helm keeps it in a Secret."""
+
+    secret: Object
+    version: int
+    status: str
+    chart: str
+    values: dict[str, Any]
+    objects: list[Object]
+
+    @property
+    def version_of_chart(self) -> str:
+        return self.chart.rpartition("-")[2]
+
+    @property
+    def deletable(self) -> list[Object]:
+        return [obj for obj in self.objects if KEEP not in (obj["metadata"].get("annotations") or {})]
+
+
+def revisions(cluster: Cluster, name: str, namespace: str) -> list[Revision]:
+    """Oldest first."""
+    secrets = cluster.list("", "Secret", namespace, f"owner=helm,name={name}")
+    return sorted((_revision(secret) for secret in secrets), key=lambda revision: revision.version)
+
+
+def _revision(secret: Object) -> Revision:
+    # Kubernetes' base64 around Helm's own (helm/helm pkg/storage/driver/util.go).
+    content = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(secret["data"]["release"]))))
+    chart = content["chart"]["metadata"]
+    return Revision(secret, int(content["version"]), content["info"]["status"], f"{chart['name']}-{chart['version']}", content.get("config") or {}, parsed(content.get("manifest") or ""))
+
+
+def receipt(name: str, namespace: str, version: int) -> Object:
+    """The Secret that Helm will write."""
+    labels = {"owner": "helm", "name": name, "version": str(version)}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": f"sh.helm.release.v1.{name}.v{version}", "namespace": namespace, "labels": labels}, "type": "helm.sh/release.v1"}
+
+
+class Installation:
+    """A step's program: Helm makes the release equal to what is wanted."""
+
+    def __init__(self, helm: Helm, release: Release, kubernetes: str, adopt: bool) -> None:
+        self._helm, self._release, self._kubernetes, self._adopt = helm, release, kubernetes, adopt
+        self.namespace = release.namespace
+        self._known: list[Revision] = []
+
+    def step(self, cluster: Cluster, ready: bool = False, barrier: Barrier | None = None) -> Step:
+        """The step of what Helm would write now. Raises InvalidOption, ApiError."""
+        self._known = revisions(cluster, self._release.name, self.namespace)
+        objects = self._helm.render(self._release, self._kubernetes, upgrade=bool(self._known))
+        return Step(f"release {self._release.name}", objects, ready, barrier, program=self)
+
+    def record(self, cluster: Cluster) -> Record:
+        last = self._known[-1] if self._known else None
+        version = last.version + 1 if last else 1
+        return Record(last.deletable if last else [], receipt(self._release.name, self.namespace, version), last is not None and self._fits(last))
+
+    def _fits(self, last: Revision) -> bool:
+        # A chart may render another way for the first revision than for later ones.
+        wanted = self._helm.render(self._release, self._kubernetes, upgrade=last.version > 1)
+        return last.status == "deployed" and last.values == self._release.values and _by_ref(last.objects, self._release) == _by_ref(wanted, self._release)
+
+    def run(self, cluster: Cluster, deadline: Deadline) -> None:
+        if self._known and self._known[-1].status.startswith("pending"):
+            # A helm that was killed leaves this, and every later one would refuse to work. Where one is at work now, its own write fails.
+            cluster.delete({**self._known[-1].secret, "apiVersion": "v1", "kind": "Secret"})
+        self._helm.upgrade(cluster, self._release, self._adopt, deadline)
+
+
+class Removal:
+    """A step's program: Helm takes the release away."""
+
+    def __init__(self, helm: Helm, name: str, namespace: str) -> None:
+        self._helm, self._name, self.namespace = helm, name, namespace
+
+    def step(self, cluster: Cluster) -> Step:
+        secrets = [revision.secret for revision in revisions(cluster, self._name, self.namespace)]
+        return Step(f"release {self._name}", deleted=secrets, program=self)
+
+    def record(self, cluster: Cluster) -> Record:
+        known = revisions(cluster, self._name, self.namespace)
+        return Record(known[-1].deletable if known else [], None, True)
+
+    def run(self, cluster: Cluster, deadline: Deadline) -> None:
+        self._helm.uninstall(cluster, self._name, self.namespace, deadline)
+
+
+def _by_ref(objects: list[Object], release: Release) -> dict[str, Object]:
+    return {str(ref_of(obj)): _marked(obj, release) for obj in objects}
