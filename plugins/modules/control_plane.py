@@ -191,6 +191,7 @@ from pathlib import Path
 
 from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._engine.sets import KEPT
+from ..module_utils._engine.steps import Step
 from ..module_utils._failure import InvalidOption
 from ..module_utils._istio import charts, control_plane, leftovers
 from ..module_utils._istio.helm import Helm
@@ -242,7 +243,8 @@ def body(run: Run) -> dict:
 
 
 def _by_istioctl(run: Run, plane: control_plane.ControlPlane) -> dict:
-    istioctl = Istioctl(run.options["istioctl"])
+    options = run.options
+    istioctl = Istioctl(options["istioctl"])
     version = istioctl.version()
     mesh = control_plane.live(run.cluster, plane)
     operators = [control_plane.operator(plane)]
@@ -252,15 +254,23 @@ def _by_istioctl(run: Run, plane: control_plane.ControlPlane) -> dict:
     rendered, *tags = run.timed("render", lambda: run.cluster.each(istioctl.render, operators))
     tag = [obj for objects in tags for obj in control_plane.tag_objects(objects, plane)]
     rules = run.rules(namespace=plane.namespace, yield_to=ISTIOD, set=plane.own_set, prune=True)
-    return {**run.converge(control_plane.desired(plane, rendered, tag, mesh, version), rules), "version": version}
+    steps = control_plane.desired(plane, rendered, tag, mesh, version)
+    if options["adopt"]:
+        steps.append(Step("Helm's records", deleted=charts.forgotten(run.cluster, rendered + tag)))
+    return {**run.converge(steps, rules), "version": version}
 
 
 def _by_helm(run: Run, plane: control_plane.ControlPlane) -> dict:
     options = run.options
     helm, folder = Helm(options["helm"]), charts.Charts.of(Path(options["charts"]))
     charts.check(plane, folder)
-    steps = run.timed("render", lambda: charts.desired(run.cluster, plane, helm, folder, control_plane.live(run.cluster, plane), options["gateways"], options["adopt"]))
-    return {**run.converge(steps, run.rules(namespace=plane.namespace, yield_to=ISTIOD)), "version": folder.version}
+    tools = frozenset(options["adopt_from"]) if options["adopt"] else frozenset()
+    steps = run.timed("render", lambda: charts.desired(run.cluster, plane, helm, folder, control_plane.live(run.cluster, plane), options["gateways"], tools))
+    result = run.converge(steps, run.rules(namespace=plane.namespace, yield_to=ISTIOD))
+    if tools:
+        # What of our own set no chart has.
+        result = run.remove([], plane.own_set, spared=frozenset(change.ref for the_plan in run.plans for change in the_plan.changes))
+    return {**result, "version": folder.version}
 
 
 def _remove(run: Run, plane: control_plane.ControlPlane) -> dict:

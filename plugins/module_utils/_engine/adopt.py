@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from typing import Any
 
-from .._cluster.api import JSON_PATCH
+from .._cluster.api import JSON_PATCH, ApiError
 from .cluster import Cluster
 from .objects import Object, ref_of
 from .owned import entry
@@ -22,6 +23,20 @@ TOOLS = (
     "kubectl-annotate", "before-first-apply", "helm", "istio-operator", "istioctl", "ansible", "OpenAPI-Generator",
 )  # fmt: skip
 Fields = dict[str, Any]
+TRIES = 5
+
+
+def steadily(cluster: Cluster, live: Object, move: Callable[[Object], Object]) -> Object:
+    """move(live), repeated with the newest object where its controllers have written to it meanwhile."""
+    ref = ref_of(live)
+    for attempt in range(TRIES):
+        try:
+            return move(live)
+        except ApiError as error:
+            if error.status != 409 or attempt == TRIES - 1:
+                raise
+            live = cluster.get(ref.group, ref.kind, ref.namespace, ref.name) or live
+    return live
 
 
 def owners(live: Object, tools: frozenset[str]) -> list[str]:
@@ -34,21 +49,21 @@ def _taken(live: Object, tools: frozenset[str]) -> list[dict[str, Any]]:
     return [item for item in entries if item.get("manager") in tools and not item.get("subresource")]
 
 
-def migrated(live: Object, wanted: Object, manager: str, tools: frozenset[str]) -> Object:
-    """The live object with the tools' fields in our own entry."""
+def migrated(live: Object, wanted: Object, manager: str, tools: frozenset[str], operation: str = "Apply") -> Object:
+    """The live object with the tools' fields in the manager's own entry."""
     taken = _taken(live, tools)
-    own = entry(live, manager)
+    own = entry(live, manager, operation)
     rest = [item for item in live["metadata"].get("managedFields") or [] if item not in taken and item is not own]
     fields: Fields = {}
     for item in [own, *taken]:
         fields = union(fields, (item or {}).get("fieldsV1") or {})
-    mine = {"manager": manager, "operation": "Apply", "apiVersion": wanted["apiVersion"], "fieldsType": "FieldsV1", "fieldsV1": fields}
+    mine = {"manager": manager, "operation": operation, "apiVersion": wanted["apiVersion"], "fieldsType": "FieldsV1", "fieldsV1": fields}
     return {**live, "metadata": {**live["metadata"], "managedFields": [*rest, mine]}}
 
 
-def migrate(cluster: Cluster, live: Object, wanted: Object, tools: frozenset[str]) -> Object:
-    """Writes the new owner. Raises ApiError, of status 409 where the object has moved meanwhile."""
-    after = migrated(live, wanted, cluster.manager, tools)
+def migrate(cluster: Cluster, live: Object, wanted: Object, tools: frozenset[str], operation: str = "Apply") -> Object:
+    """Writes the new owner, the cluster's manager. Raises ApiError, of status 409 where the object has moved meanwhile."""
+    after = migrated(live, wanted, cluster.manager, tools, operation)
     patch = [
         {"op": "replace", "path": "/metadata/managedFields", "value": after["metadata"]["managedFields"]},
         # Replaced, not tested: so the server itself compares it, and answers 409.

@@ -15,7 +15,6 @@ from .plan import FAILED, PRUNED, RECREATED, Change, Plan, PlannedStep, conflict
 
 # An established definition is served a moment later (0.08 s were seen); a lost race is no missing kind.
 SERVED_WITHIN = 15.0
-ADOPTION_TRIES = 5
 
 
 def apply(cluster: Cluster, plan: Plan, force: bool, deadline: Deadline, said: list[str]) -> None:
@@ -93,19 +92,10 @@ def _apply_one(cluster: Cluster, change: Change, force: bool) -> None:
 
 def _adopt(cluster: Cluster, change: Change) -> None:
     """Moves the fields to us. An object that its controllers keep writing to is read again, a few times."""
-    assert change.wanted is not None and change.live is not None
-    for attempt in range(ADOPTION_TRIES):
-        try:
-            change.live = adopt.migrate(cluster, change.live, change.wanted, change.adopted)
-            change.adopted = frozenset()
-            return
-        except ApiError as error:
-            if error.status != 409 or attempt == ADOPTION_TRIES - 1:
-                raise
-            again = cluster.get(change.ref.group, change.ref.kind, change.ref.namespace, change.ref.name)
-            if again is None or not adopt.owners(again, change.adopted):
-                return
-            change.live = again
+    wanted, live, tools = change.wanted, change.live, change.adopted
+    assert wanted is not None and live is not None
+    change.live = adopt.steadily(cluster, live, lambda obj: adopt.migrate(cluster, obj, wanted, tools) if adopt.owners(obj, tools) else obj)
+    change.adopted = frozenset()
 
 
 def _remove(cluster: Cluster, changes: list[Change]) -> None:

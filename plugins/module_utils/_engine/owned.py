@@ -35,10 +35,10 @@ class Whole(dict):  # type: ignore[type-arg]
     """A map that is owned as one leaf: an atomic value, or a granular map of which only the presence is owned."""
 
 
-def entry(live: Object, manager: str) -> dict[str, Any] | None:
-    """The manager's Apply entry for the object itself (not for a subresource)."""
+def entry(live: Object, manager: str, operation: str = "Apply") -> dict[str, Any] | None:
+    """The manager's entry for the object itself (not for a subresource)."""
     for item in live.get("metadata", {}).get("managedFields") or []:
-        if item.get("manager") == manager and item.get("operation") == "Apply" and not item.get("subresource"):
+        if item.get("manager") == manager and item.get("operation") == operation and not item.get("subresource"):
             return item
     return None
 

@@ -200,13 +200,18 @@ def _members(cluster: Cluster, rules: Rules, parent: Object | None) -> tuple[lis
 
 
 def plan_removal(
-    cluster: Cluster, objects: list[Object], object_set: ObjectSet | None = None, namespace: str | None = None, kept: frozenset[str] = frozenset(KEPT)
+    cluster: Cluster,
+    objects: list[Object],
+    object_set: ObjectSet | None = None,
+    namespace: str | None = None,
+    kept: frozenset[str] = frozenset(KEPT),
+    spared: frozenset[Ref] = frozenset(),
 ) -> Plan:
-    """A plan of deletions: the objects by name, and the members of a set with its parent. Reverse order of creation."""
+    """A plan of deletions: the objects by name, and the members of a set, less the spared ones, with its parent. Reverse order of creation."""
     live = list(cluster.live(_placed(cluster, objects, Rules(namespace=namespace))).values())
     if object_set:
         parent = object_set.live_parent(cluster)
-        known = {ref_of(obj) for obj in live}
+        known = {ref_of(obj) for obj in live} | spared
         live += [m for m in object_set.members(cluster, parent) if ref_of(m) not in known and m["kind"] not in kept]
         live = [obj for obj in live if parent is None or ref_of(obj) != ref_of(parent)]
     steps = [PlannedStep("remove", [], [_deletion(obj) for obj in reversed_stage], False, None) for reversed_stage in reversed(staged(live))]

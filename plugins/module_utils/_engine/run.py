@@ -112,10 +112,15 @@ class Run:
         return self._carry_out(cluster, the_plan, rules.force)
 
     def remove(
-        self, objects: list[Object], object_set: ObjectSet | None = None, namespace: str | None = None, kept: frozenset[str] = frozenset(KEPT)
+        self,
+        objects: list[Object],
+        object_set: ObjectSet | None = None,
+        namespace: str | None = None,
+        kept: frozenset[str] = frozenset(KEPT),
+        spared: frozenset[Ref] = frozenset(),
     ) -> dict[str, Any]:
-        """Deletes the objects and the members of the set less the kept kinds, and waits until they are gone."""
-        the_plan = self.timed("plan", lambda: plan_removal(self.cluster, objects, object_set, namespace, kept))
+        """Deletes the objects and the members of the set less the kept kinds and the spared ones, and waits until they are gone."""
+        the_plan = self.timed("plan", lambda: plan_removal(self.cluster, objects, object_set, namespace, kept, spared))
         return self._carry_out(self.cluster, the_plan, force=False)
 
     def _carry_out(self, cluster: Cluster, the_plan: Plan, force: bool) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from typing import Any
 import yaml
 
 from .._engine.cluster import Cluster
-from .._engine.objects import Object
+from .._engine.objects import Object, normal
 from .._engine.steps import Step
 from .._failure import InvalidOption
 from . import webhooks
-from .control_plane import ControlPlane, LiveMesh, namespaces, newer, refuse_overlap, wants_default_tag
-from .helm import RELEASE_NAME, Helm, Installation, Release, Removal, revisions
+from .control_plane import ISTIOD_MANAGER, TAG, ControlPlane, LiveMesh, namespaces, newer, refuse_overlap, wants_default_tag
+from .helm import RELEASE_NAME, RELEASE_NAMESPACE, Helm, Installation, Release, Removal, revisions
 
 BASE, CNI, ZTUNNEL = "istio-base", "istio-cni", "ztunnel"
 # istioctl's profiles that are Helm's defaults; the other names are the same for both.
@@ -119,14 +119,14 @@ def wanted_gateways(plane: ControlPlane, given: list[dict[str, Any]] | None) -> 
     return [{"name": name} for name in names.get(plane.profile, [])]
 
 
-def desired(cluster: Cluster, plane: ControlPlane, helm: Helm, charts: Charts, live: LiveMesh, given: list[dict[str, Any]] | None, adopt: bool) -> list[Step]:
+def desired(cluster: Cluster, plane: ControlPlane, helm: Helm, charts: Charts, live: LiveMesh, given: list[dict[str, Any]] | None, tools: frozenset[str]) -> list[Step]:
     """Namespaces, then one step for each release. Raises InvalidOption, Failure "webhook_overlap", ApiError."""
     kubernetes = str(cluster.api.request("GET", "/version").get("gitVersion", ""))
     default = wants_default_tag(plane, live)
     entries = wanted_gateways(plane, given)
 
     def install(release: Release) -> Installation:
-        return Installation(helm, release, kubernetes, adopt)
+        return Installation(helm, release, kubernetes, tools, frozenset({ISTIOD_MANAGER}))
 
     steps = [Step("namespace", namespaces(plane, live) + _gateway_namespaces(cluster, plane, entries), set=plane.base_set())]
     known = revisions(cluster, BASE, plane.namespace)
@@ -134,11 +134,39 @@ def desired(cluster: Cluster, plane: ControlPlane, helm: Helm, charts: Charts, l
         steps.append(install(base(plane, charts, known[-1].values if known else None, default)).step(cluster))
     core = install(istiod(plane, charts, default)).step(cluster)
     hooks = [obj for obj in core.objects if obj["kind"] == "MutatingWebhookConfiguration"]
-    refuse_overlap(hooks, live)
+    replaced = _replaced_tag(cluster, plane, live) if tools else []
+    gone = {obj["metadata"]["name"] for obj in replaced}
+    refuse_overlap(hooks, replace(live, injectors=[obj for obj in live.injectors if obj["metadata"]["name"] not in gone]))
     steps.append(replace(core, ready=True, barrier=webhooks.armed([obj["metadata"]["name"] for obj in hooks]) if hooks else None))
+    if replaced:
+        steps.append(Step("default tag", deleted=replaced))
     steps += [install(release).step(cluster, ready=True) for release in node_agents(plane, charts)]
     steps += [install(release).step(cluster, ready=True) for release in gateways(plane, charts, entries)]
     return steps
+
+
+def _replaced_tag(cluster: Cluster, plane: ControlPlane, live: LiveMesh) -> list[Object]:
+    """The default tag's objects as istioctl makes them for an install without a revision: the chart's own injector takes their place."""
+    if plane.revision:
+        return []
+    hooks = [obj for obj in live.injectors if obj["metadata"]["labels"].get(TAG) == "default" and obj["metadata"]["labels"].get("istio.io/rev") == plane.revision_name]
+    services = cluster.list("", "Service", plane.namespace, f"{TAG}=default,istio.io/rev={plane.revision_name}") if hooks else []
+    return hooks + services
+
+
+def forgotten(cluster: Cluster, rendered: list[Object]) -> list[Object]:
+    """What Helm keeps of the releases whose objects are taken over, and those of their objects that are wanted no more."""
+    wanted = {(obj["kind"], obj["metadata"]["name"]) for obj in rendered}
+    live = cluster.live([obj for obj in rendered if cluster.resource_of(obj)]).values()
+    marks = [obj["metadata"].get("annotations") or {} for obj in live]
+    names = sorted({(mark[RELEASE_NAME], mark[RELEASE_NAMESPACE]) for mark in marks if RELEASE_NAME in mark and RELEASE_NAMESPACE in mark})
+    found = []
+    for name, namespace in names:
+        known = revisions(cluster, name, namespace)
+        surplus = [obj for obj in (known[-1].deletable if known else []) if (obj["kind"], obj["metadata"]["name"]) not in wanted]
+        found += [normal(obj, namespace if (resource := cluster.resource_of(obj)) is None or resource.namespaced else None) for obj in surplus]
+        found += [revision.secret for revision in known]
+    return found
 
 
 def _gateway_namespaces(cluster: Cluster, plane: ControlPlane, entries: list[dict[str, Any]]) -> list[Object]:

@@ -20,9 +20,11 @@ from typing import Any
 
 import yaml
 
+from .._engine import adopt
 from .._engine.cluster import Cluster
 from .._engine.deadline import Deadline
-from .._engine.objects import Object, ref_of
+from .._engine.objects import Object, normal, ref_of
+from .._engine.owned import without_fields_of
 from .._engine.steps import Barrier, Record, Step
 from .._failure import Failure, InvalidOption
 from . import cache
@@ -37,6 +39,8 @@ TIMEOUT = 120
 # helm/helm pkg/action/validate.go: what makes an object one of a release.
 MANAGED_BY, RELEASE_NAME, RELEASE_NAMESPACE = "app.kubernetes.io/managed-by", "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
 KEEP = "helm.sh/resource-policy"
+# Helm's name in managedFields.
+MANAGER = "helm"
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,10 @@ class Revision:
     objects: list[Object]
 
     @property
+    def pending(self) -> bool:
+        return self.status.startswith("pending")
+
+    @property
     def version_of_chart(self) -> str:
         return self.chart.rpartition("-")[2]
 
@@ -192,8 +200,9 @@ def receipt(name: str, namespace: str, version: int) -> Object:
 class Installation:
     """A step's program: Helm makes the release equal to what is wanted."""
 
-    def __init__(self, helm: Helm, release: Release, kubernetes: str, adopt: bool) -> None:
-        self._helm, self._release, self._kubernetes, self._adopt = helm, release, kubernetes, adopt
+    def __init__(self, helm: Helm, release: Release, kubernetes: str, tools: frozenset[str], yield_to: frozenset[str]) -> None:
+        """tools: whose objects become this release's; yield_to: managers whose fields stay theirs."""
+        self._helm, self._release, self._kubernetes, self._tools, self._yield_to = helm, release, kubernetes, tools - {MANAGER}, yield_to
         self.namespace = release.namespace
         self._known: list[Revision] = []
 
@@ -205,7 +214,8 @@ class Installation:
 
     def record(self, cluster: Cluster) -> Record:
         last = self._known[-1] if self._known else None
-        version = last.version + 1 if last else 1
+        # One that is half written goes before, and its number is used again.
+        version = 1 if last is None else last.version if last.pending else last.version + 1
         return Record(last.deletable if last else [], receipt(self._release.name, self.namespace, version), last is not None and self._fits(last))
 
     def _fits(self, last: Revision) -> bool:
@@ -214,10 +224,32 @@ class Installation:
         return last.status == "deployed" and last.values == self._release.values and _by_ref(last.objects, self._release) == _by_ref(wanted, self._release)
 
     def run(self, cluster: Cluster, deadline: Deadline) -> None:
-        if self._known and self._known[-1].status.startswith("pending"):
+        if self._known and self._known[-1].pending:
             # A helm that was killed leaves this, and every later one would refuse to work. Where one is at work now, its own write fails.
             cluster.delete({**self._known[-1].secret, "apiVersion": "v1", "kind": "Secret"})
-        self._helm.upgrade(cluster, self._release, self._adopt, deadline)
+        if self._tools:
+            wanted = self._helm.render(self._release, self._kubernetes, upgrade=True)
+            cluster.each(lambda obj: self._take(cluster, obj), [normal(obj, self._scope(cluster, obj)) for obj in wanted])
+        self._helm.upgrade(cluster, self._release, bool(self._tools), deadline)
+
+    def _scope(self, cluster: Cluster, obj: Object) -> str | None:
+        resource = cluster.resource_of(obj)
+        return self.namespace if resource is None or resource.namespaced else None
+
+    def _take(self, cluster: Cluster, wanted: Object) -> None:
+        """Makes an object of another tool what Helm would have made: its values first, then its owner. What only the tool had set goes."""
+        ref = ref_of(wanted)
+        live = cluster.get(ref.group, ref.kind, ref.namespace, ref.name)
+        tools = self._tools | {cluster.manager}
+        if live is None or not adopt.owners(live, tools):
+            return
+        wanted = without_fields_of(wanted, live, self._yield_to)
+        adopt.steadily(cluster, live, lambda obj: adopt.migrate(cluster, obj, wanted, tools))
+        applied = cluster.apply(wanted, force=True)
+        # Helm 3 writes as one who updates, Helm 4 as one who applies: what stands under the other word it would never remove.
+        operation = "Update" if self._helm.major == 3 else "Apply"
+        theirs = cluster.with_manager(MANAGER)
+        adopt.steadily(cluster, applied, lambda obj: adopt.migrate(theirs, obj, wanted, frozenset({cluster.manager}), operation))
 
 
 class Removal:

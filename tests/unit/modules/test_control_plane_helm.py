@@ -1,0 +1,171 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Method helm: the plan is ours, the writing is Helm's. The real Helm is shown on the lab."""
+from __future__ import annotations
+
+import builders
+import fake_helm
+import fake_istioctl
+import pytest
+from ansible_collections.servicemesh.istio.plugins.module_utils._istio import helm
+from builders import actions
+from memory_api import MemoryApi
+
+HOME = "istio-system"
+
+
+@pytest.fixture
+def api():
+    memory = MemoryApi(builders.namespace("shop"))
+    memory.controllers["MutatingWebhookConfiguration"] = fake_istioctl.arm
+    return memory
+
+
+@pytest.fixture
+def fake(api, monkeypatch):
+    found = fake_helm.FakeHelm(api)
+    monkeypatch.setattr(helm.Helm, "_run", lambda _self, arguments, text="", timeout=0: found.run(arguments, text, timeout))
+    monkeypatch.setattr(helm.Helm, "upgrade", lambda _self, *arguments: found.upgrade(*arguments))
+    monkeypatch.setattr(helm.Helm, "uninstall", lambda _self, *arguments: found.uninstall(*arguments))
+    return found
+
+
+@pytest.fixture
+def charts(tmp_path):
+    return fake_helm.write_charts(tmp_path / "charts")
+
+
+@pytest.fixture
+def plane(run, fake, charts):
+    return lambda check=False, **options: run("control_plane", check=check, **{"method": "helm", "helm": "/bin/sh", "charts": str(charts), **options})
+
+
+def left(api):
+    return {(kind, name) for _group, kind, _place, name in api.objects}
+
+
+def test_create_again_change_and_remove_each_also_in_check_mode(api, fake, plane):
+    planned = plane(check=True)
+    assert planned["changed"] and api.writes() == [] and fake.calls == []
+    done = plane()
+    assert done["changed"] and actions(done) == actions(planned) and done["version"] == "1.31.0"
+    assert fake.calls == [("upgrade", "istio-base"), ("upgrade", "istiod"), ("upgrade", "istio-ingressgateway")]
+    assert actions(done)["sh.helm.release.v1.istiod.v1"] == "created"
+    fake.calls.clear()
+    for check in (True, False):
+        again = plane(check=check)
+        assert not again["changed"] and again["diff"] == [] and again["summary"]["asked"] == 0, again["objects"]
+    assert fake.calls == []
+    change = {"mesh_config": {"accessLogFile": "/dev/stdout"}}
+    planned = plane(check=True, **change)
+    done = plane(**change)
+    assert actions(done) == actions(planned) and fake.calls == [("upgrade", "istiod")]
+    assert {name for name, action in actions(done).items() if action != "unchanged"} == {"istio", "sh.helm.release.v1.istiod.v2"}
+    assert not plane(**change)["changed"]
+    fake.calls.clear()
+    planned = plane(check=True, state="absent")
+    assert fake.calls == [] and planned["changed"]
+    gone = plane(state="absent")
+    assert actions(gone) == actions(planned)
+    assert fake.calls == [("uninstall", "istio-ingressgateway"), ("uninstall", "istiod"), ("uninstall", "istio-base")]
+    assert left(api) == {("Namespace", "shop"), ("Namespace", HOME), ("CustomResourceDefinition", "gateways.networking.istio.io")}
+    assert not plane(state="absent")["changed"]
+
+
+def test_all_of_it_goes_where_that_is_said(api, plane):
+    plane()
+    assert plane(state="absent", delete_crds=True, delete_namespace=True)["changed"] and left(api) == {("Namespace", "shop")}
+
+
+def test_what_somebody_edited_is_seen_and_put_right(api, fake, plane):
+    plane()
+    api.get("ConfigMap", "istio", HOME)["data"]["mesh"] = "edited"
+    api.get("ConfigMap", "istio", HOME)["data"]["more"] = "left alone: Helm would not touch it either"
+    fake.calls.clear()
+    planned = plane(check=True)
+    assert [entry["before"] for entry in planned["diff"]][0] == "data:\n  mesh: edited\n"
+    assert plane()["changed"] and fake.calls == [("upgrade", "istiod")] and not plane()["changed"]
+
+
+def test_what_a_release_has_no_more_is_told_before_helm_deletes_it(api, fake, plane, monkeypatch):
+    rendered = fake_helm._rendered
+    more = fake_helm._obj("v1", "ConfigMap", "surplus", HOME)
+    monkeypatch.setattr(fake_helm, "_rendered", lambda release, upgrade: rendered(release, upgrade) + ([more] if release.name == "istiod" else []))
+    plane()
+    monkeypatch.setattr(fake_helm, "_rendered", rendered)
+    plane_again = plane(check=True, values={"pilot": {}})
+    assert actions(plane_again)["surplus"] == "pruned"
+    assert actions(plane(values={"pilot": {}}))["surplus"] == "pruned" and api.get("ConfigMap", "surplus", HOME) is None
+
+
+def test_other_values_are_a_new_revision_even_where_no_object_differs(fake, plane):
+    plane()
+    done = plane(values={"pilot": {"unused": 1}})
+    assert {name: action for name, action in actions(done).items() if action != "unchanged"} == {"sh.helm.release.v1.istiod.v2": "created"}
+
+
+def test_a_helm_that_was_killed_is_taken_up_by_the_next_run(api, fake, plane):
+    plane()
+    fake.fails = {"istiod"}
+    broken = plane(mesh_config={"a": "b"})
+    assert broken["failure"]["code"] == "helm" and broken["changed"], "the record was written"
+    fake.fails = set()
+    assert plane(mesh_config={"a": "b"})["changed"] and not plane(mesh_config={"a": "b"})["changed"]
+
+
+def test_a_newer_base_stays(api, fake, plane, tmp_path):
+    plane()
+    fake.calls.clear()
+    older = fake_helm.write_charts(tmp_path / "older", "1.30.4")
+    done = plane(charts=str(older), revision="older", gateways=[])
+    assert done["changed"] and fake.calls == [("upgrade", "istiod-older")]
+
+
+def test_gateways_are_releases_in_namespaces_of_their_own(api, fake, plane):
+    gateways = [{"name": "edge", "namespace": "edge", "service_type": "NodePort"}, {"name": "inside", "values": {"service": {"type": "ClusterIP"}}}]
+    plane(gateways=gateways)
+    assert api.get("Namespace", "edge") and api.get("Service", "edge", "edge")["spec"]["type"] == "NodePort"
+    assert api.get("Service", "inside", HOME)["spec"]["type"] == "ClusterIP"
+    assert not plane(gateways=gateways)["changed"]
+
+
+def test_from_istioctl_to_helm_and_back_nothing_is_deleted_but_records(run, api, fake, plane, tmp_path):
+    istioctl = str(fake_istioctl.write(tmp_path))
+    run("control_plane", istioctl=istioctl)
+    uid = {key: obj["metadata"]["uid"] for key, obj in api.objects.items()}
+    planned = plane(check=True, adopt=True, gateways=[])
+    done = plane(adopt=True, gateways=[])
+    assert actions(done) == actions(planned)
+    assert next(row["action"] for row in done["objects"] if (row["ref"]["kind"], row["ref"]["name"]) == ("Deployment", "istiod")) == "configured"
+    istiod = api.get("Deployment", "istiod", HOME)
+    assert {entry["manager"] for entry in istiod["metadata"]["managedFields"]} == {"helm"} and "applyset.kubernetes.io/part-of" not in istiod["metadata"]["labels"]
+    assert api.get("MutatingWebhookConfiguration", "istio-revision-tag-default") is None
+    assert not plane(gateways=[])["changed"]
+    back = run("control_plane", istioctl=istioctl, adopt=True)
+    assert back["changed"] and actions(back)["sh.helm.release.v1.istiod.v1"] == "pruned"
+    assert not run("control_plane", istioctl=istioctl)["changed"]
+    kept = {key for key in uid if key in api.objects and api.objects[key]["metadata"]["uid"] == uid[key]}
+    assert {name for _group, _kind, _place, name in kept} >= {"istiod", "istio-reader-service-account", "gateways.networking.istio.io", "istio-sidecar-injector"}
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ({"profile": "nope"}, "unknown_profile", "the charts know no profile 'nope'"),
+        ({"charts": "/nowhere"}, "invalid_option", "/nowhere holds no charts"),
+        ({"helm": "/nowhere/helm"}, "invalid_option", "/nowhere/helm is no program"),
+        ({"overlays": {"pilot": []}}, "invalid_option", "charts have none"),
+        ({"components": {"pilot": {"enabled": False}}}, "invalid_option", "pilot has settings that charts do not know"),
+        ({"values": {"nonsense": 1}}, "invalid_values", "nonsense"),
+        ({"charts": None}, "invalid_option", "is needed to install with method helm"),
+    ],
+)
+def test_bad_options_have_a_code_and_write_nothing(api, fake, plane, options, code, words):
+    result = plane(**options)
+    assert result["failure"]["code"] == code and words in result["msg"], result
+    assert api.writes() == [] and fake.calls == []
+
+
+def test_a_helm_of_an_unknown_major_version_is_refused(api, fake, plane, monkeypatch):
+    monkeypatch.setattr(helm.Helm, "_run", lambda *_: "v5.0.0")
+    assert plane()["failure"]["code"] == "unknown_helm" and api.writes() == []
