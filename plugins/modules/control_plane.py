@@ -29,8 +29,8 @@ options:
         O(state=present).
     type: path
   helm:
-    description: Path of Helm, version 3 or 4, where the task runs. Needed with O(method=helm).
-    type: path
+    description: Name or path of Helm, version 3 or 4, where the task runs. Needed with O(method=helm).
+    type: str
   charts:
     description:
       - Folder of Istio's charts where the task runs, manifests/charts of what the M(servicemesh.istio.release) module unpacked. Needed with
@@ -131,9 +131,24 @@ EXAMPLES = r"""
     mesh_config:
       accessLogFile: /dev/stdout
 
+- name: The same as Helm releases, from now on
+  servicemesh.istio.control_plane:
+    method: helm
+    helm: helm
+    charts: "{{ istio.path }}/manifests/charts"
+    profile: default
+    mesh_config:
+      accessLogFile: /dev/stdout
+    gateways:
+      - name: istio-ingressgateway
+        values: {imagePullPolicy: IfNotPresent}
+    adopt: true
+
 - name: All of it goes
   servicemesh.istio.control_plane:
     state: absent
+    method: helm
+    helm: helm
     delete_crds: true
     delete_namespace: true
 """
@@ -206,7 +221,7 @@ GATEWAY = {
 ARGUMENTS = {
     "method": {"type": "str", "choices": ["istioctl", "helm"], "default": "istioctl"},
     "istioctl": {"type": "path"},
-    "helm": {"type": "path"},
+    "helm": {"type": "str"},
     "charts": {"type": "path"},
     "gateways": {"type": "list", "elements": "dict", "options": GATEWAY},
     "profile": {"type": "str", "default": "default"},
@@ -286,6 +301,7 @@ def _remove(run: Run, plane: control_plane.ControlPlane) -> dict:
         steps = charts.removal(run.cluster, plane, Helm(options["helm"]), options["gateways"], last=not others)
         result = run.converge(steps, run.rules(namespace=plane.namespace))
     else:
+        charts.refuse_helms(run.cluster, plane)
         result = run.remove([], plane.own_set)
     if others:
         return result

@@ -184,6 +184,13 @@ def removal(cluster: Cluster, plane: ControlPlane, helm: Helm, given: list[dict[
     return [Removal(helm, name, namespace).step(cluster) for name, namespace in names]
 
 
+def refuse_helms(cluster: Cluster, plane: ControlPlane) -> None:
+    """Raises InvalidOption "wrong_method" where Helm keeps this control plane."""
+    name = istiod_name(plane)
+    if revisions(cluster, name, plane.namespace):
+        raise InvalidOption("method", f"{plane.namespace}/{name} is a release of Helm", hint="Remove it with method helm.", code="wrong_method")
+
+
 def definitions(cluster: Cluster) -> list[Object]:
     """CustomResourceDefinitions that the base release made: Helm keeps them."""
     live = cluster.list("apiextensions.k8s.io", "CustomResourceDefinition")

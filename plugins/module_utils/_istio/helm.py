@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass, field
@@ -57,7 +58,7 @@ class Helm:
     """One helm binary, of major version 3 or 4. Raises InvalidOption "unknown_helm"."""
 
     def __init__(self, path: str) -> None:
-        self.path = Path(path).expanduser()
+        self.path = Path(shutil.which(os.path.expanduser(path)) or path)
         if not os.access(self.path, os.X_OK) or not self.path.is_file():
             raise InvalidOption("helm", f"{self.path} is no program that can be run where this task runs", hint="Install Helm 3 or 4 there, and name its path.")
         self._digest = cache.kept_sha256(self.path)

@@ -148,6 +148,12 @@ def test_from_istioctl_to_helm_and_back_nothing_is_deleted_but_records(run, api,
     assert {name for _group, _kind, _place, name in kept} >= {"istiod", "istio-reader-service-account", "gateways.networking.istio.io", "istio-sidecar-injector"}
 
 
+def test_what_helm_keeps_is_removed_by_helm_alone(run, api, plane):
+    plane()
+    refused = run("control_plane", state="absent")
+    assert refused["failure"]["code"] == "wrong_method" and not refused["changed"] and api.get("Deployment", "istiod", HOME)
+
+
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [

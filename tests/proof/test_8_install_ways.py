@@ -1,0 +1,194 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A control plane by istioctl's rendering and by Helm, on a cluster of its own: beside what the programs themselves leave, and from one to the other."""
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from lab import programs
+from playing import Lab
+
+pytestmark = pytest.mark.long
+
+HOME = "istio-system"
+SPACED = "serviceaccounts,configmaps,services,deployments,roles,rolebindings,horizontalpodautoscalers,poddisruptionbudgets"
+WIDE = "clusterroles,clusterrolebindings,mutatingwebhookconfigurations,validatingwebhookconfigurations,customresourcedefinitions"
+VALUES: dict[str, Any] = {"pilot": {"autoscaleEnabled": False, "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}}}, "telemetry": {"enabled": False}}
+MESH = {"accessLogFile": "/dev/stdout"}
+GATEWAY = {"imagePullPolicy": "IfNotPresent", "service": {"type": "NodePort"}, "autoscaling": {"enabled": False}}
+# Whom an object belongs to, and what servers and istiod fill in.
+MARKS = ("applyset.kubernetes.io/part-of", "meta.helm.sh/release-name", "meta.helm.sh/release-namespace", "deployment.kubernetes.io/revision", "install.operator.istio.io/owning-resource-namespace")
+FILLED = {"clusterIP", "clusterIPs", "nodePort", "healthCheckNodePort", "caBundle", "failurePolicy", "managedFields", "uid", "resourceVersion", "creationTimestamp", "generation", "status"}
+
+
+def helm(lab: Lab, major: int, *arguments: str, text: str = "") -> str:
+    argv = [str(programs.build(f"helm{major}")), *arguments]
+    done = subprocess.run(argv, env=lab.environment, input=text, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def bare(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: bare(item) for key, item in value.items() if key not in FILLED and key not in MARKS}
+    return [bare(item) for item in value] if isinstance(value, list) else value
+
+
+def left(lab: Lab) -> dict[str, Any]:
+    """{object: what it is, less owners' marks} of all that Istio's installers write."""
+    found = {}
+    for arguments in ((SPACED, "-n", HOME), (WIDE,)):
+        for item in json.loads(lab.kubectl("get", *arguments, "-o", "json"))["items"]:
+            name = item["metadata"]["name"]
+            labels = item["metadata"].get("labels") or {}
+            ours = "istio" in name or name == "values"
+            if ours and not name.startswith("istio-ca-") and "applyset.kubernetes.io/id" not in labels and "leader" not in name and name != "istio-gateway-status-leader":
+                item = bare(copy.deepcopy(item))
+                for part in ("labels", "annotations"):
+                    if not item["metadata"].get(part):
+                        item["metadata"].pop(part, None)
+                found[f"{item['kind']} {name}"] = item
+    return found
+
+
+@pytest.fixture(scope="module")
+def release(elsewhere_module: Lab) -> dict[str, Any]:
+    return elsewhere_module.module("release", version="1.31.0", mirror=elsewhere_module.environment["LAB_RELEASES"])
+
+
+@pytest.fixture(scope="module")
+def older(elsewhere_module: Lab) -> dict[str, Any]:
+    return elsewhere_module.module("release", version="1.30.4", mirror=elsewhere_module.environment["LAB_RELEASES"])
+
+
+@pytest.fixture
+def empty(elsewhere_module: Lab) -> Iterator[Lab]:
+    lab = elsewhere_module
+    yield lab
+    subprocess.run([str(programs.build("istioctl-1.31.0")), "uninstall", "--purge", "-y"], env=lab.environment, capture_output=True, timeout=300, check=True)
+    for row in json.loads(helm(lab, 4, "list", "-A", "-o", "json")):
+        helm(lab, 4, "uninstall", row["name"], "-n", row["namespace"])
+    lab.kubectl("delete", "namespace", HOME, "--ignore-not-found")
+    for kind in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations", "customresourcedefinitions"):
+        names = [name for name in lab.kubectl("get", kind, "-o", "name").split() if "istio" in name]
+        if names:
+            lab.kubectl("delete", *names)
+
+
+def by_helm(lab: Lab, release: dict[str, Any], major: int = 4, **options: Any) -> dict[str, Any]:
+    usual = {"values": VALUES, "mesh_config": MESH, "gateways": [{"name": "istio-ingressgateway", "values": GATEWAY}]}
+    return lab.module("control_plane", method="helm", helm=str(programs.build(f"helm{major}")), charts=f"{release['path']}/manifests/charts", **{**usual, **options})
+
+
+def by_istioctl(lab: Lab, release: dict[str, Any], **options: Any) -> dict[str, Any]:
+    values = {**VALUES, "gateways": {"istio-ingressgateway": {"type": "NodePort", "autoscaleEnabled": False}}}
+    return lab.module("control_plane", istioctl=release["istioctl"], **{"values": values, "mesh_config": MESH, **options})
+
+
+def test_ours_by_istioctl_is_what_istioctl_installs(empty: Lab, release: dict[str, Any], tmp_path: Path) -> None:
+    done = by_istioctl(empty, release)
+    assert done["changed"] and "failed" not in done, done
+    ours = left(empty)
+    gone = empty.module("control_plane", state="absent", delete_crds=True, delete_namespace=True)
+    assert "failed" not in gone and left(empty) == {}, gone
+    values = {**VALUES, "gateways": {"istio-ingressgateway": {"type": "NodePort", "autoscaleEnabled": False}}}
+    spec = {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "spec": {"profile": "default", "values": values, "meshConfig": MESH}}
+    (tmp_path / "operator.yaml").write_text(yaml.safe_dump(spec))
+    argv = [release["istioctl"], "install", "-y", "-f", str(tmp_path / "operator.yaml")]
+    subprocess.run(argv, env=empty.environment, capture_output=True, timeout=300, check=True)
+    theirs = left(empty)
+    assert sorted(ours) == sorted(theirs)
+    assert [name for name in ours if ours[name] != theirs[name]] == []
+
+
+@pytest.mark.parametrize("major", [3, 4])
+def test_ours_by_helm_is_what_helm_installs(empty: Lab, release: dict[str, Any], major: int) -> None:
+    planned = by_helm(empty, release, major, check=True)
+    assert planned["changed"] and left(empty) == {}
+    done = by_helm(empty, release, major)
+    assert done["changed"] and "failed" not in done, done
+    rows = json.loads(helm(empty, major, "list", "-A", "-o", "json"))
+    assert {(row["name"], row["status"], row["chart"]) for row in rows} == {
+        ("istio-base", "deployed", "base-1.31.0"), ("istiod", "deployed", "istiod-1.31.0"), ("istio-ingressgateway", "deployed", "gateway-1.31.0"),
+    }  # fmt: skip
+    again = by_helm(empty, release, major)
+    assert not again["changed"] and again["summary"]["asked"] == 0, again
+    ours = left(empty)
+    gone = by_helm(empty, release, major, state="absent", delete_crds=True, delete_namespace=True)
+    assert "failed" not in gone and left(empty) == {}, gone
+    folder = f"{release['path']}/manifests/charts"
+    place = {"global": {"istioNamespace": HOME}}
+    for name, chart, values in (
+        ("istio-base", "base", {**place, "defaultRevision": "default"}),
+        ("istiod", "istio-control/istio-discovery", {**VALUES, **place, "meshConfig": MESH}),
+        ("istio-ingressgateway", "gateway", GATEWAY),
+    ):
+        helm(empty, major, "install", name, f"{folder}/{chart}", "-n", HOME, "--create-namespace", "--wait", "-f", "-", text=json.dumps(values))
+    theirs = left(empty)
+    assert sorted(ours) == sorted(theirs)
+    assert [name for name in ours if ours[name] != theirs[name]] == []
+
+
+def test_a_release_is_upgraded_by_another_helm_and_hand_edits_are_seen(empty: Lab, release: dict[str, Any], older: dict[str, Any]) -> None:
+    assert "failed" not in by_helm(empty, older, 3)
+    done = by_helm(empty, release, 4)
+    assert done["changed"] and "failed" not in done and done["version"] == "1.31.0", done
+    assert not by_helm(empty, release, 4)["changed"]
+    empty.kubectl("-n", HOME, "patch", "configmap", "istio", "--type", "merge", "-p", json.dumps({"data": {"mesh": "edited: true"}}))
+    planned = by_helm(empty, release, 4, check=True)
+    assert [entry["before"] for entry in planned["diff"]][0] == "data:\n  mesh: 'edited: true'\n"
+    healed = by_helm(empty, release, 4)
+    assert healed["changed"] and "failed" not in healed and not by_helm(empty, release, 4)["changed"]
+
+
+def test_a_helm_that_was_killed_half_way_is_taken_up(empty: Lab, release: dict[str, Any]) -> None:
+    assert "failed" not in by_helm(empty, release)
+    secret = json.loads(empty.kubectl("-n", HOME, "get", "secret", "sh.helm.release.v1.istiod.v1", "-o", "json"))
+    import base64
+    import gzip
+
+    content = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(secret["data"]["release"]))))
+    content["version"], content["info"]["status"] = 2, "pending-upgrade"
+    secret["data"]["release"] = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(content).encode()))).decode()
+    labels = {**secret["metadata"]["labels"], "version": "2", "status": "pending-upgrade"}
+    secret["metadata"] = {"name": "sh.helm.release.v1.istiod.v2", "namespace": HOME, "labels": labels}
+    empty.kubectl("create", "-f", "-", text=json.dumps(secret))
+    stuck = subprocess.run([str(programs.build("helm4")), "upgrade", "istiod", f"{release['path']}/manifests/charts/istio-control/istio-discovery", "-n", HOME], env=empty.environment, capture_output=True, text=True, timeout=300, check=False)
+    assert stuck.returncode != 0 and "in progress" in stuck.stderr, "Helm itself is stuck there"
+    done = by_helm(empty, release)
+    assert done["changed"] and "failed" not in done, done
+    assert not by_helm(empty, release)["changed"]
+
+
+@pytest.mark.parametrize("major", [3, 4])
+def test_from_istioctl_to_helm_and_back_without_a_restart(empty: Lab, release: dict[str, Any], major: int) -> None:
+    def identities() -> dict[str, str]:
+        items = json.loads(empty.kubectl("get", "deployments,services,configmaps,pods", "-n", HOME, "-l", "app=istiod", "-o", "json"))["items"]
+        return {f"{item['kind']} {item['metadata']['name']}": item["metadata"]["uid"] for item in items}
+
+    options = {"gateways": []}
+    plane = {"profile": "minimal", "values": VALUES}
+    assert "failed" not in by_istioctl(empty, release, **plane)
+    before = identities()
+    planned = by_helm(empty, release, major, check=True, adopt=True, **options)
+    done = by_helm(empty, release, major, adopt=True, **options)
+    assert done["changed"] and "failed" not in done, done
+    assert [row["ref"] for row in planned["objects"] if row["action"] != "unchanged"] == [row["ref"] for row in done["objects"] if row["action"] != "unchanged"]
+    helm_again = by_helm(empty, release, major, **options)
+    assert not helm_again["changed"], helm_again["diff"]
+    assert {row["name"] for row in json.loads(helm(empty, major, "list", "-A", "-o", "json"))} == {"istio-base", "istiod"}
+    helm(empty, major, "upgrade", "istiod", f"{release['path']}/manifests/charts/istio-control/istio-discovery", "-n", HOME, "--reuse-values")
+    back = by_istioctl(empty, release, adopt=True, **plane)
+    assert back["changed"] and "failed" not in back, back
+    again = by_istioctl(empty, release, **plane)
+    assert not again["changed"], again["diff"]
+    assert json.loads(helm(empty, major, "list", "-A", "-o", "json")) == []
+    after = identities()
+    assert {name: uid for name, uid in after.items() if not name.startswith("Pod")} == {name: uid for name, uid in before.items() if not name.startswith("Pod")}
