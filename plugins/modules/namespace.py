@@ -33,6 +33,12 @@ options:
     description: Whether Deployments, StatefulSets and DaemonSets whose pods lack the sidecar are restarted, and waited for. Other pods are only reported.
     type: bool
     default: false
+  restart_stale:
+    description:
+      - Whether those are restarted, too, whose pods have a sidecar of another revision than the one that the namespace's label leads to now,
+        such as after a revision tag was moved. They are listed in RV(stale).
+    type: bool
+    default: false
   state:
     description: V(absent) takes our labels off. The namespace itself goes with O(delete).
     type: str
@@ -76,6 +82,12 @@ pods:
 without_sidecar:
   description: Workloads with pods that should have a sidecar and have none, as they were found.
   returned: when O(state=present)
+  type: list
+  elements: dict
+  sample: [{kind: Deployment, name: web, namespace: shop, pods: [web-5d8], restartable: true}]
+stale:
+  description: Workloads with pods whose sidecar is of another revision than the one that would inject them now, as they were found.
+  returned: when O(restart_stale=true)
   type: list
   elements: dict
   sample: [{kind: Deployment, name: web, namespace: shop, pods: [web-5d8], restartable: true}]
@@ -127,7 +139,7 @@ from datetime import datetime, timezone
 from ..module_utils._engine.plan import Rules
 from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._engine.steps import Step
-from ..module_utils._istio import injection
+from ..module_utils._istio import injection, revisions
 
 # Apart from the collection's own manager: whoever applies the workload as a whole must not take the restart back.
 RESTARTER = "servicemesh.istio.restart"
@@ -137,6 +149,7 @@ ARGUMENTS = {
     "revision": {"type": "str"},
     "labels": {"type": "dict", "default": {}},
     "restart": {"type": "bool", "default": False},
+    "restart_stale": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "delete": {"type": "bool", "default": False},
     **WAIT_ARGUMENTS,
@@ -163,12 +176,19 @@ def _pods(run: Run, enrollment: injection.Enrollment, live: dict | None) -> dict
     labels = {**(((live or {}).get("metadata") or {}).get("labels") or {}), **enrollment.wanted_labels}
     injects = injection.injects(labels)
     pods = run.cluster.list("", "Pod", enrollment.name)
-    lacking = injection.without_sidecar(pods, run.cluster.list("apps", "ReplicaSet", enrollment.name), injects)
+    sets = run.cluster.list("apps", "ReplicaSet", enrollment.name)
+    lacking = injection.without_sidecar(pods, sets, injects)
     result = {"pods": injection.enrolled(pods, injects), "without_sidecar": [injection.row(workload) for workload in lacking]}
-    if not run.options["restart"]:
+    behind = lacking if run.options["restart"] else []
+    if run.options["restart_stale"]:
+        wanted = revisions.read(run.cluster).of_namespace(labels)
+        stale = injection.workloads_of([pod for pod in pods if revisions.stale(pod, wanted)], sets)
+        result["stale"] = [injection.row(workload) for workload in stale]
+        behind = behind + [workload for workload in stale if workload.ref not in {other.ref for other in behind}]
+    if not run.options["restart"] and not run.options["restart_stale"]:
         return result
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    restarts = [injection.restart(workload.ref, now) for workload in lacking if workload.restartable]
+    restarts = [injection.restart(workload.ref, now) for workload in behind if workload.restartable]
     # Those that an interrupted run has restarted are waited for again.
     workloads = [obj for kind in sorted(injection.RESTARTABLE) for obj in run.cluster.list("apps", kind, enrollment.name)]
     chosen = {restart["metadata"]["name"] for restart in restarts}

@@ -95,5 +95,5 @@ def together(answers: list[dict[str, Any]]) -> dict[str, Any]:
         "barriers": [text for answer in answers for text in answer.get("barriers") or []],
         "duration": duration,
         # As they were found: a later slice finds them mended.
-        **({"without_sidecar": answers[0]["without_sidecar"]} if "without_sidecar" in answers[0] else {}),
+        **{name: answers[0][name] for name in ("without_sidecar", "stale", "tag") if name in answers[0]},
     }

@@ -80,8 +80,10 @@ rendered = [
     injector("istio-sidecar-injector" + suffix, revision, {{}}),
     validator("istio-validator" + suffix + "-" + namespace),
 ]
-if "revisionTags" in values:
-    rendered.append(injector("istio-revision-tag-default", "default", {{"istio.io/tag": "default"}}))
+for tag in values.get("revisionTags") or []:
+    rendered.append(injector("istio-revision-tag-" + tag, tag, {{"istio.io/tag": tag}}))
+    rendered.append(obj("v1", "Service", "istiod-revision-tag-" + tag, labels={{"istio.io/tag": tag}}, spec={{"ports": [{{"name": "https", "port": 15017}}]}}))
+if values.get("defaultRevision"):
     rendered.append(validator("istiod-default-validator"))
 if profile == "default" and not (spec.get("components") or {{}}).get("ingressGateways") == [{{"name": "istio-ingressgateway", "enabled": False}}]:
     rendered.append(workload("istio-ingressgateway", "IngressGateways", "istio-ingressgateway"))

@@ -124,6 +124,7 @@ CASES = {
     "traffic_split": ([SERVICE, POD], {"host": "frontend", "namespace": "shop", "versions": {"v1": 1}}),
     "addons": ([], {"state": "absent"}),
     "control_plane": ([], {"state": "absent"}),
+    "revision_tag": ([], {"name": "stable", "state": "absent"}),
     "mesh_info": ([SERVICE, POD], {}),
     "dashboard": (KIALI, {"local_port": 45678, "_ansible_check_mode": True}),
     "release": ([], {"version": "1.31.0", "state": "absent"}),

@@ -148,13 +148,13 @@ def operator(plane: ControlPlane) -> dict[str, Any]:
     return {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "metadata": {"namespace": plane.namespace}, "spec": spec}
 
 
-def tag_operator(plane: ControlPlane) -> dict[str, Any]:
-    """The IstioOperator whose rendering holds the default tag's objects, and nothing else that is used."""
+def tag_operator(plane: ControlPlane, tag: str = "default") -> dict[str, Any]:
+    """The IstioOperator whose rendering holds a revision tag's objects, and nothing else that is used."""
     injector = (plane.values.get("sidecarInjectorWebhook") or {}).get("enableNamespacesByDefault", False)
     values = {
         "revision": plane.revision,
-        "revisionTags": ["default"],
-        "defaultRevision": plane.revision_name,
+        "revisionTags": [tag],
+        "defaultRevision": plane.revision_name if tag == "default" else "",
         "sidecarInjectorWebhook": {"enableNamespacesByDefault": injector},
         "global": {"istioNamespace": plane.namespace},
     }
@@ -177,8 +177,8 @@ def wants_default_tag(plane: ControlPlane, live: LiveMesh) -> bool:
     return not plane.revision or live.default_revision in (None, plane.revision_name)
 
 
-def tag_objects(rendered: list[Object], plane: ControlPlane) -> list[Object]:
-    """Webhook, Service and validator of the default tag."""
+def tag_objects(rendered: list[Object], plane: ControlPlane, tag: str = "default") -> list[Object]:
+    """A tag's webhook and Service, and of the default tag also the validator of objects without a revision."""
     found = []
     for obj in rendered:
         labels = obj["metadata"].setdefault("labels", {})
@@ -189,7 +189,7 @@ def tag_objects(rendered: list[Object], plane: ControlPlane) -> list[Object]:
                 # Objects of a revision are for that revision's validator.
                 webhook["objectSelector"] = {"matchExpressions": [{"key": "istio.io/rev", "operator": "DoesNotExist"}]}
             found.append(obj)
-        elif labels.get(TAG) == "default" and obj["kind"] in ("MutatingWebhookConfiguration", "Service"):
+        elif labels.get(TAG) == tag and obj["kind"] in ("MutatingWebhookConfiguration", "Service"):
             found.append(obj)
     return found
 

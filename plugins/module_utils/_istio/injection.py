@@ -40,7 +40,7 @@ class Enrollment:
 
 @dataclass
 class Workload:
-    """A workload some of whose pods lack the sidecar."""
+    """A workload some of whose pods lack the sidecar, or have a stale one."""
 
     ref: Ref
     pods: list[str]
@@ -110,7 +110,12 @@ def enrolled(pods: Iterable[Object], namespace_injects: bool) -> dict[str, int]:
 
 
 def without_sidecar(pods: Iterable[Object], replica_sets: Iterable[Object], namespace_injects: bool) -> list[Workload]:
-    """Workloads with live pods that should have a sidecar and have none, and bare pods of that kind.
+    """Workloads with live pods that should have a sidecar and have none, and bare pods of that kind."""
+    return workloads_of([pod for pod in pods if alive(pod) and not has_sidecar(pod) and wants_sidecar(pod, namespace_injects)], replica_sets)
+
+
+def workloads_of(pods: Iterable[Object], replica_sets: Iterable[Object]) -> list[Workload]:
+    """The workloads behind the pods; a bare pod is its own.
 
     A pod of an older template of its workload is on its way out and does not count.
     """
@@ -118,8 +123,6 @@ def without_sidecar(pods: Iterable[Object], replica_sets: Iterable[Object], name
     newest = _newest(sets.values())
     found: dict[Ref, Workload] = {}
     for pod in pods:
-        if not alive(pod) or has_sidecar(pod) or not wants_sidecar(pod, namespace_injects):
-            continue
         owner = _owner(pod, sets)
         if owner.kind == "Deployment" and _set_of(pod) != newest.get(owner.name):
             continue

@@ -1,0 +1,118 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Revisions, the tags that point to them, and which of them a namespace and a proxy really use.
+
+A namespace or pod names a revision or a tag in istio.io/rev; the injection webhook of that name decides (istio.io, Installing multiple
+control planes). istio-injection=enabled is answered by the default tag, or by an injector without a revision.
+"""
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from .._engine.cluster import Cluster
+from .._engine.objects import Object
+from .._engine.sets import ObjectSet
+from .._failure import Failure, InvalidOption
+from .control_plane import LABEL, TAG
+from .injection import REVISION, alive, has_sidecar, injects
+
+DEFAULT = "default"
+STATUS = "sidecar.istio.io/status"
+
+
+@dataclass(frozen=True)
+class Revisions:
+    """tags: {tag: revision}; untagged: revisions with an injector of their own."""
+
+    tags: dict[str, str] = field(default_factory=dict)
+    untagged: frozenset[str] = frozenset()
+
+    def resolve(self, name: str) -> str:
+        """The revision behind a revision's or a tag's name; empty where there is none."""
+        return self.tags.get(name) or (name if name in self.untagged else "")
+
+    def of_namespace(self, labels: dict[str, str]) -> str:
+        """The revision that injects into a namespace with these labels; empty where none does."""
+        if not injects(labels):
+            return ""
+        return self.resolve(DEFAULT if "istio-injection" in labels else labels.get(REVISION, ""))
+
+
+def read(cluster: Cluster) -> Revisions:
+    """Raises ApiError."""
+    return of(cluster.list("admissionregistration.k8s.io", "MutatingWebhookConfiguration", selector="app=sidecar-injector"))
+
+
+def of(injectors: list[Object]) -> Revisions:
+    tags, untagged = {}, set()
+    for obj in injectors:
+        labels = obj["metadata"].get("labels") or {}
+        revision = labels.get("istio.io/rev", DEFAULT)
+        if labels.get(TAG):
+            tags[labels[TAG]] = revision
+        else:
+            untagged.add(revision)
+    return Revisions(tags, frozenset(untagged))
+
+
+def of_pod(pod: Object) -> str:
+    """The revision that injected a pod's sidecar; empty where that is not known."""
+    annotations = pod["metadata"].get("annotations") or {}
+    if annotations.get("istio.io/rev"):
+        return str(annotations["istio.io/rev"])
+    try:
+        return str(json.loads(annotations[STATUS])["revision"])
+    except (LookupError, ValueError, TypeError):
+        return ""
+
+
+def stale(pod: Object, wanted: str) -> bool:
+    """Whether a live pod has a sidecar of another revision than the one that would inject it now."""
+    return bool(wanted) and alive(pod) and has_sidecar(pod) and of_pod(pod) not in ("", wanted)
+
+
+@dataclass(frozen=True)
+class RevisionTag:
+    """A tag as it is asked for."""
+
+    name: str
+    revision: str = ""
+    namespace: str = "istio-system"
+
+    @property
+    def own_set(self) -> ObjectSet:
+        return ObjectSet(f"istio-revision-tag-{self.name}", self.namespace)
+
+
+def check(tag: RevisionTag) -> None:
+    """Raises InvalidOption."""
+    for option, value in (("name", tag.name), ("revision", tag.revision)):
+        if value and not LABEL.match(value):
+            raise InvalidOption(option, f"{value!r} is no DNS label", hint="Use lower case letters, digits and dashes, such as 1-31-0.")
+
+
+def refusals(tag: RevisionTag, live: Revisions) -> list[Failure]:
+    """What speaks against a tag, with what is there."""
+    if tag.name in live.untagged and tag.name != DEFAULT:
+        return [InvalidOption("name", f"{tag.name} is a revision, and can be no tag", hint="Choose another name.", code="tag_is_revision")]
+    if tag.revision not in live.untagged:
+        known = ", ".join(sorted(live.untagged)) or "none"
+        return [InvalidOption("revision", f"there is no revision {tag.revision}", hint=f"There are: {known}. Install it first.", code="no_such_revision")]
+    return []
+
+
+def users(tag: str, namespaces: list[Object]) -> list[str]:
+    """Names of the namespaces whose pods this tag injects."""
+    found = []
+    for obj in namespaces:
+        labels = obj["metadata"].get("labels") or {}
+        named = DEFAULT if "istio-injection" in labels else labels.get(REVISION)
+        if injects(labels) and named == tag:
+            found.append(str(obj["metadata"]["name"]))
+    return sorted(found)
+
+
+def row(tag: str, live: Revisions, namespaces: list[Object]) -> dict[str, Any]:
+    return {"name": tag, "revision": live.tags.get(tag, ""), "namespaces": users(tag, namespaces)}

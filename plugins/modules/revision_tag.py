@@ -1,0 +1,169 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: revision_tag
+short_description: Point a revision tag to a revision, or take it away
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - A revision tag is a name for a revision. Namespaces that are labelled with it follow when it is pointed to another one.
+  - Writes the objects that a tag consists of, the injection webhook and the Service, and for the tag C(default) also the validator of objects
+    without a revision.
+  - Pods change their sidecar when they are made anew; O(ignore:restart_stale) of M(servicemesh.istio.namespace) sees to that.
+options:
+  name:
+    description: The tag. V(default) is what C(istio-injection=enabled) means.
+    type: str
+    required: true
+  revision:
+    description: The revision that it points to, C(default) for a control plane without one. Needed with O(state=present).
+    type: str
+  namespace:
+    description: Namespace of the control plane.
+    type: str
+    default: istio-system
+  istioctl:
+    description:
+      - Path of istioctl where the task runs, as the M(servicemesh.istio.release) module returns it. Best of the version of that revision.
+        Needed with O(state=present).
+    type: path
+  force:
+    description: With O(state=absent), whether the tag goes although namespaces use it. Their new pods will have no sidecar.
+    type: bool
+    default: false
+  state:
+    description: Whether the tag is there.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - servicemesh.istio.attributes
+  - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.connection
+  - servicemesh.istio.writing
+"""
+
+EXAMPLES = r"""
+- name: Have istioctl
+  servicemesh.istio.release:
+    version: 1.31.0
+    mirror: "{{ lab_releases }}"
+  register: istio
+
+- name: Namespaces with istio.io/rev=stable are injected by the default revision
+  servicemesh.istio.revision_tag:
+    name: stable
+    revision: default
+    istioctl: "{{ istio.istioctl }}"
+  register: stable
+
+- name: Who follows it
+  ansible.builtin.debug:
+    var: stable.tag.namespaces
+
+- name: It goes
+  servicemesh.istio.revision_tag:
+    name: stable
+    state: absent
+"""
+
+RETURN = r"""
+tag:
+  description: The tag as it was found, the revision that it pointed to, and the namespaces that use it.
+  returned: success
+  type: dict
+  sample: {name: stable, revision: 1-30-4, namespaces: [shop]}
+summary:
+  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  returned: when a plan was made
+  type: dict
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+objects:
+  description: Every object of the plan.
+  returned: when a plan was made
+  type: list
+  elements: dict
+  contains:
+    ref:
+      description: Group, version, kind, namespace and name.
+      type: dict
+    action:
+      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      type: str
+    conflicts:
+      description: Fields that other managers own, with the manager.
+      type: list
+      elements: dict
+    status:
+      description: Readiness in the words of kstatus, where it was waited for.
+      type: str
+    message:
+      description: What else is to be said.
+      type: str
+barriers:
+  description: What was seen to hold between steps.
+  returned: when a plan was made
+  type: list
+  elements: str
+duration:
+  description: Seconds by phase.
+  returned: always
+  type: dict
+failure:
+  description: Code, object, reason and hint. The code is stable.
+  returned: on failure
+  type: dict
+  sample: {code: no_such_revision, ref: null, reason: "", hint: ""}
+"""
+
+from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.steps import Step
+from ..module_utils._failure import Failure
+from ..module_utils._istio import control_plane, revisions, webhooks
+from ..module_utils._istio.istioctl import Istioctl
+
+ARGUMENTS = {
+    "name": {"type": "str", "required": True},
+    "revision": {"type": "str"},
+    "namespace": {"type": "str", "default": "istio-system"},
+    "istioctl": {"type": "path"},
+    "force": {"type": "bool", "default": False},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    **WAIT_ARGUMENTS,
+    **OWNERSHIP_ARGUMENTS,
+}
+
+
+def body(run: Run) -> dict:
+    options = run.options
+    tag = revisions.RevisionTag(options["name"], options["revision"] or "", options["namespace"])
+    revisions.check(tag)
+    live = revisions.read(run.cluster)
+    row = revisions.row(tag.name, live, run.cluster.list("", "Namespace"))
+    if options["state"] == "absent":
+        if row["namespaces"] and row["revision"] and not options["force"]:
+            names = ", ".join(row["namespaces"])
+            raise Failure("tag_in_use", f"name: {tag.name} is used by {names}", hint="Label these namespaces otherwise first, or set force.")
+        return {**run.remove([], tag.own_set), "tag": row}
+    run.refuse(revisions.refusals(tag, live))
+    plane = control_plane.ControlPlane(namespace=tag.namespace, revision="" if tag.revision == revisions.DEFAULT else tag.revision)
+    istioctl = Istioctl(options["istioctl"])
+    rendered = run.timed("render", lambda: istioctl.render(control_plane.tag_operator(plane, tag.name)))
+    objects = control_plane.tag_objects(rendered, plane, tag.name)
+    hooks = [obj["metadata"]["name"] for obj in objects if obj["kind"] == "MutatingWebhookConfiguration"]
+    step = Step("tag", objects, barrier=webhooks.armed(hooks))
+    rules = run.rules(namespace=tag.namespace, yield_to=frozenset({control_plane.ISTIOD_MANAGER}), set=tag.own_set, prune=True)
+    return {**run.converge([step], rules), "tag": row}
+
+
+def main() -> None:
+    run_module(ARGUMENTS, body, required_if=[("state", "present", ["revision", "istioctl"])])
+
+
+if __name__ == "__main__":
+    main()
