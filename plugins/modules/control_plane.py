@@ -38,25 +38,32 @@ options:
     type: path
   gateways:
     description:
-      - With O(method=helm), the gateways, each a release of its own. Unset, those that istioctl's profile of that name has, such as
-        istio-ingressgateway.
-      - With O(method=istioctl) gateways are said in O(components) and O(values).
+      - All gateways. Unset, those that the profile has, such as istio-ingressgateway with the profile default.
+      - With O(method=helm) each is a release of its own. What O(values) says under gateways and the gateway's name holds for both methods.
     type: list
     elements: dict
     suboptions:
       name:
-        description: Name of the release, the Service and the Deployment.
+        description: Name of the Service and the Deployment, and with O(method=helm) of the release. Its pods have the label C(istio) with it, less a leading C(istio-).
         type: str
         required: true
       namespace:
-        description: Its namespace, made where it is missing. Unset, that of the control plane.
+        description: Its namespace, with O(method=helm) made where it is missing. Unset, that of the control plane.
         type: str
+      egress:
+        description: Whether traffic leaves the mesh through it. Only of meaning for O(method=istioctl).
+        type: bool
+        default: false
       service_type:
-        description: How it is exposed. Unset, LoadBalancer.
+        description: How it is exposed. Unset, LoadBalancer, and for egress with O(method=istioctl) ClusterIP.
         type: str
         choices: [LoadBalancer, NodePort, ClusterIP]
+      k8s:
+        description: With O(method=istioctl), more settings, as in C(k8s) of an IstioOperator's gateway.
+        type: dict
+        default: {}
       values:
-        description: More values of the chart gateway.
+        description: With O(method=helm), more values of the chart gateway.
         type: dict
         default: {}
   profile:
@@ -92,6 +99,9 @@ options:
     type: str
   tag:
     description: Tag of Istio's images.
+    type: str
+  compatibility_version:
+    description: Minor version of Istio, such as 1.30, whose behaviour is kept where a newer one has changed it.
     type: str
   default_tag:
     description: Whether the default revision tag points to this control plane. Unset, it is decided as C(istioctl install) does.
@@ -202,6 +212,7 @@ failure:
   sample: {code: image_pull, ref: {}, reason: ErrImagePull, hint: ""}
 """
 
+from dataclasses import fields
 from pathlib import Path
 
 from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
@@ -215,7 +226,9 @@ from ..module_utils._istio.istioctl import Istioctl
 GATEWAY = {
     "name": {"type": "str", "required": True},
     "namespace": {"type": "str"},
+    "egress": {"type": "bool", "default": False},
     "service_type": {"type": "str", "choices": ["LoadBalancer", "NodePort", "ClusterIP"]},
+    "k8s": {"type": "dict", "default": {}},
     "values": {"type": "dict", "default": {}},
 }
 ARGUMENTS = {
@@ -233,6 +246,7 @@ ARGUMENTS = {
     "overlays": {"type": "dict", "default": {}},
     "hub": {"type": "str"},
     "tag": {"type": "str"},
+    "compatibility_version": {"type": "str"},
     "default_tag": {"type": "bool"},
     "delete_crds": {"type": "bool", "default": False},
     "delete_namespace": {"type": "bool", "default": False},
@@ -240,14 +254,13 @@ ARGUMENTS = {
     **WAIT_ARGUMENTS,
     **OWNERSHIP_ARGUMENTS,
 }
-PLANE_OPTIONS = ("profile", "namespace", "revision", "values", "mesh_config", "components", "overlays", "hub", "tag", "default_tag")
 
 ISTIOD = frozenset({control_plane.ISTIOD_MANAGER})
 
 
 def body(run: Run) -> dict:
     options = run.options
-    plane = control_plane.ControlPlane(**{name: options[name] for name in PLANE_OPTIONS})
+    plane = control_plane.ControlPlane(**{field.name: options[field.name] for field in fields(control_plane.ControlPlane)})
     control_plane.check(plane)
     if options["state"] == "absent":
         return _remove(run, plane)
@@ -280,7 +293,7 @@ def _by_helm(run: Run, plane: control_plane.ControlPlane) -> dict:
     helm, folder = Helm(options["helm"]), charts.Charts.of(Path(options["charts"]))
     charts.check(plane, folder)
     tools = frozenset(options["adopt_from"]) if options["adopt"] else frozenset()
-    steps = run.timed("render", lambda: charts.desired(run.cluster, plane, helm, folder, control_plane.live(run.cluster, plane), options["gateways"], tools))
+    steps = run.timed("render", lambda: charts.desired(run.cluster, plane, helm, folder, control_plane.live(run.cluster, plane), tools))
     result = run.converge(steps, run.rules(namespace=plane.namespace, yield_to=ISTIOD))
     if tools:
         # What of our own set no chart has.
@@ -298,7 +311,7 @@ def _remove(run: Run, plane: control_plane.ControlPlane) -> dict:
     definitions = []
     if options["method"] == "helm":
         definitions = charts.definitions(run.cluster) if options["delete_crds"] else []
-        steps = charts.removal(run.cluster, plane, Helm(options["helm"]), options["gateways"], last=not others)
+        steps = charts.removal(run.cluster, plane, Helm(options["helm"]), last=not others)
         result = run.converge(steps, run.rules(namespace=plane.namespace))
     else:
         charts.refuse_helms(run.cluster, plane)

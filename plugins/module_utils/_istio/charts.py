@@ -15,7 +15,7 @@ from .._engine.objects import Object, normal
 from .._engine.steps import Step
 from .._failure import InvalidOption
 from . import webhooks
-from .control_plane import ISTIOD_MANAGER, TAG, ControlPlane, LiveMesh, namespaces, newer, refuse_overlap, wants_default_tag
+from .control_plane import ISTIOD_MANAGER, PROFILE_GATEWAYS, TAG, ControlPlane, LiveMesh, namespaces, newer, refuse_overlap, wants_default_tag
 from .helm import RELEASE_NAME, RELEASE_NAMESPACE, Helm, Installation, Release, Removal, revisions
 
 BASE, CNI, ZTUNNEL = "istio-base", "istio-cni", "ztunnel"
@@ -70,10 +70,13 @@ def base(plane: ControlPlane, charts: Charts, live: dict[str, Any] | None, defau
 
 
 def istiod(plane: ControlPlane, charts: Charts, default: bool) -> Release:
-    values = merged(plane.values, {"global": {"istioNamespace": plane.namespace}, **_profile(plane)})
+    own = {key: value for key, value in plane.values.items() if key != "gateways"}
+    values = merged(own, {"global": {"istioNamespace": plane.namespace}, **_profile(plane)})
     for key, value in (("hub", plane.hub), ("tag", plane.tag)):
         if value:
             values["global"][key] = value
+    if plane.compatibility_version:
+        values["compatibilityVersion"] = plane.compatibility_version
     if plane.mesh_config:
         values = merged(values, {"meshConfig": plane.mesh_config})
     if plane.revision:
@@ -100,35 +103,58 @@ def node_agents(plane: ControlPlane, charts: Charts) -> list[Release]:
     return found
 
 
-def gateways(plane: ControlPlane, charts: Charts, wanted: list[dict[str, Any]]) -> list[Release]:
-    """wanted: [{name, namespace, service_type, values}]."""
+# What values.gateways says for istioctl's gateway charts -> where Helm's gateway chart has it.
+GATEWAY_VALUES = {
+    "type": ("service", "type"), "ports": ("service", "ports"), "serviceAnnotations": ("service", "annotations"), "loadBalancerIP": ("service", "loadBalancerIP"),
+    "loadBalancerSourceRanges": ("service", "loadBalancerSourceRanges"), "externalTrafficPolicy": ("service", "externalTrafficPolicy"),
+    "autoscaleEnabled": ("autoscaling", "enabled"), "autoscaleMin": ("autoscaling", "minReplicas"), "autoscaleMax": ("autoscaling", "maxReplicas"),
+    "resources": ("resources",), "nodeSelector": ("nodeSelector",), "tolerations": ("tolerations",), "podAnnotations": ("podAnnotations",), "env": ("env",),
+}  # fmt: skip
+
+
+def _gateway_values(plane: ControlPlane, name: str) -> dict[str, Any]:
+    """What the control plane's values say of a gateway, so that one file of variables serves both methods."""
+    values: dict[str, Any] = {"revision": plane.revision} if plane.revision else {}
+    policy = (plane.values.get("global") or {}).get("imagePullPolicy")
+    if policy:
+        values["imagePullPolicy"] = policy
+    for key, value in ((plane.values.get("gateways") or {}).get(name) or {}).items():
+        if key not in GATEWAY_VALUES:
+            raise InvalidOption("values", f"gateways.{name}.{key} has no place in Helm's gateway chart", hint=f"Say it in gateways, under values. Known here: {', '.join(sorted(GATEWAY_VALUES))}.")
+        for part in reversed(GATEWAY_VALUES[key]):
+            value = {part: value}
+        values = merged(values, value)
+    return values
+
+
+def gateways(plane: ControlPlane, charts: Charts) -> list[Release]:
+    """Raises InvalidOption."""
     found = []
-    for gateway in wanted:
-        values: dict[str, Any] = {"revision": plane.revision} if plane.revision else {}
+    for gateway in wanted_gateways(plane):
+        values = _gateway_values(plane, gateway["name"])
         if gateway.get("service_type"):
-            values["service"] = {"type": gateway["service_type"]}
+            values = merged(values, {"service": {"type": gateway["service_type"]}})
         found.append(Release(gateway["name"], gateway.get("namespace") or plane.namespace, charts.folder / "gateway", merged(values, gateway.get("values") or {})))
     return found
 
 
-def wanted_gateways(plane: ControlPlane, given: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+def wanted_gateways(plane: ControlPlane) -> list[dict[str, Any]]:
     """What was asked for, or what istioctl's profile of this name has."""
-    if given is not None:
-        return given
-    names = {"default": ["istio-ingressgateway"], "demo": ["istio-ingressgateway", "istio-egressgateway"]}
-    return [{"name": name} for name in names.get(plane.profile, [])]
+    if plane.gateways is not None:
+        return plane.gateways
+    kinds = {"default": [False], "demo": [False, True]}.get(plane.profile, [])
+    return [{"name": PROFILE_GATEWAYS[egress]} for egress in kinds]
 
 
-def desired(cluster: Cluster, plane: ControlPlane, helm: Helm, charts: Charts, live: LiveMesh, given: list[dict[str, Any]] | None, tools: frozenset[str]) -> list[Step]:
+def desired(cluster: Cluster, plane: ControlPlane, helm: Helm, charts: Charts, live: LiveMesh, tools: frozenset[str]) -> list[Step]:
     """Namespaces, then one step for each release. Raises InvalidOption, Failure "webhook_overlap", ApiError."""
     kubernetes = str(cluster.api.request("GET", "/version").get("gitVersion", ""))
     default = wants_default_tag(plane, live)
-    entries = wanted_gateways(plane, given)
 
     def install(release: Release) -> Installation:
         return Installation(helm, release, kubernetes, tools, frozenset({ISTIOD_MANAGER}))
 
-    steps = [Step("namespace", namespaces(plane, live) + _gateway_namespaces(cluster, plane, entries), set=plane.base_set())]
+    steps = [Step("namespace", namespaces(plane, live) + _gateway_namespaces(cluster, plane), set=plane.base_set())]
     known = revisions(cluster, BASE, plane.namespace)
     if not (known and newer(known[-1].version_of_chart, charts.version)):
         steps.append(install(base(plane, charts, known[-1].values if known else None, default)).step(cluster))
@@ -141,7 +167,7 @@ def desired(cluster: Cluster, plane: ControlPlane, helm: Helm, charts: Charts, l
     if replaced:
         steps.append(Step("default tag", deleted=replaced))
     steps += [install(release).step(cluster, ready=True) for release in node_agents(plane, charts)]
-    steps += [install(release).step(cluster, ready=True) for release in gateways(plane, charts, entries)]
+    steps += [install(release).step(cluster, ready=True) for release in gateways(plane, charts)]
     return steps
 
 
@@ -169,15 +195,15 @@ def forgotten(cluster: Cluster, rendered: list[Object]) -> list[Object]:
     return found
 
 
-def _gateway_namespaces(cluster: Cluster, plane: ControlPlane, entries: list[dict[str, Any]]) -> list[Object]:
-    names = sorted({entry["namespace"] for entry in entries if entry.get("namespace")} - {plane.namespace})
+def _gateway_namespaces(cluster: Cluster, plane: ControlPlane) -> list[Object]:
+    names = sorted({entry["namespace"] for entry in wanted_gateways(plane) if entry.get("namespace")} - {plane.namespace})
     found = [(name, cluster.get("", "Namespace", "", name)) for name in names]
     return [obj for name, live in found for obj in namespaces(ControlPlane(namespace=name), LiveMesh(namespace=live))]
 
 
-def removal(cluster: Cluster, plane: ControlPlane, helm: Helm, given: list[dict[str, Any]] | None, last: bool) -> list[Step]:
+def removal(cluster: Cluster, plane: ControlPlane, helm: Helm, last: bool) -> list[Step]:
     """Gateways, istiod, and with the last revision also what all share."""
-    names = [(entry["name"], entry.get("namespace") or plane.namespace) for entry in wanted_gateways(plane, given)]
+    names = [(entry["name"], entry.get("namespace") or plane.namespace) for entry in wanted_gateways(plane)]
     names.append((istiod_name(plane), plane.namespace))
     if last:
         names += [(name, plane.namespace) for name in (ZTUNNEL, CNI, BASE)]

@@ -18,6 +18,9 @@ from .._engine.steps import Step
 from .._failure import Failure, InvalidOption
 from . import webhooks
 
+# Whether a gateway is for egress -> IstioOperator's list of such, and the name of the one that profiles have.
+COMPONENT_LISTS = {False: "ingressGateways", True: "egressGateways"}
+PROFILE_GATEWAYS = {False: "istio-ingressgateway", True: "istio-egressgateway"}
 GATEWAY_COMPONENTS = {"IngressGateways", "EgressGateways"}
 WEBHOOK_KINDS = {"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"}
 # istiod fills in caBundle, and failurePolicy of its validators: these fields are its own.
@@ -44,6 +47,8 @@ class ControlPlane:
     overlays: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     hub: str | None = None
     tag: str | None = None
+    compatibility_version: str | None = None
+    gateways: list[dict[str, Any]] | None = None
     default_tag: bool | None = None
 
     @property
@@ -127,6 +132,17 @@ def check(plane: ControlPlane) -> None:
         raise InvalidOption("revision", f"{plane.revision!r} is no DNS label", hint="Use lower case letters, digits and dashes, such as 1-31-0.")
     if not LABEL.match(plane.namespace):
         raise InvalidOption("namespace", f"{plane.namespace!r} is no DNS label")
+    for gateway in plane.gateways or []:
+        for option in ("name", "namespace"):
+            if gateway.get(option) and not LABEL.match(gateway[option]):
+                raise InvalidOption("gateways", f"{option} {gateway[option]!r} is no DNS label")
+    names = [(gateway["name"], gateway.get("namespace") or plane.namespace) for gateway in plane.gateways or []]
+    twice = [name for name, place in names if names.count((name, place)) > 1]
+    if twice:
+        raise InvalidOption("gateways", f"{twice[0]} is there twice")
+    for component in COMPONENT_LISTS.values():
+        if plane.gateways is not None and component in plane.components:
+            raise InvalidOption("gateways", f"components has {component}, too", hint="Say them in one place.")
 
 
 def operator(plane: ControlPlane) -> dict[str, Any]:
@@ -136,7 +152,10 @@ def operator(plane: ControlPlane) -> dict[str, Any]:
         values["revision"] = plane.revision
     if plane.namespace != "istio-system":
         values["global"] = {**(values.get("global") or {}), "istioNamespace": plane.namespace}
+    if plane.compatibility_version:
+        values["compatibilityVersion"] = plane.compatibility_version
     components = {name: dict(component) if isinstance(component, dict) else component for name, component in plane.components.items()}
+    components.update(_gateway_components(plane))
     for name, overlays in plane.overlays.items():
         component = dict(components.get(name) or {})
         component["k8s"] = {**(component.get("k8s") or {}), "overlays": overlays}
@@ -146,6 +165,25 @@ def operator(plane: ControlPlane) -> dict[str, Any]:
         if value:
             spec[key] = value
     return {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "metadata": {"namespace": plane.namespace}, "spec": spec}
+
+
+def _gateway_components(plane: ControlPlane) -> dict[str, list[dict[str, Any]]]:
+    """IstioOperator's lists of just these gateways; what a profile has under another name is switched off."""
+    if plane.gateways is None:
+        return {}
+    found: dict[str, list[dict[str, Any]]] = {component: [] for component in COMPONENT_LISTS.values()}
+    for gateway in plane.gateways:
+        name, kubernetes = gateway["name"], dict(gateway.get("k8s") or {})
+        if gateway.get("service_type"):
+            kubernetes["service"] = {**(kubernetes.get("service") or {}), "type": gateway["service_type"]}
+        entry: dict[str, Any] = {"name": name, "enabled": True, "namespace": gateway.get("namespace") or plane.namespace}
+        entry["label"] = {"app": name, "istio": name.removeprefix("istio-")}
+        found[COMPONENT_LISTS[bool(gateway.get("egress"))]].append({**entry, **({"k8s": kubernetes} if kubernetes else {})})
+    for egress, component in COMPONENT_LISTS.items():
+        usual = PROFILE_GATEWAYS[egress]
+        if not any(entry["name"] == usual for entry in found[component]):
+            found[component].append({"name": usual, "enabled": False})
+    return found
 
 
 def tag_operator(plane: ControlPlane, tag: str = "default") -> dict[str, Any]:

@@ -207,3 +207,29 @@ def test_a_revision_that_is_a_label_is_taken(revision):
 
 def test_each_revision_is_a_set_of_its_own():
     assert ControlPlane().set_name == "istio-control-plane-default" and ControlPlane(revision="canary").set_name == "istio-control-plane-canary"
+
+
+def test_gateways_are_just_those_that_are_named():
+    edge = {"name": "istio-edge", "namespace": "edge", "service_type": "NodePort", "k8s": {"service": {"ports": []}}}
+    components = spec(gateways=[edge, {"name": "istio-egressgateway", "egress": True}])["components"]
+    assert components["ingressGateways"] == [
+        {"name": "istio-edge", "namespace": "edge", "enabled": True, "label": {"app": "istio-edge", "istio": "edge"}, "k8s": {"service": {"ports": [], "type": "NodePort"}}},
+        {"name": "istio-ingressgateway", "enabled": False},
+    ]
+    assert [entry["name"] for entry in components["egressGateways"]] == ["istio-egressgateway"]
+    assert "components" not in spec(), "unset, the profile decides"
+    assert spec(compatibility_version="1.30")["values"] == {"compatibilityVersion": "1.30"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"gateways": [{"name": "Edge_1"}]}, "is no DNS label"),
+        ({"gateways": [{"name": "a"}, {"name": "a"}]}, "a is there twice"),
+        ({"gateways": [], "components": {"ingressGateways": []}}, "components has ingressGateways, too"),
+    ],
+)
+def test_gateways_that_cannot_be_meant_are_refused(options, words):
+    with pytest.raises(InvalidOption) as refused:
+        check(ControlPlane(**options))
+    assert words in refused.value.message

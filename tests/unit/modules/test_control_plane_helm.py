@@ -7,6 +7,7 @@ import builders
 import fake_helm
 import fake_istioctl
 import pytest
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
 from ansible_collections.servicemesh.istio.plugins.module_utils._istio import helm
 from builders import actions
 from memory_api import MemoryApi
@@ -127,6 +128,16 @@ def test_gateways_are_releases_in_namespaces_of_their_own(api, fake, plane):
     assert api.get("Namespace", "edge") and api.get("Service", "edge", "edge")["spec"]["type"] == "NodePort"
     assert api.get("Service", "inside", HOME)["spec"]["type"] == "ClusterIP"
     assert not plane(gateways=gateways)["changed"]
+
+
+def test_what_the_values_say_of_a_gateway_holds_for_its_chart(api, plane):
+    values = {"gateways": {"istio-ingressgateway": {"type": "NodePort", "autoscaleEnabled": False}}, "global": {"imagePullPolicy": "IfNotPresent"}}
+    plane(values=values)
+    kept = helm.revisions(Cluster(api), "istio-ingressgateway", HOME)[-1].values
+    assert kept == {"service": {"type": "NodePort"}, "autoscaling": {"enabled": False}, "imagePullPolicy": "IfNotPresent"}
+    assert "gateways" not in helm.revisions(Cluster(api), "istiod", HOME)[-1].values
+    refused = plane(values={"gateways": {"istio-ingressgateway": {"secretVolumes": []}}})
+    assert refused["failure"]["code"] == "invalid_option" and "gateways.istio-ingressgateway.secretVolumes" in refused["msg"]
 
 
 def test_from_istioctl_to_helm_and_back_nothing_is_deleted_but_records(run, api, fake, plane, tmp_path):
