@@ -271,8 +271,7 @@ def body(run: Run) -> dict:
 
 
 def _by_istioctl(run: Run, plane: control_plane.ControlPlane) -> dict:
-    options = run.options
-    istioctl = Istioctl(options["istioctl"])
+    istioctl = Istioctl(run.options["istioctl"])
     version = istioctl.version()
     mesh = control_plane.live(run.cluster, plane)
     operators = [control_plane.operator(plane)]
@@ -283,7 +282,7 @@ def _by_istioctl(run: Run, plane: control_plane.ControlPlane) -> dict:
     tag = [obj for objects in tags for obj in control_plane.tag_objects(objects, plane)]
     rules = run.rules(namespace=plane.namespace, yield_to=ISTIOD, set=plane.own_set, prune=True)
     steps = control_plane.desired(plane, rendered, tag, mesh, version)
-    if options["adopt"]:
+    if rules.adopt:
         steps.append(Step("Helm's records", deleted=charts.forgotten(run.cluster, rendered + tag)))
     return {**run.converge(steps, rules), "version": version}
 
@@ -292,10 +291,10 @@ def _by_helm(run: Run, plane: control_plane.ControlPlane) -> dict:
     options = run.options
     helm, folder = Helm(options["helm"]), charts.Charts.of(Path(options["charts"]))
     charts.check(plane, folder)
-    tools = frozenset(options["adopt_from"]) if options["adopt"] else frozenset()
-    steps = run.timed("render", lambda: charts.desired(run.cluster, plane, helm, folder, control_plane.live(run.cluster, plane), tools))
-    result = run.converge(steps, run.rules(namespace=plane.namespace, yield_to=ISTIOD))
-    if tools:
+    rules = run.rules(namespace=plane.namespace, yield_to=ISTIOD)
+    steps = run.timed("render", lambda: charts.desired(run.cluster, plane, helm, folder, control_plane.live(run.cluster, plane), rules.adopt))
+    result = run.converge(steps, rules)
+    if rules.adopt:
         # What of our own set no chart has.
         result = run.remove([], plane.own_set, spared=frozenset(change.ref for the_plan in run.plans for change in the_plan.changes))
     return {**result, "version": folder.version}
