@@ -25,7 +25,10 @@ GATEWAY_COMPONENTS = {"IngressGateways", "EgressGateways"}
 WEBHOOK_KINDS = {"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"}
 # istiod fills in caBundle, and failurePolicy of its validators: these fields are its own.
 ISTIOD_MANAGER = "pilot-discovery"
-COMPONENT = "operator.istio.io/component"
+COMPONENT, MANAGED, OPERATOR_VERSION = "operator.istio.io/component", "operator.istio.io/managed", "operator.istio.io/version"
+OWNER, NOT_PRUNED = "install.operator.istio.io/owning-resource-namespace", "install.operator.istio.io/owning-resource-not-pruned"
+# Charts that istioctl renders -> its components.
+COMPONENTS = {"base": "Base", "istiod": "Pilot", "istio-ingress": "IngressGateways", "istio-egress": "EgressGateways", "cni": "Cni", "ztunnel": "Ztunnel"}
 TAG = "istio.io/tag"
 # Charts whose objects are the same for every revision.
 CHART, BASE = "helm.sh/chart", "base-"
@@ -227,7 +230,11 @@ def tag_objects(rendered: list[Object], plane: ControlPlane, tag: str = "default
                 # Objects of a revision are for that revision's validator.
                 webhook["objectSelector"] = {"matchExpressions": [{"key": "istio.io/rev", "operator": "DoesNotExist"}]}
             found.append(obj)
-        elif labels.get(TAG) == tag and obj["kind"] in ("MutatingWebhookConfiguration", "Service"):
+        elif labels.get(TAG) == tag and obj["kind"] == "Service":
+            # As istioctl writes it: pods of that very revision.
+            obj["spec"] = {**(obj.get("spec") or {}), "selector": {"app": "istiod", "istio.io/rev": plane.revision_name}}
+            found.append(obj)
+        elif labels.get(TAG) == tag and obj["kind"] == "MutatingWebhookConfiguration":
             found.append(obj)
     return found
 
@@ -237,6 +244,8 @@ def desired(plane: ControlPlane, rendered: list[Object], tag: list[Object], live
 
     Raises Failure "webhook_overlap" where two webhooks would inject the same pod.
     """
+    rendered = [_marked(obj, plane, version) for obj in rendered]
+    tag = [_marked(obj, plane, version, {NOT_PRUNED: "true"}) for obj in tag]
     if tag and not plane.revision:
         rendered = [webhooks.deactivated(obj) if _default_injector(obj) else obj for obj in rendered]
     hooks = [obj for obj in rendered + tag if obj["kind"] in WEBHOOK_KINDS]
@@ -254,6 +263,21 @@ def desired(plane: ControlPlane, rendered: list[Object], tag: list[Object], live
     if gateways:
         steps.append(Step("gateways", gateways, ready=True))
     return steps
+
+
+def _marked(obj: Object, plane: ControlPlane, version: str, more: dict[str, str] | None = None) -> Object:
+    """With the labels of istioctl's own installs, so that istioctl knows the objects as its own (operator/pkg/install, getOwnerLabels).
+
+    What all revisions share is given no revision, which istioctl would rewrite with each.
+    """
+    labels = obj["metadata"].get("labels") or {}
+    own = {MANAGED: "Reconcile", OWNER: plane.namespace, **({OPERATOR_VERSION: version} if version else {}), **(more or {})}
+    component = COMPONENTS.get(re.sub(r"-\d.*$", "", str(labels.get(CHART, ""))))
+    if component:
+        own[COMPONENT] = component
+    if not _is_base(obj):
+        own["istio.io/rev"] = plane.revision_name
+    return {**obj, "metadata": {**obj["metadata"], "labels": {**labels, **own}}}
 
 
 def _component(obj: Object) -> str:

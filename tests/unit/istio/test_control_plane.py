@@ -158,10 +158,10 @@ def test_without_gateways_or_webhooks_there_is_no_step_that_waits_for_them():
 
 def test_an_injector_sleeps_where_the_default_tag_takes_its_place():
     assert all(hook["namespaceSelector"] == NEVER and hook["objectSelector"] == NEVER for hook in steps_of(tag_rendered=[tag()])["webhooks"].objects[0]["webhooks"])
-    assert steps_of()["webhooks"].objects[0] == injector(), "without the tag it is awake"
+    assert steps_of()["webhooks"].objects[0]["webhooks"] == injector()["webhooks"], "without the tag it is awake"
     canary = injector("istio-sidecar-injector-canary", "canary")
     awake = steps_of(ControlPlane(revision="canary"), [canary], [tag("canary")])["webhooks"].objects[0]
-    assert awake == canary, "a revision is asked for by its own name, too"
+    assert awake["webhooks"] == canary["webhooks"], "a revision is asked for by its own name, too"
 
 
 @pytest.mark.parametrize(
@@ -233,3 +233,13 @@ def test_gateways_that_cannot_be_meant_are_refused(options, words):
     with pytest.raises(InvalidOption) as refused:
         check(ControlPlane(**options))
     assert words in refused.value.message
+
+
+def test_objects_carry_the_marks_by_which_istioctl_knows_its_own():
+    def labels(name, **options):
+        steps = [obj for step in desired(ControlPlane(**options), list(RENDERED), [], LiveMesh(), "1.31.0") for obj in step.objects]
+        return next(obj for obj in steps if obj["metadata"]["name"] == name)["metadata"]["labels"]
+
+    usual = {"operator.istio.io/managed": "Reconcile", "operator.istio.io/version": "1.31.0", "install.operator.istio.io/owning-resource-namespace": "istio-system"}
+    assert labels("istiod", revision="canary") == {"operator.istio.io/component": "Pilot", "istio.io/rev": "canary", **usual}
+    assert labels("gateways", revision="canary") == {"helm.sh/chart": "base-1.0.0", "operator.istio.io/component": "Base", **usual}, "what all share names no revision"
