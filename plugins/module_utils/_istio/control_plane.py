@@ -26,6 +26,7 @@ WEBHOOK_KINDS = {"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration
 # istiod fills in caBundle, and failurePolicy of its validators: these fields are its own.
 ISTIOD_MANAGER = "pilot-discovery"
 COMPONENT, MANAGED, OPERATOR_VERSION = "operator.istio.io/component", "operator.istio.io/managed", "operator.istio.io/version"
+RESOURCE = "install.operator.istio.io/owning-resource"
 OWNER, NOT_PRUNED = "install.operator.istio.io/owning-resource-namespace", "install.operator.istio.io/owning-resource-not-pruned"
 # Charts that istioctl renders -> its components.
 COMPONENTS = {"base": "Base", "istiod": "Pilot", "istio-ingress": "IngressGateways", "istio-egress": "EgressGateways", "cni": "Cni", "ztunnel": "Ztunnel"}
@@ -226,6 +227,9 @@ def tag_objects(rendered: list[Object], plane: ControlPlane, tag: str = "default
         if obj["kind"] == "ValidatingWebhookConfiguration" and obj["metadata"]["name"] == "istiod-default-validator":
             labels[TAG] = "default"
             labels["istio.io/rev"] = plane.revision_name
+            # istioctl takes it for one of istiod's.
+            labels[RESOURCE] = "unknown"
+            labels[CHART] = re.sub(f"^{BASE}", "istiod-", str(labels.get(CHART, "")))
             for webhook in obj["webhooks"]:
                 # Objects of a revision are for that revision's validator.
                 webhook["objectSelector"] = {"matchExpressions": [{"key": "istio.io/rev", "operator": "DoesNotExist"}]}
