@@ -15,7 +15,7 @@ from .deadline import Deadline, StillWaiting
 from .faults import Fault, Patience, faults_of, last_lines
 from .objects import Object, Ref, ref_of
 from .plan import Change
-from .status import FAILED, IN_PROGRESS, WORKLOADS, Status, status_of
+from .status import CURRENT, FAILED, IN_PROGRESS, WORKLOADS, Status, status_of
 
 WATCH_SLICE = 30.0
 LOOK_AT_PODS_EVERY = 2.0
@@ -149,9 +149,9 @@ def until_current(cluster: Cluster, changes: list[Change], deadline: Deadline, j
     """
     waiting = {change.ref: change for change in changes}
     for ref, change in list(waiting.items()):
-        # What the plan saw to be unchanged and Current needs no second look.
-        if change.live is not None and not change.changes and judge(change.live).current:
-            change.status = "Current"
+        # What the plan saw to be unchanged and Current, or an earlier wait of this run to have become so, needs no second look.
+        if change.live is not None and (not change.changes or change.status == CURRENT) and judge(change.live).current:
+            change.status = CURRENT
             del waiting[ref]
     if not waiting:
         return

@@ -235,3 +235,12 @@ def test_news_between_a_look_and_the_wait_for_it_end_the_wait(api, monkeypatch):
     begun = time.monotonic()
     watched.wait(LONG)
     assert time.monotonic() - begun < LONG / 2
+
+
+def test_what_an_earlier_wait_saw_to_become_ready_is_not_looked_at_again(cluster, api):
+    (change,) = have(api, {**deployment("web"), "status": READY})
+    until_current(cluster, [change], Deadline(LONG))
+    assert change.status == "Current"
+    api.requests.clear()
+    until_current(cluster, [change], Deadline(LONG))
+    assert api.requests == []
