@@ -3,6 +3,7 @@
 """The only place that speaks HTTP to an API server."""
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -131,6 +132,10 @@ class HttpApi:
         cluster.update({"certificate-authority": c.ssl_ca_cert} if c.verify_ssl else {"insecure-skip-tls-verify": True})
         token = self._configuration.auth_settings().get("BearerToken", {}).get("value") or ""
         user = {"token": token.removeprefix("Bearer "), "client-certificate": c.cert_file, "client-key": c.key_file, "username": c.username, "password": c.password}
+        if token.startswith("Basic "):
+            # The library keeps a kubeconfig's user and password in this form.
+            name, _colon, password = base64.b64decode(token.removeprefix("Basic ")).decode("utf-8").partition(":")
+            user.update({"token": None, "username": name, "password": password})
         users = [value for name, value in self._headers if name == "Impersonate-User"]
         user.update({"as": users[0] if users else None, "as-groups": [value for name, value in self._headers if name == "Impersonate-Group"]})
         content = {

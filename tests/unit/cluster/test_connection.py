@@ -219,3 +219,29 @@ def test_what_is_empty_is_not_given(monkeypatch):
 def test_no_proxy_names_the_hosts_that_are_reached_without_it(no_proxy, by_proxy):
     api = connection.connect(options(host="https://server.invalid", proxy="http://proxy.invalid:3128", no_proxy=no_proxy), 1.0)
     assert isinstance(api._api._pool, urllib3.ProxyManager) == by_proxy
+
+
+@pytest.mark.parametrize(
+    ("given", "user"),
+    [
+        ({"kubeconfig": KUBECONFIG}, {"token": "token-of-one"}),
+        ({"kubeconfig": KUBECONFIG, "context": "two"}, {"username": "u", "password": "password-of-two"}),
+        ({"host": "https://one.invalid:6443", "api_key": "t", "impersonate_user": "jane", "impersonate_groups": ["a", "b"]}, {"token": "t", "as": "jane", "as-groups": ["a", "b"]}),
+    ],
+)
+def test_another_program_is_given_the_same_cluster_with_the_same_rights(tmp_path, given, user):
+    path = connection.connect(options(**given), 1.0).kubeconfig(tmp_path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    content = json.loads(path.read_text())
+    assert content["users"][0]["user"] == user and content["clusters"][0]["cluster"]["server"].endswith(".invalid:6443")
+    assert connection.configure(options(kubeconfig=str(path)))[0].host == content["clusters"][0]["cluster"]["server"]
+
+
+def test_another_program_verifies_certificates_as_we_do(tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    (tmp_path / "ca.crt").write_text("ca")
+    verified = connection.connect(options(host="https://x.invalid", ca_cert=str(tmp_path / "ca.crt")), 1.0).kubeconfig(tmp_path / "one")
+    assert json.loads(verified.read_text())["clusters"][0]["cluster"] == {"server": "https://x.invalid", "certificate-authority": str(tmp_path / "ca.crt")}
+    unverified = connection.connect(options(host="https://x.invalid", validate_certs=False, proxy="http://p:1"), 1.0).kubeconfig(tmp_path / "two")
+    assert json.loads(unverified.read_text())["clusters"][0]["cluster"] == {"server": "https://x.invalid", "insecure-skip-tls-verify": True, "proxy-url": "http://p:1"}
