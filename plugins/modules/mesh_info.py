@@ -11,8 +11,8 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Reads the cluster's name and server, the control planes and their versions, the namespaces with their pods' sidecars, gateways with
-    their addresses, and addons.
+  - Reads the cluster's name and server, the control planes and their versions, revision tags, the namespaces with their pods' sidecars,
+    gateways with their addresses, and addons.
 options: {}
 extends_documentation_fragment:
   - servicemesh.istio.attributes.info
@@ -43,12 +43,20 @@ control_planes:
   type: list
   elements: dict
   sample: [{revision: default, namespace: istio-system, version: 1.31.0, ready: 1, replicas: 1}]
-namespaces:
-  description: Each namespace that asks for sidecars or has some. Pods with one, pods that should have one, all pods.
+tags:
+  description: Each revision tag, the revision that it points to, and the namespaces that it injects.
   returned: success
   type: list
   elements: dict
-  sample: [{name: shop, injection: enabled, revision: "", enrolled: 12, expected: 12, total: 12}]
+  sample: [{name: default, revision: default, namespaces: [shop]}]
+namespaces:
+  description:
+    - Each namespace that asks for sidecars or has some. Its labels, the revision that these lead to, pods with a sidecar, pods that should
+      have one, all pods, and pods whose sidecar is of another revision.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{name: shop, injection: enabled, revision: "", uses: default, enrolled: 12, expected: 12, total: 12, stale: 0}]
 gateways:
   description: Each gateway's Service, with the addresses and ports by which it is reached from outside.
   returned: success

@@ -7,22 +7,24 @@ from typing import Any
 
 from .._engine.cluster import Cluster
 from .._engine.objects import Object
-from . import injection
+from . import injection, revisions
 
 # Service names in the release's samples/addons -> the port with the dashboard.
 ADDONS = {"kiali": 20001, "grafana": 3000, "prometheus": 9090, "tracing": 80}
 
 
 def read(cluster: Cluster) -> dict[str, Any]:
-    """{cluster, control_planes, namespaces, gateways, addons}. Raises ApiError."""
+    """{cluster, control_planes, tags, namespaces, gateways, addons}. Raises ApiError."""
     services = cluster.list("", "Service")
     nodes = cluster.list("", "Node")
     pods = cluster.list("", "Pod")
     planes = control_planes(cluster.list("apps", "Deployment", selector="app=istiod"))
+    known, places = revisions.read(cluster), cluster.list("", "Namespace")
     return {
         "cluster": {"name": cluster.api.name, "server": cluster.api.server, "version": cluster.api.request("GET", "/version").get("gitVersion", "")},
         "control_planes": planes,
-        "namespaces": namespaces(cluster.list("", "Namespace"), pods),
+        "tags": [revisions.row(tag, known, places) for tag in sorted(known.tags)],
+        "namespaces": namespaces(places, pods, known),
         "gateways": [gateway(service, nodes) for service in services if _is_gateway(service)],
         "addons": addons(services, {plane["namespace"] for plane in planes}),
     }
@@ -52,14 +54,15 @@ def _tag(image: str) -> str:
     return image.partition("@")[0].rpartition("/")[2].partition(":")[2]
 
 
-def namespaces(objects: list[Object], pods: list[Object]) -> list[dict[str, Any]]:
-    """[{name, injection, revision, enrolled, expected, total}] of namespaces that ask for sidecars or have some."""
+def namespaces(objects: list[Object], pods: list[Object], known: revisions.Revisions) -> list[dict[str, Any]]:
+    """[{name, injection, revision, uses, enrolled, expected, total, stale}] of namespaces that ask for sidecars or have some."""
     found = []
     for obj in objects:
         name, labels = obj["metadata"]["name"], obj["metadata"].get("labels") or {}
-        counts = injection.enrolled([pod for pod in pods if pod["metadata"]["namespace"] == name and not _is_gateway(pod)], injection.injects(labels))
+        own = [pod for pod in pods if pod["metadata"]["namespace"] == name and not _is_gateway(pod)]
+        counts, uses = injection.enrolled(own, injection.injects(labels)), known.of_namespace(labels)
         if injection.injects(labels) or counts["enrolled"]:
-            found.append({"name": name, "injection": labels.get(injection.INJECTION, ""), "revision": labels.get(injection.REVISION, ""), **counts})
+            found.append({"name": name, "injection": labels.get(injection.INJECTION, ""), "revision": labels.get(injection.REVISION, ""), "uses": uses, **counts, "stale": sum(revisions.stale(pod, uses) for pod in own)})
     return found
 
 

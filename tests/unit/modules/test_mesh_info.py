@@ -129,3 +129,19 @@ def test_addons_are_those_beside_a_control_plane(run, api):
 def test_what_may_not_be_read_is_told_and_is_never_nothing(run, api, status, code):
     api.faults[("GET", "/api/v1/services")] = [ApiError(status, "", "services is forbidden")]
     assert run("mesh_info")["failure"]["code"] == code
+
+
+def test_tags_lead_to_revisions_and_stale_pods_are_counted(run, api):
+    for name, revision, tag in (("old", "1-30-4", ""), ("new", "1-31-0", ""), ("stable", "1-31-0", "stable")):
+        labels = {"app": "sidecar-injector", "istio.io/rev": revision, **({"istio.io/tag": tag} if tag else {})}
+        api.put({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": {"name": name, "labels": labels}, "webhooks": []})
+    api.put({**namespace("shop"), "metadata": {"name": "shop", "labels": {"istio.io/rev": "stable"}}})
+    for name, revision in (("a", "1-30-4"), ("b", "1-31-0")):
+        made = pod(name)
+        made["spec"]["containers"].append({"name": "istio-proxy"})
+        api.put(made)
+        api.get("Pod", name, "shop")["metadata"]["annotations"] = {"istio.io/rev": revision}
+    result = run("mesh_info")
+    assert result["tags"] == [{"name": "stable", "revision": "1-31-0", "namespaces": ["shop"]}]
+    row = result["namespaces"][0]
+    assert (row["uses"], row["stale"], row["enrolled"]) == ("1-31-0", 1, 2)
