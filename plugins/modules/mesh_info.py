@@ -25,10 +25,12 @@ EXAMPLES = r"""
   servicemesh.istio.mesh_info:
   register: mesh
 
-- name: Namespaces in which pods lack their sidecar
+- name: Namespaces in which pods lack their sidecar or have a stale one
   ansible.builtin.debug:
-    msg: "{{ mesh.namespaces | selectattr('enrolled', 'lt', 'expected') | map(attribute='name') }}"
-  when: mesh.namespaces | length > 0
+    msg: "{{ item.name }}: {{ item.enrolled }} of {{ item.expected }} pods have their sidecar, {{ item.stale }} a stale one"
+  loop: "{{ mesh.namespaces }}"
+  loop_control: {label: "{{ item.name }}"}
+  when: item.enrolled < item.expected or item.stale > 0
 """
 
 RETURN = r"""
