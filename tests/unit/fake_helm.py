@@ -75,7 +75,7 @@ class FakeHelm:
         release = helm.Release(arguments[1], arguments[arguments.index("--namespace") + 1], Path(arguments[2]), json.loads(text))
         return "".join(f"---\n{json.dumps(obj)}\n" for obj in _rendered(release, "--is-upgrade" in arguments))
 
-    def upgrade(self, cluster: Any, release: helm.Release, adopt: bool, deadline: Any) -> None:
+    def upgrade(self, cluster: Any, release: helm.Release, adopt: bool, force: bool, deadline: Any) -> None:
         self.calls.append(("upgrade", release.name))
         known = helm.revisions(cluster, release.name, release.namespace)
         if known and known[-1].status.startswith("pending"):

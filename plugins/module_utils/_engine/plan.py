@@ -148,7 +148,7 @@ def plan(cluster: Cluster, steps: list[Step], rules: Rules) -> Plan:
 
     result = Plan([])
     for step, record, earlier in zip(wanted_steps, records, written):
-        judged = cluster.each(_judge_of(cluster, live, coming, rules, earlier if record else None), step.objects)
+        judged = cluster.each(_judge_of(cluster, step, live, coming, rules, earlier), step.objects)
         by_ref = {change.ref: change for change, _asked in judged}
         result.asked += sum(asked for _change, asked in judged)
         stages = [[by_ref[ref_of(obj)] for obj in stage] for stage in staged(step.objects)]
@@ -288,28 +288,37 @@ def _fields(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]
         yield (*path, type(value).__name__)
 
 
-def _judge_of(cluster: Cluster, live: dict[Ref, Object], coming: Coming, rules: Rules, earlier: list[Object] | None) -> Callable[[Object], tuple[Change, int]]:
+def _judge_of(cluster: Cluster, step: Step, live: dict[Ref, Object], coming: Coming, rules: Rules, earlier: list[Object]) -> Callable[[Object], tuple[Change, int]]:
     """The judge of a step's objects. earlier: what its program wrote at its last run."""
-    if earlier is None:
+    if step.program is None:
         return lambda obj: _judge(cluster, obj, live.get(ref_of(obj)), coming, rules)
+    writer = cluster.with_manager(step.program.manager)
     known = {ref_of(obj): obj for obj in earlier}
-    return lambda obj: _judge_values(cluster, obj, live.get(ref_of(obj)), coming, rules, known.get(ref_of(obj)))
+    return lambda obj: _judge_values(writer, obj, live.get(ref_of(obj)), coming, replace(rules, adopt=rules.adopt | {cluster.manager}), known.get(ref_of(obj)))
 
 
 def _judge_values(cluster: Cluster, wanted: Object, live: Object | None, coming: Coming, rules: Rules, earlier: Object | None) -> tuple[Change, int]:
-    """As _judge, for what a program will write: only values count."""
+    """As _judge, for what a program will write, under its name: an object is unchanged where all values are there, whoever owns them."""
     if live is None or live["metadata"].get("deletionTimestamp"):
         return _judge(cluster, wanted, live, coming, rules)
     wanted = without_fields_of(wanted, live, rules.yield_to)
     dropped = without_dropped(live, earlier, wanted)
     if not rules.ask_all and dropped == live and covers(live, wanted):
         return Change(ref_of(wanted), group_version(wanted)[1], UNCHANGED, wanted, live, live), 0
-    change = _ask(cluster, wanted, live, replace(rules, force=True))
+    change, asked = _ask(cluster, wanted, live, replace(rules, force=False, lenient=False)), 1
+    # A program that has changed from updating to applying conflicts with itself: that is no news.
+    conflicts = [conflict for conflict in change.conflicts if conflict["manager"] != cluster.manager and conflict["manager"] not in rules.adopt]
+    if change.conflicts:
+        if conflicts and not rules.force and not rules.lenient:
+            change.conflicts = conflicts
+            return change, asked
+        change, asked = _ask(cluster, wanted, live, replace(rules, force=True)), 2
+        change.conflicts = [] if rules.force else conflicts
     if change.planned is not None:
         change.planned = without_dropped(change.planned, earlier, wanted)
         if change.action == CONFIGURED and visible(change.planned) == visible(live):
             change.action = UNCHANGED
-    return change, 1
+    return change, asked
 
 
 def without_dropped(obj: Any, earlier: Any, wanted: Any) -> Any:

@@ -43,9 +43,11 @@ class Program(Protocol):
     """What writes a step's objects in the engine's place. The plan is still ours: values are compared, whoever owns them.
 
     namespace  for namespaced objects that name none
+    manager    its name in managedFields
     """
 
     namespace: str
+    manager: str
 
     def record(self, cluster: Cluster) -> Record:
         """Raises ApiError."""

@@ -146,13 +146,13 @@ def wanted_gateways(plane: ControlPlane) -> list[dict[str, Any]]:
     return [{"name": PROFILE_GATEWAYS[egress]} for egress in kinds]
 
 
-def desired(cluster: Cluster, plane: ControlPlane, helm: Helm, charts: Charts, live: LiveMesh, tools: frozenset[str]) -> list[Step]:
+def desired(cluster: Cluster, plane: ControlPlane, helm: Helm, charts: Charts, live: LiveMesh, tools: frozenset[str], force: bool = False) -> list[Step]:
     """Namespaces, then one step for each release. Raises InvalidOption, Failure "webhook_overlap", ApiError."""
     kubernetes = str(cluster.api.request("GET", "/version").get("gitVersion", ""))
     default = wants_default_tag(plane, live)
 
     def install(release: Release) -> Installation:
-        return Installation(helm, release, kubernetes, tools, frozenset({ISTIOD_MANAGER}))
+        return Installation(helm, release, kubernetes, tools, frozenset({ISTIOD_MANAGER}), force)
 
     steps = [Step("namespace", namespaces(plane, live) + _gateway_namespaces(cluster, plane), set=plane.base_set())]
     known = revisions(cluster, BASE, plane.namespace)

@@ -103,13 +103,13 @@ class Helm:
             raise _refusal(arguments[0], done.stderr.strip() or done.stdout.strip())
         return done.stdout
 
-    def upgrade(self, cluster: Cluster, release: Release, adopt: bool, deadline: Deadline) -> None:
-        """Installs or upgrades. adopt: also take what carries no mark of this release. Raises Failure "helm"."""
+    def upgrade(self, cluster: Cluster, release: Release, adopt: bool, force: bool, deadline: Deadline) -> None:
+        """Installs or upgrades. adopt: also take what carries no mark of this release; force: also fields of others. Raises Failure "helm"."""
         options = ["--install", "--namespace", release.namespace, "--values", "-", "--reset-values", "--timeout", _timeout(deadline)]
         if adopt:
             options.append("--take-ownership")
         if self.major == 4:
-            options += ["--server-side", "true", *(["--force-conflicts"] if adopt else [])]
+            options += ["--server-side", "true", *(["--force-conflicts"] if adopt or force else [])]
         self._with_cluster(cluster, ["upgrade", release.name, str(release.chart), *options], deadline, json.dumps(release.values, ensure_ascii=False))
 
     def uninstall(self, cluster: Cluster, name: str, namespace: str, deadline: Deadline) -> None:
@@ -201,8 +201,11 @@ def receipt(name: str, namespace: str, version: int) -> Object:
 class Installation:
     """A step's program: Helm makes the release equal to what is wanted."""
 
-    def __init__(self, helm: Helm, release: Release, kubernetes: str, tools: frozenset[str], yield_to: frozenset[str]) -> None:
-        """tools: whose objects become this release's; yield_to: managers whose fields stay theirs."""
+    manager = MANAGER
+
+    def __init__(self, helm: Helm, release: Release, kubernetes: str, tools: frozenset[str], yield_to: frozenset[str], force: bool) -> None:
+        """tools: whose objects become this release's; yield_to: managers whose fields stay theirs; force: take fields from all others."""
+        self._force = force
         self._helm, self._release, self._kubernetes, self._tools, self._yield_to = helm, release, kubernetes, tools - {MANAGER}, yield_to
         self.namespace = release.namespace
         self._known: list[Revision] = []
@@ -231,7 +234,7 @@ class Installation:
         if self._tools:
             wanted = self._helm.render(self._release, self._kubernetes, upgrade=True)
             cluster.each(lambda obj: self._take(cluster, obj), [normal(obj, self._scope(cluster, obj)) for obj in wanted])
-        self._helm.upgrade(cluster, self._release, bool(self._tools), deadline)
+        self._helm.upgrade(cluster, self._release, bool(self._tools), self._force, deadline)
 
     def _scope(self, cluster: Cluster, obj: Object) -> str | None:
         resource = cluster.resource_of(obj)
@@ -255,6 +258,8 @@ class Installation:
 
 class Removal:
     """A step's program: Helm takes the release away."""
+
+    manager = MANAGER
 
     def __init__(self, helm: Helm, name: str, namespace: str) -> None:
         self._helm, self._name, self.namespace = helm, name, namespace

@@ -88,6 +88,20 @@ def test_what_somebody_edited_is_seen_and_put_right(api, fake, plane):
     assert plane()["changed"] and fake.calls == [("upgrade", "istiod")] and not plane()["changed"]
 
 
+def test_what_somebody_else_owns_is_a_conflict_until_forced(api, fake, plane):
+    plane()
+    kept = api.get("ConfigMap", "istio", HOME)
+    for entry in kept["metadata"]["managedFields"]:
+        entry["manager"] = "kubectl-patch" if entry["manager"] == "helm" else entry["manager"]
+    kept["data"]["mesh"] = "edited"
+    fake.calls.clear()
+    refused = plane()
+    assert refused["failure"]["code"] == "conflict" and "data.mesh is owned by kubectl-patch" in refused["msg"] and fake.calls == []
+    planned = plane(check=True)
+    assert planned["changed"] and "conflict" in str(planned["warnings"])
+    assert plane(force_conflicts=True)["changed"] and fake.calls == [("upgrade", "istiod")] and not plane()["changed"]
+
+
 def test_what_a_release_has_no_more_is_told_before_helm_deletes_it(api, fake, plane, monkeypatch):
     rendered = fake_helm._rendered
     more = fake_helm._obj("v1", "ConfigMap", "surplus", HOME)
