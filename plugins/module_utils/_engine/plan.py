@@ -148,6 +148,8 @@ def plan(cluster: Cluster, steps: list[Step], rules: Rules) -> Plan:
 
     result = Plan([])
     for step, record, earlier in zip(wanted_steps, records, written):
+        if step.program:
+            step.program.check([live[ref_of(obj)] for obj in step.objects if ref_of(obj) in live])
         judged = cluster.each(_judge_of(cluster, step, live, coming, rules, earlier), step.objects)
         by_ref = {change.ref: change for change, _asked in judged}
         result.asked += sum(asked for _change, asked in judged)

@@ -52,6 +52,9 @@ class Program(Protocol):
     def record(self, cluster: Cluster) -> Record:
         """Raises ApiError."""
 
+    def check(self, live: list[Object]) -> None:
+        """live: those of the step's objects that are there. Raises Failure where the program would refuse to write them."""
+
     def run(self, cluster: Cluster, deadline: Deadline) -> None:
         """Called where the plan has something to do. Raises Failure."""
 

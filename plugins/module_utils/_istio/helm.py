@@ -222,6 +222,15 @@ class Installation:
         version = 1 if last is None else last.version if last.pending else last.version + 1
         return Record(last.deletable if last else [], receipt(self._release.name, self.namespace, version), last is not None and self._fits(last))
 
+    def check(self, live: list[Object]) -> None:
+        # As Helm itself refuses at its first write (pkg/action/validate.go), but before anything is written.
+        for obj in [] if self._tools else live:
+            mark = obj["metadata"].get("annotations") or {}
+            if (mark.get(RELEASE_NAME), mark.get(RELEASE_NAMESPACE)) != (self._release.name, self.namespace):
+                owner = f"belongs to release {mark[RELEASE_NAME]}" if mark.get(RELEASE_NAME) else "was not made by Helm"
+                hint = "Set adopt to take it over, or remove what made it first."
+                raise Failure("not_helms", f"{ref_of(obj)} is there and {owner}", ref=ref_of(obj).as_result(), hint=hint)
+
     def _fits(self, last: Revision) -> bool:
         # A chart may render another way for the first revision than for later ones.
         wanted = self._helm.render(self._release, self._kubernetes, upgrade=last.version > 1)
@@ -271,6 +280,9 @@ class Removal:
     def record(self, cluster: Cluster) -> Record:
         known = revisions(cluster, self._name, self.namespace)
         return Record(known[-1].deletable if known else [], None, True)
+
+    def check(self, live: list[Object]) -> None:
+        pass
 
     def run(self, cluster: Cluster, deadline: Deadline) -> None:
         self._helm.uninstall(cluster, self._name, self.namespace, deadline)

@@ -173,6 +173,15 @@ def test_from_istioctl_to_helm_and_back_nothing_is_deleted_but_records(run, api,
     assert {name for _group, _kind, _place, name in kept} >= {"istiod", "istio-reader-service-account", "gateways.networking.istio.io", "istio-sidecar-injector"}
 
 
+def test_what_helm_did_not_make_is_refused_before_anything_is_written(run, api, fake, plane, tmp_path):
+    run("control_plane", istioctl=str(fake_istioctl.write(tmp_path)))
+    api.requests.clear()
+    for check in (True, False):
+        refused = plane(check=check)
+        assert refused["failure"]["code"] == "not_helms" and "was not made by Helm" in refused["msg"] and "adopt" in refused["failure"]["hint"]
+    assert api.writes() == [] and fake.calls == []
+
+
 def test_what_helm_keeps_is_removed_by_helm_alone(run, api, plane):
     plane()
     refused = run("control_plane", state="absent")
