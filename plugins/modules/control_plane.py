@@ -149,9 +149,6 @@ EXAMPLES = r"""
     profile: default
     mesh_config:
       accessLogFile: /dev/stdout
-    gateways:
-      - name: istio-ingressgateway
-        values: {imagePullPolicy: IfNotPresent}
     adopt: true
 
 - name: All of it goes

@@ -38,7 +38,11 @@ def examples(module: str) -> str:
         "connection": "local",
         "gather_facts": False,
         "vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}"},
-        "module_defaults": {"servicemesh.istio.release": {"mirror": "{{ lookup('ansible.builtin.env', 'LAB_RELEASES') }}"}},
+        "module_defaults": {
+            "servicemesh.istio.release": {"mirror": "{{ lookup('ansible.builtin.env', 'LAB_RELEASES') }}"},
+            # Upstream Envoy is sent nothing that it lacks.
+            "servicemesh.istio.control_plane": {"values": "{{ control_plane_values }}"},
+        },
         "tasks": tasks,
     }
     return yaml.safe_dump([play])

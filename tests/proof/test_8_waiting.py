@@ -70,7 +70,7 @@ def test_what_no_node_can_take_is_waited_for_until_the_deadline_and_then_named(n
 
 
 def test_an_unknown_field_is_told_with_the_nearest_known_one(namespace: Lab) -> None:
-    wrong = deployment(IDLE)
+    wrong = deployment({**IDLE})
     wrong["spec"]["template"]["spec"]["containers"][0]["imagePullPolice"] = "Never"
     result = namespace.module("manifests", definition=[wrong])
     assert result["failure"]["code"] == "invalid_object" and result["failure"]["hint"].endswith("containers.imagePullPolicy?"), result

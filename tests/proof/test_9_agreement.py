@@ -30,7 +30,7 @@ Object = dict[str, Any]
 Strategy = st.SearchStrategy[Any]
 WRITERS = ("control_plane", "namespace", "manifests", "addons", "traffic_split")
 # The control plane with its default tag, the addons, the demo and the traffic objects.
-SHIPPED = 110
+SHIPPED = 100
 EXAMPLES, VARIANTS = 60, 12
 BOUNDED = settings(
     max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate, Phase.shrink]

@@ -347,9 +347,16 @@ def _refuse_conflicts(fields: dict[str, Any], mine: Object, live: Object, others
             if force:
                 _drop_field(entry["fieldsV1"], path)
             else:
-                causes.append({"reason": "FieldManagerConflict", "message": f'conflict with "{entry["manager"]}"', "field": "." + ".".join(part[2:] for part in path)})
+                causes.append({"reason": "FieldManagerConflict", "message": f'conflict with "{entry["manager"]}"', "field": "".join(_written(part) for part in path)})
     if causes:
         raise ApiError(409, "Conflict", f"Apply failed with {len(causes)} conflicts", {"causes": causes})
+
+
+def _written(part: str) -> str:
+    """A part of a field's path as the server writes it: .name, or [key="value"] of a list's item."""
+    if part.startswith("f:"):
+        return f".{part[2:]}"
+    return "[" + ",".join(f"{key}={json.dumps(value)}" for key, value in json.loads(part[2:]).items()) + "]"
 
 
 def _drop_field(fields: dict[str, Any], path: tuple[str, ...]) -> None:

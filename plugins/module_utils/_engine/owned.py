@@ -75,7 +75,8 @@ def _cut(fields: dict[str, Any], live: Any) -> Any:
         return [_cut(sub, item) for sub, item in _owned_items(fields, keys, live)]
     if not isinstance(live, dict):
         return live
-    return {key[2:]: _cut(fields[key], live[key[2:]]) for key in keys if key.startswith("f:") and key[2:] in live}
+    # What is owned and not there (an empty map that the server does not keep) is owned all the same: giving it up is a change of owner.
+    return {key[2:]: _cut(fields[key], live[key[2:]]) if key[2:] in live else None for key in keys if key.startswith("f:")}
 
 
 def _owned_items(fields: dict[str, Any], keys: list[str], live: list[Any]) -> list[tuple[dict[str, Any], Any]]:
@@ -114,7 +115,7 @@ def same(wanted: Any, owned: Any, path: tuple[str, ...]) -> bool:
         return wanted is owned or (wanted is None and owned is False)
     if wanted == owned:
         return True
-    if wanted is None and _nothing(owned):
+    if (wanted is None and _nothing(owned)) or (owned is None and _nothing(wanted)):
         return True
     return _is_quantity(path) and _quantity(wanted) is not None and _quantity(wanted) == _quantity(owned)
 

@@ -38,7 +38,6 @@ class Watched:
         self._told = self._looked = 0
         self._stopped = threading.Event()
         self._error: ApiError | None = None
-        self._by_name = False
         places = sorted({(ref.group, ref.kind, ref.namespace) for ref in refs})
         self._threads = [threading.Thread(target=self._follow, args=place, daemon=True) for place in places]
 
@@ -70,16 +69,17 @@ class Watched:
             self._news.notify_all()
 
     def _follow(self, group: str, kind: str, namespace: str) -> None:
+        by_name = False
         while not self._stopped.is_set() and not self._deadline.over:
             try:
-                if self._by_name:
+                if by_name:
                     self._look_once(group, kind, namespace)
                 else:
                     self._follow_once(group, kind, namespace)
             except ApiError as error:
-                if error.status == 403 and not self._by_name:
-                    # Who may not list may still read by name.
-                    self._by_name = True
+                if error.status == 403 and not by_name:
+                    # Who may not list this kind may still read by name.
+                    by_name = True
                     continue
                 if error.status not in (0, 410, 429, 500, 503, 504):
                     with self._news:

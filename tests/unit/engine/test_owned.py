@@ -120,3 +120,10 @@ def test_fields_of_another_manager_are_left_to_it():
     left = owned.without_fields_of(hook, seen, frozenset({"pilot-discovery"}))
     assert left == {"webhooks": [{"name": "a.istio.io", "clientConfig": {"service": {"name": "istiod"}}}]}
     assert owned.without_fields_of(hook, seen, frozenset({"somebody"})) == hook
+
+
+def test_an_empty_map_that_the_server_does_not_keep_is_owned_all_the_same():
+    live = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "managedFields": [{"manager": MANAGER, "operation": "Apply", "apiVersion": "v1", "fieldsV1": {"f:data": {}}}]}}
+    bare = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
+    assert owned.matches({**bare, "data": {}}, live, MANAGER)
+    assert not owned.matches(bare, live, MANAGER), "the server would note that it is owned no more"

@@ -190,6 +190,15 @@ def test_who_may_not_list_waits_by_name(cluster, api, monkeypatch):
     assert ("GET", f"{DEPLOYMENTS}/a") in api.requests
 
 
+def test_who_may_list_no_kind_at_all_waits_for_each_by_name(cluster, api, monkeypatch):
+    monkeypatch.setattr(wait, "POLL_EVERY", 0.02)
+    changes = have(api, {**deployment("a"), "status": READY}, config("b", x="1"), pod("c"))
+    for path in (DEPLOYMENTS, "/api/v1/namespaces/shop/configmaps", "/api/v1/namespaces/shop/pods"):
+        api.faults[("GET", path)] = [ApiError(403, "Forbidden", "may not list")] * 9
+    until_current(cluster, changes, Deadline(LONG))
+    assert all(change.status == "Current" for change in changes)
+
+
 def test_who_may_read_nothing_is_told_so_and_does_not_wait(cluster, api):
     (change,) = have(api, config("a", x="1"))
     for path in ("", "/a"):
