@@ -289,7 +289,7 @@ def _by_helm(run: Run, plane: control_plane.ControlPlane) -> dict:
     helm, folder = Helm(options["helm"]), charts.Charts.of(Path(options["charts"]))
     charts.check(plane, folder)
     rules = run.rules(namespace=plane.namespace, yield_to=ISTIOD)
-    steps = run.timed("render", lambda: charts.desired(run.cluster, plane, helm, folder, control_plane.live(run.cluster, plane), rules.adopt, rules.force))
+    steps = run.timed("render", lambda: charts.desired(run.cluster, plane, helm, folder, control_plane.live(run.cluster, plane), rules))
     result = run.converge(steps, rules)
     if rules.adopt:
         # What of our own set no chart has.

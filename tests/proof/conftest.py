@@ -41,21 +41,11 @@ def second() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def elsewhere_module(second: str, tmp_path_factory: Any) -> Lab:
-    """The second cluster as a lab, for all tests of a module."""
-    return _elsewhere(tmp_path_factory.mktemp("elsewhere"))
-
-
-@pytest.fixture
-def elsewhere(second: str, tmp_path: Path) -> Lab:
+def elsewhere(second: str, tmp_path_factory: Any) -> Lab:
     """The second cluster as a lab."""
-    return _elsewhere(tmp_path)
-
-
-def _elsewhere(folder: Path) -> Lab:
     environment = {**cluster.environment(), "KUBECONFIG": str(settings.CACHE / f"{SECOND}.kubeconfig")}
     cluster.require_lab(Path(environment["KUBECONFIG"]))
-    return Lab(environment, folder)
+    return Lab(environment, tmp_path_factory.mktemp("elsewhere"))
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,9 @@
 """A control plane by istioctl's rendering and by Helm, on a cluster of its own: beside what the programs themselves leave, and from one to the other."""
 from __future__ import annotations
 
+import base64
 import copy
+import gzip
 import json
 import subprocess
 from collections.abc import Iterator
@@ -24,6 +26,8 @@ WIDE = "clusterroles,clusterrolebindings,mutatingwebhookconfigurations,validatin
 PILOT = {"autoscaleEnabled": False, "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}}, "env": {"PILOT_ENABLE_ALPN_FILTER": "false", "PILOT_ENABLE_METADATA_EXCHANGE": "false"}}
 VALUES: dict[str, Any] = {"pilot": PILOT, "telemetry": {"enabled": False}}
 MESH = {"accessLogFile": "/dev/stdout"}
+# The same with istioctl's gateway as it is in the lab.
+WITH_GATEWAY = {**VALUES, "gateways": {"istio-ingressgateway": {"type": "NodePort", "autoscaleEnabled": False}}}
 GATEWAY = {"imagePullPolicy": "IfNotPresent", "service": {"type": "NodePort"}, "autoscaling": {"enabled": False}}
 # Whom an object belongs to, and what servers and istiod fill in.
 MARKS = ("applyset.kubernetes.io/part-of", "meta.helm.sh/release-name", "meta.helm.sh/release-namespace", "deployment.kubernetes.io/revision")
@@ -62,18 +66,18 @@ def left(lab: Lab) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def release(elsewhere_module: Lab) -> dict[str, Any]:
-    return elsewhere_module.module("release", version="1.31.0", mirror=elsewhere_module.environment["LAB_RELEASES"])
+def release(elsewhere: Lab) -> dict[str, Any]:
+    return elsewhere.module("release", version="1.31.0", mirror=elsewhere.environment["LAB_RELEASES"])
 
 
 @pytest.fixture(scope="module")
-def older(elsewhere_module: Lab) -> dict[str, Any]:
-    return elsewhere_module.module("release", version="1.30.4", mirror=elsewhere_module.environment["LAB_RELEASES"])
+def older(elsewhere: Lab) -> dict[str, Any]:
+    return elsewhere.module("release", version="1.30.4", mirror=elsewhere.environment["LAB_RELEASES"])
 
 
 @pytest.fixture
-def empty(elsewhere_module: Lab) -> Iterator[Lab]:
-    lab = elsewhere_module
+def empty(elsewhere: Lab) -> Iterator[Lab]:
+    lab = elsewhere
     yield lab
     subprocess.run([str(programs.build("istioctl-1.31.0")), "uninstall", "--purge", "-y"], env=lab.environment, capture_output=True, timeout=300, check=True)
     for row in json.loads(helm(lab, 4, "list", "-A", "-o", "json")):
@@ -91,8 +95,7 @@ def by_helm(lab: Lab, release: dict[str, Any], major: int = 4, **options: Any) -
 
 
 def by_istioctl(lab: Lab, release: dict[str, Any], **options: Any) -> dict[str, Any]:
-    values = {**VALUES, "gateways": {"istio-ingressgateway": {"type": "NodePort", "autoscaleEnabled": False}}}
-    return lab.module("control_plane", istioctl=release["istioctl"], **{"values": values, "mesh_config": MESH, **options})
+    return lab.module("control_plane", istioctl=release["istioctl"], **{"values": WITH_GATEWAY, "mesh_config": MESH, **options})
 
 
 def test_ours_by_istioctl_is_what_istioctl_installs(empty: Lab, release: dict[str, Any], tmp_path: Path) -> None:
@@ -104,8 +107,7 @@ def test_ours_by_istioctl_is_what_istioctl_installs(empty: Lab, release: dict[st
     assert "failed" not in by_istioctl(empty, release)
     gone = empty.module("control_plane", state="absent", delete_crds=True, delete_namespace=True)
     assert "failed" not in gone and left(empty) == {}, gone
-    values = {**VALUES, "gateways": {"istio-ingressgateway": {"type": "NodePort", "autoscaleEnabled": False}}}
-    spec = {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "spec": {"profile": "default", "values": values, "meshConfig": MESH}}
+    spec = {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "spec": {"profile": "default", "values": WITH_GATEWAY, "meshConfig": MESH}}
     (tmp_path / "operator.yaml").write_text(yaml.safe_dump(spec))
     argv = [release["istioctl"], "install", "-y", "-f", str(tmp_path / "operator.yaml")]
     subprocess.run(argv, env=empty.environment, capture_output=True, timeout=300, check=True)
@@ -164,9 +166,6 @@ def test_a_release_is_upgraded_by_another_helm_and_hand_edits_are_seen(empty: La
 def test_a_helm_that_was_killed_half_way_is_taken_up(empty: Lab, release: dict[str, Any]) -> None:
     assert "failed" not in by_helm(empty, release)
     secret = json.loads(empty.kubectl("-n", HOME, "get", "secret", "sh.helm.release.v1.istiod.v1", "-o", "json"))
-    import base64
-    import gzip
-
     content = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(secret["data"]["release"]))))
     content["version"], content["info"]["status"] = 2, "pending-upgrade"
     secret["data"]["release"] = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(content).encode()))).decode()

@@ -37,7 +37,7 @@ def _obj(api: str, kind: str, name: str, namespace: str = "", **fields: Any) -> 
 def _rendered(release: helm.Release, upgrade: bool) -> list[Object]:
     chart, values, place = release.chart.name, release.values, release.namespace
     if "nonsense" in values:
-        raise helm._refusal("template", "Error: nonsense")
+        raise helm.Helm._refusal(None, "template", "Error: nonsense")
     if chart == "base":
         definition = _obj("apiextensions.k8s.io/v1", "CustomResourceDefinition", "gateways.networking.istio.io")
         definition["metadata"]["annotations"] = {helm.KEEP: "keep"}

@@ -22,11 +22,12 @@ def apply(cluster: Cluster, plan: Plan, force: bool, deadline: Deadline, said: l
     for step in plan.steps:
         if step.program:
             _by_program(cluster, step, deadline)
-        for stage in [] if step.program else step.stages:
-            doomed = [change for change in stage if change.action == RECREATED]
-            _remove(cluster, doomed)
-            wait.until_gone(cluster, [change.ref for change in doomed], deadline)
-            _apply_stage(cluster, [change for change in stage if change.changes], force, deadline)
+        else:
+            for stage in step.stages:
+                doomed = [change for change in stage if change.action == RECREATED]
+                _remove(cluster, doomed)
+                wait.until_gone(cluster, [change.ref for change in doomed], deadline)
+                _apply_stage(cluster, [change for change in stage if change.changes], force, deadline)
         if step.ready and not plan.empty:
             wait.until_current(cluster, [c for stage in step.stages for c in stage], deadline)
         if step.barrier and not plan.empty:

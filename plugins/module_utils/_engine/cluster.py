@@ -12,7 +12,7 @@ from typing import Any, Callable, TypeVar
 from .._cluster.api import APPLY, Api, ApiError
 from .._cluster.discovery import Resource, Resources
 from .._failure import Failure
-from .objects import Object, Ref, group_version, ref_of
+from .objects import Object, Ref, group_version, normal, ref_of
 
 PAGE = 500
 # On a two-core API server four requests at a time were fastest; more only queue there.
@@ -53,6 +53,11 @@ class Cluster:
     def resource_of(self, obj: Object) -> Resource | None:
         group, version = group_version(obj)
         return self.resources.find(group, obj["kind"], version)
+
+    def placed(self, obj: Object, namespace: str | None) -> Object:
+        """A copy as it is sent, in the namespace where it names none and its kind has namespaces."""
+        resource = self.resource_of(obj)
+        return normal(obj, namespace if resource is None or resource.namespaced else None)
 
     def resource(self, group: str, kind: str) -> Resource | None:
         return self.resources.find(group, kind)

@@ -11,7 +11,7 @@ from .._cluster.api import ApiError
 from .._failure import Failure, InvalidOption
 from . import adopt, suggest
 from .cluster import Cluster, unknown_kind
-from .objects import Object, Ref, duplicates, group_version, normal, ref_of
+from .objects import Object, Ref, duplicates, group_version, ref_of
 from .order import staged
 from .owned import covers, matches, without_fields_of
 from .sets import KEPT, NOTHING, Known, ObjectSet, allowed
@@ -133,7 +133,7 @@ class Rules:
 def plan(cluster: Cluster, steps: list[Step], rules: Rules) -> Plan:
     """Reads and dry runs only. Raises Failure "conflict", "unknown_kind", "invalid_object", "prune_limit", ..."""
     wanted_steps = [replace(step, objects=_placed(cluster, step.objects, _rules_of(step, rules))) for step in steps]
-    records = [step.program.record(cluster) if step.program else None for step in wanted_steps]
+    records = [step.program.record() if step.program else None for step in wanted_steps]
     written = [_placed(cluster, record.written, _rules_of(step, rules)) if record else [] for step, record in zip(wanted_steps, records)]
     everything = [obj for step in wanted_steps for obj in step.objects]
     last = {ref_of(obj): obj for obj in everything}
@@ -227,7 +227,7 @@ def _placed(cluster: Cluster, objects: list[Object], rules: Rules) -> list[Objec
     placed = []
     for obj in objects:
         resource = cluster.resource_of(obj)
-        wanted = normal(obj, rules.namespace if resource is None or resource.namespaced else None)
+        wanted = cluster.placed(obj, rules.namespace)
         namespace = wanted["metadata"].get("namespace")
         if resource and resource.namespaced and not namespace:
             raise InvalidOption("namespace", f"{ref_of(wanted)} names no namespace, and there is no default", ref=ref_of(wanted).as_result())

@@ -49,8 +49,8 @@ class Program(Protocol):
     namespace: str
     manager: str
 
-    def record(self, cluster: Cluster) -> Record:
-        """Raises ApiError."""
+    def record(self) -> Record:
+        """What it did at its last run."""
 
     def check(self, live: list[Object]) -> None:
         """live: those of the step's objects that are there. Raises Failure where the program would refuse to write them."""

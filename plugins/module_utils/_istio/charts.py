@@ -11,12 +11,13 @@ from typing import Any
 import yaml
 
 from .._engine.cluster import Cluster
-from .._engine.objects import Object, normal
+from .._engine.objects import Object
+from .._engine.plan import Rules
 from .._engine.steps import Step
 from .._failure import InvalidOption
 from . import webhooks
-from .control_plane import ISTIOD_MANAGER, PROFILE_GATEWAYS, TAG, ControlPlane, LiveMesh, namespaces, newer, refuse_overlap, wants_default_tag
-from .helm import RELEASE_NAME, RELEASE_NAMESPACE, Helm, Installation, Release, Removal, revisions
+from .control_plane import PROFILE_GATEWAYS, TAG, ControlPlane, LiveMesh, namespaces, newer, own_namespace, refuse_overlap, wants_default_tag
+from .helm import CHARTS, RELEASE_NAME, RELEASE_NAMESPACE, Helm, Installation, Release, Removal, last_revision, revisions
 
 BASE, CNI, ZTUNNEL = "istio-base", "istio-cni", "ztunnel"
 # istioctl's profiles that are Helm's defaults; the other names are the same for both.
@@ -38,8 +39,7 @@ class Charts:
         try:
             version = str(yaml.safe_load((folder / "base" / "Chart.yaml").read_text(encoding="utf-8"))["version"])
         except (OSError, yaml.YAMLError, LookupError, TypeError) as error:
-            hint = "It is manifests/charts of an unpacked release, as servicemesh.istio.release gives it."
-            raise InvalidOption("charts", f"{folder} holds no charts of Istio where this task runs", hint=hint) from error
+            raise InvalidOption("charts", f"{folder} holds no charts of Istio where this task runs", hint=CHARTS) from error
         profiles = {path.stem.removeprefix("profile-") for path in (folder / "base" / "files").glob("profile-*.yaml")}
         return Charts(folder, version, frozenset(profiles))
 
@@ -70,11 +70,7 @@ def base(plane: ControlPlane, charts: Charts, live: dict[str, Any] | None, defau
 
 
 def istiod(plane: ControlPlane, charts: Charts, default: bool) -> Release:
-    own = {key: value for key, value in plane.values.items() if key != "gateways"}
-    values = merged(own, {"global": {"istioNamespace": plane.namespace}, **_profile(plane)})
-    for key, value in (("hub", plane.hub), ("tag", plane.tag)):
-        if value:
-            values["global"][key] = value
+    values = _values(plane, set(plane.values) - {"gateways"})
     if plane.compatibility_version:
         values["compatibilityVersion"] = plane.compatibility_version
     if plane.mesh_config:
@@ -95,11 +91,7 @@ def node_agents(plane: ControlPlane, charts: Charts) -> list[Release]:
     for name, chart in NODE_AGENTS.items():
         key = "cni" if name == CNI else name
         if plane.components.get(key, {}).get("enabled", ambient):
-            values = merged({k: plane.values[k] for k in (key, "global") if k in plane.values}, {"global": {"istioNamespace": plane.namespace}, **_profile(plane)})
-            for option, value in (("hub", plane.hub), ("tag", plane.tag)):
-                if value:
-                    values["global"][option] = value
-            found.append(Release(name, plane.namespace, charts.folder / chart, values))
+            found.append(Release(name, plane.namespace, charts.folder / chart, _values(plane, {key, "global"})))
     return found
 
 
@@ -146,29 +138,27 @@ def wanted_gateways(plane: ControlPlane) -> list[dict[str, Any]]:
     return [{"name": PROFILE_GATEWAYS[egress]} for egress in kinds]
 
 
-def desired(cluster: Cluster, plane: ControlPlane, helm: Helm, charts: Charts, live: LiveMesh, tools: frozenset[str], force: bool = False) -> list[Step]:
+def desired(cluster: Cluster, plane: ControlPlane, helm: Helm, charts: Charts, live: LiveMesh, rules: Rules) -> list[Step]:
     """Namespaces, then one step for each release. Raises InvalidOption, Failure "webhook_overlap", ApiError."""
     kubernetes = str(cluster.api.request("GET", "/version").get("gitVersion", ""))
     default = wants_default_tag(plane, live)
 
-    def install(release: Release) -> Installation:
-        return Installation(helm, release, kubernetes, tools, frozenset({ISTIOD_MANAGER}), force)
+    def step(release: Release) -> Step:
+        return Installation(helm, release, last_revision(cluster, release.name, release.namespace), kubernetes, rules).step(ready=True)
 
     steps = [Step("namespace", namespaces(plane, live) + _gateway_namespaces(cluster, plane), set=plane.base_set())]
-    known = revisions(cluster, BASE, plane.namespace)
-    if not (known and newer(known[-1].version_of_chart, charts.version)):
-        steps.append(install(base(plane, charts, known[-1].values if known else None, default)).step(cluster))
-    core = install(istiod(plane, charts, default)).step(cluster)
+    known = last_revision(cluster, BASE, plane.namespace)
+    if known is None or not newer(known.chart_version, charts.version):
+        steps.append(Installation(helm, base(plane, charts, known.values if known else None, default), known, kubernetes, rules).step())
+    core = step(istiod(plane, charts, default))
     hooks = [obj for obj in core.objects if obj["kind"] == "MutatingWebhookConfiguration"]
-    replaced = _replaced_tag(cluster, plane, live) if tools else []
+    replaced = _replaced_tag(cluster, plane, live) if rules.adopt else []
     gone = {obj["metadata"]["name"] for obj in replaced}
     refuse_overlap(hooks, replace(live, injectors=[obj for obj in live.injectors if obj["metadata"]["name"] not in gone]))
-    steps.append(replace(core, ready=True, barrier=webhooks.armed([obj["metadata"]["name"] for obj in hooks]) if hooks else None))
+    steps.append(replace(core, barrier=webhooks.armed([obj["metadata"]["name"] for obj in hooks]) if hooks else None))
     if replaced:
         steps.append(Step("default tag", deleted=replaced))
-    steps += [install(release).step(cluster, ready=True) for release in node_agents(plane, charts)]
-    steps += [install(release).step(cluster, ready=True) for release in gateways(plane, charts)]
-    return steps
+    return steps + [step(release) for release in node_agents(plane, charts) + gateways(plane, charts)]
 
 
 def _replaced_tag(cluster: Cluster, plane: ControlPlane, live: LiveMesh) -> list[Object]:
@@ -190,7 +180,7 @@ def forgotten(cluster: Cluster, rendered: list[Object]) -> list[Object]:
     for name, namespace in names:
         known = revisions(cluster, name, namespace)
         surplus = [obj for obj in (known[-1].deletable if known else []) if (obj["kind"], obj["metadata"]["name"]) not in wanted]
-        found += [normal(obj, namespace if (resource := cluster.resource_of(obj)) is None or resource.namespaced else None) for obj in surplus]
+        found += [cluster.placed(obj, namespace) for obj in surplus]
         found += [revision.secret for revision in known]
     return found
 
@@ -198,7 +188,7 @@ def forgotten(cluster: Cluster, rendered: list[Object]) -> list[Object]:
 def _gateway_namespaces(cluster: Cluster, plane: ControlPlane) -> list[Object]:
     names = sorted({entry["namespace"] for entry in wanted_gateways(plane) if entry.get("namespace")} - {plane.namespace})
     found = [(name, cluster.get("", "Namespace", "", name)) for name in names]
-    return [obj for name, live in found for obj in namespaces(ControlPlane(namespace=name), LiveMesh(namespace=live))]
+    return [obj for name, live in found for obj in own_namespace(name, live)]
 
 
 def removal(cluster: Cluster, plane: ControlPlane, helm: Helm, last: bool) -> list[Step]:
@@ -207,7 +197,7 @@ def removal(cluster: Cluster, plane: ControlPlane, helm: Helm, last: bool) -> li
     names.append((istiod_name(plane), plane.namespace))
     if last:
         names += [(name, plane.namespace) for name in (ZTUNNEL, CNI, BASE)]
-    return [Removal(helm, name, namespace).step(cluster) for name, namespace in names]
+    return [Removal(helm, name, namespace, revisions(cluster, name, namespace)).step() for name, namespace in names]
 
 
 def refuse_helms(cluster: Cluster, plane: ControlPlane) -> None:
@@ -223,8 +213,12 @@ def definitions(cluster: Cluster) -> list[Object]:
     return [obj for obj in live if (obj["metadata"].get("annotations") or {}).get(RELEASE_NAME) == BASE]
 
 
-def _profile(plane: ControlPlane) -> dict[str, Any]:
-    return {} if plane.profile in PLAIN else {"profile": plane.profile}
+def _values(plane: ControlPlane, keys: set[str]) -> dict[str, Any]:
+    """These of the plane's values, with what a chart is told of the plane besides."""
+    images = {key: value for key, value in (("hub", plane.hub), ("tag", plane.tag)) if value}
+    profile = {} if plane.profile in PLAIN else {"profile": plane.profile}
+    own = {key: value for key, value in plane.values.items() if key in keys}
+    return merged(own, {"global": {"istioNamespace": plane.namespace, **images}, **profile})
 
 
 def merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:

@@ -92,7 +92,6 @@ class LiveMesh:
                 return str(labels.get("istio.io/rev", ""))
         return None
 
-
     def has_newer_base(self, version: str) -> bool:
         """Definitions are for the newest revision, and fit the older ones."""
         known = ((self.base or {}).get("metadata", {}).get("annotations") or {}).get(VERSION, "")
@@ -122,7 +121,7 @@ def live(cluster: Cluster, plane: ControlPlane) -> LiveMesh:
         namespace=cluster.get("", "Namespace", "", plane.namespace),
         set_id=plane.own_set.id,
         base=plane.base_set().live_parent(cluster),
-        injectors=cluster.list("admissionregistration.k8s.io", "MutatingWebhookConfiguration", selector="app=sidecar-injector"),
+        injectors=webhooks.injectors(cluster),
     )
 
 
@@ -130,16 +129,21 @@ def live(cluster: Cluster, plane: ControlPlane) -> LiveMesh:
 LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
 
 
+def check_label(option: str, value: str, part: str = "") -> None:
+    """part: of the option, where it has several. Raises InvalidOption."""
+    if not LABEL.match(value):
+        raise InvalidOption(option, f"{part}{value!r} is no DNS label", hint="Use lower case letters, digits and dashes, such as 1-31-0.")
+
+
 def check(plane: ControlPlane) -> None:
     """Raises InvalidOption for what no rendering would make valid."""
-    if plane.revision and not LABEL.match(plane.revision):
-        raise InvalidOption("revision", f"{plane.revision!r} is no DNS label", hint="Use lower case letters, digits and dashes, such as 1-31-0.")
-    if not LABEL.match(plane.namespace):
-        raise InvalidOption("namespace", f"{plane.namespace!r} is no DNS label")
+    if plane.revision:
+        check_label("revision", plane.revision)
+    check_label("namespace", plane.namespace)
     for gateway in plane.gateways or []:
-        for option in ("name", "namespace"):
-            if gateway.get(option) and not LABEL.match(gateway[option]):
-                raise InvalidOption("gateways", f"{option} {gateway[option]!r} is no DNS label")
+        for part in ("name", "namespace"):
+            if gateway.get(part):
+                check_label("gateways", gateway[part], f"{part} ")
     names = [(gateway["name"], gateway.get("namespace") or plane.namespace) for gateway in plane.gateways or []]
     twice = [name for name, place in names if names.count((name, place)) > 1]
     if twice:
@@ -297,14 +301,16 @@ def _default_injector(obj: Object) -> bool:
 
 
 def namespaces(plane: ControlPlane, live: LiveMesh) -> list[Object]:
-    """The namespace, unless somebody else made it: then it is theirs."""
-    if live.namespace is not None and not (live.namespace["metadata"].get("labels") or {}).get("applyset.kubernetes.io/part-of"):
-        return []
-    labels = {}
+    """The plane's namespace, which says its network."""
     network = (plane.values.get("global") or {}).get("network")
-    if network:
-        labels["topology.istio.io/network"] = network
-    return [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": plane.namespace, "labels": labels}}]
+    return own_namespace(plane.namespace, live.namespace, {"topology.istio.io/network": network} if network else {})
+
+
+def own_namespace(name: str, live: Object | None, labels: dict[str, str] | None = None) -> list[Object]:
+    """The namespace, unless somebody else made it: then it is theirs."""
+    if live is not None and not (live["metadata"].get("labels") or {}).get(PART_OF):
+        return []
+    return [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels or {}}}]
 
 
 def refuse_overlap(hooks: list[Object], live: LiveMesh) -> None:

@@ -13,32 +13,25 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from .._engine import adopt
 from .._engine.cluster import Cluster
 from .._engine.deadline import Deadline
-from .._engine.objects import Object, normal, ref_of
+from .._engine.objects import Object, ref_of
 from .._engine.owned import without_fields_of
-from .._engine.steps import Barrier, Record, Step
+from .._engine.plan import Rules
+from .._engine.steps import Record, Step
 from .._failure import Failure, InvalidOption
-from . import cache
-
-try:
-    from yaml import CSafeLoader as Loader
-except ImportError:
-    from yaml import SafeLoader as Loader  # type: ignore[assignment]
+from .programs import TIMEOUT, Program, documents
 
 KNOWN = (3, 4)
-TIMEOUT = 120
 # helm/helm pkg/action/validate.go: what makes an object one of a release.
 MANAGED_BY, RELEASE_NAME, RELEASE_NAMESPACE = "app.kubernetes.io/managed-by", "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
+CHARTS = "It is manifests/charts of an unpacked release, as servicemesh.istio.release gives it."
 KEEP = "helm.sh/resource-policy"
 # Helm's name in managedFields.
 MANAGER = "helm"
@@ -54,54 +47,47 @@ class Release:
     values: dict[str, Any] = field(default_factory=dict)
 
 
-class Helm:
+class Helm(Program):
     """One helm binary, of major version 3 or 4. Raises InvalidOption "unknown_helm"."""
 
-    def __init__(self, path: str) -> None:
-        self.path = Path(shutil.which(os.path.expanduser(path)) or path)
-        if not os.access(self.path, os.X_OK) or not self.path.is_file():
-            raise InvalidOption("helm", f"{self.path} is no program that can be run where this task runs", hint="Install Helm 3 or 4 there, and name its path.")
-        self._digest = cache.kept_sha256(self.path)
-        self.major = self._major()
+    option = "helm"
+    remedy = "Install Helm 3 or 4 there, and name its path."
 
-    def _major(self) -> int:
-        kept = cache.root() / "versions" / f"helm-{self._digest}"
-        if not kept.exists():
-            text = self._run(["version", "--template", "{{ .Version }}"])
-            found = re.match(r"v(\d+)\.", text.strip())
-            if not found or int(found[1]) not in KNOWN:
-                raise InvalidOption("helm", f"{self.path} says that it is {text.strip()[:50]!r}", hint="Helm 3 and Helm 4 are known.", code="unknown_helm")
-            cache.write_atomically(kept, found[1].encode())
-        return int(kept.read_text(encoding="ascii"))
+    def __init__(self, path: str) -> None:
+        super().__init__(Path(shutil.which(os.path.expanduser(path)) or path))
+        self.major = int(self._version(self._ask_major))
+        self._digests: dict[Path, str] = {}
+
+    def _ask_major(self) -> str:
+        text = self._run(["version", "--template", "{{ .Version }}"])
+        found = re.match(r"v(\d+)\.", text.strip())
+        if not found or int(found[1]) not in KNOWN:
+            raise InvalidOption("helm", f"{self.path} says that it is {text.strip()[:50]!r}", hint="Helm 3 and Helm 4 are known.", code="unknown_helm")
+        return found[1]
 
     def render(self, release: Release, kubernetes: str, upgrade: bool) -> list[Object]:
-        """The chart's objects as Helm would write them. Kept by the sha256 of the binary, the chart and the values.
+        """The chart's objects as Helm would write them.
 
         kubernetes: the server's version, on which charts depend. Raises InvalidOption for values that the chart refuses, with Helm's words.
         """
+        if release.chart not in self._digests:
+            self._digests[release.chart] = _folder_digest(release.chart)
         values = json.dumps(release.values, sort_keys=True, ensure_ascii=False)
-        key = "\n".join([self._digest, _folder_digest(release.chart), release.name, release.namespace, kubernetes, str(upgrade), values])
-        kept = cache.root() / "rendered" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
-        try:
-            objects: list[Object] = json.loads(kept.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            arguments = ["template", release.name, str(release.chart), "--namespace", release.namespace, "--values", "-", "--kube-version", kubernetes]
-            objects = parsed(self._run([*arguments, "--is-upgrade"] if upgrade else arguments, values))
-            cache.write_atomically(kept, json.dumps(objects, ensure_ascii=False).encode())
+        key = "\n".join([self._digests[release.chart], release.name, release.namespace, kubernetes, str(upgrade), values])
+        arguments = ["template", release.name, str(release.chart), "--namespace", release.namespace, "--values", "-", "--kube-version", kubernetes]
+        objects = self._rendered(key, lambda: parsed(self._run([*arguments, "--is-upgrade"] if upgrade else arguments, values)))
         return [_marked(obj, release) for obj in objects]
 
     def _run(self, arguments: list[str], text: str = "", timeout: float = TIMEOUT) -> str:
         with tempfile.TemporaryDirectory(prefix="helm-") as home:
-            # Neither the user's plugins and repositories nor a cluster that the environment names have a say.
-            own = {f"HELM_{name}_HOME": home for name in ("CACHE", "CONFIG", "DATA")}
-            environment = {"PATH": os.environ.get("PATH", ""), "HOME": home, "KUBECONFIG": os.devnull, **own}
-            try:
-                done = subprocess.run([str(self.path), *arguments], input=text, capture_output=True, text=True, timeout=timeout, env=environment, check=False)
-            except (OSError, subprocess.TimeoutExpired) as error:
-                raise Failure("helm", f"{self.path} could not be run: {error}", hint="Check that it is the binary of this machine's OS and architecture.") from error
-        if done.returncode:
-            raise _refusal(arguments[0], done.stderr.strip() or done.stdout.strip())
-        return done.stdout
+            # The user's plugins and repositories have no say.
+            return self._call(arguments, text, {"HOME": home, **{f"HELM_{name}_HOME": home for name in ("CACHE", "CONFIG", "DATA")}}, timeout)
+
+    def _refusal(self, command: str, text: str) -> Failure:
+        last = " ".join(line.strip() for line in text.splitlines() if line.strip())[-600:] or "no output"
+        if command == "template":
+            return InvalidOption("values", f"helm refuses the configuration: {last}", code="invalid_values", hint="Correct profile, values, mesh_config or gateways.")
+        return Failure("helm", f"helm {command}: {last}", reason=last, hint="Run again: what Helm left half done is taken up.")
 
     def upgrade(self, cluster: Cluster, release: Release, adopt: bool, force: bool, deadline: Deadline) -> None:
         """Installs or upgrades. adopt: also take what carries no mark of this release; force: also fields of others. Raises Failure "helm"."""
@@ -125,17 +111,10 @@ def _timeout(deadline: Deadline) -> str:
     return f"{max(1, int(deadline.left()))}s"
 
 
-def _refusal(command: str, text: str) -> Failure:
-    last = " ".join(line.strip() for line in text.splitlines() if line.strip())[-600:] or "no output"
-    if command == "template":
-        return InvalidOption("values", f"helm refuses the configuration: {last}", code="invalid_values", hint="Correct profile, values, mesh_config or gateways.")
-    return Failure("helm", f"helm {command}: {last}", reason=last, hint="Run again: what Helm left half done is taken up.")
-
-
 def _folder_digest(folder: Path) -> str:
     """Of names and content of all files."""
     if not (folder / "Chart.yaml").is_file():
-        raise InvalidOption("charts", f"{folder} holds no chart where this task runs", hint="It is manifests/charts of an unpacked release, as servicemesh.istio.release gives it.")
+        raise InvalidOption("charts", f"{folder} holds no chart where this task runs", hint=CHARTS)
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(f"{path.relative_to(folder)}\n".encode())
@@ -144,7 +123,7 @@ def _folder_digest(folder: Path) -> str:
 
 
 def parsed(manifest: str) -> list[Object]:
-    return [document for document in yaml.load_all(manifest, Loader=Loader) if isinstance(document, dict) and document.get("kind")]
+    return [document for document in documents(manifest) if isinstance(document, dict) and document.get("kind")]
 
 
 def _marked(obj: Object, release: Release) -> Object:
@@ -162,17 +141,13 @@ class Revision:
     secret: Object
     version: int
     status: str
-    chart: str
+    chart_version: str
     values: dict[str, Any]
     objects: list[Object]
 
     @property
     def pending(self) -> bool:
         return self.status.startswith("pending")
-
-    @property
-    def version_of_chart(self) -> str:
-        return self.chart.rpartition("-")[2]
 
     @property
     def deletable(self) -> list[Object]:
@@ -185,11 +160,16 @@ def revisions(cluster: Cluster, name: str, namespace: str) -> list[Revision]:
     return sorted((_revision(secret) for secret in secrets), key=lambda revision: revision.version)
 
 
+def last_revision(cluster: Cluster, name: str, namespace: str) -> Revision | None:
+    known = revisions(cluster, name, namespace)
+    return known[-1] if known else None
+
+
 def _revision(secret: Object) -> Revision:
     # Kubernetes' base64 around Helm's own (helm/helm pkg/storage/driver/util.go).
     content = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(secret["data"]["release"]))))
-    chart = content["chart"]["metadata"]
-    return Revision(secret, int(content["version"]), content["info"]["status"], f"{chart['name']}-{chart['version']}", content.get("config") or {}, parsed(content.get("manifest") or ""))
+    chart_version = content["chart"]["metadata"]["version"]
+    return Revision(secret, int(content["version"]), content["info"]["status"], chart_version, content.get("config") or {}, parsed(content.get("manifest") or ""))
 
 
 def receipt(name: str, namespace: str, version: int) -> Object:
@@ -203,21 +183,18 @@ class Installation:
 
     manager = MANAGER
 
-    def __init__(self, helm: Helm, release: Release, kubernetes: str, tools: frozenset[str], yield_to: frozenset[str], force: bool) -> None:
-        """tools: whose objects become this release's; yield_to: managers whose fields stay theirs; force: take fields from all others."""
-        self._force = force
-        self._helm, self._release, self._kubernetes, self._tools, self._yield_to = helm, release, kubernetes, tools - {MANAGER}, yield_to
+    def __init__(self, helm: Helm, release: Release, last: Revision | None, kubernetes: str, rules: Rules) -> None:
+        """last: the release's newest revision; rules: whose objects and fields become this release's, and whose stay theirs."""
+        self._helm, self._release, self._last, self._kubernetes, self._rules = helm, release, last, kubernetes, rules
+        self._tools = rules.adopt - {MANAGER}
         self.namespace = release.namespace
-        self._known: list[Revision] = []
 
-    def step(self, cluster: Cluster, ready: bool = False, barrier: Barrier | None = None) -> Step:
-        """The step of what Helm would write now. Raises InvalidOption, ApiError."""
-        self._known = revisions(cluster, self._release.name, self.namespace)
-        objects = self._helm.render(self._release, self._kubernetes, upgrade=bool(self._known))
-        return Step(f"release {self._release.name}", objects, ready, barrier, program=self)
+    def step(self, ready: bool = False) -> Step:
+        """The step of what Helm would write now. Raises InvalidOption."""
+        return Step(f"release {self._release.name}", self._helm.render(self._release, self._kubernetes, upgrade=self._last is not None), ready, program=self)
 
-    def record(self, cluster: Cluster) -> Record:
-        last = self._known[-1] if self._known else None
+    def record(self) -> Record:
+        last = self._last
         # One that is half written goes before, and its number is used again.
         version = 1 if last is None else last.version if last.pending else last.version + 1
         return Record(last.deletable if last else [], receipt(self._release.name, self.namespace, version), last is not None and self._fits(last))
@@ -237,17 +214,13 @@ class Installation:
         return last.status == "deployed" and last.values == self._release.values and _by_ref(last.objects, self._release) == _by_ref(wanted, self._release)
 
     def run(self, cluster: Cluster, deadline: Deadline) -> None:
-        if self._known and self._known[-1].pending:
+        if self._last and self._last.pending:
             # A helm that was killed leaves this, and every later one would refuse to work. Where one is at work now, its own write fails.
-            cluster.delete({**self._known[-1].secret, "apiVersion": "v1", "kind": "Secret"})
+            cluster.delete(self._last.secret)
         if self._tools:
             wanted = self._helm.render(self._release, self._kubernetes, upgrade=True)
-            cluster.each(lambda obj: self._take(cluster, obj), [normal(obj, self._scope(cluster, obj)) for obj in wanted])
-        self._helm.upgrade(cluster, self._release, bool(self._tools), self._force, deadline)
-
-    def _scope(self, cluster: Cluster, obj: Object) -> str | None:
-        resource = cluster.resource_of(obj)
-        return self.namespace if resource is None or resource.namespaced else None
+            cluster.each(lambda obj: self._take(cluster, obj), [cluster.placed(obj, self.namespace) for obj in wanted])
+        self._helm.upgrade(cluster, self._release, bool(self._tools), self._rules.force, deadline)
 
     def _take(self, cluster: Cluster, wanted: Object) -> None:
         """Makes an object of another tool what Helm would have made: its values first, then its owner. What only the tool had set goes."""
@@ -256,7 +229,7 @@ class Installation:
         tools = self._tools | {cluster.manager}
         if live is None or not adopt.owners(live, tools):
             return
-        wanted = without_fields_of(wanted, live, self._yield_to)
+        wanted = without_fields_of(wanted, live, self._rules.yield_to)
         adopt.steadily(cluster, live, lambda obj: adopt.migrate(cluster, obj, wanted, tools))
         applied = cluster.apply(wanted, force=True)
         # Helm 3 writes as one who updates, Helm 4 as one who applies: what stands under the other word it would never remove.
@@ -270,16 +243,14 @@ class Removal:
 
     manager = MANAGER
 
-    def __init__(self, helm: Helm, name: str, namespace: str) -> None:
-        self._helm, self._name, self.namespace = helm, name, namespace
+    def __init__(self, helm: Helm, name: str, namespace: str, known: list[Revision]) -> None:
+        self._helm, self._name, self.namespace, self._known = helm, name, namespace, known
 
-    def step(self, cluster: Cluster) -> Step:
-        secrets = [revision.secret for revision in revisions(cluster, self._name, self.namespace)]
-        return Step(f"release {self._name}", deleted=secrets, program=self)
+    def step(self) -> Step:
+        return Step(f"release {self._name}", deleted=[revision.secret for revision in self._known], program=self)
 
-    def record(self, cluster: Cluster) -> Record:
-        known = revisions(cluster, self._name, self.namespace)
-        return Record(known[-1].deletable if known else [], None, True)
+    def record(self) -> Record:
+        return Record(self._known[-1].deletable if self._known else [], None, True)
 
     def check(self, live: list[Object]) -> None:
         pass

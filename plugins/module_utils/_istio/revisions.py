@@ -15,7 +15,8 @@ from .._engine.cluster import Cluster
 from .._engine.objects import Object
 from .._engine.sets import ObjectSet
 from .._failure import Failure, InvalidOption
-from .control_plane import LABEL, TAG
+from . import webhooks
+from .control_plane import TAG, check_label
 from .injection import REVISION, alive, has_sidecar, injects
 
 DEFAULT = "default"
@@ -42,7 +43,7 @@ class Revisions:
 
 def read(cluster: Cluster) -> Revisions:
     """Raises ApiError."""
-    return of(cluster.list("admissionregistration.k8s.io", "MutatingWebhookConfiguration", selector="app=sidecar-injector"))
+    return of(webhooks.injectors(cluster))
 
 
 def of(injectors: list[Object]) -> Revisions:
@@ -89,8 +90,8 @@ class RevisionTag:
 def check(tag: RevisionTag) -> None:
     """Raises InvalidOption."""
     for option, value in (("name", tag.name), ("revision", tag.revision)):
-        if value and not LABEL.match(value):
-            raise InvalidOption(option, f"{value!r} is no DNS label", hint="Use lower case letters, digits and dashes, such as 1-31-0.")
+        if value:
+            check_label(option, value)
 
 
 def refusals(tag: RevisionTag, live: Revisions) -> list[Failure]:

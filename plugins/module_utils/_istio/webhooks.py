@@ -19,6 +19,11 @@ INJECTOR_SUFFIX = "sidecar-injector.istio.io"
 NEVER_MATCH = {"matchLabels": {"istio.io/deactivated": "never-match"}}
 
 
+def injectors(cluster: Cluster) -> list[Object]:
+    """The injection webhooks of all revisions and tags. Raises ApiError."""
+    return cluster.list("admissionregistration.k8s.io", "MutatingWebhookConfiguration", selector="app=sidecar-injector")
+
+
 def deactivated(webhook: Object) -> Object:
     """The configuration with selectors that match nothing: the default tag's webhook takes its place."""
     result = copy.deepcopy(webhook)
