@@ -57,10 +57,10 @@ class Watched:
             self._looked = self._told
             return dict(self._objects)
 
-    def wait(self, seconds: float) -> None:
-        """Until there is news since the last look, or the seconds are over."""
+    def wait(self, seconds: float) -> bool:
+        """Until there is news since the last look (True), or the seconds are over (False)."""
         with self._news:
-            self._news.wait_for(lambda: self._told != self._looked, seconds)
+            return self._news.wait_for(lambda: self._told != self._looked, seconds)
 
     def _tell(self, updates: dict[Ref, Object | None]) -> None:
         with self._news:
