@@ -136,7 +136,7 @@ failure:
 
 from datetime import datetime, timezone
 
-from ..module_utils._engine.plan import Rules
+from ..module_utils._engine.changes import Rules
 from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._engine.steps import Step
 from ..module_utils._istio import injection, revisions

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine import plan, report
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine import changes, judge, report
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.owned import matches
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure
@@ -289,7 +289,7 @@ def server_says(cluster: Cluster, wanted: Object, live: Object) -> tuple[str, An
     """(the dry run's verdict, what it would change), on an object that nobody writes to meanwhile."""
     while True:
         try:
-            change = plan._ask(cluster, wanted, live, plan.Rules())
+            change = judge._ask(cluster, wanted, live, changes.Rules())
             answer: tuple[str, Any] = (change.action, report.difference(change) if change.changes else change.message)
         except Failure as failure:
             answer = (failure.code, failure.message)

@@ -8,10 +8,11 @@ import time
 from .._cluster.api import ApiError
 from .._failure import Failure
 from . import adopt, wait
+from .changes import FAILED, PRUNED, RECREATED, Change, conflicts_of, refusal
 from .cluster import Cluster
 from .deadline import Deadline
 from .objects import Object
-from .plan import FAILED, PRUNED, RECREATED, Change, Plan, PlannedStep, conflicts_of, refusal
+from .plan import Plan, PlannedStep
 
 # An established definition is served a moment later (0.08 s were seen); a lost race is no missing kind.
 SERVED_WITHIN = 15.0

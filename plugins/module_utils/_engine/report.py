@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
+from .changes import CONFIGURED, CREATED, FAILED, PRUNED, RECREATED, UNCHANGED, Change, visible
 from .objects import Object
-from .plan import CONFIGURED, CREATED, FAILED, PRUNED, RECREATED, UNCHANGED, Change, Plan, visible
+from .plan import Plan
 
 PENDING = "pending"
 HIDDEN = "(hidden)"

@@ -18,10 +18,11 @@ from .._failure import Failure
 from . import conditions, report, wait
 from .adopt import TOOLS
 from .apply import apply
+from .changes import Rules, refusal
 from .cluster import Cluster
 from .deadline import Deadline, StillWaiting
 from .objects import Object, Ref
-from .plan import Plan, Rules, plan, plan_removal, refusal
+from .plan import Plan, plan, plan_removal
 from .sets import KEPT, ObjectSet
 from .steps import Step
 

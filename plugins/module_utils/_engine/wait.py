@@ -10,11 +10,11 @@ from typing import Optional
 
 from .._cluster.api import ApiError
 from .._failure import Failure
+from .changes import Change
 from .cluster import Cluster
 from .deadline import Deadline, StillWaiting
 from .faults import Fault, Patience, faults_of, last_lines
 from .objects import Object, Ref, ref_of
-from .plan import Change
 from .status import CURRENT, FAILED, IN_PROGRESS, WORKLOADS, Status, status_of
 
 WATCH_SLICE = 30.0

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
+from .._engine.changes import Rules
 from .._engine.cluster import Cluster
 from .._engine.objects import Object
-from .._engine.plan import Rules
 from .._engine.steps import Step
 from .._failure import InvalidOption
 from . import webhooks

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from .._engine import adopt
+from .._engine.changes import Rules
 from .._engine.cluster import Cluster
 from .._engine.deadline import Deadline
 from .._engine.objects import Object, ref_of
 from .._engine.owned import without_fields_of
-from .._engine.plan import Rules
 from .._engine.steps import Record, Step
 from .._failure import Failure, InvalidOption
 from .programs import TIMEOUT, Program, documents

@@ -9,9 +9,10 @@ import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine import apply as applying
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.apply import apply
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.changes import Rules
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.deadline import Deadline
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.plan import Rules, plan, plan_removal
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.plan import plan, plan_removal
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.report import outcome
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.steps import Barrier, Step
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure

@@ -6,10 +6,11 @@ from __future__ import annotations
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine import cluster as clusters
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine import plan as plans
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine import judge
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.changes import Rules, refusal
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import Ref
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.plan import Rules, plan, plan_removal, refusal
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.plan import plan, plan_removal
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.steps import Step
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure, InvalidOption
 from builders import config, definition, deployment, namespace, service
@@ -81,7 +82,7 @@ def test_asking_about_every_object_gives_the_same_plan(cluster, planned):
 
 
 def test_of_many_new_objects_one_of_each_shape_is_asked_about(cluster, planned, monkeypatch):
-    monkeypatch.setattr(plans, "ASKED_ONE_BY_ONE", 3)
+    monkeypatch.setattr(judge, "ASKED_ONE_BY_ONE", 3)
     new = [config(f"n{number}", x=str(number)) for number in range(4)] + [config("other", y="1")]
     result = planned(*new)
     assert result.asked == 2 and set(actions(result).values()) == {"created"} and result.unverified == {}
@@ -128,13 +129,13 @@ def test_what_waits_for_a_namespace_of_the_same_plan_is_created_unverified(plann
     result = planned(namespace("later"), config("a", "later", x="1"))
     change = next(change for change in result.changes if change.ref.name == "a")
     assert (change.action, change.verified, result.asked) == ("created", False, 1)
-    assert list(result.unverified) == [plans.NO_NAMESPACE]
+    assert list(result.unverified) == [judge.NO_NAMESPACE]
 
 
 def test_what_waits_for_a_definition_of_the_same_plan_is_created_unverified(cluster, planned):
     cluster.api.kinds = [kind for kind in cluster.api.kinds if kind.kind != "Telemetry"]
     result = planned(definition("telemetries", "Telemetry", "telemetry.istio.io"), TELEMETRY)
-    assert actions(result) == {"telemetries.telemetry.istio.io": "created", "t": "created"} and list(result.unverified) == [plans.NO_KIND]
+    assert actions(result) == {"telemetries.telemetry.istio.io": "created", "t": "created"} and list(result.unverified) == [judge.NO_KIND]
 
 
 def test_a_kind_that_nobody_serves_is_refused(cluster, planned):

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.changes import CONFIGURED, CREATED, FAILED, PRUNED, UNCHANGED, Change
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import ref_of
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.plan import CONFIGURED, CREATED, FAILED, PRUNED, UNCHANGED, Change, Plan, PlannedStep
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.plan import Plan, PlannedStep
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.report import difference, outcome, touched
 from builders import config, deployment
 

@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine import faults, wait
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.changes import CREATED, UNCHANGED, Change
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.deadline import Deadline
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import Ref, ref_of
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.plan import CREATED, UNCHANGED, Change
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.status import status_of
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.wait import until_current, until_gone
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure
