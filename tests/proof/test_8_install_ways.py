@@ -8,6 +8,7 @@ import copy
 import gzip
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,11 @@ def test_ours_by_istioctl_is_what_istioctl_installs(empty: Lab, release: dict[st
     assert done["changed"] and "failed" not in done, done
     ours = left(empty)
     subprocess.run([release["istioctl"], "uninstall", "--purge", "-y"], env=empty.environment, capture_output=True, timeout=300, check=True)
+    # It returns before the last object is gone.
+    for _ in range(60):
+        if not left(empty).keys() & ours.keys():
+            break
+        time.sleep(1)
     assert [name for name in left(empty) if name in ours] == [], "istioctl knows all of it as its own"
     assert "failed" not in by_istioctl(empty, release)
     gone = empty.module("control_plane", state="absent", delete_crds=True, delete_namespace=True)
