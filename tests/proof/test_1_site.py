@@ -21,6 +21,7 @@ def pods(lab: Lab) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def empty(lab: Lab) -> Lab:
     lab.site(playbook="teardown").ok()
+    lab.sweep()
     return lab
 
 

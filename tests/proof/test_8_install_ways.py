@@ -80,14 +80,7 @@ def older(elsewhere: Lab) -> dict[str, Any]:
 def empty(elsewhere: Lab) -> Iterator[Lab]:
     lab = elsewhere
     yield lab
-    subprocess.run([str(programs.build("istioctl-1.31.0")), "uninstall", "--purge", "-y"], env=lab.environment, capture_output=True, timeout=300, check=True)
-    for row in json.loads(helm(lab, 4, "list", "-A", "-o", "json")):
-        helm(lab, 4, "uninstall", row["name"], "-n", row["namespace"])
-    lab.kubectl("delete", "namespace", HOME, "--ignore-not-found")
-    for kind in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations", "customresourcedefinitions"):
-        names = [name for name in lab.kubectl("get", kind, "-o", "name").split() if "istio" in name]
-        if names:
-            lab.kubectl("delete", *names)
+    lab.sweep()
 
 
 def by_helm(lab: Lab, release: dict[str, Any], major: int = 4, **options: Any) -> dict[str, Any]:
