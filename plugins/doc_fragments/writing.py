@@ -6,7 +6,7 @@ from __future__ import annotations
 class ModuleDocFragment:
     """Options of every module that changes a cluster."""
 
-    DOCUMENTATION = r"""
+    WAIT = r"""
 options:
   wait:
     description: Whether to wait until all objects are ready, or gone.
@@ -16,6 +16,10 @@ options:
     description: Seconds for the whole call, everything that is waited for included.
     type: int
     default: 600
+"""
+    DOCUMENTATION = (
+        WAIT
+        + r"""
   force_conflicts:
     description: Whether to take over fields that another field manager owns. Without it such a field is an error that names its owner.
     type: bool
@@ -60,3 +64,4 @@ options:
     choices: [lists, server]
     default: lists
 """
+    )

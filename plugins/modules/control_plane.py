@@ -66,6 +66,11 @@ options:
         description: With O(method=helm), more values of the chart gateway.
         type: dict
         default: {}
+  leave_gateways:
+    description:
+      - Whether gateways are left as they are, neither changed nor removed. In an upgrade the new revision comes first and the gateways last.
+    type: bool
+    default: false
   profile:
     description: A profile of that release.
     type: str
@@ -234,6 +239,7 @@ ARGUMENTS = {
     "helm": {"type": "str"},
     "charts": {"type": "path"},
     "gateways": {"type": "list", "elements": "dict", "options": GATEWAY},
+    "leave_gateways": {"type": "bool", "default": False},
     "profile": {"type": "str", "default": "default"},
     "namespace": {"type": "str", "default": "istio-system"},
     "revision": {"type": "str", "default": ""},
@@ -277,7 +283,7 @@ def _by_istioctl(run: Run, plane: control_plane.ControlPlane) -> dict:
     # Side by side, for each takes its time where nothing is kept.
     rendered, *tags = run.timed("render", lambda: run.cluster.each(istioctl.render, operators))
     tag = [obj for objects in tags for obj in control_plane.tag_objects(objects, plane)]
-    rules = run.rules(namespace=plane.namespace, yield_to=ISTIOD, set=plane.own_set, prune=True)
+    rules = run.rules(namespace=plane.namespace, yield_to=ISTIOD, set=plane.own_set, prune=True, spared=plane.spared)
     steps = control_plane.desired(plane, rendered, tag, mesh, version)
     if rules.adopt:
         steps.append(Step("Helm's records", deleted=charts.forgotten(run.cluster, rendered + tag)))

@@ -36,7 +36,8 @@ options:
   restart_stale:
     description:
       - Whether those are restarted, too, whose pods have a sidecar of another revision than the one that the namespace's label leads to now,
-        such as after a revision tag was moved. They are listed in RV(stale).
+        or of another version, such as after a revision tag was moved. They are listed in RV(stale).
+      - Four workloads are restarted at a time, within the PodDisruptionBudgets of their pods. See M(servicemesh.istio.restart) for more.
     type: bool
     default: false
   state:
@@ -134,15 +135,11 @@ failure:
   sample: {code: both_labels, ref: null, reason: "", hint: ""}
 """
 
-from datetime import datetime, timezone
-
 from ..module_utils._engine.changes import Rules
 from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._engine.steps import Step
-from ..module_utils._istio import injection, revisions
+from ..module_utils._istio import injection, restarts, revisions
 
-# Apart from the collection's own manager: whoever applies the workload as a whole must not take the restart back.
-RESTARTER = "servicemesh.istio.restart"
 ARGUMENTS = {
     "name": {"type": "str", "required": True},
     "injection": {"type": "str", "choices": ["enabled", "disabled"]},
@@ -174,30 +171,17 @@ def body(run: Run) -> dict:
 def _pods(run: Run, enrollment: injection.Enrollment, live: dict | None) -> dict:
     """What the pods are like; with restart, after those without a sidecar were replaced."""
     labels = {**(((live or {}).get("metadata") or {}).get("labels") or {}), **enrollment.wanted_labels}
-    injects = injection.injects(labels)
-    pods = run.cluster.list("", "Pod", enrollment.name)
-    sets = run.cluster.list("apps", "ReplicaSet", enrollment.name)
-    lacking = injection.without_sidecar(pods, sets, injects)
-    result = {"pods": injection.enrolled(pods, injects), "without_sidecar": [injection.row(workload) for workload in lacking]}
-    behind = lacking if run.options["restart"] else []
-    if run.options["restart_stale"]:
-        wanted = revisions.read(run.cluster).of_namespace(labels)
-        stale = injection.workloads_of([pod for pod in pods if revisions.stale(pod, wanted)], sets)
-        result["stale"] = [injection.row(workload) for workload in stale]
-        behind = behind + [workload for workload in stale if workload.ref not in {other.ref for other in behind}]
+    known = revisions.read(run.cluster) if run.options["restart_stale"] else None
+    seen = restarts.look(run.cluster, enrollment.name, labels, known)
+    result = {"pods": seen.pods, "without_sidecar": restarts.rows(seen.lacking), **({"stale": restarts.rows(seen.stale)} if known else {})}
     if not run.options["restart"] and not run.options["restart_stale"]:
         return result
-    now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    restarts = [injection.restart(workload.ref, now) for workload in behind if workload.restartable]
-    # Those that an interrupted run has restarted are waited for again.
-    workloads = [obj for kind in sorted(injection.RESTARTABLE) for obj in run.cluster.list("apps", kind, enrollment.name)]
-    chosen = {restart["metadata"]["name"] for restart in restarts}
-    restarts += [restart for restart in injection.unfinished(workloads) if restart["metadata"]["name"] not in chosen]
-    if not restarts:
+    steps = restarts.steps(run.cluster, [seen], (seen.lacking if run.options["restart"] else []) + seen.stale)
+    if not steps:
         return result
-    second = run.converge([Step("restart", restarts, ready=True)], Rules(force=True), manager=RESTARTER)
+    second = run.converge(steps, Rules(force=True), manager=restarts.MANAGER)
     if not run.check_mode:
-        result["pods"] = injection.enrolled(run.cluster.list("", "Pod", enrollment.name), injects)
+        result["pods"] = injection.enrolled(run.cluster.list("", "Pod", enrollment.name), injection.injects(labels))
     return {**result, **second}
 
 

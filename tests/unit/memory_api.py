@@ -43,6 +43,7 @@ KINDS = [
     Kind("apps", "v1", "StatefulSet", "statefulsets"),
     Kind("apps", "v1", "DaemonSet", "daemonsets"),
     Kind("batch", "v1", "Job", "jobs"),
+    Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
     Kind("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", False),
     Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", False),
     Kind("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", False),

@@ -3,6 +3,7 @@
 """What is to become of one object, how a call wants its objects treated, and the server's no in our words."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .._cluster.api import ApiError
@@ -48,6 +49,10 @@ class Change:
         return self.ref.as_result(self.version)
 
 
+def _none(_obj: Object) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Rules:
     """How one call wants its objects treated.
@@ -60,6 +65,7 @@ class Rules:
     yield_to    managers whose fields are left to them
     prune       delete members of the set that are wanted no more
     kept        kinds that prune leaves alone
+    spared      members that prune leaves alone, too
     prune_limit prune stops before deleting more members than this, a number or a share such as 20%
     lenient     a kind or namespace that is not there may still come from an earlier task, and a conflict is told, not raised (check mode)
     """
@@ -73,6 +79,7 @@ class Rules:
     set: ObjectSet | None = None
     prune: bool = False
     kept: frozenset[str] = frozenset(KEPT)
+    spared: Callable[[Object], bool] = _none
     prune_limit: str | None = None
     lenient: bool = False
 

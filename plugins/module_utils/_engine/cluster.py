@@ -67,6 +67,15 @@ class Cluster:
         resource = self.resource(group, kind)
         return self._get(resource, namespace, name) if resource else None
 
+    def get_if_allowed(self, group: str, kind: str, namespace: str, name: str) -> Object | None:
+        """None also where it may not be read: for what is good to know and not needed."""
+        try:
+            return self.get(group, kind, namespace, name)
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            return None
+
     def list(self, group: str, kind: str, namespace: str | None = None, selector: str = "") -> list[Object]:
         """Objects of a kind in one namespace or all; none where the kind is not served. Raises ApiError."""
         resource = self.resource(group, kind)

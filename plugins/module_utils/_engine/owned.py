@@ -48,7 +48,7 @@ def owned_part(live: Object, manager: str) -> Object | None:
     own = entry(live, manager)
     if own is None:
         return None
-    part = _cut(own.get("fieldsV1") or {}, live)
+    part = cut(own.get("fieldsV1") or {}, live)
     return part if isinstance(part, dict) else None
 
 
@@ -67,16 +67,17 @@ def matches(wanted: Object, live: Object, manager: str) -> bool:
     return same(bare, part, ())
 
 
-def _cut(fields: dict[str, Any], live: Any) -> Any:
+def cut(fields: dict[str, Any], live: Any) -> Any:
+    """The part of a live value that fields (fieldsV1) name. What is owned and not there is None."""
     keys = [key for key in fields if key != "."]
     if not keys:
         return Whole(live) if isinstance(live, dict) else live
     if isinstance(live, list):
-        return [_cut(sub, item) for sub, item in _owned_items(fields, keys, live)]
+        return [cut(sub, item) for sub, item in _owned_items(fields, keys, live)]
     if not isinstance(live, dict):
         return live
     # What is owned and not there (an empty map that the server does not keep) is owned all the same: giving it up is a change of owner.
-    return {key[2:]: _cut(fields[key], live[key[2:]]) if key[2:] in live else None for key in keys if key.startswith("f:")}
+    return {key[2:]: cut(fields[key], live[key[2:]]) if key[2:] in live else None for key in keys if key.startswith("f:")}
 
 
 def _owned_items(fields: dict[str, Any], keys: list[str], live: list[Any]) -> list[tuple[dict[str, Any], Any]]:

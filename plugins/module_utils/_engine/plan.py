@@ -190,7 +190,7 @@ def _add_set(cluster: Cluster, result: Plan, rules: Rules, parent: Object | None
     elsewhere  all that the plan wants, also in other sets: a member among it moves, and is not pruned
     """
     assert rules.set is not None
-    left = [obj for obj in members if ref_of(obj) not in elsewhere and obj["kind"] not in rules.kept]
+    left = [obj for obj in members if ref_of(obj) not in elsewhere and obj["kind"] not in rules.kept and not rules.spared(obj)]
     doomed = left if rules.prune else []
     if rules.prune_limit is not None and len(doomed) > allowed(rules.prune_limit, len(members)):
         names = ", ".join(str(ref_of(obj)) for obj in doomed)

@@ -158,7 +158,8 @@ def desired(cluster: Cluster, plane: ControlPlane, helm: Helm, charts: Charts, l
     steps.append(replace(core, barrier=webhooks.armed([obj["metadata"]["name"] for obj in hooks]) if hooks else None))
     if replaced:
         steps.append(Step("default tag", deleted=replaced))
-    return steps + [step(release) for release in node_agents(plane, charts) + gateways(plane, charts)]
+    last = node_agents(plane, charts) + ([] if plane.leave_gateways else gateways(plane, charts))
+    return steps + [step(release) for release in last]
 
 
 def _replaced_tag(cluster: Cluster, plane: ControlPlane, live: LiveMesh) -> list[Object]:

@@ -54,6 +54,7 @@ class ControlPlane:
     compatibility_version: str | None = None
     gateways: list[dict[str, Any]] | None = None
     default_tag: bool | None = None
+    leave_gateways: bool = False
 
     @property
     def revision_name(self) -> str:
@@ -66,6 +67,10 @@ class ControlPlane:
     @property
     def own_set(self) -> ObjectSet:
         return ObjectSet(self.set_name, self.namespace)
+
+    def spared(self, member: Object) -> bool:
+        """Whether a member of the set stays that is not wanted."""
+        return self.leave_gateways and is_gateways(member)
 
     def base_set(self, version: str = "") -> ObjectSet:
         """What all revisions share: it belongs to none of them."""
@@ -258,8 +263,8 @@ def desired(plane: ControlPlane, rendered: list[Object], tag: list[Object], live
         rendered = [webhooks.deactivated(obj) if _default_injector(obj) else obj for obj in rendered]
     hooks = [obj for obj in rendered + tag if obj["kind"] in WEBHOOK_KINDS]
     refuse_overlap(hooks, live)
-    gateways = [obj for obj in rendered if _component(obj) in GATEWAY_COMPONENTS]
-    core = [obj for obj in rendered + tag if obj["kind"] not in WEBHOOK_KINDS and _component(obj) not in GATEWAY_COMPONENTS]
+    gateways = [obj for obj in rendered if is_gateways(obj)]
+    core = [obj for obj in rendered + tag if obj["kind"] not in WEBHOOK_KINDS and not is_gateways(obj)]
     base = [obj for obj in core if _is_base(obj)]
     core = [obj for obj in core if not _is_base(obj)]
     shared = plane.base_set(version)
@@ -268,9 +273,14 @@ def desired(plane: ControlPlane, rendered: list[Object], tag: list[Object], live
         steps.append(Step("base", base, set=shared))
     steps.append(Step("control plane", core, ready=True))
     steps.append(Step("webhooks", hooks, barrier=webhooks.armed([o["metadata"]["name"] for o in hooks if o["kind"] == "MutatingWebhookConfiguration"]) if hooks else None))
-    if gateways:
+    if gateways and not plane.leave_gateways:
         steps.append(Step("gateways", gateways, ready=True))
     return steps
+
+
+def is_gateways(obj: Object) -> bool:
+    """Whether a rendered or live object belongs to a gateway."""
+    return _component(obj) in GATEWAY_COMPONENTS
 
 
 def _marked(obj: Object, plane: ControlPlane, version: str, more: dict[str, str] | None = None) -> Object:

@@ -80,8 +80,23 @@ def injects(labels: dict[str, str]) -> bool:
 
 
 def has_sidecar(pod: Object) -> bool:
+    return _sidecar(pod) is not None
+
+
+def sidecar_image(pod: Object) -> str:
+    """Empty where the pod has no sidecar."""
+    return str((_sidecar(pod) or {}).get("image", ""))
+
+
+def _sidecar(pod: Object) -> dict[str, Any] | None:
     spec = pod["spec"]
-    return any(container.get("name") == SIDECAR for container in (spec.get("containers") or []) + (spec.get("initContainers") or []))
+    return next((container for container in (spec.get("containers") or []) + (spec.get("initContainers") or []) if container.get("name") == SIDECAR), None)
+
+
+def is_gateway(obj: Object) -> bool:
+    """Whether a Service or a pod is a gateway's, of Istio's own charts or of the Gateway API."""
+    labels = obj["metadata"].get("labels") or {}
+    return str(labels.get("istio", "")).endswith("gateway") or "gateway.networking.k8s.io/gateway-name" in labels
 
 
 def wants_sidecar(pod: Object, namespace_injects: bool) -> bool:

@@ -25,7 +25,7 @@ def read(cluster: Cluster) -> dict[str, Any]:
         "control_planes": planes,
         "tags": [revisions.row(tag, known, places) for tag in sorted(known.tags)],
         "namespaces": namespaces(places, pods, known),
-        "gateways": [gateway(service, nodes) for service in services if _is_gateway(service)],
+        "gateways": [gateway(service, nodes) for service in services if injection.is_gateway(service)],
         "addons": addons(services, {plane["namespace"] for plane in planes}),
     }
 
@@ -59,16 +59,11 @@ def namespaces(objects: list[Object], pods: list[Object], known: revisions.Revis
     found = []
     for obj in objects:
         name, labels = obj["metadata"]["name"], obj["metadata"].get("labels") or {}
-        own = [pod for pod in pods if pod["metadata"]["namespace"] == name and not _is_gateway(pod)]
+        own = [pod for pod in pods if pod["metadata"]["namespace"] == name and not injection.is_gateway(pod)]
         counts, uses = injection.enrolled(own, injection.injects(labels)), known.of_namespace(labels)
         if injection.injects(labels) or counts["enrolled"]:
-            found.append({"name": name, "injection": labels.get(injection.INJECTION, ""), "revision": labels.get(injection.REVISION, ""), "uses": uses, **counts, "stale": sum(revisions.stale(pod, uses) for pod in own)})
+            found.append({"name": name, "injection": labels.get(injection.INJECTION, ""), "revision": labels.get(injection.REVISION, ""), "uses": uses, **counts, "stale": sum(revisions.stale(pod, uses, known.images.get(uses, "")) for pod in own)})
     return found
-
-
-def _is_gateway(obj: Object) -> bool:
-    labels = obj["metadata"].get("labels") or {}
-    return str(labels.get("istio", "")).endswith("gateway") or "gateway.networking.k8s.io/gateway-name" in labels
 
 
 def gateway(service: Object, nodes: list[Object]) -> dict[str, Any]:

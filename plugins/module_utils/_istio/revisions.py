@@ -8,7 +8,7 @@ control planes). istio-injection=enabled is answered by the default tag, or by a
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .._engine.cluster import Cluster
@@ -17,18 +17,23 @@ from .._engine.sets import ObjectSet
 from .._failure import Failure, InvalidOption
 from . import webhooks
 from .control_plane import TAG, check_label
-from .injection import REVISION, alive, has_sidecar, injects
+from .injection import REVISION, alive, has_sidecar, injects, sidecar_image
 
 DEFAULT = "default"
 STATUS = "sidecar.istio.io/status"
 
 
+# What a pod says of its sidecar's image, against its revision's (istio.io, Resource Annotations).
+OWN_IMAGE = ("sidecar.istio.io/proxyImage", "sidecar.istio.io/proxyImageType")
+
+
 @dataclass(frozen=True)
 class Revisions:
-    """tags: {tag: revision}; untagged: revisions with an injector of their own."""
+    """tags: {tag: revision}; untagged: revisions with an injector of their own; images: {revision: image of the sidecars it injects}, where known."""
 
     tags: dict[str, str] = field(default_factory=dict)
     untagged: frozenset[str] = frozenset()
+    images: dict[str, str] = field(default_factory=dict)
 
     def resolve(self, name: str) -> str:
         """The revision behind a revision's or a tag's name; empty where there is none."""
@@ -43,7 +48,36 @@ class Revisions:
 
 def read(cluster: Cluster) -> Revisions:
     """Raises ApiError."""
-    return of(webhooks.injectors(cluster))
+    injectors = webhooks.injectors(cluster)
+    found = of(injectors)
+    places = {(found.resolve(name), namespace) for name, namespace in _places(injectors)}
+    images = cluster.each(lambda place: (place[0], _injected(cluster, *place)), sorted(places))
+    return replace(found, images={revision: image for revision, image in images if image})
+
+
+def _places(injectors: list[Object]) -> set[tuple[str, str]]:
+    """(revision or tag, its control plane's namespace)"""
+    found = set()
+    for obj in injectors:
+        labels = obj["metadata"].get("labels") or {}
+        services = [hook["clientConfig"].get("service") for hook in obj.get("webhooks") or [] if hook.get("clientConfig")]
+        found.update((labels.get(TAG) or labels.get("istio.io/rev", DEFAULT), service["namespace"]) for service in services if service)
+    return found
+
+
+def _injected(cluster: Cluster, revision: str, namespace: str) -> str:
+    """Image of the sidecars that a revision injects; empty where that cannot be known (istio pkg/kube/inject, ProxyImage)."""
+    name = "istio-sidecar-injector" if revision == DEFAULT else f"istio-sidecar-injector-{revision}"
+    config = cluster.get_if_allowed("", "ConfigMap", namespace, name)
+    try:
+        values = json.loads(config["data"]["values"])["global"] if config else {}
+        image = values.get("proxy", {}).get("image", "")
+        if "/" in image or not image:
+            return str(image)
+        variant = values.get("variant")
+        return f"{values['hub']}/{image}:{values['tag']}" + (f"-{variant}" if variant else "")
+    except (LookupError, ValueError, TypeError, AttributeError):
+        return ""
 
 
 def of(injectors: list[Object]) -> Revisions:
@@ -69,9 +103,14 @@ def of_pod(pod: Object) -> str:
         return ""
 
 
-def stale(pod: Object, wanted: str) -> bool:
-    """Whether a live pod has a sidecar of another revision than the one that would inject it now."""
-    return bool(wanted) and alive(pod) and has_sidecar(pod) and of_pod(pod) not in ("", wanted)
+def stale(pod: Object, wanted: str, image: str = "") -> bool:
+    """Whether a live pod has a sidecar of another revision, or image, than what would be injected now. image: empty where it is not known."""
+    if not wanted or not alive(pod) or not has_sidecar(pod):
+        return False
+    if of_pod(pod) not in ("", wanted):
+        return True
+    own = any(key in (pod["metadata"].get("annotations") or {}) for key in OWN_IMAGE)
+    return bool(image) and not own and sidecar_image(pod) != image
 
 
 @dataclass(frozen=True)
@@ -98,10 +137,12 @@ def refusals(tag: RevisionTag, live: Revisions) -> list[Failure]:
     """What speaks against a tag, with what is there."""
     if tag.name in live.untagged and tag.name != DEFAULT:
         return [InvalidOption("name", f"{tag.name} is a revision, and can be no tag", hint="Choose another name.", code="tag_is_revision")]
-    if tag.revision not in live.untagged:
-        known = ", ".join(sorted(live.untagged)) or "none"
-        return [InvalidOption("revision", f"there is no revision {tag.revision}", hint=f"There are: {known}. Install it first.", code="no_such_revision")]
-    return []
+    return [] if tag.revision in live.untagged else [no_such(tag.revision, live)]
+
+
+def no_such(revision: str, live: Revisions) -> InvalidOption:
+    known = ", ".join(sorted(live.untagged)) or "none"
+    return InvalidOption("revision", f"there is no revision {revision}", hint=f"There are: {known}. Install it first.", code="no_such_revision")
 
 
 def users(tag: str, namespaces: list[Object]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from .._engine.cluster import Cluster
 from .._engine.deadline import Deadline
 from .._engine.objects import Object
+from .._engine.selectors import selects
 from .._engine.steps import Barrier
 from .._failure import Failure
 
@@ -95,20 +96,3 @@ def _injects(obj: Object, namespace: dict[str, str], pod: dict[str, str]) -> boo
         hook["name"].endswith(INJECTOR_SUFFIX) and selects(hook.get("namespaceSelector"), namespace) and selects(hook.get("objectSelector"), pod)
         for hook in obj.get("webhooks") or []
     )
-
-
-def selects(selector: dict[str, Any] | None, labels: dict[str, str]) -> bool:
-    """Kubernetes' label selector (apimachinery meta/v1 LabelSelector)."""
-    selector = selector or {}
-    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
-        return False
-    return all(_holds(expression, labels) for expression in selector.get("matchExpressions") or [])
-
-
-def _holds(expression: dict[str, Any], labels: dict[str, str]) -> bool:
-    key, operator, values = expression["key"], expression["operator"], expression.get("values") or []
-    if operator == "In":
-        return labels.get(key) in values
-    if operator == "NotIn":
-        return labels.get(key) not in values
-    return (key in labels) == (operator == "Exists")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine import selectors
 from ansible_collections.servicemesh.istio.plugins.module_utils._istio import webhooks
 
 
@@ -38,7 +39,7 @@ def configuration(name, space, pod=None, suffix="sidecar-injector.istio.io"):
     ],
 )
 def test_a_selector_selects_as_kubernetes_says(selector, labels, selected):
-    assert webhooks.selects(selector, labels) is selected
+    assert selectors.selects(selector, labels) is selected
 
 
 ENABLED = expression("In", "enabled", key="istio-injection")

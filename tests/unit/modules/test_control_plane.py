@@ -301,3 +301,21 @@ def test_members_that_move_to_the_base_are_not_lost(api, plane, monkeypatch):
     moved = plane()
     assert actions(moved)["istio-reader-service-account"] == "configured" and api.get("ServiceAccount", "istio-reader-service-account", "istio-system")
     assert not plane()["changed"]
+
+
+def test_gateways_that_are_left_are_neither_changed_nor_pruned(api, plane, run, istioctl):
+    plane()
+    before = copy.deepcopy(api.get("Deployment", "istio-ingressgateway", "istio-system"))
+    left = run("control_plane", istioctl=istioctl, profile="minimal", leave_gateways=True)
+    assert "istio-ingressgateway" not in {row["ref"]["name"] for row in left["objects"]}
+    assert api.get("Deployment", "istio-ingressgateway", "istio-system") == before
+    assert "istio-ingressgateway" in {row["ref"]["name"] for row in run("control_plane", istioctl=istioctl, profile="minimal")["objects"] if row["action"] == "pruned"}
+
+
+def test_gateways_move_to_the_revision_that_is_told_to_have_them(api, run, istioctl):
+    run("control_plane", istioctl=istioctl, revision="old")
+    run("control_plane", istioctl=istioctl, revision="new", leave_gateways=True)
+    moved = run("control_plane", istioctl=istioctl, revision="new")
+    assert {row["ref"]["name"]: row["action"] for row in moved["objects"] if row["ref"]["kind"] == "Deployment"}["istio-ingressgateway"] == "configured"
+    gone = run("control_plane", state="absent", revision="old")
+    assert "istio-ingressgateway" not in {row["ref"]["name"] for row in gone["objects"]}

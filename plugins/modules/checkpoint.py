@@ -1,0 +1,211 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: checkpoint
+short_description: Keep what some objects are, to put them back later
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - Keeps in the cluster, as a ConfigMap, what was declared of some objects, whatever tool declared it. What controllers and servers fill in
+    is left to them.
+  - A checkpoint that is there is left as it is. A run that was cut off and begun again goes back to where the first one began.
+  - The upgrade role goes back with it. It serves any other change that may have to be taken back.
+options:
+  name:
+    description: Name of the checkpoint, which is that of its ConfigMap.
+    type: str
+    required: true
+  namespace:
+    description: Namespace of the ConfigMap.
+    type: str
+    default: istio-system
+  objects:
+    description: What is kept with O(state=present). No Secrets.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      api_version:
+        description: Group and version.
+        type: str
+        required: true
+      kind:
+        description: Kind.
+        type: str
+        required: true
+      namespace:
+        description: One namespace. Unset, all.
+        type: str
+        default: ""
+      name:
+        description: One object.
+        type: str
+        default: ""
+      selector:
+        description: Label selector, such as C(app=web).
+        type: str
+        default: ""
+  notes:
+    description: What else is to be known later, text by name.
+    type: dict
+    default: {}
+  state:
+    description:
+      - V(present) keeps the objects.
+      - V(restored) puts them back, waits until they are ready, and takes away those of the same choice that the collection has made since.
+      - V(absent) forgets the checkpoint and changes nothing else.
+    type: str
+    choices: [present, restored, absent]
+    default: present
+extends_documentation_fragment:
+  - servicemesh.istio.attributes
+  - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.connection
+  - servicemesh.istio.writing.wait
+"""
+
+EXAMPLES = r"""
+- name: What the gateway is now
+  servicemesh.istio.checkpoint:
+    name: before-the-change
+    objects:
+      - {api_version: apps/v1, kind: Deployment, namespace: istio-system, selector: istio=ingressgateway}
+      - {api_version: v1, kind: Service, namespace: istio-system, selector: istio=ingressgateway}
+    notes: {ticket: OPS-17}
+
+- name: Back to it
+  servicemesh.istio.checkpoint:
+    name: before-the-change
+    state: restored
+
+- name: No longer needed
+  servicemesh.istio.checkpoint:
+    name: before-the-change
+    state: absent
+"""
+
+RETURN = r"""
+found:
+  description: Whether the checkpoint was there before this call.
+  returned: success
+  type: bool
+notes:
+  description: Its notes. Those that were given first, where it was there. Empty with O(state=absent).
+  returned: success
+  type: dict
+  sample: {ticket: OPS-17}
+kept:
+  description: The objects that it keeps. Empty with O(state=absent).
+  returned: success
+  type: list
+  elements: dict
+  sample: [{group: apps, version: v1, kind: Deployment, namespace: istio-system, name: istio-ingressgateway}]
+summary:
+  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  returned: when a plan was made
+  type: dict
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+objects:
+  description: Every object of the plan.
+  returned: when a plan was made
+  type: list
+  elements: dict
+  contains:
+    ref:
+      description: Group, version, kind, namespace and name.
+      type: dict
+    action:
+      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      type: str
+    conflicts:
+      description: Fields that other managers own, with the manager.
+      type: list
+      elements: dict
+    status:
+      description: Readiness in the words of kstatus, where it was waited for.
+      type: str
+    message:
+      description: What else is to be said.
+      type: str
+barriers:
+  description: What was seen to hold between steps.
+  returned: when a plan was made
+  type: list
+  elements: str
+duration:
+  description: Seconds by phase.
+  returned: always
+  type: dict
+failure:
+  description: Code, object, reason and hint. The code is stable.
+  returned: on failure
+  type: dict
+  sample: {code: no_checkpoint, ref: null, reason: "", hint: ""}
+"""
+
+from ..module_utils._engine import checkpoint
+from ..module_utils._engine.changes import Rules
+from ..module_utils._engine.run import WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.steps import Step
+from ..module_utils._failure import Failure, InvalidOption
+from ..module_utils._istio.control_plane import ISTIOD_MANAGER
+
+CHOICE = {
+    "api_version": {"type": "str", "required": True},
+    "kind": {"type": "str", "required": True},
+    "namespace": {"type": "str", "default": ""},
+    "name": {"type": "str", "default": ""},
+    "selector": {"type": "str", "default": ""},
+}
+ARGUMENTS = {
+    "name": {"type": "str", "required": True},
+    "namespace": {"type": "str", "default": "istio-system"},
+    "objects": {"type": "list", "elements": "dict", "options": CHOICE, "default": []},
+    "notes": {"type": "dict", "default": {}},
+    "state": {"type": "str", "choices": ["present", "restored", "absent"], "default": "present"},
+    **WAIT_ARGUMENTS,
+}
+
+
+def body(run: Run) -> dict:
+    options, cluster = run.options, run.cluster
+    choices = [checkpoint.Choice(**choice) for choice in options["objects"]]
+    notes = {name: str(text) for name, text in options["notes"].items()}
+    wanted = checkpoint.Checkpoint(options["name"], options["namespace"], choices, notes)
+    live = wanted.live(cluster)
+    if options["state"] == "absent":
+        # Also one that cannot be read.
+        return {**run.remove([live] if live else []), **_said(live, checkpoint.NOTHING)}
+    if options["state"] == "restored":
+        if live is None:
+            run.refuse([Failure("no_checkpoint", f"name: there is no checkpoint {wanted.namespace}/{wanted.name}", hint="It is made with state present, before the change.")])
+            return {**run.converge([], Rules()), **_said(None, checkpoint.NOTHING)}
+        kept = checkpoint.read(live)
+        steps = checkpoint.restored(kept, checkpoint.chosen(cluster, kept.choices), cluster.manager)
+        return {**run.converge(steps, Rules(force=True, yield_to=frozenset({ISTIOD_MANAGER}))), **_said(live, kept)}
+    if live:
+        return {**run.converge([], Rules()), **_said(live, checkpoint.read(live))}
+    if not choices and not notes:
+        raise InvalidOption("objects", "neither objects nor notes are given", hint="Say what is to be kept.")
+    taken = wanted.taken(checkpoint.chosen(cluster, choices), frozenset({ISTIOD_MANAGER}))
+    kept = checkpoint.read(taken)
+    result = run.converge([Step("checkpoint", [taken])], Rules())
+    names = "".join(f"{ref['kind']} {ref['namespace']}/{ref['name']}\n" for ref in checkpoint.refs(kept.objects))
+    return {**result, "diff": [{**entry, "after": names} for entry in result["diff"]], **_said(None, kept)}
+
+
+def _said(live: dict | None, kept: checkpoint.Kept) -> dict:
+    return {"found": live is not None, "notes": kept.notes, "kept": checkpoint.refs(kept.objects)}
+
+
+def main() -> None:
+    run_module(ARGUMENTS, body)
+
+
+if __name__ == "__main__":
+    main()

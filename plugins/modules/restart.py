@@ -1,0 +1,158 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: restart
+short_description: Restart workloads, so that their pods get the sidecar that they should have
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - Injection happens when a pod is made. After a revision tag was moved, or a control plane upgraded in place, older pods keep their sidecar
+    until their workload is restarted.
+  - Restarts only Deployments, StatefulSets and DaemonSets whose pods are stale, and waits until the new pods are ready. Bare pods and Jobs are
+    listed, and not touched.
+  - A rollout that would take away more pods at once than a PodDisruptionBudget allows waits until these are healthy, and is refused where
+    waiting cannot help.
+options:
+  namespaces:
+    description: Namespaces in which to look.
+    type: list
+    elements: str
+    required: true
+  revision:
+    description: Revision that the pods should have. Unset, the one that each namespace's label leads to.
+    type: str
+  uninjected:
+    description: Whether workloads are restarted, too, whose pods should have a sidecar and have none.
+    type: bool
+    default: false
+  gateways:
+    description: Whether gateways count. In an upgrade they come last.
+    type: bool
+    default: true
+  parallel:
+    description: How many workloads are restarted at a time.
+    type: int
+    default: 4
+extends_documentation_fragment:
+  - servicemesh.istio.attributes
+  - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.connection
+  - servicemesh.istio.writing.wait
+"""
+
+EXAMPLES = r"""
+- name: Pods of the shop get the sidecar of the revision that their namespace leads to now
+  servicemesh.istio.restart:
+    namespaces: [online-boutique]
+    parallel: 2
+  register: restarted
+
+- name: What was left alone
+  ansible.builtin.debug:
+    msg: "{{ item.kind }} {{ item.namespace }}/{{ item.name }}"
+  loop: "{{ restarted.stale | rejectattr('restartable') }}"
+  loop_control: {label: "{{ item.name }}"}
+"""
+
+RETURN = r"""
+stale:
+  description: Workloads with pods of another revision or version than what would be injected now, as they were found.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{kind: Deployment, name: web, namespace: shop, pods: [web-5d8], restartable: true}]
+without_sidecar:
+  description: Workloads with pods that should have a sidecar and have none, as they were found.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{kind: Pod, name: web, namespace: shop, pods: [web], restartable: false}]
+summary:
+  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  returned: when a plan was made
+  type: dict
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+objects:
+  description: Every object of the plan.
+  returned: when a plan was made
+  type: list
+  elements: dict
+  contains:
+    ref:
+      description: Group, version, kind, namespace and name.
+      type: dict
+    action:
+      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      type: str
+    conflicts:
+      description: Fields that other managers own, with the manager.
+      type: list
+      elements: dict
+    status:
+      description: Readiness in the words of kstatus, where it was waited for.
+      type: str
+    message:
+      description: What else is to be said.
+      type: str
+barriers:
+  description: What was seen to hold between steps.
+  returned: when a plan was made
+  type: list
+  elements: str
+duration:
+  description: Seconds by phase.
+  returned: always
+  type: dict
+failure:
+  description: Code, object, reason and hint. The code is stable.
+  returned: on failure
+  type: dict
+  sample: {code: disruption_budget, ref: null, reason: "", hint: ""}
+"""
+
+from ..module_utils._engine.changes import Rules
+from ..module_utils._engine.run import WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._failure import InvalidOption
+from ..module_utils._istio import restarts, revisions
+
+ARGUMENTS = {
+    "namespaces": {"type": "list", "elements": "str", "required": True},
+    "revision": {"type": "str"},
+    "uninjected": {"type": "bool", "default": False},
+    "gateways": {"type": "bool", "default": True},
+    "parallel": {"type": "int", "default": restarts.PARALLEL},
+    **WAIT_ARGUMENTS,
+}
+
+
+def body(run: Run) -> dict:
+    options, cluster = run.options, run.cluster
+    if options["parallel"] < 1:
+        raise InvalidOption("parallel", f"is {options['parallel']}", hint="It must be 1 or more.")
+    known = revisions.read(cluster)
+    if options["revision"] and options["revision"] not in known.untagged:
+        run.refuse([revisions.no_such(options["revision"], known)])
+    seen = []
+    for name in dict.fromkeys(options["namespaces"]):
+        live = cluster.get("", "Namespace", "", name)
+        if live is None:
+            run.refuse([InvalidOption("namespaces", f"there is no namespace {name}", code="no_such_namespace")])
+            continue
+        seen.append(restarts.look(cluster, name, live["metadata"].get("labels") or {}, known, options["revision"] or "", options["gateways"]))
+    lacking = [workload for one in seen for workload in one.lacking]
+    stale = [workload for one in seen for workload in one.stale]
+    steps = restarts.steps(cluster, seen, (lacking if options["uninjected"] else []) + stale, options["parallel"])
+    return {**run.converge(steps, Rules(force=True), manager=restarts.MANAGER), "stale": restarts.rows(stale), "without_sidecar": restarts.rows(lacking)}
+
+
+def main() -> None:
+    run_module(ARGUMENTS, body)
+
+
+if __name__ == "__main__":
+    main()
