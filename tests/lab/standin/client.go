@@ -34,12 +34,13 @@ type order struct {
 // tally is the client's one answer; the maps are guarded by mu.
 type tally struct {
 	mu          sync.Mutex
-	Requests    int            `json:"requests"`
-	Statuses    map[string]int `json:"statuses"`
-	Errors      map[string]int `json:"errors"`
-	Pods        map[string]int `json:"pods"`
-	Deployments map[string]int `json:"deployments"`
-	Seconds     float64        `json:"seconds"`
+	Requests    int               `json:"requests"`
+	Statuses    map[string]int    `json:"statuses"`
+	Errors      map[string]int    `json:"errors"`
+	Bodies      map[string]string `json:"bodies"` // the beginning of one answer of each status from 400 on
+	Pods        map[string]int    `json:"pods"`
+	Deployments map[string]int    `json:"deployments"`
+	Seconds     float64           `json:"seconds"`
 }
 
 // errRetry ends a request that net/http is about to send a second time, on its own, because a kept connection broke.
@@ -101,7 +102,7 @@ func parseOrder(p *process) (*order, error) {
 
 func (o *order) run(ctx context.Context) *tally {
 	t := &tally{
-		Statuses: map[string]int{}, Pods: map[string]int{}, Deployments: map[string]int{},
+		Statuses: map[string]int{}, Bodies: map[string]string{}, Pods: map[string]int{}, Deployments: map[string]int{},
 		Errors: map[string]int{"connect": 0, "reset": 0, "timeout": 0, "other": 0},
 	}
 	transport := &http.Transport{MaxIdleConnsPerHost: o.workers, DisableCompression: true}
@@ -116,9 +117,9 @@ func (o *order) run(ctx context.Context) *tally {
 	for range o.workers {
 		workers.Go(func() {
 			for ctx.Err() == nil && taken.Add(1) <= int64(o.requests) {
-				status, pod, err := o.send(ctx, client)
+				got, err := o.send(ctx, client)
 				if ctx.Err() == nil || err == nil {
-					t.count(status, pod, err)
+					t.count(got, err)
 				}
 			}
 		})
@@ -128,8 +129,14 @@ func (o *order) run(ctx context.Context) *tally {
 	return t
 }
 
+// answer is what one request got.
+type answer struct {
+	status    int
+	pod, body string
+}
+
 // send makes one attempt and reads the whole answer.
-func (o *order) send(ctx context.Context, client *http.Client) (status int, pod string, err error) {
+func (o *order) send(ctx context.Context, client *http.Client) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	ctx, abandon := context.WithCancelCause(ctx)
@@ -142,24 +149,25 @@ func (o *order) send(ctx context.Context, client *http.Client) (status int, pod 
 	}})
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, o.url, nil)
 	if err != nil {
-		return 0, "", err
+		return answer{}, err
 	}
 	req.Header, req.Host = o.header.Clone(), o.host
+	var body []byte
 	response, err := client.Do(req)
 	if err == nil {
 		defer response.Body.Close()
-		_, err = io.Copy(io.Discard, response.Body)
+		body, err = io.ReadAll(response.Body)
 	}
 	if errors.Is(context.Cause(ctx), errRetry) {
 		err = errRetry
 	}
 	if err != nil {
-		return 0, "", err
+		return answer{}, err
 	}
-	return response.StatusCode, response.Header.Get("X-Stand-In-Pod"), nil
+	return answer{response.StatusCode, response.Header.Get("X-Stand-In-Pod"), string(body[:min(len(body), 200)])}, nil
 }
 
-func (t *tally) count(status int, pod string, err error) {
+func (t *tally) count(got answer, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.Requests++
@@ -167,10 +175,14 @@ func (t *tally) count(status int, pod string, err error) {
 		t.Errors[kind(err)]++
 		return
 	}
-	t.Statuses[strconv.Itoa(status)]++
-	if pod != "" {
-		t.Pods[pod]++
-		t.Deployments[deployment(pod)]++
+	status := strconv.Itoa(got.status)
+	t.Statuses[status]++
+	if _, known := t.Bodies[status]; !known && got.status >= 400 {
+		t.Bodies[status] = got.body
+	}
+	if got.pod != "" {
+		t.Pods[got.pod]++
+		t.Deployments[deployment(got.pod)]++
 	}
 }
 

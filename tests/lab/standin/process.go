@@ -11,6 +11,8 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 )
@@ -90,12 +92,20 @@ func (p *process) serve(ctx context.Context, unready func(), units ...unit) erro
 type site struct {
 	*process
 	leaving atomic.Bool
+	record  *os.File // of numbered requests; nil where RECORD names no folder
 }
 
 func (s *site) unready() { s.leaving.Store(true) }
 
 // unit binds handler to an address.
 func (s *site) unit(address string, handler http.Handler) (unit, error) {
+	if folder := s.getenv("RECORD"); folder != "" && s.record == nil {
+		file, err := os.OpenFile(filepath.Join(folder, s.pod), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+		if err != nil {
+			return unit{}, fmt.Errorf("RECORD=%q of %s: %w", folder, s.role, err)
+		}
+		s.record = file
+	}
 	listener, err := s.listen(address)
 	if err != nil {
 		return unit{}, err
@@ -114,6 +124,10 @@ func (s *site) named(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Stand-In", s.role)
 		w.Header().Set("X-Stand-In-Pod", s.pod)
+		if number := r.Header.Get("X-Probe-Number"); number != "" && s.record != nil {
+			// One write for each, so that lines of requests at the same time stay whole.
+			_, _ = fmt.Fprintf(s.record, "%s %s\n", r.Header.Get("X-Probe-Run"), number)
+		}
 		if s.leaving.Load() {
 			w.Header().Set("Connection", "close") // the caller gives up its kept connection without losing a request
 		}

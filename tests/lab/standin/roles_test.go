@@ -155,6 +155,21 @@ func TestAddonsAnswerTheirProbesAndNameThemselves(t *testing.T) {
 	}
 }
 
+func TestNumberedRequestsAreRecordedEachAsALine(t *testing.T) {
+	folder := t.TempDir()
+	grafana := start(t, "grafana", map[string]string{"RECORD": folder})
+	for _, number := range []string{"7", "8", ""} {
+		fetch(t, "GET", "http://"+grafana.address()+"/", map[string]string{"X-Probe-Run": "upgrade", "X-Probe-Number": number})
+	}
+	files, _ := filepath.Glob(filepath.Join(folder, "*"))
+	if len(files) != 1 {
+		t.Fatalf("files %v", files)
+	}
+	if content, _ := os.ReadFile(files[0]); string(content) != "upgrade 7\nupgrade 8\n" {
+		t.Errorf("recorded %q", content)
+	}
+}
+
 func TestLoadGeneratorKeepsWeightsAndStops(t *testing.T) {
 	weights := map[string]int{}
 	for point := range totalWeight() {
