@@ -98,7 +98,7 @@ class FakeHelm:
         manifest = "".join(f"---\n{json.dumps(obj)}\n" for obj in objects)
         content = {"version": version, "info": {"status": status}, "chart": {"metadata": chart}, "config": release.values, "manifest": manifest}
         data = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(content).encode()))).decode()
-        secret = helm.receipt(release.name, release.namespace, version)
+        secret = helm.receipt(release, version)
         self.api.put({**secret, "data": {"release": data}}, manager="helm")
 
     def uninstall(self, cluster: Any, name: str, namespace: str, deadline: Any) -> None:

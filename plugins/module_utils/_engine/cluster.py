@@ -20,6 +20,8 @@ REQUESTS_AT_ONCE = 4
 # Up to this many objects of one kind and namespace are read one by one.
 FEW = 2
 
+# Inside the class `list` is a method.
+Objects = list[Object]
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -80,6 +82,15 @@ class Cluster:
         """Objects of a kind in one namespace or all; none where the kind is not served. Raises ApiError."""
         resource = self.resource(group, kind)
         return list(self._list(resource, namespace, selector)) if resource else []
+
+    def list_where_allowed(self, group: str, kind: str, namespaces: Iterable[str], selector: str = "") -> Objects:
+        """Objects of a kind in all namespaces; where that is forbidden, in these. Raises ApiError."""
+        try:
+            return self.list(group, kind, None, selector)
+        except ApiError as error:
+            if error.status != 403:
+                raise
+        return [obj for namespace in sorted(set(namespaces)) for obj in self.list(group, kind, namespace, selector)]
 
     def live(self, wanted: list[Object]) -> dict[Ref, Object]:
         """The live objects behind the wanted ones: few by name, more by one paged list per kind and namespace."""

@@ -17,11 +17,13 @@ from .._engine.steps import Step
 from .._failure import InvalidOption
 from . import webhooks
 from .control_plane import PROFILE_GATEWAYS, TAG, ControlPlane, LiveMesh, namespaces, newer, own_namespace, refuse_overlap, wants_default_tag
-from .helm import CHARTS, RELEASE_NAME, RELEASE_NAMESPACE, Helm, Installation, Release, Removal, last_revision, revisions
+from .helm import CHARTS, RELEASE_NAME, RELEASE_NAMESPACE, Helm, Installation, Release, Removal, Revision, last_revision, revisions
 
 BASE, CNI, ZTUNNEL = "istio-base", "istio-cni", "ztunnel"
 # istioctl's profiles that are Helm's defaults; the other names are the same for both.
 PLAIN = {"default", "minimal"}
+# On the Secrets of a gateway's release: the revision whose gateways it is one of.
+GATEWAY_OF = "servicemesh.istio/gateway-of"
 NODE_AGENTS = {CNI: "istio-cni", ZTUNNEL: "ztunnel"}
 
 
@@ -126,8 +128,22 @@ def gateways(plane: ControlPlane, charts: Charts) -> list[Release]:
         values = _gateway_values(plane, gateway["name"])
         if gateway.get("service_type"):
             values = merged(values, {"service": {"type": gateway["service_type"]}})
-        found.append(Release(gateway["name"], gateway.get("namespace") or plane.namespace, charts.folder / "gateway", merged(values, gateway.get("values") or {})))
+        place = gateway.get("namespace") or plane.namespace
+        found.append(Release(gateway["name"], place, charts.folder / "gateway", merged(values, gateway.get("values") or {}), {GATEWAY_OF: plane.revision_name}))
     return found
+
+
+def own_gateways(cluster: Cluster, plane: ControlPlane) -> list[tuple[str, str]]:
+    """(name, namespace) of the gateway releases that are this revision's now."""
+    places = {plane.namespace, *(entry.get("namespace") or plane.namespace for entry in wanted_gateways(plane))}
+    secrets = cluster.list_where_allowed("", "Secret", places, f"owner=helm,{GATEWAY_OF}={plane.revision_name}")
+    found = sorted({(secret["metadata"]["labels"]["name"], secret["metadata"]["namespace"]) for secret in secrets})
+    return [(name, place) for name, place in found if _gateway_of(last_revision(cluster, name, place)) == plane.revision_name]
+
+
+def _gateway_of(last: Revision | None) -> str:
+    """The revision whose gateway a release is; empty where none is known."""
+    return str((last.secret["metadata"].get("labels") or {}).get(GATEWAY_OF, "")) if last else ""
 
 
 def wanted_gateways(plane: ControlPlane) -> list[dict[str, Any]]:
@@ -158,8 +174,12 @@ def desired(cluster: Cluster, plane: ControlPlane, helm: Helm, charts: Charts, l
     steps.append(replace(core, barrier=webhooks.armed([obj["metadata"]["name"] for obj in hooks]) if hooks else None))
     if replaced:
         steps.append(Step("default tag", deleted=replaced))
-    last = node_agents(plane, charts) + ([] if plane.leave_gateways else gateways(plane, charts))
-    return steps + [step(release) for release in last]
+    steps += [step(release) for release in node_agents(plane, charts)]
+    if plane.leave_gateways:
+        return steps
+    wanted = gateways(plane, charts)
+    surplus = set(own_gateways(cluster, plane)) - {(release.name, release.namespace) for release in wanted}
+    return steps + [step(release) for release in wanted] + [Removal(helm, *place, revisions(cluster, *place)).step() for place in sorted(surplus)]
 
 
 def _replaced_tag(cluster: Cluster, plane: ControlPlane, live: LiveMesh) -> list[Object]:
@@ -194,7 +214,10 @@ def _gateway_namespaces(cluster: Cluster, plane: ControlPlane) -> list[Object]:
 
 def removal(cluster: Cluster, plane: ControlPlane, helm: Helm, last: bool) -> list[Step]:
     """Gateways, istiod, and with the last revision also what all share."""
-    names = [(entry["name"], entry.get("namespace") or plane.namespace) for entry in wanted_gateways(plane)]
+    named = {(entry["name"], entry.get("namespace") or plane.namespace) for entry in wanted_gateways(plane)}
+    # One that another revision has taken over is its own.
+    named = {place for place in named if _gateway_of(last_revision(cluster, *place)) in ("", plane.revision_name)}
+    names = sorted(named | set(own_gateways(cluster, plane)))
     names.append((istiod_name(plane), plane.namespace))
     if last:
         names += [(name, plane.namespace) for name in (ZTUNNEL, CNI, BASE)]

@@ -39,12 +39,13 @@ MANAGER = "helm"
 
 @dataclass(frozen=True)
 class Release:
-    """What a user asks of Helm: a chart's folder under a name, with values."""
+    """What a user asks of Helm: a chart's folder under a name, with values. labels: of the Secrets in which Helm keeps it."""
 
     name: str
     namespace: str
     chart: Path
     values: dict[str, Any] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 class Helm(Program):
@@ -92,6 +93,8 @@ class Helm(Program):
     def upgrade(self, cluster: Cluster, release: Release, adopt: bool, force: bool, deadline: Deadline) -> None:
         """Installs or upgrades. adopt: also take what carries no mark of this release; force: also fields of others. Raises Failure "helm"."""
         options = ["--install", "--namespace", release.namespace, "--values", "-", "--reset-values", "--timeout", _timeout(deadline)]
+        if release.labels:
+            options += ["--labels", ",".join(f"{key}={value}" for key, value in sorted(release.labels.items()))]
         if adopt:
             options.append("--take-ownership")
         if self.major == 4:
@@ -172,10 +175,11 @@ def _revision(secret: Object) -> Revision:
     return Revision(secret, int(content["version"]), content["info"]["status"], chart_version, content.get("config") or {}, parsed(content.get("manifest") or ""))
 
 
-def receipt(name: str, namespace: str, version: int) -> Object:
+def receipt(release: Release, version: int) -> Object:
     """The Secret that Helm will write."""
-    labels = {"owner": "helm", "name": name, "version": str(version)}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": f"sh.helm.release.v1.{name}.v{version}", "namespace": namespace, "labels": labels}, "type": "helm.sh/release.v1"}
+    labels = {**release.labels, "owner": "helm", "name": release.name, "version": str(version)}
+    metadata = {"name": f"sh.helm.release.v1.{release.name}.v{version}", "namespace": release.namespace, "labels": labels}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "helm.sh/release.v1"}
 
 
 class Installation:
@@ -197,7 +201,7 @@ class Installation:
         last = self._last
         # One that is half written goes before, and its number is used again.
         version = 1 if last is None else last.version if last.pending else last.version + 1
-        return Record(last.deletable if last else [], receipt(self._release.name, self.namespace, version), last is not None and self._fits(last))
+        return Record(last.deletable if last else [], receipt(self._release, version), last is not None and self._fits(last))
 
     def check(self, live: list[Object]) -> None:
         # As Helm itself refuses at its first write (pkg/action/validate.go), but before anything is written.
@@ -211,6 +215,9 @@ class Installation:
     def _fits(self, last: Revision) -> bool:
         # A chart may render another way for the first revision than for later ones.
         wanted = self._helm.render(self._release, self._kubernetes, upgrade=last.version > 1)
+        labels = last.secret["metadata"].get("labels") or {}
+        if not self._release.labels.items() <= labels.items():
+            return False
         return last.status == "deployed" and last.values == self._release.values and _by_ref(last.objects, self._release) == _by_ref(wanted, self._release)
 
     def run(self, cluster: Cluster, deadline: Deadline) -> None:

@@ -7,6 +7,7 @@ import builders
 import fake_helm
 import fake_istioctl
 import pytest
+from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
 from ansible_collections.servicemesh.istio.plugins.module_utils._istio import helm
 from builders import actions
@@ -142,6 +143,29 @@ def test_gateways_are_releases_in_namespaces_of_their_own(api, fake, plane):
     assert api.get("Namespace", "edge") and api.get("Service", "edge", "edge")["spec"]["type"] == "NodePort"
     assert api.get("Service", "inside", HOME)["spec"]["type"] == "ClusterIP"
     assert not plane(gateways=gateways)["changed"]
+
+
+def test_a_gateway_that_left_the_list_goes_also_where_secrets_may_be_listed_by_namespace_only(api, fake, plane):
+    edges = [{"name": "edge", "namespace": "shop"}, {"name": "inner"}]
+    plane(gateways=edges)
+    api.faults[("GET", "/api/v1/secrets")] = [ApiError(403, "Forbidden", "no")] * 9
+    kept = plane(check=True, gateways=edges[:1])
+    assert {name: action for name, action in actions(kept).items() if action == "pruned"} == {"inner": "pruned", "sh.helm.release.v1.inner.v1": "pruned"}
+    plane(gateways=edges[:1])
+    assert ("Deployment", "inner") not in left(api) and ("Deployment", "edge") in left(api)
+    assert not plane(gateways=edges[:1])["changed"]
+
+
+def test_a_gateway_that_another_revision_took_over_stays_with_it(api, plane):
+    plane(revision="old")
+    plane(revision="new")
+    assert not plane(revision="new")["changed"]
+    plane(revision="old", state="absent")
+    assert ("Deployment", "istio-ingressgateway") in left(api) and ("Deployment", "istiod-old") not in left(api)
+    plane(revision="new", leave_gateways=True, gateways=[])
+    assert ("Deployment", "istio-ingressgateway") in left(api)
+    plane(revision="new", state="absent", gateways=[])
+    assert ("Deployment", "istio-ingressgateway") not in left(api)
 
 
 def test_what_the_values_say_of_a_gateway_holds_for_its_chart(api, plane):
