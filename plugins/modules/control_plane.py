@@ -39,7 +39,7 @@ options:
   gateways:
     description:
       - All gateways. Unset, those that the profile has, such as istio-ingressgateway with the profile default.
-      - With O(method=helm) each is a release of its own. What O(values) says under gateways and the gateway's name holds for both methods.
+      - With O(method=helm) each is a release of its own, which goes when it leaves the list. What O(values) says under gateways and the gateway's name holds for both methods.
     type: list
     elements: dict
     suboptions:
