@@ -99,8 +99,12 @@ class LiveMesh:
 
     def has_newer_base(self, version: str) -> bool:
         """Definitions are for the newest revision, and fit the older ones."""
-        known = ((self.base or {}).get("metadata", {}).get("annotations") or {}).get(VERSION, "")
-        return newer(known, version)
+        return newer(self.base_version, version)
+
+    @property
+    def base_version(self) -> str:
+        """The newest Istio whose base was installed; empty where none is known."""
+        return str(((self.base or {}).get("metadata", {}).get("annotations") or {}).get(VERSION, ""))
 
 
 def newer(one: str, two: str) -> bool:
@@ -267,7 +271,7 @@ def desired(plane: ControlPlane, rendered: list[Object], tag: list[Object], live
     core = [obj for obj in rendered + tag if obj["kind"] not in WEBHOOK_KINDS and not is_gateways(obj)]
     base = [obj for obj in core if _is_base(obj)]
     core = [obj for obj in core if not _is_base(obj)]
-    shared = plane.base_set(version)
+    shared = plane.base_set(live.base_version if live.has_newer_base(version) else version)
     steps = [Step("namespace", namespaces(plane, live), set=shared)]
     if not live.has_newer_base(version):
         steps.append(Step("base", base, set=shared))

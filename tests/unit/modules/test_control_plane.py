@@ -289,6 +289,7 @@ def test_an_older_revision_leaves_the_base_of_a_newer_one_alone(api, plane):
     account["metadata"]["labels"]["istio.io/rev"] = "of-a-newer-one"
     result = plane(revision="canary", profile="minimal")
     assert "istio-reader-service-account" not in actions(result) and api.get("ServiceAccount", "istio-reader-service-account", "istio-system") == account
+    assert api.get("ConfigMap", "istio-base", "istio-system")["metadata"]["annotations"]["servicemesh.istio/version"] == "1.32.1"
     assert not plane()["changed"], "also for the one that installed it when it was newest"
 
 
