@@ -160,14 +160,18 @@ def until_current(cluster: Cluster, changes: list[Change], deadline: Deadline, j
     with Watched(cluster, list(waiting), deadline) as watched:
         looked = 0.0
         while True:
-            statuses = {ref: settling.judge(ref, obj) for ref, obj in watched.state().items() if ref in waiting}
-            _note(waiting, watched, statuses)
+            state = watched.state()
+            if deadline.over:
+                # What no watch has told yet is asked for, so that the error can say what it is like.
+                state = {**{ref: cluster.get(ref.group, ref.kind, ref.namespace, ref.name) for ref in waiting if ref not in state}, **state}
+            statuses = {ref: settling.judge(ref, obj) for ref, obj in state.items() if ref in waiting}
+            _note(waiting, state, statuses)
             open_refs = [ref for ref in waiting if ref not in statuses or not statuses[ref].current]
             if not open_refs:
                 return
             if deadline.over or time.monotonic() - looked >= LOOK_AT_PODS_EVERY:
                 looked = time.monotonic()
-                _fail_if_hopeless(cluster, watched.state(), {r: statuses.get(r, Status("Unknown")) for r in open_refs}, patience, deadline)
+                _fail_if_hopeless(cluster, state, {r: statuses.get(r, Status("Unknown")) for r in open_refs}, patience, deadline)
             if deadline.slice_over:
                 deadline.progress["seen"] = patience.export()
                 raise StillWaiting(_open_text({r: statuses.get(r, Status("Unknown")) for r in open_refs}))
@@ -181,8 +185,7 @@ def _open_text(open_: dict[Ref, Status]) -> str:
     return f"waiting for {'; '.join(named)}" + (f"; and {more} more" if more > 0 else "")
 
 
-def _note(waiting: dict[Ref, Change], watched: Watched, statuses: dict[Ref, Status]) -> None:
-    state = watched.state()
+def _note(waiting: dict[Ref, Change], state: dict[Ref, Object | None], statuses: dict[Ref, Status]) -> None:
     for ref, status in statuses.items():
         waiting[ref].status = status.word
         waiting[ref].live = state[ref] or waiting[ref].live

@@ -79,6 +79,13 @@ def test_what_the_plan_saw_to_be_done_is_not_looked_at_again(cluster, api):
     assert change.status == "Current" and api.requests == []
 
 
+def test_a_deadline_that_is_over_before_the_first_news_still_says_what_it_is_like(cluster, api):
+    changes = have(api, {**deployment(), "status": {"observedGeneration": 1}})
+    with pytest.raises(Failure) as failed:
+        until_current(cluster, changes, Deadline(0))
+    assert failed.value.code == "timeout" and "Unknown" not in failed.value.message and "InProgress" in failed.value.message
+
+
 def test_the_deadline_names_every_object_and_what_was_seen(cluster, api):
     change = broken(api, containerStatuses=[waiting("ErrImagePull", "no such tag")])
     (other,) = have(api, deployment("other"))
