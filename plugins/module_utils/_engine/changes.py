@@ -61,6 +61,7 @@ class Rules:
     prune       delete members of the set that are wanted no more
     kept        kinds that prune leaves alone
     prune_limit prune stops before deleting more members than this, a number or a share such as 20%
+    by_value    an object that has every wanted value, and none of ours that is wanted no more, is left to its owners
     lenient     a kind or namespace that is not there may still come from an earlier task, and a conflict is told, not raised (check mode)
     """
 
@@ -74,6 +75,7 @@ class Rules:
     prune: bool = False
     kept: frozenset[str] = frozenset(KEPT)
     prune_limit: str | None = None
+    by_value: bool = False
     lenient: bool = False
 
 
