@@ -16,14 +16,15 @@ description:
     controller or istiod itself made are not kept, for these make them again; RV(left_out) names them.
   - There is one file for each namespace and kind, in an order that does not change, so that a second run changes nothing and the folder can be
     kept in git. An index, C(index.yaml), has counts, versions and the cluster's id.
-  - The folder becomes what the cluster is. A file of objects that are gone goes too, but never one that the index does not name.
+  - The folder becomes what the cluster is, unless O(prune=false). A file of objects that are gone goes too, but never one that the index does
+    not name.
   - M(servicemesh.istio.restore) brings the files back.
 options:
   dest:
     description:
       - Folder where the task runs. It is made where it is missing. One that holds other files, and no index, is refused; what is hidden, such as
         C(.git), does not count.
-      - Refused, too, is the backup of another cluster, and a backup of what the cluster has no more because Istio's definitions are gone.
+      - Refused, too, is the backup of another cluster, and with O(prune) one of kinds that the cluster no longer serves.
     type: path
     required: true
   namespace:
@@ -42,10 +43,14 @@ options:
     description:
       - Secrets that are kept, too, as C(NAME) or C(NAMESPACE/NAME), such as C(istio-ca-secret) or C(cacerts). Their files hold B(private keys)
         and can be read by their owner only.
-      - One that is not there is a warning, and refused where the backup still has it.
+      - One that is not there is a warning. Where the backup still has it, it is refused with O(prune).
     type: list
     elements: str
     default: []
+  prune:
+    description: Whether objects that the cluster has no more leave the backup. Without it they stay, also over several runs, as before the removal of a mesh.
+    type: bool
+    default: true
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
@@ -125,6 +130,7 @@ ARGUMENTS = {
     "gateway_api": {"type": "bool", "default": False},
     "mesh_config": {"type": "bool", "default": False},
     "secrets": {"type": "list", "elements": "str", "default": []},
+    "prune": {"type": "bool", "default": True},
 }
 OPTIONS = ("namespace", "gateway_api", "mesh_config", "secrets")
 PRIVATE = {backup.SECRETS}
@@ -140,13 +146,17 @@ def body(run: Run) -> dict:
         folder.refuse_strangers(dest, "dest")
     known = None if text is None else backup.index_of(text, "dest")
     found = run.timed("read", lambda: backup.read(run.cluster, scope))
-    run.hide({value for secret in found.objects[backup.SECRETS] for value in sources.secret_values(secret)})
-    if known:
-        backup.refuse_loss(known, found)
-    for name in found.lost:
-        run.module.warn(f"{name} is not there, so it is not kept")
-    wanted, index = backup.files(found)
     owned = set(known.files) if known else set()
+    if known:
+        backup.refuse_another(known, found.cluster["uid"], "dest", "Give each cluster a folder of its own.")
+        if options["prune"]:
+            backup.refuse_loss(known, found)
+        else:
+            found = backup.joined(found, known, {name: folder.read(dest, name) for name in owned})
+    run.hide({value for secret in found.objects[backup.SECRETS] for value in sources.secret_values(secret)})
+    wanted, index = backup.files(found)
+    for name in set(found.lost) - set(index.asked):
+        run.module.warn(f"{name} is not there, so it is not kept")
     changes = folder.plan(dest, wanted, owned, PRIVATE)
     listed = folder.plan(dest, {folder.INDEX: index.text}, {folder.INDEX})
     changed = any(change.changes for change in changes + listed)

@@ -72,6 +72,15 @@ class Cluster:
         resource = self.resource(group, kind)
         return list(self._list(resource, namespace, selector)) if resource else []
 
+    def list_or_refusal(self, group: str, kind: str, namespace: str | None = None, selector: str = "") -> tuple[list[Object], str]:
+        """As list, with the server's words where it does not allow that."""
+        try:
+            return self.list(group, kind, namespace, selector), ""
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            return [], error.message
+
     def live(self, wanted: list[Object]) -> dict[Ref, Object]:
         """The live objects behind the wanted ones: few by name, more by one paged list per kind and namespace."""
         groups: dict[tuple[Resource, str], list[Ref]] = {}

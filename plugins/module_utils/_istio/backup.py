@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -240,15 +240,25 @@ def index_of(text: str, option: str) -> Index:
 
 
 def refuse_loss(known: Index, found: Found) -> None:
-    """Raises Failure where a backup would become that of another cluster, or lose what only the backup still has."""
-    _refuse_another(known, found.cluster["uid"], "dest", "Give each cluster a folder of its own.")
+    """Raises Failure where only the backup still has what the cluster cannot have any more, or what is asked for by name."""
     gone = [f"{count} {kind}" for kind, count in sorted(known.objects.items()) if configures(kind.partition(".")[2]) and kind not in found.served]
     gone += [name for name in found.lost if name in known.asked]
     if gone:
-        raise Failure("would_be_lost", f"dest: the cluster no longer has what this backup holds: {', '.join(gone)}", hint="Keep this folder and give another one.")
+        raise Failure("would_be_lost", f"dest: the cluster no longer has what this backup holds: {', '.join(gone)}", hint="Give another folder, or set prune to false.")
 
 
-def _refuse_another(known: Index, uid: str, option: str, hint: str) -> None:
+def joined(found: Found, known: Index, texts: dict[str, str | None]) -> Found:
+    """What is there, and of the backup what is there no more. Raises InvalidOption for a file that cannot be read."""
+    live = {ref_of(obj) for objects in found.objects.values() for obj in objects}
+    objects = {part: list(there) for part, there in found.objects.items()}
+    for name, text in texts.items():
+        kept_before = flatten(sources.parse(text or "", f"dest {name}"), f"dest {name}")
+        objects.setdefault(name.partition("/")[0], []).extend(obj for obj in kept_before if ref_of(obj) not in live)
+    return replace(found, objects=objects, control_planes=found.control_planes or known.control_planes)
+
+
+def refuse_another(known: Index, uid: str, option: str, hint: str) -> None:
+    """Raises Failure "other_cluster"."""
     if known.cluster.get("uid") != uid:
         raise Failure("other_cluster", f"{option}: this backup is of the cluster {known.cluster.get('uid')}, and this one is {uid}", hint=hint)
 
@@ -275,7 +285,7 @@ def check_target(index: Index, uid: str, to_other_cluster: bool) -> None:
     if not index.complete:
         raise Failure("backup_incomplete", f"src: its {INDEX} says that the writing of this backup was cut off", hint="Run the backup again, or take an older one.")
     if not to_other_cluster:
-        _refuse_another(index, uid, "src", "If this cluster is to become like that one, set to_other_cluster.")
+        refuse_another(index, uid, "src", "If this cluster is to become like that one, set to_other_cluster.")
 
 
 def wanted_files(index: Index, parts: list[str]) -> list[str]:
@@ -298,7 +308,7 @@ def missing(cluster: Cluster, objects: list[Object]) -> list[Failure]:
     found = []
     kinds = Counter((obj["kind"], obj["apiVersion"]) for obj in objects if cluster.resource_of(obj) is None)
     if kinds:
-        words = ", ".join(f"{kind} in {version} ({count} objects)" for (kind, version), count in sorted(kinds.items()))
+        words = ", ".join(f"{kind} in {version} ({count})" for (kind, version), count in sorted(kinds.items()))
         found.append(Failure("unknown_kind", f"src: the cluster serves no {words}", hint="Install the control plane, or its definitions, first."))
     wanted = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in sorted({ref_of(obj).namespace for obj in objects} - {""})]
     live = cluster.live(wanted)

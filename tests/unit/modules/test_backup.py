@@ -156,6 +156,31 @@ def test_what_only_the_backup_still_has_is_not_thrown_away(runner, api, tmp_path
     assert runner(api, "backup", dest=dest["dest"])["changed"], "it is no longer asked for"
 
 
+def test_without_prune_what_is_gone_stays_also_when_all_is_gone(runner, api, backup, kept):
+    api.put(deployment("istiod", "istio-system", "pilot:1.31.0", {"app": "istiod"}))
+    api.put(config("istio", "istio-system", mesh="a: b"))
+    api.put(secret("cacerts", "istio-system", {"ca-key.pem": KEY}))
+    options = {"prune": False, "mesh_config": True, "secrets": ["cacerts"]}
+    backup(**options)
+    first = kept()
+    api.drop("VirtualService", "web", "shop")
+    api.put(istio("VirtualService", "later"))
+    assert backup(**options)["changed"]
+    assert [obj["metadata"]["name"] for obj in objects(kept()[ROUTES])] == ["later", "web"] and index(kept)["files"][ROUTES] == 2
+    for kind, name, place in (("VirtualService", "later", "shop"), ("Deployment", "istiod", "istio-system"), ("ConfigMap", "istio", "istio-system"), ("Secret", "cacerts", "istio-system")):
+        api.drop(kind, name, place)
+    before = kept()
+    again = backup(**options)
+    assert not again["changed"] and kept() == before and set(before) == set(first) and "not there" not in str(again.get("warnings"))
+    assert index(kept)["control_planes"][0]["version"] == "1.31.0"
+
+
+def test_without_prune_what_changed_is_as_it_is_now(api, backup, kept):
+    backup()
+    api.put(istio("VirtualService", "web", hosts=["www"], http=[]))
+    assert backup(prune=False)["changed"] and objects(kept()[ROUTES])[0]["spec"]["hosts"] == ["www"]
+
+
 def test_the_backup_of_another_cluster_is_left_alone(runner, api, backup, kept):
     backup()
     before = kept()

@@ -38,7 +38,7 @@ def restore(run, api, src):
 
 
 def lose(api, *kinds):
-    for group, kind, place, name in list(api.objects):
+    for _group, kind, place, name in list(api.objects):
         if kind in kinds:
             api.drop(kind, name, place)
 
@@ -130,7 +130,7 @@ def test_missing_kinds_are_told_at_once_and_in_check_mode_may_still_come(runner,
     elsewhere = other("shop", without=("VirtualService", "AuthorizationPolicy"))
     refused = runner(elsewhere, "restore", src=src, to_other_cluster=True)
     assert refused["failure"]["code"] == "unknown_kind" and elsewhere.writes() == []
-    assert "AuthorizationPolicy in security.istio.io/v1 (2 objects)" in refused["msg"] and "VirtualService in networking.istio.io/v1 (1 objects)" in refused["msg"]
+    assert "AuthorizationPolicy in security.istio.io/v1 (2)" in refused["msg"] and "VirtualService in networking.istio.io/v1 (1)" in refused["msg"]
     planned = runner(elsewhere, "restore", check=True, src=src, to_other_cluster=True)
     assert planned["summary"]["created"] == 4 and "unknown_kind" in str(planned["warnings"])
 
