@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine import sources
 from ansible_collections.servicemesh.istio.plugins.module_utils._istio import backup
-from builders import deployment, istio
+from builders import config, deployment, istio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -45,3 +45,10 @@ def test_a_shared_mesh_configuration_is_found_by_istiods_own_variable():
     istiod = deployment("istiod", "mesh")
     istiod["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "SHARED_MESH_CONFIG", "value": "shared"}, {"name": "OTHER", "value": "x"}]
     assert [str(ref) for ref in backup.mesh_configs([istiod])] == ["ConfigMap mesh/istio", "ConfigMap mesh/shared"]
+
+
+def test_what_keeps_out_comes_before_what_lets_in_and_routes_come_last():
+    policies = [istio("AuthorizationPolicy", action.lower(), group="security.istio.io", action=action) for action in ("ALLOW", "DENY", "CUSTOM")]
+    rest = [istio("HTTPRoute", "http", group="gateway.networking.k8s.io"), istio("VirtualService", "route"), istio("WorkloadEntry", "workload"), config("mesh")]
+    steps = backup.desired(policies + rest, {}, "servicemesh.istio")
+    assert [[obj["metadata"]["name"] for obj in step.objects] for step in steps] == [["mesh"], ["deny", "custom"], ["allow", "workload"], ["http", "route"]]

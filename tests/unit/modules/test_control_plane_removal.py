@@ -57,6 +57,16 @@ def proxied(name, place="shop", revision="default", sidecar="native"):
     return made
 
 
+def ambient(name):
+    made = pod(name)
+    made["metadata"]["annotations"] = {"ambient.istio.io/redirection": "enabled"}
+    return made
+
+
+def going(obj):
+    return {**obj, "metadata": {**obj["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+
+
 def hook(name, kind="MutatingWebhookConfiguration", **labels):
     app = "sidecar-injector" if kind.startswith("Mutating") else "istiod"
     return {"apiVersion": ADMISSION, "kind": kind, "metadata": {"name": name, "labels": {"app": app, **labels}}, "webhooks": []}
@@ -76,6 +86,7 @@ def left(result):
 USES = {
     "pods": ([proxied("a"), proxied("b"), proxied("c", "other", sidecar="container")], "pods: 3 (other 1, shop 2)"),
     "an unknown proxy": ([proxied("a", revision="")], "pods: 1 (shop 1)"),
+    "a pod of a node's proxy": ([ambient("a")], "pods: 1 (shop 1)"),
     "a namespace by injection": ([namespace("shop", **{"istio-injection": "enabled"})], "namespaces: 1 (shop)"),
     "a namespace by revision": ([namespace("shop", **{"istio.io/rev": "default"})], "namespaces: 1 (shop)"),
     "an ambient namespace": ([namespace("shop", **{"istio.io/dataplane-mode": "ambient"})], "namespaces: 1 (shop)"),
@@ -116,7 +127,8 @@ def test_what_uses_another_revision_or_nothing_is_no_user(api, plane, remove):
     api.put(namespace("shop", **{"istio-injection": "enabled"}))
     api.put(namespace("off", **{"istio-injection": "disabled"}))
     api.put(namespace("ambient", **{"istio.io/dataplane-mode": "ambient"}))
-    for obj in (proxied("a"), proxied("unknown", revision=""), finished("done"), *tag("stable")):
+    api.put(going(namespace("going", **{"istio.io/rev": "canary"})))
+    for obj in (proxied("a"), proxied("unknown", revision=""), ambient("b"), finished("done"), going(proxied("going", revision="canary")), *tag("stable")):
         api.put(obj)
     done = remove(revision="canary")
     assert done["changed"] and "failed" not in done and "leftovers" not in done
@@ -227,6 +239,8 @@ STRANGE = [
     secret("tls", HOME, {"tls.key": "x"}),
     definition("certificates", "Certificate", "cert-manager.io"),
     istio("GatewayClass", "nginx", "", group="gateway.networking.k8s.io", controllerName="nginx.org/gateway"),
+    going(namespace("going", **{"istio-injection": "enabled"})),
+    going({**ROLE, "metadata": {"name": "istiod-going", "labels": {"app": "istiod"}}}),
     namespace("plain"),
     pod("plain"),
     pod("done", phase="Succeeded", sidecar="container"),

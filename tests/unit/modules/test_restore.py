@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
 import yaml
+from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.sets import PART_OF
 from builders import actions, deployment, istio, namespace, secret
 from memory_api import MemoryApi
@@ -162,6 +164,16 @@ def test_an_authority_that_is_in_use_is_not_replaced_unasked(run, api, tmp_path)
     api.put(secret("istio-ca-secret", "istio-system", {"ca-key.pem": "of the new control plane"}), manager="pilot-discovery")
     refused = run("restore", src=src, parts=["secrets"])
     assert refused["failure"]["code"] == "conflict" and "pilot-discovery" in refused["msg"] and KEY not in json.dumps(refused)
+
+
+def test_a_server_that_quotes_a_secret_is_not_repeated(run, api, tmp_path):
+    api.put(secret("key", "shop", {"key": KEY}))
+    src, value = str(tmp_path / "kept"), base64.b64encode(KEY.encode()).decode()
+    run("backup", dest=src, secrets=["shop/key"])
+    api.drop("Secret", "key", "shop")
+    api.faults[("PATCH", "/api/v1/namespaces/shop/secrets/key?dryRun")] = [ApiError(422, "Invalid", f"data.key: {value} is too short")]
+    refused = run("restore", src=src, parts=["secrets"])
+    assert refused["failure"]["code"] == "invalid_object" and value not in json.dumps(refused) and KEY not in json.dumps(refused)
 
 
 @pytest.mark.parametrize("harm", ["gone", "shortened", "cut off"])
