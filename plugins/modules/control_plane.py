@@ -113,12 +113,27 @@ options:
     type: bool
   delete_crds:
     description:
-      - With O(state=absent), whether Istio's CustomResourceDefinitions go too, and with them B(all) routes and policies.
+      - With O(state=absent), whether Istio's CustomResourceDefinitions go too, and with them B(all) routes and policies. These are part of the plan,
+        and a warning counts them. M(servicemesh.istio.backup) keeps them.
       - Refused while another revision is there.
     type: bool
     default: false
   delete_namespace:
     description: With O(state=absent), whether the namespace goes too, if this module made it. Refused while another revision is there.
+    type: bool
+    default: false
+  delete_in_use:
+    description:
+      - With O(state=absent), whether the control plane goes although it is used. Without it, pods with its proxy, namespaces whose label leads to it,
+        and revision tags that point to it are an error that names them. In check mode it is a warning, and the plan shows all that would go.
+      - The tags go with it. The proxies keep their last configuration until their certificates end.
+    type: bool
+    default: false
+  purge:
+    description:
+      - With O(state=absent), whether what Istio itself leaves behind goes too. These are webhooks, Services of revision tags, rights, elections of a
+        leader, the key of istiod's own authority, and labels of namespaces that M(servicemesh.istio.namespace) set.
+      - What people gave to it stays, such as the Secret C(cacerts). Refused while another revision is there.
     type: bool
     default: false
   state:
@@ -163,6 +178,12 @@ EXAMPLES = r"""
     helm: helm
     delete_crds: true
     delete_namespace: true
+    purge: true
+  register: removed
+
+- name: What is left
+  ansible.builtin.debug:
+    var: removed.leftovers
 """
 
 RETURN = r"""
@@ -171,6 +192,12 @@ version:
   returned: when O(state=present)
   type: str
   sample: 1.31.0
+leftovers:
+  description: What is still there of Istio in the cluster, and why.
+  returned: when O(state=absent) and no control plane is left
+  type: list
+  elements: dict
+  sample: [{ref: Secret istio-system/cacerts, why: "the authority that somebody gave to istiod: it is theirs"}]
 summary:
   description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
   returned: when a plan was made
@@ -218,10 +245,9 @@ from dataclasses import fields
 from pathlib import Path
 
 from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
-from ..module_utils._engine.sets import KEPT
 from ..module_utils._engine.steps import Step
 from ..module_utils._failure import InvalidOption
-from ..module_utils._istio import charts, control_plane, leftovers
+from ..module_utils._istio import charts, control_plane, removal
 from ..module_utils._istio.helm import Helm
 from ..module_utils._istio.istioctl import Istioctl
 
@@ -253,6 +279,8 @@ ARGUMENTS = {
     "default_tag": {"type": "bool"},
     "delete_crds": {"type": "bool", "default": False},
     "delete_namespace": {"type": "bool", "default": False},
+    "delete_in_use": {"type": "bool", "default": False},
+    "purge": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **WAIT_ARGUMENTS,
     **OWNERSHIP_ARGUMENTS,
@@ -266,7 +294,7 @@ def body(run: Run) -> dict:
     plane = control_plane.ControlPlane(**{field.name: options[field.name] for field in fields(control_plane.ControlPlane)})
     control_plane.check(plane)
     if options["state"] == "absent":
-        return _remove(run, plane)
+        return removal.remove(run, plane)
     needed = "charts" if options["method"] == "helm" else "istioctl"
     if not options[needed]:
         raise InvalidOption(needed, f"is needed to install with method {options['method']}", hint="The release module returns where it is.")
@@ -301,28 +329,6 @@ def _by_helm(run: Run, plane: control_plane.ControlPlane) -> dict:
         # What of our own set no chart has.
         result = run.remove([], plane.own_set, spared=frozenset(change.ref for the_plan in run.plans for change in the_plan.changes))
     return {**result, "version": folder.version}
-
-
-def _remove(run: Run, plane: control_plane.ControlPlane) -> dict:
-    """This revision; with the last one also what all share, and what istiod itself wrote."""
-    options = run.options
-    others = control_plane.others(run.cluster, plane)
-    for option in ("delete_crds", "delete_namespace"):
-        if options[option] and others:
-            raise InvalidOption(option, f"revision {others[0]} is still there and needs them", hint="Remove it first, or leave this option out.")
-    definitions = []
-    if options["method"] == "helm":
-        definitions = charts.definitions(run.cluster) if options["delete_crds"] else []
-        steps = charts.removal(run.cluster, plane, Helm(options["helm"]), last=not others)
-        result = run.converge(steps, run.rules(namespace=plane.namespace))
-    else:
-        charts.refuse_helms(run.cluster, plane)
-        result = run.remove([], plane.own_set)
-    if others:
-        return result
-    gone = {kind for kind, option in (("CustomResourceDefinition", "delete_crds"), ("Namespace", "delete_namespace")) if options[option]}
-    run.remove(definitions, plane.base_set(), kept=frozenset(KEPT - gone))
-    return run.remove(leftovers.of_istiod(run.cluster, run.deadline, run.check_mode))
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ def pods(lab: Lab) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def empty(lab: Lab) -> Lab:
-    lab.site(playbook="teardown").ok()
+    lab.site("-e", "control_plane_delete_in_use=true", playbook="teardown").ok()
     lab.sweep()
     return lab
 

@@ -3,6 +3,7 @@
 """Kubernetes objects as short as a test wants them."""
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,6 +45,18 @@ def deployment(name: str = "web", namespace: str = "shop", image: str = "web:1",
 def definition(plural: str, kind: str, group: str) -> Object:
     names = {"plural": plural, "kind": kind}
     return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": f"{plural}.{group}"}, "spec": {"group": group, "names": names}}
+
+
+def istio(kind: str, name: str, namespace: str = "shop", group: str = "networking.istio.io", **fields: Any) -> Object:
+    """fields: of the spec, or what only a server writes into metadata."""
+    servers = {key: fields.pop(key) for key in ("ownerReferences", "deletionTimestamp", "finalizers") if key in fields}
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {}), **servers}
+    return {"apiVersion": f"{group}/v1", "kind": kind, "metadata": metadata, "spec": fields}
+
+
+def secret(name: str, namespace: str, values: dict[str, str]) -> Object:
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "type": "Opaque", "data": data}
 
 
 def actions(result: dict[str, Any]) -> dict[str, str]:

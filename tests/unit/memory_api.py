@@ -44,7 +44,9 @@ KINDS = [
     Kind("apps", "v1", "DaemonSet", "daemonsets"),
     Kind("batch", "v1", "Job", "jobs"),
     Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
+    Kind("coordination.k8s.io", "v1", "Lease", "leases"),
     Kind("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", False),
+    Kind("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", False),
     Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", False),
     Kind("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", False),
     Kind("admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", False),
@@ -52,7 +54,12 @@ KINDS = [
     Kind("networking.istio.io", "v1", "DestinationRule", "destinationrules"),
     Kind("networking.istio.io", "v1", "ServiceEntry", "serviceentries"),
     Kind("networking.istio.io", "v1", "Gateway", "gateways"),
+    Kind("networking.istio.io", "v1", "EnvoyFilter", "envoyfilters"),
+    Kind("networking.istio.io", "v1", "WorkloadEntry", "workloadentries"),
+    Kind("security.istio.io", "v1", "AuthorizationPolicy", "authorizationpolicies"),
     Kind("telemetry.istio.io", "v1", "Telemetry", "telemetries"),
+    Kind("gateway.networking.k8s.io", "v1", "GatewayClass", "gatewayclasses", False),
+    Kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
 ]
 PATH = re.compile(r"^(?:/api/(?P<core>v1)|/apis/(?P<group>[^/]+)/(?P<version>[^/]+))(?:/namespaces/(?P<namespace>[^/]+)(?=/))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?$")
 LOG = re.compile(r"^/api/v1/namespaces/(?P<namespace>[^/]+)/pods/(?P<name>[^/]+)/log$")
@@ -207,7 +214,7 @@ class MemoryApi:
         return copy.deepcopy(obj)
 
     def _list(self, kind: Kind, namespace: str, query: dict[str, str]) -> dict[str, Any]:
-        wanted = dict(part.split("=", 1) for part in query.get("labelSelector", "").split(",") if "=" in part)
+        selector = [part.partition("=") for part in query.get("labelSelector", "").split(",") if part]
         field = query.get("fieldSelector", "").partition("=")[2]
         items = [
             copy.deepcopy(obj)
@@ -215,7 +222,7 @@ class MemoryApi:
             if key[:2] == (kind.group, kind.kind)
             and (not namespace or key[2] == namespace)
             and (not field or key[3] == field)
-            and wanted.items() <= (obj["metadata"].get("labels") or {}).items()
+            and all(_selected(obj["metadata"].get("labels") or {}, *part) for part in selector)
         ]
         first, limit = int(query.get("continue", 0)), int(query.get("limit", 0)) or len(items)
         more = {"continue": str(first + limit)} if len(items) > first + limit else {}
@@ -298,6 +305,10 @@ def ready(obj: Object) -> None:
 
 def established(obj: Object) -> None:
     obj["status"] = {"conditions": [{"type": "Established", "status": "True"}]}
+
+
+def _selected(labels: dict[str, str], key: str, sign: str, value: str) -> bool:
+    return labels.get(key) == value if sign else key in labels
 
 
 def _keyed(value: Any) -> bool:

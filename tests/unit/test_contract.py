@@ -73,7 +73,7 @@ def test_every_module_knows_check_mode(name):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_that_changes_no_cluster_promises_no_difference(name):
-    only_reads = name not in WAITING and "state" not in arguments(name)
+    only_reads = name not in WAITING and not {"state", "dest"} & set(arguments(name))
     assert (documentation(name)["attributes"]["diff_mode"]["support"] == "none") == only_reads
 
 
@@ -128,6 +128,8 @@ CASES = {
     "mesh_info": ([SERVICE, POD], {}),
     "dashboard": (KIALI, {"local_port": 45678, "_ansible_check_mode": True}),
     "release": ([], {"version": "1.31.0", "state": "absent"}),
+    "backup": ([namespace("kube-system")], {"dest": "/nowhere/backup", "_ansible_check_mode": True}),
+    "restore": ([namespace("kube-system")], {"src": str(ROOT / "tests/unit/empty_backup"), "to_other_cluster": True}),
 }
 
 

@@ -48,6 +48,9 @@ class Resources:
             return candidates[0] if candidates else None
         return next((r for r in candidates if r.version == version), None)
 
+    def groups(self) -> list[str]:
+        return sorted({group for group, _kind in self._known()})
+
     def kinds(self, group: str) -> list[str]:
         return sorted({kind for g, kind in self._known() if g == group})
 

@@ -67,6 +67,7 @@ class Rules:
     kept        kinds that prune leaves alone
     spared      members that prune leaves alone, too
     prune_limit prune stops before deleting more members than this, a number or a share such as 20%
+    by_value    an object that has every wanted value, and none of ours that is wanted no more, is left to its owners
     lenient     a kind or namespace that is not there may still come from an earlier task, and a conflict is told, not raised (check mode)
     """
 
@@ -81,6 +82,7 @@ class Rules:
     kept: frozenset[str] = frozenset(KEPT)
     spared: Callable[[Object], bool] = _none
     prune_limit: str | None = None
+    by_value: bool = False
     lenient: bool = False
 
 

@@ -83,14 +83,19 @@ class Cluster:
         resource = self.resource(group, kind)
         return list(self._list(resource, namespace, selector)) if resource else []
 
-    def list_where_allowed(self, group: str, kind: str, namespaces: Iterable[str], selector: str = "") -> Objects:
-        """Objects of a kind in all namespaces; where that is forbidden, in these. Raises ApiError."""
+    def list_or_refusal(self, group: str, kind: str, namespace: str | None = None, selector: str = "") -> tuple[Objects, str]:
+        """As list, with the server's words where it does not allow that."""
         try:
-            return self.list(group, kind, None, selector)
+            return self.list(group, kind, namespace, selector), ""
         except ApiError as error:
             if error.status != 403:
                 raise
-        return [obj for namespace in sorted(set(namespaces)) for obj in self.list(group, kind, namespace, selector)]
+            return [], error.message
+
+    def list_where_allowed(self, group: str, kind: str, namespaces: Iterable[str], selector: str = "") -> Objects:
+        """Objects of a kind in all namespaces; where that is forbidden, in these. Raises ApiError."""
+        found, refusal = self.list_or_refusal(group, kind, None, selector)
+        return [obj for namespace in sorted(set(namespaces)) for obj in self.list(group, kind, namespace, selector)] if refusal else found
 
     def live(self, wanted: list[Object]) -> dict[Ref, Object]:
         """The live objects behind the wanted ones: few by name, more by one paged list per kind and namespace."""

@@ -13,7 +13,7 @@ from . import adopt, suggest
 from .changes import CONFIGURED, CREATED, FAILED, RECREATED, UNCHANGED, Change, Rules, conflicts_of, refusal, visible
 from .cluster import Cluster, unknown_kind
 from .objects import Object, Ref, group_version, ref_of
-from .owned import covers, matches, without_fields_of
+from .owned import covers, matches, owned_part, without_fields_of
 from .sets import KEPT
 from .steps import Step
 
@@ -129,6 +129,8 @@ def _judge(cluster: Cluster, wanted: Object, live: Object | None, coming: Coming
             raise Failure("terminating", f"{ref} is being deleted", ref=ref.as_result(version), hint="Wait until it is gone, then run again.")
         if rules.adopt and adopt.owners(live, rules.adopt):
             return _adoption(cluster, wanted, live, rules)
+        if rules.by_value and covers(live, wanted) and covers(wanted, owned_part(live, cluster.manager) or {}):
+            return Change(ref, version, UNCHANGED, wanted, live, live), 0
         if not rules.ask_all and matches(wanted, live, cluster.manager):
             return Change(ref, version, UNCHANGED, wanted, live, live), 0
     if cluster.resource_of(wanted) is None:

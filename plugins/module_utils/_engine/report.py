@@ -38,7 +38,7 @@ def difference(change: Change) -> dict[str, str]:
     """{before, after, before_header, after_header}: YAML of only those fields that the plan touches, secrets hidden."""
     before = visible(change.before) if change.before else None
     after = visible(change.planned or change.wanted or {}) if change.action != PRUNED else None
-    before, after = _hide_secrets(change.ref.kind, before, after)
+    before, after = hide_secrets(change.ref.kind, before, after)
     if before is not None and after is not None:
         before, after = touched(before, after)
     header = str(change.ref)
@@ -81,7 +81,8 @@ def _named(item: Any, part: Any) -> Any:
     return part
 
 
-def _hide_secrets(kind: str, before: Object | None, after: Object | None) -> tuple[Object | None, Object | None]:
+def hide_secrets(kind: str, before: Object | None, after: Object | None) -> tuple[Object | None, Object | None]:
+    """Both sides, of a Secret with words in place of its values, which say only whether a value differs."""
     if kind != "Secret":
         return before, after
     old, new = (before or {}).get("data") or {}, (after or {}).get("data") or {}

@@ -212,8 +212,8 @@ def _gateway_namespaces(cluster: Cluster, plane: ControlPlane) -> list[Object]:
     return [obj for name, live in found for obj in own_namespace(name, live)]
 
 
-def removal(cluster: Cluster, plane: ControlPlane, helm: Helm, last: bool) -> list[Step]:
-    """Gateways, istiod, and with the last revision also what all share."""
+def releases(cluster: Cluster, plane: ControlPlane, last: bool) -> list[tuple[str, str]]:
+    """(name, namespace) in the order in which they go: gateways, istiod, and with the last revision also what all share."""
     named = {(entry["name"], entry.get("namespace") or plane.namespace) for entry in wanted_gateways(plane)}
     # One that another revision has taken over is its own.
     named = {place for place in named if _gateway_of(last_revision(cluster, *place)) in ("", plane.revision_name)}
@@ -221,6 +221,10 @@ def removal(cluster: Cluster, plane: ControlPlane, helm: Helm, last: bool) -> li
     names.append((istiod_name(plane), plane.namespace))
     if last:
         names += [(name, plane.namespace) for name in (ZTUNNEL, CNI, BASE)]
+    return names
+
+
+def removal(cluster: Cluster, helm: Helm, names: list[tuple[str, str]]) -> list[Step]:
     return [Removal(helm, name, namespace, revisions(cluster, name, namespace)).step() for name, namespace in names]
 
 

@@ -116,12 +116,11 @@ def _numbers(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version.partition("-")[0])]
 
 
-def others(cluster: Cluster, plane: ControlPlane) -> list[str]:
-    """Revisions that are there beside this one, whoever installed them."""
-    found = {
+def installed(cluster: Cluster, plane: ControlPlane) -> set[str]:
+    """Revisions that are there, whoever installed them."""
+    return {
         str((obj["metadata"].get("labels") or {}).get("istio.io/rev", "default")) for obj in cluster.list("apps", "Deployment", selector="app=istiod")
     } | {obj["metadata"]["name"].removeprefix(SETS) for obj in cluster.list("", "ConfigMap", plane.namespace, SET_ID) if obj["metadata"]["name"].startswith(SETS)}
-    return sorted(found - {plane.revision_name})
 
 
 def live(cluster: Cluster, plane: ControlPlane) -> LiveMesh:

@@ -225,3 +225,12 @@ def test_removal_of_a_kind_that_nobody_serves_is_done_already(cluster):
 def test_each_refusal_has_its_code_and_names_the_object(status, reason, message, causes, code):
     failure = refusal(ApiError(status, reason, message, {"causes": causes}), Ref("", "ConfigMap", "shop", "a"), "v1")
     assert failure.code == code and failure.message.startswith("ConfigMap shop/a: ") and failure.ref["name"] == "a" and failure.ref["version"] == "v1"
+
+
+def test_by_value_what_has_every_value_is_left_to_its_owners(cluster, planned):
+    cluster.api.put(config("theirs", x="1", y="2"))
+    have(cluster, config("ours", x="1", y="2"))
+    cluster.api.put(config("ours", z="3"), manager="other")
+    assert actions(planned(config("theirs", x="1"), config("ours", x="1", y="2", z="3"), by_value=True)) == {"theirs": "unchanged", "ours": "unchanged"}
+    assert actions(planned(config("theirs", x="1"))) == {"theirs": "configured"}, "else its fields become ours, too"
+    assert actions(planned(config("theirs", x="2"), config("ours", x="1"), by_value=True, force=True)) == {"theirs": "configured", "ours": "configured"}

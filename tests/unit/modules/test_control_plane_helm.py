@@ -233,3 +233,28 @@ def test_bad_options_have_a_code_and_write_nothing(api, fake, plane, options, co
 def test_a_helm_of_an_unknown_major_version_is_refused(api, fake, plane, monkeypatch):
     monkeypatch.setattr(helm.Helm, "_run", lambda *_: "v5.0.0")
     assert plane()["failure"]["code"] == "unknown_helm" and api.writes() == []
+
+
+def test_a_release_in_use_stays_and_its_own_gateways_are_no_users(api, fake, plane):
+    plane()
+    for name, place in (("istio-ingressgateway", HOME), ("web", "shop")):
+        proxied = builders.pod(name, place, {"app": name}, sidecar="container")
+        proxied["metadata"]["annotations"] = {"istio.io/rev": "default"}
+        api.put(proxied)
+    fake.calls.clear()
+    refused = plane(state="absent")
+    assert refused["failure"]["code"] == "revision_in_use" and "pods: 1 (shop 1)" in refused["msg"] and fake.calls == []
+    done = plane(state="absent", delete_in_use=True)
+    assert done["changed"] and [row["ref"] for row in done["leftovers"] if row["ref"].startswith("Pod")] == ["Pod shop/web"]
+
+
+def test_what_istioctls_rendering_made_is_not_thought_gone(run, api, fake, plane, tmp_path):
+    run("control_plane", istioctl=str(fake_istioctl.write(tmp_path)))
+    assert plane(state="absent")["failure"]["code"] == "not_ours" and api.get("Deployment", "istiod", HOME)
+
+
+def test_users_objects_go_before_definitions_that_helm_made(api, plane):
+    plane()
+    api.put(builders.istio("Gateway", "front"))
+    done = plane(state="absent", delete_crds=True)
+    assert "Gateway 1" in str(done["warnings"]) and actions(done)["front"] == "pruned" and api.get("Gateway", "front", "shop") is None

@@ -1,0 +1,37 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tasks in the guides are tasks that would run, and codes and options that they speak of are there."""
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+from collection import ROLES, ROOT, arguments, calls, load, tasks, wrong_options
+
+GUIDES = sorted((ROOT / "docs").glob("*.md"))
+UNINSTALL = (ROOT / "docs/uninstall.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.name)
+def test_tasks_of_a_guide_would_run(path):
+    blocks = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)]
+    for block in [block for block in blocks if isinstance(block, list)]:
+        assert all(task.get("name") for task in tasks(block))
+        for name, options in calls(block):
+            assert wrong_options(name, options) == []
+        for task in tasks(block):
+            role = task.get("ansible.builtin.include_role", {}).get("name", "").rpartition(".")[2]
+            known = load(f"roles/{role}/defaults/main.yml") if role in ROLES else {}
+            assert set(task.get("vars") or {}) <= set(known)
+
+
+@pytest.mark.parametrize("code", ["would_be_lost", "revision_in_use", "not_ours", "unknown_kind", "namespace_missing", "other_cluster", "backup_incomplete"])
+def test_codes_of_the_guide_are_codes_of_ours(code):
+    assert f"`{code}`" in UNINSTALL
+    assert any(f'"{code}"' in path.read_text(encoding="utf-8") for path in (ROOT / "plugins/module_utils/_istio").glob("*.py"))
+
+
+def test_options_of_the_guide_are_options_of_ours():
+    assert {"delete_crds", "delete_namespace", "delete_in_use", "purge"} <= set(arguments("control_plane"))
+    assert all(f"`{name}`" in UNINSTALL or f"`{name}: true`" in UNINSTALL for name in ("purge", "delete_crds", "delete_in_use", "to_other_cluster", "force_conflicts"))
