@@ -17,6 +17,9 @@ description:
   - In order. CustomResourceDefinitions, istiod until it is Ready, webhooks until they hold istiod's CA, gateways until they are Ready.
   - With O(method=helm) Helm writes, in real releases that C(helm list) shows, and the plan is the same. The rendered charts are compared with
     what is live, so that a first install has a diff, and so has what somebody edited by hand.
+  - O(registries) reaches every image that is rendered, and those that istiod injects and gives to the gateways that it makes. With
+    O(method=helm) it reaches the hubs, whole images, containers and injection templates of O(values) and O(gateways), and an image in a pod
+    that comes from elsewhere is an error.
 options:
   default_tag:
     description: Whether the default revision tag points to this control plane. Unset, it is decided as C(istioctl install) does.
@@ -42,6 +45,7 @@ extends_documentation_fragment:
   - servicemesh.istio.connection
   - servicemesh.istio.writing
   - servicemesh.istio.rendering
+  - servicemesh.istio.registries
 """
 
 EXAMPLES = r"""

@@ -3,10 +3,11 @@
 """What a control plane is rendered from: the options of every module that renders one, and what they mean."""
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from .._failure import InvalidOption
+from . import images
 from .control_plane import ControlPlane, check
 
 GATEWAY = {
@@ -33,6 +34,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "hub": {"type": "str"},
     "tag": {"type": "str"},
     "compatibility_version": {"type": "str"},
+    **images.REGISTRY_ARGUMENTS,
 }
 # What each method renders with -> the option that names it.
 RENDERS = {"istioctl": "istioctl", "helm": "charts"}
@@ -42,11 +44,11 @@ def plane(options: dict[str, Any]) -> ControlPlane:
     """The control plane that the options describe. Raises InvalidOption."""
     found = ControlPlane(**{field.name: options[field.name] for field in fields(ControlPlane) if field.name in options})
     check(found)
-    return found
+    return replace(found, values=images.with_pull_secrets(found.values, options["pull_secrets"]))
 
 
 def require(options: dict[str, Any]) -> None:
     """Raises InvalidOption where the method lacks what it renders with."""
     needed = RENDERS[options["method"]]
     if not options[needed]:
-        raise InvalidOption(needed, f"is needed to install with method {options['method']}", hint="The release module returns where it is.")
+        raise InvalidOption(needed, f"is needed with method {options['method']}", hint="The release module returns where it is.")
