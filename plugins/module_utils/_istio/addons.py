@@ -54,7 +54,6 @@ def check(addons: Addons, known: set[str]) -> None:
     unknown = [name for name in addons.names if name not in known]
     if unknown:
         raise InvalidOption("names", f"the release has no addon {unknown[0]}", hint=f"It has {', '.join(sorted(known))}.", code="unknown_addon")
-    Registries.of(addons.registries)
     tracing = _tracing(addons)
     if len(tracing) > 1:
         raise InvalidOption("names", f"{' and '.join(tracing)} define the same Service, tracing", hint="Name one tracing backend.", code="two_tracing_backends")

@@ -142,7 +142,6 @@ def check(plane: ControlPlane) -> None:
     if plane.revision:
         check_label("revision", plane.revision)
     check_label("namespace", plane.namespace)
-    Registries.of(plane.registries)
     for gateway in plane.gateways or []:
         for part in ("name", "namespace"):
             if gateway.get(part):
