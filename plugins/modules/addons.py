@@ -28,7 +28,7 @@ options:
     type: str
     default: istio-system
   images:
-    description: Image to use instead, by the release's repository, such as C(docker.io/grafana/grafana). For mirrors and air gaps.
+    description: Image to use instead, by the release's repository, such as C(docker.io/grafana/grafana). For images of your own; for a mirror see O(registries).
     type: dict
     default: {}
   kiali_config:
@@ -52,6 +52,7 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
   - servicemesh.istio.writing
+  - servicemesh.istio.registries
 """
 
 EXAMPLES = r"""
@@ -118,11 +119,10 @@ failure:
 
 from pathlib import Path
 
-from ..module_utils._engine import sources
 from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._engine.sets import ObjectSet
-from ..module_utils._failure import InvalidOption
 from ..module_utils._istio import addons
+from ..module_utils._istio.images import REGISTRY_ARGUMENTS
 
 ARGUMENTS = {
     "samples": {"type": "path"},
@@ -133,10 +133,11 @@ ARGUMENTS = {
     "tracing_provider": {"type": "str", "default": "jaeger"},
     "sampling": {"type": "float"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    **REGISTRY_ARGUMENTS,
     **WAIT_ARGUMENTS,
     **OWNERSHIP_ARGUMENTS,
 }
-OPTIONS = ("names", "namespace", "images", "kiali_config", "tracing_provider", "sampling")
+OPTIONS = ("names", "namespace", "images", "kiali_config", "tracing_provider", "sampling", *REGISTRY_ARGUMENTS)
 
 
 def body(run: Run) -> dict:
@@ -145,12 +146,7 @@ def body(run: Run) -> dict:
     object_set = ObjectSet(addons.SET, wanted.namespace)
     if options["state"] == "absent":
         return run.remove([], object_set)
-    folder = Path(options["samples"])
-    if not folder.is_dir():
-        raise InvalidOption("samples", f"{folder} is no folder where this task runs", hint="It is samples/addons of an unpacked release, as servicemesh.istio.release gives it.")
-    known = {str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml")}
-    addons.check(wanted, known)
-    documents = {name: sources.read_file(folder / f"{name}.yaml", "samples") for name in wanted.names}
+    documents = addons.read(Path(options["samples"]), wanted)
     rules = run.rules(namespace=wanted.namespace, set=object_set, prune=True)
     return run.converge(addons.desired(wanted, documents), rules)
 

@@ -17,97 +17,15 @@ description:
   - In order. CustomResourceDefinitions, istiod until it is Ready, webhooks until they hold istiod's CA, gateways until they are Ready.
   - With O(method=helm) Helm writes, in real releases that C(helm list) shows, and the plan is the same. The rendered charts are compared with
     what is live, so that a first install has a diff, and so has what somebody edited by hand.
+  - O(registries) reaches every image that is rendered, and those that istiod injects and gives to the gateways that it makes. With
+    O(method=helm) it reaches the hubs, whole images, containers and injection templates of O(values) and O(gateways), and an image in a pod
+    that comes from elsewhere is an error.
 options:
-  method:
-    description: What renders and writes.
-    type: str
-    choices: [istioctl, helm]
-    default: istioctl
-  istioctl:
-    description:
-      - Path of istioctl where the task runs, as the M(servicemesh.istio.release) module returns it. Needed with O(method=istioctl) and
-        O(state=present).
-    type: path
-  helm:
-    description: Name or path of Helm, version 3 or 4, where the task runs. Needed with O(method=helm).
-    type: str
-  charts:
-    description:
-      - Folder of Istio's charts where the task runs, manifests/charts of what the M(servicemesh.istio.release) module unpacked. Needed with
-        O(method=helm) and O(state=present).
-    type: path
-  gateways:
-    description:
-      - All gateways. Unset, those that the profile has, such as istio-ingressgateway with the profile default.
-      - With O(method=helm) each is a release of its own, which goes when it leaves the list. What O(values) says under gateways and the gateway's name holds for both methods.
-    type: list
-    elements: dict
-    suboptions:
-      name:
-        description: Name of the Service and the Deployment, and with O(method=helm) of the release. Its pods have the label C(istio) with it, less a leading C(istio-).
-        type: str
-        required: true
-      namespace:
-        description: Its namespace, with O(method=helm) made where it is missing. Unset, that of the control plane.
-        type: str
-      egress:
-        description: Whether traffic leaves the mesh through it. Only of meaning for O(method=istioctl).
-        type: bool
-        default: false
-      service_type:
-        description: How it is exposed. Unset, LoadBalancer, and for egress with O(method=istioctl) ClusterIP.
-        type: str
-        choices: [LoadBalancer, NodePort, ClusterIP]
-      k8s:
-        description: With O(method=istioctl), more settings, as in C(k8s) of an IstioOperator's gateway.
-        type: dict
-        default: {}
-      values:
-        description: With O(method=helm), more values of the chart gateway.
-        type: dict
-        default: {}
   leave_gateways:
     description:
       - Whether gateways are left as they are, neither changed nor removed. In an upgrade the new revision comes first and the gateways last.
     type: bool
     default: false
-  profile:
-    description: A profile of that release.
-    type: str
-    default: default
-  namespace:
-    description: Namespace of the control plane.
-    type: str
-    default: istio-system
-  revision:
-    description: Revision of the control plane. Empty is the default revision.
-    type: str
-    default: ""
-  values:
-    description: Helm values, as in C(spec.values) of an IstioOperator.
-    type: dict
-    default: {}
-  mesh_config:
-    description: Mesh configuration, as in C(spec.meshConfig) of an IstioOperator.
-    type: dict
-    default: {}
-  components:
-    description: Components, as in C(spec.components) of an IstioOperator. With O(method=helm) only whether cni and ztunnel are enabled.
-    type: dict
-    default: {}
-  overlays:
-    description: Patches of rendered objects by component, as in C(k8s.overlays) of an IstioOperator's component. Not with O(method=helm).
-    type: dict
-    default: {}
-  hub:
-    description: Registry and path of Istio's images.
-    type: str
-  tag:
-    description: Tag of Istio's images.
-    type: str
-  compatibility_version:
-    description: Minor version of Istio, such as 1.30, whose behaviour is kept where a newer one has changed it.
-    type: str
   default_tag:
     description: Whether the default revision tag points to this control plane. Unset, it is decided as C(istioctl install) does.
     type: bool
@@ -146,6 +64,8 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
   - servicemesh.istio.writing
+  - servicemesh.istio.rendering
+  - servicemesh.istio.registries
 """
 
 EXAMPLES = r"""
@@ -241,41 +161,17 @@ failure:
   sample: {code: image_pull, ref: {}, reason: ErrImagePull, hint: ""}
 """
 
-from dataclasses import fields
 from pathlib import Path
 
 from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._engine.steps import Step
-from ..module_utils._failure import InvalidOption
-from ..module_utils._istio import charts, control_plane, removal
+from ..module_utils._istio import charts, control_plane, removal, rendering
 from ..module_utils._istio.helm import Helm
 from ..module_utils._istio.istioctl import Istioctl
 
-GATEWAY = {
-    "name": {"type": "str", "required": True},
-    "namespace": {"type": "str"},
-    "egress": {"type": "bool", "default": False},
-    "service_type": {"type": "str", "choices": ["LoadBalancer", "NodePort", "ClusterIP"]},
-    "k8s": {"type": "dict", "default": {}},
-    "values": {"type": "dict", "default": {}},
-}
 ARGUMENTS = {
-    "method": {"type": "str", "choices": ["istioctl", "helm"], "default": "istioctl"},
-    "istioctl": {"type": "path"},
-    "helm": {"type": "str"},
-    "charts": {"type": "path"},
-    "gateways": {"type": "list", "elements": "dict", "options": GATEWAY},
+    **rendering.ARGUMENTS,
     "leave_gateways": {"type": "bool", "default": False},
-    "profile": {"type": "str", "default": "default"},
-    "namespace": {"type": "str", "default": "istio-system"},
-    "revision": {"type": "str", "default": ""},
-    "values": {"type": "dict", "default": {}},
-    "mesh_config": {"type": "dict", "default": {}},
-    "components": {"type": "dict", "default": {}},
-    "overlays": {"type": "dict", "default": {}},
-    "hub": {"type": "str"},
-    "tag": {"type": "str"},
-    "compatibility_version": {"type": "str"},
     "default_tag": {"type": "bool"},
     "delete_crds": {"type": "bool", "default": False},
     "delete_namespace": {"type": "bool", "default": False},
@@ -291,13 +187,10 @@ ISTIOD = frozenset({control_plane.ISTIOD_MANAGER})
 
 def body(run: Run) -> dict:
     options = run.options
-    plane = control_plane.ControlPlane(**{field.name: options[field.name] for field in fields(control_plane.ControlPlane)})
-    control_plane.check(plane)
+    plane = rendering.plane(options)
     if options["state"] == "absent":
         return removal.remove(run, plane)
-    needed = "charts" if options["method"] == "helm" else "istioctl"
-    if not options[needed]:
-        raise InvalidOption(needed, f"is needed to install with method {options['method']}", hint="The release module returns where it is.")
+    rendering.require(options)
     return _by_helm(run, plane) if options["method"] == "helm" else _by_istioctl(run, plane)
 
 

@@ -63,6 +63,7 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
   - servicemesh.istio.writing
+  - servicemesh.istio.registries
 """
 
 EXAMPLES = r"""
@@ -142,11 +143,13 @@ failure:
 """
 
 from ..module_utils._engine import conditions
+from ..module_utils._engine.images import Registries
 from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._engine.sets import ObjectSet, allowed
 from ..module_utils._engine.sources import read
 from ..module_utils._engine.steps import Step
 from ..module_utils._failure import InvalidOption
+from ..module_utils._istio.images import REGISTRY_ARGUMENTS, of_pods
 
 ARGUMENTS = {
     "definition": {"type": "raw", "aliases": ["inline", "resource_definition"]},
@@ -162,6 +165,7 @@ ARGUMENTS = {
         "options": {"kind": {"type": "str", "required": True}, "name": {"type": "str"}, "query": {"type": "str", "required": True}},
     },
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    **REGISTRY_ARGUMENTS,
     **WAIT_ARGUMENTS,
     **OWNERSHIP_ARGUMENTS,
 }
@@ -177,7 +181,8 @@ def body(run: Run) -> dict:
     if options["prune_limit"] is not None:
         allowed(options["prune_limit"], 0)
     run.conditions = conditions.parse(options["wait_for"])
-    objects = read(run)
+    registries = Registries.of(options["registries"])
+    objects = [of_pods(obj, registries, options["pull_secrets"]) for obj in read(run)]
     if options["state"] == "absent":
         return run.remove(objects, object_set, namespace=options["namespace"])
     if not objects:

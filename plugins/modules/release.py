@@ -33,7 +33,7 @@ options:
     type: str
     choices: [amd64, arm64, armv7]
   mirror:
-    description: URL under which there is C(VERSION/FILE) as in Istio's own releases, with the C(.sha256) of each file.
+    description: URL, or folder where the task runs, under which there is C(VERSION/FILE) as in Istio's own releases, with the C(.sha256) of each file.
     type: str
     default: https://github.com/istio/istio/releases/download
   url:

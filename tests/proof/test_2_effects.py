@@ -147,3 +147,17 @@ def test_a_dashboard_opens_on_a_local_port_stays_open_and_closes(mesh: Lab) -> N
     with pytest.raises(OSError):
         get("http://127.0.0.1:20901/kiali/")
     assert mesh.module("dashboard", local_port=20901, state="absent")["changed"] is False
+
+
+def test_istiod_and_sidecars_have_the_runtimes_seccomp_profile(mesh: Lab) -> None:
+    """docs/secure-defaults.md"""
+    pods = mesh.get("pods", "-n", "istio-system", "-l", "app=istiod")["items"] + mesh.get("pods", "-n", DEMO)["items"]
+    containers = [container for pod in pods for container in pod["spec"].get("initContainers", []) + pod["spec"]["containers"]]
+    proxies = [container for container in containers if container["name"] in ("discovery", "istio-proxy")]
+    assert len(proxies) == len(pods) and {container["securityContext"]["seccompProfile"]["type"] for container in proxies} == {"RuntimeDefault"}
+
+
+def test_the_ingress_gateway_logs_each_request_as_json(mesh: Lab) -> None:
+    """The site's own summary has just sent some."""
+    lines = mesh.kubectl("logs", "-n", "istio-system", "-l", "istio=ingressgateway", "--tail=-1").splitlines()
+    assert any(json.loads(line).get("response_code") == 200 for line in lines if line.startswith("{"))

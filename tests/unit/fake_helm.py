@@ -24,6 +24,8 @@ def write_charts(folder: Path, version: str = VERSION) -> Path:
         place = folder / chart
         place.mkdir(parents=True, exist_ok=True)
         (place / "Chart.yaml").write_text(yaml.safe_dump({"name": chart.rpartition("/")[2], "version": version}))
+    values = {"_internal_defaults_do_not_set": {"global": {"hub": "docker.io/istio"}}}
+    (folder / "istio-control/istio-discovery/values.yaml").write_text(yaml.safe_dump(values))
     (folder / "base/files").mkdir(exist_ok=True)
     (folder / "base/files/profile-demo.yaml").write_text("{}")
     return folder
@@ -32,6 +34,17 @@ def write_charts(folder: Path, version: str = VERSION) -> Path:
 def _obj(api: str, kind: str, name: str, namespace: str = "", **fields: Any) -> Object:
     metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
     return {"apiVersion": api, "kind": kind, "metadata": metadata, **fields}
+
+
+def _hub(values: dict[str, Any]) -> str:
+    return (values.get("global") or {}).get("hub") or "docker.io/istio"
+
+
+def _istiod(name: str, namespace: str, values: dict[str, Any]) -> Object:
+    obj = deployment(name, namespace, f"{_hub(values)}/pilot:{VERSION}", {"app": "istiod"})
+    beside = [{"name": "beside", "image": image} for image in (values.get("pilot") or {}).get("beside") or []]
+    obj["spec"]["template"]["spec"]["containers"] += beside
+    return obj
 
 
 def _rendered(release: helm.Release, upgrade: bool) -> list[Object]:
@@ -52,13 +65,18 @@ def _rendered(release: helm.Release, upgrade: bool) -> list[Object]:
         validator.update({} if upgrade else {"failurePolicy": "Ignore"})
         injector = _obj("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", f"istio-sidecar-injector{suffix}", webhooks=[hook])
         injector["metadata"]["labels"] = {"app": "sidecar-injector"}
+        its_global = {"tag": VERSION, **(values.get("global") or {}), "hub": _hub(values)}
+        config = "defaultTemplates: [sidecar]\ntemplates:\n  gateway: |\n    image: \"{{ .ProxyImage }}\"\n"
         return [
+            _obj("v1", "ConfigMap", f"istio-sidecar-injector{suffix}", place, data={"values": json.dumps({"global": its_global}, sort_keys=True), "config": config}),
             _obj("v1", "ConfigMap", f"istio{suffix}", place, data={"mesh": json.dumps(values.get("meshConfig") or {})}),
-            {**deployment(f"istiod{suffix}", place, labels={"app": "istiod"})},
+            _istiod(f"istiod{suffix}", place, values),
             injector,
             _obj("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", f"istio-validator{suffix}", webhooks=[validator]),
         ]
-    return [deployment(release.name, place), {**service(release.name, place), "spec": {"type": values.get("service", {}).get("type", "LoadBalancer"), "ports": [{"port": 80}]}}]
+    gateway = deployment(release.name, place, "auto")
+    gateway["spec"]["template"]["metadata"]["annotations"] = {"inject.istio.io/templates": "gateway"}
+    return [gateway, {**service(release.name, place), "spec": {"type": values.get("service", {}).get("type", "LoadBalancer"), "ports": [{"port": 80}]}}]
 
 
 class FakeHelm:

@@ -69,12 +69,17 @@ def workload(name, component, app):
     return obj("apps/v1", "Deployment", name, component, labels={{"app": app}}, spec={{"selector": {{"matchLabels": {{"app": app}}}}, "template": template}})
 
 
+hub, its_global = spec.get("hub") or "docker.io/istio", values.get("global") or {{}}
+injected = {{"global": {{"proxy": {{"image": "proxyv2"}}, "proxy_init": {{"image": "proxyv2"}}, "tag": "1.31.0", "variant": "", **its_global, "hub": hub}}}}
+sidecar = 'spec:\\n  initContainers:\\n  - name: istio-init\\n    image: "{{{{ .ProxyInitImage }}}}"\\n  containers:\\n  - name: istio-proxy\\n    image: "{{{{ .ProxyImage }}}}"\\n'
+config = json.dumps({{"defaultTemplates": ["sidecar"], "templates": {{"sidecar": sidecar, "grpc-simple": "spec:\\n  initContainers:\\n  - image: busybox:1.28\\n"}}}})
 names = {{"plural": "gateways", "kind": "Gateway"}}
 rendered = [
     obj("apiextensions.k8s.io/v1", "CustomResourceDefinition", "gateways.networking.istio.io", "Base", "", spec={{"group": "networking.istio.io", "names": names}}),
     obj("v1", "ServiceAccount", "istio-reader-service-account", "Base"),
     obj("v1", "ServiceAccount", "istiod" + suffix),
     obj("v1", "ConfigMap", "istio" + suffix, data={{"mesh": json.dumps(spec.get("meshConfig") or {{}}, sort_keys=True)}}),
+    obj("v1", "ConfigMap", "istio-sidecar-injector" + suffix, data={{"values": json.dumps(injected), "config": config}}),
     obj("v1", "Service", "istiod" + suffix, spec={{"ports": [{{"name": "https", "port": 15017}}], "selector": {{"app": "istiod"}}}}),
     workload("istiod" + suffix, "Pilot", "istiod"),
     injector("istio-sidecar-injector" + suffix, revision, {{}}),

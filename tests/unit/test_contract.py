@@ -126,6 +126,7 @@ CASES = {
     "control_plane": ([], {"state": "absent"}),
     "revision_tag": ([], {"name": "stable", "state": "absent"}),
     "mesh_info": ([SERVICE, POD], {}),
+    "images": ([], {"definition": POD}),
     "dashboard": (KIALI, {"local_port": 45678, "_ansible_check_mode": True}),
     "release": ([], {"version": "1.31.0", "state": "absent"}),
     "backup": ([namespace("kube-system")], {"dest": "/nowhere/backup", "_ansible_check_mode": True}),

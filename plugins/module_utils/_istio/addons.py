@@ -6,10 +6,14 @@ from __future__ import annotations
 import copy
 import hashlib
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from .._engine import sources
+from .._engine.images import Registries, adapted
 from .._engine.objects import Object
 from .._engine.steps import Step
 from .._failure import InvalidOption
@@ -25,7 +29,7 @@ TELEMETRY = "mesh-default"
 
 @dataclass(frozen=True)
 class Addons:
-    """What a user asks for. images: {repository of the release: image}; sampling: per cent of requests that are traced."""
+    """What a user asks for. images: {repository of the release: image}; registries: as in Registries; sampling: per cent of requests that are traced."""
 
     names: list[str] = field(default_factory=lambda: ["prometheus", "grafana", "jaeger", "kiali"])
     namespace: str = HOME
@@ -33,6 +37,16 @@ class Addons:
     kiali_config: dict[str, Any] = field(default_factory=dict)
     tracing_provider: str = "jaeger"
     sampling: float | None = None
+    registries: dict[str, str] = field(default_factory=dict)
+    pull_secrets: list[str] = field(default_factory=list)
+
+
+def read(folder: Path, addons: Addons) -> dict[str, list[Object]]:
+    """{addon: its objects as in the release}. folder: samples/addons. Raises InvalidOption."""
+    if not folder.is_dir():
+        raise InvalidOption("samples", f"{folder} is no folder where this task runs", hint="It is samples/addons of an unpacked release, as servicemesh.istio.release gives it.")
+    check(addons, {str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml")})
+    return {name: sources.read_file(folder / f"{name}.yaml", "samples") for name in addons.names}
 
 
 def check(addons: Addons, known: set[str]) -> None:
@@ -61,27 +75,24 @@ def desired(addons: Addons, documents: dict[str, list[Object]]) -> list[Step]:
 
 
 def _adapted(obj: Object, addons: Addons) -> Object:
-    result = copy.deepcopy(obj)
+    result = copy.deepcopy(adapted(obj, partial(_image, addons, Registries.of(addons.registries)), addons.pull_secrets))
     metadata = result["metadata"]
     if metadata.get("namespace") == HOME:
         metadata["namespace"] = addons.namespace
     for subject in result.get("subjects") or []:
         if subject.get("namespace") == HOME:
             subject["namespace"] = addons.namespace
-    spec = ((result.get("spec") or {}).get("template") or {}).get("spec") or {}
-    for container in (spec.get("initContainers") or []) + (spec.get("containers") or []):
-        container["image"] = _image(container["image"], addons.images)
     return result
 
 
-def _image(image: str, images: dict[str, str]) -> str:
-    """The image, or what the user has instead of it; keys are repositories with or without their tag."""
-    if image in images:
-        return images[image]
+def _image(addons: Addons, registries: Registries, image: str) -> str:
+    """What the user has instead of the image, by its repository with or without its tag, else it from its new registry."""
+    if image in addons.images:
+        return addons.images[image]
     repository = image.partition("@")[0]
     if ":" in repository.rpartition("/")[2]:
         repository = repository.rpartition(":")[0]
-    return images.get(repository, image)
+    return addons.images.get(repository) or registries.rewrite(image)
 
 
 def _join_kiali(objects: list[Object], addons: Addons) -> None:

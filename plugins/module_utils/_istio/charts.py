@@ -12,19 +12,23 @@ import yaml
 
 from .._engine.changes import Rules
 from .._engine.cluster import Cluster
+from .._engine.images import Registries
 from .._engine.objects import Object
 from .._engine.steps import Step
 from .._failure import InvalidOption
-from . import webhooks
+from . import images, webhooks
 from .control_plane import PROFILE_GATEWAYS, TAG, ControlPlane, LiveMesh, namespaces, newer, own_namespace, refuse_overlap, wants_default_tag
 from .helm import CHARTS, RELEASE_NAME, RELEASE_NAMESPACE, Helm, Installation, Release, Removal, Revision, last_revision, revisions
 
 BASE, CNI, ZTUNNEL = "istio-base", "istio-cni", "ztunnel"
+ISTIOD = Path("istio-control", "istio-discovery")
 # istioctl's profiles that are Helm's defaults; the other names are the same for both.
 PLAIN = {"default", "minimal"}
 # On the Secrets of a gateway's release: the revision whose gateways it is one of.
 GATEWAY_OF = "servicemesh.istio/gateway-of"
 NODE_AGENTS = {CNI: "istio-cni", ZTUNNEL: "ztunnel"}
+# What values.gateways says, beside the names of gateways, of those that istiod itself makes.
+OWN_GATEWAYS = {"securityContext", "seccompProfile"}
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,15 @@ class Charts:
         profiles = {path.stem.removeprefix("profile-") for path in (folder / "base" / "files").glob("profile-*.yaml")}
         return Charts(folder, version, frozenset(profiles))
 
+    @property
+    def hub(self) -> str:
+        """Where their images are, unless something else is said. Raises InvalidOption."""
+        try:
+            values = yaml.safe_load((self.folder / ISTIOD / "values.yaml").read_text(encoding="utf-8"))
+            return str(values["_internal_defaults_do_not_set"]["global"]["hub"])
+        except (OSError, yaml.YAMLError, LookupError, TypeError) as error:
+            raise InvalidOption("hub", f"is needed with registries, for {self.folder} does not say where its images are") from error
+
 
 def check(plane: ControlPlane, charts: Charts) -> None:
     """Raises InvalidOption for what the charts cannot say."""
@@ -56,6 +69,21 @@ def check(plane: ControlPlane, charts: Charts) -> None:
     for name, component in plane.components.items():
         if name not in ("cni", "ztunnel") or set(component) - {"enabled"}:
             raise InvalidOption("components", f"{name} has settings that charts do not know", hint="With method helm only cni and ztunnel may be named, with enabled; all else is said in values and gateways.")
+
+
+def mirrored(plane: ControlPlane, charts: Charts) -> ControlPlane:
+    """The plane with values that name its registries: since Helm writes, there is no other way. Raises InvalidOption."""
+    registries = Registries.of(plane.registries)
+    if not registries:
+        return plane
+    hub = plane.hub or (plane.values.get("global") or {}).get("hub") or charts.hub
+    named = None if plane.gateways is None else images.of_values(plane.gateways, registries)
+    return replace(plane, hub=registries.hub(hub), values=images.of_values(plane.values, registries), gateways=named)
+
+
+def _refuse_others(steps: list[Step], plane: ControlPlane) -> None:
+    for use in images.beyond([obj for step in steps for obj in step.objects], Registries.of(plane.registries)):
+        raise InvalidOption("registries", f"{use.image} of {use} is in no value that is known to name an image", hint="Name its image in values, or install with method istioctl.")
 
 
 def istiod_name(plane: ControlPlane) -> str:
@@ -73,6 +101,9 @@ def base(plane: ControlPlane, charts: Charts, live: dict[str, Any] | None, defau
 
 def istiod(plane: ControlPlane, charts: Charts, default: bool) -> Release:
     values = _values(plane, set(plane.values) - {"gateways"})
+    own = {key: value for key, value in (plane.values.get("gateways") or {}).items() if key in OWN_GATEWAYS}
+    if own:
+        values["gateways"] = own
     if plane.compatibility_version:
         values["compatibilityVersion"] = plane.compatibility_version
     if plane.mesh_config:
@@ -83,7 +114,7 @@ def istiod(plane: ControlPlane, charts: Charts, default: bool) -> Release:
             values["revisionTags"] = sorted({"default", *(values.get("revisionTags") or [])})
     if plane.components.get("cni", {}).get("enabled"):
         values = merged(values, {"pilot": {"cni": {"enabled": True}}})
-    return Release(istiod_name(plane), plane.namespace, charts.folder / "istio-control" / "istio-discovery", values)
+    return Release(istiod_name(plane), plane.namespace, charts.folder / ISTIOD, values)
 
 
 def node_agents(plane: ControlPlane, charts: Charts) -> list[Release]:
@@ -158,6 +189,7 @@ def desired(cluster: Cluster, plane: ControlPlane, helm: Helm, charts: Charts, l
     """Namespaces, then one step for each release. Raises InvalidOption, Failure "webhook_overlap", ApiError."""
     kubernetes = str(cluster.api.request("GET", "/version").get("gitVersion", ""))
     default = wants_default_tag(plane, live)
+    plane = mirrored(plane, charts)
 
     def step(release: Release) -> Step:
         return Installation(helm, release, last_revision(cluster, release.name, release.namespace), kubernetes, rules).step(ready=True)
@@ -175,11 +207,18 @@ def desired(cluster: Cluster, plane: ControlPlane, helm: Helm, charts: Charts, l
     if replaced:
         steps.append(Step("default tag", deleted=replaced))
     steps += [step(release) for release in node_agents(plane, charts)]
-    if plane.leave_gateways:
-        return steps
-    wanted = gateways(plane, charts)
-    surplus = set(own_gateways(cluster, plane)) - {(release.name, release.namespace) for release in wanted}
-    return steps + [step(release) for release in wanted] + [Removal(helm, *place, revisions(cluster, *place)).step() for place in sorted(surplus)]
+    if not plane.leave_gateways:
+        wanted = gateways(plane, charts)
+        surplus = set(own_gateways(cluster, plane)) - {(release.name, release.namespace) for release in wanted}
+        steps += [step(release) for release in wanted] + [Removal(helm, *place, revisions(cluster, *place)).step() for place in sorted(surplus)]
+    _refuse_others(steps, plane)
+    return steps
+
+
+def rendered(plane: ControlPlane, helm: Helm, charts: Charts, kubernetes: str) -> list[Object]:
+    """All objects of a first install. kubernetes: a version, or empty for the one that Helm takes. Raises InvalidOption."""
+    releases = [base(plane, charts, None, True), istiod(plane, charts, True), *node_agents(plane, charts), *gateways(plane, charts)]
+    return [obj for release in releases for obj in helm.render(release, kubernetes, upgrade=False)]
 
 
 def _replaced_tag(cluster: Cluster, plane: ControlPlane, live: LiveMesh) -> list[Object]:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._engine.cluster import Cluster
+from .._engine.images import Registries
 from .._engine.objects import Object
 from .._engine.sets import PART_OF, SET_ID, ObjectSet
 from .._engine.steps import Step
 from .._failure import Failure, InvalidOption
-from . import webhooks
+from . import images, webhooks
 
 # Whether a gateway is for egress -> IstioOperator's list of such, and the name of the one that profiles have.
 COMPONENT_LISTS = {False: "ingressGateways", True: "egressGateways"}
@@ -40,7 +41,7 @@ VERSION = "servicemesh.istio/version"
 
 @dataclass(frozen=True)
 class ControlPlane:
-    """What a user asks for. values, mesh_config: as in IstioOperator; overlays: {component: [k8s overlay]}."""
+    """What a user asks for. values, mesh_config: as in IstioOperator; overlays: {component: [k8s overlay]}; registries: as in Registries."""
 
     profile: str = "default"
     namespace: str = "istio-system"
@@ -55,6 +56,7 @@ class ControlPlane:
     gateways: list[dict[str, Any]] | None = None
     default_tag: bool | None = None
     leave_gateways: bool = False
+    registries: dict[str, str] = field(default_factory=dict)
 
     @property
     def revision_name(self) -> str:
@@ -260,7 +262,8 @@ def desired(plane: ControlPlane, rendered: list[Object], tag: list[Object], live
 
     Raises Failure "webhook_overlap" where two webhooks would inject the same pod.
     """
-    rendered = [_marked(obj, plane, version) for obj in rendered]
+    registries = Registries.of(plane.registries)
+    rendered = [_marked(images.of_control_plane(obj, registries), plane, version) for obj in rendered]
     tag = [_marked(obj, plane, version, {NOT_PRUNED: "true"}) for obj in tag]
     if tag and not plane.revision:
         rendered = [webhooks.deactivated(obj) if _default_injector(obj) else obj for obj in rendered]

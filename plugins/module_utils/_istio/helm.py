@@ -69,13 +69,13 @@ class Helm(Program):
     def render(self, release: Release, kubernetes: str, upgrade: bool) -> list[Object]:
         """The chart's objects as Helm would write them.
 
-        kubernetes: the server's version, on which charts depend. Raises InvalidOption for values that the chart refuses, with Helm's words.
+        kubernetes: the server's version, on which charts depend; empty, the one that Helm takes. Raises InvalidOption for values that the chart refuses, with Helm's words.
         """
         if release.chart not in self._digests:
             self._digests[release.chart] = _folder_digest(release.chart)
         values = json.dumps(release.values, sort_keys=True, ensure_ascii=False)
         key = "\n".join([self._digests[release.chart], release.name, release.namespace, kubernetes, str(upgrade), values])
-        arguments = ["template", release.name, str(release.chart), "--namespace", release.namespace, "--values", "-", "--kube-version", kubernetes]
+        arguments = ["template", release.name, str(release.chart), "--namespace", release.namespace, "--values", "-", *(["--kube-version", kubernetes] if kubernetes else [])]
         objects = self._rendered(key, lambda: parsed(self._run([*arguments, "--is-upgrade"] if upgrade else arguments, values)))
         return [_marked(obj, release) for obj in objects]
 

@@ -64,6 +64,14 @@ def test_create_change_and_delete_each_also_in_check_mode_and_again(run, api, ad
     assert not run("addons", state="absent")["changed"]
 
 
+def test_images_come_from_other_registries_but_for_those_that_are_named(api, addons):
+    registries = {"docker.io": "m.example.com/hub", "quay.io": "m.example.com/quay"}
+    addons(registries=registries, images={"docker.io/grafana/grafana": "docker.io/mine:1"}, pull_secrets=["key"])
+    assert image(api, "prometheus") == "m.example.com/hub/prom/prometheus:v3" and image(api, "kiali") == "m.example.com/quay/kiali/kiali:v2"
+    assert image(api, "grafana") == "docker.io/mine:1"
+    assert api.get("Deployment", "kiali", HOME)["spec"]["template"]["spec"]["imagePullSecrets"] == [{"name": "key"}]
+
+
 def test_an_addon_that_is_named_no_more_is_removed(api, addons):
     addons()
     planned = addons(check=True, names=["prometheus", "kiali"])
@@ -106,6 +114,7 @@ def test_files_in_folders_are_named_by_their_path(api, addons):
         ({"names": ["prometheus", "tempo"]}, "unknown_addon", "the release has no addon tempo"),
         ({"names": ["jaeger", "zipkin"]}, "two_tracing_backends", "jaeger and zipkin"),
         ({"names": ["grafana", "grafana"]}, "invalid_option", "is there twice"),
+        ({"registries": {"docker.io": "mirror"}}, "invalid_option", "registries: 'mirror' is no registry"),
         ({"namespace": "nowhere"}, "namespace_missing", 'namespaces "nowhere" not found'),
     ],
 )

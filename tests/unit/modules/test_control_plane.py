@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import builders
 import fake_istioctl
@@ -181,9 +182,28 @@ def test_two_webhooks_for_one_pod_are_refused_before_anything_is_written(api, pl
     assert api.writes() == []
 
 
+def image(api, name="istiod"):
+    return api.get("Deployment", name, "istio-system")["spec"]["template"]["spec"]["containers"][0]["image"]
+
+
+def test_registries_and_pull_secrets_reach_what_runs_and_what_will_be_injected(api, plane):
+    plane()
+    assert image(api) == "docker.io/istio/pilot:1.31.0"
+    options = {"registries": {"docker.io": "m.example.com/hub"}, "pull_secrets": ["key"]}
+    done = plane(**options)
+    assert done["changed"] and image(api) == "m.example.com/hub/istio/pilot:1.31.0"
+    injected = json.loads(api.get("ConfigMap", INJECTOR, "istio-system")["data"]["values"])["global"]
+    assert injected["hub"] == "m.example.com/hub/istio" and injected["imagePullSecrets"] == ["key"]
+    assert not plane(**options)["changed"]
+    plane()
+    assert image(api) == "docker.io/istio/pilot:1.31.0", "without them all is as istioctl renders it"
+
+
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
+        ({"registries": {"docker.io": "https://m.example.com"}}, "invalid_option", "registries: 'https://m.example.com' is no registry"),
+        ({"registries": {"docker.io/istio/pilot": "m.example.com"}}, "invalid_option", "is only a part of docker.io/istio"),
         ({"profile": "nope"}, "unknown_profile", 'profile "nope" not found'),
         ({"values": {"nonsense": 1}}, "invalid_values", 'unknown field "nonsense"'),
         ({"revision": "Canary_1"}, "invalid_option", "'Canary_1' is no DNS label"),

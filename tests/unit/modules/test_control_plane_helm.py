@@ -178,6 +178,44 @@ def test_what_the_values_say_of_a_gateway_holds_for_its_chart(api, plane):
     assert refused["failure"]["code"] == "invalid_option" and "gateways.istio-ingressgateway.secretVolumes" in refused["msg"]
 
 
+def test_helm_is_given_values_that_name_other_registries_and_pull_secrets(api, fake, plane):
+    options = {"registries": {"docker.io": "m.example.com/hub"}, "pull_secrets": ["key"]}
+    assert plane(**options)["changed"] and not plane(**options)["changed"]
+    kept = {name: helm.revisions(Cluster(api), name, HOME)[-1].values for name in ("istio-base", "istiod", "istio-ingressgateway")}
+    assert kept["istiod"]["global"] == {"istioNamespace": HOME, "hub": "m.example.com/hub/istio", "imagePullSecrets": ["key"]}
+    assert kept["istio-base"]["global"]["imagePullSecrets"] == ["key"] and kept["istio-ingressgateway"] == {}
+    containers = [api.get("Deployment", name, HOME)["spec"]["template"]["spec"]["containers"][0]["image"] for name in ("istiod", "istio-ingressgateway")]
+    assert containers == ["m.example.com/hub/istio/pilot:1.31.0", "auto"]
+    assert plane(hub="quay.io/istio", **options)["changed"], "a hub of no such registry is the user's"
+    assert helm.revisions(Cluster(api), "istiod", HOME)[-1].values["global"]["hub"] == "quay.io/istio"
+
+
+def test_gateways_move_by_the_values_that_they_are_given(api, plane):
+    given = [{"name": "edge", "values": {"additionalContainers": [{"name": "logs", "image": "busybox:1"}]}}]
+    plane(gateways=given, registries={"docker.io": "m.example.com/hub"})
+    moved = helm.revisions(Cluster(api), "edge", HOME)[-1].values["additionalContainers"]
+    assert moved == [{"name": "logs", "image": "m.example.com/hub/library/busybox:1"}]
+
+
+def test_an_image_that_no_value_moves_is_refused_before_anything_is_written(api, fake, plane):
+    refused = plane(values={"pilot": {"beside": ["busybox:1"]}}, registries={"docker.io": "m.example.com/hub"})
+    assert refused["failure"]["code"] == "invalid_option" and "busybox:1 of Deployment istio-system/istiod, container beside" in refused["msg"]
+    assert api.writes() == [] and fake.calls == []
+
+
+def test_charts_that_do_not_say_their_hub_need_one(api, plane, charts):
+    (charts / "istio-control/istio-discovery/values.yaml").write_text("{}")
+    refused = plane(registries={"*": "m.example.com"})
+    assert refused["failure"]["code"] == "invalid_option" and refused["msg"].startswith("hub: is needed with registries")
+    assert plane(registries={"*": "m.example.com"}, hub="docker.io/istio")["changed"] and "failed" not in plane()
+
+
+def test_gateways_that_istiod_makes_are_set_by_its_own_chart(api, plane):
+    seccomp = {"type": "RuntimeDefault"}
+    plane(values={"gateways": {"seccompProfile": seccomp, "istio-ingressgateway": {"type": "NodePort"}}})
+    assert helm.revisions(Cluster(api), "istiod", HOME)[-1].values["gateways"] == {"seccompProfile": seccomp}
+
+
 def test_from_istioctl_to_helm_and_back_nothing_is_deleted_but_records(run, api, fake, plane, tmp_path):
     istioctl = str(fake_istioctl.write(tmp_path))
     run("control_plane", istioctl=istioctl)
@@ -221,7 +259,7 @@ def test_what_helm_keeps_is_removed_by_helm_alone(run, api, plane):
         ({"overlays": {"pilot": []}}, "invalid_option", "charts have none"),
         ({"components": {"pilot": {"enabled": False}}}, "invalid_option", "pilot has settings that charts do not know"),
         ({"values": {"nonsense": 1}}, "invalid_values", "nonsense"),
-        ({"charts": None}, "invalid_option", "is needed to install with method helm"),
+        ({"charts": None}, "invalid_option", "is needed with method helm"),
     ],
 )
 def test_bad_options_have_a_code_and_write_nothing(api, fake, plane, options, code, words):

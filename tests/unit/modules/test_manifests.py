@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
+from builders import deployment
 
 
 def config(name="one", namespace="shop", **data):
@@ -32,6 +33,20 @@ def test_create_change_and_delete_each_also_in_check_mode_and_again(run, api):
         assert (again["changed"], again["diff"]) == (False, [])
         assert "failed" not in again
     assert api.get("ConfigMap", "one", "shop") is None
+
+
+def test_images_come_from_other_registries_and_with_pull_secrets(run, api):
+    options = {"definition": [deployment("web", image="web:1"), deployment("gateway", image="auto")], "registries": {"*": "m.example.com"}, "pull_secrets": ["key"]}
+    run("manifests", **options)
+    pods = {name: api.get("Deployment", name, "shop")["spec"]["template"]["spec"] for name in ("web", "gateway")}
+    assert {name: pod["containers"][0]["image"] for name, pod in pods.items()} == {"web": "m.example.com/library/web:1", "gateway": "auto"}
+    assert pods["web"]["imagePullSecrets"] == [{"name": "key"}]
+    assert not run("manifests", **options)["changed"]
+
+
+def test_a_registry_that_is_none_is_refused_before_anything_is_asked(run, api):
+    result = run("manifests", definition=config(), registries={"docker.io": "mirror:1.2/"})
+    assert result["failure"]["code"] == "invalid_option" and "'mirror:1.2/' is no registry" in result["msg"] and api.requests == []
 
 
 def test_a_field_left_out_is_deleted(run, api):

@@ -80,6 +80,17 @@ def test_a_zip_keeps_its_programs_executable(run, tmp_path):
     assert os.access(top / script, os.X_OK) and not os.access(top / text, os.X_OK)
 
 
+def test_a_mirror_may_be_a_folder(run, tmp_path):
+    place = tmp_path / "mirror" / VERSION
+    place.mkdir(parents=True)
+    (place / FILE).write_bytes(good())
+    missing = run("release", **HOST, mirror=str(tmp_path / "mirror"))
+    assert missing["failure"]["code"] == "invalid_option" and f"{FILE}.sha256 cannot be read where this task runs" in missing["msg"]
+    (place / f"{FILE}.sha256").write_text(f"{digest(good())}  {FILE}")
+    done = run("release", **HOST, mirror=str(tmp_path / "mirror"))
+    assert done["changed"] and done["source"] == str(place / FILE)
+
+
 def test_a_mirror_is_asked_once_for_the_checksum_and_once_for_the_file(run, mirror):
     done = run("release", **HOST, mirror=mirror.url)
     assert done["changed"] and done["source"] == f"{mirror.url}/{VERSION}/{FILE}"
