@@ -197,7 +197,7 @@ longest_gap:
   returned: when O(state=read) or O(state=stopped)
   type: float
 examples:
-  description: The first ten lost requests.
+  description: The first ten lost requests, each with the time at which that was known.
   returned: when O(state=read) or O(state=stopped)
   type: list
   elements: dict

@@ -19,7 +19,7 @@ def test_a_journal_gives_each_row_once_and_no_half_one(tmp_path):
 
 def test_what_is_there_of_a_row_that_was_cut_off_goes_with_the_next_one(tmp_path):
     path = tmp_path / "run.rows"
-    path.write_bytes(b'{"due":1}\n{"due":2,"thr')
+    path.write_bytes(b'{"due":1}\n{"due":2,"through":1,"codes":{"200"')
     book = Journal(path)
     book.rows()
     book.append({"ended": "died"})
