@@ -12,15 +12,17 @@ class Failure(Exception):
     ref     {group, version, kind, namespace, name} of the object, or None
     reason  the cause in the server's or program's own words
     hint    what the user can do
+    found   results that are handed back all the same
     """
 
-    def __init__(self, code: str, message: str, ref: dict[str, Any] | None = None, reason: str = "", hint: str = "") -> None:
+    def __init__(self, code: str, message: str, ref: dict[str, Any] | None = None, reason: str = "", hint: str = "", found: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.ref = ref
         self.reason = reason
         self.hint = hint
+        self.found = found or {}
 
     def as_result(self) -> dict[str, Any]:
         return {"code": self.code, "ref": self.ref, "reason": self.reason, "hint": self.hint}

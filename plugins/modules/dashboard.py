@@ -106,7 +106,7 @@ def body(run: Run) -> dict:
     target = forwarder.Target(run.cluster.api.server, options["namespace"], service, port)
     url = f"http://{mesh.bracketed(options['address'])}:{local_port}"
     if opened and opened[1] == target:
-        return {"changed": False, "url": url, "pid": opened[0], "diff": []}
+        return {"changed": False, "url": url, "pid": opened[0].pid, "diff": []}
     live = run.cluster.get("", "Service", options["namespace"], service)
     if live is None:
         raise Failure("no_addon", f"name: there is no Service {options['namespace']}/{service}", hint="Install the addon first, or name its namespace.")

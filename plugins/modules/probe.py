@@ -6,25 +6,48 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: probe
-short_description: Measure by real requests which version answers
+short_description: Measure by real requests which version answers, and what is lost meanwhile
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Sends a bounded number of HTTP requests through a gateway and counts the answers by version.
-  - They are sent from where the task runs to the gateway's address. Where that cannot be reached, they go through a tunnel to one of the
-    gateway's pods, as C(kubectl port-forward) makes it, and RV(via) says so.
+  - With O(state=measured), sends a bounded number of HTTP requests through a gateway and counts the answers by version.
+  - With O(state=started), a process on the host where the task runs goes on asking at a constant rate during the tasks that follow, such
+    as an upgrade. O(state=read) tells what has become of the requests and may stop the play, O(state=stopped) ends the process.
+  - Requests are sent from where the task runs to the gateway's address. Where that cannot be reached, they go through a tunnel to one of
+    the gateway's pods, as C(kubectl port-forward) makes it, and RV(via) says so.
+  - Nothing is ever sent twice. The process in the background sends on a clock, whatever became of the requests before, half of them on
+    connections of their own and half on kept ones. Each carries its number in the header C(X-Probe-Number), and C(X-Probe-Run), so
+    that a server can tell which ones it has seen.
 options:
+  state:
+    description:
+      - V(measured) sends O(count) requests and waits for their answers.
+      - V(started) has requests sent in the background. A probe that runs with other options is started anew, and its figures go.
+      - V(read) gives the figures of the probe in the background, once all requests that were due when the task began have an outcome.
+      - V(stopped) ends it, likewise, and gives its figures, which can be read until it is started again.
+    type: str
+    choices: [measured, started, read, stopped]
+    default: measured
+  name:
+    description: Name of the probe in the background, for its user on the host where the task runs. Needed unless O(state=measured).
+    type: str
   gateway:
     description: The gateway's Service, as C(NAMESPACE/NAME).
     type: str
     default: istio-system/istio-ingressgateway
+  url:
+    description: Address that is asked instead of O(gateway), as C(http://HOST:PORT).
+    type: str
   path:
     description: Path of the request.
     type: str
     default: /
   headers:
-    description: Headers of the request, such as C(Host).
+    description:
+      - Headers of the request, such as C(Host). They get to the process in the background by its memory, and are in none of its files.
+      - Values are hidden in results where the name speaks of authorization, a cookie, a token, a key or a secret. As the options of any module
+        they are in the host's log, unless the task has C(no_log).
     type: dict
     default: {}
   versions:
@@ -32,24 +55,48 @@ options:
     type: dict
     default: {}
   count:
-    description: Number of requests.
+    description: Number of requests, with O(state=measured).
     type: int
     default: 200
   parallel:
-    description: Requests at a time.
+    description: Requests at a time. Unset, 4, and with O(state=started) as many as come within O(timeout), at most 256.
     type: int
-    default: 4
   timeout:
-    description: Seconds that an answer may take.
+    description: Seconds that an answer may take. In the background also seconds that a request may wait to be sent.
     type: int
     default: 10
+  lost_status:
+    description: An answer with this status or a higher one counts as lost. With V(400) so does the 404 that a proxy without a route gives.
+    type: int
+    default: 500
+  rate:
+    description: Requests a second, with O(state=started). From 1 to 500.
+    type: int
+    default: 20
+  longest:
+    description: Seconds after which the probe ends by itself, with O(state=started), so that none is forgotten. At most 86400.
+    type: int
+    default: 3600
+  since:
+    description: Token of an earlier call. With O(state=read) and O(state=stopped), only what came after it counts.
+    type: str
+  max_lost_share:
+    description:
+      - Per cent of the requests that may be lost. With O(state=read) and O(state=stopped), the task fails with C(too_many_lost) if
+        there are more, and with C(too_few_sent) if there are no requests at all. Unset, it never does.
+    type: float
+  min_sent:
+    description: With O(state=read) and O(state=stopped), the task fails with C(too_few_sent) if fewer requests than this have an outcome.
+    type: int
 extends_documentation_fragment:
-  - servicemesh.istio.attributes.info
+  - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
 attributes:
   check_mode:
-    details: It sends the same requests.
+    details: >-
+      With O(state=measured) it sends the same requests, with O(state=read) it reads, and only warns where there is no probe yet.
+      Else it says what it would do.
 """
 
 EXAMPLES = r"""
@@ -64,35 +111,109 @@ EXAMPLES = r"""
 - name: The shares
   ansible.builtin.debug:
     msg: "{{ measured.shares }} of {{ measured.sent }} requests, {{ measured.lost }} lost"
+
+- name: Ask from now on, twenty times a second
+  servicemesh.istio.probe:
+    name: rollout
+    state: started
+    rate: 20
+  register: watched
+
+# Here the rollout, or the upgrade.
+
+- name: No further unless almost every request was answered
+  servicemesh.istio.probe:
+    name: rollout
+    state: read
+    since: "{{ watched.token }}"
+    max_lost_share: 0.1
+    min_sent: 10
+
+- name: That is all
+  servicemesh.istio.probe:
+    name: rollout
+    state: stopped
+  register: rollout
+
+- name: What it says, and no more
+  ansible.builtin.debug:
+    msg: >-
+      {{ rollout.lost }} of {{ rollout.sent }} requests lost, so with 95 % confidence fewer than {{ rollout.upper_bound }} % are.
+      The longest time without a good answer was {{ rollout.longest_gap }} s.
 """
 
 RETURN = r"""
 sent:
-  description: Requests that were sent.
-  returned: success
+  description: Requests with an outcome, be it an answer or not.
+  returned: unless O(state=started)
   type: int
 lost:
-  description: Requests without an answer, or with a status of 500 and more.
-  returned: success
+  description: Requests without an answer, or with a status of O(lost_status) and more.
+  returned: unless O(state=started)
   type: int
+lost_share:
+  description: The same in per cent of RV(sent).
+  returned: unless O(state=started)
+  type: float
+upper_bound:
+  description: >-
+    What the share of lost requests is below, in per cent and with 95 % confidence, if they fail independently of each other.
+    None lost of n says no more than 300 / n.
+  returned: unless O(state=started)
+  type: float
+  sample: 0.01
 codes:
   description: Answers by status.
-  returned: success
+  returned: unless O(state=started)
   type: dict
 counts:
   description: Answers below 400 by version.
-  returned: success
+  returned: unless O(state=started)
   type: dict
   sample: {v1: 181, v2: 19}
 shares:
   description: The same in per cent.
-  returned: success
+  returned: unless O(state=started)
   type: dict
   sample: {v1: 90.5, v2: 9.5}
 errors:
-  description: Requests without an answer, by cause.
-  returned: success
+  description: >-
+    Requests without an answer, by cause: C(name) was not resolved, C(connect) has failed or took too long, C(reset) or closed while it
+    was used, C(timeout), C(protocol) is no HTTP, C(not_sent) within O(timeout) after its time.
+  returned: unless O(state=started)
   type: dict
+  sample: {reset: 2, timeout: 1}
+late:
+  description: Requests that found all O(parallel) busy at their time, or were sent more than 0.1 seconds after it.
+  returned: when O(state=read) or O(state=stopped)
+  type: int
+connections:
+  description: Requests by what they were sent on, a C(fresh) connection or a C(kept) one that had carried requests before.
+  returned: when O(state=read) or O(state=stopped)
+  type: dict
+  sample: {fresh: 15004, kept: 14996}
+longest_gap:
+  description: Longest time without an answer that is not lost, in seconds.
+  returned: when O(state=read) or O(state=stopped)
+  type: float
+examples:
+  description: The first ten lost requests, each with the time at which that was known.
+  returned: when O(state=read) or O(state=stopped)
+  type: list
+  elements: dict
+  sample: [{number: 812, time: "2026-01-01T00:00:41.207+00:00", cause: "503", connection: kept}]
+started:
+  description: When the probe in the background was started. Empty where there is none.
+  returned: unless O(state=measured)
+  type: str
+ended:
+  description: Why it has ended, V(stopped), V(longest) or V(died), or V(never) where there was none. Empty while it runs.
+  returned: unless O(state=measured)
+  type: str
+token:
+  description: This moment, for O(since) of a later call.
+  returned: unless O(state=measured)
+  type: str
 via:
   description: Address that was asked.
   returned: success
@@ -102,37 +223,135 @@ duration:
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: >-
+    Code, object, reason and hint. The code is stable. With C(too_many_lost), C(too_few_sent), C(probe_gone) (the process died) and
+    C(probe_silent) the figures are returned beside it.
   returned: on failure
   type: dict
   sample: {code: no_gateway, ref: null, reason: "", hint: ""}
 """
 
+import contextlib
+from dataclasses import asdict
+
 from ..module_utils._engine.run import Run, run_module
-from ..module_utils._proxy import gateways, probe
+from ..module_utils._failure import Failure
+from ..module_utils._proxy import background, background_probe, figures, gateways, open_loop, probe
 
 ARGUMENTS = {
+    "state": {"type": "str", "choices": ["measured", "started", "read", "stopped"], "default": "measured"},
+    "name": {"type": "str"},
     "gateway": {"type": "str", "default": "istio-system/istio-ingressgateway"},
+    "url": {"type": "str"},
     "path": {"type": "str", "default": "/"},
     "headers": {"type": "dict", "default": {}},
     "versions": {"type": "dict", "default": {}},
     "count": {"type": "int", "default": 200},
-    "parallel": {"type": "int", "default": 4},
+    "parallel": {"type": "int"},
     "timeout": {"type": "int", "default": 10},
+    "lost_status": {"type": "int", "default": 500},
+    "rate": {"type": "int", "default": 20},
+    "longest": {"type": "int", "default": 3600},
+    "since": {"type": "str"},
+    "max_lost_share": {"type": "float"},
+    "min_sent": {"type": "int"},
 }
-OPTIONS = ("path", "headers", "versions", "count", "parallel", "timeout")
+NEEDED = [("state", state, ["name"]) for state in ("started", "read", "stopped")]
+OPTIONS = ("path", "headers", "versions", "count", "timeout", "lost_status")
 
 
 def body(run: Run) -> dict:
     options = run.options
-    wanted = probe.Probe(**{name: options[name] for name in OPTIONS})
+    run.hide(probe.secrets_in(options["headers"]))
+    if options["name"] is not None:
+        background_probe.check_name(options["name"])
+    return STATES[options["state"]](run, options)
+
+
+def _wanted(options: dict, parallel: int) -> probe.Probe:
+    given = options["parallel"]
+    wanted = probe.Probe(parallel=parallel if given is None else given, **{name: options[name] for name in OPTIONS})
     probe.check(wanted)
-    via, authority, connect = gateways.way_to(run.cluster, options["gateway"], wanted.timeout)
-    return {**run.timed("probe", lambda: probe.run(wanted, authority, connect)), "via": via}
+    if options["url"] is not None:
+        probe.check_url(options["url"])
+    return wanted
+
+
+def _way(run: Run, options: dict) -> gateways.Way:
+    return gateways.way_by(options["url"], options["timeout"]) if options["url"] else gateways.way_to(run.cluster, options["gateway"], options["timeout"])
+
+
+def _measured(run: Run, options: dict) -> dict:
+    wanted = _wanted(options, probe.Probe.parallel)
+    way = _way(run, options)
+    return {**run.timed("probe", lambda: probe.run(wanted, way.authority, way.connect)), "via": way.via}
+
+
+def _started(run: Run, options: dict) -> dict:
+    name, wanted = options["name"], _wanted(options, open_loop.enough(options["rate"], options["timeout"]))
+    pace = open_loop.Pace(options["rate"], wanted.parallel, options["longest"])
+    open_loop.check(pace)
+    target = options["url"] or [run.cluster.api.server, options["gateway"]]
+    with _alone(run, name):
+        found = background_probe.last(name)
+        running = None if found is None or found.ended else found
+        known = [target, asdict(wanted), asdict(pace)]
+        if running and running.has(known):
+            return {"changed": False, "diff": [], **running.identity()}
+        way = _way(run, options)
+        if way.detach:
+            run.module.warn(f"{options['gateway']} is only reached through the API server ({way.via}): what is lost on the way there counts as lost too.")
+        changes = {"changed": True, "diff": _diff(name, running.words() if running else "not running", f"{pace.rate} requests a second to {way.via}")}
+        if run.check_mode:
+            return {**changes, **(running or background_probe.NEVER).identity(), "via": way.via}
+        if running:
+            background.stop(running.process, background_probe.SLACK)
+        return {**changes, **background_probe.start(name, wanted, pace, way, known).identity()}
+
+
+def _read(run: Run, options: dict) -> dict:
+    reading = run.timed("read", lambda: background_probe.read(options["name"]))
+    if reading is None:
+        hint = "Start it first, on the same host and as the same user."
+        run.refuse([Failure("no_probe", f"name: there is no probe {options['name']}", hint=hint)])
+    return _gate(run, options, reading or background_probe.NEVER, {})
+
+
+def _stopped(run: Run, options: dict) -> dict:
+    name, changes = options["name"], {}
+    with _alone(run, name):
+        reading = background_probe.last(name) or background_probe.NEVER
+        # A wrong token is told before anything is changed.
+        reading.result(options["since"])
+        if not reading.told:
+            changes = {"changed": True, "diff": _diff(name, reading.words(), "ended")}
+            reading = run.timed("stop", lambda: background_probe.stop(name, reading, run.check_mode))
+    return _gate(run, options, reading, changes)
+
+
+def _alone(run: Run, name: str) -> contextlib.AbstractContextManager:
+    return contextlib.nullcontext() if run.check_mode else background.alone(background_probe.place(name))
+
+
+def _gate(run: Run, options: dict, reading: background_probe.Reading, changes: dict) -> dict:
+    found = {**changes, **reading.result(options["since"])}
+    if found["ended"] == "longest":
+        run.module.warn(f"Probe {options['name']} has ended by itself, as its option longest has it: nothing was sent since.")
+    # In check mode there may be no probe yet, and so nothing to judge.
+    if reading is not background_probe.NEVER or not run.check_mode:
+        figures.pass_gate(found, options["max_lost_share"], options["min_sent"])
+    return found
+
+
+def _diff(name: str, before: str, after: str) -> list:
+    return [{"before": before + "\n", "after": after + "\n", "before_header": f"probe {name}", "after_header": f"probe {name}"}]
+
+
+STATES = {"measured": _measured, "started": _started, "read": _read, "stopped": _stopped}
 
 
 def main() -> None:
-    run_module(ARGUMENTS, body)
+    run_module(ARGUMENTS, body, required_if=NEEDED)
 
 
 if __name__ == "__main__":

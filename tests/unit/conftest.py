@@ -5,11 +5,19 @@ from __future__ import annotations
 
 import functools
 import gc
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import running
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine import wait
+from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import background
+from builders import service
+from fake_gateway import Gateway
 from memory_api import MemoryApi
 
 
@@ -40,3 +48,37 @@ def runner(capsys: Any, monkeypatch: Any, tmp_path: Any) -> Any:
 def run(api: MemoryApi, runner: Any) -> Any:
     """run(module, check=False, **options) -> result"""
     return functools.partial(runner, api)
+
+
+@pytest.fixture
+def gateway(api: MemoryApi) -> Iterator[Gateway]:
+    """istio-system/istio-ingressgateway, at an address that answers."""
+    served = Gateway()
+    threading.Thread(target=served.server.serve_forever, args=(0.02,), daemon=True).start()
+    spec = {"type": "LoadBalancer", "ports": [{"name": "status-port", "port": 15021}, {"name": "http2", "port": served.port}]}
+    live = service("istio-ingressgateway", "istio-system", **spec)
+    live["status"] = {"loadBalancer": {"ingress": [{"ip": "127.0.0.1"}]}}
+    api.put(live)
+    yield served
+    served.server.shutdown()
+    served.server.server_close()
+
+
+@pytest.fixture
+def processes(runner: Any, tmp_path: Path, monkeypatch: Any) -> Iterator[Path]:
+    """The cache folder. What stays after its module ends with the test, also where that has failed; and none ever runs on as a second pytest."""
+    start, here = background.start, os.getpid()
+
+    def guarded(*arguments: Any) -> background.Process:
+        try:
+            return start(*arguments)
+        finally:
+            if os.getpid() != here:
+                os._exit(1)
+
+    monkeypatch.setattr(background, "start", guarded)
+    yield tmp_path / "cache"
+    for record in (tmp_path / "cache").rglob("process.json"):
+        found = background.find(background.Place(record.parent.parent.name, record.parent.name))
+        if found and found.alive:
+            os.kill(found.pid, signal.SIGKILL)

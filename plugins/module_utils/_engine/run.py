@@ -153,7 +153,7 @@ class Run:
         self.module.exit_json(**self.outcome(failed=True), waiting=waiting, duration=self.duration)
 
     def fail(self, failure: Failure) -> None:
-        partial_result = self.outcome(failed=True) if self.plans else {"changed": False}
+        partial_result = {"changed": False, **(self.outcome(failed=True) if self.plans else {}), **failure.found}
         message = f"{failure.message.rstrip('.')}. {failure.hint}" if failure.hint else failure.message
         self.module.fail_json(msg=message, failure=failure.as_result(), duration=self.duration, **partial_result)
 

@@ -4,25 +4,20 @@
 from __future__ import annotations
 
 import contextlib
-import gc
-import json
-import os
 import shutil
-import signal
 import socket
-import sys
 import threading
-import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from .._cluster.api import ApiError
 from .._engine.cluster import Cluster
 from .._engine.objects import Object
 from .._failure import Failure, InvalidOption
-from .._istio import cache
+from . import background
 
 CHUNK = 65536
+# Seconds. A forwarder has nothing to finish: it ends at once.
+PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
@@ -35,35 +30,17 @@ class Target:
     port: int
 
 
-def record(local_port: int) -> Path:
-    return cache.root() / "dashboards" / f"{local_port}.json"
+def place(local_port: int) -> background.Place:
+    return background.Place("dashboards", str(local_port))
 
 
-def credentials(local_port: int) -> Path:
-    """Folder with what the forwarder needs to reach the cluster; gone when it ends."""
-    return record(local_port).with_suffix(".credentials")
-
-
-def opened(local_port: int) -> tuple[int, Target] | None:
-    """(process id, target) of a forwarder of ours on this port; None where there is none, or it has ended."""
+def opened(local_port: int) -> tuple[background.Process, Target] | None:
+    """(process, target) of a forwarder of ours on this port; None where there is none, or it has ended."""
+    found = background.find(place(local_port))
     try:
-        kept = json.loads(record(local_port).read_text(encoding="utf-8"))
-        if _started(kept["pid"]) != kept["started"]:
-            return None
-        return kept["pid"], Target(**kept["target"])
-    except (OSError, ValueError, KeyError):
+        return (found, Target(**found.about)) if found and found.alive else None
+    except TypeError:
         return None
-
-
-def _started(pid: int) -> str:
-    """When a process began: a process id alone may be another's by now. Where /proc is missing, whether it runs."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[19]
-    except OSError:
-        if Path("/proc/self/stat").exists():
-            raise
-        os.kill(pid, 0)
-        return ""
 
 
 def listen(address: str, local_port: int) -> socket.socket:
@@ -94,65 +71,25 @@ def _next_free(address: str, port: int) -> int:
 
 def start(cluster: Cluster, target: Target, selector: dict[str, str], pod_port: int, listener: socket.socket) -> int:
     """Process id of a new process that serves the listener until it is stopped."""
-    reader, writer = os.pipe()
-    if os.fork() == 0:
-        os.setsid()
-        try:
-            if os.fork() == 0:
-                _run(cluster, target, selector, pod_port, listener, writer)
-        finally:
-            # Whatever happens, the child must not go on in the caller's code.
-            os._exit(0)
-    os.close(writer)
-    os.wait()
-    answer = os.read(reader, 32)
-    os.close(reader)
-    if not answer:
-        raise Failure("forwarder", "the process that keeps the port open could not be started", hint="Is the cache folder writable?")
-    pid = int(answer)
-    local_port = listener.getsockname()[1]
+    where = place(listener.getsockname()[1])
+
+    def prepare() -> None:
+        # What it needs to reach the cluster; gone when it is stopped.
+        credentials = where.folder / "credentials"
+        shutil.rmtree(credentials, ignore_errors=True)
+        cluster.api.detach(background.private(credentials))
+
+    def work() -> None:
+        _serve(cluster, target.namespace, selector, pod_port, listener)
+
+    process = background.start(where, asdict(target), prepare, work, frozenset({listener.fileno()}))
     listener.close()
-    kept = {"pid": pid, "started": _started(pid), "target": asdict(target)}
-    cache.write_atomically(record(local_port), json.dumps(kept).encode())
-    return pid
+    return process.pid
 
 
-def _run(cluster: Cluster, target: Target, selector: dict[str, str], pod_port: int, listener: socket.socket, writer: int) -> None:
-    """The forwarder's own process."""
-    folder = credentials(listener.getsockname()[1])
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700, parents=True)
-    cluster.api.detach(folder)
-    # The parent may end now.
-    os.write(writer, str(os.getpid()).encode())
-    os.close(writer)
-    _become_daemon()
-    gc.enable()
-    _serve(cluster, target.namespace, selector, pod_port, listener)
-
-
-def stop(local_port: int, pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-    for _ in range(50):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            break
-        time.sleep(0.1)
-    record(local_port).unlink(missing_ok=True)
-    shutil.rmtree(credentials(local_port), ignore_errors=True)
-
-
-def _become_daemon() -> None:
-    os.chdir("/")
-    null = os.open(os.devnull, os.O_RDWR)
-    # Ansible waits until its pipes are closed.
-    for descriptor in (0, 1, 2):
-        os.dup2(null, descriptor)
-    os.close(null)
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    sys.stdout = sys.stderr = os.fdopen(os.dup(2), "w", encoding="utf-8")
+def stop(local_port: int, process: background.Process) -> None:
+    background.stop(process, PATIENCE)
+    shutil.rmtree(place(local_port).folder, ignore_errors=True)
 
 
 def _serve(cluster: Cluster, namespace: str, selector: dict[str, str], pod_port: int, listener: socket.socket) -> None:

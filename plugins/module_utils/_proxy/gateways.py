@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 from .._engine.cluster import Cluster
 from .._engine.objects import Object
@@ -16,15 +19,33 @@ CONNECT_TIMEOUT = 2.0
 HTTP = 80
 
 
-def way_to(cluster: Cluster, gateway: str, timeout: float) -> tuple[str, str, Connect]:
-    """(address for people, authority, how to connect). Raises Failure "no_gateway"."""
+@dataclass(frozen=True)
+class Way:
+    """via: for people; authority: the Host header where none is given.
+
+    detach  frees a tunnel through the API server from the process that found it (see Api.detach); None where the way is no tunnel
+    """
+
+    via: str
+    authority: str
+    connect: Connect
+    detach: Callable[[Path], None] | None = None
+
+
+def way_by(url: str, timeout: float) -> Way:
+    """To an http URL."""
+    return Way(url.rstrip("/"), *to_address(url.rstrip("/"), timeout))
+
+
+def way_to(cluster: Cluster, gateway: str, timeout: float) -> Way:
+    """Raises Failure "no_gateway"."""
     namespace, _slash, name = gateway.partition("/")
     service = cluster.get("", "Service", namespace, name) if name else None
     if service is None:
         raise Failure("no_gateway", f"gateway: there is no Service {gateway}", hint="Write it as NAMESPACE/NAME.")
     found = mesh.gateway(service, cluster.list("", "Node"))
     if found["url"] and _answers(found["url"]):
-        return (found["url"], *to_address(found["url"], timeout))
+        return way_by(found["url"], timeout)
     return _tunnel(cluster, gateway, found["selector"], service)
 
 
@@ -36,7 +57,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _tunnel(cluster: Cluster, gateway: str, selector: dict[str, str], service: Object) -> tuple[str, str, Connect]:
+def _tunnel(cluster: Cluster, gateway: str, selector: dict[str, str], service: Object) -> Way:
     namespace = service["metadata"]["namespace"]
     if not any(port["port"] == HTTP for port in service["spec"].get("ports") or []):
         raise Failure("no_gateway", f"gateway: {gateway} has no port {HTTP}", hint="Is it the Service of a gateway?")
@@ -45,9 +66,9 @@ def _tunnel(cluster: Cluster, gateway: str, selector: dict[str, str], service: O
         target = port_of(service, HTTP, pod)
     except Failure as failure:
         raise Failure("no_gateway", f"gateway: {gateway}: {failure.message}", hint="Is the gateway Ready?") from failure
-    name = pod["metadata"]["name"]
 
     def connect() -> socket.socket:
-        return cluster.api.tunnel(namespace, name, target)
+        # Looked up anew for each connection, so that a restarted pod is no end.
+        return cluster.api.tunnel(namespace, running_pod(cluster, namespace, selector)["metadata"]["name"], target)
 
-    return f"tunnel to pod {namespace}/{name}", "localhost", connect
+    return Way(f"tunnel to pod {namespace}/{pod['metadata']['name']}", "localhost", connect, cluster.api.detach)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import socket
 import threading
 
@@ -45,26 +44,6 @@ def kiali(api):
     server.close()
 
 
-@pytest.fixture
-def forwarders(run, tmp_path, monkeypatch):
-    """Whatever was opened is closed at the end, also where the test has failed; and no forwarder ever runs on as a second pytest."""
-    start, here = forwarder.start, os.getpid()
-
-    def guarded(*arguments):
-        try:
-            return start(*arguments)
-        finally:
-            if os.getpid() != here:
-                os._exit(1)
-
-    monkeypatch.setattr(forwarder, "start", guarded)
-    yield
-    for record in (tmp_path / "cache" / "servicemesh.istio" / "dashboards").glob("*.json"):
-        opened = forwarder.opened(int(record.stem))
-        if opened:
-            os.kill(opened[0], signal.SIGKILL)
-
-
 def say(port, text):
     """What comes back until the connection ends, also where it is reset."""
     heard = b""
@@ -81,7 +60,7 @@ def is_open(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_a_port_is_opened_once_leads_to_the_pod_and_is_closed_once(run, kiali, forwarders, free):
+def test_a_port_is_opened_once_leads_to_the_pod_and_is_closed_once(run, kiali, processes, free):
     planned = run("dashboard", check=True, local_port=free)
     assert planned["changed"] and planned["url"] == f"http://127.0.0.1:{free}" and "pid" not in planned and not is_open(free)
     done = run("dashboard", local_port=free)
@@ -91,7 +70,7 @@ def test_a_port_is_opened_once_leads_to_the_pod_and_is_closed_once(run, kiali, f
     assert (again["changed"], again["pid"]) == (False, done["pid"])
     assert run("dashboard", check=True, state="absent", local_port=free)["changed"] and is_open(free)
     assert run("dashboard", state="absent", local_port=free)["changed"]
-    assert not is_open(free) and forwarder.opened(free) is None and not forwarder.record(free).exists()
+    assert not is_open(free) and forwarder.opened(free) is None and not forwarder.place(free).folder.exists()
     assert not run("dashboard", state="absent", local_port=free)["changed"]
     assert kiali.writes() == []
 
@@ -108,7 +87,7 @@ def test_each_connection_goes_to_a_pod_that_is_ready_then(kiali, free):
     assert say(free, b"three") == b"kiali heard three"
 
 
-def test_a_taken_port_is_told_with_one_that_is_free(run, kiali, forwarders):
+def test_a_taken_port_is_told_with_one_that_is_free(run, kiali, processes):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for check in (True, False):
@@ -121,7 +100,7 @@ def test_a_taken_port_is_told_with_one_that_is_free(run, kiali, forwarders):
         pass
 
 
-def test_a_port_that_leads_elsewhere_is_taken(run, kiali, forwarders, free):
+def test_a_port_that_leads_elsewhere_is_taken(run, kiali, processes, free):
     kiali.put(service("grafana", "istio-system", ports=[{"name": "service", "port": 3000}]))
     kiali.put(pod("grafana-1", "istio-system", {"app": "grafana"}))
     run("dashboard", local_port=free)
@@ -152,16 +131,16 @@ def test_each_addon_has_its_usual_port(run, api, name, port):
     assert result.get("url", result["msg"] if "failed" in result else "").count(f"127.0.0.1:{port}") == 1
 
 
-def keep(tmp_path, port, **record):
-    path = tmp_path / "cache" / "servicemesh.istio" / "dashboards" / f"{port}.json"
+def keep(port, **record):
+    path = forwarder.place(port).record
     path.parent.mkdir(parents=True)
     target = {"server": "https://memory.invalid", "namespace": "istio-system", "service": "kiali", "port": 20001}
-    path.write_text(json.dumps({"target": target, **record}))
+    path.write_text(json.dumps({"about": target, **record}))
 
 
-@pytest.mark.parametrize("record", [{"pid": os.getpid(), "started": "1"}, {"pid": 2**22 + 1, "started": "1"}, {}], ids=["of another process", "of none", "half"])
-def test_a_record_that_is_true_no_more_is_no_forwarder(run, tmp_path, free, record):
-    keep(tmp_path, free, **record)
+@pytest.mark.parametrize("record", [{"pid": os.getpid(), "born": "1"}, {"pid": 2**22 + 1, "born": "1"}, {}], ids=["of another process", "of none", "half"])
+def test_a_record_that_is_true_no_more_is_no_forwarder(run, free, record):
+    keep(free, **record)
     assert forwarder.opened(free) is None
     # Were the record believed, this would end the test itself.
     assert not run("dashboard", state="absent", local_port=free)["changed"]

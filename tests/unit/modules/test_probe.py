@@ -4,59 +4,12 @@ from __future__ import annotations
 
 import socket
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
+from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import gateways, probe
 from builders import pod, service
-
-
-class Gateway:
-    """A server that answers each request by its number: `say(number)` gives (status, body), or None to hang up."""
-
-    def __init__(self):
-        self.say = lambda number: (200, "v2" if number % 5 == 0 else "v1")
-        self.seen = []
-        self.clients = set()
-        lock = threading.Lock()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
-                with lock:
-                    outer.seen.append((self.path, dict(self.headers)))
-                    outer.clients.add(self.client_address)
-                    answer = outer.say(len(outer.seen))
-                if answer is None:
-                    self.close_connection = True
-                    return
-                body = answer[1].encode()
-                self.send_response(answer[0])
-                self.send_header("Content-Length", str(len(body)))
-                self.send_header("X-Server", "banner-" + answer[1])
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_args):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self.server.server_port
-
-
-@pytest.fixture
-def gateway(api):
-    served = Gateway()
-    threading.Thread(target=served.server.serve_forever, args=(0.02,), daemon=True).start()
-    spec = {"type": "LoadBalancer", "ports": [{"name": "status-port", "port": 15021}, {"name": "http2", "port": served.port}]}
-    live = service("istio-ingressgateway", "istio-system", **spec)
-    live["status"] = {"loadBalancer": {"ingress": [{"ip": "127.0.0.1"}]}}
-    api.put(live)
-    yield served
-    served.server.shutdown()
-    served.server.server_close()
-
+from fake_gateway import HANG_UP
 
 VERSIONS = {"v2": "v2", "v1": "."}
 
@@ -85,13 +38,13 @@ def test_answers_of_500_and_more_have_failed_and_count_for_no_version(run, gatew
 
 
 def test_connections_that_break_have_failed_and_the_rest_goes_on(run, gateway):
-    gateway.say = lambda number: None if number in (2, 3) else (200, "v1")
+    gateway.say = lambda number: HANG_UP if number in (2, 3) else (200, "v1")
     result = run("probe", count=10, parallel=1, versions=VERSIONS)
     assert result["lost"] == 2 and sum(result["errors"].values()) == 2 and result["counts"] == {"v1": 8}
 
 
 def test_where_nothing_is_answered_there_are_no_shares(run, gateway):
-    gateway.say = lambda _number: None
+    gateway.say = lambda _number: HANG_UP
     result = run("probe", count=4, versions=VERSIONS)
     assert result["lost"] == 4 and result["counts"] == {} and result["shares"] == {}
 
@@ -101,7 +54,7 @@ def test_a_slow_answer_has_failed(run, gateway):
     gateway.say = lambda _number: (200, str(release.wait(5)))
     result = run("probe", count=1, timeout=1)
     release.set()
-    assert result["lost"] == 1 and result["errors"] == {"TimeoutError": 1}
+    assert result["lost"] == 1 and result["errors"] == {"timeout": 1}
 
 
 def test_path_and_headers_are_sent_and_connections_are_used_again(run, gateway):
@@ -172,6 +125,23 @@ def test_a_gateway_that_is_not_there_has_a_code(run, api, gateway, name, words):
 def test_bad_options_are_told_before_anything_is_sent(run, gateway, options, words):
     result = run("probe", **options)
     assert result["failure"]["code"] == "invalid_option" and words in result["msg"] and gateway.seen == []
+
+
+def test_a_tunnel_leads_to_a_pod_that_is_ready_then(api, gateway):
+    tunnelled(api, gateway, targetPort=8080)
+    way = gateways.way_to(Cluster(api), "istio-system/inside", 5)
+    api.put(pod("inside-1", "istio-system", {"app": "inside"}, conditions=[{"type": "Ready", "status": "False"}]))
+    api.tunnels[("istio-system", "inside-2", 8080)] = api.tunnels.pop(("istio-system", "inside-1", 8080))
+    api.put(pod("inside-2", "istio-system", {"app": "inside"}))
+    way.connect().close()
+
+
+def test_a_connection_that_was_closed_is_not_opened_again_unseen(gateway):
+    authority, connect = probe.to_address(gateway.url, 5)
+    connection = probe.Connection(authority, connect())
+    assert probe.ask(probe.Probe(), connection, {}).status == 200
+    connection.close()
+    assert probe.ask(probe.Probe(), connection, {}).cause == "protocol" and len(gateway.seen) == 1
 
 
 def test_a_target_port_may_be_the_name_of_a_containers_port(run, api, gateway):
