@@ -43,6 +43,8 @@ KINDS = [
     Kind("apps", "v1", "StatefulSet", "statefulsets"),
     Kind("apps", "v1", "DaemonSet", "daemonsets"),
     Kind("batch", "v1", "Job", "jobs"),
+    Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
+    Kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"),
     Kind("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", False),
     Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", False),
     Kind("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", False),
@@ -51,10 +53,20 @@ KINDS = [
     Kind("networking.istio.io", "v1", "DestinationRule", "destinationrules"),
     Kind("networking.istio.io", "v1", "ServiceEntry", "serviceentries"),
     Kind("networking.istio.io", "v1", "Gateway", "gateways"),
+    Kind("networking.istio.io", "v1", "Sidecar", "sidecars"),
+    Kind("networking.istio.io", "v1", "ProxyConfig", "proxyconfigs"),
+    Kind("networking.istio.io", "v1", "WorkloadEntry", "workloadentries"),
+    Kind("networking.istio.io", "v1", "WorkloadGroup", "workloadgroups"),
+    Kind("networking.istio.io", "v1", "EnvoyFilter", "envoyfilters"),
+    Kind("security.istio.io", "v1", "AuthorizationPolicy", "authorizationpolicies"),
+    Kind("security.istio.io", "v1", "PeerAuthentication", "peerauthentications"),
+    Kind("security.istio.io", "v1", "RequestAuthentication", "requestauthentications"),
     Kind("telemetry.istio.io", "v1", "Telemetry", "telemetries"),
+    Kind("extensions.istio.io", "v1", "WasmPlugin", "wasmplugins"),
 ]
 PATH = re.compile(r"^(?:/api/(?P<core>v1)|/apis/(?P<group>[^/]+)/(?P<version>[^/]+))(?:/namespaces/(?P<namespace>[^/]+)(?=/))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?$")
 LOG = re.compile(r"^/api/v1/namespaces/(?P<namespace>[^/]+)/pods/(?P<name>[^/]+)/log$")
+METADATA_ONLY = "as=PartialObjectMetadataList"
 # A server ends each watch after a while; here soon, so that no thread outlives its test for long.
 LONGEST_WATCH = 1.0
 
@@ -67,6 +79,7 @@ class MemoryApi:
     controllers  {kind: what its controller does to an object as soon as it is stored}
     logs         {(namespace, pod): text}
     tunnels      {(namespace, pod, port): function that returns the near end of a connection}
+    version      of Kubernetes
     """
 
     name = "memory"
@@ -80,6 +93,7 @@ class MemoryApi:
         self.controllers: dict[str, Callable[[Object], None]] = {"Deployment": ready, "CustomResourceDefinition": established}
         self.logs: dict[tuple[str, str], str] = {}
         self.tunnels: dict[tuple[str, str, int], Callable[[], Any]] = {}
+        self.version = "v1.36.3"
         self._counter = 0
         self._events: list[tuple[int, str, tuple[str, str, str, str], Object]] = []
         self._news = threading.Condition(threading.RLock())
@@ -121,7 +135,10 @@ class MemoryApi:
     def request(self, method: str, path: str, query: dict[str, str] | None = None, body: Any = None, content_type: str = "", accept: str = "") -> Any:
         query = query or {}
         with self._news:
-            return self._answer(method, path, query, json.loads(json.dumps(body)), content_type)
+            answer = self._answer(method, path, query, json.loads(json.dumps(body)), content_type)
+        if METADATA_ONLY in accept:
+            return {**answer, "items": [{"metadata": item["metadata"]} for item in answer["items"]]}
+        return answer
 
     def _answer(self, method: str, path: str, query: dict[str, str], body: Any, content_type: str) -> Any:
         call = (method, path + ("?dryRun" if query.get("dryRun") else ""))
@@ -131,7 +148,7 @@ class MemoryApi:
         if path in ("/api", "/apis"):
             return self._discovery(core=path == "/api")
         if path == "/version":
-            return {"gitVersion": "v1.36.3"}
+            return {"gitVersion": self.version}
         log = LOG.match(path)
         if log and (log["namespace"], log["name"]) in self.logs:
             return self.logs[(log["namespace"], log["name"])]
@@ -206,7 +223,8 @@ class MemoryApi:
         return copy.deepcopy(obj)
 
     def _list(self, kind: Kind, namespace: str, query: dict[str, str]) -> dict[str, Any]:
-        wanted = dict(part.split("=", 1) for part in query.get("labelSelector", "").split(",") if "=" in part)
+        parts = [part for part in query.get("labelSelector", "").split(",") if part]
+        wanted, present = dict(part.split("=", 1) for part in parts if "=" in part), {part for part in parts if "=" not in part}
         field = query.get("fieldSelector", "").partition("=")[2]
         items = [
             copy.deepcopy(obj)
@@ -215,6 +233,7 @@ class MemoryApi:
             and (not namespace or key[2] == namespace)
             and (not field or key[3] == field)
             and wanted.items() <= (obj["metadata"].get("labels") or {}).items()
+            and present <= set(obj["metadata"].get("labels") or {})
         ]
         first, limit = int(query.get("continue", 0)), int(query.get("limit", 0)) or len(items)
         more = {"continue": str(first + limit)} if len(items) > first + limit else {}

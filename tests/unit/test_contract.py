@@ -125,7 +125,8 @@ CASES = {
     "addons": ([], {"state": "absent"}),
     "control_plane": ([], {"state": "absent"}),
     "revision_tag": ([], {"name": "stable", "state": "absent"}),
-    "mesh_info": ([SERVICE, POD], {}),
+    "mesh_info": ([SERVICE, POD], {"query": "control_planes"}),
+    "mesh_check": ([SERVICE, POD], {"phase": "install"}),
     "dashboard": (KIALI, {"local_port": 45678, "_ansible_check_mode": True}),
     "release": ([], {"version": "1.31.0", "state": "absent"}),
 }
