@@ -11,9 +11,22 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Reads the cluster's name and server, the control planes and their versions, revision tags, the namespaces with their pods' sidecars,
-    gateways with their addresses, and addons.
-options: {}
+  - Reads the cluster's name and server, the control planes and their versions, revision tags, webhooks, the definitions' version, the root
+    certificates, the namespaces and workloads with their pods' sidecars, what istiods say of their proxies, gateways with their addresses,
+    addons, and whether all of that is near enough in version.
+  - What this account may not read is named in RV(unread), and its part of the result is null; without Namespaces, Nodes, Pods, Services,
+    the Deployments of istiod and the injection webhooks nothing can be told, and the module fails.
+  - M(servicemesh.istio.mesh_check) judges what it finds.
+options:
+  query:
+    description:
+      - A JMESPath expression. What it gives for the result comes as RV(answer).
+      - It is refused before anything is read where it is no expression.
+    type: str
+  proxies:
+    description: Whether istiods are asked for their proxies. That takes a tunnel into each of their pods.
+    type: bool
+    default: true
 extends_documentation_fragment:
   - servicemesh.istio.attributes.info
   - servicemesh.istio.attributes.actiongroup
@@ -31,6 +44,16 @@ EXAMPLES = r"""
   loop: "{{ mesh.namespaces }}"
   loop_control: {label: "{{ item.name }}"}
   when: item.enrolled < item.expected or item.stale > 0
+
+- name: The versions of all control planes
+  servicemesh.istio.mesh_info:
+    query: control_planes[].version
+    proxies: false
+  register: versions
+
+- name: Tell them
+  ansible.builtin.debug:
+    var: versions.answer
 """
 
 RETURN = r"""
@@ -71,6 +94,75 @@ addons:
   type: list
   elements: dict
   sample: [{name: kiali, namespace: istio-system, address: "http://kiali.istio-system:20001"}]
+webhooks:
+  description:
+    - Each webhook of injection and validation, with its revision and the tag that it makes, the Services or URLs that it leads to, what happens
+      where nothing answers, whether each of its entries has a CA, and the ready endpoints behind it, null where that is not known.
+    - One that a tag has replaced is not active.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: istio-revision-tag-default
+      kind: injection
+      revision: default
+      tag: default
+      active: true
+      targets: [istio-system/istiod]
+      failure_policies: [Fail]
+      has_ca: true
+      ready_endpoints: 1
+definitions:
+  description: The version of Istio's base as a whole, and Istio's definitions with the version that each carries. Empty where none is noted.
+  returned: success
+  type: dict
+  sample: {version: 1.31.0, objects: [{name: virtualservices.networking.istio.io, version: 1.31.0}]}
+root_certificates:
+  description: The root certificates that proxies trust, with the SHA-256 of their DER and their validity. Null where they cannot be read.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{fingerprint: 8a4c0d, begins: "2026-01-01T00:00:00Z", expires: "2036-01-01T00:00:00Z"}]
+workloads:
+  description:
+    - Each workload with pods that have a proxy or should have one. The revisions that its proxies are of, the one that would inject its pods now,
+      its pods, and those of them that lack their sidecar or have a stale one.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - kind: Deployment
+      name: web
+      namespace: shop
+      pods: [web-5d9c-x7k2p]
+      restartable: true
+      revisions: [default]
+      uses: default
+      without_sidecar: []
+      stale: []
+proxies:
+  description:
+    - What istiods say of their proxies. Those that are connected, those that have acknowledged all that was sent, the words of those that refused
+      it, ready proxies that no istiod lists, and proxies by version.
+    - RV(proxies.unknown) says why not every istiod could be asked; RV(proxies.disconnected) is null then, and the counts are of the others.
+    - Null without O(proxies).
+  returned: success
+  type: dict
+  sample: {unknown: "", connected: 12, synced: 12, rejected: {}, disconnected: [], versions: {1.31.0: 12}}
+skew:
+  description: Whether the versions of control planes, proxies, node agents and definitions are as near as Istio asks (kept, broken or unknown), and where not.
+  returned: success
+  type: dict
+  sample: {verdict: kept, findings: []}
+unread:
+  description: What this account may not read, with the server's words.
+  returned: success
+  type: dict
+  sample: {replica_sets: 'replicasets.apps is forbidden: User "viewer" cannot list resource "replicasets"'}
+answer:
+  description: What O(query) gives.
+  returned: with O(query)
+  type: raw
 duration:
   description: Seconds by phase.
   returned: always
@@ -82,16 +174,26 @@ failure:
   sample: {code: unreachable, ref: null, reason: "", hint: ""}
 """
 
+from ..module_utils._engine import conditions
 from ..module_utils._engine.run import Run, run_module
-from ..module_utils._istio import mesh
+from ..module_utils._istio import overview
+from ..module_utils._proxy.answers import answers
+
+ARGUMENTS = {
+    "query": {"type": "str"},
+    "proxies": {"type": "bool", "default": True},
+}
 
 
 def body(run: Run) -> dict:
-    return run.timed("read", lambda: mesh.read(run.cluster))
+    text = run.options["query"]
+    query = conditions.expression("query", text) if text else None
+    result = run.timed("read", lambda: overview.read(run.cluster, answers if run.options["proxies"] else None))
+    return {**result, "answer": conditions.answer("query", query, result)} if query else result
 
 
 def main() -> None:
-    run_module({}, body)
+    run_module(ARGUMENTS, body)
 
 
 if __name__ == "__main__":

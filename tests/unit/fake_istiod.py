@@ -19,6 +19,7 @@ class FakeIstiod:
     behind    those that have not acknowledged
     rejected  {proxy: its words}
     blind     shows none of the changes
+    versions  {proxy: Istio's version that it told}
     """
 
     def __init__(self, api: MemoryApi, name: str = "istiod-1", proxies: tuple[str, ...] = ("web-1.shop",)) -> None:
@@ -26,6 +27,7 @@ class FakeIstiod:
         self.behind: set[str] = set()
         self.rejected: dict[str, str] = {}
         self.blind = False
+        self.versions: dict[str, str] = {}
         api.put(builders.pod(name, "istio-system", {"app": "istiod", "istio.io/rev": "default"}))
         api.tunnels[("istio-system", name, 8080)] = self.connect
 
@@ -43,7 +45,7 @@ class FakeIstiod:
 
     def _answer(self, path: str) -> Any:
         if path == "/debug/syncz":
-            return [{"proxy": proxy, "resources": self._state(proxy)} for proxy in self.proxies]
+            return [{"proxy": proxy, "istio_version": self.versions.get(proxy, ""), "resources": self._state(proxy)} for proxy in self.proxies]
         return {"configs": [] if self.blind else [self._clusters(), self._routes()]}
 
     def _state(self, proxy: str) -> dict[str, Any]:

@@ -45,6 +45,7 @@ KINDS = [
     Kind("batch", "v1", "Job", "jobs"),
     Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
     Kind("coordination.k8s.io", "v1", "Lease", "leases"),
+    Kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"),
     Kind("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", False),
     Kind("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", False),
     Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", False),
@@ -60,9 +61,16 @@ KINDS = [
     Kind("telemetry.istio.io", "v1", "Telemetry", "telemetries"),
     Kind("gateway.networking.k8s.io", "v1", "GatewayClass", "gatewayclasses", False),
     Kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
+    Kind("networking.istio.io", "v1", "Sidecar", "sidecars"),
+    Kind("networking.istio.io", "v1", "ProxyConfig", "proxyconfigs"),
+    Kind("networking.istio.io", "v1", "WorkloadGroup", "workloadgroups"),
+    Kind("security.istio.io", "v1", "PeerAuthentication", "peerauthentications"),
+    Kind("security.istio.io", "v1", "RequestAuthentication", "requestauthentications"),
+    Kind("extensions.istio.io", "v1", "WasmPlugin", "wasmplugins"),
 ]
 PATH = re.compile(r"^(?:/api/(?P<core>v1)|/apis/(?P<group>[^/]+)/(?P<version>[^/]+))(?:/namespaces/(?P<namespace>[^/]+)(?=/))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?$")
 LOG = re.compile(r"^/api/v1/namespaces/(?P<namespace>[^/]+)/pods/(?P<name>[^/]+)/log$")
+METADATA_ONLY = "as=PartialObjectMetadataList"
 # A server ends each watch after a while; here soon, so that no thread outlives its test for long.
 LONGEST_WATCH = 1.0
 
@@ -75,6 +83,7 @@ class MemoryApi:
     controllers  {kind: what its controller does to an object as soon as it is stored}
     logs         {(namespace, pod): text}
     tunnels      {(namespace, pod, port): function that returns the near end of a connection}
+    version      of Kubernetes
     """
 
     name = "memory"
@@ -88,6 +97,7 @@ class MemoryApi:
         self.controllers: dict[str, Callable[[Object], None]] = {"Deployment": ready, "CustomResourceDefinition": established}
         self.logs: dict[tuple[str, str], str] = {}
         self.tunnels: dict[tuple[str, str, int], Callable[[], Any]] = {}
+        self.version = "v1.36.3"
         self._counter = 0
         self._events: list[tuple[int, str, tuple[str, str, str, str], Object]] = []
         self._news = threading.Condition(threading.RLock())
@@ -129,7 +139,10 @@ class MemoryApi:
     def request(self, method: str, path: str, query: dict[str, str] | None = None, body: Any = None, content_type: str = "", accept: str = "") -> Any:
         query = query or {}
         with self._news:
-            return self._answer(method, path, query, json.loads(json.dumps(body)), content_type)
+            answer = self._answer(method, path, query, json.loads(json.dumps(body)), content_type)
+        if METADATA_ONLY in accept:
+            return {**answer, "items": [{"metadata": item["metadata"]} for item in answer["items"]]}
+        return answer
 
     def _answer(self, method: str, path: str, query: dict[str, str], body: Any, content_type: str) -> Any:
         call = (method, path + ("?dryRun" if query.get("dryRun") else ""))
@@ -139,7 +152,7 @@ class MemoryApi:
         if path in ("/api", "/apis"):
             return self._discovery(core=path == "/api")
         if path == "/version":
-            return {"gitVersion": "v1.36.3"}
+            return {"gitVersion": self.version}
         log = LOG.match(path)
         if log and (log["namespace"], log["name"]) in self.logs:
             return self.logs[(log["namespace"], log["name"])]

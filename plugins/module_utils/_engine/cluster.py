@@ -7,9 +7,10 @@ import copy
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Callable, TypeVar
 
-from .._cluster.api import APPLY, Api, ApiError
+from .._cluster.api import APPLY, JSON, Api, ApiError
 from .._cluster.discovery import Resource, Resources
 from .._failure import Failure
 from .objects import Object, Ref, group_version, normal, ref_of
@@ -19,11 +20,19 @@ PAGE = 500
 REQUESTS_AT_ONCE = 4
 # Up to this many objects of one kind and namespace are read one by one.
 FEW = 2
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 # Inside the class `list` is a method.
 Objects = list[Object]
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A read for which this account lacks the right, in the server's words."""
+
+    message: str
 
 
 class Cluster:
@@ -47,6 +56,15 @@ class Cluster:
         for future in futures:
             future.exception()
         return [future.result() for future in futures]
+
+    def permitted(self, read: Callable[[], R]) -> R | Refused:
+        """What `read` gives, or the server's refusal where it is forbidden. Raises ApiError for every other error."""
+        try:
+            return read()
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            return Refused(error.message)
 
     def pause(self, seconds: float) -> None:
         """Between two looks at something that cannot be watched."""
@@ -97,6 +115,11 @@ class Cluster:
         found, refusal = self.list_or_refusal(group, kind, None, selector)
         return [obj for namespace in sorted(set(namespaces)) for obj in self.list(group, kind, namespace, selector)] if refusal else found
 
+    def metadata(self, group: str, kind: str, selector: str = "") -> Objects:
+        """Objects of a kind with nothing but their metadata: for kinds whose objects are large. Raises ApiError."""
+        resource = self.resource(group, kind)
+        return list(self._list(resource, None, selector, METADATA_ONLY)) if resource else []
+
     def live(self, wanted: list[Object]) -> dict[Ref, Object]:
         """The live objects behind the wanted ones: few by name, more by one paged list per kind and namespace."""
         groups: dict[tuple[Resource, str], list[Ref]] = {}
@@ -130,12 +153,12 @@ class Cluster:
                 return None
             raise
 
-    def _list(self, resource: Resource, namespace: str | None, selector: str = "") -> Iterator[Object]:
+    def _list(self, resource: Resource, namespace: str | None, selector: str = "", accept: str = JSON) -> Iterator[Object]:
         query = {"limit": str(PAGE)}
         if selector:
             query["labelSelector"] = selector
         while True:
-            page = self.api.request("GET", resource.path(namespace), query)
+            page = self.api.request("GET", resource.path(namespace), query, accept=accept)
             for item in page.get("items") or []:
                 # Items of built-in kinds come without these two.
                 item["apiVersion"], item["kind"] = resource.api_version, resource.kind

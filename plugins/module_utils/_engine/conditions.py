@@ -31,18 +31,27 @@ class Condition:
         return bool(obj["kind"] == self.kind and self.name in ("", obj["metadata"]["name"]))
 
 
+def expression(option: str, text: str) -> Any:
+    """The compiled expression. Raises InvalidOption naming the option, Failure "missing_library"."""
+    if jmespath is None:
+        raise Failure("missing_library", missing_required_lib("jmespath"))
+    try:
+        return jmespath.compile(text)
+    except jmespath.exceptions.JMESPathError as error:
+        raise InvalidOption(option, f"{text!r} is no JMESPath expression: {str(error).splitlines()[0]}") from error
+
+
+def answer(option: str, compiled: Any, value: Any) -> Any:
+    """What an expression gives for a value. Raises InvalidOption naming the option where it does not fit the value."""
+    try:
+        return compiled.search(value)
+    except jmespath.exceptions.JMESPathError as error:
+        raise InvalidOption(option, f"{compiled.expression!r} does not fit the result: {str(error).splitlines()[0]}") from error
+
+
 def parse(rows: list[dict[str, Any]]) -> list[Condition]:
     """Raises InvalidOption naming the expression, Failure "missing_library"."""
-    if rows and jmespath is None:
-        raise Failure("missing_library", missing_required_lib("jmespath"))
-    found = []
-    for row in rows:
-        try:
-            expression = jmespath.compile(row["query"])
-        except jmespath.exceptions.JMESPathError as error:
-            raise InvalidOption("wait_for", f"{row['query']!r} is no JMESPath expression: {str(error).splitlines()[0]}") from error
-        found.append(Condition(row["kind"], row.get("name") or "", row["query"], expression))
-    return found
+    return [Condition(row["kind"], row.get("name") or "", row["query"], expression("wait_for", row["query"])) for row in rows]
 
 
 def judge(conditions: list[Condition], obj: Object | None) -> Status:

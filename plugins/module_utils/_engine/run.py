@@ -59,6 +59,8 @@ class Run:
         self.plans: list[Plan] = []
         self.barriers: list[str] = []
         self.conditions: list[conditions.Condition] = []
+        # In the result also where the run fails.
+        self.told: dict[str, Any] = {}
         self._cluster: Cluster | None = None
         self._hide_kubeconfig()
 
@@ -155,7 +157,7 @@ class Run:
     def fail(self, failure: Failure) -> None:
         partial_result = {"changed": False, **(self.outcome(failed=True) if self.plans else {}), **failure.found}
         message = f"{failure.message.rstrip('.')}. {failure.hint}" if failure.hint else failure.message
-        self.module.fail_json(msg=message, failure=failure.as_result(), duration=self.duration, **partial_result)
+        self.module.fail_json(msg=message, failure=failure.as_result(), duration=self.duration, **{**partial_result, **self.told})
 
 
 def run_module(arguments: dict[str, Any], body: Callable[[Run], dict[str, Any]], **constraints: Any) -> None:

@@ -94,9 +94,11 @@ def _sidecar(pod: Object) -> dict[str, Any] | None:
 
 
 def is_gateway(obj: Object) -> bool:
-    """Whether a Service or a pod is a gateway's, of Istio's own charts or of the Gateway API."""
-    labels = obj["metadata"].get("labels") or {}
-    return str(labels.get("istio", "")).endswith("gateway") or "gateway.networking.k8s.io/gateway-name" in labels
+    """Whether a Service or pod is a gateway's: by its labels, or because it asks for the injection of a gateway's proxy."""
+    labels, annotations = obj["metadata"].get("labels") or {}, obj["metadata"].get("annotations") or {}
+    if str(labels.get("istio", "")).endswith("gateway") or "gateway.networking.k8s.io/gateway-name" in labels:
+        return True
+    return "gateway" in str(annotations.get("inject.istio.io/templates", "")).split(",")
 
 
 def wants_sidecar(pod: Object, namespace_injects: bool) -> bool:

@@ -10,7 +10,7 @@ from .._engine.cluster import Cluster
 from .._engine.deadline import Deadline
 from .._engine.objects import Object, Ref, ref_of
 from .._engine.owned import owned_part
-from . import webhooks
+from .._engine.selectors import selects
 from .control_plane import TAG
 from .injection import INJECTION, REVISION, alive, has_sidecar
 
@@ -153,7 +153,7 @@ def in_mesh(pod: Object) -> bool:
 def belongs(pod: Object, workloads: Iterable[Object]) -> bool:
     """Whether one of these Deployments selects the pod."""
     return any(
-        obj["kind"] == "Deployment" and obj["metadata"]["namespace"] == pod["metadata"]["namespace"] and webhooks.selects(obj["spec"].get("selector"), _labels(pod)) for obj in workloads
+        obj["kind"] == "Deployment" and obj["metadata"]["namespace"] == pod["metadata"]["namespace"] and selects(obj["spec"].get("selector"), _labels(pod)) for obj in workloads
     )
 
 

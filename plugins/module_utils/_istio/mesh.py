@@ -3,45 +3,30 @@
 """What a live mesh consists of: control planes, namespaces, gateways, addons."""
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
-from .._engine.cluster import Cluster
 from .._engine.objects import Object
-from . import injection, revisions
+from . import injection, revisions, skew
+from .control_plane import OPERATOR_VERSION
 
 # Service names in the release's samples/addons -> the port with the dashboard.
 ADDONS = {"kiali": 20001, "grafana": 3000, "prometheus": 9090, "tracing": 80}
 
 
-def read(cluster: Cluster) -> dict[str, Any]:
-    """{cluster, control_planes, tags, namespaces, gateways, addons}. Raises ApiError."""
-    services = cluster.list("", "Service")
-    nodes = cluster.list("", "Node")
-    pods = cluster.list("", "Pod")
-    planes = control_planes(cluster.list("apps", "Deployment", selector="app=istiod"))
-    known, places = revisions.read(cluster), cluster.list("", "Namespace")
-    return {
-        "cluster": {"name": cluster.api.name, "server": cluster.api.server, "version": cluster.api.request("GET", "/version").get("gitVersion", "")},
-        "control_planes": planes,
-        "tags": [revisions.row(tag, known, places) for tag in sorted(known.tags)],
-        "namespaces": namespaces(places, pods, known),
-        "gateways": [gateway(service, nodes) for service in services if injection.is_gateway(service)],
-        "addons": addons(services, {plane["namespace"] for plane in planes}),
-    }
-
-
 def control_planes(deployments: list[Object]) -> list[dict[str, Any]]:
-    """[{revision, namespace, version, ready, replicas}]: the version is the tag of istiod's image."""
+    """[{revision, namespace, version, ready, replicas}]: the version is the tag of istiod's image, or what its installer noted where that names none."""
     found = []
     for obj in deployments:
         containers = obj["spec"]["template"]["spec"]["containers"]
         image = next((c["image"] for c in containers if c["name"] == "discovery"), containers[0]["image"])
         labels = obj["metadata"].get("labels") or {}
+        tag = tag_of(image)
         found.append(
             {
                 "revision": labels.get("istio.io/rev", "default"),
                 "namespace": obj["metadata"]["namespace"],
-                "version": _tag(image),
+                "version": tag if skew.parse(tag) else labels.get(OPERATOR_VERSION, tag),
                 "ready": (obj.get("status") or {}).get("readyReplicas", 0),
                 "replicas": obj["spec"].get("replicas", 1),
             }
@@ -49,17 +34,20 @@ def control_planes(deployments: list[Object]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda plane: plane["revision"])
 
 
-def _tag(image: str) -> str:
+def tag_of(image: str) -> str:
     """Empty for an image that is named by its digest alone; a colon before a slash is that of a registry's port."""
     return image.partition("@")[0].rpartition("/")[2].partition(":")[2]
 
 
 def namespaces(objects: list[Object], pods: list[Object], known: revisions.Revisions) -> list[dict[str, Any]]:
     """[{name, injection, revision, uses, enrolled, expected, total, stale}] of namespaces that ask for sidecars or have some."""
-    found = []
+    found, by_namespace = [], defaultdict(list)
+    for pod in pods:
+        if not injection.is_gateway(pod):
+            by_namespace[pod["metadata"]["namespace"]].append(pod)
     for obj in objects:
         name, labels = obj["metadata"]["name"], obj["metadata"].get("labels") or {}
-        own = [pod for pod in pods if pod["metadata"]["namespace"] == name and not injection.is_gateway(pod)]
+        own = by_namespace[name]
         counts, uses = injection.enrolled(own, injection.injects(labels)), known.of_namespace(labels)
         if injection.injects(labels) or counts["enrolled"]:
             found.append({"name": name, "injection": labels.get(injection.INJECTION, ""), "revision": labels.get(injection.REVISION, ""), "uses": uses, **counts, "stale": sum(revisions.stale(pod, uses, known.images.get(uses, "")) for pod in own)})

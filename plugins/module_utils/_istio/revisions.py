@@ -50,9 +50,9 @@ def read(cluster: Cluster) -> Revisions:
     """Raises ApiError."""
     injectors = webhooks.injectors(cluster)
     found = of(injectors)
-    places = {(found.resolve(name), namespace) for name, namespace in _places(injectors)}
-    images = cluster.each(lambda place: (place[0], _injected(cluster, *place)), sorted(places))
-    return replace(found, images={revision: image for revision, image in images if image})
+    places = sorted({(config_name(found.resolve(name)), namespace) for name, namespace in _places(injectors)})
+    configs = cluster.each(lambda place: cluster.get_if_allowed("", "ConfigMap", place[1], place[0]), places)
+    return replace(found, images=images([config for config in configs if config]))
 
 
 def _places(injectors: list[Object]) -> set[tuple[str, str]]:
@@ -65,16 +65,32 @@ def _places(injectors: list[Object]) -> set[tuple[str, str]]:
     return found
 
 
-def _injected(cluster: Cluster, revision: str, namespace: str) -> str:
-    """Image of the sidecars that a revision injects; empty where that cannot be known (istio pkg/kube/inject, ProxyImage)."""
-    name = "istio-sidecar-injector" if revision == DEFAULT else f"istio-sidecar-injector-{revision}"
-    config = cluster.get_if_allowed("", "ConfigMap", namespace, name)
+INJECTION_CONFIG = "istio-sidecar-injector"
+
+
+def config_name(revision: str) -> str:
+    """Of the ConfigMap with a revision's injection template."""
+    return INJECTION_CONFIG if revision == DEFAULT else f"{INJECTION_CONFIG}-{revision}"
+
+
+def images(configs: list[Object]) -> dict[str, str]:
+    """{revision: image of the sidecars that it injects} where that can be known, of those of the ConfigMaps that hold a template."""
+    found = {}
+    for config in configs:
+        name = config["metadata"]["name"]
+        revision = DEFAULT if name == INJECTION_CONFIG else name.removeprefix(f"{INJECTION_CONFIG}-")
+        if config_name(revision) == name and _injected(config):
+            found[revision] = _injected(config)
+    return found
+
+
+def _injected(config: Object) -> str:
+    """As istiod composes it (istio pkg/kube/inject, ProxyImage); empty where that cannot be known."""
     try:
-        values = json.loads(config["data"]["values"])["global"] if config else {}
-        image = values.get("proxy", {}).get("image", "")
+        values = json.loads(config["data"]["values"])["global"]
+        image, variant = values.get("proxy", {}).get("image", ""), values.get("variant")
         if "/" in image or not image:
             return str(image)
-        variant = values.get("variant")
         return f"{values['hub']}/{image}:{values['tag']}" + (f"-{variant}" if variant else "")
     except (LookupError, ValueError, TypeError, AttributeError):
         return ""

@@ -50,13 +50,24 @@ def armed(names: list[str]) -> Barrier:
 
 
 def _has_ca(webhook: Object | None) -> bool:
-    return webhook is not None and all(_armed_entry(hook) for hook in webhook["webhooks"])
+    return webhook is not None and all(armed_entry(hook) for hook in webhook["webhooks"])
 
 
-def _armed_entry(hook: dict[str, Any]) -> bool:
+def armed_entry(hook: dict[str, Any]) -> bool:
     config = hook.get("clientConfig") or {}
     # A webhook behind a URL may be served with a public certificate: no CA belongs there.
     return bool(config.get("caBundle") or config.get("url"))
+
+
+def service_of(hook: dict[str, Any]) -> tuple[str, str] | None:
+    """(namespace, name) of the Service that an entry leads to; None for one with a URL."""
+    service = (hook.get("clientConfig") or {}).get("service")
+    return (service["namespace"], service["name"]) if service else None
+
+
+def policy_of(hook: dict[str, Any]) -> str:
+    """What Kubernetes does where nothing answers; it takes Fail where none is named."""
+    return str(hook.get("failurePolicy") or "Fail")
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,7 @@ def overlap(wanted: list[Object], others: list[Object]) -> Overlap | None:
     namespaces = [{}, {"istio-injection": "enabled"}, {"istio-injection": "disabled"}, *({"istio.io/rev": r} for r in revisions)]
     pods = [{}, {"sidecar.istio.io/inject": "true"}, {"sidecar.istio.io/inject": "false"}, *({"istio.io/rev": r} for r in revisions)]
     for namespace, pod in product(namespaces, pods):
-        taken = [obj["metadata"]["name"] for obj in everything if _injects(obj, namespace, pod)]
+        taken = [obj["metadata"]["name"] for obj in everything if takes(obj, namespace, pod)]
         new = {obj["metadata"]["name"] for obj in wanted}
         if len(taken) > 1 and new & set(taken):
             return Overlap(taken[0], taken[1], namespace, pod)
@@ -91,8 +102,14 @@ def _revisions(obj: Object) -> set[str]:
     return found
 
 
-def _injects(obj: Object, namespace: dict[str, str], pod: dict[str, str]) -> bool:
+def takes(obj: Object, namespace: dict[str, str], pod: dict[str, str]) -> bool:
+    """Whether a configuration injects a pod with these labels in a namespace with those."""
     return any(
         hook["name"].endswith(INJECTOR_SUFFIX) and selects(hook.get("namespaceSelector"), namespace) and selects(hook.get("objectSelector"), pod)
         for hook in obj.get("webhooks") or []
     )
+
+
+def active(webhook: Object) -> list[dict[str, Any]]:
+    """A configuration's entries less those that were switched off."""
+    return [hook for hook in webhook.get("webhooks") or [] if hook.get("namespaceSelector") != NEVER_MATCH]

@@ -46,11 +46,12 @@ def get(api: Api, namespace: str, pod: str, port: int, path: str) -> Any:
 
 @dataclass(frozen=True)
 class Proxy:
-    """One connected proxy as its istiod sees it. `rejected`: what it said when it refused configuration."""
+    """One connected proxy as its istiod sees it. `rejected`: what it said when it refused configuration; `version`: Istio's, as it says it."""
 
     id: str
     synced: bool
     rejected: str = ""
+    version: str = ""
 
     @property
     def namespace(self) -> str:
@@ -82,7 +83,7 @@ def _proxy(entry: dict[str, Any]) -> Proxy:
     # Endpoints are pushed all the time and carry no policy.
     states = [state for kind, state in (entry.get("resources") or {}).items() if not kind.endswith("ClusterLoadAssignment")]
     rejected = next((state["lastError"] for state in states if state.get("lastError")), "")
-    return Proxy(entry["proxy"], all(state.get("sent", "") == state.get("acked", "") for state in states), rejected)
+    return Proxy(entry["proxy"], all(state.get("sent", "") == state.get("acked", "") for state in states), rejected, entry.get("istio_version") or "")
 
 
 def running(cluster: Cluster) -> list[Istiod]:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import sound_mesh
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
+from ansible_collections.servicemesh.istio.plugins.module_utils._istio import webhooks
 from builders import deployment, namespace, pod, service
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from sound_mesh import SoundMesh, certificate, injector, owned, proxied, root
 
 NODE = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "status": {"addresses": [{"type": "Hostname", "address": "n"}, {"type": "InternalIP", "address": "192.0.2.9"}]}}
 
@@ -145,3 +150,120 @@ def test_tags_lead_to_revisions_and_stale_pods_are_counted(run, api):
     assert result["tags"] == [{"name": "stable", "revision": "1-31-0", "namespaces": ["shop"]}]
     row = result["namespaces"][0]
     assert (row["uses"], row["stale"], row["enrolled"]) == ("1-31-0", 1, 2)
+
+
+def about(runner, mesh, **options):
+    return runner(mesh.api(), "mesh_info", **options)
+
+
+def test_a_whole_mesh_in_one_value(runner):
+    result = about(runner, SoundMesh())
+    assert [plane["version"] for plane in result["control_planes"]] == ["1.31.0"] and result["unread"] == {}
+    assert result["webhooks"][0] == {
+        "name": "istio-revision-tag-default", "kind": "injection", "revision": "default", "tag": "default", "active": True,
+        "targets": ["istio-system/istiod"], "failure_policies": ["Fail"], "has_ca": True, "ready_endpoints": 2,
+    }  # fmt: skip
+    assert {row["name"]: row["kind"] for row in result["webhooks"][1:]} == {"istio-validator-istio-system": "validation", "istiod-default-validator": "validation"}
+    assert result["definitions"]["version"] == "1.31.0" and {"name": "virtualservices.networking.istio.io", "version": "1.31.0"} in result["definitions"]["objects"]
+    assert result["root_certificates"] == [{"fingerprint": known().fingerprint(hashes.SHA256()).hex(), "begins": written(known().not_valid_before_utc), "expires": written(known().not_valid_after_utc)}]
+    assert result["proxies"] == {"unknown": "", "connected": 4, "synced": 4, "rejected": {}, "disconnected": [], "versions": {"1.31.0": 4}}
+    assert result["skew"] == {"verdict": "kept", "findings": []}
+    web = next(row for row in result["workloads"] if row["name"] == "web")
+    assert web == {"kind": "Deployment", "name": "web", "namespace": "shop", "pods": ["web-a", "web-b"], "restartable": True, "revisions": ["default"], "uses": "default", "without_sidecar": [], "stale": []}
+
+
+def known():
+    return x509.load_pem_x509_certificate(certificate().encode())
+
+
+def written(time):
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_workloads_say_which_of_their_pods_lack_a_sidecar_or_have_a_stale_one(runner):
+    mesh = SoundMesh()
+    mesh.put(proxied("web-a", revision="1-30-4", owner="web-1"), owned(pod("web-c"), "apps/v1", "ReplicaSet", "web-1"), pod("alone", "plain"))
+    rows = {row["name"]: row for row in about(runner, mesh)["workloads"] if row["namespace"] != "istio-system"}
+    assert set(rows) == {"web"} and (rows["web"]["revisions"], rows["web"]["uses"]) == (["1-30-4", "default"], "default")
+    assert (rows["web"]["without_sidecar"], rows["web"]["stale"]) == (["web-c"], ["web-a"])
+
+
+def test_a_webhook_that_a_tag_replaced_is_not_active_and_one_without_a_service_has_nothing_behind(runner):
+    mesh = SoundMesh()
+    mesh.put(webhooks.deactivated(injector("istio-sidecar-injector")))
+    mesh.get("ValidatingWebhookConfiguration", "istiod-default-validator")["webhooks"][0].update(clientConfig={"service": {"namespace": "istio-system", "name": "gone"}}, failurePolicy="Ignore")
+    mesh.get("ValidatingWebhookConfiguration", "istio-validator-istio-system")["webhooks"][0].update(clientConfig={"url": "https://istiod.example.com/validate"})
+    rows = {row["name"]: row for row in about(runner, mesh)["webhooks"]}
+    assert rows["istio-sidecar-injector"]["active"] is False and rows["istio-revision-tag-default"]["active"] is True
+    row = rows["istiod-default-validator"]
+    assert (row["ready_endpoints"], row["has_ca"], row["failure_policies"]) == (0, False, ["Ignore"])
+    row = rows["istio-validator-istio-system"]
+    assert (row["targets"], row["has_ca"], row["ready_endpoints"]) == (["https://istiod.example.com/validate"], True, None)
+
+
+def test_proxies_that_are_behind_lost_or_refuse_are_told(runner):
+    mesh = SoundMesh()
+    mesh.behind, mesh.rejected = {"web-a.shop"}, {"web-b.shop": "no such filter"}
+    mesh.put(proxied("web-c", version="1.29.0"))
+    result = about(runner, mesh)
+    assert result["proxies"] == {"unknown": "", "connected": 4, "synced": 2, "rejected": {"web-b.shop": "no such filter"}, "disconnected": ["web-c.shop"], "versions": {"1.29.0": 1, "1.31.0": 4}}
+    assert result["skew"]["verdict"] == "broken" and result["skew"]["findings"][0]["code"] == "proxies_too_old"
+
+
+def test_where_istiod_cannot_be_asked_nothing_is_guessed(runner):
+    mesh = SoundMesh()
+    mesh.mute = True
+    told = about(runner, mesh)["proxies"]
+    assert "cannot be asked" in told["unknown"] and told["disconnected"] is None and told["versions"] == {"1.31.0": 4}
+
+
+def test_istiods_are_not_asked_where_that_is_not_wanted(runner):
+    api = SoundMesh().api()
+    result = runner(api, "mesh_info", proxies=False)
+    assert result["proxies"] is None and not [path for method, path in api.requests if method == "ASK"]
+
+
+def test_a_control_plane_elsewhere_has_its_own_root(runner):
+    mesh = SoundMesh()
+    mesh.no_control_plane()
+    mesh.put(namespace("mesh"), *sound_mesh.istiod(place="mesh"), root("mesh", certificate("its own")))
+    theirs = x509.load_pem_x509_certificate(certificate("its own").encode()).fingerprint(hashes.SHA256()).hex()
+    assert [row["fingerprint"] for row in about(runner, mesh)["root_certificates"]] == [theirs]
+
+
+@pytest.mark.parametrize(
+    ("path", "part", "unread"),
+    [
+        ("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "definitions", "definitions"),
+        ("/apis/apps/v1/replicasets", "workloads", "replica_sets"),
+        ("/apis/apps/v1/daemonsets", None, "node_agents"),
+        ("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations", None, "validators"),
+    ],
+)
+def test_what_may_not_be_read_is_missing_with_the_servers_words_and_all_else_is_told(runner, path, part, unread):
+    api = SoundMesh().api()
+    api.faults[("GET", path)] = [ApiError(403, "Forbidden", "viewer may not list these")]
+    result = runner(api, "mesh_info")
+    assert result["unread"] == {unread: "viewer may not list these"} and result["proxies"]["connected"] == 4
+    assert part is None or result[part] is None
+    assert result["skew"]["verdict"] == ("unknown" if unread in ("definitions", "node_agents") else "kept")
+
+
+def test_each_list_is_read_once(runner):
+    api = SoundMesh().api()
+    runner(api, "mesh_info")
+    read = [path for method, path in api.requests if method == "GET"]
+    assert sorted(path for path in set(read) if read.count(path) > 1) == ["/api/v1/configmaps"], "two selectors of one kind"
+
+
+def test_a_query_is_answered_beside_the_result(runner):
+    result = about(runner, SoundMesh(), query="control_planes[?ready > `1`].version | [0]")
+    assert result["answer"] == "1.31.0" and result["control_planes"] and "answer" not in about(runner, SoundMesh())
+    assert about(runner, SoundMesh(), query="nothing.like.it")["answer"] is None
+
+
+@pytest.mark.parametrize(("query", "asked"), [("control_planes[", False), ("length(answer)", True)])
+def test_a_query_that_cannot_be_answered_is_refused_with_its_option_and_if_it_can_before_anything_is_read(runner, query, asked):
+    api = SoundMesh().api()
+    result = runner(api, "mesh_info", query=query)
+    assert result["failure"]["code"] == "invalid_option" and result["msg"].startswith("query: ") and bool(api.requests) is asked
