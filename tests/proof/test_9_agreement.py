@@ -195,7 +195,8 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 def other_words(value: Any) -> list[Any]:
     """The same value, as somebody else might write it, and values that only look like it."""
-    found: list[Any] = list(EMPTY)
+    # A server drops empty values, so that one of another type in its place, which it would refuse, cannot be told from lists.
+    found: list[Any] = list(EMPTY) if value is None or value not in EMPTY else [None, copy.deepcopy(value)]
     if isinstance(value, list):
         found += [value[::-1], value[:-1], value + value[:1]]
     elif isinstance(value, dict):

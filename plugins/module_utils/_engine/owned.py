@@ -107,17 +107,18 @@ def same(wanted: Any, owned: Any, path: tuple[str, ...]) -> bool:
     if isinstance(wanted, dict) and isinstance(owned, dict):
         if not wanted:  # of an empty granular map only the presence is owned
             return isinstance(owned, Whole) or not owned
-        missing = [key for key in wanted if key not in owned and not _nothing(wanted[key])]
+        missing = [key for key in wanted if key not in owned]
         surplus = [key for key in owned if key not in wanted and not _defaulted(path, key, owned[key])]
         return not missing and not surplus and all(same(wanted[key], owned[key], (*path, key)) for key in wanted if key in owned)
     if isinstance(wanted, list) and isinstance(owned, list):
         return len(wanted) == len(owned) and all(same(a, b, path) for a, b in zip(wanted, owned))
-    if isinstance(wanted, bool) or isinstance(owned, bool):
-        return wanted is owned or (wanted is None and owned is False)
+    if owned is not None and (isinstance(wanted, bool) or isinstance(owned, bool)):
+        return wanted is owned
     if wanted == owned:
         return True
-    if (wanted is None and _nothing(owned)) or (owned is None and _nothing(wanted)):
-        return True
+    if owned is None:
+        # Owned and not there: an empty value that the server does not keep. Of which type it was cannot be seen.
+        return _nothing(wanted)
     return _is_quantity(path) and _quantity(wanted) is not None and _quantity(wanted) == _quantity(owned)
 
 
@@ -127,7 +128,7 @@ def covers(live: Any, wanted: Any, path: tuple[str, ...] = ()) -> bool:
         return all(covers(live[key], value, (*path, key)) if key in live else _nothing(value) for key, value in wanted.items())
     if isinstance(wanted, list) and isinstance(live, list):
         return len(wanted) == len(live) and all(covers(b, a, path) for a, b in zip(wanted, live))
-    return same(wanted, live, path)
+    return same(wanted, live, path) or (wanted is None and _nothing(live))
 
 
 def _defaulted(path: tuple[str, ...], key: str, value: Any) -> bool:
