@@ -53,12 +53,20 @@ Judge = Callable[[Facts, Gate], list[Finding]]
 def wanted(facts: Facts, gate: Gate) -> list[skew.Version]:
     """The versions that the cluster must bear: the one that comes, or else those that are there. Raises Unknown."""
     if gate.phase == RUNNING:
-        if not facts.versions:
-            raise Unknown("no control plane says its version")
-        return facts.versions
+        if not facts.planes:
+            raise Unknown("there is no control plane")
+        return of_planes(facts)
     if gate.number is None:
         raise Unknown("the option version is not given")
     return [gate.number]
+
+
+def of_planes(facts: Facts) -> list[skew.Version]:
+    """The versions of all control planes, oldest first. Raises Unknown where one of them is not known."""
+    unsaid = [plane for plane in facts.planes if plane["number"] is None]
+    if unsaid:
+        raise Unknown(f"revision {unsaid[0]['revision']} does not say its version")
+    return facts.versions
 
 
 def replaced(facts: Facts, gate: Gate) -> list[dict]:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Callable
 
 import builders
@@ -112,6 +113,11 @@ def unselecting(mesh, ready):
     mesh.get("Service", "istiod", SYSTEM)["spec"].pop("selector")
 
 
+def images(mesh, name, image, beside=""):
+    others = [{"name": "beside", "image": beside}] if beside else []
+    mesh.get("Pod", name, SYSTEM)["spec"]["containers"] = [*others, {"name": "discovery", "image": image}]
+
+
 def tcp_routes(bundle_version):
     return definition("tcproutes.gateway.networking.k8s.io", "", **{"gateway.networking.k8s.io/bundle-version": bundle_version})
 
@@ -155,6 +161,8 @@ CASES = [
     Case("istiod_unavailable", lambda m: m.put(*istiod(ready=0)), ["Deployment istio-system/istiod"], lambda m: m.put(*istiod(ready=1))),
     Case("istiod_incomplete", lambda m: m.put(*istiod(ready=1)), ["Deployment istio-system/istiod"], lambda m: m.put(*istiod(replicas=1, ready=1))),
     Case("istiod_mixed_versions", lambda m: m.put(istiod(version="1.30.4")[1]), ["revision default in istio-system"], lambda m: canary(m)),
+    Case("istiod_incomplete", lambda m: m.put(*istiod(ready=1)), ["Deployment istio-system/istiod"], lambda m: m.put(*istiod(ready=0))),
+    Case("istiod_mixed_versions", lambda m: [images(m, f"istiod-{n}", f"pilot@sha256:{n}") for n in (0, 1)], ["revision default in istio-system"], lambda m: images(m, "istiod-0", "docker.io/istio/pilot:1.31.0@sha256:0", beside="logs:2")),
     Case("istiod_single", lambda m: m.put(*istiod(replicas=1, ready=1)), ["Deployment istio-system/istiod"], lambda m: m.put(*istiod(ready=1))),
     Case("istiod_no_budget", lambda m: m.drop("PodDisruptionBudget"), ["Deployment istio-system/istiod"], lambda m: m.drop("PodDisruptionBudget") or m.put(*istiod(replicas=1, ready=1))),
     Case("istiod_budget_blocks", lambda m: budget(m, disruptionsAllowed=0), ["PodDisruptionBudget istio-system/istiod"],
@@ -169,6 +177,7 @@ CASES = [
     Case("cni_skew", lambda m: m.put(agent("istio-cni-node", "k8s-app", "istio-cni-node", "1.29.9")), ["DaemonSet istio-system/istio-cni-node"], lambda m: m.put(agent("istio-cni-node", "k8s-app", "istio-cni-node", "1.30.4"))),
     Case("cni_skew", lambda m: m.put(agent("istio-cni-node", "k8s-app", "istio-cni-node", "1.32.0")), ["DaemonSet istio-system/istio-cni-node"], lambda m: m.put(agent("ztunnel", "app", "ztunnel", "1.32.0"))),
     Case("cni_skew", lambda m: m.put(agent("istio-cni-node", "k8s-app", "istio-cni-node", "1.30.4")), ["DaemonSet istio-system/istio-cni-node"], lambda _m: None, gate(UPGRADE, version="1.32.0")),
+    Case("cni_skew", lambda m: m.put(agent("istio-cni-node", "k8s-app", "istio-cni-node", "1.30.4")), ["DaemonSet istio-system/istio-cni-node"], lambda m: m.put(agent("istio-cni-node", "k8s-app", "istio-cni-node", "1.30.4")), gate(UPGRADE, version="1.32.0"), gate(version="1.32.0")),
     Case("ztunnel_skew", lambda m: m.put(agent("ztunnel", "app", "ztunnel", "1.29.9")), ["DaemonSet istio-system/ztunnel"], lambda m: m.put(agent("ztunnel", "app", "ztunnel", "1.30.4"))),
     Case("injector_missing", lambda m: m.put(*istiod("canary")), ["revision canary"], lambda m: canary(m)),
     Case("webhook_no_ca", lambda m: m.hooks()[0]["clientConfig"].pop("caBundle"), [INJECTOR], lambda m: m.hooks()[0].update(clientConfig={"url": "https://istiod.example.com/inject"})),
@@ -198,6 +207,7 @@ CASES = [
     Case("pods_without_sidecar", lambda m: m.put(owned(builders.pod("web-c", "plain", {"sidecar.istio.io/inject": "true"}), "apps/v1", "ReplicaSet", "plain-1"), replica_set("plain-1", "plain", "plain")), ["Deployment plain/plain"],
          lambda m: m.put(owned(builders.pod("web-c"), "apps/v1", "ReplicaSet", "web-1")), None, gate(namespaces=("plain",))),
     Case("proxies_stale", lambda m: pods(m, "web-c", revision="1-30-4", owner="web-1"), ["Deployment shop/web"], lambda m: pods(m, "web-c", revision="1-30-4", namespace="plain", owner="web-1")),
+    Case("proxies_stale", lambda m: pods(m, "web-c", revision="1-30-4", owner="web-1"), ["Deployment shop/web"], lambda m: pods(m, "bare", revision="1-30-4")),
     Case("proxies_stale", lambda m: canary(m) or m.put(builders.namespace("shop", **{"istio.io/rev": "canary"})), ["Deployment shop/web"], lambda m: canary(m)),
     Case("pods_not_restartable", lambda m: m.put(builders.pod("bare")), ["Pod shop/bare"], lambda m: m.put(owned(builders.pod("web-c"), "apps/v1", "ReplicaSet", "web-1"))),
     Case("pods_not_restartable", lambda m: m.put(owned(proxied("once", revision="1-30-4"), "batch/v1", "Job", "once")), ["Job shop/once"], lambda m: m.put(owned(proxied("once"), "batch/v1", "Job", "once"))),
@@ -234,6 +244,8 @@ CASES = [
     Case("gateway_selects_nothing", lambda m: spec(m, "Gateway", "ingress", SYSTEM, selector={"istio": "egressgateway"}), ["Gateway istio-system/ingress"], lambda m: spec(m, "Gateway", "ingress", SYSTEM, selector={})),
     Case("virtual_service_no_gateway", lambda m: m.put(routes(gateways=("mesh", "ingress"))), ["VirtualService shop/web"], lambda m: m.put(routes(gateways=("mesh",)))),
     Case("virtual_service_no_host", lambda m: m.drop("Service", "web", "shop"), ["VirtualService shop/web"], lambda m: m.drop("Service", "web", "shop") or m.put(custom("ServiceEntry", "web", hosts=["*.shop.svc.cluster.local"]))),
+    Case("virtual_service_no_host", lambda m: m.drop("Service", "web", "shop") or m.put(custom("ServiceEntry", "web", hosts=["xeb.shop.svc.cluster.local"])), ["VirtualService shop/web"],
+         lambda m: m.drop("Service", "web", "shop") or m.put(custom("ServiceEntry", "web", hosts=["web.shop.svc.cluster.local"]))),
     Case("virtual_service_no_host", lambda m: m.put(routes(host="web.shop")), ["VirtualService shop/web"], lambda m: m.put(routes(host="web.shop.svc.cluster.local"))),
     Case("subset_undefined", lambda m: m.put(routes(subset="v2")), ["VirtualService shop/web"], lambda m: m.put(routes(subset=""))),
     Case("subset_undefined", lambda m: m.put(routes(subset="v2")), ["VirtualService shop/web"],
@@ -241,6 +253,8 @@ CASES = [
     Case("destination_rule_no_host", lambda m: spec(m, "DestinationRule", "web", host="wbe"), ["DestinationRule shop/web"], lambda m: spec(m, "DestinationRule", "web", host="*.example.com")),
     Case("subset_without_pods", lambda m: spec(m, "DestinationRule", "web", subsets=[{"name": "v2", "labels": {"version": "v2"}}]), ["DestinationRule shop/web"],
          lambda m: spec(m, "DestinationRule", "web", subsets=[{"name": "here", "labels": {"topology.kubernetes.io/zone": "a"}}])),
+    Case("subset_without_pods", lambda m: m.put(builders.pod("other", labels={"app": "other", "version": "v2"})) or spec(m, "DestinationRule", "web", subsets=[{"name": "v2", "labels": {"version": "v2"}}]), ["DestinationRule shop/web"],
+         lambda m: spec(m, "DestinationRule", "web", subsets=[{"name": "v1", "labels": {"app": "web", "version": "v1"}}])),
     Case("mtls_permissive", lambda m: spec(m, "PeerAuthentication", "default", SYSTEM, mtls={"mode": "PERMISSIVE"}), ["PeerAuthentication in istio-system"], lambda m: m.put(custom("PeerAuthentication", "loose", "shop", "security.istio.io", mtls={"mode": "PERMISSIVE"}))),
     Case("mtls_permissive", lambda m: spec(m, "PeerAuthentication", "default", SYSTEM, selector={"matchLabels": {"app": "istiod"}}), ["PeerAuthentication in istio-system"], lambda m: m.no_control_plane() or m.drop("PeerAuthentication")),
     Case("mtls_disabled", lambda m: m.put(custom("PeerAuthentication", "loose", "shop", "security.istio.io", mtls={"mode": "DISABLE"})), ["PeerAuthentication shop/loose"], lambda m: m.put(custom("PeerAuthentication", "loose", "shop", "security.istio.io"))),
@@ -371,6 +385,13 @@ def test_one_istiod_that_can_be_asked_is_enough_for_what_is_wrong_but_not_for_wh
     assert statuses == {"proxies_disconnected": "unknown", "proxies_not_synced": "failed", "proxies_rejected": "failed"}
 
 
+@pytest.mark.parametrize(("days", "expired", "soon"), [(0, "failed", "passed"), (30, "passed", "failed")])
+def test_a_root_certificate_ends_at_the_second_that_it_names(days, expired, soon):
+    found = read(SoundMesh(), gate(), {"roots"})
+    found = replace(found, now=found.roots[0].expires - timedelta(days=days))
+    assert [checks.ask(checks.BY_CODE[code], found, gate())["status"] for code in ("root_expired", "root_expires_soon")] == [expired, soon]
+
+
 @pytest.mark.parametrize("code", ASKED)
 def test_an_istiod_that_is_on_its_way_out_may_still_have_proxies(code):
     mesh = SoundMesh()
@@ -394,6 +415,12 @@ def test_without_a_root_certificate_what_rests_on_it_is_unknown(code):
         ("kubernetes_too_old", lambda m: None, gate(INSTALL, version="1.99.0")),
         ("kubernetes_too_old", lambda m: setattr(m, "kubernetes", "unknown"), gate(INSTALL)),
         ("kubernetes_untested", lambda m: m.put(*istiod(version="latest")), gate()),
+        *((code, lambda m: m.put(*istiod(version="latest")), gate()) for code in ("version_unknown", "definitions_old", "gateway_api_old", "cni_skew", "ztunnel_skew", "proxies_newer", "proxies_too_old")),
+        *((code, lambda m: m.put(*istiod(version="latest")), UP) for code in ("downgrade", "minor_skipped", "proxies_left_behind")),
+        *((code, lambda m: pods(m, "web-c", version="own"), gate()) for code in ("proxies_newer", "proxies_too_old")),
+        ("proxies_left_behind", lambda m: pods(m, "web-c", version="own"), UP),
+        ("cni_skew", lambda m: m.put(agent("istio-cni-node", "k8s-app", "istio-cni-node", "own")), gate()),
+        ("kubernetes_too_old", lambda m: m.no_control_plane(), gate()),
         ("definitions_newer", lambda m: None, gate(INSTALL, version="")),
         ("definitions_old", lambda m: m.put(*(definition(name, "") for name in ("virtualservices.networking.istio.io", "destinationrules.networking.istio.io", "authorizationpolicies.security.istio.io"))), gate()),
         ("change_mcp_readers", lambda m: versions(m, "1.30.4") or mesh_config(m, "a: ["), UP),
@@ -412,10 +439,40 @@ def test_what_a_release_changed_is_asked_only_on_the_way_across_it(version, cros
     assert (asked(mesh, "change_unhealthy_endpoints", gate(UPGRADE, version="1.31.2")) is not None) is crossed
 
 
+def test_an_unknown_revision_is_told_with_those_that_there_are():
+    mesh = SoundMesh()
+    canary(mesh)
+    mesh.put(builders.namespace("lost", **{"istio.io/rev": "1-30-4"}))
+    assert asked(mesh, "namespace_unknown_revision")["cause"].endswith("there are: canary, default")
+
+
 def test_the_words_of_a_downgrade_and_of_a_jump_say_from_where_to_where():
     assert "1.31 → 1.30 is a downgrade" in asked(SoundMesh(), "downgrade", gate(UPGRADE, version="1.30.0"))["cause"]
     assert asked(SoundMesh(), "minor_skipped", gate(UPGRADE, version="1.34.0"))["cause"].endswith("The way is 1.32, then 1.33, then 1.34")
     assert asked(SoundMesh(), "minor_skipped", gate(UPGRADE, version="1.34.0", revision="next"))["cause"].endswith("The way is 1.33, then 1.34")
+
+
+def test_one_proxy_that_is_too_old_counts_whatever_is_not_known_of_others():
+    mesh = SoundMesh()
+    pods(mesh, "web-c", version="own")
+    pods(mesh, "web-d", version="1.29.0")
+    assert asked(mesh, "proxies_too_old")["objects"] == ["Pod shop/web-d"]
+
+
+def test_a_proxy_that_told_its_version_needs_no_tag():
+    mesh = SoundMesh()
+    pods(mesh, "web-a", "web-b", version="own", owner="web-1")
+    mesh.versions = {"web-a.shop": "1.31.0", "web-b.shop": "1.31.0"}
+    assert asked(mesh, "proxies_newer")["status"] == "passed"
+
+
+def test_a_control_plane_of_another_tool_is_told_with_that_tools_name():
+    mesh = SoundMesh()
+    mesh.keeper = "helm"
+    api = mesh.api()
+    api.get("Deployment", "istiod", SYSTEM)["metadata"]["managedFields"].append({"manager": "kube-controller-manager", "fieldsV1": {}})
+    found = facts.read(Cluster(api), SYSTEM, {"istiods"}, answers)
+    assert checks.ask(checks.BY_CODE["foreign_control_plane"], found, gate(INSTALL))["cause"].endswith("is kept by helm")
 
 
 def test_the_base_that_the_collection_noted_counts_where_definitions_say_nothing():

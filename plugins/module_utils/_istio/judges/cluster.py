@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from .. import skew
 from ..facts import Facts, definition_version, is_istios, ref
-from ..findings import Finding, Gate, Unknown, wanted
+from ..findings import Finding, Gate, Unknown, of_planes, wanted
 
 
 def _range(release: skew.Release) -> tuple[int, int]:
@@ -55,9 +55,10 @@ def definitions_missing(facts: Facts, _gate: Gate) -> list[Finding]:
 
 
 def definitions_old(facts: Facts, _gate: Gate) -> list[Finding]:
-    if not facts.versions:
+    versions = of_planes(facts)
+    if not versions:
         return []
-    newest = facts.versions[-1]
+    newest = versions[-1]
     carried = {ref(obj): definition_version(obj) or facts.base for obj in facts["definitions"] if is_istios(obj)}
     if carried and not any(carried.values()):
         raise Unknown("the definitions do not say of which version they are")

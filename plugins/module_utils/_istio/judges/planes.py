@@ -10,7 +10,7 @@ from typing import Any
 from ..._engine.objects import Object
 from .. import injection, mesh, revisions, skew
 from ..facts import Facts, is_istiod, labels_of, ref, selected
-from ..findings import UPGRADE, Finding, Gate
+from ..findings import UPGRADE, Finding, Gate, Unknown, of_planes
 from ..injection import REVISION
 
 OURS = "servicemesh.istio"
@@ -77,9 +77,8 @@ def istiod_no_budget(facts: Facts, gate: Gate) -> list[Finding]:
     return [Finding(ref(obj), "no PodDisruptionBudget keeps one of its replicas when nodes are drained") for obj in own if not _budgets(facts, obj)]
 
 
-def istiod_budget_blocks(facts: Facts, gate: Gate) -> list[Finding]:
-    own = [obj for obj in facts["istiods"] if obj["metadata"]["namespace"] == gate.namespace]
-    blocking = [budget for obj in own for budget in _budgets(facts, obj) if (budget.get("status") or {}).get("disruptionsAllowed") == 0]
+def istiod_budget_blocks(facts: Facts, _gate: Gate) -> list[Finding]:
+    blocking = [budget for obj in facts["istiods"] for budget in _budgets(facts, obj) if (budget.get("status") or {}).get("disruptionsAllowed") == 0]
     return [Finding(ref(budget), "it allows no disruption now, so that no node with an istiod can be drained") for budget in blocking]
 
 
@@ -141,8 +140,12 @@ def agent_skew(kind: str) -> Any:
     """Judges node agents of a kind against every control plane, and before an upgrade also against the one that comes."""
 
     def judge(facts: Facts, gate: Gate) -> list[Finding]:
-        planes = [*facts.versions, *([gate.number] if gate.phase == UPGRADE and gate.number else [])]
-        broken = [(obj, number, plane, skew.NODE_AGENT.broken(number, plane)) for obj, number in _agents(facts, kind) if number for plane in planes]
+        agents = _agents(facts, kind)
+        planes = [*of_planes(facts), *([gate.number] if gate.phase == UPGRADE and gate.number else [])] if agents else []
+        unsaid = [obj for obj, number in agents if number is None]
+        if unsaid:
+            raise Unknown(f"{ref(unsaid[0])} does not say its version")
+        broken = [(obj, number, plane, skew.NODE_AGENT.broken(number, plane)) for obj, number in agents if number for plane in planes]
         return [Finding(ref(obj), f"it is of {number}, too far {where} a control plane of {plane}: {skew.NODE_AGENT.text}") for obj, number, plane, where in broken if where]
 
     return judge

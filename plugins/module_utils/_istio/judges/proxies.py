@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ..._engine.objects import Object
 from .. import skew
 from ..facts import Facts, Proxy, is_ready, proxy_id, ref
-from ..findings import Finding, Gate, Unknown, in_place
+from ..findings import Finding, Gate, Unknown, in_place, of_planes, wanted
 
 
 def _pods(facts: Facts, gate: Gate) -> list[Object]:
@@ -21,7 +21,18 @@ def _versions(facts: Facts, gate: Gate) -> list[tuple[Object, skew.Version, skew
 
 
 def _broken(facts: Facts, gate: Gate, how: str) -> list[Finding]:
-    return [Finding(ref(pod), f"its proxy is of {own}, its control plane of {plane}: {skew.PROXY.text}") for pod, own, plane in _versions(facts, gate) if skew.PROXY.broken(own, plane) == how]
+    rows = [row for row in _versions(facts, gate) if skew.PROXY.broken(row[1], row[2]) == how]
+    return _or_unsaid(facts, _pods(facts, gate), [Finding(ref(pod), f"its proxy is of {own}, its control plane of {plane}: {skew.PROXY.text}") for pod, own, plane in rows])
+
+
+def _or_unsaid(facts: Facts, pods: list[Object], findings: list[Finding]) -> list[Finding]:
+    """What is too far apart counts; that nothing is can only be said when all versions are known."""
+    if not findings:
+        of_planes(facts)
+        unsaid = [pod for pod in pods if facts.version_of(pod) is None]
+        if unsaid:
+            raise Unknown(f"of {len(unsaid)} proxies the version is not known, such as that of {ref(unsaid[0])}")
+    return findings
 
 
 def proxies_newer(facts: Facts, gate: Gate) -> list[Finding]:
@@ -40,11 +51,10 @@ def proxies_older(facts: Facts, gate: Gate) -> list[Finding]:
 
 def proxies_left_behind(facts: Facts, gate: Gate) -> list[Finding]:
     """Beside a new revision old proxies keep their own control plane; in place they get the new one under them."""
-    new, taken = gate.number, {plane["revision"] for plane in in_place(facts, gate)}
-    if new is None or not taken:
-        return []
-    own = [(pod, version) for pod in _pods(facts, gate) if facts.revision_of(pod) in taken and (version := facts.version_of(pod))]
-    return [Finding(ref(pod), f"its proxy is of {version}, and would be under a control plane of {new}: {skew.PROXY.text}") for pod, version in own if skew.PROXY.broken(version, new)]
+    new, taken = wanted(facts, gate)[0], {plane["revision"] for plane in in_place(facts, gate)}
+    own = [pod for pod in _pods(facts, gate) if facts.revision_of(pod) in taken]
+    broken = [(pod, version) for pod in own if (version := facts.version_of(pod)) and skew.PROXY.broken(version, new)]
+    return _or_unsaid(facts, own, [Finding(ref(pod), f"its proxy is of {version}, and would be under a control plane of {new}: {skew.PROXY.text}") for pod, version in broken])
 
 
 def _or_unknown(facts: Facts, findings: list[Finding]) -> list[Finding]:

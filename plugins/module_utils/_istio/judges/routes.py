@@ -47,7 +47,7 @@ def _destinations(obj: Object) -> Iterator[dict[str, Any]]:
     spec = obj.get("spec") or {}
     for kind in ("http", "tcp", "tls"):
         for route in spec.get(kind) or []:
-            yield from (part["destination"] for part in [*(route.get("route") or []), *(route.get("mirrors") or [])] if part.get("destination"))
+            yield from (part["destination"] for part in [*(route.get("route") or []), *(route.get("mirrors") or [])])
             if route.get("mirror"):
                 yield route["mirror"]
 

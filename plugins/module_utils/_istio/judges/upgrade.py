@@ -21,7 +21,9 @@ def _jumps(facts: Facts, gate: Gate, how: str) -> Iterator[tuple[dict[str, Any],
     """(control plane, its version, the new one) where the upgrade is broken in this direction."""
     for plane in replaced(facts, gate):
         old, new = plane["number"], gate.number
-        if old and new and stride(facts, gate).broken(old, new) == how:
+        if old is None:
+            raise Unknown(f"revision {plane['revision']} does not say its version")
+        if new and stride(facts, gate).broken(old, new) == how:
             yield plane, old, new
 
 

@@ -96,7 +96,7 @@ def job_kept_by_sidecar(facts: Facts, gate: Gate) -> list[Finding]:
         owned = any(owner.get("kind") == "Job" for owner in pod["metadata"].get("ownerReferences") or [])
         containers = [container["name"] for container in pod["spec"].get("containers") or []]
         ended = {name for name, entry in _statuses(pod).items() if (entry.get("state") or {}).get("terminated")}
-        if owned and SIDECAR in containers and len(containers) > 1 and set(containers) - ended == {SIDECAR}:
+        if owned and SIDECAR in containers and set(containers) - ended == {SIDECAR}:
             found.append(Finding(ref(pod), "its own containers have ended, and its proxy keeps it running"))
     return found
 
