@@ -16,6 +16,7 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._engine import r
 ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = "ansible_collections.servicemesh.istio.plugins"
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("[!_]*.py"))
+FILTERS = sorted(path.stem for path in (ROOT / "plugins" / "filter").glob("*.py"))
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 PREFIX = "servicemesh.istio."
 Doc = dict[str, Any]

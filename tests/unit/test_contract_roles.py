@@ -9,7 +9,7 @@ import re
 
 import pytest
 import yaml
-from collection import MODULES, PREFIX, ROLES, ROOT, calls, load, tasks, wrong_options
+from collection import FILTERS, MODULES, PREFIX, ROLES, ROOT, calls, load, tasks, wrong_options
 
 PLAYED = sorted(path for folder in ("roles", "playbooks", "examples", "extensions", "tests/integration") for path in (ROOT / folder).rglob("*.yml") if path.parent.name != "meta")
 # Longest first: no role's name may hide that of another.
@@ -137,7 +137,7 @@ def test_modules_are_called_by_options_that_they_have(path):
 @pytest.mark.parametrize("path", PLAYED, ids=[str(path.relative_to(ROOT)) for path in PLAYED])
 def test_what_is_called_from_this_collection_is_there(path):
     for name in re.findall(rf"{re.escape(PREFIX)}(\w+)", path.read_text(encoding="utf-8")):
-        assert name in {*MODULES, *ROLES, "all"}
+        assert name in {*MODULES, *ROLES, *FILTERS, "all"}
 
 
 def test_every_module_is_called_by_a_role_or_a_playbook():

@@ -204,7 +204,8 @@ def _add_set(cluster: Cluster, result: Plan, rules: Rules, parent: Object | None
             result.steps.append(PlannedStep("prune", [], [_deletion(obj) for obj in stage], False, None))
     if doomed or any(ref_of(obj) not in stays for obj in members):
         after = rules.set.parent(stays)
-        if before is None or after != before.wanted:
+        ends = after == before.wanted if before else parent is not None and matches(after, parent, cluster.manager)
+        if not ends:
             ref = ref_of(after)
             result.steps.append(PlannedStep("set", [[Change(ref, "v1", CONFIGURED, after, parent, after)]], [], False, None))
 

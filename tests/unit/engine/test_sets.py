@@ -66,6 +66,14 @@ def test_the_parent_comes_first_and_remembers_old_and_new_until_the_old_is_gone(
     assert (parent(api)[KINDS], parent(api)[NAMESPACES]) == ("Service", "istio-system")
 
 
+def test_pruning_one_of_several_of_a_kind_leaves_the_sets_own_object_as_it_is(api, manage):
+    manage("web", config("a"), config("b"))
+    before = api.get("ConfigMap", "web", "shop")["metadata"]["resourceVersion"]
+    result = manage("web", config("a"))
+    assert actions(result) == {"a": "unchanged", "b": "pruned"}
+    assert api.get("ConfigMap", "web", "shop")["metadata"]["resourceVersion"] == before
+
+
 def test_without_prune_what_is_wanted_no_more_is_still_remembered(api, manage):
     manage("web", config("a", x="1"))
     manage("web", service("b"), prune=False)
