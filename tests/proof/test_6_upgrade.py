@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from playing import BIN, ROOT, SECOND, Lab, Played
 
+pytestmark = pytest.mark.long
+
 OLD, NEW = {"release_version": "1.30.4", "control_plane_revision": "1-30-4"}, {"release_version": "1.31.0", "control_plane_revision": "1-31-0"}
 SHOP = "shop"
 RECORD = "/var/upgrade-record"
