@@ -25,6 +25,8 @@ import (
 // order is what the client was asked to do.
 type order struct {
 	requests, workers int
+	rate              float64 // requests a second by the clock; 0: the next one after an answer
+	name              string  // goes with each request's number
 	host              string
 	header            http.Header
 	timeout           time.Duration
@@ -40,6 +42,7 @@ type tally struct {
 	Bodies      map[string]string `json:"bodies"` // the beginning of one answer of each status from 400 on
 	Pods        map[string]int    `json:"pods"`
 	Deployments map[string]int    `json:"deployments"`
+	Late        int               `json:"late"` // requests that were sent more than 100 ms after their time
 	Seconds     float64           `json:"seconds"`
 }
 
@@ -73,6 +76,8 @@ func parseOrder(p *process) (*order, error) {
 	flags.SetOutput(p.log.Writer())
 	flags.IntVar(&o.requests, "n", 2000, "number of requests")
 	flags.IntVar(&o.workers, "c", 4, "requests at a time, each on a kept connection")
+	flags.Float64Var(&o.rate, "rate", 0, "requests a second, sent by the clock and not after an answer; every second one on a fresh connection")
+	flags.StringVar(&o.name, "run", "", "name of this run, sent as X-Probe-Run beside each request's X-Probe-Number")
 	flags.StringVar(&o.host, "host", "", "Host header, where it differs from the URL's")
 	flags.DurationVar(&o.timeout, "timeout", 5*time.Second, "time for one request")
 	flags.Func("header", "request header as `NAME:VALUE`, may be repeated", func(text string) error {
@@ -94,8 +99,8 @@ func parseOrder(p *process) (*order, error) {
 	if err != nil || target.Host == "" || (target.Scheme != "http" && target.Scheme != "https") {
 		return nil, fmt.Errorf("%q is no http or https URL", o.url)
 	}
-	if o.requests < 1 || o.workers < 1 || o.workers > 1000 || o.timeout <= 0 {
-		return nil, errors.New("-n and -c must be at least 1, -c at most 1000, -timeout above 0")
+	if o.requests < 1 || o.workers < 1 || o.workers > 1000 || o.timeout <= 0 || o.rate < 0 {
+		return nil, errors.New("-n and -c must be at least 1, -c at most 1000, -timeout above 0, -rate not below it")
 	}
 	return o, nil
 }
@@ -105,21 +110,31 @@ func (o *order) run(ctx context.Context) *tally {
 		Statuses: map[string]int{}, Bodies: map[string]string{}, Pods: map[string]int{}, Deployments: map[string]int{},
 		Errors: map[string]int{"connect": 0, "reset": 0, "timeout": 0, "other": 0},
 	}
-	transport := &http.Transport{MaxIdleConnsPerHost: o.workers, DisableCompression: true}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	kept := &http.Transport{MaxIdleConnsPerHost: o.workers, DisableCompression: true}
+	fresh := &http.Transport{DisableKeepAlives: true, DisableCompression: true}
+	defer kept.CloseIdleConnections()
+	clients := []*http.Client{{Transport: kept, CheckRedirect: noRedirect}, {Transport: fresh, CheckRedirect: noRedirect}}
 	start := time.Now()
 	var taken atomic.Int64
 	var workers sync.WaitGroup
 	for range o.workers {
 		workers.Go(func() {
-			for ctx.Err() == nil && taken.Add(1) <= int64(o.requests) {
-				got, err := o.send(ctx, client)
+			for ctx.Err() == nil {
+				number := taken.Add(1)
+				if number > int64(o.requests) {
+					return
+				}
+				client, late := clients[0], false
+				if o.rate > 0 {
+					due := start.Add(time.Duration(float64(number-1) / o.rate * float64(time.Second)))
+					if sleep(ctx, time.Until(due)) != nil {
+						return
+					}
+					client, late = clients[number%2], time.Since(due) > 100*time.Millisecond
+				}
+				got, err := o.send(ctx, client, number)
 				if ctx.Err() == nil || err == nil {
-					t.count(got, err)
+					t.count(got, err, late)
 				}
 			}
 		})
@@ -129,6 +144,8 @@ func (o *order) run(ctx context.Context) *tally {
 	return t
 }
 
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
 // answer is what one request got.
 type answer struct {
 	status    int
@@ -136,7 +153,7 @@ type answer struct {
 }
 
 // send makes one attempt and reads the whole answer.
-func (o *order) send(ctx context.Context, client *http.Client) (answer, error) {
+func (o *order) send(ctx context.Context, client *http.Client, number int64) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	ctx, abandon := context.WithCancelCause(ctx)
@@ -152,6 +169,10 @@ func (o *order) send(ctx context.Context, client *http.Client) (answer, error) {
 		return answer{}, err
 	}
 	req.Header, req.Host = o.header.Clone(), o.host
+	if o.name != "" {
+		req.Header.Set("X-Probe-Run", o.name)
+		req.Header.Set("X-Probe-Number", strconv.FormatInt(number, 10))
+	}
 	var body []byte
 	response, err := client.Do(req)
 	if err == nil {
@@ -167,10 +188,13 @@ func (o *order) send(ctx context.Context, client *http.Client) (answer, error) {
 	return answer{response.StatusCode, response.Header.Get("X-Stand-In-Pod"), string(body[:min(len(body), 200)])}, nil
 }
 
-func (t *tally) count(got answer, err error) {
+func (t *tally) count(got answer, err error, late bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.Requests++
+	if late {
+		t.Late++
+	}
 	if err != nil {
 		t.Errors[kind(err)]++
 		return

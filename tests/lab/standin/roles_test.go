@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -93,6 +94,26 @@ func TestClientSortsFailuresAndNeverRetries(t *testing.T) {
 	got := measure(t, "-n", "20", "-c", "1", breaking.URL)
 	if served.Load() != 20 || got.Errors["reset"] != 10 || got.Statuses["200"] != 10 {
 		t.Errorf("served %d, errors %v, statuses %v", served.Load(), got.Errors, got.Statuses)
+	}
+}
+
+func TestClientSendsByTheClockAndNumbersEachRequestOnce(t *testing.T) {
+	var mu sync.Mutex
+	numbers, connections := map[string]int{}, map[string]int{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		numbers[r.Header.Get("X-Probe-Run")+" "+r.Header.Get("X-Probe-Number")]++
+		connections[r.RemoteAddr]++
+		mu.Unlock()
+		time.Sleep(50 * time.Millisecond) // slower than the clock: who waits for answers would need 2.5 s
+	}))
+	defer server.Close()
+	got := measure(t, "-n", "50", "-c", "50", "-rate", "100", "-run", "r", server.URL)
+	if got.Statuses["200"] != 50 || len(numbers) != 50 || numbers["r 1"] != 1 || numbers["r 50"] != 1 {
+		t.Errorf("%v of %v", got.Statuses, numbers)
+	}
+	if got.Seconds < 0.49 || len(connections) < 26 {
+		t.Errorf("%v s on %d connections", got.Seconds, len(connections))
 	}
 }
 
