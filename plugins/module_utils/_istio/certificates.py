@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----")
 SEQUENCE, INTEGER, EXPLICIT_VERSION = 0x30, 0x02, 0xA0
 UTC_TIME, GENERALIZED_TIME = 0x17, 0x18
-LONGEST_LENGTH = 4
+INDEFINITE = 0x80
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def of_der(data: bytes) -> Certificate:
     body = list(_items(parts[0][1]))
     # version (left out in version 1), serial number, algorithm, issuer, validity
     fields = body[1:] if body and body[0][0] == EXPLICIT_VERSION else body
-    if len(fields) < 4 or [tag for tag, _content in fields[:4]] != [INTEGER, SEQUENCE, SEQUENCE, SEQUENCE]:
+    if [tag for tag, _content in fields[:4]] != [INTEGER, SEQUENCE, SEQUENCE, SEQUENCE]:
         raise ValueError("no certificate: a validity is expected after the issuer")
     times = [_time(tag, content) for tag, content in _items(fields[3][1])]
     if len(times) != 2:
@@ -62,19 +62,18 @@ def of_der(data: bytes) -> Certificate:
 
 
 def _items(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(tag, content) of each value; lengths are definite and must fit (X.690, DER)."""
+    """(tag, content) of each value; each has a length, and must fit (X.690, DER)."""
     place = 0
     while place < len(data):
-        tag, first, place = data[place], data[place + 1] if place + 1 < len(data) else 0xFF, place + 2
-        count = first & 0x7F if first & 0x80 else 0
-        if count > LONGEST_LENGTH or (first & 0x80 and not count) or place + count > len(data):
-            raise ValueError("no DER: a length does not fit")
-        length = int.from_bytes(data[place : place + count], "big") if count else first
-        place += count
-        if place + length > len(data):
+        tag, first = data[place], data[place + 1] if place + 1 < len(data) else INDEFINITE
+        if first == INDEFINITE:
+            raise ValueError("no DER: a value has no length")
+        start = place + 2 + (first & 0x7F if first & 0x80 else 0)
+        length = int.from_bytes(data[place + 2 : start], "big") if first & 0x80 else first
+        place = start + length
+        if place > len(data):
             raise ValueError("no DER: a value is cut off")
-        yield tag, data[place : place + length]
-        place += length
+        yield tag, data[start:place]
 
 
 def _time(tag: int, content: bytes) -> datetime:

@@ -157,14 +157,16 @@ def about(runner, mesh, **options):
 
 
 def test_a_whole_mesh_in_one_value(runner):
-    result = about(runner, SoundMesh())
+    mesh = SoundMesh()
+    mesh.put(sound_mesh.definition("others.example.com"))
+    result = about(runner, mesh)
     assert [plane["version"] for plane in result["control_planes"]] == ["1.31.0"] and result["unread"] == {}
     assert result["webhooks"][0] == {
         "name": "istio-revision-tag-default", "kind": "injection", "revision": "default", "tag": "default", "active": True,
         "targets": ["istio-system/istiod"], "failure_policies": ["Fail"], "has_ca": True, "ready_endpoints": 2,
     }  # fmt: skip
     assert {row["name"]: row["kind"] for row in result["webhooks"][1:]} == {"istio-validator-istio-system": "validation", "istiod-default-validator": "validation"}
-    assert result["definitions"]["version"] == "1.31.0" and {"name": "virtualservices.networking.istio.io", "version": "1.31.0"} in result["definitions"]["objects"]
+    assert result["definitions"] == {"version": "1.31.0", "objects": [{"name": name, "version": "1.31.0"} for name in sorted(sound_mesh.DEFINITIONS)]}
     assert result["root_certificates"] == [{"fingerprint": known().fingerprint(hashes.SHA256()).hex(), "begins": written(known().not_valid_before_utc), "expires": written(known().not_valid_after_utc)}]
     assert result["proxies"] == {"unknown": "", "connected": 4, "synced": 4, "rejected": {}, "disconnected": [], "versions": {"1.31.0": 4}}
     assert result["skew"] == {"verdict": "kept", "findings": []}
@@ -182,7 +184,8 @@ def written(time):
 
 def test_workloads_say_which_of_their_pods_lack_a_sidecar_or_have_a_stale_one(runner):
     mesh = SoundMesh()
-    mesh.put(proxied("web-a", revision="1-30-4", owner="web-1"), owned(pod("web-c"), "apps/v1", "ReplicaSet", "web-1"), pod("alone", "plain"))
+    bare = owned(pod("web-c", labels={"istio.io/rev": "next"}), "apps/v1", "ReplicaSet", "web-1")
+    mesh.put(injector("istio-sidecar-injector-next", "next"), proxied("web-a", revision="1-30-4", owner="web-1"), bare, pod("alone", "plain"))
     rows = {row["name"]: row for row in about(runner, mesh)["workloads"] if row["namespace"] != "istio-system"}
     assert set(rows) == {"web"} and (rows["web"]["revisions"], rows["web"]["uses"]) == (["1-30-4", "default"], "default")
     assert (rows["web"]["without_sidecar"], rows["web"]["stale"]) == (["web-c"], ["web-a"])
@@ -193,7 +196,10 @@ def test_a_webhook_that_a_tag_replaced_is_not_active_and_one_without_a_service_h
     mesh.put(webhooks.deactivated(injector("istio-sidecar-injector")))
     mesh.get("ValidatingWebhookConfiguration", "istiod-default-validator")["webhooks"][0].update(clientConfig={"service": {"namespace": "istio-system", "name": "gone"}}, failurePolicy="Ignore")
     mesh.get("ValidatingWebhookConfiguration", "istio-validator-istio-system")["webhooks"][0].update(clientConfig={"url": "https://istiod.example.com/validate"})
+    mesh.put(service("outside", "istio-system", type="ExternalName", selector={}))
+    mesh.get("MutatingWebhookConfiguration", "istio-revision-tag-default")["webhooks"][0]["clientConfig"]["service"]["name"] = "outside"
     rows = {row["name"]: row for row in about(runner, mesh)["webhooks"]}
+    assert (rows["istio-revision-tag-default"]["targets"], rows["istio-revision-tag-default"]["ready_endpoints"]) == (["istio-system/istiod", "istio-system/outside"], 2)
     assert rows["istio-sidecar-injector"]["active"] is False and rows["istio-revision-tag-default"]["active"] is True
     row = rows["istiod-default-validator"]
     assert (row["ready_endpoints"], row["has_ca"], row["failure_policies"]) == (0, False, ["Ignore"])
@@ -204,9 +210,9 @@ def test_a_webhook_that_a_tag_replaced_is_not_active_and_one_without_a_service_h
 def test_proxies_that_are_behind_lost_or_refuse_are_told(runner):
     mesh = SoundMesh()
     mesh.behind, mesh.rejected = {"web-a.shop"}, {"web-b.shop": "no such filter"}
-    mesh.put(proxied("web-c", version="1.29.0"))
+    mesh.put(proxied("web-c", version="1.29.0"), proxied("web-d", conditions=[{"type": "Ready", "status": "False"}]))
     result = about(runner, mesh)
-    assert result["proxies"] == {"unknown": "", "connected": 4, "synced": 2, "rejected": {"web-b.shop": "no such filter"}, "disconnected": ["web-c.shop"], "versions": {"1.29.0": 1, "1.31.0": 4}}
+    assert result["proxies"] == {"unknown": "", "connected": 4, "synced": 2, "rejected": {"web-b.shop": "no such filter"}, "disconnected": ["web-c.shop"], "versions": {"1.29.0": 1, "1.31.0": 5}}
     assert result["skew"]["verdict"] == "broken" and result["skew"]["findings"][0]["code"] == "proxies_too_old"
 
 
@@ -229,6 +235,15 @@ def test_a_control_plane_elsewhere_has_its_own_root(runner):
     mesh.put(namespace("mesh"), *sound_mesh.istiod(place="mesh"), root("mesh", certificate("its own")))
     theirs = x509.load_pem_x509_certificate(certificate("its own").encode()).fingerprint(hashes.SHA256()).hex()
     assert [row["fingerprint"] for row in about(runner, mesh)["root_certificates"]] == [theirs]
+
+
+def test_a_root_certificate_that_cannot_be_read_is_not_known_and_one_that_is_not_there_is_none(runner):
+    mesh = SoundMesh()
+    mesh.put(root("istio-system", "none"))
+    assert about(runner, mesh)["root_certificates"] is None
+    for place in ("istio-system", "shop", "plain"):
+        mesh.drop("ConfigMap", "istio-ca-root-cert", place)
+    assert about(runner, mesh)["root_certificates"] == []
 
 
 @pytest.mark.parametrize(
