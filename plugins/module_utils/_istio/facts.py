@@ -270,8 +270,7 @@ class Facts:
     @cached_property
     def base(self) -> skew.Version | None:
         """The version of Istio's definitions: what the collection noted when it installed them, else the oldest that they carry."""
-        parents = [obj for obj in self["sets"] if obj["metadata"]["name"] == "istio-base"]
-        noted = [skew.parse((obj["metadata"].get("annotations") or {}).get(VERSION, "")) for obj in parents]
+        noted = [skew.parse((obj["metadata"].get("annotations") or {}).get(VERSION, "")) for obj in self["sets"]]
         carried = [version for obj in self["definitions"] if is_istios(obj) and (version := definition_version(obj))]
         return next(filter(None, noted), None) or min(carried, default=None)
 

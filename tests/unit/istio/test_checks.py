@@ -110,6 +110,8 @@ def unselecting(mesh, ready):
     endpoints = {"addresses": ["192.0.2.7"], "conditions": {"ready": ready}}
     metadata = {"name": "istiod-x", "namespace": SYSTEM, "labels": {"kubernetes.io/service-name": "istiod"}}
     mesh.put({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata, "addressType": "IPv4", "endpoints": [endpoints]})
+    others = {"name": "other-x", "namespace": SYSTEM, "labels": {"kubernetes.io/service-name": "other"}}
+    mesh.put({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": others, "addressType": "IPv4", "endpoints": [{"addresses": ["192.0.2.8"]}]})
     mesh.get("Service", "istiod", SYSTEM)["spec"].pop("selector")
 
 
@@ -209,6 +211,10 @@ CASES = [
     Case("proxies_stale", lambda m: pods(m, "web-c", revision="1-30-4", owner="web-1"), ["Deployment shop/web"], lambda m: pods(m, "web-c", revision="1-30-4", namespace="plain", owner="web-1")),
     Case("proxies_stale", lambda m: pods(m, "web-c", revision="1-30-4", owner="web-1"), ["Deployment shop/web"], lambda m: pods(m, "bare", revision="1-30-4")),
     Case("proxies_stale", lambda m: canary(m) or m.put(builders.namespace("shop", **{"istio.io/rev": "canary"})), ["Deployment shop/web"], lambda m: canary(m)),
+    Case("proxies_stale", lambda m: pods(m, "web-c", revision="1-30-4", owner="web-1"), ["Deployment shop/web"], lambda m: pods(m, "web-c", revision="1-30-4", owner="web-1", phase="Succeeded")),
+    Case("proxies_stale", lambda m: pods(m, "web-c", revision="1-30-4", owner="web-1"), ["Deployment shop/web"], lambda m: pods(m, "web-c", revision="1-30-4", owner="web-1") or m.get("Pod", "web-c", "shop")["metadata"]["annotations"].update({"sidecar.istio.io/inject": "false"})),
+    Case("pods_not_restartable", lambda m: pods(m, "bare", revision="1-30-4"), ["Pod shop/bare"],
+         lambda m: m.put(builders.namespace("kube-system")) or pods(m, "bare", revision="1-30-4", namespace="kube-system", labels={"sidecar.istio.io/inject": "true"})),
     Case("pods_not_restartable", lambda m: m.put(builders.pod("bare")), ["Pod shop/bare"], lambda m: m.put(owned(builders.pod("web-c"), "apps/v1", "ReplicaSet", "web-1"))),
     Case("pods_not_restartable", lambda m: m.put(owned(proxied("once", revision="1-30-4"), "batch/v1", "Job", "once")), ["Job shop/once"], lambda m: m.put(owned(proxied("once"), "batch/v1", "Job", "once"))),
     Case("proxies_orphaned", lambda m: pods(m, "web-c", revision="1-30-4"), ["Pod shop/web-c"], lambda m: pods(m, "web-c", revision="elsewhere") or m.put(injector("istio-sidecar-injector-elsewhere", "elsewhere"))),
@@ -481,6 +487,12 @@ def test_the_base_that_the_collection_noted_counts_where_definitions_say_nothing
     parent = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "istio-base", "namespace": SYSTEM, "labels": {"applyset.kubernetes.io/id": "x"}, "annotations": {"servicemesh.istio/version": "1.30.4"}}}
     mesh.put(parent)
     assert asked(mesh, "definitions_old")["status"] == "failed"
+    label = {"helm.sh/chart": "base-1.31.0"}
+    mesh.get("CustomResourceDefinition", "virtualservices.networking.istio.io")["metadata"]["labels"] = label
+    assert asked(mesh, "definitions_old")["objects"] == [f"CustomResourceDefinition {name}" for name in ("authorizationpolicies.security.istio.io", "destinationrules.networking.istio.io")]
+    # The charts inside istioctl.
+    label["helm.sh/chart"] = "base-1.0.0"
+    assert len(asked(mesh, "definitions_old")["objects"]) == 3
     parent["metadata"]["annotations"]["servicemesh.istio/version"] = "1.31.0"
     assert asked(mesh, "definitions_old")["status"] == "passed"
 

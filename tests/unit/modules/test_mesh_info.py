@@ -269,6 +269,7 @@ def test_each_list_is_read_once(runner):
     runner(api, "mesh_info")
     read = [path for method, path in api.requests if method == "GET"]
     assert sorted(path for path in set(read) if read.count(path) > 1) == ["/api/v1/configmaps"], "two selectors of one kind"
+    assert not [path for path in read if "endpointslices" in path], "only for Services that select no pods"
 
 
 def test_a_query_is_answered_beside_the_result(runner):
