@@ -11,7 +11,7 @@ from typing import Any
 from .._failure import Failure, InvalidOption
 from . import skew
 from .control_plane import check_label
-from .facts import PROXIES, Facts
+from .facts import PROXIES, SLICES, Facts
 from .findings import INSTALL, RUNNING, UPGRADE, Finding, Gate, Judge, Unknown, replaced
 from .judges import cluster, gateways, planes, proxies, roots, routes, upgrade, webhooks, workloads
 
@@ -54,7 +54,7 @@ NOTES = "Istio's release notes for 1.31: {}".format
 MEMBERS = ("pods", "namespaces", "injectors", "replica_sets")
 RELATED = (PROXIES, "pods", "istiods", "injectors")
 HOOKS = ("injectors", "validators")
-REACHED = (*HOOKS, "services", "pods")
+REACHED = (*HOOKS, "services", "pods", SLICES)
 
 CHECKS = (
     # The cluster.

@@ -22,8 +22,8 @@ NETWORKING, ADMISSION = "networking.istio.io", "admissionregistration.k8s.io"
 ROOT = "istio-ca-root-cert"
 # Namespaces in which istiod injects nothing, whatever is asked (pkg/kube/inject/initializer.go).
 NEVER_INJECTED = {"kube-system", "kube-public", "kube-node-lease", "local-path-storage"}
-# What istiods say of their proxies: no list of the API.
-PROXIES = "proxies"
+# What is asked for only when the lists are known: istiods' words on their proxies, and what is behind webhooks' Services that select no pods.
+PROXIES, SLICES = "proxies", "slices"
 
 
 @dataclass(frozen=True)
@@ -144,11 +144,6 @@ class Facts:
         return [{**plane, "number": skew.parse(plane["version"])} for plane in mesh.control_planes(self["istiods"])]
 
     @cached_property
-    def versions(self) -> list[skew.Version]:
-        """Of all control planes, oldest first."""
-        return sorted({plane["number"] for plane in self.planes if plane["number"]})
-
-    @cached_property
     def known(self) -> revisions.Revisions:
         return replace(revisions.of(self["injectors"]), images=revisions.images(self.objects.get("mesh_configs", [])))
 
@@ -236,12 +231,12 @@ class Facts:
         return [obj for obj in self["services"] if injection.is_gateway(obj) or any(selected(pod, obj["spec"].get("selector") or {}) for pod in pods.get(obj["metadata"]["namespace"], ()))]
 
     def ready_behind(self, service: Object) -> int | None:
-        """Ready endpoints of a Service; None where a name outside the cluster is behind it."""
+        """Ready endpoints of a Service; None where a name outside the cluster is behind it, or what may not be read."""
         spec, metadata = service["spec"], service["metadata"]
-        if spec.get("type") == "ExternalName":
-            return None
         if spec.get("selector"):
             return sum(selected(pod, spec["selector"]) and is_ready(pod) for pod in self.living_in[metadata["namespace"]])
+        if spec.get("type") == "ExternalName" or SLICES in self.refused:
+            return None
         own = [obj for obj in self.slices if obj["metadata"]["namespace"] == metadata["namespace"] and labels_of(obj).get("kubernetes.io/service-name") == metadata["name"]]
         # A missing condition counts as ready (KEP-752).
         return sum((endpoint.get("conditions") or {}).get("ready") is not False for obj in own for endpoint in obj.get("endpoints") or [])
@@ -334,7 +329,7 @@ def _second(cluster: Cluster, facts: Facts, ask: Ask | None) -> Facts:
     slices = cluster.each(lambda place: cluster.permitted(lambda: cluster.list("discovery.k8s.io", "EndpointSlice", place)), places)
     for answer in slices:
         if isinstance(answer, Refused):
-            refused["services"] = answer.message
+            refused[SLICES] = answer.message
     found = tuple(obj for answer in slices if not isinstance(answer, Refused) for obj in answer)
     return replace(facts, refused=refused, answers=tuple(answers), slices=found)
 

@@ -66,7 +66,7 @@ def of_planes(facts: Facts) -> list[skew.Version]:
     unsaid = [plane for plane in facts.planes if plane["number"] is None]
     if unsaid:
         raise Unknown(f"revision {unsaid[0]['revision']} does not say its version")
-    return facts.versions
+    return sorted({plane["number"] for plane in facts.planes})
 
 
 def replaced(facts: Facts, gate: Gate) -> list[dict]:

@@ -14,7 +14,7 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api imp
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
 from ansible_collections.servicemesh.istio.plugins.module_utils._istio import checks, facts, webhooks
-from ansible_collections.servicemesh.istio.plugins.module_utils._istio.facts import PROXIES, SOURCES
+from ansible_collections.servicemesh.istio.plugins.module_utils._istio.facts import PROXIES, SLICES, SOURCES
 from ansible_collections.servicemesh.istio.plugins.module_utils._istio.findings import INSTALL, RUNNING, UPGRADE, Finding, Gate
 from ansible_collections.servicemesh.istio.plugins.module_utils._proxy.answers import answers
 from collection import ROOT
@@ -217,6 +217,8 @@ CASES = [
          lambda m: m.put(builders.namespace("kube-system")) or pods(m, "bare", revision="1-30-4", namespace="kube-system", labels={"sidecar.istio.io/inject": "true"})),
     Case("pods_not_restartable", lambda m: m.put(builders.pod("bare")), ["Pod shop/bare"], lambda m: m.put(owned(builders.pod("web-c"), "apps/v1", "ReplicaSet", "web-1"))),
     Case("pods_not_restartable", lambda m: m.put(owned(proxied("once", revision="1-30-4"), "batch/v1", "Job", "once")), ["Job shop/once"], lambda m: m.put(owned(proxied("once"), "batch/v1", "Job", "once"))),
+    Case("pods_not_restartable", lambda m: m.put(builders.namespace("lost", **{"istio.io/rev": "nowhere"}), builders.pod("bare", "lost")), ["Pod lost/bare"], lambda m: m.put(builders.pod("bare", "plain"))),
+    Case("pods_not_restartable", lambda m: m.put(builders.pod("bare", "plain")) or m.hooks()[2].update(namespaceSelector={}), ["Pod plain/bare"], lambda m: m.hooks()[2].update(namespaceSelector={})),
     Case("proxies_orphaned", lambda m: pods(m, "web-c", revision="1-30-4"), ["Pod shop/web-c"], lambda m: pods(m, "web-c", revision="elsewhere") or m.put(injector("istio-sidecar-injector-elsewhere", "elsewhere"))),
     Case("sidecar_not_ready", lambda m: pods(m, "web-c", initContainerStatuses=[{"name": "istio-proxy", "ready": False}]), ["Pod shop/web-c"],
          lambda m: pods(m, "web-c", phase="Pending", initContainerStatuses=[{"name": "istio-proxy", "ready": False}])),
@@ -227,6 +229,7 @@ CASES = [
     Case("proxies_newer", lambda m: m.versions.update({"web-a.shop": "1.32.0"}), ["Pod shop/web-a"], lambda m: pods(m, "web-a", version="1.32.0") or m.versions.update({"web-a.shop": "1.31.0"})),
     Case("proxies_too_old", lambda m: pods(m, "web-c", version="1.29.9"), ["Pod shop/web-c"], lambda m: pods(m, "web-c", version="1.30.0")),
     Case("proxies_too_old", lambda m: pods(m, "web-c", version="1.29.9"), ["Pod shop/web-c"], lambda m: pods(m, "web-c", version="1.29.9", namespace="plain"), None, gate(namespaces=("shop",))),
+    Case("proxies_too_old", lambda m: canary(m, "1.33.0") or pods(m, "web-c", revision="canary"), ["Pod shop/web-c"], lambda m: canary(m, "1.33.0")),
     Case("proxies_older", lambda m: pods(m, "web-c", version="1.30.4"), ["Pod shop/web-c"], lambda m: pods(m, "web-c", version="1.29.9")),
     Case("proxies_left_behind", lambda m: pods(m, "web-c", version="1.30.4"), ["Pod shop/web-c"], lambda m: pods(m, "web-c", version="1.31.0"), gate(UPGRADE, version="1.32.0")),
     Case("proxies_left_behind", lambda m: pods(m, "web-c", version="1.30.4"), ["Pod shop/web-c"], lambda m: pods(m, "web-c", version="1.30.4"), gate(UPGRADE, version="1.32.0"), gate(UPGRADE, version="1.32.0", revision="1-32-0")),
@@ -336,7 +339,7 @@ PATHS = {
 
 
 def test_every_source_is_read_by_a_check_or_told_by_mesh_info():
-    assert {name for check in checks.CHECKS for name in check.reads} == {*SOURCES, PROXIES} - {"nodes"}
+    assert {name for check in checks.CHECKS for name in check.reads} == {*SOURCES, PROXIES, SLICES} - {"nodes"}
     assert set(PATHS) == set(SOURCES) - {"nodes"}
 
 
@@ -358,6 +361,16 @@ def test_what_may_not_be_read_makes_its_checks_unknown_and_no_other(path, the_ga
 def test_definitions_are_read_without_their_schemas():
     found = read(SoundMesh(), gate(), {"definitions"})
     assert found["definitions"] and all(set(obj) == {"apiVersion", "kind", "metadata"} for obj in found["definitions"])
+
+
+def test_what_is_behind_a_service_without_pods_may_be_forbidden_too():
+    mesh = SoundMesh()
+    unselecting(mesh, ready=True)
+    api = mesh.api()
+    api.faults[("GET", "/apis/discovery.k8s.io/v1/namespaces/istio-system/endpointslices")] = [ApiError(403, "Forbidden", "this is forbidden")]
+    found = facts.read(Cluster(api), SYSTEM, checks.sources(gate()), answers)
+    (row,) = (row for row in checks.run(found, gate()) if row["status"] == "unknown")
+    assert row["code"] == "webhook_unanswered" and "this is forbidden" in row["cause"] and found.ready_behind(found.service(SYSTEM, "istiod")) is None
 
 
 def test_a_server_that_breaks_off_is_no_unknown():

@@ -265,7 +265,9 @@ def test_what_may_not_be_read_is_missing_with_the_servers_words_and_all_else_is_
 
 
 def test_each_list_is_read_once(runner):
-    api = SoundMesh().api()
+    mesh = SoundMesh()
+    mesh.put(service("by-hand", selector={}))
+    api = mesh.api()
     runner(api, "mesh_info")
     read = [path for method, path in api.requests if method == "GET"]
     assert sorted(path for path in set(read) if read.count(path) > 1) == ["/api/v1/configmaps"], "two selectors of one kind"
