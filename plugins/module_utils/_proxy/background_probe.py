@@ -146,8 +146,7 @@ class Journal:
         """At once, or with the next row where the disk is full: the figures are kept until then."""
         self._rest += json.dumps(row, separators=(",", ":")).encode() + b"\n"
         with contextlib.suppress(OSError), open(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600), "wb", buffering=0) as file:
-            # What is there of a line that was cut off goes.
-            file.truncate(self._offset)
+            # Behind the last whole line, over what is there of one that was cut off.
             file.seek(self._offset)
             if file.write(self._rest) == len(self._rest):
                 self._offset += len(self._rest)

@@ -263,7 +263,7 @@ class OpenLoop:
 
     def _give_back(self, connection: Connection) -> None:
         with self._news:
-            if self._held <= self._keep:
+            if len(self._idle) < self._keep:
                 self._idle.append(connection)
                 return
             self._held -= 1

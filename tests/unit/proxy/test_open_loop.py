@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import gateways, open_loop
 from ansible_collections.servicemesh.istio.plugins.module_utils._proxy.figures import Tally
 from ansible_collections.servicemesh.istio.plugins.module_utils._proxy.open_loop import OpenLoop, Pace
-from ansible_collections.servicemesh.istio.plugins.module_utils._proxy.probe import Probe
+from ansible_collections.servicemesh.istio.plugins.module_utils._proxy.probe import Connection, Probe
 
 WHOLE = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
@@ -113,6 +113,20 @@ def test_what_is_no_http_is_told(loops):
     assert total(rows).errors == {"protocol": 5}
 
 
+def test_a_request_that_finds_all_senders_busy_is_late():
+    release = threading.Event()
+
+    def connect():
+        release.wait(120)
+        raise OSError("at last")
+
+    loop = OpenLoop(Probe(), Pace(parallel=1), "run", "h", connect, lambda row: None)
+    loop._begin(1, time.monotonic())
+    loop._begin(2, time.monotonic())
+    assert loop._open[2].late
+    release.set()
+
+
 def test_the_first_outcome_of_a_request_counts():
     loop = OpenLoop(Probe(), Pace(), "run", "h", lambda: None, lambda row: None)
     request = loop._open[1] = open_loop.Request(1, 0.0, False)
@@ -132,6 +146,19 @@ def test_a_row_says_through_which_number_all_have_their_outcome():
     assert loop._row()["through"] == 2
     loop._settle(requests[2], open_loop.Outcome(200))
     assert loop._row()["through"] == 3
+
+
+def test_kept_connections_are_kept_also_while_more_than_that_are_in_use():
+    loop = OpenLoop(Probe(), Pace(rate=1), "run", "h", lambda: None, lambda row: None)
+    pairs = [socket.socketpair() for _ in range(3)]
+    first, second, _third = [Connection("h", near) for near, _far in pairs]
+    loop._hold(3)
+    loop._give_back(first)
+    loop._give_back(second)
+    assert loop._take() is first and second.sock is None and loop._held == 2
+    for near, far in pairs:
+        near.close()
+        far.close()
 
 
 def test_half_are_fresh_one_of_each_pair_and_no_round_robin_falls_in_step():
