@@ -86,10 +86,10 @@ def test_a_role_may_have_a_mirror_of_its_own_and_a_part_may_be_left_out(place):
 
 def test_the_site_takes_the_same_variables():
     assert INSTALL.strip() == "ansible-playbook playbooks/site.yml -e @air-gap.yml"
-    for playbook in ("site", "images"):
-        plays = load(f"playbooks/{playbook}.yml")
-        included = [task["ansible.builtin.include_tasks"] for task in plays[1]["tasks"] if "ansible.builtin.include_tasks" in task]
-        assert any(isinstance(task, dict) and task["file"] == "tasks/registries.yml" for task in included)
+    assert any(task.get("ansible.builtin.import_tasks") == "tasks/roles.yml" for task in load("playbooks/site.yml")[1]["tasks"])
+    for played, file in ((load("playbooks/tasks/roles.yml"), "registries.yml"), (load("playbooks/images.yml")[1]["tasks"], "tasks/registries.yml")):
+        included = [task["ansible.builtin.include_tasks"] for task in played if "ansible.builtin.include_tasks" in task]
+        assert any(isinstance(task, dict) and task["file"] == file for task in included)
 
 
 def options(role, file, module):
