@@ -17,7 +17,7 @@ from .._failure import Failure, InvalidOption
 from .adopt import TOOLS, union
 from .cluster import Cluster
 from .objects import Object, Ref, group_version, ref_of
-from .owned import Whole, cut, entry
+from .owned import cut, entry
 from .sets import KEPT
 from .steps import Step
 
@@ -74,7 +74,10 @@ class Checkpoint:
 
 
 def declared(live: Object, yield_to: frozenset[str] = frozenset()) -> Object | None:
-    """What was applied, or set by a tool, of a live object; None where that is nothing."""
+    """What was applied, or set by a tool, of a live object; None where that is nothing.
+
+    An empty value that the server does not keep is null in it: applied, that owns the field as before.
+    """
     fields: dict[str, Any] = {}
     for item in live["metadata"].get("managedFields") or []:
         own = item.get("operation") == "Apply" or item.get("manager") in TOOLS
@@ -82,16 +85,9 @@ def declared(live: Object, yield_to: frozenset[str] = frozenset()) -> Object | N
             fields = union(fields, item.get("fieldsV1") or {})
     if not fields:
         return None
-    part = _present(cut(fields, live))
+    part = cut(fields, live)
     metadata = {"name": live["metadata"]["name"], **({"namespace": live["metadata"]["namespace"]} if live["metadata"].get("namespace") else {})}
     return {**part, "apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": {**(part.get("metadata") or {}), **metadata}}
-
-
-def _present(part: Any) -> Any:
-    """Without what is owned and not there."""
-    if isinstance(part, dict) and not isinstance(part, Whole):
-        return {key: _present(value) for key, value in part.items() if value is not None}
-    return [_present(item) for item in part] if isinstance(part, list) else part
 
 
 def chosen(cluster: Cluster, choices: list[Choice]) -> list[Object]:

@@ -6,6 +6,7 @@ import copy
 
 import builders
 import pytest
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine import checkpoint
 from builders import actions
 
 CHOICE = {"api_version": "apps/v1", "kind": "Deployment", "namespace": "shop", "selector": "app=web"}
@@ -97,3 +98,10 @@ def test_one_that_was_edited_by_hand_is_said_to_be_broken_and_can_be_forgotten(r
     api.get("ConfigMap", "before", "istio-system")["data"]["content"] = "H4sI"
     assert run("checkpoint", name="before", state="restored")["failure"]["code"] == "broken_checkpoint"
     assert run("checkpoint", name="before", state="absent")["changed"]
+
+
+def test_an_empty_value_that_the_server_did_not_keep_is_still_declared(run, api, taken):
+    live = copy.deepcopy(api.get("Deployment", "web", "shop"))
+    entry = next(item for item in live["metadata"]["managedFields"] if item["manager"] == "servicemesh.istio")
+    entry["fieldsV1"]["f:spec"]["f:strategy"] = {}
+    assert checkpoint.declared(live)["spec"]["strategy"] is None
