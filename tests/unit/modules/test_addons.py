@@ -86,7 +86,7 @@ def test_an_addon_that_is_named_no_more_is_removed(api, addons):
 def test_a_backend_may_take_the_place_of_another_and_of_its_service(api, addons):
     addons(names=["jaeger"])
     result = addons(names=["zipkin"])
-    assert actions(result) == {"istio-addons": "configured", "zipkin": "created", "tracing": "configured", "jaeger": "pruned"}
+    assert actions(result) == {"zipkin": "created", "tracing": "configured", "jaeger": "pruned"}
     assert api.get("Service", "tracing", HOME)["spec"]["selector"] == {"app": "zipkin"}
 
 
