@@ -87,33 +87,17 @@ class Cluster:
         resource = self.resource(group, kind)
         return self._get(resource, namespace, name) if resource else None
 
-    def get_if_allowed(self, group: str, kind: str, namespace: str, name: str) -> Object | None:
-        """None also where it may not be read: for what is good to know and not needed."""
-        try:
-            return self.get(group, kind, namespace, name)
-        except ApiError as error:
-            if error.status != 403:
-                raise
-            return None
-
     def list(self, group: str, kind: str, namespace: str | None = None, selector: str = "") -> list[Object]:
         """Objects of a kind in one namespace or all; none where the kind is not served. Raises ApiError."""
         resource = self.resource(group, kind)
         return list(self._list(resource, namespace, selector)) if resource else []
 
-    def list_or_refusal(self, group: str, kind: str, namespace: str | None = None, selector: str = "") -> tuple[Objects, str]:
-        """As list, with the server's words where it does not allow that."""
-        try:
-            return self.list(group, kind, namespace, selector), ""
-        except ApiError as error:
-            if error.status != 403:
-                raise
-            return [], error.message
-
     def list_where_allowed(self, group: str, kind: str, namespaces: Iterable[str], selector: str = "") -> Objects:
         """Objects of a kind in all namespaces; where that is forbidden, in these. Raises ApiError."""
-        found, refusal = self.list_or_refusal(group, kind, None, selector)
-        return [obj for namespace in sorted(set(namespaces)) for obj in self.list(group, kind, namespace, selector)] if refusal else found
+        found = self.permitted(lambda: self.list(group, kind, None, selector))
+        if not isinstance(found, Refused):
+            return found
+        return [obj for namespace in sorted(set(namespaces)) for obj in self.list(group, kind, namespace, selector)]
 
     def metadata(self, group: str, kind: str, selector: str = "") -> Objects:
         """Objects of a kind with nothing but their metadata: for kinds whose objects are large. Raises ApiError."""

@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .._cluster.api import ApiError
 from .._failure import Failure
-from .cluster import Cluster
+from .cluster import Cluster, Refused
 from .deadline import Deadline, StillWaiting
 from .objects import Object, Ref, ref_of
 from .selectors import selects
@@ -97,12 +96,8 @@ def within_budgets(workloads: list[Ref]) -> Barrier:
 
 def budgets(cluster: Cluster, namespaces: set[str]) -> list[Object] | None:
     """The PodDisruptionBudgets of the namespaces; None where they may not be read. Raises ApiError."""
-    try:
-        return [obj for namespace in sorted(namespaces) for obj in cluster.list("policy", "PodDisruptionBudget", namespace)]
-    except ApiError as error:
-        if error.status != 403:
-            raise
-        return None
+    found = cluster.permitted(lambda: [obj for namespace in sorted(namespaces) for obj in cluster.list("policy", "PodDisruptionBudget", namespace)])
+    return None if isinstance(found, Refused) else found
 
 
 def binding(workload: Object, known: list[Object]) -> list[Object]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from .._engine.cluster import Cluster
+from .._engine.cluster import Cluster, Refused
 from .._engine.deadline import Deadline
 from .._engine.objects import Object, Ref, ref_of
 from .._engine.owned import owned_part
@@ -168,10 +168,10 @@ def _of_pods(pods: list[Object]) -> list[Leftover]:
 
 def read(cluster: Cluster, home: str) -> Live:
     """home: the control plane's namespace. Raises ApiError."""
-    answers = cluster.each(lambda rule: cluster.list_or_refusal(rule.group, rule.kind, home if rule.home else None, rule.selector), RULES)
+    answers = list(zip(RULES, cluster.each(lambda rule: cluster.permitted(lambda: cluster.list(rule.group, rule.kind, home if rule.home else None, rule.selector)), RULES)))
     return Live(
-        objects=[(rule, objects) for rule, (objects, _words) in zip(RULES, answers)],
+        objects=[(rule, answer) for rule, answer in answers if not isinstance(answer, Refused)],
         namespaces=cluster.list("", "Namespace"),
         pods=cluster.list("", "Pod"),
-        unknown=[(rule, words) for rule, (_objects, words) in zip(RULES, answers) if words],
+        unknown=[(rule, answer.message) for rule, answer in answers if isinstance(answer, Refused)],
     )

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .._engine.cluster import Cluster
+from .._engine.cluster import Cluster, Refused
 from .._engine.objects import Object
 from .._engine.sets import ObjectSet
 from .._failure import Failure, InvalidOption
@@ -51,8 +51,8 @@ def read(cluster: Cluster) -> Revisions:
     injectors = webhooks.injectors(cluster)
     found = of(injectors)
     places = sorted({(config_name(found.resolve(name)), namespace) for name, namespace in _places(injectors)})
-    configs = cluster.each(lambda place: cluster.get_if_allowed("", "ConfigMap", place[1], place[0]), places)
-    return replace(found, images=images([config for config in configs if config]))
+    configs = cluster.each(lambda place: cluster.permitted(lambda: cluster.get("", "ConfigMap", place[1], place[0])), places)
+    return replace(found, images=images([config for config in configs if config and not isinstance(config, Refused)]))
 
 
 def _places(injectors: list[Object]) -> set[tuple[str, str]]:
