@@ -23,7 +23,7 @@ from .._engine.report import HIDDEN, hide_secrets
 from .._engine.sets import PART_OF
 from .._engine.steps import Step
 from .._failure import Failure, InvalidOption
-from . import mesh
+from . import mesh, revisions
 from .control_plane import ISTIOD_MANAGER, check_label
 
 CONFIGURATION, MESH_CONFIG, SECRETS = PARTS = ("configuration", "mesh_config", "secrets")
@@ -169,7 +169,7 @@ def mesh_configs(istiods: list[Object]) -> list[Ref]:
     for obj in istiods:
         revision = (obj["metadata"].get("labels") or {}).get("istio.io/rev", "default")
         namespace = obj["metadata"]["namespace"]
-        found.add(Ref("", "ConfigMap", namespace, "istio" if revision == "default" else f"istio-{revision}"))
+        found.add(Ref("", "ConfigMap", namespace, revisions.suffixed("istio", revision)))
         variables = [variable for container in obj["spec"]["template"]["spec"]["containers"] for variable in container.get("env") or []]
         found.update(Ref("", "ConfigMap", namespace, variable["value"]) for variable in variables if variable.get("name") == "SHARED_MESH_CONFIG" and variable.get("value"))
     return sorted(found)

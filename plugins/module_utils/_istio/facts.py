@@ -149,8 +149,7 @@ class Facts:
 
     def is_stale(self, pod: Object) -> bool:
         """Whether a living pod's sidecar is of another revision or version than what would be injected now."""
-        wanted = self.injects_now(pod)
-        return revisions.stale(pod, wanted, self.known.images.get(wanted, ""))
+        return self.known.stale(pod, self.injects_now(pod))
 
     @cached_property
     def namespace_labels(self) -> dict[str, dict[str, str]]:

@@ -98,7 +98,7 @@ def _workload(workload: injection.Workload, pods: list[Object], lacking: set[str
         "revisions": used,
         "uses": next(filter(None, would.values()), ""),
         "without_sidecar": [pod["metadata"]["name"] for pod in pods if facts.proxy_id(pod) in lacking],
-        "stale": [pod["metadata"]["name"] for pod in pods if found.is_stale(pod)],
+        "stale": [pod["metadata"]["name"] for pod in pods if found.known.stale(pod, would[pod["metadata"]["name"]])],
     }
 
 

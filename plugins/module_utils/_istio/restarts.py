@@ -49,7 +49,7 @@ def look(cluster: Cluster, name: str, labels: dict[str, str], known: revisions.R
     stale = []
     if known:
         wanted = revision or known.of_namespace(labels)
-        stale = [pod for pod in pods if revisions.stale(pod, wanted, known.images.get(wanted, ""))]
+        stale = [pod for pod in pods if known.stale(pod, wanted)]
     return Namespace(
         name,
         injection.without_sidecar(pods, sets, injects),

@@ -17,7 +17,8 @@ from .._engine.sets import ObjectSet
 from .._failure import Failure, InvalidOption
 from . import webhooks
 from .control_plane import TAG, check_label
-from .injection import REVISION, alive, has_sidecar, injects, sidecar_image
+from .injection import INJECTION, REVISION, alive, has_sidecar, injects, sidecar_image
+from .templates import INJECTOR, Injection, charts_values
 
 DEFAULT = "default"
 STATUS = "sidecar.istio.io/status"
@@ -39,18 +40,32 @@ class Revisions:
         """The revision behind a revision's or a tag's name; empty where there is none."""
         return self.tags.get(name) or (name if name in self.untagged else "")
 
+    def stale(self, pod: Object, wanted: str) -> bool:
+        """Whether a live pod has a sidecar of another revision than the wanted one, or of another version of it. wanted: empty where none would inject."""
+        if not wanted or not alive(pod) or not has_sidecar(pod):
+            return False
+        if of_pod(pod) not in ("", wanted):
+            return True
+        own = any(key in (pod["metadata"].get("annotations") or {}) for key in OWN_IMAGE)
+        return wanted in self.images and not own and sidecar_image(pod) != self.images[wanted]
+
     def of_namespace(self, labels: dict[str, str]) -> str:
         """The revision that injects into a namespace with these labels; empty where none does."""
-        if not injects(labels):
-            return ""
-        return self.resolve(DEFAULT if "istio-injection" in labels else labels.get(REVISION, ""))
+        return self.resolve(named(labels))
+
+
+def named(labels: dict[str, str]) -> str:
+    """The revision or tag that a namespace with these labels asks for; empty where it asks for none."""
+    if not injects(labels):
+        return ""
+    return DEFAULT if INJECTION in labels else labels[REVISION]
 
 
 def read(cluster: Cluster) -> Revisions:
     """Raises ApiError."""
     injectors = webhooks.injectors(cluster)
     found = of(injectors)
-    places = sorted({(config_name(found.resolve(name)), namespace) for name, namespace in _places(injectors)})
+    places = sorted({(suffixed(INJECTOR, found.resolve(name)), namespace) for name, namespace in _places(injectors)})
     configs = cluster.each(lambda place: cluster.permitted(lambda: cluster.get("", "ConfigMap", place[1], place[0])), places)
     return replace(found, images=images([config for config in configs if config and not isinstance(config, Refused)]))
 
@@ -65,12 +80,9 @@ def _places(injectors: list[Object]) -> set[tuple[str, str]]:
     return found
 
 
-INJECTION_CONFIG = "istio-sidecar-injector"
-
-
-def config_name(revision: str) -> str:
-    """Of the ConfigMap with a revision's injection template."""
-    return INJECTION_CONFIG if revision == DEFAULT else f"{INJECTION_CONFIG}-{revision}"
+def suffixed(name: str, revision: str) -> str:
+    """The name of what istiod keeps for each revision, such as its ConfigMaps."""
+    return name if revision == DEFAULT else f"{name}-{revision}"
 
 
 def images(configs: list[Object]) -> dict[str, str]:
@@ -78,22 +90,16 @@ def images(configs: list[Object]) -> dict[str, str]:
     found = {}
     for config in configs:
         name = config["metadata"]["name"]
-        revision = DEFAULT if name == INJECTION_CONFIG else name.removeprefix(f"{INJECTION_CONFIG}-")
-        if config_name(revision) == name and _injected(config):
-            found[revision] = _injected(config)
+        revision = DEFAULT if name == INJECTOR else name.removeprefix(f"{INJECTOR}-")
+        if suffixed(INJECTOR, revision) == name and (image := _injected(config)):
+            found[revision] = image
     return found
 
 
 def _injected(config: Object) -> str:
-    """As istiod composes it (istio pkg/kube/inject, ProxyImage); empty where that cannot be known."""
-    try:
-        values = json.loads(config["data"]["values"])["global"]
-        image, variant = values.get("proxy", {}).get("image", ""), values.get("variant")
-        if "/" in image or not image:
-            return str(image)
-        return f"{values['hub']}/{image}:{values['tag']}" + (f"-{variant}" if variant else "")
-    except (LookupError, ValueError, TypeError, AttributeError):
-        return ""
+    """Empty where that cannot be known."""
+    values = charts_values((config.get("data") or {}).get("values"))
+    return Injection({}, [], values).proxy_image if values else ""
 
 
 def of(injectors: list[Object]) -> Revisions:
@@ -117,16 +123,6 @@ def of_pod(pod: Object) -> str:
         return str(json.loads(annotations[STATUS])["revision"])
     except (LookupError, ValueError, TypeError):
         return ""
-
-
-def stale(pod: Object, wanted: str, image: str = "") -> bool:
-    """Whether a live pod has a sidecar of another revision, or image, than what would be injected now. image: empty where it is not known."""
-    if not wanted or not alive(pod) or not has_sidecar(pod):
-        return False
-    if of_pod(pod) not in ("", wanted):
-        return True
-    own = any(key in (pod["metadata"].get("annotations") or {}) for key in OWN_IMAGE)
-    return bool(image) and not own and sidecar_image(pod) != image
 
 
 @dataclass(frozen=True)
@@ -163,13 +159,7 @@ def no_such(revision: str, live: Revisions) -> InvalidOption:
 
 def users(tag: str, namespaces: list[Object]) -> list[str]:
     """Names of the namespaces whose pods this tag injects."""
-    found = []
-    for obj in namespaces:
-        labels = obj["metadata"].get("labels") or {}
-        named = DEFAULT if "istio-injection" in labels else labels.get(REVISION)
-        if injects(labels) and named == tag:
-            found.append(str(obj["metadata"]["name"]))
-    return sorted(found)
+    return sorted(str(obj["metadata"]["name"]) for obj in namespaces if named(obj["metadata"].get("labels") or {}) == tag)
 
 
 def row(tag: str, live: Revisions, namespaces: list[Object]) -> dict[str, Any]:

@@ -71,6 +71,14 @@ class Injection:
         whole = EXPRESSION.fullmatch(text)
         return bool(whole and (VALUE.match(whole[1]) or {"annotation": None})["annotation"])
 
+    @property
+    def proxy_image(self) -> str:
+        """The image of sidecars; empty where the values do not say it."""
+        name = self._at("global.proxy.image")
+        if "/" in name or not name:
+            return name
+        return self._computed(*COMPUTED[".ProxyImage"]) if self._at("global.hub") and self._at("global.tag") else ""
+
     def _filled(self, expression: str) -> str:
         """What takes the expression's place; itself where that is not known."""
         bare = expression.partition("|")[0].strip()
