@@ -102,9 +102,12 @@ def budgets(cluster: Cluster, namespaces: set[str]) -> list[Object] | None:
 
 def binding(workload: Object, known: list[Object]) -> list[Object]:
     """Those of the budgets that a rollout of the workload could break."""
+    return covering(workload, known) if taken_away(workload) else []
+
+
+def covering(workload: Object, known: list[Object]) -> list[Object]:
+    """Those of the budgets that hold for the workload's pods."""
     labels = (workload["spec"]["template"].get("metadata") or {}).get("labels") or {}
-    if not taken_away(workload):
-        return []
     # An unset selector takes nothing, an empty one everything (policy/v1).
     near = [budget for budget in known if budget["metadata"]["namespace"] == workload["metadata"]["namespace"]]
     return [budget for budget in near if budget["spec"].get("selector") is not None and selects(budget["spec"]["selector"], labels)]

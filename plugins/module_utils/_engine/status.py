@@ -40,6 +40,11 @@ def condition(state: dict[str, Any], kind: str) -> dict[str, Any]:
     return next((c for c in state.get("conditions") or [] if c.get("type") == kind), {})
 
 
+def pod_ready(pod: Object) -> bool:
+    """Whether a pod is ready, and not on its way out."""
+    return not pod["metadata"].get("deletionTimestamp") and condition(pod.get("status") or {}, "Ready").get("status") == "True"
+
+
 def _deployment(obj: Object, state: dict[str, Any]) -> Status:
     if obj["spec"].get("paused"):
         return Status(CURRENT, "is paused")

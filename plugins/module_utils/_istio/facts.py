@@ -13,9 +13,9 @@ from typing import Any, Callable, Protocol
 from .._engine.cluster import Cluster, Refused
 from .._engine.objects import Object
 from .._engine.sets import SET_ID
-from .._engine.status import condition
+from .._engine.status import pod_ready
 from . import certificates, injection, mesh, revisions, skew, webhooks
-from .control_plane import VERSION
+from .control_plane import BASE, CHART, OPERATOR_VERSION, VERSION
 from .leftovers import MARK
 
 NETWORKING, ADMISSION = "networking.istio.io", "admissionregistration.k8s.io"
@@ -99,7 +99,7 @@ def labels_of(obj: Object) -> dict[str, str]:
 
 
 def is_ready(pod: Object) -> bool:
-    return injection.alive(pod) and condition(pod.get("status") or {}, "Ready").get("status") == "True"
+    return injection.alive(pod) and pod_ready(pod)
 
 
 def runs(pod: Object) -> bool:
@@ -202,8 +202,7 @@ class Facts:
     def version_of(self, pod: Object) -> skew.Version | None:
         """The version of a pod's proxy: what it told its istiod, else the tag of its image."""
         proxy = self.connected.get(proxy_id(pod))
-        image = next((c.get("image", "") for c in proxy_containers(pod)), "")
-        return skew.parse(proxy.version if proxy else "") or skew.parse(mesh.tag_of(image))
+        return skew.parse(proxy.version if proxy else "") or skew.parse(mesh.tag_of(injection.sidecar_image(pod)))
 
     @cached_property
     def silent(self) -> str:
@@ -277,17 +276,12 @@ def is_istios(definition: Object) -> bool:
 def definition_version(definition: Object) -> skew.Version | None:
     """What istioctl or a chart wrote on it; the charts inside istioctl all say 1.0.0."""
     labels = labels_of(definition)
-    chart = skew.parse(labels.get("helm.sh/chart", "").removeprefix("base-"))
-    return skew.parse(labels.get("operator.istio.io/version", "")) or (chart if chart != skew.Version(1, 0) else None)
+    chart = skew.parse(labels.get(CHART, "").removeprefix(BASE))
+    return skew.parse(labels.get(OPERATOR_VERSION, "")) or (chart if chart != skew.Version(1, 0) else None)
 
 
 def proxy_id(pod: Object) -> str:
     return f"{pod['metadata']['name']}.{pod['metadata']['namespace']}"
-
-
-def proxy_containers(pod: Object) -> list[dict[str, Any]]:
-    spec = pod["spec"]
-    return [c for c in (spec.get("containers") or []) + (spec.get("initContainers") or []) if c.get("name") == injection.SIDECAR]
 
 
 def read(cluster: Cluster, namespace: str, sources: Iterable[str], ask: Ask | None, needed: frozenset[str] = frozenset()) -> Facts:

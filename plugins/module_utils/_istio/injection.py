@@ -80,17 +80,18 @@ def injects(labels: dict[str, str]) -> bool:
 
 
 def has_sidecar(pod: Object) -> bool:
-    return _sidecar(pod) is not None
+    return bool(sidecars(pod))
 
 
 def sidecar_image(pod: Object) -> str:
     """Empty where the pod has no sidecar."""
-    return str((_sidecar(pod) or {}).get("image", ""))
+    return next((str(container.get("image", "")) for container in sidecars(pod)), "")
 
 
-def _sidecar(pod: Object) -> dict[str, Any] | None:
+def sidecars(pod: Object) -> list[dict[str, Any]]:
+    """The pod's containers with a proxy."""
     spec = pod["spec"]
-    return next((container for container in (spec.get("containers") or []) + (spec.get("initContainers") or []) if container.get("name") == SIDECAR), None)
+    return [container for container in (spec.get("containers") or []) + (spec.get("initContainers") or []) if container.get("name") == SIDECAR]
 
 
 def is_gateway(obj: Object) -> bool:

@@ -22,8 +22,6 @@ from .templates import INJECTOR, Injection, charts_values
 
 DEFAULT = "default"
 STATUS = "sidecar.istio.io/status"
-
-
 # What a pod says of its sidecar's image, against its revision's (istio.io, Resource Annotations).
 OWN_IMAGE = ("sidecar.istio.io/proxyImage", "sidecar.istio.io/proxyImageType")
 

@@ -8,6 +8,7 @@ import fcntl
 import gc
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -37,6 +38,11 @@ class Place:
     @property
     def record(self) -> Path:
         return self.folder / "process.json"
+
+    def emptied(self, name: str) -> Path:
+        """A private folder of this name in it, with nothing of an earlier process. Raises OSError."""
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+        return private(self.folder / name)
 
 
 @dataclass(frozen=True)

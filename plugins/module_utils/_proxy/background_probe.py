@@ -171,9 +171,9 @@ def start(name: str, probe: Probe, pace: Pace, way: Way, options: Any) -> Readin
     credentials = where.folder / "credentials"
 
     def prepare() -> None:
-        shutil.rmtree(credentials, ignore_errors=True)
+        fresh = where.emptied("credentials")
         if way.detach:
-            way.detach(background.private(credentials))
+            way.detach(fresh)
         signal.signal(signal.SIGTERM, lambda *_: loop.stop())
 
     def work() -> None:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from .._cluster.api import ApiError
 from .._engine.cluster import Cluster
 from .._engine.objects import Object
+from .._engine.status import pod_ready
 from .._failure import Failure, InvalidOption
 from . import background
 
@@ -75,9 +76,7 @@ def start(cluster: Cluster, target: Target, selector: dict[str, str], pod_port: 
 
     def prepare() -> None:
         # What it needs to reach the cluster; gone when it is stopped.
-        credentials = where.folder / "credentials"
-        shutil.rmtree(credentials, ignore_errors=True)
-        cluster.api.detach(background.private(credentials))
+        cluster.api.detach(where.emptied("credentials"))
 
     def work() -> None:
         _serve(cluster, target.namespace, selector, pod_port, listener)
@@ -101,8 +100,7 @@ def _serve(cluster: Cluster, namespace: str, selector: dict[str, str], pod_port:
 def _one(cluster: Cluster, namespace: str, selector: dict[str, str], pod_port: int, client: socket.socket) -> None:
     with client:
         try:
-            # Looked up anew for each connection, so that a restarted pod is no end.
-            far = cluster.api.tunnel(namespace, running_pod(cluster, namespace, selector)["metadata"]["name"], pod_port)
+            far = tunnel(cluster, namespace, selector, pod_port)
         except (ApiError, Failure):
             return
         with contextlib.closing(far):
@@ -133,11 +131,15 @@ def port_of(service: Object, port: int, pod: Object) -> int:
     return int(found)
 
 
+def tunnel(cluster: Cluster, namespace: str, selector: dict[str, str], port: int) -> socket.socket:
+    """To a ready pod, looked up anew each time, so that a restarted one is no end. Raises ApiError, Failure "no_pods"."""
+    return cluster.api.tunnel(namespace, running_pod(cluster, namespace, selector)["metadata"]["name"], port)
+
+
 def running_pod(cluster: Cluster, namespace: str, selector: dict[str, str]) -> Object:
     """A ready pod. Raises Failure "no_pods"."""
     pods = cluster.list("", "Pod", namespace, ",".join(f"{key}={value}" for key, value in selector.items()))
     for pod in pods:
-        conditions = (pod.get("status") or {}).get("conditions") or []
-        if not pod["metadata"].get("deletionTimestamp") and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions):
+        if pod_ready(pod):
             return pod
     raise Failure("no_pods", f"no pod of {namespace} with {selector} is ready", hint="Look at the pods, or wait.")

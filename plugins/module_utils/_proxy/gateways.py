@@ -3,16 +3,16 @@
 """The way to a gateway: its own address where that answers, else a tunnel to one of its pods."""
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from .._engine.cluster import Cluster
 from .._engine.objects import Object
 from .._failure import Failure
 from .._istio import mesh
-from .forwarder import port_of, running_pod
+from .forwarder import port_of, running_pod, tunnel
 from .probe import Connect, to_address
 
 CONNECT_TIMEOUT = 2.0
@@ -67,8 +67,4 @@ def _tunnel(cluster: Cluster, gateway: str, selector: dict[str, str], service: O
     except Failure as failure:
         raise Failure("no_gateway", f"gateway: {gateway}: {failure.message}", hint="Is the gateway Ready?") from failure
 
-    def connect() -> socket.socket:
-        # Looked up anew for each connection, so that a restarted pod is no end.
-        return cluster.api.tunnel(namespace, running_pod(cluster, namespace, selector)["metadata"]["name"], target)
-
-    return Way(f"tunnel to pod {namespace}/{pod['metadata']['name']}", "localhost", connect, cluster.api.detach)
+    return Way(f"tunnel to pod {namespace}/{pod['metadata']['name']}", "localhost", partial(tunnel, cluster, namespace, selector, target), cluster.api.detach)

@@ -5,29 +5,22 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 from dataclasses import dataclass
 from typing import Any
 
 from .._cluster.api import Api, ApiError
 from .._engine.cluster import Cluster
 from .._engine.objects import Object
+from .._engine.status import pod_ready
+from .wire import Connection
 
 PORT = 8080
 ADMIN_PORT = 15000
 
 
-class _Connection(http.client.HTTPConnection):
-    """HTTP over a connection that is already there."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        super().__init__("localhost")
-        self.sock = connection
-
-
 def get(api: Api, namespace: str, pod: str, port: int, path: str) -> Any:
     """Answer's JSON (text where it is not JSON) of a pod's local HTTP port. Raises ApiError."""
-    connection = _Connection(api.tunnel(namespace, pod, port))
+    connection = Connection("localhost", api.tunnel(namespace, pod, port))
     try:
         connection.request("GET", path, headers={"Connection": "close"})
         response = connection.getresponse()
@@ -89,9 +82,4 @@ def _proxy(entry: dict[str, Any]) -> Proxy:
 def running(cluster: Cluster) -> list[Istiod]:
     """Every ready istiod of every revision."""
     pods = cluster.list("", "Pod", None, "app=istiod")
-    return [Istiod(cluster, pod) for pod in pods if _ready(pod)]
-
-
-def _ready(pod: Object) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    return not pod["metadata"].get("deletionTimestamp") and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    return [Istiod(cluster, pod) for pod in pods if pod_ready(pod)]

@@ -21,7 +21,8 @@ from typing import Any
 from .._cluster.api import ApiError
 from .._failure import Failure, InvalidOption
 from .figures import MOST_EXAMPLES, Outcome, Tally
-from .probe import Connect, Connection, Probe, ask, cause_of_no_connection
+from .probe import Connect, Probe, ask, cause_of_no_connection
+from .wire import Connection
 
 RUN_HEADER = "X-Probe-Run"
 NUMBER_HEADER = "X-Probe-Number"

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from .._failure import InvalidOption
 from . import figures
 from .figures import Outcome, Tally
+from .wire import Connection
 
 Connect = Callable[[], socket.socket]
 OTHER = "other"
@@ -77,15 +78,6 @@ def check_url(url: str) -> None:
     if not good:
         # Not the URL itself: a password may be in it.
         raise InvalidOption("url", "is not http://HOST or http://HOST:PORT", hint="The rest goes into path, credentials into headers.")
-
-
-class Connection(http.client.HTTPConnection):
-    # One that was closed stays so: the library would open it again, unseen.
-    auto_open = 0
-
-    def __init__(self, host: str, opened: socket.socket) -> None:
-        super().__init__(host)
-        self.sock = opened
 
 
 def to_address(url: str, timeout: float) -> tuple[str, Connect]:

@@ -7,9 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from ..._engine.disruption import covering
 from ..._engine.objects import Object
 from .. import injection, mesh, revisions, skew
-from ..facts import Facts, is_istiod, labels_of, ref, selected
+from ..facts import Facts, is_istiod, labels_of, ref
 from ..findings import UPGRADE, Finding, Gate, Unknown, of_planes
 from ..injection import REVISION
 
@@ -65,20 +66,13 @@ def istiod_single(facts: Facts, _gate: Gate) -> list[Finding]:
     return [Finding(ref(obj), "it has one replica, and while that is replaced no pod can start") for obj in facts["istiods"] if _count(facts, obj) < ENOUGH]
 
 
-def _budgets(facts: Facts, obj: Object) -> list[Object]:
-    """The budgets that hold for the pods of a Deployment of istiod."""
-    labels = (obj["spec"]["template"].get("metadata") or {}).get("labels") or {}
-    pod = {"metadata": {"labels": labels}}
-    return [b for b in facts["budgets"] if b["metadata"]["namespace"] == obj["metadata"]["namespace"] and selected(pod, (b["spec"].get("selector") or {}).get("matchLabels") or {})]
-
-
 def istiod_no_budget(facts: Facts, gate: Gate) -> list[Finding]:
     own = [obj for obj in facts["istiods"] if obj["metadata"]["namespace"] == gate.namespace and _count(facts, obj) >= ENOUGH]
-    return [Finding(ref(obj), "no PodDisruptionBudget keeps one of its replicas when nodes are drained") for obj in own if not _budgets(facts, obj)]
+    return [Finding(ref(obj), "no PodDisruptionBudget keeps one of its replicas when nodes are drained") for obj in own if not covering(obj, facts["budgets"])]
 
 
 def istiod_budget_blocks(facts: Facts, _gate: Gate) -> list[Finding]:
-    blocking = [budget for obj in facts["istiods"] for budget in _budgets(facts, obj) if (budget.get("status") or {}).get("disruptionsAllowed") == 0]
+    blocking = [budget for obj in facts["istiods"] for budget in covering(obj, facts["budgets"]) if (budget.get("status") or {}).get("disruptionsAllowed") == 0]
     return [Finding(ref(budget), "it allows no disruption now, so that no node with an istiod can be drained") for budget in blocking]
 
 

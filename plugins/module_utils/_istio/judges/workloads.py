@@ -8,11 +8,10 @@ from typing import Any
 
 from ..._engine.objects import Object
 from .. import revisions
-from ..facts import Facts, labels_of, proxy_containers, ref, runs
+from ..facts import Facts, labels_of, ref, runs
 from ..findings import Finding, Gate
-from ..injection import INJECTION, REVISION, SIDECAR, Workload
-
-AMBIENT = "istio.io/dataplane-mode"
+from ..injection import INJECTION, REVISION, SIDECAR, Workload, sidecars
+from ..leftovers import DATAPLANE_MODE
 
 
 def _judged(pods: Iterable[Object], gate: Gate) -> list[Object]:
@@ -43,7 +42,7 @@ def namespace_several_labels(facts: Facts, gate: Gate) -> list[Finding]:
     found = []
     for obj in _spaces(facts, gate):
         labels = labels_of(obj)
-        given = [f"{key}={labels[key]}" for key in (INJECTION, REVISION, AMBIENT) if key in labels]
+        given = [f"{key}={labels[key]}" for key in (INJECTION, REVISION, DATAPLANE_MODE) if key in labels]
         if len(given) > 1 and labels.get(INJECTION, "enabled") == "enabled":
             found.append(Finding(ref(obj), f"it has {' and '.join(given)}, of which the first wins"))
     return found
@@ -85,7 +84,7 @@ def sidecar_not_ready(facts: Facts, gate: Gate) -> list[Finding]:
 
 
 def image_auto(facts: Facts, gate: Gate) -> list[Finding]:
-    never = [pod for pod in _judged(facts.with_sidecar, gate) if any(c.get("image") == "auto" for c in proxy_containers(pod))]
+    never = [pod for pod in _judged(facts.with_sidecar, gate) if any(c.get("image") == "auto" for c in sidecars(pod))]
     return [Finding(ref(pod), "the image of its proxy is still auto: no webhook injected it when it was made") for pod in never]
 
 
