@@ -45,6 +45,12 @@ def ref_of(obj: Object) -> Ref:
     return Ref(group_version(obj)[0], obj["kind"], metadata.get("namespace") or "", metadata["name"])
 
 
+def few(names: list[str], most: int) -> str:
+    """The first names in a row, and how many there are more."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
 def flatten(documents: Iterable[Any], option: str) -> list[Object]:
     """Objects of several documents: empty ones dropped, v1 Lists opened. Raises InvalidOption naming document and cause."""
     objects: list[Object] = []

@@ -25,6 +25,7 @@ from .._engine.steps import Step
 from .._failure import Failure, InvalidOption
 from . import mesh, revisions
 from .control_plane import ISTIOD_MANAGER, check_label
+from .injection import revision_label
 
 CONFIGURATION, MESH_CONFIG, SECRETS = PARTS = ("configuration", "mesh_config", "secrets")
 OTHER_LINE_ENDS = {"\r", "\x85", "\u2028", "\u2029"}
@@ -167,9 +168,8 @@ def mesh_configs(istiods: list[Object]) -> list[Ref]:
     """The ConfigMaps that these istiods read their mesh configuration from, a shared one among them (SHARED_MESH_CONFIG)."""
     found = set()
     for obj in istiods:
-        revision = (obj["metadata"].get("labels") or {}).get("istio.io/rev", "default")
         namespace = obj["metadata"]["namespace"]
-        found.add(Ref("", "ConfigMap", namespace, revisions.suffixed("istio", revision)))
+        found.add(Ref("", "ConfigMap", namespace, revisions.suffixed("istio", revision_label(obj))))
         variables = [variable for container in obj["spec"]["template"]["spec"]["containers"] for variable in container.get("env") or []]
         found.update(Ref("", "ConfigMap", namespace, variable["value"]) for variable in variables if variable.get("name") == "SHARED_MESH_CONFIG" and variable.get("value"))
     return sorted(found)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from .._engine.objects import few
 from .._failure import Failure, InvalidOption
 from . import skew
 from .control_plane import check_label
@@ -290,14 +291,9 @@ def told(findings: list[Finding]) -> str:
     by_cause: dict[str, list[str]] = {}
     for finding in findings:
         by_cause.setdefault(finding.cause, []).append(finding.object)
-    parts = [f"{_some(objects)}: {cause}" for cause, objects in by_cause.items()]
+    parts = [f"{few(objects, SHOWN_OBJECTS)}: {cause}" for cause, objects in by_cause.items()]
     more = len(parts) - SHOWN_CAUSES
     return "; ".join(parts[:SHOWN_CAUSES]) + (f"; and {more} more causes" if more > 0 else "")
-
-
-def _some(objects: list[str]) -> str:
-    more = len(objects) - SHOWN_OBJECTS
-    return ", ".join(objects[:SHOWN_OBJECTS]) + (f" and {more} more" if more > 0 else "")
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, int]:

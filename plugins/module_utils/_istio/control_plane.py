@@ -17,7 +17,8 @@ from .._engine.objects import Object
 from .._engine.sets import PART_OF, SET_ID, ObjectSet
 from .._engine.steps import Step
 from .._failure import Failure, InvalidOption
-from . import images, webhooks
+from . import images, skew, webhooks
+from .injection import revision_label
 
 # Whether a gateway is for egress -> IstioOperator's list of such, and the name of the one that profiles have.
 COMPONENT_LISTS = {False: "ingressGateways", True: "egressGateways"}
@@ -111,18 +112,15 @@ class LiveMesh:
 
 def newer(one: str, two: str) -> bool:
     """Whether one version is newer than the other; an empty one is older than all."""
-    return _numbers(one) > _numbers(two)
-
-
-def _numbers(version: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", version.partition("-")[0])]
+    oldest = skew.Version(0, 0)
+    return (skew.parse(one) or oldest) > (skew.parse(two) or oldest)
 
 
 def installed(cluster: Cluster, plane: ControlPlane) -> set[str]:
     """Revisions that are there, whoever installed them."""
-    return {
-        str((obj["metadata"].get("labels") or {}).get("istio.io/rev", "default")) for obj in cluster.list("apps", "Deployment", selector="app=istiod")
-    } | {obj["metadata"]["name"].removeprefix(SETS) for obj in cluster.list("", "ConfigMap", plane.namespace, SET_ID) if obj["metadata"]["name"].startswith(SETS)}
+    return {revision_label(obj) for obj in cluster.list("apps", "Deployment", selector="app=istiod")} | {
+        obj["metadata"]["name"].removeprefix(SETS) for obj in cluster.list("", "ConfigMap", plane.namespace, SET_ID) if obj["metadata"]["name"].startswith(SETS)
+    }
 
 
 def live(cluster: Cluster, plane: ControlPlane) -> LiveMesh:

@@ -178,7 +178,7 @@ class Facts:
         if namespace in NEVER_INJECTED or not injection.wants_sidecar(pod, True):
             return ""
         place = {"kubernetes.io/metadata.name": namespace, **self.namespace_labels.get(namespace, {})}
-        return next((labels_of(obj).get(injection.REVISION, revisions.DEFAULT) for obj in self["injectors"] if webhooks.takes(obj, place, labels_of(pod))), "")
+        return next((injection.revision_label(obj) for obj in self["injectors"] if webhooks.takes(obj, place, labels_of(pod))), "")
 
     def lacks_sidecar(self, pod: Object) -> bool:
         """Whether a living pod should have a sidecar, by its namespace's labels, its own or the webhooks, and has none."""

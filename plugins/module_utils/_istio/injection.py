@@ -17,6 +17,8 @@ from .._failure import InvalidOption
 
 INJECTION = "istio-injection"
 REVISION = "istio.io/rev"
+# The revision of a control plane without one.
+DEFAULT = "default"
 POD_INJECT = "sidecar.istio.io/inject"
 SIDECAR = "istio-proxy"
 RESTARTED_AT = "servicemesh.istio/restartedAt"
@@ -92,6 +94,11 @@ def sidecars(pod: Object) -> list[dict[str, Any]]:
     """The pod's containers with a proxy."""
     spec = pod["spec"]
     return [container for container in (spec.get("containers") or []) + (spec.get("initContainers") or []) if container.get("name") == SIDECAR]
+
+
+def revision_label(obj: Object) -> str:
+    """The revision whose part an object is, or that a tag points to."""
+    return str((obj["metadata"].get("labels") or {}).get(REVISION, DEFAULT))
 
 
 def is_gateway(obj: Object) -> bool:

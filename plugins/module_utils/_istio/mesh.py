@@ -24,7 +24,7 @@ def control_planes(deployments: list[Object]) -> list[dict[str, Any]]:
         tag = tag_of(image)
         found.append(
             {
-                "revision": labels.get("istio.io/rev", "default"),
+                "revision": injection.revision_label(obj),
                 "namespace": obj["metadata"]["namespace"],
                 "version": tag if skew.parse(tag) else labels.get(OPERATOR_VERSION, tag),
                 "ready": (obj.get("status") or {}).get("readyReplicas", 0),

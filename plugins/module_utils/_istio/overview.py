@@ -53,7 +53,7 @@ def _webhook(obj: Object, kind: str, found: Facts) -> dict[str, Any]:
     return {
         "name": obj["metadata"]["name"],
         "kind": kind,
-        "revision": labels.get(injection.REVISION, revisions.DEFAULT),
+        "revision": injection.revision_label(obj),
         "tag": labels.get(TAG, ""),
         "active": bool(hooks),
         "targets": [*(f"{namespace}/{name}" for namespace, name in places), *addresses],

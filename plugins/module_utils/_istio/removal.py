@@ -13,7 +13,7 @@ from typing import Any
 
 from .._engine.changes import PRUNED
 from .._engine.cluster import Cluster
-from .._engine.objects import Object, ref_of
+from .._engine.objects import Object, few, ref_of
 from .._engine.run import Run
 from .._engine.sets import KEPT, PART_OF
 from .._engine.steps import Step
@@ -21,7 +21,7 @@ from .._failure import Failure, InvalidOption
 from . import charts, leftovers, revisions, webhooks
 from .control_plane import TAG, ControlPlane, installed
 from .helm import RELEASE_NAME, RELEASE_NAMESPACE, Helm
-from .injection import REVISION, has_sidecar
+from .injection import has_sidecar, revision_label
 from .leftovers import DATAPLANE_MODE, belongs, in_mesh
 
 DEFINITION = "CustomResourceDefinition"
@@ -46,12 +46,7 @@ class Users:
             ("namespaces", len(self.namespaces), self.namespaces),
             ("revision tags", len(self.tags), self.tags),
         ]
-        return "; ".join(f"{words}: {count} ({_few(names)})" for words, count, names in listed if count)
-
-
-def _few(names: list[str]) -> str:
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+        return "; ".join(f"{words}: {count} ({few(names, NAMED)})" for words, count, names in listed if count)
 
 
 def users(revision: str, last: bool, pods: list[Object], namespaces: list[Object], injectors: list[Object], going: list[Object]) -> Users:
@@ -87,7 +82,7 @@ def _users(cluster: Cluster, plane: ControlPlane, releases: list[tuple[str, str]
     injectors, deployments, set_id = webhooks.injectors(cluster), cluster.list("apps", "Deployment"), plane.own_set.id
     for obj in deployments:
         labels = obj["metadata"].get("labels") or {}
-        if labels.get("app") == "istiod" and labels.get(REVISION, revisions.DEFAULT) == plane.revision_name and not _goes(obj, set_id, releases):
+        if labels.get("app") == "istiod" and revision_label(obj) == plane.revision_name and not _goes(obj, set_id, releases):
             hint = "Name the namespace and method that it was installed with; what another tool installed, install with adopt first."
             raise InvalidOption("revision", f"{ref_of(obj)} does not belong to the control plane {plane.revision_name} in {plane.namespace}", ref=ref_of(obj).as_result(), hint=hint, code="not_ours")
     going = [obj for obj in deployments + injectors if _goes(obj, set_id, releases)]

@@ -17,10 +17,9 @@ from .._engine.sets import ObjectSet
 from .._failure import Failure, InvalidOption
 from . import webhooks
 from .control_plane import TAG, check_label
-from .injection import INJECTION, REVISION, alive, has_sidecar, injects, sidecar_image
+from .injection import DEFAULT, INJECTION, REVISION, alive, has_sidecar, injects, revision_label, sidecar_image
 from .templates import INJECTOR, Injection, charts_values
 
-DEFAULT = "default"
 STATUS = "sidecar.istio.io/status"
 # What a pod says of its sidecar's image, against its revision's (istio.io, Resource Annotations).
 OWN_IMAGE = ("sidecar.istio.io/proxyImage", "sidecar.istio.io/proxyImageType")
@@ -74,7 +73,7 @@ def _places(injectors: list[Object]) -> set[tuple[str, str]]:
     for obj in injectors:
         labels = obj["metadata"].get("labels") or {}
         services = [hook["clientConfig"].get("service") for hook in obj.get("webhooks") or [] if hook.get("clientConfig")]
-        found.update((labels.get(TAG) or labels.get("istio.io/rev", DEFAULT), service["namespace"]) for service in services if service)
+        found.update((labels.get(TAG) or revision_label(obj), service["namespace"]) for service in services if service)
     return found
 
 
@@ -104,7 +103,7 @@ def of(injectors: list[Object]) -> Revisions:
     tags, untagged = {}, set()
     for obj in injectors:
         labels = obj["metadata"].get("labels") or {}
-        revision = labels.get("istio.io/rev", DEFAULT)
+        revision = revision_label(obj)
         if labels.get(TAG):
             tags[labels[TAG]] = revision
         else:

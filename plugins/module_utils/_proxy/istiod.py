@@ -12,6 +12,7 @@ from .._cluster.api import Api, ApiError
 from .._engine.cluster import Cluster
 from .._engine.objects import Object
 from .._engine.status import pod_ready
+from .._istio.injection import revision_label
 from .wire import Connection
 
 PORT = 8080
@@ -57,7 +58,7 @@ class Istiod:
     def __init__(self, cluster: Cluster, pod: Object) -> None:
         self._cluster = cluster
         self.namespace, self.name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-        self.revision = (pod["metadata"].get("labels") or {}).get("istio.io/rev", "default")
+        self.revision = revision_label(pod)
 
     def ask(self, path: str) -> Any:
         return get(self._cluster.api, self.namespace, self.name, PORT, path)

@@ -9,10 +9,10 @@ from typing import Any
 
 from ..._engine.disruption import covering
 from ..._engine.objects import Object
-from .. import injection, mesh, revisions, skew
+from .. import injection, mesh, skew
 from ..facts import Facts, is_istiod, labels_of, ref
 from ..findings import UPGRADE, Finding, Gate, Unknown, of_planes
-from ..injection import REVISION
+from ..injection import DEFAULT, revision_label
 
 OURS = "servicemesh.istio"
 ENOUGH = 2
@@ -20,10 +20,6 @@ ENOUGH = 2
 NODE_AGENTS = {"cni": ("k8s-app", "istio-cni-node"), "ztunnel": ("app", "ztunnel")}
 # Of addons and agents that Istio's own documentation puts beside istiod, by the label app or app.kubernetes.io/name.
 COMPANIONS = {"istiod", "kiali", "grafana", "prometheus", "jaeger", "loki", "tracing", "istio-cni", "istio-cni-node", "ztunnel"}
-
-
-def _revision(obj: Object) -> str:
-    return labels_of(obj).get(REVISION, revisions.DEFAULT)
 
 
 def _pods(facts: Facts) -> Iterator[Object]:
@@ -58,7 +54,7 @@ def istiod_mixed_versions(facts: Facts, _gate: Gate) -> list[Finding]:
     tags: dict[tuple[str, str], set[str]] = defaultdict(set)
     for pod in _pods(facts):
         image = next((c.get("image", "") for c in pod["spec"].get("containers") or [] if c.get("name") == "discovery"), "")
-        tags[(pod["metadata"]["namespace"], _revision(pod))].add(mesh.tag_of(image) or image)
+        tags[(pod["metadata"]["namespace"], revision_label(pod))].add(mesh.tag_of(image) or image)
     return [Finding(f"revision {revision} in {namespace}", f"its istiods are of {', '.join(sorted(found))}") for (namespace, revision), found in sorted(tags.items()) if len(found) > 1]
 
 
@@ -82,8 +78,8 @@ def _keepers(obj: Object) -> list[str]:
 
 
 def foreign_control_plane(facts: Facts, gate: Gate) -> list[Finding]:
-    same = [obj for obj in facts["istiods"] if _revision(obj) == (gate.revision or revisions.DEFAULT) and OURS not in _keepers(obj)]
-    return [Finding(ref(obj), f"revision {_revision(obj)} is there already, and is kept by {', '.join(_keepers(obj)) or 'another tool'}") for obj in same]
+    same = [obj for obj in facts["istiods"] if revision_label(obj) == (gate.revision or DEFAULT) and OURS not in _keepers(obj)]
+    return [Finding(ref(obj), f"revision {revision_label(obj)} is there already, and is kept by {', '.join(_keepers(obj)) or 'another tool'}") for obj in same]
 
 
 def revision_is_tag(facts: Facts, gate: Gate) -> list[Finding]:

@@ -9,9 +9,9 @@ from typing import Any
 from ..._engine.objects import Object
 from ..._engine.selectors import selects
 from .. import certificates, revisions, webhooks
-from ..facts import Facts, labels_of, ref
+from ..facts import Facts, ref
 from ..findings import Finding, Gate, Unknown
-from ..injection import REVISION
+from ..injection import revision_label
 
 VALIDATED = "networking.istio.io"
 WITHOUT = {"MutatingWebhookConfiguration": "no pod that it selects can start", "ValidatingWebhookConfiguration": "no object of Istio can be written"}
@@ -26,7 +26,7 @@ def _entries(objects: list[Object]) -> Iterator[tuple[Object, dict[str, Any]]]:
 
 
 def injector_missing(facts: Facts, _gate: Gate) -> list[Finding]:
-    known = {labels_of(obj).get(REVISION, revisions.DEFAULT) for obj in facts["injectors"]}
+    known = {revision_label(obj) for obj in facts["injectors"]}
     return [Finding(f"revision {plane['revision']}", "no injection webhook is for it, so that it injects no pod") for plane in facts.planes if plane["revision"] not in known]
 
 
