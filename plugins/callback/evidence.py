@@ -34,13 +34,13 @@ options:
 import atexit
 import json
 import os
-import tempfile
 import uuid
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine import files
 from ansible_collections.servicemesh.istio.plugins.plugin_utils import evidence
 from ansible_collections.servicemesh.istio.plugins.plugin_utils.evidence_page import page
 
@@ -141,8 +141,8 @@ class CallbackModule(CallbackBase):
             report = evidence.report(run, self._calls, hosts)
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             name = evidence.file_name(report)
-            write(folder / f"{name}.json", json.dumps(report, indent=2) + "\n")
-            write(folder / f"{name}.html", page(report))
+            for suffix, text in (("json", json.dumps(report, indent=2) + "\n"), ("html", page(report))):
+                files.write(folder / f"{name}.{suffix}", text.encode("utf-8", errors="backslashreplace"))
             self._display.display(f"Evidence of this run: {folder / name}.html and .json")
         except Exception as error:  # whatever it is, the run itself has ended as it has
             self._display.warning(f"The evidence of this run could not be written: {error}")
@@ -155,15 +155,3 @@ def part(task_result: Any, name: str) -> Any:
 
 def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def write(path: Path, text: str) -> None:
-    """The whole file or none, for its owner alone. Raises OSError."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".evidence-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

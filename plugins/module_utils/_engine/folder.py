@@ -7,18 +7,19 @@ import contextlib
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from .._failure import Failure, InvalidOption
+from . import files
 from .changes import CONFIGURED, CREATED, PRUNED, UNCHANGED
+from .files import PRIVATE
 
 INDEX = "index.yaml"
 # A part of a file's name: nothing that is hidden, leads upwards or begins at the root.
 PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
-PRIVATE, PUBLIC = 0o600, 0o666
+PUBLIC = 0o666
 
 
 @dataclass(frozen=True)
@@ -101,17 +102,7 @@ def carry_out(root: Path, changes: list[FileChange]) -> None:
 def write(path: Path, text: str, mode: int) -> None:
     """All or nothing, and on the disk before it takes the old one's place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(text.encode("utf-8"))
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.chmod(name, mode)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    files.write(path, text.encode("utf-8"), mode, durable=True)
 
 
 def _umask() -> int:

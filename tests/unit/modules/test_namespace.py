@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 
+import builders
 import pytest
 
 TEMPLATE = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "server", "image": "web:1"}]}}
@@ -105,15 +106,10 @@ def test_absent_deletes_the_namespace_only_if_told(run, api, delete):
     assert (api.get("Namespace", "shop") is None) == delete
 
 
-def injector(name, revision, tag=""):
-    labels = {"app": "sidecar-injector", "istio.io/rev": revision, **({"istio.io/tag": tag} if tag else {})}
-    return {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": {"name": name, "labels": labels}, "webhooks": []}
-
-
 def test_workloads_of_another_revision_are_restarted_when_the_tag_has_moved(run, api):
-    api.put(injector("old", "1-30-4"))
-    api.put(injector("new", "1-31-0"))
-    api.put(injector("tag", "1-31-0", "stable"))
+    api.put(builders.injector("1-30-4"))
+    api.put(builders.injector("1-31-0"))
+    api.put(builders.injector("1-31-0", "stable"))
     put(api, deployment(), deployment("fresh"), replica_set("web-1", 1), replica_set("fresh-1", 1, "fresh"))
     for name, owner, revision in (("a", "web-1", "1-30-4"), ("b", "fresh-1", "1-31-0"), ("bare", "", "1-30-4")):
         made = pod(name, ("ReplicaSet", owner) if owner else None, "native")

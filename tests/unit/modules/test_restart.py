@@ -11,12 +11,6 @@ from memory_api import ApiError, MemoryApi
 RESTARTED = "servicemesh.istio/restartedAt"
 
 
-def injector(revision, tag=""):
-    labels = {"app": "sidecar-injector", "istio.io/rev": revision, **({"istio.io/tag": tag} if tag else {})}
-    hooks = [{"name": "rev.namespace.sidecar-injector.istio.io", "clientConfig": {"service": {"name": "istiod", "namespace": "istio-system"}}}]
-    return {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": {"name": tag or revision, "labels": labels}, "webhooks": hooks}
-
-
 def template(revision, tag):
     values = {"global": {"hub": "docker.io/istio", "tag": tag, "proxy": {"image": "proxyv2"}}}
     return {**builders.config(f"istio-sidecar-injector-{revision}", "istio-system"), "data": {"values": json.dumps(values)}}
@@ -45,7 +39,7 @@ def budget(allowed, healthy, name="web"):
 
 @pytest.fixture
 def api():
-    memory = MemoryApi(builders.namespace("istio-system"), builders.namespace("shop", **{"istio.io/rev": "stable"}), injector("1-30-4"), injector("1-31-0"), injector("1-31-0", "stable"), template("1-30-4", "1.30.4"), template("1-31-0", "1.31.0"))
+    memory = MemoryApi(builders.namespace("istio-system"), builders.namespace("shop", **{"istio.io/rev": "stable"}), builders.injector("1-30-4"), builders.injector("1-31-0"), builders.injector("1-31-0", "stable"), template("1-30-4", "1.30.4"), template("1-31-0", "1.31.0"))
     memory.controllers["StatefulSet"] = settled
     return memory
 
