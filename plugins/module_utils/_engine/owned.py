@@ -30,9 +30,8 @@ ATOMIC_DEFAULTS = {
     ("resourceFieldRef", "divisor"): "0",
 }
 
-
-class Whole(dict):  # type: ignore[type-arg]
-    """A map that is owned as one leaf: an atomic value, or a granular map of which only the presence is owned."""
+# Empty values that a server does not keep, where the key alone says of which type they are. Others it is asked about.
+NOT_KEPT: dict[str, Any] = {"annotations": {}, "labels": {}, "value": "", "subPath": "", "initialDelaySeconds": 0}
 
 
 def entry(live: Object, manager: str, operation: str = "Apply") -> dict[str, Any] | None:
@@ -68,10 +67,11 @@ def matches(wanted: Object, live: Object, manager: str) -> bool:
 
 
 def cut(fields: dict[str, Any], live: Any) -> Any:
-    """The part of a live value that fields (fieldsV1) name. What is owned and not there is None."""
+    """The part of a live value that fields (fieldsV1) name. What is owned and not there is None: of which type it was cannot be seen."""
     keys = [key for key in fields if key != "."]
     if not keys:
-        return Whole(live) if isinstance(live, dict) else live
+        # An atomic value, or a map of which only the presence is owned: from here they look alike.
+        return live
     if isinstance(live, list):
         return [cut(sub, item) for sub, item in _owned_items(fields, keys, live)]
     if not isinstance(live, dict):
@@ -105,20 +105,17 @@ def _nothing(value: Any) -> bool:
 
 def same(wanted: Any, owned: Any, path: tuple[str, ...]) -> bool:
     if isinstance(wanted, dict) and isinstance(owned, dict):
-        if not wanted:  # of an empty granular map only the presence is owned
-            return isinstance(owned, Whole) or not owned
         missing = [key for key in wanted if key not in owned]
         surplus = [key for key in owned if key not in wanted and not _defaulted(path, key, owned[key])]
         return not missing and not surplus and all(same(wanted[key], owned[key], (*path, key)) for key in wanted if key in owned)
     if isinstance(wanted, list) and isinstance(owned, list):
         return len(wanted) == len(owned) and all(same(a, b, path) for a, b in zip(wanted, owned))
-    if owned is not None and (isinstance(wanted, bool) or isinstance(owned, bool)):
+    if isinstance(wanted, bool) or isinstance(owned, bool):
         return wanted is owned
+    if owned is None and path and path[-1] in NOT_KEPT:
+        return wanted is None or (type(wanted) is type(NOT_KEPT[path[-1]]) and wanted == NOT_KEPT[path[-1]])
     if wanted == owned:
         return True
-    if owned is None:
-        # Owned and not there: an empty value that the server does not keep. Of which type it was cannot be seen.
-        return _nothing(wanted)
     return _is_quantity(path) and _quantity(wanted) is not None and _quantity(wanted) == _quantity(owned)
 
 
