@@ -161,11 +161,12 @@ failure:
   sample: {code: image_pull, ref: {}, reason: ErrImagePull, hint: ""}
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._engine.steps import Step
-from ..module_utils._istio import charts, control_plane, removal, rendering
+from ..module_utils._istio import charts, control_plane, removal, rendering, webhooks
 from ..module_utils._istio.helm import Helm
 from ..module_utils._istio.istioctl import Istioctl
 
@@ -208,7 +209,8 @@ def _by_istioctl(run: Run, plane: control_plane.ControlPlane) -> dict:
     steps = control_plane.desired(plane, rendered, tag, mesh, version)
     if rules.adopt:
         steps.append(Step("Helm's records", deleted=charts.forgotten(run.cluster, rendered + tag)))
-    return {**run.converge(steps, rules), "version": version}
+    # What was opened while istiod was down is closed again; by then it is ready.
+    return {**run.converge(steps, replace(rules, adopt=rules.adopt | {webhooks.OPENER})), "version": version}
 
 
 def _by_helm(run: Run, plane: control_plane.ControlPlane) -> dict:

@@ -131,6 +131,7 @@ CASES = {
     "dashboard": (KIALI, {"local_port": 45678, "_ansible_check_mode": True}),
     "release": ([], {"version": "1.31.0", "state": "absent"}),
     "backup": ([namespace("kube-system")], {"dest": "/nowhere/backup", "_ansible_check_mode": True}),
+    "webhooks": ([namespace("kube-system")], {"state": "open"}),
     "restore": ([namespace("kube-system")], {"src": str(ROOT / "tests/unit/empty_backup"), "to_other_cluster": True}),
 }
 

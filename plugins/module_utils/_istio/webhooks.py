@@ -11,10 +11,13 @@ from typing import Any
 from .._engine.cluster import Cluster
 from .._engine.deadline import Deadline
 from .._engine.objects import Object
+from .._engine.owned import cut, entry, owned_part
 from .._engine.selectors import selects
 from .._engine.steps import Barrier
 from .._failure import Failure
 
+# The field manager that opens what fails closed. What it owns is what is open; giving that up closes it.
+OPENER = "servicemesh.istio-open"
 INJECTOR_SUFFIX = "sidecar-injector.istio.io"
 # istioctl keeps a default injector that a tag has replaced, with a selector that nothing has.
 NEVER_MATCH = {"matchLabels": {"istio.io/deactivated": "never-match"}}
@@ -113,3 +116,52 @@ def takes(obj: Object, namespace: dict[str, str], pod: dict[str, str]) -> bool:
 def active(webhook: Object) -> list[dict[str, Any]]:
     """A configuration's entries less those that were switched off."""
     return [hook for hook in webhook.get("webhooks") or [] if hook.get("namespaceSelector") != NEVER_MATCH]
+
+
+def closed(obj: Object) -> list[dict[str, Any]]:
+    """The entries of a configuration without whose answer nothing goes on."""
+    return [hook for hook in active(obj) if policy_of(hook) == "Fail"]
+
+
+def opened(obj: Object) -> list[dict[str, Any]]:
+    """The entries of a configuration that were opened here, and that nobody has closed since."""
+    names = {hook.get("name") for hook in (owned_part(obj, OPENER) or {}).get("webhooks") or [] if hook.get("failurePolicy")}
+    return [hook for hook in obj.get("webhooks") or [] if hook["name"] in names]
+
+
+def opening(obj: Object) -> Object:
+    """What the opener applies: nothing but the policy of what is closed, and of what it has opened before."""
+    names = sorted({hook["name"] for hook in [*closed(obj), *opened(obj)]})
+    return {**_identity(obj), "webhooks": [{"name": name, "failurePolicy": "Ignore"} for name in names]}
+
+
+def closing(objects: list[Object]) -> dict[str, list[Object]]:
+    """{field manager: what it applies to close them}. Where somebody applies the entries, their policy is his again, as it was.
+
+    Those of a tool that updates instead fall back to the API's default, Fail, when the opener gives them up.
+    """
+    found: dict[str, list[Object]] = {}
+    for obj in objects:
+        names = {hook["name"] for hook in opened(obj)}
+        manager = _applier(obj)
+        if manager is None:
+            found.setdefault(OPENER, []).append(_identity(obj))
+            continue
+        part = cut((entry(obj, manager) or {})["fieldsV1"], obj)
+        hooks = [{**hook, **({"failurePolicy": "Fail"} if hook["name"] in names else {})} for hook in part["webhooks"]]
+        metadata = {**(part.get("metadata") or {}), "name": obj["metadata"]["name"]}
+        found.setdefault(manager, []).append({**part, **_identity(obj), "metadata": metadata, "webhooks": hooks})
+    return found
+
+
+def _identity(obj: Object) -> Object:
+    return {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": {"name": obj["metadata"]["name"]}}
+
+
+def _applier(obj: Object) -> str | None:
+    """Who applies the entries of a configuration with all that they need."""
+    for item in obj["metadata"].get("managedFields") or []:
+        part = owned_part(obj, item["manager"]) if item.get("operation") == "Apply" and item["manager"] != OPENER else None
+        if part and all(hook.get("clientConfig") for hook in part.get("webhooks") or [{}]):
+            return str(item["manager"])
+    return None

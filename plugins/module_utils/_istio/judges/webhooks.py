@@ -3,7 +3,7 @@
 """Webhooks of injection and validation, and the tags that they make."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..._engine.objects import Object
@@ -17,7 +17,7 @@ VALIDATED = "networking.istio.io"
 WITHOUT = {"MutatingWebhookConfiguration": "no pod that it selects can start", "ValidatingWebhookConfiguration": "no object of Istio can be written"}
 
 
-def _configurations(facts: Facts) -> list[Object]:
+def configurations(facts: Facts) -> list[Object]:
     return [*facts["injectors"], *facts["validators"]]
 
 
@@ -31,13 +31,13 @@ def injector_missing(facts: Facts, _gate: Gate) -> list[Finding]:
 
 
 def webhook_no_ca(facts: Facts, _gate: Gate) -> list[Finding]:
-    bare = {ref(obj) for obj, hook in _entries(_configurations(facts)) if not webhooks.armed_entry(hook)}
+    bare = {ref(obj) for obj, hook in _entries(configurations(facts)) if not webhooks.armed_entry(hook)}
     return [Finding(name, "istiod has not written its CA into it, so that the API server cannot trust the answer") for name in sorted(bare)]
 
 
 def webhook_ca_foreign(facts: Facts, _gate: Gate) -> list[Finding]:
     carried: dict[tuple[str, str], str] = {}
-    for obj, hook in _entries(_configurations(facts)):
+    for obj, hook in _entries(configurations(facts)):
         bundle = hook["clientConfig"].get("caBundle")
         if bundle and webhooks.service_of(hook):
             carried[(ref(obj), bundle)] = bundle
@@ -59,19 +59,22 @@ def _foreign(bundle: str, roots: set[str]) -> str:
 
 
 def webhook_service_missing(facts: Facts, _gate: Gate) -> list[Finding]:
-    named = {(ref(obj), place) for obj, hook in _entries(_configurations(facts)) if (place := webhooks.service_of(hook)) and not facts.service(*place)}
+    named = {(ref(obj), place) for obj, hook in _entries(configurations(facts)) if (place := webhooks.service_of(hook)) and not facts.service(*place)}
     return [Finding(name, f"it leads to Service {'/'.join(place)}, which does not exist") for name, place in sorted(named)]
 
 
 def webhook_unanswered(facts: Facts, _gate: Gate) -> list[Finding]:
     """Only what fails closed: there nothing goes on without an answer."""
-    found = set()
-    for obj, hook in _entries(_configurations(facts)):
-        place = webhooks.service_of(hook)
-        service = facts.service(*place) if place else None
-        if place and webhooks.policy_of(hook) == "Fail" and (service is None or facts.ready_behind(service) == 0):
-            found.add((ref(obj), f"nothing ready is behind Service {'/'.join(place)}: {WITHOUT[obj['kind']]}"))
-    return [Finding(*item) for item in sorted(found)]
+    return [Finding(ref(obj), f"{cause}: {WITHOUT[obj['kind']]}") for obj, cause in unanswered(facts, webhooks.closed)]
+
+
+def unanswered(facts: Facts, entries: Callable[[Object], list[dict[str, Any]]]) -> Iterator[tuple[Object, str]]:
+    """(configuration, why) of these entries of each that lead to a Service with nothing ready behind it."""
+    for obj in configurations(facts):
+        for place in sorted({place for hook in entries(obj) if (place := webhooks.service_of(hook))}):
+            service = facts.service(*place)
+            if service is None or facts.ready_behind(service) == 0:
+                yield obj, f"nothing ready is behind Service {'/'.join(place)}"
 
 
 def injector_open(facts: Facts, _gate: Gate) -> list[Finding]:

@@ -1,0 +1,145 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: webhooks
+short_description: Let pods start while istiod is down, and close the webhooks again
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - Istio's webhooks fail closed. While no istiod answers, no pod of an injected namespace can start, and no object of Istio can be written.
+  - This module opens those that nothing answers, and only these, and closes them again when istiod is back. None is deleted, no selector is
+    changed.
+  - Pods that start meanwhile have no sidecar. M(servicemesh.istio.restart) with O(ignore:uninjected=true) gives them one later.
+  - M(servicemesh.istio.control_plane) closes them, too, when it has seen istiod ready.
+options:
+  state:
+    description:
+      - V(open) sets the failure policy of entries that fail closed to C(Ignore).
+      - V(closed) gives the entries that this module opened their failure policy back, and their field its owner. Refused while nothing answers.
+    type: str
+    choices: [open, closed]
+    required: true
+  force:
+    description:
+      - With O(state=open), whether those are opened, too, that something answers or that lead out of the cluster.
+      - With O(state=closed), whether those are closed, too, that nothing answers.
+    type: bool
+    default: false
+  namespace:
+    description: Namespace of the control plane.
+    type: str
+    default: istio-system
+extends_documentation_fragment:
+  - servicemesh.istio.attributes
+  - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.connection
+"""
+
+EXAMPLES = r"""
+- name: Pods can start, with or without istiod
+  servicemesh.istio.webhooks:
+    state: open
+  register: opened
+
+- name: What was open to be opened
+  ansible.builtin.debug:
+    var: opened.webhooks
+
+- name: Istiod is back
+  servicemesh.istio.webhooks:
+    state: closed
+"""
+
+RETURN = r"""
+webhooks:
+  description: The configurations that were opened or closed, or in check mode would be.
+  returned: success
+  type: list
+  elements: str
+  sample: [MutatingWebhookConfiguration istio-sidecar-injector-1-30-4]
+summary:
+  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  returned: when a plan was made
+  type: dict
+  sample: {created: 0, configured: 2, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+objects:
+  description: Every object of the plan.
+  returned: when a plan was made
+  type: list
+  elements: dict
+  contains:
+    ref:
+      description: Group, version, kind, namespace and name.
+      type: dict
+    action:
+      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      type: str
+    conflicts:
+      description: Fields that other managers own, with the manager.
+      type: list
+      elements: dict
+    status:
+      description: Readiness in the words of kstatus, where it was waited for.
+      type: str
+    message:
+      description: What else is to be said.
+      type: str
+barriers:
+  description: What was seen to hold between steps.
+  returned: when a plan was made
+  type: list
+  elements: str
+duration:
+  description: Seconds by phase.
+  returned: always
+  type: dict
+failure:
+  description: Code, object, reason and hint. The code is stable.
+  returned: on failure
+  type: dict
+  sample: {code: webhook_unanswered, ref: null, reason: "", hint: ""}
+"""
+
+from ..module_utils._engine.changes import Rules
+from ..module_utils._engine.run import Run, run_module
+from ..module_utils._engine.steps import Step
+from ..module_utils._failure import Failure
+from ..module_utils._istio import checks, facts, webhooks
+from ..module_utils._istio.judges.webhooks import configurations, unanswered
+
+ARGUMENTS = {
+    "state": {"type": "str", "choices": ["open", "closed"], "required": True},
+    "force": {"type": "bool", "default": False},
+    "namespace": {"type": "str", "default": "istio-system"},
+}
+
+
+def body(run: Run) -> dict:
+    opening, force = run.options["state"] == "open", run.options["force"]
+    # With force nobody has to know what is behind them.
+    sources = checks.HOOKS if force else checks.REACHED
+    found = run.timed("read", lambda: facts.read(run.cluster, run.options["namespace"], sources, None, needed=frozenset(sources) - {facts.SLICES}))
+    dead = {} if force else {facts.ref(obj): cause for obj, cause in unanswered(found, webhooks.closed if opening else webhooks.opened)}
+    if opening:
+        chosen = [obj for obj in configurations(found) if webhooks.closed(obj) and (force or facts.ref(obj) in dead)]
+        result = run.converge([Step("open", [webhooks.opening(obj) for obj in chosen])], Rules(force=True), manager=webhooks.OPENER)
+    else:
+        chosen = [obj for obj in configurations(found) if webhooks.opened(obj)]
+        run.refuse([Failure("webhook_unanswered", f"{name}: {cause}", hint="Bring istiod up first, or set force.") for name, cause in dead.items()])
+        result = run.converge([], Rules())
+        for manager, objects in webhooks.closing(chosen).items():
+            result = run.converge([Step("close", objects)], Rules(force=True, adopt=frozenset({webhooks.OPENER}) - {manager}), manager=manager)
+    return {**result, "webhooks": [facts.ref(obj) for obj in chosen]}
+
+
+def main() -> None:
+    run_module(ARGUMENTS, body)
+
+
+if __name__ == "__main__":
+    main()
