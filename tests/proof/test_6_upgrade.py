@@ -49,7 +49,7 @@ def application() -> list[dict[str, Any]]:
     """The service, its two versions, and the way from outside. Nothing sends a request twice."""
     host = f"web.{SHOP}.svc.cluster.local"
     route = [{"destination": {"host": host, "subset": name}, "weight": 50} for name in ("v1", "v2")]
-    routes = {"hosts": ["*"], "gateways": ["ingress"], "http": [{"route": route, "retries": {"attempts": 0}}]}
+    ways = {"outside": {"hosts": ["*"], "gateways": ["ingress"]}, "inside": {"hosts": [host]}}
     networking = "networking.istio.io/v1"
     return [
         {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": SHOP}, "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}},
@@ -58,18 +58,17 @@ def application() -> list[dict[str, Any]]:
         {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web", "namespace": SHOP}, "spec": {"minAvailable": 3, "selector": {"matchLabels": {"app": "web"}}}},
         {"apiVersion": networking, "kind": "Gateway", "metadata": {"name": "ingress", "namespace": SHOP}, "spec": {"selector": {"istio": "ingressgateway"}, "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}]}},
         {"apiVersion": networking, "kind": "DestinationRule", "metadata": {"name": "web", "namespace": SHOP}, "spec": {"host": host, "subsets": [{"name": name, "labels": {"version": name}} for name in ("v1", "v2")]}},
-        {"apiVersion": networking, "kind": "VirtualService", "metadata": {"name": "web", "namespace": SHOP}, "spec": routes},
+        *(
+            {"apiVersion": networking, "kind": "VirtualService", "metadata": {"name": name, "namespace": SHOP}, "spec": {**way, "http": [{"route": route, "retries": {"attempts": 0}}]}}
+            for name, way in ways.items()
+        ),
     ]  # fmt: skip
 
 
-def outside() -> list[dict[str, Any]]:
-    """A pod that no proxy belongs to."""
-    template = {"metadata": {"labels": {"app": "client"}}, "spec": {"containers": [{"name": "client", "image": "localhost/lab/client:stand-in"}]}}
-    spec = {"selector": {"matchLabels": {"app": "client"}}, "template": template}
-    return [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "outside"}},
-        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "client", "namespace": "outside"}, "spec": spec},
-    ]
+def client() -> dict[str, Any]:
+    """A caller in the mesh that nothing restarts: a bare pod, which an upgrade names and does not touch."""
+    spec = {"containers": [{"name": "client", "image": "localhost/lab/client:stand-in"}]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client", "namespace": SHOP, "labels": {"app": "client"}}, "spec": spec}
 
 
 def arguments(playbook: str, **variables: Any) -> list[str]:
@@ -89,19 +88,19 @@ def mesh_of_old(elsewhere: Lab) -> Iterator[Lab]:
     elsewhere.sweep()
     elsewhere.play(*arguments("site", **OLD)).ok()
     assert elsewhere.module("manifests", namespace=SHOP, definition=application(), wait_timeout=180)["changed"]
-    assert elsewhere.module("manifests", definition=outside(), wait_timeout=180)["changed"]
+    assert elsewhere.module("manifests", definition=client(), wait_timeout=180)["changed"]
     yield elsewhere
     elsewhere.sweep()
 
 
 def revisions(lab: Lab) -> dict[str, list[str]]:
-    """{pod's app: images of its proxies} of the shop and the gateway."""
+    """{pod's app: images of its proxies} of the shop's workloads and the gateway."""
     found: dict[str, set[str]] = {}
     for namespace in (SHOP, "istio-system"):
         for pod in lab.get("pods", "-n", namespace)["items"]:
             containers = pod["spec"]["containers"] + pod["spec"].get("initContainers", [])
             tags = {container["image"].rpartition(":")[2] for container in containers if container["name"] == "istio-proxy"}
-            if tags and not pod["metadata"].get("deletionTimestamp"):
+            if tags and pod["metadata"].get("ownerReferences") and not pod["metadata"].get("deletionTimestamp"):
                 found.setdefault(pod["metadata"]["labels"]["app"], set()).update(tags)
     return {app: sorted(tags) for app, tags in found.items()}
 
@@ -115,12 +114,12 @@ def istiods(lab: Lab) -> list[str]:
 
 
 class Traffic:
-    """Requests from outside through the gateway, and from a pod without a proxy to the service itself; nothing is sent twice."""
+    """Requests from outside through the gateway, and from a pod in the mesh; nothing is sent twice."""
 
     def __init__(self, lab: Lab, name: str) -> None:
         self.lab, self.name = lab, name
         outside = [str(programs.build("standin")), "client", "-n", str(REQUESTS), "-rate", str(RATE), "-run", name, "-c", "300", "-timeout", "10s", self.address(lab)]
-        inside = ["kubectl", "exec", "-n", "outside", "deploy/client", "--", "standin", "client", "-n", str(INSIDE_REQUESTS), "-rate", str(INSIDE_RATE), "-c", "60", "-timeout", "10s", f"http://web.{SHOP}/robots.txt"]
+        inside = ["kubectl", "exec", "-n", SHOP, "client", "-c", "client", "--", "standin", "client", "-n", str(INSIDE_REQUESTS), "-rate", str(INSIDE_RATE), "-c", "60", "-timeout", "10s", f"http://web.{SHOP}/robots.txt"]
         self._running = [subprocess.Popen(argv, env=lab.environment, stdout=subprocess.PIPE, text=True) for argv in (outside, inside)]
 
     @staticmethod
@@ -206,10 +205,14 @@ def test_killed_in_the_middle_and_run_again_it_is_finished_and_nothing_was_lost(
         os.killpg(running.pid, signal.SIGKILL)
         running.wait()
     played = upgrade(lab, **rings).ok()
-    assert istiods(lab) == ["1-31-0"] and revisions(lab) == all_of("1.31.0")
+    assert revisions(lab) == all_of("1.31.0")
+    assert istiods(lab) == ["1-30-4", "1-31-0"] and "Revision 1-30-4 stays" in played.text and "client" in played.text, "a pod still uses it"
     lost = [result["lost"] for result in played.of("probe") if "lost" in result]
     assert lost and set(lost) == {0}, "as the role's own gates saw it"
     traffic.none_lost()
+    lab.kubectl("delete", "pod", "client", "-n", SHOP)
+    upgrade(lab, **rings).ok()
+    assert istiods(lab) == ["1-31-0"]
     clean(lab)
 
 
