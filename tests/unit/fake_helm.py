@@ -24,7 +24,12 @@ def write_charts(folder: Path, version: str = VERSION) -> Path:
         place = folder / chart
         place.mkdir(parents=True, exist_ok=True)
         (place / "Chart.yaml").write_text(yaml.safe_dump({"name": chart.rpartition("/")[2], "version": version}))
-    values = {"_internal_defaults_do_not_set": {"global": {"hub": "docker.io/istio"}}}
+        (place / "values.yaml").write_text("{}")
+        (place / "templates").mkdir(exist_ok=True)
+    # As Istio's: what is declared, what a template reads, and what it takes as a whole. The last two are what the tests here say.
+    shared = {"hub": "docker.io/istio", "imagePullPolicy": "", "imagePullSecrets": []}
+    values = {"_internal_defaults_do_not_set": {"global": shared, "autoscaleEnabled": True, "resources": {"requests": {"cpu": "1"}}, "unused": "", "nonsense": ""}}
+    (folder / "istio-control/istio-discovery/templates/deployment.yaml").write_text("{{ .Values.beside }} {{ .Values.global.proxy.logLevel }} {{ toYaml .Values.resources }} {{ .Values.meshConfig }}")
     (folder / "istio-control/istio-discovery/values.yaml").write_text(yaml.safe_dump(values))
     (folder / "base/files").mkdir(exist_ok=True)
     (folder / "base/files/profile-demo.yaml").write_text("{}")

@@ -19,6 +19,7 @@ from .._failure import InvalidOption
 from . import images, webhooks
 from .control_plane import PROFILE_GATEWAYS, TAG, ControlPlane, LiveMesh, namespaces, newer, own_namespace, refuse_overlap, wants_default_tag
 from .helm import CHARTS, RELEASE_NAME, RELEASE_NAMESPACE, Helm, Installation, Release, Removal, Revision, last_revision, revisions
+from .values import refuse_unknown
 
 BASE, CNI, ZTUNNEL = "istio-base", "istio-cni", "ztunnel"
 ISTIOD = Path("istio-control", "istio-discovery")
@@ -69,6 +70,7 @@ def check(plane: ControlPlane, charts: Charts) -> None:
     for name, component in plane.components.items():
         if name not in ("cni", "ztunnel") or set(component) - {"enabled"}:
             raise InvalidOption("components", f"{name} has settings that charts do not know", hint="With method helm only cni and ztunnel may be named, with enabled; all else is said in values and gateways.")
+    refuse_unknown(charts.folder, plane.values)
 
 
 def mirrored(plane: ControlPlane, charts: Charts) -> ControlPlane:

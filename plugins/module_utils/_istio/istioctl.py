@@ -12,6 +12,7 @@ import yaml
 from .._engine.objects import Object
 from .._failure import Failure, InvalidOption
 from .programs import Program, documents
+from .values import nearest_in
 
 
 class Istioctl(Program):
@@ -63,4 +64,4 @@ class Istioctl(Program):
         if "profile" in last and "not found" in last:
             hint = "istioctl of this release knows other profiles: default, demo, minimal, empty, ambient, remote, ..."
             return InvalidOption("profile", last, hint=hint, code="unknown_profile")
-        return InvalidOption("values", f"istioctl refuses the configuration: {last}", code="invalid_values", hint="Correct profile, values, mesh_config or overlays.")
+        return InvalidOption("values", f"istioctl refuses the configuration: {last}", code="invalid_values", hint=nearest_in(self.path, last) or "Correct profile, values, mesh_config or overlays.")

@@ -259,6 +259,10 @@ def test_what_helm_keeps_is_removed_by_helm_alone(run, api, plane):
         ({"overlays": {"pilot": []}}, "invalid_option", "charts have none"),
         ({"components": {"pilot": {"enabled": False}}}, "invalid_option", "pilot has settings that charts do not know"),
         ({"values": {"nonsense": 1}}, "invalid_values", "nonsense"),
+        ({"values": {"pilot": {"autoscaleEnable": False}}}, "unknown_value", "read no pilot.autoscaleEnable. Did you mean pilot.autoscaleEnabled?"),
+        ({"values": {"global": {"proxy": {"loglevel": "debug"}}, "glob": {}}}, "unknown_value", "global.proxy.loglevel, glob. Did you mean global.proxy.logLevel, global?"),
+        ({"values": {"global": {"autoscaleEnabled": False}}}, "unknown_value", "Did you mean autoscaleEnabled?"),
+        ({"values": {"zzzz": 1}}, "unknown_value", "read no zzzz. Take them out."),
         ({"charts": None}, "invalid_option", "is needed with method helm"),
     ],
 )
@@ -266,6 +270,11 @@ def test_bad_options_have_a_code_and_write_nothing(api, fake, plane, options, co
     result = plane(**options)
     assert result["failure"]["code"] == code and words in result["msg"], result
     assert api.writes() == [] and fake.calls == []
+
+
+def test_what_a_template_takes_as_a_whole_may_hold_anything(plane):
+    values = {"pilot": {"resources": {"limits": {"cpu": "2"}}}, "meshConfig": {"anything": {"at": "all"}}, "global": {"proxy": {"logLevel": "info"}}}
+    assert plane(values=values)["changed"]
 
 
 def test_a_helm_of_an_unknown_major_version_is_refused(api, fake, plane, monkeypatch):
