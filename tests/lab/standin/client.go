@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,6 +32,7 @@ type order struct {
 	header            http.Header
 	timeout           time.Duration
 	url               string
+	untilEOF          bool // no further requests once standard input has ended
 }
 
 // tally is the client's one answer; the maps are guarded by mu.
@@ -64,7 +66,7 @@ func runClient(ctx context.Context, p *process) error {
 	if err := json.NewEncoder(p.out).Encode(t); err != nil {
 		return err
 	}
-	if t.Requests < o.requests {
+	if t.Requests < o.requests && !o.untilEOF {
 		return fmt.Errorf("interrupted after %d of %d requests", t.Requests, o.requests)
 	}
 	return nil
@@ -77,6 +79,7 @@ func parseOrder(p *process) (*order, error) {
 	flags.IntVar(&o.requests, "n", 2000, "number of requests")
 	flags.IntVar(&o.workers, "c", 4, "requests at a time, each on a kept connection")
 	flags.Float64Var(&o.rate, "rate", 0, "requests a second, sent by the clock and not after an answer; every second one on a fresh connection")
+	flags.BoolVar(&o.untilEOF, "until-eof", false, "end early, and well, when standard input ends")
 	flags.StringVar(&o.name, "run", "", "name of this run, sent as X-Probe-Run beside each request's X-Probe-Number")
 	flags.StringVar(&o.host, "host", "", "Host header, where it differs from the URL's")
 	flags.DurationVar(&o.timeout, "timeout", 5*time.Second, "time for one request")
@@ -114,12 +117,21 @@ func (o *order) run(ctx context.Context) *tally {
 	fresh := &http.Transport{DisableKeepAlives: true, DisableCompression: true}
 	defer kept.CloseIdleConnections()
 	clients := []*http.Client{{Transport: kept, CheckRedirect: noRedirect}, {Transport: fresh, CheckRedirect: noRedirect}}
+	// Ends the sending only: what is on its way is still answered and counted.
+	sending, end := context.WithCancel(ctx)
+	defer end()
+	if o.untilEOF {
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			end()
+		}()
+	}
 	start := time.Now()
 	var taken atomic.Int64
 	var workers sync.WaitGroup
 	for range o.workers {
 		workers.Go(func() {
-			for ctx.Err() == nil {
+			for sending.Err() == nil {
 				number := taken.Add(1)
 				if number > int64(o.requests) {
 					return
@@ -127,7 +139,7 @@ func (o *order) run(ctx context.Context) *tally {
 				client, late := clients[0], false
 				if o.rate > 0 {
 					due := start.Add(time.Duration(float64(number-1) / o.rate * float64(time.Second)))
-					if sleep(ctx, time.Until(due)) != nil {
+					if sleep(sending, time.Until(due)) != nil {
 						return
 					}
 					client, late = clients[number%2], time.Since(due) > 100*time.Millisecond

@@ -117,6 +117,27 @@ func TestClientSendsByTheClockAndNumbersEachRequestOnce(t *testing.T) {
 	}
 }
 
+func TestClientEndsWellWhenStandardInputEnds(t *testing.T) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := os.Stdin
+	os.Stdin = read
+	defer func() { os.Stdin = before }()
+	var served atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		if served.Add(1) == 20 {
+			_ = write.Close()
+		}
+	}))
+	defer server.Close()
+	got := measure(t, "-n", "100000", "-c", "10", "-rate", "200", "-until-eof", server.URL)
+	if got.Requests < 20 || got.Requests >= 1000 || got.Statuses["200"] != got.Requests || int64(got.Requests) != served.Load() {
+		t.Errorf("%d requests, %v, %d served", got.Requests, got.Statuses, served.Load())
+	}
+}
+
 func TestClientRefusesABadCommandLineAndIdlesWithoutOne(t *testing.T) {
 	for _, args := range [][]string{{}, {"ftp://host/"}, {"-n", "0", "http://host/"}, {"-header", "nothing", "http://host/"}, {"http://a/", "http://b/"}} {
 		p := &process{role: "client", named: true, args: args, out: io.Discard, log: log.New(io.Discard, "", 0)}
