@@ -8,6 +8,7 @@ import importlib
 import json
 from typing import Any
 
+import rights
 from ansible.module_utils import _internal
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
@@ -23,10 +24,13 @@ def run(capsys: Any, monkeypatch: Any, api: Any, name: str, check: bool, options
     monkeypatch.setattr(Run, "connect", staticmethod(lambda _options, _patience: api))
     module = importlib.import_module(f"{MODULES}.{name}")
     capsys.readouterr()
+    before = len(getattr(api, "requests", ()))
     # A module's process starts without any; here all modules share one.
     warnings._global_warnings.clear()
     with patch_module_args({**options, "_ansible_check_mode": check, "_ansible_diff": True}), contextlib.suppress(SystemExit):
         module.main()
     lines = capsys.readouterr().out.strip().splitlines()
     result: dict[str, Any] = json.loads(lines[-1])
+    lacking = rights.lacking(name, getattr(api, "requests", ())[before:])
+    assert not lacking, f"{name} asks for what playbooks/vars/rights.yml does not give it: {sorted(lacking)}"
     return result
