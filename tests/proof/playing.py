@@ -131,6 +131,22 @@ class Lab:
         return answer
 
 
+def account(lab: Lab, folder: Path, rights_for: list[str]) -> str:
+    """Path of a kubeconfig of a ServiceAccount with the ClusterRole that playbooks/rights.yml makes for these roles and modules."""
+    name, role, kubeconfig = f"proof-{rights_for[0].replace('_', '-')}", folder / "role.yaml", folder / "kubeconfig"
+    lab.play("playbooks/rights.yml", "-e", json.dumps({"rights_for": rights_for, "rights_name": name, "rights_dest": str(role)})).ok()
+    subject = {"kind": "ServiceAccount", "name": name, "namespace": "default"}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
+    binding = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name}, "roleRef": reference, "subjects": [subject]}
+    of_account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "default"}}
+    lab.kubectl("apply", "-f", "-", text=yaml.safe_dump_all([yaml.safe_load(role.read_text(encoding="utf-8")), of_account, binding]))
+    config = yaml.safe_load(lab.kubeconfig.read_text(encoding="utf-8"))
+    config["users"][0]["user"] = {"token": lab.kubectl("create", "token", name, "-n", "default").strip()}
+    kubeconfig.write_text(yaml.safe_dump(config), encoding="utf-8")
+    kubeconfig.chmod(0o600)
+    return str(kubeconfig)
+
+
 LISTED = "namespaces,deployments,services,configmaps,serviceaccounts,clusterroles,mutatingwebhookconfigurations,customresourcedefinitions"
 ISTIO_KINDS = "virtualservices.networking.istio.io,destinationrules.networking.istio.io,gateways.networking.istio.io,telemetries.telemetry.istio.io"
 # What Kubernetes and istiod rewrite while nobody looks.

@@ -53,7 +53,7 @@ def test_each_role_is_said_to_run_the_modules_that_it_runs():
 
 
 def test_a_cluster_role_has_what_its_roles_need_and_no_more(tmp_path):
-    rules = made("-e", '{"rights_roles": ["namespaces"]}', "-e", "rights_name=labels", folder=tmp_path)
+    rules = made("-e", '{"rights_for": ["namespaces"]}', "-e", "rights_name=labels", folder=tmp_path)
     assert rules["metadata"]["name"] == "labels" and rules["kind"] == "ClusterRole"
     assert len(rules["rules"]) == sum("namespace" in row["for"] for row in rights.table()["rights_table"])
     assert not any("secrets" in rule["resources"] or "escalate" in rule["verbs"] for rule in rules["rules"])
@@ -62,12 +62,12 @@ def test_a_cluster_role_has_what_its_roles_need_and_no_more(tmp_path):
 
 
 def test_one_that_only_looks_cannot_write(tmp_path):
-    rules = made("-e", '{"rights_only": ["mesh_info", "mesh_check"]}', folder=tmp_path)["rules"]
+    rules = made("-e", '{"rights_for": ["mesh_info", "mesh_check"]}', folder=tmp_path)["rules"]
     assert {verb for rule in rules if rule["resources"] != ["pods/portforward"] for verb in rule["verbs"]} == {"list"}
 
 
 def test_a_name_of_nothing_is_refused(tmp_path):
-    assert "No role or module is called mesh_inf." in made("-e", '{"rights_only": ["mesh_inf"]}', folder=tmp_path)["failed"]
+    assert "No role or module is called mesh_inf." in made("-e", '{"rights_for": ["mesh_inf"]}', folder=tmp_path)["failed"]
 
 
 @pytest.mark.parametrize(
