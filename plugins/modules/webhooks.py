@@ -132,7 +132,7 @@ def body(run: Run) -> dict:
         chosen = [obj for obj in configurations(found) if webhooks.opened(obj)]
         run.refuse([Failure("webhook_unanswered", f"{name}: {cause}", hint="Bring istiod up first, or set force.") for name, cause in dead.items()])
         result = run.converge([], Rules())
-        for manager, objects in webhooks.closing(chosen).items():
+        for manager, objects in webhooks.closing([obj for obj in configurations(found) if webhooks.noted(obj)]).items():
             result = run.converge([Step("close", objects)], Rules(force=True, adopt=frozenset({webhooks.OPENER}) - {manager}), manager=manager)
     return {**result, "webhooks": [facts.ref(obj) for obj in chosen]}
 

@@ -129,6 +129,11 @@ def opened(obj: Object) -> list[dict[str, Any]]:
     return [hook for hook in obj.get("webhooks") or [] if hook["name"] in names]
 
 
+def noted(obj: Object) -> bool:
+    """Whether the opener has an entry in the object, also one of which somebody has closed everything since."""
+    return entry(obj, OPENER) is not None
+
+
 def opening(obj: Object) -> Object:
     """What the opener applies: nothing but the policy of what is closed, and of what it has opened before."""
     names = sorted({hook["name"] for hook in [*closed(obj), *opened(obj)]})
@@ -143,7 +148,7 @@ def closing(objects: list[Object]) -> dict[str, list[Object]]:
     found: dict[str, list[Object]] = {}
     for obj in objects:
         names = {hook["name"] for hook in opened(obj)}
-        manager = _applier(obj)
+        manager = _applier(obj) if names else None
         if manager is None:
             found.setdefault(OPENER, []).append(_identity(obj))
             continue
