@@ -20,7 +20,6 @@ from playing import BIN, ROOT, SECOND, Lab, Played
 OLD, NEW = {"release_version": "1.30.4", "control_plane_revision": "1-30-4"}, {"release_version": "1.31.0", "control_plane_revision": "1-31-0"}
 SHOP = "shop"
 RECORD = "/var/upgrade-record"
-pytestmark = pytest.mark.long
 
 # By the clock, numbered and matched at the servers; at least so many from outside, at most for so many seconds. The role's own probe is beside it, for its gates.
 RUN, RATE, INSIDE_RATE = f"upgrade-{uuid.uuid4().hex}", 100, 20

@@ -136,8 +136,9 @@ def noted(obj: Object) -> bool:
 
 def opening(obj: Object) -> Object:
     """What the opener applies: nothing but the policy of what is closed, and of what it has opened before."""
-    names = sorted({hook["name"] for hook in [*closed(obj), *opened(obj)]})
-    return {**_identity(obj), "webhooks": [{"name": name, "failurePolicy": "Ignore"} for name in names]}
+    names = {hook["name"] for hook in [*closed(obj), *opened(obj)]}
+    # The order of entries is that of the last who applied some: theirs stays.
+    return {**_identity(obj), "webhooks": [{"name": hook["name"], "failurePolicy": "Ignore"} for hook in obj["webhooks"] if hook["name"] in names]}
 
 
 def closing(objects: list[Object]) -> dict[str, list[Object]]:
