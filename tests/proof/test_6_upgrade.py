@@ -20,13 +20,15 @@ from playing import BIN, ROOT, SECOND, Lab, Played
 OLD, NEW = {"release_version": "1.30.4", "control_plane_revision": "1-30-4"}, {"release_version": "1.31.0", "control_plane_revision": "1-31-0"}
 SHOP = "shop"
 RECORD = "/var/upgrade-record"
+pytestmark = pytest.mark.long
 
 # By the clock, numbered and matched at the servers; at least so many from outside, at most for so many seconds. The role's own probe is beside it, for its gates.
 RUN, RATE, INSIDE_RATE = f"upgrade-{uuid.uuid4().hex}", 100, 20
 LEAST, LONGEST = 30_000, 1800
 # Only the mesh: its application is the one below.
 BARE = {"site_demo": False, "site_addons": False, "site_traffic": False, "site_summary": False, "site_namespaces": [{"name": SHOP}]}
-PROBE = {"gateway": "istio-system/istio-ingressgateway", "path": "/robots.txt"}
+# As patient as the clients here: two cores start pods beside it.
+PROBE = {"gateway": "istio-system/istio-ingressgateway", "path": "/robots.txt", "timeout": 10}
 NEIGHBOURS = ("PRODUCT_CATALOG", "CURRENCY", "CART", "RECOMMENDATION", "SHIPPING", "CHECKOUT", "AD", "SHOPPING_ASSISTANT")
 
 

@@ -412,11 +412,26 @@ def _merge(live: Object, wanted: Object) -> None:
         if isinstance(value, dict) and isinstance(live.get(key), dict):
             _merge(live[key], value)
         elif _keyed(value) and _keyed(live.get(key)):
-            by_name = {item["name"]: item for item in live[key]}
-            for item in value:
-                if item["name"] in by_name:
-                    _merge(by_name[item["name"]], item)
-                else:
-                    live[key].append(copy.deepcopy(item))
+            live[key][:] = _merged(live[key], value)
         else:
             live[key] = copy.deepcopy(value)
+
+
+def _merged(live: list[Object], wanted: list[Object]) -> list[Object]:
+    """A list by name in the order of what is applied; what only the live one has goes before the next that both have (structured-merge-diff)."""
+    there, asked = {item["name"]: item for item in live}, {item["name"] for item in wanted}
+    shared = [item["name"] for item in wanted if item["name"] in there]
+    result: list[Object] = []
+    left, right = list(live), list(wanted)
+    while left or right:
+        if left and left[0]["name"] not in asked:
+            result.append(left.pop(0))
+        elif left and left[0]["name"] not in shared[:1]:
+            left.pop(0)
+        else:
+            item = right.pop(0)
+            if shared[:1] == [item["name"]]:
+                shared.pop(0)
+                _merge(there[item["name"]], item)
+            result.append(there.get(item["name"]) or copy.deepcopy(item))
+    return result

@@ -46,13 +46,18 @@ def policies(api: MemoryApi, kind: str) -> set[str]:
     return {hook.get("failurePolicy", "Fail") for obj in every(api, kind) for hook in obj["webhooks"]}
 
 
+def order(api: MemoryApi) -> list[str]:
+    return [hook["name"] for obj in every(api, MUTATING) for hook in obj["webhooks"]]
+
+
 def managers(api: MemoryApi, kind: str) -> list:
     return [sorted(obj["metadata"]["managedFields"], key=lambda item: item["manager"]) for obj in every(api, kind)]
 
 
 def test_what_nothing_answers_is_opened_and_closed_again_as_it_was(webhooks, mesh):
     api = applied(mesh.api())
-    before = managers(api, MUTATING)
+    before, entries = managers(api, MUTATING), order(api)
+    assert entries != sorted(entries)
     planned = webhooks(api, "open", check=True)
     assert policies(api, MUTATING) == policies(api, VALIDATING) == {"Fail"} and planned["changed"]
     opened = webhooks(api, "open")
@@ -64,7 +69,7 @@ def test_what_nothing_answers_is_opened_and_closed_again_as_it_was(webhooks, mes
     assert webhooks(api, "closed", check=True)["changed"] and policies(api, MUTATING) == {"Ignore"}
     closed = webhooks(api, "closed")
     assert closed["webhooks"] == opened["webhooks"] and closed["changed"]
-    assert policies(api, MUTATING) == policies(api, VALIDATING) == {"Fail"} and managers(api, MUTATING) == before
+    assert policies(api, MUTATING) == policies(api, VALIDATING) == {"Fail"} and managers(api, MUTATING) == before and order(api) == entries
     assert not webhooks(api, "closed")["changed"]
 
 
