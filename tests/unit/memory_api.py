@@ -412,12 +412,12 @@ def _merge(live: Object, wanted: Object) -> None:
         if isinstance(value, dict) and isinstance(live.get(key), dict):
             _merge(live[key], value)
         elif _keyed(value) and _keyed(live.get(key)):
-            live[key][:] = _merged(live[key], value)
+            live[key] = _merge_items(live[key], value)
         else:
             live[key] = copy.deepcopy(value)
 
 
-def _merged(live: list[Object], wanted: list[Object]) -> list[Object]:
+def _merge_items(live: list[Object], wanted: list[Object]) -> list[Object]:
     """A list by name in the order of what is applied; what only the live one has goes before the next that both have (structured-merge-diff)."""
     there, asked = {item["name"]: item for item in live}, {item["name"] for item in wanted}
     shared = [item["name"] for item in wanted if item["name"] in there]
