@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import programs, settings
@@ -73,12 +75,23 @@ def _exists() -> bool:
 def _revive() -> bool:
     """A node that went down with its engine comes back by itself once it is started."""
     with step("starting the cluster again"):
+        works("docker", "unpause", node_name())
         works("docker", "start", node_name(), timeout=60)
         for _ in range(60):
             if answers():
                 return True
             time.sleep(1)
     return False
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """The cluster takes no processor time meanwhile, and goes on where it was."""
+    run("docker", "pause", node_name())
+    try:
+        yield
+    finally:
+        run("docker", "unpause", node_name())
 
 
 def delete() -> None:

@@ -40,10 +40,23 @@ def second() -> Iterator[str]:
     second_lab("down")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs elsewhere comes last: the first cluster stands still meanwhile."""
+    items.sort(key=lambda item: "elsewhere" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
+def alone() -> Iterator[dict[str, str]]:
+    """The lab's environment. The first cluster is paused: two meshes on two cores would measure each other."""
+    environment = cluster.environment()
+    with cluster.paused():
+        yield environment
+
+
 @pytest.fixture(scope="module")
-def elsewhere(second: str, tmp_path_factory: Any) -> Lab:
+def elsewhere(alone: dict[str, str], second: str, tmp_path_factory: Any) -> Lab:
     """The second cluster as a lab."""
-    environment = {**cluster.environment(), "KUBECONFIG": str(settings.CACHE / f"{SECOND}.kubeconfig")}
+    environment = {**alone, "KUBECONFIG": str(settings.CACHE / f"{SECOND}.kubeconfig")}
     cluster.require_lab(Path(environment["KUBECONFIG"]))
     return Lab(environment, tmp_path_factory.mktemp("elsewhere"))
 
