@@ -147,6 +147,14 @@ def account(lab: Lab, folder: Path, rights_for: list[str]) -> str:
     return str(kubeconfig)
 
 
+def sound(lab: Lab, istioctl: str, proxies: int = 0) -> None:
+    """istioctl itself finds nothing to complain of, and at least so many proxies that have what they should."""
+    analyzed = json.loads(subprocess.run([istioctl, "analyze", "-A", "-o", "json"], env=lab.environment, capture_output=True, text=True, timeout=120, check=False).stdout or "[]")
+    assert [entry for entry in analyzed if entry["level"] in ("Error", "Warning")] == []
+    status = subprocess.run([istioctl, "proxy-status"], env=lab.environment, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert "STALE" not in status and len(status.splitlines()) > proxies, status
+
+
 LISTED = "namespaces,deployments,services,configmaps,serviceaccounts,clusterroles,mutatingwebhookconfigurations,customresourcedefinitions"
 ISTIO_KINDS = "virtualservices.networking.istio.io,destinationrules.networking.istio.io,gateways.networking.istio.io,telemetries.telemetry.istio.io"
 # What Kubernetes and istiod rewrite while nobody looks.

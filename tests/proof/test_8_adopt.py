@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from playing import ROOT, Lab
-
-pytestmark = pytest.mark.long
+from playing import ROOT, Lab, sound
 
 NAMESPACE = "proof-adopt"
 IMAGE = "localhost/lab/client:stand-in"
@@ -63,6 +61,7 @@ def managers(obj: dict[str, Any]) -> set[str]:
     return {entry["manager"] for entry in obj["metadata"]["managedFields"] if "subresource" not in entry} - {"kube-controller-manager"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("make", [kubectl(), kubectl("--server-side"), helm("helm3"), helm("helm")], ids=["kubectl", "kubectl server-side", "helm 3", "helm 4"])
 def test_what_a_tool_made_becomes_ours_and_what_is_wanted_no_more_goes(namespace: Lab, tmp_path: Path, make: Any) -> None:
     make(namespace, tmp_path)
@@ -84,12 +83,14 @@ def test_what_a_tool_made_becomes_ours_and_what_is_wanted_no_more_goes(namespace
     assert (again["changed"], again["diff"], again["summary"]["asked"]) == (False, [], 0)
 
 
+@pytest.mark.long
 def test_without_adopt_the_tool_and_its_field_are_named(namespace: Lab) -> None:
     namespace.kubectl("apply", "-f", "-", text=yaml.safe_dump_all(MADE))
     result = namespace.module("manifests", definition=[config(a="another")])
     assert result["failure"]["code"] == "conflict" and "kubectl-client-side-apply" in result["msg"] and ".data.a" in result["msg"]
 
 
+@pytest.mark.long
 def test_a_controllers_field_is_not_taken_over_by_adopting(namespace: Lab) -> None:
     namespace.kubectl("apply", "-f", "-", text=yaml.safe_dump_all(MADE))
     namespace.kubectl("apply", "--server-side", "--field-manager", "flagger", "--force-conflicts", "-f", "-", text=yaml.safe_dump(config(a="theirs")))
@@ -98,6 +99,7 @@ def test_a_controllers_field_is_not_taken_over_by_adopting(namespace: Lab) -> No
     assert "kubectl-client-side-apply" in managers(namespace.get("deployment", "web", "-n", NAMESPACE)), "nothing was changed"
 
 
+@pytest.mark.long
 def test_an_immutable_field_is_an_error_that_names_it_and_is_made_anew_when_told(namespace: Lab) -> None:
     first = namespace.module("manifests", definition=[deployment(STANDIN="client")], wait_timeout=60)
     assert first["changed"], first
@@ -129,5 +131,6 @@ def test_a_control_plane_of_istioctl_is_taken_over_without_a_restart(elsewhere: 
     assert [pod["metadata"]["uid"] for pod in elsewhere.get("pods", "-n", "istio-system")["items"]] == [before]
     again = elsewhere.module("control_plane", **options)
     assert again["changed"] is False, [row for row in again["objects"] if row["action"] != "unchanged"]
+    sound(elsewhere, release["istioctl"])
     gone = elsewhere.module("control_plane", state="absent", delete_crds=True)
     assert gone["changed"] and "failed" not in gone, gone

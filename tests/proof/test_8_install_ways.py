@@ -16,9 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from lab import programs
-from playing import LEADER, Lab
-
-pytestmark = pytest.mark.long
+from playing import LEADER, Lab, sound
 
 HOME = "istio-system"
 SPACED = "serviceaccounts,configmaps,services,deployments,roles,rolebindings,horizontalpodautoscalers,poddisruptionbudgets"
@@ -104,6 +102,7 @@ def test_ours_by_istioctl_is_what_istioctl_installs(empty: Lab, release: dict[st
         time.sleep(1)
     assert [name for name in left(empty) if name in ours] == [], "istioctl knows all of it as its own"
     assert "failed" not in by_istioctl(empty, release)
+    sound(empty, release["istioctl"])
     gone = empty.module("control_plane", state="absent", delete_crds=True, delete_namespace=True)
     assert "failed" not in gone and left(empty) == {}, gone
     spec = {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "spec": {"profile": "default", "values": WITH_GATEWAY, "meshConfig": MESH}}
@@ -120,6 +119,7 @@ def test_ours_by_istioctl_is_what_istioctl_installs(empty: Lab, release: dict[st
     assert json.loads(empty.kubectl("get", "pods", "-n", HOME, "-l", "app=istiod", "-o", "json"))["items"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("major", [3, 4])
 def test_ours_by_helm_is_what_helm_installs(empty: Lab, release: dict[str, Any], major: int) -> None:
     planned = by_helm(empty, release, major, check=True)
@@ -148,6 +148,7 @@ def test_ours_by_helm_is_what_helm_installs(empty: Lab, release: dict[str, Any],
     assert [name for name in ours if ours[name] != theirs[name]] == []
 
 
+@pytest.mark.long
 def test_a_release_is_upgraded_by_another_helm_and_hand_edits_are_seen(empty: Lab, release: dict[str, Any], older: dict[str, Any]) -> None:
     assert "failed" not in by_helm(empty, older, 3)
     done = by_helm(empty, release, 4)
@@ -162,6 +163,7 @@ def test_a_release_is_upgraded_by_another_helm_and_hand_edits_are_seen(empty: La
     assert healed["changed"] and "failed" not in healed and not by_helm(empty, release, 4)["changed"]
 
 
+@pytest.mark.long
 def test_a_helm_that_was_killed_half_way_is_taken_up(empty: Lab, release: dict[str, Any]) -> None:
     assert "failed" not in by_helm(empty, release)
     secret = json.loads(empty.kubectl("-n", HOME, "get", "secret", "sh.helm.release.v1.istiod.v1", "-o", "json"))
@@ -178,7 +180,7 @@ def test_a_helm_that_was_killed_half_way_is_taken_up(empty: Lab, release: dict[s
     assert not by_helm(empty, release)["changed"]
 
 
-@pytest.mark.parametrize("major", [3, 4])
+@pytest.mark.parametrize("major", [pytest.param(3, marks=pytest.mark.long), 4])
 def test_from_istioctl_to_helm_and_back_without_a_restart(empty: Lab, release: dict[str, Any], major: int) -> None:
     def identities() -> dict[str, str]:
         # The default tag's Service is no part of the charts: it goes, and comes back.
@@ -201,6 +203,7 @@ def test_from_istioctl_to_helm_and_back_without_a_restart(empty: Lab, release: d
     assert back["changed"] and "failed" not in back, back
     again = by_istioctl(empty, release, **plane)
     assert not again["changed"], again["diff"]
+    sound(empty, release["istioctl"])
     assert json.loads(helm(empty, major, "list", "-A", "-o", "json")) == []
     after = identities()
     assert {name: uid for name, uid in after.items() if not name.startswith("Pod")} == {name: uid for name, uid in before.items() if not name.startswith("Pod")}

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 from playing import Lab
 
+pytestmark = pytest.mark.long
+
 PLACE = "proof-unblock"
 ISTIOD = ("-n", "istio-system", "-l", "app=istiod")
 
