@@ -51,7 +51,7 @@ lint: $(VENV)/.done ## style and documentation
 
 .PHONY: unit
 unit: $(VENV)/.done ## unit and contract tests: no cluster
-	$(BIN)/pytest -q tests/unit
+	$(BIN)/pytest -q -n auto --dist worksteal tests/unit
 
 .PHONY: coverage
 coverage: $(VENV)/.done ## lines and branches of the engine that unit tests run

@@ -28,6 +28,19 @@ options:
   versions:
     description: Weight by version. Weights are shares and need not add up to 100. Needed with O(state=present).
     type: dict
+  match:
+    description:
+      - Only these requests are split; the others go to the host as a whole.
+      - Keys as in O(servicemesh.istio.route#module:rules). A list means that one of its conditions must hold.
+    type: raw
+  sticky:
+    description:
+      - Who was answered by a version once is sent there again, as long as it has a weight.
+      - C(cookie) is the cookie's name, C(max_age) its lifetime such as C(24h); without it the cookie ends with the browser's session.
+    type: dict
+  mirror:
+    description: A version that gets copies of the requests, or C({version, host, port, percent}), or a list of them. Answers to copies are dropped.
+    type: raw
   gateways:
     description: Where the split holds. V(mesh) is every sidecar; a gateway is written as C(NAMESPACE/NAME).
     type: list
@@ -128,39 +141,11 @@ failure:
   sample: {code: weights_zero, ref: null, reason: "", hint: ""}
 """
 
-from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
-from ..module_utils._traffic import live, split
-
-ARGUMENTS = {
-    "host": {"type": "str", "required": True},
-    "namespace": {"type": "str", "required": True},
-    "versions": {"type": "dict"},
-    "gateways": {"type": "list", "elements": "str", "default": ["mesh"]},
-    "gateway_hosts": {"type": "list", "elements": "str", "default": []},
-    "label": {"type": "str", "default": "version"},
-    "port": {"type": "int"},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    **WAIT_ARGUMENTS,
-    **OWNERSHIP_ARGUMENTS,
-}
-OPTIONS = ("host", "namespace", "versions", "gateways", "gateway_hosts", "label", "port")
-
-
-def body(run: Run) -> dict:
-    options = run.options
-    wanted = split.Split(**{name: options[name] for name in OPTIONS})
-    rules = run.rules(namespace=wanted.namespace)
-    if options["state"] == "absent":
-        found = live.read(run.cluster, wanted.host, wanted.namespace, wanted.label, [])
-        return run.converge(split.removal(found), rules)
-    split.check(wanted)
-    found = live.read(run.cluster, wanted.host, wanted.namespace, wanted.label, wanted.gateways)
-    run.refuse(split.check_host(wanted, found))
-    return run.converge(split.desired(wanted, found), rules)
+from ..module_utils._traffic import concern
 
 
 def main() -> None:
-    run_module(ARGUMENTS, body, required_if=[("state", "present", ["versions"])])
+    concern.run("split")
 
 
 if __name__ == "__main__":

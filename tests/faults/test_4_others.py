@@ -47,7 +47,7 @@ def webhook(lab: Lab, client: Object, mark: str) -> Iterator[str]:
 
 
 def watched(namespace: str, mark: str) -> Object:
-    return config(f"for-{mark}", namespace, {"faults-webhook": mark})
+    return config(f"for-{mark}", namespace, {"faults-webhook": mark}, text=mark)
 
 
 def test_webhooks_that_do_not_answer_are_told_as_such_and_hold_nothing_else_up(lab: Lab, namespace: str, silent: str) -> None:
@@ -171,7 +171,7 @@ def test_a_token_that_ends_during_the_run_is_told_and_the_next_one_goes_on(lab: 
 
 def hold(lab: Lab, namespace: str) -> None:
     """Deletes the namespace, in which a finalizer of nobody's keeps one object."""
-    kept = config("kept", namespace)
+    kept = config("kept", namespace, text="kept")
     kept["metadata"]["finalizers"] = ["faults.example.com/kept"]
     lab.kubectl("apply", "-f", "-", text=json.dumps(kept))
     lab.kubectl("delete", "namespace", namespace, "--wait=false")
@@ -203,13 +203,13 @@ def test_a_namespace_that_begins_to_end_between_plan_and_apply_is_told(lab: Lab,
 
 
 def test_what_is_held_by_a_finalizer_is_told_when_it_is_not_gone_in_time(lab: Lab, namespace: str) -> None:
-    kept = config("kept", namespace)
+    kept = config("kept", namespace, text="kept")
     kept["metadata"]["finalizers"] = ["faults.example.com/kept"]
     lab.kubectl("apply", "-f", "-", text=json.dumps(kept))
-    failed = lab.module("manifests", state="absent", definition=[config("kept", namespace)], wait_timeout=3)
+    failed = lab.module("manifests", state="absent", definition=[config("kept", namespace, text="kept")], wait_timeout=3)
     assert code(failed) == "timeout" and "faults.example.com/kept" in failed["msg"], problem(failed)
-    again = lab.module("manifests", definition=[config("kept", namespace)])
+    again = lab.module("manifests", definition=[config("kept", namespace, text="kept")])
     assert code(again) == "terminating", problem(again)
     lab.kubectl("-n", namespace, "patch", "configmap", "kept", "--type=json", "-p", '[{"op": "remove", "path": "/metadata/finalizers"}]')
     time.sleep(0.5)
-    converges(lab, {"definition": [config("kept", namespace)]})
+    converges(lab, {"definition": [config("kept", namespace, text="kept")]})

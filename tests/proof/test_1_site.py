@@ -29,9 +29,9 @@ def test_check_mode_on_an_empty_cluster_lists_everything_and_writes_nothing(empt
     before = objects(empty)
     played = empty.site("--check", "--diff").ok()
     assert objects(empty) == before
-    summaries = [result["summary"] for module in ("control_plane", "namespace", "manifests", "addons", "traffic_split") for result in played.of(module)]
+    summaries = [result["summary"] for module in ("control_plane", "namespace", "manifests", "addons", "traffic") for result in played.of(module)]
     assert all(summary["created"] > 0 and summary["configured"] == 0 for summary in summaries)
-    names = {row["ref"]["name"] for module in ("control_plane", "manifests", "traffic_split") for result in played.of(module) for row in result["objects"]}
+    names = {row["ref"]["name"] for module in ("control_plane", "manifests", "traffic") for result in played.of(module) for row in result["objects"]}
     assert {"istiod", "istio-ingressgateway", "frontend", "frontend-v2", "loadgenerator", "ingress", "frontend-any-host"} <= names
 
 
@@ -70,7 +70,7 @@ def test_a_second_run_changes_and_restarts_nothing(empty: Lab) -> None:
     assert played.changed == []
     assert objects(empty) == versions
     assert pods(empty) == before
-    asked = {module: sum(result["summary"]["asked"] for result in played.of(module)) for module in ("control_plane", "manifests", "namespace", "addons", "traffic_split")}
+    asked = {module: sum(result["summary"]["asked"] for result in played.of(module)) for module in ("control_plane", "manifests", "namespace", "addons", "traffic")}
     assert set(asked.values()) == {0}, f"unchanged objects should need no dry run: {asked}"
 
 

@@ -32,7 +32,7 @@ STAGES = {
     "control_plane": {"release", "control_plane"},
     "namespaces": {"namespace"},
     "shop": {"manifests"},
-    "traffic": {"manifests", "traffic_split"},
+    "traffic": {"manifests", "traffic"},
     "verify": {"probe"},
 }
 COMMANDS = [line for block in re.findall(r"```shell\n(.*?)```", (EXAMPLE / "README.md").read_text(encoding="utf-8"), re.S) for line in block.strip().splitlines()]
@@ -133,7 +133,7 @@ def test_the_requirements_file_is_met_by_what_is_installed(project: Project) -> 
 
 def test_check_mode_before_the_first_run_shows_the_plan_and_writes_nothing(project: Project) -> None:
     played = project.play("--check", "--diff", "--limit", HOSTS[0]).ok()
-    created = {row["ref"]["kind"] for module in ("namespace", "manifests", "traffic_split") for result in played.of(module) for row in result["objects"] if row["action"] == "created"}
+    created = {row["ref"]["kind"] for module in ("namespace", "manifests", "traffic") for result in played.of(module) for row in result["objects"] if row["action"] == "created"}
     assert {"Namespace", "Deployment", "Gateway", "VirtualService", "DestinationRule"} <= created
     assert project.lab.kubectl("get", "namespace", *NAMESPACES, "--ignore-not-found") == ""
     assert not list(project.folder.glob("bastion-*.sh"))
@@ -194,7 +194,7 @@ def test_a_tag_runs_its_role_and_no_other(project: Project, tag: str) -> None:
 def test_tags_and_limit_run_only_what_they_name(project: Project) -> None:
     played = project.play("--tags", "shop,traffic", "--limit", "bastion-eu", "-e", '{"shop_shares": {"v1": 0, "v2": 100}}').ok()
     assert {row["host"] for row in played.rows} == {"bastion-eu"}
-    assert [result["changed"] for result in played.of("traffic_split")] == [True] and played.of("namespace") == []
+    assert [result["changed"] for result in played.of("traffic")] == [True] and played.of("namespace") == []
     answers = project.play("--tags", "verify").ok().of("probe")
     assert answers[0]["counts"]["v2"] == answers[0]["sent"] and answers[1]["counts"]["v1"] > 0
 

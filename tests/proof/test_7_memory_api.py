@@ -35,6 +35,11 @@ def deployment(*names: str, **values: str) -> dict[str, Any]:
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "one", "namespace": NAMESPACE}, "spec": spec}
 
 
+def in_pods(**fields: Any) -> dict[str, Any]:
+    """Some fields of the pods alone."""
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "one", "namespace": NAMESPACE}, "spec": {"template": {"spec": fields}} if fields else {}}
+
+
 # (method, path, body, manager, force)
 STORY: list[tuple[str, str, dict[str, Any] | None, str, bool]] = [
     ("GET", CONFIG, None, "", False),
@@ -52,6 +57,8 @@ STORY: list[tuple[str, str, dict[str, Any] | None, str, bool]] = [
     ("PATCH", DEPLOYMENT, deployment("second", "first", A="1"), "two", False),
     ("PATCH", DEPLOYMENT, deployment("third", "second", A="1"), "three", False),
     ("PATCH", DEPLOYMENT, deployment("fourth", "first", "third", A="1"), "four", False),
+    ("PATCH", DEPLOYMENT, in_pods(dnsConfig={"nameservers": ["192.0.2.1"]}), "five", False),
+    ("PATCH", DEPLOYMENT, in_pods(), "five", False),
     ("DELETE", CONFIG, {"preconditions": {"uid": "another"}}, "", False),
     ("DELETE", CONFIG, None, "", False),
     ("DELETE", CONFIG, None, "", False),

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.long
 NAMESPACE = "proof-agreement"
 Object = dict[str, Any]
 Strategy = st.SearchStrategy[Any]
-WRITERS = ("control_plane", "namespace", "manifests", "addons", "traffic_split")
+WRITERS = ("control_plane", "namespace", "manifests", "addons", "traffic")
 # The control plane with its default tag, the addons, the demo and the traffic objects.
 SHIPPED = 100
 EXAMPLES, VARIANTS = 60, 12

@@ -63,13 +63,19 @@ class FakeIstiod:
         return {"@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump", "dynamicActiveClusters": [{"cluster": {"name": name}} for name in names]}
 
     def _routes(self) -> dict[str, Any]:
-        hosts = [{"domains": obj["spec"]["hosts"], "routes": [self._route(route) for route in obj["spec"]["http"]]} for obj in self._objects("VirtualService")]
+        hosts = [{"domains": obj["spec"]["hosts"], "routes": [self._route(obj, route) for route in obj["spec"]["http"]]} for obj in self._objects("VirtualService")]
         configs = [{"routeConfig": {"name": "80", "virtualHosts": hosts}}]
         return {"@type": "type.googleapis.com/envoy.admin.v3.RoutesConfigDump", "dynamicRouteConfigs": configs}
 
-    def _route(self, route: Any) -> dict[str, Any]:
+    def _route(self, obj: Any, route: Any) -> dict[str, Any]:
+        source = f"/apis/networking.istio.io/v1/namespaces/{obj['metadata']['namespace']}/virtual-service/{obj['metadata']['name']}"
+        metadata = {"filterMetadata": {"istio": {"config": source}}}
         clusters = [
-            {"name": f"outbound|80|{part['destination']['subset']}|{part['destination']['host']}", "weight": part["weight"]} for part in route["route"] if part["weight"]
+            {"name": f"outbound|80|{part['destination'].get('subset', '')}|{part['destination']['host']}", "weight": part.get("weight", 1)}
+            for part in route.get("route") or []
+            if part.get("weight", 1)
         ]
+        if not clusters:
+            return {"name": route["name"], "metadata": metadata, "directResponse": {}}
         action = {"cluster": clusters[0]["name"]} if len(clusters) == 1 else {"weightedClusters": {"clusters": clusters}}
-        return {"name": route["name"], "route": action}
+        return {"name": route["name"], "metadata": metadata, "route": action}

@@ -271,7 +271,7 @@ class MemoryApi:
         metadata = wanted["metadata"]
         namespace = metadata.get("namespace", "") if kind.namespaced else ""
         if namespace and (("", "Namespace", "", namespace) not in self.objects):
-            raise ApiError(404, "NotFound", f'namespaces "{namespace}" not found')
+            raise ApiError(404, "NotFound", f'namespaces "{namespace}" not found', {"name": namespace, "kind": "namespaces"})
         key = (kind.group, kind.kind, namespace, metadata["name"])
         live = copy.deepcopy(self.objects.get(key))
         new = live is None
@@ -281,14 +281,16 @@ class MemoryApi:
         marks = {k: v for k, v in metadata.items() if k in ("labels", "annotations") and v}
         if marks:
             mine["metadata"] = marks
-        fields = _fields(mine)
+        # Istio's definitions say of no list that it has keys.
+        keyed = not kind.group.endswith("istio.io")
+        fields = _fields(mine, keyed)
         others = [entry for entry in managed if entry["manager"] != manager]
         _refuse_conflicts(fields, mine, live, others, force)
         before = copy.deepcopy({**live, "metadata": {k: v for k, v in live["metadata"].items() if k not in ("resourceVersion", "generation")}})
         for entry in managed:
             if entry["manager"] == manager:
                 _drop(live, _minus(entry["fieldsV1"], [fields, *(other["fieldsV1"] for other in others)]))
-        _merge(live, mine)
+        _merge(live, mine, keyed)
         after = {**live, "metadata": {k: v for k, v in live["metadata"].items() if k not in ("resourceVersion", "generation")}}
         if new or after != before or all(entry["manager"] != manager or entry["fieldsV1"] != fields for entry in managed):
             self._counter += 0 if dry_run else 1
@@ -328,11 +330,11 @@ def _keyed(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(item, dict) and "name" in item for item in value)
 
 
-def _fields(value: Any) -> dict[str, Any]:
-    """fieldsV1 of a value: maps and lists with names are open, all else is one leaf."""
+def _fields(value: Any, keyed: bool = True) -> dict[str, Any]:
+    """fieldsV1 of a value: maps, and lists with names where these are keys, are open, all else is one leaf."""
     if isinstance(value, dict) and value:
-        return {f"f:{key}": _fields(item) for key, item in value.items() if item is not None}
-    if _keyed(value):
+        return {f"f:{key}": _fields(item, keyed) for key, item in value.items() if item is not None}
+    if keyed and _keyed(value):
         return {f'k:{{"name":{json.dumps(item["name"])}}}': {".": {}, **_fields(item)} for item in value}
     return {}
 
@@ -396,22 +398,25 @@ def _minus(fields: dict[str, Any], others: list[dict[str, Any]]) -> list[tuple[s
 
 
 def _drop(obj: Object, leaves: list[tuple[str, ...]]) -> None:
+    """Takes the leaves out, and each map that is empty then (structured-merge-diff)."""
     for path in leaves:
         parent = _at(obj, path[:-1])
         if isinstance(parent, dict):
             parent.pop(path[-1][2:], None)
+            if not parent and path[:-1] and path[-2].startswith("f:"):
+                _drop(obj, [path[:-1]])
         elif isinstance(parent, list):
             name = json.loads(path[-1][2:])["name"]
             parent[:] = [item for item in parent if item.get("name") != name]
 
 
-def _merge(live: Object, wanted: Object) -> None:
+def _merge(live: Object, wanted: Object, keyed: bool = True) -> None:
     for key, value in wanted.items():
         if value is None:
             continue
         if isinstance(value, dict) and isinstance(live.get(key), dict):
-            _merge(live[key], value)
-        elif _keyed(value) and _keyed(live.get(key)):
+            _merge(live[key], value, keyed)
+        elif keyed and _keyed(value) and _keyed(live.get(key)):
             live[key] = _merge_items(live[key], value)
         else:
             live[key] = copy.deepcopy(value)

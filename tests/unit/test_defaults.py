@@ -20,6 +20,7 @@ TASKS = [
     {"servicemesh.istio.namespace": {"name": "shop", "injection": "enabled"}},
     {"servicemesh.istio.manifests": {"definition": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "shop"}}}},
     {"servicemesh.istio.traffic_split": {"namespace": "shop", "host": "frontend", "versions": {"v1": 1}}},
+    {"servicemesh.istio.route": {"namespace": "shop", "host": "frontend", "rules": [{"respond": 404}]}},
 ]
 
 

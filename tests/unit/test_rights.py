@@ -40,7 +40,7 @@ def test_the_document_shows_the_table():
 
 def test_every_module_has_rights_or_needs_none():
     named = {name for row in rights.table()["rights_table"] for name in row["for"]}
-    assert named - {"demo", "traffic"} == set(MODULES) - {"release", "images", "manifests"}
+    assert named - {"demo"} == set(MODULES) - {"release", "images", "manifests"}
 
 
 def test_each_role_is_said_to_run_the_modules_that_it_runs():

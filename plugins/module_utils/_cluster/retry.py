@@ -3,8 +3,8 @@
 """An API that asks again where asking again is safe.
 
 Which answers may be repeated: Kubernetes API priority and fairness (429 with Retry-After), 503 and 504, a webhook
-that does not answer yet (500), and a connection that broke. Server-side apply is idempotent, so a lost answer may
-be asked for again.
+that does not answer yet (500), a connection that broke, and a refusal by a server that came back a moment ago.
+Server-side apply is idempotent, so a lost answer may be asked for again.
 """
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from .api import JSON, Api, ApiError
 
 FIRST_CONTACT_TRIES = 2
 LONGEST_PAUSE = 5.0
+# A server that has just started answers before it has read its roles, and so forbids what is allowed.
+STARTS_WITHIN = 30.0
 
 
 def repeatable(error: ApiError) -> bool:
@@ -38,6 +40,7 @@ class RetryingApi:
         self._patience = patience
         self._clock = clock
         self._answered = False
+        self._away = float("-inf")
 
     def request(
         self,
@@ -58,15 +61,28 @@ class RetryingApi:
             except ApiError as error:
                 tries += 1
                 self._answered = self._answered or error.status > 0
+                self._note(error)
                 pause = error.retry_after or min(LONGEST_PAUSE, 0.2 * 2**tries) * random.uniform(0.75, 1.25)
                 exhausted = self._clock.monotonic() + pause > give_up
-                if not repeatable(error) or exhausted or (not self._answered and tries >= FIRST_CONTACT_TRIES):
+                if not (repeatable(error) or self._just_started(error)) or exhausted or (not self._answered and tries >= FIRST_CONTACT_TRIES):
                     raise
                 self.retries += 1
                 self._clock.sleep(pause)
 
+    def _note(self, error: ApiError) -> None:
+        if error.status in (0, 503):
+            self._away = self._clock.monotonic()
+
+    def _just_started(self, error: ApiError) -> bool:
+        ending = any(cause.get("reason") == "NamespaceTerminating" for cause in error.causes)
+        return error.status == 403 and not ending and self._clock.monotonic() - self._away < STARTS_WITHIN
+
     def watch(self, path: str, query: dict[str, str], timeout: float) -> Iterator[dict[str, Any]]:
-        return self._api.watch(path, query, timeout)
+        try:
+            yield from self._api.watch(path, query, timeout)
+        except ApiError as error:
+            self._note(error)
+            raise
 
     def kubeconfig(self, folder: Path) -> Path:
         return self._api.kubeconfig(folder)

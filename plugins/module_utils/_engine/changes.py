@@ -107,6 +107,9 @@ def conflicts_of(error: ApiError) -> list[dict[str, str]]:
     return found
 
 
+OWNED = "Leave these fields out, change them where their owner takes them from, or set force_conflicts to take them over."
+
+
 def refusal(error: ApiError, ref: Ref, version: str = "") -> Failure:
     """The server's no, by kind of no."""
     text = error.message
@@ -118,8 +121,13 @@ def refusal(error: ApiError, ref: Ref, version: str = "") -> Failure:
         code, hint = "terminating", "Wait until the namespace is gone, then run again."
     elif error.status == 403:
         code, hint = "forbidden", "Grant the verb that the reason names."
+    elif error.status == 404 and error.details.get("kind") != "namespaces":
+        # Of a path that is served no more there is no more than a word; what is missing where a path is served is named.
+        code, hint = "unknown_kind", "Its kind is not served any more: install its CustomResourceDefinition again."
     elif error.status == 404:
         code, hint = "namespace_missing", "Create the namespace first, or add it to the objects."
+    elif error.status == 409 and conflicts_of(error):
+        code, hint = "conflict", OWNED
     elif error.status == 422 and ("immutable" in text or "may not change once set" in text or "cannot change roleRef" in text):
         code, hint = "immutable", "This field cannot be changed on a live object. Set recreate to have the object deleted and made anew, or give the new one another name."
         text = "; ".join(f"{cause.get('field')}: {cause.get('message')}" for cause in error.causes) or text

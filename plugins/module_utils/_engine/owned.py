@@ -54,14 +54,15 @@ def owned_part(live: Object, manager: str) -> Object | None:
 def matches(wanted: Object, live: Object, manager: str) -> bool:
     """True only if the manager surely owns exactly the wanted fields with the wanted values."""
     own = entry(live, manager)
-    if own is None or own.get("apiVersion") != wanted["apiVersion"]:
-        return False
-    part = owned_part(live, manager)
-    if part is None:
-        return False
     # Identity is never part of managedFields.
     bare = {key: value for key, value in wanted.items() if key not in IDENTITY_FIELDS}
     bare["metadata"] = {key: value for key, value in wanted["metadata"].items() if key not in ("name", "namespace")}
+    if own is None:
+        # Who owns no field has no entry: nothing was asked for but that the object is there.
+        return bare == {"metadata": {}}
+    part = owned_part(live, manager)
+    if part is None or own.get("apiVersion") != wanted["apiVersion"]:
+        return False
     part.setdefault("metadata", {})
     return same(bare, part, ())
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from .._cluster.api import ApiError
 from .._failure import Failure, InvalidOption
-from .changes import CONFIGURED, CREATED, PRUNED, Change, Rules
+from .changes import CONFIGURED, CREATED, OWNED, PRUNED, Change, Rules
 from .cluster import Cluster
 from .judge import Coming, judge_of
 from .objects import Object, Ref, duplicates, group_version, ref_of
@@ -176,7 +176,7 @@ def _refuse_conflicts(result: Plan) -> None:
         f"Fields are owned by others: {result.conflicts}.",
         ref=bad[0].result,
         reason=bad[0].message,
-        hint="Leave these fields out, change them where their owner takes them from, or set force_conflicts to take them over.",
+        hint=OWNED,
     )
 
 

@@ -23,6 +23,8 @@ POLL_EVERY = 1.0
 SETTLED_AFTER = 3.0
 PROBED = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"}
 NAMED = 3
+# Answers of a server that is away or busy: they say nothing of what is waited for.
+PASSING = (0, 429, 500, 503, 504)
 
 Judge = Callable[[Optional[Object]], Status]
 
@@ -81,7 +83,7 @@ class Watched:
                     # Who may not list this kind may still read by name.
                     by_name = True
                     continue
-                if error.status not in (0, 410, 429, 500, 503, 504):
+                if error.status not in (410, *PASSING):
                     with self._news:
                         self._error = error
                         self._told += 1
@@ -171,7 +173,11 @@ def until_current(cluster: Cluster, changes: list[Change], deadline: Deadline, j
                 return
             if deadline.over or time.monotonic() - looked >= LOOK_AT_PODS_EVERY:
                 looked = time.monotonic()
-                _fail_if_hopeless(cluster, state, {r: statuses.get(r, Status("Unknown")) for r in open_refs}, patience, deadline)
+                try:
+                    _fail_if_hopeless(cluster, state, {r: statuses.get(r, Status("Unknown")) for r in open_refs}, patience, deadline)
+                except ApiError as error:
+                    if deadline.over or error.status not in PASSING:
+                        raise
             if deadline.slice_over:
                 deadline.progress["seen"] = patience.export()
                 raise StillWaiting(_open_text({r: statuses.get(r, Status("Unknown")) for r in open_refs}))

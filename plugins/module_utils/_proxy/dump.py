@@ -10,12 +10,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Route:
-    """One route: its name, the domains of its virtual host, and {cluster: weight}."""
+    """One route: its name, the domains of its virtual host, and {cluster: weight}; none where the proxy answers by itself.
+
+    source  the object that it comes from, as istiod writes it in the route's metadata
+    """
 
     name: str
     configuration: str
     domains: tuple[str, ...]
     weights: tuple[tuple[str, int], ...]
+    source: str = ""
 
 
 def clusters(dump: dict[str, Any]) -> set[str]:
@@ -28,15 +32,15 @@ def clusters(dump: dict[str, Any]) -> set[str]:
 
 
 def routes(dump: dict[str, Any]) -> Iterator[Route]:
-    """Every route that sends requests to clusters."""
+    """Every route."""
     for config in _of_type(dump, "RoutesConfigDump"):
         for entry in _part(config, "dynamic_route_configs", []):
             table = _part(entry, "route_config", {})
             for host in _part(table, "virtual_hosts", []):
                 for route in host.get("routes") or []:
-                    weights = _weights(route.get("route") or {})
-                    if weights:
-                        yield Route(route.get("name", ""), table.get("name", ""), tuple(host.get("domains") or []), weights)
+                    metadata = _part(route.get("metadata") or {}, "filter_metadata", {})
+                    source = (metadata.get("istio") or {}).get("config", "")
+                    yield Route(route.get("name", ""), table.get("name", ""), tuple(host.get("domains") or []), _weights(route.get("route") or {}), source)
 
 
 def _weights(action: dict[str, Any]) -> tuple[tuple[str, int], ...]:

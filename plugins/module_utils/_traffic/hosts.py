@@ -21,23 +21,25 @@ class Host:
     """A host and the live objects that matter to its routes.
 
     service, entry      what makes the host known to the mesh; both None: nothing does
-    subsets_with_pods   values of the version label for which there is a pod; None where that cannot be known
+    pods                labels of its pods; None where they cannot be known
     own, rule           this collection's VirtualService and DestinationRule of the host
     any_host            this collection's second VirtualService, for any outside host
     others              VirtualServices of other people that name the host
     missing_gateways    wanted Gateways that are not there
+    missing_hosts       other hosts that a route names, and that nothing makes known
     """
 
     name: str
     namespace: str
     service: Object | None = None
     entry: Object | None = None
-    subsets_with_pods: frozenset[str] | None = None
+    pods: list[dict[str, str]] | None = None
     own: Object | None = None
     rule: Object | None = None
     any_host: Object | None = None
     others: list[Object] = field(default_factory=list)
     missing_gateways: frozenset[str] = frozenset()
+    missing_hosts: frozenset[str] = frozenset()
 
     @property
     def full_name(self) -> str:

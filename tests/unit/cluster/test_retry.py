@@ -116,3 +116,41 @@ def test_an_answer_of_the_server_is_told_at_once():
     with pytest.raises(ApiError):
         api.request("GET", "/x")
     assert len(asked.calls) == 1 and clock.pauses == []
+
+
+FORBIDDEN = ApiError(403, "Forbidden", 'User "admin" cannot patch')
+
+
+def test_a_server_that_came_back_a_moment_ago_forbids_what_it_will_allow():
+    api, inner, _clock = retrying("first", BROKEN, FORBIDDEN, FORBIDDEN, "done")
+    assert [api.request("GET", "/a"), api.request("GET", "/a")] == ["first", "done"] and len(inner.calls) == 5
+
+
+def test_a_refusal_without_a_cause_or_long_after_it_is_one():
+    ending = ApiError(403, "Forbidden", "is being terminated", {"causes": [{"reason": "NamespaceTerminating"}]})
+    for answers in ((FORBIDDEN,), ("first", BROKEN, ending)):
+        api, _inner, _clock = retrying(*answers)
+        with pytest.raises(ApiError) as refused:
+            for _ in answers:
+                api.request("GET", "/a")
+        assert refused.value.status == 403
+    api, _inner, clock = retrying("first", BROKEN, "second", FORBIDDEN)
+    api.request("GET", "/a"), api.request("GET", "/a")
+    clock.now += 31
+    before = len(clock.pauses)
+    with pytest.raises(ApiError):
+        api.request("GET", "/a")
+    assert len(clock.pauses) == before
+
+
+def test_a_watch_that_breaks_says_that_the_server_was_away():
+    class Watched(Answers):
+        def watch(self, *_call):
+            yield {"type": "ADDED"}
+            raise BROKEN
+
+    inner, clock = Watched(FORBIDDEN, "done"), Clock()
+    api = RetryingApi(inner, 60.0, clock)
+    with pytest.raises(ApiError):
+        list(api.watch("/a", {}, 1.0))
+    assert api.request("GET", "/a") == "done"

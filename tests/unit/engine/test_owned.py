@@ -143,3 +143,12 @@ def test_an_empty_map_is_not_what_is_owned_as_a_whole():
     live = {**policy, "metadata": {"name": "a", "managedFields": [entry]}}
     assert owned.matches(policy, live, MANAGER)
     assert not owned.matches({**policy, "spec": {"podSelector": {}}}, live, MANAGER), "it would select every pod"
+
+
+def test_an_object_that_need_only_be_there_is_as_wanted():
+    wanted = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+    live = {**wanted, "metadata": {"name": "shop", "labels": {"kubernetes.io/metadata.name": "shop"}}, "spec": {"finalizers": ["kubernetes"]}}
+    assert matches(wanted, live, "servicemesh.istio")
+    for more in ({"labels": {"a": "b"}}, {"labels": {}}):
+        assert not matches({**wanted, "metadata": {"name": "shop", **more}}, live, "servicemesh.istio")
+    assert not matches({**wanted, "spec": {}}, live, "servicemesh.istio")

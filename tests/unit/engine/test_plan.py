@@ -218,12 +218,16 @@ def test_removal_of_a_kind_that_nobody_serves_is_done_already(cluster):
         (400, "BadRequest", 'strict decoding error: unknown field "spec.x"', [], "invalid_object"),
         (500, "InternalError", 'failed calling webhook "validation.istio.io"', [], "webhook"),
         (500, "InternalError", "failed to create typed patch object", [], "invalid_object"),
+        (404, "NotFound", "404 page not found", [], "unknown_kind"),
+        (404, "NotFound", "the server could not find the requested resource", [], "unknown_kind"),
         (409, "Conflict", "the object has been modified", [], "refused"),
+        (409, "Conflict", "Apply failed with 1 conflict", [{"reason": "FieldManagerConflict", "message": 'conflict with "x"', "field": ".a"}], "conflict"),
         (405, "MethodNotAllowed", "", [], "refused"),
     ],
 )
 def test_each_refusal_has_its_code_and_names_the_object(status, reason, message, causes, code):
-    failure = refusal(ApiError(status, reason, message, {"causes": causes}), Ref("", "ConfigMap", "shop", "a"), "v1")
+    kind = {"kind": "namespaces"} if message.startswith("namespaces") else {}
+    failure = refusal(ApiError(status, reason, message, {"causes": causes, **kind}), Ref("", "ConfigMap", "shop", "a"), "v1")
     assert failure.code == code and failure.message.startswith("ConfigMap shop/a: ") and failure.ref["name"] == "a" and failure.ref["version"] == "v1"
 
 

@@ -79,7 +79,7 @@ def story(api):
 def test_proxies_have_the_subsets_before_a_weight_names_them(shop, istiod, split):
     result = split({"v1": 90, "v2": 10})
     assert story(shop) == [f"PATCH {RULE}", "asked", f"PATCH {ROUTES}", "asked"]
-    assert result["barriers"] == [f"converged: subsets v1, v2 of {HOST} at 1 proxies of 1 istiods", f"converged: split v1=90, v2=10 of {HOST} at 1 proxies of 1 istiods"]
+    assert result["barriers"] == [f"converged: subsets v1, v2 of {HOST} at 1 proxies of 1 istiods", f"converged: split-v1-90-v2-10 of {HOST} at 1 proxies of 1 istiods"]
 
 
 def test_a_version_leaves_in_three_steps(shop, istiod, split):

@@ -128,5 +128,6 @@ def test_a_dump_is_read_in_both_ways_of_writing(snake):
     assert [(route.name, route.configuration, route.domains, route.weights) for route in dump.routes(configs(snake))] == [
         ("split", "80", ("web",), (("outbound|80|v1|web", 90), ("outbound|80|v2|web", 0))),
         ("all", "80", ("web",), (("outbound|80||web", 1),)),
+        ("moved", "80", ("web",), ()),
     ]
     assert list(dump.routes({})) == [] and dump.clusters({}) == set()

@@ -7,29 +7,11 @@ import json
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
-from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import dump
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import hosts
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import hosts, routing
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.hosts import INTENTS, Host
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.split import (
-    MANAGED,
-    Split,
-    check,
-    check_host,
-    desired,
-    has_split,
-    removal,
-)
-
-FULL = "frontend.shop.svc.cluster.local"
-
-
-def split(versions=None, **options):
-    return Split("frontend", "shop", {"v1": 90, "v2": 10} if versions is None else versions, **options)
-
-
-def host(**live):
-    service = {"spec": {"selector": {"app": "frontend"}, "ports": [{"port": 80}]}}
-    return Host("frontend", "shop", **{"service": service, "subsets_with_pods": frozenset({"v1", "v2"}), **live})
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.routing import MANAGED
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.split import check
+from policies import FULL, dumped, host, policy, split
 
 
 def rule(*versions, labels=None):
@@ -45,9 +27,13 @@ def subset_names(step):
     return [subset["name"] for subset in step.objects[0]["spec"]["subsets"]]
 
 
+def desired(wanted, live):
+    return routing.desired(policy(live, split=wanted))
+
+
 @pytest.mark.parametrize("versions", [{"v1": 1}, {"v1": 90, "v2": 10}, {"v1": 3, "v2": 1}, {"v1": 0, "v2": 1}, {"v1": 1000, "v2": 1}])
 def test_weights_that_can_be_meant_are_taken(versions):
-    check(split(versions))
+    check(split(versions), "frontend")
 
 
 @pytest.mark.parametrize(
@@ -63,36 +49,50 @@ def test_weights_that_can_be_meant_are_taken(versions):
 )
 def test_a_weight_that_cannot_be_meant_names_its_version(versions, code, named):
     with pytest.raises(InvalidOption) as refused:
-        check(split(versions))
+        check(split(versions), "frontend")
     assert refused.value.code == code and refused.value.option == "versions" and named in refused.value.message
 
 
-def test_hosts_from_outside_need_a_gateway():
-    check(split(gateways=["istio-system/ingress"], gateway_hosts=["*"]))
-    for wrong in (split(gateways=[]), split(gateway_hosts=["*"])):
-        with pytest.raises(InvalidOption):
-            check(wrong)
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        ({"gateways": []}, "invalid_option"),
+        ({"gateway_hosts": ["*"]}, "invalid_option"),
+        ({"gateways": ["a/b"], "gateway_hosts": ["a b"]}, "host_invalid"),
+        ({"sticky": {}, "match": {"path": "x"}}, "path_invalid"),
+        ({"sticky": {"max_age": "1h"}}, "cookie_invalid"),
+        ({"sticky": {"cookie": "a", "max_age": "soon"}}, "duration_invalid"),
+        ({"sticky": {"name": "a"}}, "key_unknown"),
+        ({"mirror": {"percent": 5}}, "target_missing"),
+        ({"mirror": {"version": "v2", "percent": 101}}, "percent_invalid"),
+    ],
+)
+def test_what_else_cannot_be_meant(wrong, code):
+    check(split(gateways=["istio-system/ingress"], gateway_hosts=["*"]), "frontend")
+    with pytest.raises(InvalidOption) as refused:
+        check(split(**wrong), "frontend")
+    assert refused.value.code == code
 
 
 def codes(wanted=None, **live):
-    return [reason.code for reason in check_host(wanted or split(), host(**live))]
+    return [reason.code for reason in routing.check(policy(host(**live), split=wanted or split()))]
 
 
 def test_a_host_that_is_there_with_its_pods_has_nothing_wrong():
     assert codes() == []
-    assert codes(service=None, entry={"spec": {"hosts": [FULL]}}, subsets_with_pods=None) == []
+    assert codes(service=None, entry={"spec": {"hosts": [FULL]}}, pods=None) == []
 
 
 def test_everything_that_is_wrong_is_told_worst_first():
     other = {"metadata": {"name": "by-hand", "namespace": "shop"}}
-    found = codes(service=None, others=[other], missing_gateways=frozenset({"b/b", "a/a"}), subsets_with_pods=frozenset({"v1"}))
+    found = codes(service=None, others=[other], missing_gateways=frozenset({"b/b", "a/a"}), pods=[{"version": "v1"}])
     assert found == ["no_such_host", "host_taken", "no_such_gateway", "no_such_gateway", "no_pods"]
 
 
 def test_only_a_version_with_weight_needs_pods_and_only_where_pods_can_be_known():
     assert codes(split({"v1": 1, "v3": 0})) == []
     assert codes(split({"v1": 1, "v3": 1})) == ["no_pods"]
-    assert codes(split({"v1": 1, "v3": 1}), subsets_with_pods=None) == []
+    assert codes(split({"v1": 1, "v3": 1}), pods=None) == []
 
 
 def test_of_several_ports_one_must_be_named():
@@ -140,41 +140,59 @@ def test_any_host_gets_an_object_of_its_own_that_is_not_bound_to_the_mesh():
 
 def test_a_split_for_no_more_than_named_hosts_lets_go_of_any_host():
     steps = desired(split(), host(any_host=routes("frontend-any-host")))
-    assert [step.name for step in steps] == ["subsets", "weights", "no more any host"]
+    assert [step.name for step in steps] == ["subsets", "weights", "routes that go"]
     assert steps[2].deleted[0]["metadata"]["name"] == "frontend-any-host"
 
 
 def test_routes_go_before_the_subsets_that_they_name():
-    steps = removal(host(own=routes(), any_host=routes("frontend-any-host"), rule=rule("v1")))
+    steps = desired(None, host(own=routes(), any_host=routes("frontend-any-host"), rule=rule("v1")))
     assert [[obj["metadata"]["name"] for obj in step.deleted] for step in steps] == [["frontend", "frontend-any-host"], ["frontend"]]
     assert steps[0].barrier is None and steps[1].barrier.name == "converged"
 
 
 def test_a_rule_of_somebody_else_stays():
-    steps = removal(host(own=routes(), rule=rule("v1", labels={})))
-    assert [len(step.deleted) for step in steps] == [1, 0]
-    assert removal(host()) == []
+    steps = desired(None, host(own=routes(), rule=rule("v1", labels={})))
+    assert [len(step.deleted) for step in steps] == [1]
+    assert desired(None, host()) == []
 
 
-def route(name="split-v1-90-v2-10", **weights):
-    return dump.Route(name, "80", (FULL,), tuple((f"outbound|80|{version}|{FULL}", weight) for version, weight in weights.items()))
+def test_a_cookie_leads_back_to_the_version_that_gave_it():
+    (obj,) = desired(split({"v1": 9, "v2": 1, "v3": 0}, sticky={"cookie": "release", "max_age": "1h"}), host())[1].objects
+    first, second, last = obj["spec"]["http"]
+    assert [route["route"][0]["destination"]["subset"] for route in (first, second)] == ["v1", "v2"], "none for a version without weight"
+    assert first["match"] == [{"headers": {"cookie": {"regex": r"^(.*;\s*)?release=v1(;.*)?$"}}}] and "match" not in last
+    assert [part["headers"]["response"]["add"]["Set-Cookie"] for part in last["route"]] == [f"release={v}; Path=/; Max-Age=3600" for v in ("v1", "v2", "v3")]
+
+
+def test_what_a_split_does_not_mean_goes_to_the_whole_host():
+    (obj,) = desired(split(match={"headers": {"x-test": {"present": True}}}), host())[1].objects
+    some, rest = obj["spec"]["http"]
+    assert some["match"] == [{"headers": {"x-test": {}}}] and len(some["route"]) == 2
+    assert rest["route"] == [{"destination": {"host": FULL}}] and rest["name"].startswith("default-")
+
+
+def test_copies_go_to_a_version_that_has_no_weight():
+    steps = desired(split({"v1": 1}, mirror={"version": "v2", "percent": 5}), host())
+    assert subset_names(steps[0]) == ["v1", "v2"]
+    assert steps[1].objects[0]["spec"]["http"][0]["mirrors"] == [{"destination": {"host": FULL, "subset": "v2"}, "percentage": {"value": 5.0}}]
 
 
 @pytest.mark.parametrize(
     ("found", "wanted", "has"),
     [
-        (route(v1=90, v2=10), {"v1": 90, "v2": 10}, True),
-        (route(v1=10, v2=90), {"v1": 90, "v2": 10}, False),
-        (route(v1=90), {"v1": 90, "v2": 10}, False),
-        (route("split-v1-50-v2-50", v1=50, v2=50), {"v1": 90, "v2": 10}, False),
-        (route("split-v1-1-v2-0", v1=1), {"v1": 1, "v2": 0}, True),
-        (route("split-v1-1-v2-0", v1=1, v2=0), {"v1": 1, "v2": 0}, True),
-        (route("split-v2-1", v1=1), {"v2": 1}, False),
-        (route("by-hand", v1=1), {"v1": 1}, False),
+        ({"v1": 90, "v2": 10}, {"v1": 90, "v2": 10}, True),
+        ({"v1": 10, "v2": 90}, {"v1": 90, "v2": 10}, False),
+        ({"v1": 90}, {"v1": 90, "v2": 10}, False),
+        ({"v1": 1}, {"v1": 1, "v2": 0}, True),
+        ({"v1": 1, "v2": 0}, {"v1": 1, "v2": 0}, True),
+        ({"v1": 1}, {"v2": 1}, False),
     ],
 )
 def test_a_proxys_route_has_the_split_only_with_exactly_its_shares(found, wanted, has):
-    assert has_split(found, split(wanted), host()) is has
+    (obj,) = desired(split(wanted), host())[1].objects
+    assert routing.has_routes(dumped(obj, weights=found), obj) is has
+    assert not routing.has_routes(dumped(obj, weights=found, name="by-hand"), obj)
+    assert not routing.has_routes(dumped(obj, weights=found, source="/apis/networking.istio.io/v1/namespaces/shop/virtual-service/other"), obj)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,56 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The frame of every module that says one concern of a host: read, compose, refuse what cannot be, converge."""
+from __future__ import annotations
+
+from typing import Any
+
+from .._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from . import fault, load_balancing, resilience, route, split
+from .asked import Asked
+from .live import Reader
+from .routing import Policy, check, desired
+
+# In the order in which they are shown.
+CONCERNS: dict[str, Any] = {"route": route, "split": split, "fault": fault, "resilience": resilience, "load_balancing": load_balancing}
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "host": {"type": "str", "required": True},
+    "namespace": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    **WAIT_ARGUMENTS,
+    **OWNERSHIP_ARGUMENTS,
+}
+
+
+def asking(policy: Policy, concern: str, options: dict[str, Any], warnings: list[str]) -> Policy:
+    """The policy with what is asked of this concern in place of what was. Raises InvalidOption."""
+    before = policy.routing.get(concern) or policy.rule.get(concern)
+    routing, rule = CONCERNS[concern].intents(Asked(policy.live.full_name, options, before, policy.now, warnings))
+    return policy.asking(concern, routing, rule)
+
+
+def run(concern: str, **constraints: Any) -> None:
+    """The module of a concern."""
+    own = CONCERNS[concern].ARGUMENTS
+    # Where the concern goes, its options say nothing.
+    optional = {name: {key: value for key, value in spec.items() if key != "required"} for name, spec in own.items()}
+    needed = [name for name, spec in own.items() if spec.get("required")]
+
+    def body(call: Run) -> dict[str, Any]:
+        options, warnings = call.options, []  # type: tuple[dict[str, Any], list[str]]
+        present = options["state"] == "present"
+        if present:
+            # What is wrong in itself is told without a cluster.
+            CONCERNS[concern].intents(Asked(options["host"], options, None, Policy.time()))
+        reader = Reader(call.cluster)
+        policy = Policy.of(reader.read(options["host"], options["namespace"]))
+        policy = asking(policy, concern, options, warnings) if present else policy.asking(concern)
+        for warning in warnings:
+            call.module.warn(warning)
+        if not policy.empty:
+            policy = policy.at(reader.with_references(policy.live, policy.gateways, policy.other_hosts()))
+            call.refuse(check(policy))
+        return call.converge(desired(policy), call.rules(namespace=options["namespace"]))
+
+    required = [("state", "present", needed)] if needed else []
+    run_module({**ARGUMENTS, **optional}, body, **{"required_if": required, **constraints})

@@ -1,0 +1,123 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The policy of many hosts at once: {namespace: {host: {concern: options}}}, and the end of what left it."""
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from .._engine.cluster import Cluster
+from .._engine.deadline import Deadline
+from .._engine.steps import Barrier, Step
+from .._failure import InvalidOption
+from . import intents, live
+from .concern import CONCERNS, asking
+from .hosts import ANY_HOST, Host, Object
+from .routing import Policy
+
+# Beside the concerns: the set with which a host's policy came.
+SET = "set"
+
+
+def options_of(policy: Any) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
+    """{(namespace, host): {concern: options}} as each concern's argument spec makes them. Raises InvalidOption naming the place."""
+    found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for namespace, hosts in _mapping("policy", policy).items():
+        for host, concerns in _mapping(f"policy.{namespace}", hosts).items():
+            place = f"policy.{namespace}.{host}"
+            found[(str(namespace), str(host))] = {}
+            for concern, options in _mapping(place, concerns).items():
+                if concern not in CONCERNS:
+                    raise InvalidOption(place, f"there is no concern {concern!r}", hint=f"One of {', '.join(CONCERNS)}.", code="concern_unknown")
+                validator = ArgumentSpecValidator(CONCERNS[concern].ARGUMENTS)
+                result = validator.validate(_mapping(f"{place}.{concern}", options))
+                if result.error_messages:
+                    raise InvalidOption(f"{place}.{concern}", "; ".join(result.error_messages), code="options_invalid")
+                found[(str(namespace), str(host))][concern] = result.validated_parameters
+    full: dict[tuple[str, str], str] = {}
+    for namespace, host in found:
+        place, same = f"policy.{namespace}.{host}", (namespace, Host(host, namespace).full_name)
+        if same in full:
+            raise InvalidOption(place, f"{full[same]} is the same host", hint="Say its policy in one place.", code="host_twice")
+        full[same] = place
+    return found
+
+
+def _mapping(place: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InvalidOption(place, f"{value!r} is no mapping", hint="policy is {namespace: {host: {concern: options}}}.", code="options_invalid")
+    return value
+
+
+def policies(reader: live.Reader, wanted: dict[tuple[str, str], dict[str, dict[str, Any]]], name: str, warnings: list[str]) -> list[Policy]:
+    """Each host with just what is asked for it, marked as of this set; what else was asked before goes. Raises InvalidOption naming the place, ApiError."""
+    found = []
+    for (namespace, host), concerns in wanted.items():
+        before = Policy.of(reader.read(host, namespace))
+        policy = replace(before, routing={}, rule={})
+        for concern in CONCERNS:
+            if concern not in concerns:
+                continue
+            try:
+                # A fault's end is counted from when it was first asked for.
+                known = replace(policy, routing={**policy.routing, **{concern: before.routing[concern]}}) if concern in before.routing else policy
+                policy = asking(known, concern, concerns[concern], warnings)
+            except InvalidOption as error:
+                message = error.message.partition(": ")[2] or error.message
+                raise InvalidOption(f"policy.{namespace}.{host}.{concern}.{error.option}", message, ref=error.ref, hint=error.hint, code=error.code) from error
+        mark = {SET: {"name": name}}
+        policy = replace(policy, routing={**policy.routing, **mark} if policy.routing else {}, rule={**policy.rule, **mark} if policy.rule else {})
+        found.append(policy.at(reader.with_references(policy.live, policy.gateways, policy.other_hosts())) if not policy.empty else policy)
+    return found
+
+
+def left(cluster: Cluster, reader: live.Reader, kept: list[Policy], name: str) -> list[Policy]:
+    """Hosts whose policy came with the set of this name and is asked for no more: each with nothing asked. Raises ApiError."""
+    seen = {_place(policy) for policy in kept}
+    gone = []
+    for obj in [*reader.routes, *cluster.list(live.NETWORKING, "DestinationRule")]:
+        host = _host_of(obj)
+        if intents.of(obj).get(SET) != {"name": name} or host is None:
+            continue
+        before = Policy.of(reader.read(host, obj["metadata"]["namespace"]))
+        if _place(before) not in seen:
+            seen.add(_place(before))
+            gone.append(replace(before, routing={}, rule={}))
+    return gone
+
+
+def _place(policy: Policy) -> tuple[str, str]:
+    return policy.live.namespace, policy.live.object_name
+
+
+def _host_of(obj: Object) -> str | None:
+    """The host that an object of ours is for."""
+    if obj["metadata"]["name"].endswith(ANY_HOST) and obj["spec"].get("hosts") == ["*"]:
+        return str(obj["metadata"]["name"].removesuffix(ANY_HOST))
+    spec = obj.get("spec") or {}
+    return str(spec["host"]) if spec.get("host") else next(iter(spec.get("hosts") or []), None)
+
+
+def together(plans: list[list[Step]]) -> list[Step]:
+    """Steps of many hosts as those of one: of each name one step, and one wait for all of its hosts."""
+    names = list(dict.fromkeys(step.name for steps in sorted(plans, key=len, reverse=True) for step in steps))
+    found = []
+    for name in sorted(names, key=ORDER.index):
+        same = [step for steps in plans for step in steps if step.name == name]
+        barriers = [step.barrier for step in same if step.barrier]
+        objects = [obj for step in same for obj in step.objects]
+        found.append(Step(name, objects, deleted=[obj for step in same for obj in step.deleted], barrier=_all_of(barriers) if barriers else None))
+    return found
+
+
+# Of routing.desired: subsets before routes, and the reverse where they go.
+ORDER = ["subsets", "weights", "routes that go", "end of subsets", "subsets that go"]
+
+
+def _all_of(barriers: list[Barrier]) -> Barrier:
+    def hold(cluster: Cluster, deadline: Deadline) -> str:
+        return "; ".join(barrier.hold(cluster, deadline) for barrier in barriers)
+
+    return Barrier(barriers[0].name, hold)

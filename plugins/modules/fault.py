@@ -1,0 +1,137 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: fault
+short_description: Delay or abort a share of a host's requests
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - For tests of what depends on a host. Whoever calls it meets the fault in their own proxy; the host itself is not touched.
+  - With O(expires) a fault that was forgotten ends, with the next run of any module of the host's policy after that time.
+  - Everything that was asked for a host is composed into one VirtualService and one DestinationRule, for a host's routes have one owner.
+    What this module says is kept with them as data, so that other concerns of the host keep theirs.
+  - Between subsets and routes every istiod must report that its proxies have acknowledged the change.
+options:
+  host:
+    description: Name of a Service in O(namespace), or a full host name.
+    type: str
+    required: true
+  namespace:
+    description: Namespace of the objects that are written.
+    type: str
+    required: true
+  delay:
+    description: Such as C(2s), or C({by, percent}).
+    type: raw
+  abort:
+    description: A status such as V(503), or C({http or grpc, percent}), where C(grpc) is a status such as C(UNAVAILABLE).
+    type: raw
+  when:
+    description: Which requests, as in O(servicemesh.istio.route#module:rules). Without it, every request.
+    type: raw
+  expires:
+    description:
+      - A duration such as C(30m), or a time such as C(2030-01-31T12:00:00Z).
+      - A duration counts from the run that brought this fault; the same fault in a later run does not prolong it, and does not come back by itself.
+    type: str
+  gateways:
+    description:
+      - Where the host's routes hold. V(mesh) is every sidecar; a gateway is written as C(NAMESPACE/NAME).
+      - Without it they hold where other policy of the host says, and where none does, in every sidecar.
+    type: list
+    elements: str
+  gateway_hosts:
+    description: Hosts from outside that a gateway sends here. V(*) is every host that has no routes of its own.
+    type: list
+    elements: str
+    default: []
+  api_host:
+    description:
+      - URL of the API server, which other modules of this collection also call C(host). Also E(K8S_AUTH_HOST).
+      - A C(host) in the defaults of the action group C(servicemesh.istio.all) is this one.
+    type: str
+  state:
+    description: Whether this part of the host's policy is there. What else was asked for the host stays.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - servicemesh.istio.attributes
+  - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.connection
+  - servicemesh.istio.writing
+"""
+
+EXAMPLES = r"""
+- name: A tenth of the calls to the catalogue takes two seconds more, for half an hour
+  servicemesh.istio.fault:
+    namespace: online-boutique
+    host: productcatalogservice
+    delay: {by: 2s, percent: 10}
+    expires: 30m
+
+- name: No more faults
+  servicemesh.istio.fault:
+    namespace: online-boutique
+    host: productcatalogservice
+    state: absent
+"""
+
+RETURN = r"""
+summary:
+  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  returned: when a plan was made
+  type: dict
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+objects:
+  description: Every object of the plan.
+  returned: when a plan was made
+  type: list
+  elements: dict
+  contains:
+    ref:
+      description: Group, version, kind, namespace and name.
+      type: dict
+    action:
+      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      type: str
+    conflicts:
+      description: Fields that other managers own, with the manager.
+      type: list
+      elements: dict
+    status:
+      description: Readiness in the words of kstatus, where it was waited for.
+      type: str
+    message:
+      description: What else is to be said.
+      type: str
+barriers:
+  description: What was seen to hold between steps.
+  returned: when a plan was made
+  type: list
+  elements: str
+duration:
+  description: Seconds by phase.
+  returned: always
+  type: dict
+failure:
+  description: Code, object, reason and hint. The code is stable.
+  returned: on failure
+  type: dict
+  sample: {code: weights_zero, ref: null, reason: "", hint: ""}
+"""
+
+from ..module_utils._traffic import concern
+
+
+def main() -> None:
+    concern.run("fault", required_if=[("state", "present", ["delay", "abort"], True)])
+
+
+if __name__ == "__main__":
+    main()

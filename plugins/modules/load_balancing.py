@@ -1,0 +1,125 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: load_balancing
+short_description: Choose which pod of a host gets a request
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - Everything that was asked for a host is composed into one VirtualService and one DestinationRule, for a host's routes have one owner.
+    What this module says is kept with them as data, so that other concerns of the host keep theirs.
+  - Between subsets and routes every istiod must report that its proxies have acknowledged the change.
+options:
+  host:
+    description: Name of a Service in O(namespace), or a full host name.
+    type: str
+    required: true
+  namespace:
+    description: Namespace of the objects that are written.
+    type: str
+    required: true
+  algorithm:
+    description: How a pod is chosen.
+    type: str
+    choices: [least_request, round_robin, random, passthrough]
+  hash_on:
+    description:
+      - Requests that are alike in this go to the same pod. One of C({header}), C({cookie}), C({query}) by name, or C({source_ip}).
+      - C(cookie) may be C({name, path, ttl}); a proxy sets it where a request has none.
+      - It does not hold across the versions of a split; see O(servicemesh.istio.traffic_split#module:sticky).
+    type: dict
+  locality:
+    description: C({distribute, failover, failover_priority, enabled}), with C(from) and C(to) as Istio writes them. Failover needs ejection (O(servicemesh.istio.resilience#module:eject)).
+    type: dict
+  warmup:
+    description: C({for, least_percent, aggression}). A new pod gets its full share only after that time.
+    type: dict
+  api_host:
+    description:
+      - URL of the API server, which other modules of this collection also call C(host). Also E(K8S_AUTH_HOST).
+      - A C(host) in the defaults of the action group C(servicemesh.istio.all) is this one.
+    type: str
+  state:
+    description: Whether this part of the host's policy is there. What else was asked for the host stays.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - servicemesh.istio.attributes
+  - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.connection
+  - servicemesh.istio.writing
+"""
+
+EXAMPLES = r"""
+- name: A customer's carts are kept by one pod
+  servicemesh.istio.load_balancing:
+    namespace: online-boutique
+    host: cartservice
+    hash_on: {header: x-customer}
+
+- name: As Istio does by itself
+  servicemesh.istio.load_balancing:
+    namespace: online-boutique
+    host: cartservice
+    state: absent
+"""
+
+RETURN = r"""
+summary:
+  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  returned: when a plan was made
+  type: dict
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+objects:
+  description: Every object of the plan.
+  returned: when a plan was made
+  type: list
+  elements: dict
+  contains:
+    ref:
+      description: Group, version, kind, namespace and name.
+      type: dict
+    action:
+      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      type: str
+    conflicts:
+      description: Fields that other managers own, with the manager.
+      type: list
+      elements: dict
+    status:
+      description: Readiness in the words of kstatus, where it was waited for.
+      type: str
+    message:
+      description: What else is to be said.
+      type: str
+barriers:
+  description: What was seen to hold between steps.
+  returned: when a plan was made
+  type: list
+  elements: str
+duration:
+  description: Seconds by phase.
+  returned: always
+  type: dict
+failure:
+  description: Code, object, reason and hint. The code is stable.
+  returned: on failure
+  type: dict
+  sample: {code: weights_zero, ref: null, reason: "", hint: ""}
+"""
+
+from ..module_utils._traffic import concern
+
+
+def main() -> None:
+    concern.run("load_balancing")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: resilience
+short_description: Timeouts, retries, limits and ejection for a host
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - Timeouts and retries are said by the host's routes, in the proxies of its callers; limits and ejection by its DestinationRule.
+  - Everything that was asked for a host is composed into one VirtualService and one DestinationRule, for a host's routes have one owner.
+    What this module says is kept with them as data, so that other concerns of the host keep theirs.
+  - Between subsets and routes every istiod must report that its proxies have acknowledged the change.
+options:
+  host:
+    description: Name of a Service in O(namespace), or a full host name.
+    type: str
+    required: true
+  namespace:
+    description: Namespace of the objects that are written.
+    type: str
+    required: true
+  timeout:
+    description: After which the caller's proxy gives up, retries included, such as C(2s).
+    type: str
+  retries:
+    description:
+      - C({attempts, per_try, on}). C(on) is a list of conditions such as C(5xx), C(reset), C(unavailable) or a status code. No attempts means that nothing is sent twice.
+      - Without it Istio's own rule holds, which is two attempts after failures to connect and the like.
+    type: dict
+  connections:
+    description: C({max, connect_timeout, idle_timeout, max_requests, pending, requests_per_connection, keepalive}), of each caller's proxy. What is more fails with 503.
+    type: dict
+  eject:
+    description: C({errors, gateway_errors, every, for, max_percent, min_healthy_percent}). A pod that fails so often in a row gets nothing for a while.
+    type: dict
+  gateways:
+    description:
+      - Where the host's routes hold. V(mesh) is every sidecar; a gateway is written as C(NAMESPACE/NAME).
+      - Without it they hold where other policy of the host says, and where none does, in every sidecar.
+    type: list
+    elements: str
+  gateway_hosts:
+    description: Hosts from outside that a gateway sends here. V(*) is every host that has no routes of its own.
+    type: list
+    elements: str
+    default: []
+  api_host:
+    description:
+      - URL of the API server, which other modules of this collection also call C(host). Also E(K8S_AUTH_HOST).
+      - A C(host) in the defaults of the action group C(servicemesh.istio.all) is this one.
+    type: str
+  state:
+    description: Whether this part of the host's policy is there. What else was asked for the host stays.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - servicemesh.istio.attributes
+  - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.connection
+  - servicemesh.istio.writing
+"""
+
+EXAMPLES = r"""
+- name: Nobody waits for the catalogue for more than two seconds, and a failing pod is left alone for a while
+  servicemesh.istio.resilience:
+    namespace: online-boutique
+    host: productcatalogservice
+    timeout: 2s
+    retries: {attempts: 2, per_try: 500ms, on: [connect-failure, reset, unavailable]}
+    eject: {errors: 5, every: 10s, for: 30s, max_percent: 50}
+
+- name: No more of it
+  servicemesh.istio.resilience:
+    namespace: online-boutique
+    host: productcatalogservice
+    state: absent
+"""
+
+RETURN = r"""
+summary:
+  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  returned: when a plan was made
+  type: dict
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+objects:
+  description: Every object of the plan.
+  returned: when a plan was made
+  type: list
+  elements: dict
+  contains:
+    ref:
+      description: Group, version, kind, namespace and name.
+      type: dict
+    action:
+      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      type: str
+    conflicts:
+      description: Fields that other managers own, with the manager.
+      type: list
+      elements: dict
+    status:
+      description: Readiness in the words of kstatus, where it was waited for.
+      type: str
+    message:
+      description: What else is to be said.
+      type: str
+barriers:
+  description: What was seen to hold between steps.
+  returned: when a plan was made
+  type: list
+  elements: str
+duration:
+  description: Seconds by phase.
+  returned: always
+  type: dict
+failure:
+  description: Code, object, reason and hint. The code is stable.
+  returned: on failure
+  type: dict
+  sample: {code: weights_zero, ref: null, reason: "", hint: ""}
+"""
+
+from ..module_utils._traffic import concern
+
+
+def main() -> None:
+    concern.run("resilience")
+
+
+if __name__ == "__main__":
+    main()

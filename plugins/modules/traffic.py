@@ -1,0 +1,130 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: traffic
+short_description: Make a mesh's traffic policy equal to the one declared
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - One variable holds the policy of all hosts. Each host gets just what it says there, in the words of the modules for single concerns.
+  - All hosts are planned before any of them is changed. Subsets of all hosts come first, then routes, then the end of subsets that no
+    route names, and in between every istiod must report that its proxies have acknowledged the change.
+options:
+  policy:
+    description:
+      - By namespace, host and concern. Concerns are C(split) as in M(servicemesh.istio.traffic_split), C(route) as in M(servicemesh.istio.route),
+        C(fault) as in M(servicemesh.istio.fault), C(resilience) as in M(servicemesh.istio.resilience)
+        and C(load_balancing) as in M(servicemesh.istio.load_balancing), with their options.
+      - A host with no concern has no policy.
+    type: dict
+    required: true
+  set:
+    description: Name of the set of hosts that this call keeps. Each host's objects say in which set they came.
+    type: str
+    default: traffic
+  prune:
+    description: Whether hosts of the set that the policy does not name lose theirs, in any namespace. What others or single modules gave to a host outside of it stays.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - servicemesh.istio.attributes
+  - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.connection
+  - servicemesh.istio.writing
+"""
+
+EXAMPLES = r"""
+- name: All of the shop's traffic policy
+  servicemesh.istio.traffic:
+    policy:
+      online-boutique:
+        frontend:
+          split: {versions: {v1: 90, v2: 10}}
+        productcatalogservice:
+          resilience: {timeout: 2s, retries: {attempts: 2}}
+    prune: true
+"""
+
+RETURN = r"""
+summary:
+  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  returned: when a plan was made
+  type: dict
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+objects:
+  description: Every object of the plan.
+  returned: when a plan was made
+  type: list
+  elements: dict
+  contains:
+    ref:
+      description: Group, version, kind, namespace and name.
+      type: dict
+    action:
+      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      type: str
+    conflicts:
+      description: Fields that other managers own, with the manager.
+      type: list
+      elements: dict
+    status:
+      description: Readiness in the words of kstatus, where it was waited for.
+      type: str
+    message:
+      description: What else is to be said.
+      type: str
+barriers:
+  description: What was seen to hold between steps.
+  returned: when a plan was made
+  type: list
+  elements: str
+duration:
+  description: Seconds by phase.
+  returned: always
+  type: dict
+failure:
+  description: Code, object, reason and hint. The code is stable.
+  returned: on failure
+  type: dict
+  sample: {code: options_invalid, ref: null, reason: "", hint: ""}
+"""
+
+from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._traffic import whole
+from ..module_utils._traffic.live import Reader
+from ..module_utils._traffic.routing import check, desired
+
+ARGUMENTS = {
+    "policy": {"type": "dict", "required": True},
+    "set": {"type": "str", "default": "traffic"},
+    "prune": {"type": "bool", "default": False},
+    **WAIT_ARGUMENTS,
+    **OWNERSHIP_ARGUMENTS,
+}
+
+
+def body(run: Run) -> dict:
+    options = run.options
+    wanted = whole.options_of(options["policy"])
+    reader = Reader(run.cluster)
+    warnings = []
+    policies = whole.policies(reader, wanted, options["set"], warnings)
+    for warning in warnings:
+        run.module.warn(warning)
+    for policy in policies:
+        run.refuse(check(policy) if not policy.empty else [])
+    gone = whole.left(run.cluster, reader, policies, options["set"]) if options["prune"] else []
+    return run.converge(whole.together([desired(policy) for policy in [*policies, *gone]]), run.rules())
+
+
+def main() -> None:
+    run_module(ARGUMENTS, body)
+
+
+if __name__ == "__main__":
+    main()
