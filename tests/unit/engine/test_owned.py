@@ -142,7 +142,7 @@ def test_an_empty_map_is_not_what_is_owned_as_a_whole():
     entry = {"manager": MANAGER, "operation": "Apply", "apiVersion": "networking.k8s.io/v1", "fieldsV1": {"f:spec": {"f:podSelector": {}}}}
     live = {**policy, "metadata": {"name": "a", "managedFields": [entry]}}
     assert owned.matches(policy, live, MANAGER)
-    assert not owned.owned.matches({**policy, "spec": {"podSelector": {}}}, live, MANAGER), "it would select every pod"
+    assert not owned.matches({**policy, "spec": {"podSelector": {}}}, live, MANAGER), "it would select every pod"
 
 
 def test_an_object_that_need_only_be_there_is_as_wanted():
