@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An istiod whose debug endpoints tell what its proxies would have, given the objects of the API in memory."""
+"""An istiod and its proxies, who have what the objects of the API in memory say."""
 from __future__ import annotations
 
+import functools
 import json
 import socket
 import threading
@@ -18,7 +19,8 @@ class FakeIstiod:
     proxies   ids of connected proxies, as POD.NAMESPACE
     behind    those that have not acknowledged
     rejected  {proxy: its words}
-    blind     shows none of the changes
+    blind     none of them has any of the changes
+    still     those that answer nothing
     versions  {proxy: Istio's version that it told}
     """
 
@@ -27,19 +29,26 @@ class FakeIstiod:
         self.behind: set[str] = set()
         self.rejected: dict[str, str] = {}
         self.blind = False
+        self.still: set[str] = set()
         self.versions: dict[str, str] = {}
         api.put(builders.pod(name, "istio-system", {"app": "istiod", "istio.io/rev": "default"}))
         api.tunnels[("istio-system", name, 8080)] = self.connect
+        for proxy in proxies:
+            pod, _dot, namespace = proxy.rpartition(".")
+            api.tunnels[(namespace, pod, 15000)] = functools.partial(self.connect, proxy)
 
-    def connect(self) -> socket.socket:
+    def connect(self, proxy: str = "") -> socket.socket:
         near, far = socket.socketpair()
-        threading.Thread(target=self._serve, args=(far,), daemon=True).start()
+        threading.Thread(target=self._serve, args=(far, proxy), daemon=True).start()
         return near
 
-    def _serve(self, far: socket.socket) -> None:
+    def _serve(self, far: socket.socket, proxy: str) -> None:
         with far:
             path = far.recv(65536).split()[1].decode()
-            self.api.requests.append(("ASK", path))
+            if proxy in self.still:
+                threading.Event().wait(1)
+                return
+            self.api.requests.append(("ASK", proxy + path))
             body = json.dumps(self._answer(path)).encode()
             far.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body))
 

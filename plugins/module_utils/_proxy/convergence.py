@@ -40,7 +40,7 @@ class Change:
 
 
 def converged(change: Change) -> Barrier:
-    """Holds when every istiod's own configuration shows the change and all its proxies have acknowledged what was sent.
+    """Holds when proxies of every istiod show the change and all of them have acknowledged what was sent.
 
     Raises Failure "not_converged" naming the proxies, "rejected" with the proxy's words.
     """
@@ -63,6 +63,7 @@ def converged(change: Change) -> Barrier:
 def _hold_one(one: istiod.Istiod, change: Change, cluster: Cluster, deadline: Deadline) -> int:
     quiet = 0
     seen = False
+    silent: set[str] = set()
     patience = Deadline(min(SHOWN_WITHIN, max(deadline.left(), 1.0)))
     while True:
         proxies = one.proxies()
@@ -71,27 +72,31 @@ def _hold_one(one: istiod.Istiod, change: Change, cluster: Cluster, deadline: De
             raise Failure("rejected", f"proxy {rejected.id} refused its configuration: {rejected.rejected}", reason=rejected.rejected, hint="Undo or correct the change that it names.")
         if not proxies:
             return 0
-        seen = seen or _shows(one, proxies, change)
+        seen = seen or _shows(cluster, [proxy for proxy in proxies if proxy.id not in silent], change, silent)
         behind = [proxy.id for proxy in proxies if not proxy.synced]
         quiet = quiet + 1 if seen and not behind else 0
         if quiet >= QUIET_LOOKS:
             return len(proxies)
         if deadline.over or (not seen and patience.over):
-            cause = f"proxies that have not acknowledged: {', '.join(behind)}" if seen else f"istiod {one.name} sends it to none of the proxies looked at"
+            waited = ", ".join(sorted({*behind, *silent}))
+            cause = f"proxies that have not acknowledged: {waited}" if waited else f"none of the proxies of istiod {one.name} that were looked at has it"
             raise Failure("not_converged", f"{change.text}: {cause}", reason=cause, hint="Look at istiod's log and at the proxies named; running again continues from here.")
         cluster.pause(BETWEEN_LOOKS)
 
 
-def _shows(one: istiod.Istiod, proxies: list[istiod.Proxy], change: Change) -> bool:
+def _shows(cluster: Cluster, proxies: list[istiod.Proxy], change: Change, silent: set[str]) -> bool:
+    """Adds to `silent` who gave no answer. Raises ApiError where nobody may be asked."""
     ordered = sorted(proxies, key=lambda proxy: proxy.namespace != change.namespace)
     answers = []
     for proxy in ordered[:SAMPLE]:
         try:
-            answers.append(change.shown(one.config_dump(proxy.id)))
+            answers.append(change.shown(istiod.config_dump(cluster, proxy)))
         except ApiError as error:
-            # A proxy that has just left is no answer.
-            if error.status != 404:
+            # A proxy that has just left is no answer, nor is one that stands still; who may not ask this one may ask none.
+            if error.status not in (0, 404):
                 raise
+            if error.status == 0:
+                silent.add(proxy.id)
         if answers and answers[-1] and not change.gone:
             return True
     return bool(answers) and all(answers)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What istiod says of its proxies: its debug endpoints, which answer local callers only and so are asked through a tunnel."""
+"""What istiod says of its proxies, and what a proxy says of itself: endpoints that answer local callers only, and so are asked through a tunnel."""
 from __future__ import annotations
 
 import http.client
@@ -17,11 +17,16 @@ from .wire import Connection
 
 PORT = 8080
 ADMIN_PORT = 15000
+# A proxy that stands still answers nothing at all.
+ADMIN_TIMEOUT = 5.0
 
 
-def get(api: Api, namespace: str, pod: str, port: int, path: str) -> Any:
+def get(api: Api, namespace: str, pod: str, port: int, path: str, timeout: float | None = None) -> Any:
     """Answer's JSON (text where it is not JSON) of a pod's local HTTP port. Raises ApiError."""
-    connection = Connection("localhost", api.tunnel(namespace, pod, port))
+    opened = api.tunnel(namespace, pod, port)
+    if timeout is not None:
+        opened.settimeout(timeout)
+    connection = Connection("localhost", opened)
     try:
         connection.request("GET", path, headers={"Connection": "close"})
         response = connection.getresponse()
@@ -48,6 +53,10 @@ class Proxy:
     version: str = ""
 
     @property
+    def pod(self) -> str:
+        return self.id.rpartition(".")[0]
+
+    @property
     def namespace(self) -> str:
         return self.id.rpartition(".")[2]
 
@@ -67,10 +76,15 @@ class Istiod:
         """Every proxy that is connected to this istiod."""
         return [_proxy(entry) for entry in self.ask("/debug/syncz") or []]
 
-    def config_dump(self, proxy: str) -> dict[str, Any]:
-        """What this istiod would send to a proxy now, in the form of Envoy's own dump."""
-        answer: dict[str, Any] = self.ask(f"/debug/config_dump?proxyID={proxy}")
-        return answer
+
+def config_dump(cluster: Cluster, proxy: Proxy) -> dict[str, Any]:
+    """What a proxy has, in its own words. Raises ApiError.
+
+    Never istiod's /debug/config_dump: it makes the proxy's routes anew from what the proxy was last sent and keeps them in istiod's
+    own cache, so that one question at the moment of a change can have istiod send the old routes to all (seen with Istio 1.31).
+    """
+    answer = get(cluster.api, proxy.namespace, proxy.pod, ADMIN_PORT, "/config_dump", ADMIN_TIMEOUT)
+    return answer if isinstance(answer, dict) else {}
 
 
 def _proxy(entry: dict[str, Any]) -> Proxy:

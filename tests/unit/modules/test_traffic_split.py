@@ -117,7 +117,7 @@ def test_a_proxy_that_refuses_its_configuration_stops_the_change(shop, istiod, s
     assert split({"v1": 90, "v2": 10})["changed"] and weights(shop) == {"v1": 90, "v2": 10}
 
 
-@pytest.mark.parametrize(("behind", "blind", "words"), [({"web-1.shop"}, False, "web-1.shop"), (set(), True, "istiod-1 sends it to none of the proxies")])
+@pytest.mark.parametrize(("behind", "blind", "words"), [({"web-1.shop"}, False, "web-1.shop"), (set(), True, "none of the proxies of istiod istiod-1")])
 def test_what_does_not_converge_names_who_does_not(shop, istiod, split, behind, blind, words):
     istiod.behind, istiod.blind = behind, blind
     result = split({"v1": 1}, wait_timeout=1)

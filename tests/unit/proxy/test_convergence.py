@@ -46,6 +46,26 @@ def test_one_istiod_that_is_behind_is_enough_to_wait(api):
     assert failure.code == "not_converged" and "b.shop" in failure.message and "a.shop" not in failure.message
 
 
+def test_a_proxy_that_stands_still_is_named(api, monkeypatch):
+    monkeypatch.setattr(istiod, "ADMIN_TIMEOUT", 0.1)
+    fake = FakeIstiod(api, "istiod-1", ("a.shop", "b.shop"))
+    fake.still, fake.behind = {"a.shop"}, {"a.shop"}
+    failure = refused(api, seconds=0.5)
+    assert failure.code == "not_converged" and "a.shop" in failure.message and "b.shop" not in failure.message
+    fake.behind = set()
+    assert hold(api) == "converged: the change at 2 proxies of 1 istiods", "another one shows it, and all have acknowledged"
+
+
+def test_proxies_that_may_not_be_asked_make_it_unknown(api):
+    FakeIstiod(api, proxies=("a.shop",))
+
+    def no_way():
+        raise ApiError(403, "Forbidden", "may not create portforward")
+
+    api.tunnels[("shop", "a", 15000)] = no_way
+    assert hold(api).startswith("converged: unknown")
+
+
 def test_two_looks_must_both_be_quiet(api):
     FakeIstiod(api)
     hold(api)
@@ -87,7 +107,7 @@ def test_an_istiod_without_proxies_has_nothing_to_wait_for(api):
 def test_proxies_of_the_namespace_that_is_concerned_are_looked_at_first(api):
     FakeIstiod(api, proxies=tuple(f"p{number}.other" for number in range(9)) + ("web.shop",))
     hold(api)
-    assert asked(api, "config_dump")[0] == "/debug/config_dump?proxyID=web.shop"
+    assert asked(api, "config_dump")[0] == "web.shop/config_dump", "itself, and not its istiod, which would make its routes anew for the answer"
 
 
 def test_a_removal_is_done_when_no_proxy_looked_at_shows_it_any_more(api):
