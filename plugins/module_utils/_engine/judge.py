@@ -28,7 +28,7 @@ class Coming:
     """What this very plan creates.
 
     namespaces, kinds  not there yet, so that objects in them cannot be verified
-    alike              new objects that another new one, of the same shape, speaks for
+    alike              new objects that another new one, of the same shape, speaks for, or a release
     """
 
     namespaces: frozenset[str]
@@ -36,11 +36,12 @@ class Coming:
     alike: frozenset[Ref]
 
     @staticmethod
-    def of(objects: list[Object], live: dict[Ref, Object], check_all: bool) -> Coming:
+    def of(objects: list[Object], live: dict[Ref, Object], check_all: bool, known: list[Object]) -> Coming:
         namespaces = {o["metadata"]["name"] for o in objects if o["kind"] == "Namespace" and ref_of(o) not in live}
         kinds = {defined for o in objects if o["kind"] == "CustomResourceDefinition" and (defined := _defined(o))}
         new = [obj for obj in objects if ref_of(obj) not in live]
-        return Coming(frozenset(namespaces), frozenset(kinds), frozenset() if check_all or len(new) <= ASKED_ONE_BY_ONE else _alike(new))
+        alike = frozenset() if check_all else frozenset(map(ref_of, known)).difference(live) | (_alike(new) if len(new) > ASKED_ONE_BY_ONE else frozenset())
+        return Coming(frozenset(namespaces), frozenset(kinds), alike)
 
 
 def _defined(definition: Object) -> tuple[str, str] | None:

@@ -71,7 +71,7 @@ def plan(cluster: Cluster, steps: list[Step], rules: Rules) -> Plan:
         if twice:
             raise InvalidOption("definition", f"{twice[0]} is there twice", ref=twice[0].as_result())
     live = cluster.live(everything + [obj for step in steps for obj in step.deleted] + [obj for objects in written for obj in objects])
-    coming = Coming.of(everything, live, check_all=rules.lenient or rules.ask_all)
+    coming = Coming.of(everything, live, check_all=rules.lenient or rules.ask_all, known=[obj for step in wanted_steps if step.known for obj in step.objects])
     parent = rules.set.live_parent(cluster) if rules.set else None
     members, unlisted = _members(cluster, rules, parent)
 

@@ -67,6 +67,7 @@ class Step:
     barrier  a further condition, checked after `ready`
     deleted  objects that go in this step, after its objects were applied
     set      the set of its objects where that is not the call's own, for what several concerns share: it only grows here
+    known    objects as they come from a release, that nobody's options are part of: outside of check mode new ones need no dry run
     program  what writes and deletes the objects, where that is not the engine; they belong to no set
     """
 
@@ -76,4 +77,5 @@ class Step:
     barrier: Barrier | None = None
     deleted: list[Object] = field(default_factory=list)
     set: ObjectSet | None = None
+    known: bool = False
     program: Program | None = None

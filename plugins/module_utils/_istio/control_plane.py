@@ -274,7 +274,7 @@ def desired(plane: ControlPlane, rendered: list[Object], tag: list[Object], live
     shared = plane.base_set(live.base_version if live.has_newer_base(version) else version)
     steps = [Step("namespace", namespaces(plane, live), set=shared)]
     if not live.has_newer_base(version):
-        steps.append(Step("base", base, set=shared))
+        steps.append(Step("base", base, set=shared, known=True))
     steps.append(Step("control plane", core, ready=True))
     steps.append(Step("webhooks", hooks, barrier=webhooks.armed([o["metadata"]["name"] for o in hooks if o["kind"] == "MutatingWebhookConfiguration"]) if hooks else None))
     if gateways and not plane.leave_gateways:

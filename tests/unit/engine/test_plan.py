@@ -98,6 +98,14 @@ def test_somebody_elses_change_of_our_field_is_drift(cluster, planned):
     assert actions(planned(config("a", x="1"), force=True)) == {"a": "configured"}
 
 
+def test_new_objects_of_a_release_need_no_dry_run_and_in_check_mode_have_one(cluster):
+    have(cluster, config("a", x="1"))
+    steps = [Step("base", [config("a", x="2"), config("b", x="1")], known=True), Step("rest", [config("c", x="1")])]
+    result = plan(cluster, steps, Rules())
+    assert actions(result) == {"a": "configured", "b": "created", "c": "created"} and result.asked == 2
+    assert plan(cluster, steps, Rules(lenient=True)).asked == 3 == plan(cluster, steps, Rules(ask_all=True)).asked
+
+
 def test_a_field_that_is_wanted_and_somebody_elses_alike_gets_a_second_owner(cluster, planned):
     cluster.api.put(config("a", x="1"), manager="somebody")
     (change,) = planned(config("a", x="1")).changes
