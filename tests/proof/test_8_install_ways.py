@@ -207,3 +207,28 @@ def test_from_istioctl_to_helm_and_back_without_a_restart(empty: Lab, release: d
     assert json.loads(helm(empty, major, "list", "-A", "-o", "json")) == []
     after = identities()
     assert {name: uid for name, uid in after.items() if not name.startswith("Pod")} == {name: uid for name, uid in before.items() if not name.startswith("Pod")}
+
+
+@pytest.mark.long
+def test_every_profile_of_the_release_has_a_plan(empty: Lab, release: dict[str, Any]) -> None:
+    profiles = sorted(path.stem for path in Path(release["path"]).glob("manifests/profiles/*.yaml"))
+    assert {"ambient", "default", "demo", "empty", "minimal", "preview", "remote"} <= set(profiles)
+    kinds = {}
+    for profile in profiles:
+        planned = by_istioctl(empty, release, profile=profile, values=VALUES, check=True)
+        assert "failed" not in planned, (profile, planned["msg"])
+        kinds[profile] = {(row["ref"]["kind"], row["ref"]["name"]) for row in planned["objects"]}
+    assert {("DaemonSet", "istio-cni-node"), ("DaemonSet", "ztunnel")} <= kinds["ambient"]
+    assert left(empty) == {}, "a plan leaves nothing"
+
+
+@pytest.mark.long
+def test_ambient_is_applied_and_what_lacks_an_image_is_named(empty: Lab, release: dict[str, Any]) -> None:
+    """The lab has no image of istio-cni and ztunnel, and can pull none: all else comes, and the cause is told."""
+    done = by_istioctl(empty, release, profile="ambient", values=VALUES, wait_timeout=180)
+    assert done["failure"]["code"] == "image_pull" and done["failure"]["ref"]["name"] in ("istio-cni-node", "ztunnel"), done
+    there = left(empty)
+    nodes = json.loads(empty.kubectl("get", "daemonsets", "-n", HOME, "-o", "json"))["items"]
+    assert done["changed"] and "Deployment istiod" in there and {item["metadata"]["name"] for item in nodes} == {"istio-cni-node", "ztunnel"}
+    gone = empty.module("control_plane", state="absent", delete_crds=True, delete_namespace=True)
+    assert "failed" not in gone and left(empty) == {}, gone
