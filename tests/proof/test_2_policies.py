@@ -249,3 +249,33 @@ def test_the_wrong_order_is_seen_by_the_same_traffic(shop: Lab) -> None:
         figures = json.loads(running.communicate(timeout=60)[0])
     assert shop.module("manifests", definition=wrong, state="absent")["changed"]
     assert figures["statuses"].get("503", 0) > 0, figures
+
+
+@contextmanager
+def authorized(lab: Lab, **options: Any) -> Iterator[None]:
+    try:
+        done = lab.module("authorization", name="web", namespace=SPACE, workload={"app": "web"}, **options)
+        assert "failed" not in done and all("proxies of" in barrier for barrier in done["barriers"]), done
+        yield
+    finally:
+        gone = lab.module("authorization", name="web", namespace=SPACE, state="absent")
+        assert "failed" not in gone, gone
+
+
+def test_by_default_nobody_may_call(shop: Lab) -> None:
+    with authorized(shop, default="deny"):
+        assert send(shop)["statuses"] == {"403": 100}
+    assert send(shop)["statuses"] == {"200": 100}
+
+
+def test_by_identity_method_and_path(shop: Lab) -> None:
+    mine, other = {"service_accounts": [f"{SPACE}/default"]}, {"service_accounts": [f"{SPACE}/other"]}
+    with authorized(shop, allow=[{"from": mine, "to": {"paths": ["/_health*"], "methods": ["GET"]}}]):
+        assert send(shop, WELL)["statuses"] == {"200": 100}
+        assert send(shop, "/robots.txt")["statuses"] == {"403": 100}
+    with authorized(shop, allow=[{"from": other}]):
+        assert send(shop)["statuses"] == {"403": 100}, "somebody else may"
+    with authorized(shop, deny=[{"to": {"paths": [WELL]}}]):
+        assert send(shop, WELL)["statuses"] == {"403": 100} and send(shop, "/robots.txt")["statuses"] == {"200": 100}
+    with authorized(shop, default="deny", dry_run=True):
+        assert send(shop)["statuses"] == {"200": 100}, "proxies only log it"

@@ -127,6 +127,8 @@ CASES = {
     "resilience": ([SERVICE, POD], {"host": "frontend", "namespace": "shop", "timeout": "2s"}),
     "load_balancing": ([SERVICE, POD], {"host": "frontend", "namespace": "shop", "algorithm": "random"}),
     "traffic": ([SERVICE, POD], {"policy": {"shop": {"frontend": {"split": {"versions": {"v1": 1}}}}}, "prune": True}),
+    "gateway": ([namespace("shop"), pod("gateway", "shop", {"istio": "ingressgateway"})], {"name": "web", "namespace": "shop"}),
+    "authorization": ([namespace("shop")], {"name": "web", "namespace": "shop", "default": "deny"}),
     "addons": ([], {"state": "absent"}),
     "control_plane": ([], {"state": "absent"}),
     "revision_tag": ([], {"name": "stable", "state": "absent"}),

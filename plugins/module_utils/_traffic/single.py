@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The frame of every module whose policy is objects of its own, which nobody else has a part in."""
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .._engine.cluster import Cluster
+from .._engine.objects import Object, Ref, ref_of
+from .._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from .._engine.steps import Step
+from .._failure import Failure
+from .._proxy.convergence import Change, converged
+from .routing import MANAGED
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "name": {"type": "str", "required": True},
+    "namespace": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    **WAIT_ARGUMENTS,
+    **OWNERSHIP_ARGUMENTS,
+}
+
+
+@dataclass(frozen=True)
+class Single:
+    """One such policy.
+
+    arguments  of its module, beside those of all
+    possible   every object that the options' name may stand for: those of them that are not wanted go
+    wanted     the objects that the options ask for; raises InvalidOption
+    marks      words that a proxy's configuration has where it has the object, and has not where it is gone
+    refuse     what is wrong with the objects that the options refer to
+    namespace  of the proxies that are concerned
+    """
+
+    arguments: dict[str, dict[str, Any]]
+    possible: Callable[[dict[str, Any]], list[Ref]]
+    wanted: Callable[[dict[str, Any]], list[Object]]
+    marks: Callable[[Object], list[str]]
+    refuse: Callable[[Cluster, dict[str, Any]], list[Failure]] = lambda _cluster, _options: []
+    namespace: Callable[[Cluster, dict[str, Any]], str] = lambda _cluster, options: str(options["namespace"])
+    constraints: dict[str, Any] = field(default_factory=dict)
+
+
+def managed(obj: Object) -> Object:
+    """The object with the mark of what this collection made."""
+    return {**obj, "metadata": {**obj["metadata"], "labels": {**(obj["metadata"].get("labels") or {}), **MANAGED}}}
+
+
+def run(single: Single) -> None:
+    """The module of such a policy."""
+
+    def body(call: Run) -> dict[str, Any]:
+        options, cluster = call.options, call.cluster
+        objects = [managed(obj) for obj in single.wanted(options)] if options["state"] == "present" else []
+        if objects:
+            call.refuse(single.refuse(cluster, options))
+        names = {ref_of(obj) for obj in objects}
+        live = [obj for ref in single.possible(options) if ref not in names and (obj := cluster.get(ref.group, ref.kind, ref.namespace, ref.name))]
+        if options["state"] == "absent":
+            _refuse_theirs(live)
+        leaving = [obj for obj in live if _ours(obj)]
+        place = single.namespace(cluster, options)
+        steps = []
+        if objects:
+            steps.append(Step("policy", objects, barrier=_shown(objects, single, place)))
+        if leaving:
+            gone = [mark for obj in leaving for mark in single.marks(obj)[:1]]
+            steps.append(Step("policy that goes", deleted=leaving))
+            # After the deletion: a barrier of its own step would come before it.
+            steps.append(Step("gone", barrier=_gone(leaving, gone, place)))
+        return call.converge(steps, call.rules(namespace=options["namespace"]))
+
+    run_module({**ARGUMENTS, **single.arguments}, body, **single.constraints)
+
+
+def _ours(obj: Object) -> bool:
+    return MANAGED.items() <= (obj["metadata"].get("labels") or {}).items()
+
+
+def _refuse_theirs(live: list[Object]) -> None:
+    theirs = next((obj for obj in live if not _ours(obj)), None)
+    if theirs:
+        hint = "Delete it where it came from, or with the module manifests."
+        raise Failure("not_ours", f"{ref_of(theirs)} was not made by this collection", ref=ref_of(theirs).as_result(), hint=hint)
+
+
+def _shown(objects: list[Object], single: Single, namespace: str) -> Any:
+    marks = [mark for obj in objects for mark in single.marks(obj)]
+    return converged(Change(_text(objects), namespace, lambda dump: _has(dump, marks)))
+
+
+def _gone(objects: list[Object], marks: list[str], namespace: str) -> Any:
+    return converged(Change(f"no more {_text(objects)}", namespace, lambda dump: not any(_has(dump, [mark]) for mark in marks), gone=True))
+
+
+def _has(dump: dict[str, Any], marks: list[str]) -> bool:
+    text = json.dumps(dump, ensure_ascii=False)
+    return all(json.dumps(mark, ensure_ascii=False)[1:-1] in text for mark in marks)
+
+
+def _text(objects: list[Object]) -> str:
+    return ", ".join(str(ref_of(obj)) for obj in objects)

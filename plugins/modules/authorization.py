@@ -1,0 +1,136 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: authorization
+short_description: Allow and deny requests to workloads
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - Writes one AuthorizationPolicy for what is allowed and one for what is denied. What is denied is denied whatever else allows it.
+  - Where anything is allowed for a workload, all else is denied to it (U(https://istio.io/latest/docs/reference/config/security/authorization-policy/)).
+  - Waits until a proxy of every istiod has the rules in its own configuration, and all have acknowledged what they were sent.
+options:
+  name:
+    description: Names the policy. Its objects are called so, with C(-allow) and C(-deny).
+    type: str
+    required: true
+  namespace:
+    description: Namespace of the objects.
+    type: str
+    required: true
+  workload:
+    description: Labels of the pods that the policy is for. Without it, all of the namespace; in the root namespace, all of the mesh.
+    type: dict
+    default: {}
+  allow:
+    description:
+      - Rules of which one must hold for a request to be allowed. An empty list allows nothing.
+      - C(from) is a source or a list of them, with C(service_accounts) as C(NAMESPACE/NAME), C(principals), C(namespaces), C(ips), C(remote_ips), C(request_principals), each also as C(not_).
+      - C(to) is an operation or a list of them, with C(methods), C(paths), C(ports), C(hosts), each also as C(not_).
+      - C(when) is a list of C({key, values, not_values}), with keys as Istio has them.
+      - Sources by identity need mutual TLS.
+    type: list
+    elements: dict
+  deny:
+    description: Rules of the same form. A request for which one of them holds is denied.
+    type: list
+    elements: dict
+    default: []
+  default:
+    description: V(deny) without O(allow) denies everything. V(allow) is for policies that only deny, and says what is so anyway.
+    type: str
+    choices: [allow, deny]
+  dry_run:
+    description: Whether proxies only log what the policy would do.
+    type: bool
+    default: false
+
+  state:
+    description: Whether the policy is there. Objects of the same name that this collection did not make are not deleted.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - servicemesh.istio.attributes
+  - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.connection
+  - servicemesh.istio.writing
+"""
+
+EXAMPLES = r"""
+- name: Only the frontend may read the catalogue, and nobody may write to it
+  servicemesh.istio.authorization:
+    name: catalogue
+    namespace: online-boutique
+    workload: {app: productcatalogservice}
+    allow:
+      - from: {service_accounts: [online-boutique/frontend, online-boutique/default]}
+    deny:
+      - to: {methods: [PUT, DELETE]}
+
+- name: The policy goes
+  servicemesh.istio.authorization:
+    name: catalogue
+    namespace: online-boutique
+    state: absent
+"""
+
+RETURN = r"""
+summary:
+  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  returned: when a plan was made
+  type: dict
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+objects:
+  description: Every object of the plan.
+  returned: when a plan was made
+  type: list
+  elements: dict
+  contains:
+    ref:
+      description: Group, version, kind, namespace and name.
+      type: dict
+    action:
+      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      type: str
+    conflicts:
+      description: Fields that other managers own, with the manager.
+      type: list
+      elements: dict
+    status:
+      description: Readiness in the words of kstatus, where it was waited for.
+      type: str
+    message:
+      description: What else is to be said.
+      type: str
+barriers:
+  description: What was seen to hold between steps.
+  returned: when a plan was made
+  type: list
+  elements: str
+duration:
+  description: Seconds by phase.
+  returned: always
+  type: dict
+failure:
+  description: Code, object, reason and hint. The code is stable.
+  returned: on failure
+  type: dict
+  sample: {code: authorization_empty, ref: null, reason: "", hint: ""}
+"""
+
+from ..module_utils._traffic.authorization import AUTHORIZATION
+from ..module_utils._traffic.single import run
+
+
+def main() -> None:
+    run(AUTHORIZATION)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: gateway
+short_description: Let requests from outside in
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - Writes a Gateway for pods that are there already, with a port for HTTP, one for HTTPS, or both.
+  - Where its hosts lead to is said by the policy of those hosts (M(servicemesh.istio.route), M(servicemesh.istio.traffic_split)).
+  - A Secret that the gateway's pods could not read, and labels that no pod has, are refused. In check mode they are warnings.
+options:
+  name:
+    description: Name of the Gateway, as policies name it with its namespace.
+    type: str
+    required: true
+  namespace:
+    description: Namespace of the objects.
+    type: str
+    required: true
+  hosts:
+    description: Hosts from outside. V(*) is all; C(NAMESPACE/HOST) takes routes of that namespace alone.
+    type: list
+    elements: str
+    default: ["*"]
+  selector:
+    description: Labels of the gateway's pods.
+    type: dict
+    default: {istio: ingressgateway}
+  http_port:
+    description: Port for HTTP. Without it 80, unless there is only O(tls).
+    type: int
+  https_port:
+    description: Port for HTTPS, where O(tls) is given.
+    type: int
+    default: 443
+  tls:
+    description: How HTTPS is answered.
+    type: dict
+    suboptions:
+      mode:
+        description: V(simple) shows a certificate, V(mutual) asks for one too, V(passthrough) leaves that to the host, V(istio_mutual) is for proxies of the mesh.
+        type: str
+        choices: [simple, mutual, passthrough, istio_mutual]
+        default: simple
+      secret:
+        description: Name of a Secret with C(tls.crt) and C(tls.key), for V(mutual) also C(ca.crt), in the namespace of the gateway's pods.
+        type: str
+      least_version:
+        description: The oldest version of TLS that is taken.
+        type: str
+        choices: ["1.2", "1.3"]
+        default: "1.2"
+  redirect:
+    description: Whether requests to the port for HTTP are redirected to HTTPS.
+    type: bool
+    default: false
+
+  state:
+    description: Whether the policy is there. Objects of the same name that this collection did not make are not deleted.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - servicemesh.istio.attributes
+  - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.connection
+  - servicemesh.istio.writing
+"""
+
+EXAMPLES = r"""
+- name: The shop is reached by HTTP
+  servicemesh.istio.gateway:
+    name: shop
+    namespace: istio-system
+    hosts: [shop.example.com]
+
+- name: The Gateway goes
+  servicemesh.istio.gateway:
+    name: shop
+    namespace: istio-system
+    state: absent
+"""
+
+RETURN = r"""
+summary:
+  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  returned: when a plan was made
+  type: dict
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+objects:
+  description: Every object of the plan.
+  returned: when a plan was made
+  type: list
+  elements: dict
+  contains:
+    ref:
+      description: Group, version, kind, namespace and name.
+      type: dict
+    action:
+      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      type: str
+    conflicts:
+      description: Fields that other managers own, with the manager.
+      type: list
+      elements: dict
+    status:
+      description: Readiness in the words of kstatus, where it was waited for.
+      type: str
+    message:
+      description: What else is to be said.
+      type: str
+barriers:
+  description: What was seen to hold between steps.
+  returned: when a plan was made
+  type: list
+  elements: str
+duration:
+  description: Seconds by phase.
+  returned: always
+  type: dict
+failure:
+  description: Code, object, reason and hint. The code is stable.
+  returned: on failure
+  type: dict
+  sample: {code: no_such_secret, ref: null, reason: "", hint: ""}
+"""
+
+from ..module_utils._traffic.gateway import GATEWAY
+from ..module_utils._traffic.single import run
+
+
+def main() -> None:
+    run(GATEWAY)
+
+
+if __name__ == "__main__":
+    main()
