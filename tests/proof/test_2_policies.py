@@ -279,3 +279,35 @@ def test_by_identity_method_and_path(shop: Lab) -> None:
         assert send(shop, WELL)["statuses"] == {"403": 100} and send(shop, "/robots.txt")["statuses"] == {"200": 100}
     with authorized(shop, default="deny", dry_run=True):
         assert send(shop)["statuses"] == {"200": 100}, "proxies only log it"
+
+
+OUTSIDE = "proof-policies-plain"
+
+
+@pytest.fixture
+def plain(shop: Lab) -> Iterator[Lab]:
+    """A caller without a sidecar."""
+    shop.kubectl("create", "namespace", OUTSIDE)
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "plain", "namespace": OUTSIDE}, "spec": {"containers": [{"name": "client", "image": "localhost/lab/client:stand-in"}]}}
+    assert "failed" not in shop.module("manifests", definition=pod, wait_timeout=60)
+    yield shop
+    shop.kubectl("delete", "namespace", OUTSIDE, "--wait=false")
+
+
+def test_tls_becomes_a_must_only_when_nobody_is_shut_out_or_it_is_told(plain: Lab) -> None:
+    def without_tls(count: int) -> dict[str, Any]:
+        argv = ["exec", "plain", "-n", OUTSIDE, "--", "standin", "client", "-n", str(count), "-c", "2", f"http://web.{SPACE}{WELL}"]
+        figures: dict[str, Any] = json.loads(plain.kubectl(*argv))
+        return figures
+
+    assert without_tls(20)["statuses"] == {"200": 20} and send(plain)["statuses"] == {"200": 100}
+    refused = plain.module("mtls", namespace=SPACE, mode="strict")
+    assert refused["failure"]["code"] == "plaintext_callers" and f"{OUTSIDE}/plain" in refused["msg"] and "client-" not in refused["msg"], refused
+    try:
+        assert plain.module("mtls", namespace=SPACE, mode="strict", plaintext="shut_out")["changed"]
+        shut = without_tls(20)
+        assert shut["statuses"] == {} and sum(shut["errors"].values()) == 20, shut
+        assert send(plain)["statuses"] == {"200": 100}
+    finally:
+        assert plain.module("mtls", namespace=SPACE, state="absent")["changed"]
+    assert without_tls(20)["statuses"] == {"200": 20}

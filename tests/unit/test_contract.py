@@ -128,6 +128,7 @@ CASES = {
     "load_balancing": ([SERVICE, POD], {"host": "frontend", "namespace": "shop", "algorithm": "random"}),
     "traffic": ([SERVICE, POD], {"policy": {"shop": {"frontend": {"split": {"versions": {"v1": 1}}}}}, "prune": True}),
     "gateway": ([namespace("shop"), pod("gateway", "shop", {"istio": "ingressgateway"})], {"name": "web", "namespace": "shop"}),
+    "mtls": ([namespace("shop")], {"namespace": "shop", "mode": "strict"}),
     "authorization": ([namespace("shop")], {"name": "web", "namespace": "shop", "default": "deny"}),
     "addons": ([], {"state": "absent"}),
     "control_plane": ([], {"state": "absent"}),

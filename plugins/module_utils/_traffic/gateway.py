@@ -86,12 +86,12 @@ def _pods(cluster: Cluster, options: dict[str, Any]) -> list[Object]:
     return [pod for pod in cluster.list("", "Pod", None, selector) if not pod["metadata"].get("deletionTimestamp")]
 
 
-def refuse(cluster: Cluster, options: dict[str, Any]) -> list[Failure]:
+def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list[str]]:
     """A Gateway that no pod serves, and a Secret that its pods cannot read."""
     pods = _pods(cluster, options)
     if not pods:
         labels = ", ".join(f"{key}={value}" for key, value in options["selector"].items())
-        return [InvalidOption("selector", f"no pod has the labels {labels}", hint="Install the gateway first, or correct the labels.", code="gateway_selects_nothing")]
+        return [InvalidOption("selector", f"no pod has the labels {labels}", hint="Install the gateway first, or correct the labels.", code="gateway_selects_nothing")], []
     secret = (options.get("tls") or {}).get("secret")
     found: list[Failure] = []
     for namespace in sorted({pod["metadata"]["namespace"] for pod in pods}) if secret else []:
@@ -101,7 +101,7 @@ def refuse(cluster: Cluster, options: dict[str, Any]) -> list[Failure]:
             found.append(InvalidOption("tls.secret", f"there is no Secret {namespace}/{secret}", hint=hint, code="no_such_secret"))
         elif not {"tls.crt", "tls.key"} <= set(obj.get("data") or {}) and not {"cert", "key"} <= set(obj.get("data") or {}):
             found.append(InvalidOption("tls.secret", f"Secret {namespace}/{secret} holds no certificate", hint="It needs tls.crt and tls.key.", code="no_such_secret"))
-    return found
+    return found, []
 
 
 def namespace(cluster: Cluster, options: dict[str, Any]) -> str:
@@ -119,4 +119,4 @@ def marks(obj: Object) -> list[str]:
     return found
 
 
-GATEWAY = Single(ARGUMENTS, possible, wanted, marks, refuse, namespace)
+GATEWAY = Single(ARGUMENTS, possible, wanted, marks, look, namespace)

@@ -33,7 +33,7 @@ class Single:
     possible   every object that the options' name may stand for: those of them that are not wanted go
     wanted     the objects that the options ask for; raises InvalidOption
     marks      words that a proxy's configuration has where it has the object, and has not where it is gone
-    refuse     what is wrong with the objects that the options refer to
+    look       what is wrong with what the options refer to, and warnings
     namespace  of the proxies that are concerned
     """
 
@@ -41,7 +41,7 @@ class Single:
     possible: Callable[[dict[str, Any]], list[Ref]]
     wanted: Callable[[dict[str, Any]], list[Object]]
     marks: Callable[[Object], list[str]]
-    refuse: Callable[[Cluster, dict[str, Any]], list[Failure]] = lambda _cluster, _options: []
+    look: Callable[[Cluster, dict[str, Any]], tuple[list[Failure], list[str]]] = lambda _cluster, _options: ([], [])
     namespace: Callable[[Cluster, dict[str, Any]], str] = lambda _cluster, options: str(options["namespace"])
     constraints: dict[str, Any] = field(default_factory=dict)
 
@@ -58,7 +58,10 @@ def run(single: Single) -> None:
         options, cluster = call.options, call.cluster
         objects = [managed(obj) for obj in single.wanted(options)] if options["state"] == "present" else []
         if objects:
-            call.refuse(single.refuse(cluster, options))
+            wrong, warnings = single.look(cluster, options)
+            call.refuse(wrong)
+            for warning in warnings:
+                call.module.warn(warning)
         names = {ref_of(obj) for obj in objects}
         live = [obj for ref in single.possible(options) if ref not in names and (obj := cluster.get(ref.group, ref.kind, ref.namespace, ref.name))]
         if options["state"] == "absent":

@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether workloads take plaintext: PeerAuthentication, and who would be shut out by it."""
+from __future__ import annotations
+
+from typing import Any
+
+from .._engine.cluster import Cluster
+from .._engine.objects import Object, Ref
+from .._failure import Failure, InvalidOption
+from .._proxy import plaintext
+from . import checks
+from .single import Single
+
+GROUP, API, KIND = "security.istio.io", "security.istio.io/v1", "PeerAuthentication"
+MODES = {"strict": "STRICT", "permissive": "PERMISSIVE", "disable": "DISABLE", "inherit": "UNSET"}
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "name": {"type": "str", "default": "default"},
+    "mode": {"type": "str", "choices": list(MODES)},
+    "workload": {"type": "dict", "default": {}},
+    "ports": {"type": "dict", "default": {}},
+    "plaintext": {"type": "str", "choices": ["refuse", "shut_out"], "default": "refuse"},
+    "look_back": {"type": "str", "default": "1h"},
+}
+
+
+def possible(options: dict[str, Any]) -> list[Ref]:
+    return [Ref(GROUP, KIND, options["namespace"], options["name"])]
+
+
+def wanted(options: dict[str, Any]) -> list[Object]:
+    """Raises InvalidOption."""
+    spec: dict[str, Any] = {"mtls": {"mode": MODES[options["mode"]]}}
+    checks.duration("look_back", options["look_back"])
+    if options["workload"]:
+        spec["selector"] = {"matchLabels": {str(key): str(value) for key, value in options["workload"].items()}}
+    if options["ports"]:
+        if not options["workload"]:
+            raise InvalidOption("ports", "they need a workload", hint="Give the labels of its pods.", code="ports_need_workload")
+        levels: dict[str, Any] = {}
+        for port, mode in options["ports"].items():
+            if mode not in MODES:
+                raise InvalidOption("ports", f"port {port} has the mode {mode!r}", hint=f"One of {', '.join(MODES)}.", code="mode_unknown")
+            number = checks.port("ports", int(port) if str(port).isdigit() else port)
+            levels[str(number)] = {"mode": MODES[mode]}
+        spec["portLevelMtls"] = levels
+    metadata = {"name": options["name"], "namespace": options["namespace"]}
+    return [{"apiVersion": API, "kind": KIND, "metadata": metadata, "spec": spec}]
+
+
+def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list[str]]:
+    """Where TLS becomes a must: who would be shut out, or that this cannot be known."""
+    if options["mode"] != "strict" or options["plaintext"] == "shut_out" or _strict_already(cluster, options):
+        return [], []
+    place, within = options["namespace"], options["look_back"]
+    seen = plaintext.look(cluster, place, options["workload"], int(checks.seconds(within)))
+    if seen.callers:
+        hint = "Give them a sidecar, leave them a port, or set plaintext to shut_out."
+        names = ", ".join(seen.callers)
+        return [Failure("plaintext_callers", f"{names} called without TLS within {within}, and would be shut out of {place}", reason=names, hint=hint)], []
+    if seen.silent:
+        return [], [f"plaintext callers of {place}: unknown, for the access logs of {', '.join(seen.silent)} tell of no call within {within}"]
+    return [], []
+
+
+def _strict_already(cluster: Cluster, options: dict[str, Any]) -> bool:
+    live = cluster.get(GROUP, KIND, options["namespace"], options["name"])
+    return ((live or {}).get("spec") or {}).get("mtls") == {"mode": "STRICT"}
+
+
+def marks(_obj: Object) -> list[str]:
+    # A listener says it by what it lacks: only what was acknowledged is waited for.
+    return []
+
+
+MTLS = Single(ARGUMENTS, possible, wanted, marks, look, constraints={"required_if": [("state", "present", ["mode"])]})

@@ -1,0 +1,126 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: mtls
+short_description: Ask for mutual TLS, and see first who would be shut out
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - Writes a PeerAuthentication for a namespace, a workload of it, or in the root namespace for the mesh.
+  - Before TLS becomes a must, the access logs of the proxies that are called are read. Who called without TLS is named, and the change is refused.
+    Where some log tells of no call, a warning says that it is unknown. In check mode the refusal is a warning.
+  - What a DestinationRule says of TLS is left as it is; callers with a sidecar speak TLS by themselves.
+options:
+  name:
+    description: Name of the PeerAuthentication.
+    type: str
+    default: default
+  namespace:
+    description: Namespace of the objects.
+    type: str
+    required: true
+  mode:
+    description: V(strict) takes TLS alone, V(permissive) plaintext too, V(disable) plaintext alone, V(inherit) what the mesh says. Needed with O(state=present).
+    type: str
+    choices: [strict, permissive, disable, inherit]
+  workload:
+    description: Labels of the pods that it is for. Without it, all of the namespace; in the root namespace, all of the mesh.
+    type: dict
+    default: {}
+  ports:
+    description: Mode by port of the pods, where it differs. Needs O(workload).
+    type: dict
+    default: {}
+  plaintext:
+    description: V(shut_out) asks for TLS whoever calls without it, and reads no log.
+    type: str
+    choices: [refuse, shut_out]
+    default: refuse
+  look_back:
+    description: How much of the access logs is read.
+    type: str
+    default: 1h
+
+  state:
+    description: Whether the policy is there. Objects of the same name that this collection did not make are not deleted.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - servicemesh.istio.attributes
+  - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.connection
+  - servicemesh.istio.writing
+"""
+
+EXAMPLES = r"""
+- name: The shop takes mutual TLS alone, unless somebody would be shut out
+  servicemesh.istio.mtls:
+    namespace: online-boutique
+    mode: strict
+
+- name: As the mesh says
+  servicemesh.istio.mtls:
+    namespace: online-boutique
+    state: absent
+"""
+
+RETURN = r"""
+summary:
+  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  returned: when a plan was made
+  type: dict
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+objects:
+  description: Every object of the plan.
+  returned: when a plan was made
+  type: list
+  elements: dict
+  contains:
+    ref:
+      description: Group, version, kind, namespace and name.
+      type: dict
+    action:
+      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      type: str
+    conflicts:
+      description: Fields that other managers own, with the manager.
+      type: list
+      elements: dict
+    status:
+      description: Readiness in the words of kstatus, where it was waited for.
+      type: str
+    message:
+      description: What else is to be said.
+      type: str
+barriers:
+  description: What was seen to hold between steps.
+  returned: when a plan was made
+  type: list
+  elements: str
+duration:
+  description: Seconds by phase.
+  returned: always
+  type: dict
+failure:
+  description: Code, object, reason and hint. The code is stable.
+  returned: on failure
+  type: dict
+  sample: {code: plaintext_callers, ref: null, reason: "", hint: ""}
+"""
+
+from ..module_utils._traffic.mtls import MTLS
+from ..module_utils._traffic.single import run
+
+
+def main() -> None:
+    run(MTLS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import plaintext
+from builders import namespace, pod
+
+TEXT = '[2030-01-01T00:00:00.000Z] "GET / HTTP/1.1" 200 - via_upstream - "-" 0 2 1 1 "-" "curl" "id" "web" "10.0.0.1:8080" inbound|8080|| 127.0.0.6:4 10.0.0.1:8080 10.0.0.{}:5 {} default'
+OUT = '[2030-01-01T00:00:00.000Z] "GET / HTTP/1.1" 200 - via_upstream - "-" 0 2 1 1 "-" "curl" "id" "web" "10.0.0.3:80" outbound|80||x 10.0.0.1:4 10.0.0.3:80 10.0.0.1:5 - default'
+SNI = "outbound_.80_._.web.shop.svc.cluster.local"
+
+
+def entry(caller, name, cluster="inbound|8080||"):
+    return json.dumps({"upstream_cluster": cluster, "downstream_remote_address": caller, "requested_server_name": name})
+
+
+@pytest.mark.parametrize(
+    ("log", "seen"),
+    [
+        ("", (set(), 0)),
+        ("2030-01-01T00:00:00Z\tinfo\tnothing", (set(), 0)),
+        (TEXT.format(7, "-"), ({"10.0.0.7"}, 0)),
+        (TEXT.format(8, SNI), (set(), 1)),
+        (OUT, (set(), 0)),
+        (entry("10.0.0.7:1", None), ({"10.0.0.7"}, 0)),
+        (entry("[fd00::7]:1", "-"), ({"fd00::7"}, 0)),
+        (entry("10.0.0.8:1", SNI), (set(), 1)),
+        (entry("10.0.0.8:1", None, "outbound|80||x"), (set(), 0)),
+        ("{not json", (set(), 0)),
+        ("\n".join([TEXT.format(7, "-"), TEXT.format(8, SNI), entry("10.0.0.9:1", None)]), ({"10.0.0.7", "10.0.0.9"}, 1)),
+    ],
+)
+def test_an_access_log_tells_who_called_without_tls(log, seen):
+    assert plaintext.calls(log) == seen
+
+
+@pytest.fixture
+def shop(api, monkeypatch):
+    api.put(namespace("shop"))
+    for name, address in (("web-1", "10.0.0.1"), ("batch", "10.0.0.7")):
+        obj = pod(name, "shop", {"app": name})
+        obj["status"]["podIPs"] = [{"ip": address}]
+        if name == "web-1":
+            obj["spec"].setdefault("containers", []).append({"name": "istio-proxy"})
+        api.put(obj)
+    api.logs = {}
+    monkeypatch.setattr(plaintext, "_log", lambda _cluster, obj, _seconds: api.logs.get(obj["metadata"]["name"], ""))
+    return api
+
+
+@pytest.fixture
+def say(run, shop):
+    return lambda check=False, **options: run("mtls", check=check, namespace="shop", **options)
+
+
+def mode(api):
+    obj = api.get("PeerAuthentication", "default", "shop")
+    return obj and obj["spec"]["mtls"]["mode"]
+
+
+def test_create_change_and_delete_each_also_in_check_mode_and_again(shop, say):
+    shop.logs["web-1"] = TEXT.format(8, SNI)
+    for options, seen in (({"mode": "strict"}, "STRICT"), ({"mode": "permissive"}, "PERMISSIVE"), ({"state": "absent"}, None)):
+        before = copy.deepcopy(shop.objects)
+        planned = say(check=True, **options)
+        assert planned["changed"] and shop.objects == before
+        done = say(**options)
+        assert done["changed"] and done["diff"] == planned["diff"] and mode(shop) == seen and not done.get("warnings")
+        again = say(**options)
+        assert (again["changed"], again["diff"], again["summary"]["asked"]) == (False, [], 0)
+
+
+def test_who_would_be_shut_out_is_named_and_may_be_when_told(shop, say):
+    shop.logs["web-1"] = "\n".join([TEXT.format(8, SNI), TEXT.format(7, "-"), entry("192.0.2.1:1", None)])
+    refused = say(mode="strict")
+    assert refused["failure"]["code"] == "plaintext_callers" and "shop/batch" in refused["msg"] and "192.0.2.1" in refused["msg"] and mode(shop) is None
+    assert "plaintext_callers" in str(say(check=True, mode="strict")["warnings"])
+    assert say(mode="permissive")["changed"] and say(mode="strict", plaintext="shut_out")["changed"] and mode(shop) == "STRICT"
+    assert not say(mode="strict")["changed"], "what is so already shuts nobody out any more"
+
+
+def test_where_no_log_tells_of_a_call_it_is_unknown(shop, say):
+    done = say(mode="strict")
+    assert done["changed"] and "unknown" in str(done["warnings"]) and "web-1" in str(done["warnings"])
+
+
+def test_ports_of_a_workload(shop, say):
+    assert say(name="web", mode="strict", workload={"app": "web"}, ports={"9090": "disable"}, plaintext="shut_out")["changed"]
+    assert shop.get("PeerAuthentication", "web", "shop")["spec"] == {"mtls": {"mode": "STRICT"}, "selector": {"matchLabels": {"app": "web"}}, "portLevelMtls": {"9090": {"mode": "DISABLE"}}}
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"mode": "strict", "ports": {"80": "strict"}}, "ports_need_workload"),
+        ({"mode": "strict", "workload": {"a": "b"}, "ports": {"80": "STRICT"}}, "mode_unknown"),
+        ({"mode": "strict", "workload": {"a": "b"}, "ports": {"http": "strict"}}, "port_invalid"),
+        ({"mode": "strict", "look_back": "long"}, "duration_invalid"),
+    ],
+)
+def test_bad_options_have_a_code_and_write_nothing(shop, say, options, code):
+    before = copy.deepcopy(shop.objects)
+    assert say(**options)["failure"]["code"] == code and shop.objects == before
