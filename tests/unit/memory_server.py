@@ -39,7 +39,7 @@ def serve(api: MemoryApi) -> Iterator[str]:
                 body = json.loads(text) if text else None
                 content, code = api.request(self.command, path, query, body, self.headers.get("Content-Type") or "", self.headers.get("Accept") or ""), 200
             except ApiError as error:
-                status = {"kind": "Status", "code": error.status, "reason": error.reason, "message": error.message, "details": {"causes": error.causes}}
+                status = {"kind": "Status", "code": error.status, "reason": error.reason, "message": error.message, "details": error.details}
                 content, code = status, error.status
             answer = json.dumps(content).encode()
             self.send_response(code)
