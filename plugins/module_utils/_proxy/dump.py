@@ -31,6 +31,11 @@ def clusters(dump: dict[str, Any]) -> set[str]:
     return found
 
 
+def listeners(dump: dict[str, Any]) -> list[Any]:
+    """All listeners, as they are."""
+    return [entry for config in _of_type(dump, "ListenersConfigDump") for entry in _part(config, "dynamic_listeners", [])]
+
+
 def routes(dump: dict[str, Any]) -> Iterator[Route]:
     """Every route."""
     for config in _of_type(dump, "RoutesConfigDump"):

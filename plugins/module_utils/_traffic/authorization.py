@@ -151,7 +151,7 @@ def marks(obj: Object) -> list[str]:
     metadata, rules = obj["metadata"], obj["spec"].get("rules") or []
     name = f"ns[{metadata['namespace']}]-policy[{metadata['name']}]"
     if not rules:
-        return ["envoy.filters.http.rbac"] if obj["spec"]["action"] == "ALLOW" else []
+        return []
     return [f"{name}-rule[0]", *(f"{name}-rule[{number}]" for number in range(1, len(rules))), *_literals(rules)]
 
 

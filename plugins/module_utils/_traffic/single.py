@@ -14,6 +14,7 @@ from .._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from .._engine.steps import Step
 from .._failure import Failure
 from .._proxy.convergence import Change, converged
+from .._proxy.dump import listeners
 from .routing import MANAGED
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -32,7 +33,7 @@ class Single:
     arguments  of its module, beside those of all
     possible   every object that the options' name may stand for: those of them that are not wanted go
     wanted     the objects that the options ask for; raises InvalidOption
-    marks      words that a proxy's configuration has where it has the object, and has not where it is gone
+    marks      words that a proxy's listeners have where it has the object, the first of them not where it is gone; none where there are none
     look       what is wrong with what the options refer to, and warnings
     namespace  of the proxies that are concerned
     """
@@ -102,7 +103,7 @@ def _gone(objects: list[Object], marks: list[str], namespace: str) -> Any:
 
 
 def _has(dump: dict[str, Any], marks: list[str]) -> bool:
-    text = json.dumps(dump, ensure_ascii=False)
+    text = json.dumps(listeners(dump), ensure_ascii=False)
     return all(json.dumps(mark, ensure_ascii=False)[1:-1] in text for mark in marks)
 
 

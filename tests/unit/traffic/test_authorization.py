@@ -72,4 +72,4 @@ def test_a_proxy_shows_a_policy_by_the_names_of_its_rules_and_their_paths():
     (obj,) = wanted(asked(allow=[{"to": {"paths": ["/a*", "/{*}"]}}, {}]))
     assert marks(obj) == ["ns[shop]-policy[web-allow]-rule[0]", "ns[shop]-policy[web-allow]-rule[1]", "/a"]
     (obj,) = wanted(asked(default="deny"))
-    assert marks(obj) == ["envoy.filters.http.rbac"]
+    assert marks(obj) == []
