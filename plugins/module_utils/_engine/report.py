@@ -11,6 +11,11 @@ from .changes import CONFIGURED, CREATED, FAILED, PRUNED, RECREATED, UNCHANGED, 
 from .objects import Object
 from .plan import Plan
 
+try:
+    from yaml import CSafeDumper as Dumper
+except ImportError:
+    from yaml import SafeDumper as Dumper  # type: ignore[assignment]
+
 PENDING = "pending"
 HIDDEN = "(hidden)"
 HIDDEN_NEW = "(hidden, another value)"
@@ -51,7 +56,7 @@ def difference(change: Change) -> dict[str, str]:
 
 
 def _text(part: Any) -> str:
-    return "" if part is None or part == {} else yaml.safe_dump(part, sort_keys=True, default_flow_style=False, allow_unicode=True, width=160)
+    return "" if part is None or part == {} else yaml.dump(part, Dumper=Dumper, sort_keys=True, default_flow_style=False, allow_unicode=True, width=160)
 
 
 def touched(before: Any, after: Any) -> tuple[Any, Any]:
