@@ -31,12 +31,17 @@ class Change:
     namespace  proxies of this namespace are surely concerned, so they are looked at first
     shown      whether a proxy's configuration dump (Envoy's form) shows it
     gone       the change is a removal: no proxy may show the old state, where else one that shows the new state is enough
+    only       ids of the proxies that are concerned, where not all may be; an istiod that has none of them need not show it
     """
 
     text: str
     namespace: str
     shown: Shown
     gone: bool = False
+    only: frozenset[str] | None = None
+
+    def concerned(self, proxies: list[istiod.Proxy]) -> list[istiod.Proxy]:
+        return [proxy for proxy in proxies if self.only is None or proxy.id in self.only]
 
 
 def converged(change: Change) -> Barrier:
@@ -72,7 +77,8 @@ def _hold_one(one: istiod.Istiod, change: Change, cluster: Cluster, deadline: De
             raise Failure("rejected", f"proxy {rejected.id} refused its configuration: {rejected.rejected}", reason=rejected.rejected, hint="Undo or correct the change that it names.")
         if not proxies:
             return 0
-        seen = seen or _shows(cluster, [proxy for proxy in proxies if proxy.id not in silent], change, silent)
+        concerned = change.concerned(proxies)
+        seen = seen or not concerned or _shows(cluster, [proxy for proxy in concerned if proxy.id not in silent], change, silent)
         behind = [proxy.id for proxy in proxies if not proxy.synced]
         quiet = quiet + 1 if seen and not behind else 0
         if quiet >= QUIET_LOOKS:

@@ -82,6 +82,7 @@ def _tls(tls: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pods(cluster: Cluster, options: dict[str, Any]) -> list[Object]:
+    """Pods that the Gateway is for, wherever they are."""
     selector = ",".join(f"{key}={value}" for key, value in sorted(options["selector"].items()))
     return [pod for pod in cluster.list("", "Pod", None, selector) if not pod["metadata"].get("deletionTimestamp")]
 
@@ -104,11 +105,6 @@ def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list
     return found, []
 
 
-def namespace(cluster: Cluster, options: dict[str, Any]) -> str:
-    pods = _pods(cluster, options)
-    return str(pods[0]["metadata"]["namespace"]) if pods else str(options["namespace"])
-
-
 def marks(obj: Object) -> list[str]:
     """Envoy's name of a certificate; else how istiod names routes of a port of plain HTTP, which other Gateways may have too."""
     found = []
@@ -119,4 +115,4 @@ def marks(obj: Object) -> list[str]:
     return found
 
 
-GATEWAY = Single(ARGUMENTS, possible, wanted, marks, look, namespace)
+GATEWAY = Single(ARGUMENTS, possible, wanted, marks, look, _pods)

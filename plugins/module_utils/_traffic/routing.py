@@ -298,8 +298,11 @@ def source_of(obj: Object) -> str:
 
 
 def _routes_known(live: Host, objects: list[Object]) -> Any:
+    bound = objects[0]["spec"]["gateways"]
+    # A gateway's pods are looked at first where no sidecar has the routes.
+    place = live.namespace if MESH in bound else bound[0].partition("/")[0]
     names = dict.fromkeys(http["name"].rpartition("-")[0] for obj in objects for http in obj["spec"]["http"])
-    return converged(Change(f"{', '.join(names)} of {live.full_name}", live.namespace, lambda text: any(has_routes(text, obj) for obj in objects)))
+    return converged(Change(f"{', '.join(names)} of {live.full_name}", place, lambda text: any(has_routes(text, obj) for obj in objects)))
 
 
 def has_routes(text: dict[str, Any], obj: Object) -> bool:

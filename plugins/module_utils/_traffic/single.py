@@ -35,7 +35,7 @@ class Single:
     wanted     the objects that the options ask for; raises InvalidOption
     marks      words that a proxy's listeners have where it has the object, the first of them not where it is gone; none where there are none
     look       what is wrong with what the options refer to, and warnings
-    namespace  of the proxies that are concerned
+    pods       that are concerned; None for every one of the mesh
     """
 
     arguments: dict[str, dict[str, Any]]
@@ -43,7 +43,7 @@ class Single:
     wanted: Callable[[dict[str, Any]], list[Object]]
     marks: Callable[[Object], list[str]]
     look: Callable[[Cluster, dict[str, Any]], tuple[list[Failure], list[str]]] = lambda _cluster, _options: ([], [])
-    namespace: Callable[[Cluster, dict[str, Any]], str] = lambda _cluster, options: str(options["namespace"])
+    pods: Callable[[Cluster, dict[str, Any]], list[Object] | None] = lambda cluster, options: pods_of(cluster, options["namespace"], options["workload"])
     constraints: dict[str, Any] = field(default_factory=dict)
 
 
@@ -68,15 +68,16 @@ def run(single: Single) -> None:
         if options["state"] == "absent":
             _refuse_theirs(live)
         leaving = [obj for obj in live if _ours(obj)]
-        place = single.namespace(cluster, options)
+        pods = single.pods(cluster, options)
+        concerned = None if pods is None else frozenset(f"{pod['metadata']['name']}.{pod['metadata']['namespace']}" for pod in pods)
         steps = []
         if objects:
-            steps.append(Step("policy", objects, barrier=_shown(objects, single, place)))
+            steps.append(Step("policy", objects, barrier=_shown(objects, single, concerned)))
         if leaving:
             gone = [mark for obj in leaving for mark in single.marks(obj)[:1]]
             steps.append(Step("policy that goes", deleted=leaving))
             # After the deletion: a barrier of its own step would come before it.
-            steps.append(Step("gone", barrier=_gone(leaving, gone, place)))
+            steps.append(Step("gone", barrier=_gone(leaving, gone, concerned)))
         return call.converge(steps, call.rules(namespace=options["namespace"]))
 
     run_module({**ARGUMENTS, **single.arguments}, body, **single.constraints)
@@ -93,13 +94,21 @@ def _refuse_theirs(live: list[Object]) -> None:
         raise Failure("not_ours", f"{ref_of(theirs)} was not made by this collection", ref=ref_of(theirs).as_result(), hint=hint)
 
 
-def _shown(objects: list[Object], single: Single, namespace: str) -> Any:
+def pods_of(cluster: Cluster, namespace: str, labels: dict[str, Any]) -> list[Object] | None:
+    """Pods of a namespace with these labels; every one of the mesh where the namespace is istiod's, whose policies hold everywhere."""
+    if not labels and cluster.list("", "Pod", namespace, "app=istiod"):
+        return None
+    return cluster.list("", "Pod", namespace, ",".join(f"{key}={value}" for key, value in sorted(labels.items())))
+
+
+def _shown(objects: list[Object], single: Single, concerned: frozenset[str] | None) -> Any:
     marks = [mark for obj in objects for mark in single.marks(obj)]
-    return converged(Change(_text(objects), namespace, lambda dump: _has(dump, marks)))
+    return converged(Change(_text(objects), objects[0]["metadata"]["namespace"], lambda dump: _has(dump, marks), only=concerned))
 
 
-def _gone(objects: list[Object], marks: list[str], namespace: str) -> Any:
-    return converged(Change(f"no more {_text(objects)}", namespace, lambda dump: not any(_has(dump, [mark]) for mark in marks), gone=True))
+def _gone(objects: list[Object], marks: list[str], concerned: frozenset[str] | None) -> Any:
+    text = f"no more {_text(objects)}"
+    return converged(Change(text, objects[0]["metadata"]["namespace"], lambda dump: not any(_has(dump, [mark]) for mark in marks), gone=True, only=concerned))
 
 
 def _has(dump: dict[str, Any], marks: list[str]) -> bool:

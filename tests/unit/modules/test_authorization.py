@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 
 import pytest
-from builders import namespace
+from builders import namespace, pod
+from fake_istiod import FakeIstiod
 
 
 @pytest.fixture
@@ -42,3 +43,22 @@ def test_bad_options_have_a_code_and_write_nothing(api, say):
     before = copy.deepcopy(api.objects)
     refused = say(allow=[{"from": {"service_accounts": ["web"]}}])
     assert refused["failure"]["code"] == "service_account_invalid" and "allow[1].from.service_accounts" in refused["msg"] and api.objects == before
+
+
+RULE = {"allow": [{"to": {"paths": ["/a"]}}]}
+
+
+def test_proxies_of_the_workload_must_have_it_and_nobody_elses(api, say):
+    FakeIstiod(api, proxies=("web-1.shop", "cart-1.shop"))
+    assert "2 proxies" in say(**RULE)["barriers"][0], "no pod is there that it could be for"
+    api.put(pod("web-1", "shop", {"app": "web"}))
+    assert say(workload={"app": "cart"}, **RULE)["changed"]
+    refused = say(workload={"app": "web"}, wait_timeout=1, **RULE)
+    assert refused["failure"]["code"] == "not_converged" and refused["changed"]
+    assert "cart-1.shop/config_dump" not in [path for _method, path in api.requests]
+
+
+def test_a_policy_of_istiods_own_namespace_is_for_the_whole_mesh(run, api):
+    FakeIstiod(api, proxies=("web-1.shop",))
+    refused = run("authorization", name="all", namespace="istio-system", wait_timeout=1, **RULE)
+    assert refused["failure"]["code"] == "not_converged"

@@ -3,6 +3,8 @@
 """Have the proxies taken it? Asked of every istiod, and never guessed."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
@@ -64,6 +66,15 @@ def test_proxies_that_may_not_be_asked_make_it_unknown(api):
 
     api.tunnels[("shop", "a", 15000)] = no_way
     assert hold(api).startswith("converged: unknown")
+
+
+def test_what_concerns_none_of_the_proxies_need_not_be_shown(api):
+    FakeIstiod(api, proxies=("a.shop", "b.shop"))
+    nobody = Change("the change", "shop", lambda _dump: False, only=frozenset({"c.shop"}))
+    assert converged(nobody).hold(Cluster(api), Deadline(5)) == "converged: the change at 2 proxies of 1 istiods" and not asked(api, "config_dump")
+    with pytest.raises(Failure):
+        converged(replace(nobody, only=frozenset({"b.shop"}))).hold(Cluster(api), Deadline(0.3))
+    assert set(asked(api, "config_dump")) == {"b.shop/config_dump"}
 
 
 def test_two_looks_must_both_be_quiet(api):
