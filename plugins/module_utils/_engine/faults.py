@@ -10,6 +10,7 @@ from typing import Any
 from .._cluster.api import ApiError
 from .cluster import Cluster
 from .objects import Object
+from .selectors import written
 
 AT_ONCE = 0.0
 # A Secret or ConfigMap may come later in the same run.
@@ -100,7 +101,7 @@ def _newest(cluster: Cluster, deployment: Object) -> Object | None:
 
 def _selector(workload: Object) -> str:
     labels = (workload["spec"].get("selector") or {}).get("matchLabels") or {}
-    return ",".join(f"{key}={value}" for key, value in labels.items())
+    return written(labels)
 
 
 def _own_faults(workload: Object) -> list[Fault]:

@@ -6,6 +6,11 @@ from __future__ import annotations
 from typing import Any
 
 
+def written(labels: dict[str, Any]) -> str:
+    """Labels as a selector in a query."""
+    return ",".join(f"{key}={value}" for key, value in labels.items())
+
+
 def selects(selector: dict[str, Any] | None, labels: dict[str, str]) -> bool:
     """Whether an object with these labels is selected. An empty selector takes everything."""
     selector = selector or {}

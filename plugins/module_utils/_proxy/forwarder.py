@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from .._cluster.api import ApiError
 from .._engine.cluster import Cluster
 from .._engine.objects import Object
+from .._engine.selectors import written
 from .._engine.status import pod_ready
 from .._failure import Failure, InvalidOption
 from . import background
@@ -138,7 +139,7 @@ def tunnel(cluster: Cluster, namespace: str, selector: dict[str, str], port: int
 
 def running_pod(cluster: Cluster, namespace: str, selector: dict[str, str]) -> Object:
     """A ready pod. Raises Failure "no_pods"."""
-    pods = cluster.list("", "Pod", namespace, ",".join(f"{key}={value}" for key, value in selector.items()))
+    pods = cluster.list("", "Pod", namespace, written(selector))
     for pod in pods:
         if pod_ready(pod):
             return pod

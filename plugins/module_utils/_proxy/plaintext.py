@@ -11,11 +11,12 @@ from typing import Any
 from .._cluster.api import ApiError
 from .._engine.cluster import Cluster
 from .._engine.objects import Object
+from .._engine.selectors import written
+from .._istio.injection import SIDECAR, has_sidecar
 
 # Istio's default text format: cluster, local address to the workload, address called, address of the caller, name asked for by TLS.
 TEXT = re.compile(r"\binbound\|\d+\|\S*\s+\S+\s+\S+\s+(?P<caller>\S+):\d+\s+(?P<name>\S+)")
 MOST_BYTES = 4 * 1024 * 1024
-PROXY = "istio-proxy"
 
 
 @dataclass(frozen=True)
@@ -29,28 +30,17 @@ class Seen:
     callers: tuple[str, ...]
     silent: tuple[str, ...]
 
-    @property
-    def verdict(self) -> str:
-        """"plaintext", "encrypted", or "unknown" where some pod's log tells of nothing."""
-        return "plaintext" if self.callers else "unknown" if self.silent else "encrypted"
-
 
 def look(cluster: Cluster, namespace: str, labels: dict[str, Any], seconds: int) -> Seen:
     """Calls of the last seconds to the pods with a sidecar. Raises ApiError where pods may not be listed."""
-    selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-    pods = [pod for pod in cluster.list("", "Pod", namespace, selector) if _has_proxy(pod) and not pod["metadata"].get("deletionTimestamp")]
+    pods = [pod for pod in cluster.list("", "Pod", namespace, written(labels)) if has_sidecar(pod) and not pod["metadata"].get("deletionTimestamp")]
     heard = cluster.each(lambda pod: calls(_log(cluster, pod, seconds)), pods)
     addresses = sorted({address for plain, _encrypted in heard for address in plain})
     return Seen(tuple(_named(cluster, addresses)), tuple(pod["metadata"]["name"] for pod, (plain, encrypted) in zip(pods, heard) if not plain and not encrypted))
 
 
-def _has_proxy(pod: Object) -> bool:
-    spec = pod.get("spec") or {}
-    return any(container["name"] == PROXY for container in [*(spec.get("containers") or []), *(spec.get("initContainers") or [])])
-
-
 def _log(cluster: Cluster, pod: Object, seconds: int) -> str:
-    query = {"container": PROXY, "sinceSeconds": str(seconds), "limitBytes": str(MOST_BYTES)}
+    query = {"container": SIDECAR, "sinceSeconds": str(seconds), "limitBytes": str(MOST_BYTES)}
     path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}/log"
     try:
         answer = cluster.api.request("GET", path, query, accept="*/*")

@@ -7,6 +7,7 @@ from typing import Any
 
 from .._engine.cluster import Cluster
 from .._engine.objects import Object, Ref
+from .._engine.selectors import written
 from .._failure import Failure, InvalidOption
 from . import checks
 from .single import Single
@@ -83,8 +84,7 @@ def _tls(tls: dict[str, Any]) -> dict[str, Any]:
 
 def _pods(cluster: Cluster, options: dict[str, Any]) -> list[Object]:
     """Pods that the Gateway is for, wherever they are."""
-    selector = ",".join(f"{key}={value}" for key, value in sorted(options["selector"].items()))
-    return [pod for pod in cluster.list("", "Pod", None, selector) if not pod["metadata"].get("deletionTimestamp")]
+    return [pod for pod in cluster.list("", "Pod", None, written(options["selector"])) if not pod["metadata"].get("deletionTimestamp")]
 
 
 def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list[str]]:

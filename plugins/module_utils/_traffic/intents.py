@@ -10,9 +10,6 @@ from typing import Any
 from .._failure import Failure
 from .hosts import INTENTS, Object
 
-# Order in which they are read and shown.
-ROUTING = ("route", "split", "fault", "resilience")
-RULE = ("load_balancing", "resilience")
 Intents = dict[str, Any]
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from .._engine.cluster import Cluster
 from .._engine.objects import Object
+from .._engine.selectors import written
 from .hosts import ANY_HOST, INTENTS, Host, covers, full_name, names, outside, service_of
 
 # Pods that stay to be read, and answer nothing.
@@ -68,7 +69,7 @@ class Reader:
         selector = ((service or {}).get("spec") or {}).get("selector")
         if not service or not selector:
             return None
-        pods = self._cluster.list("", "Pod", service["metadata"]["namespace"], ",".join(f"{key}={value}" for key, value in selector.items()))
+        pods = self._cluster.list("", "Pod", service["metadata"]["namespace"], written(selector))
         return [pod["metadata"].get("labels") or {} for pod in pods if not pod["metadata"].get("deletionTimestamp") and (pod.get("status") or {}).get("phase") not in OVER]
 
     def _gateway_exists(self, gateway: str) -> bool:

@@ -179,7 +179,7 @@ def desired(policy: Policy) -> list[Step]:
     names = {obj["metadata"]["name"] for obj in objects}
     leaving = [obj for obj in (live.own, live.any_host) if obj and obj["metadata"]["name"] not in names]
     traffic_policy = policy.traffic_policy()
-    ours = live.rule is not None and _managed(live.rule)
+    ours = live.rule is not None and is_managed(live.rule)
     lasting = bool(wanted or traffic_policy)
     steps = []
     if lasting:
@@ -195,7 +195,7 @@ def desired(policy: Policy) -> list[Step]:
     return steps
 
 
-def _managed(obj: Object) -> bool:
+def is_managed(obj: Object) -> bool:
     return MANAGED.items() <= (obj["metadata"].get("labels") or {}).items()
 
 

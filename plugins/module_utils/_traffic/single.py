@@ -11,11 +11,12 @@ from typing import Any
 from .._engine.cluster import Cluster
 from .._engine.objects import Object, Ref, ref_of
 from .._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from .._engine.selectors import written
 from .._engine.steps import Step
 from .._failure import Failure
 from .._proxy.convergence import Change, converged
 from .._proxy.dump import listeners
-from .routing import MANAGED
+from .routing import MANAGED, is_managed
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
@@ -67,7 +68,7 @@ def run(single: Single) -> None:
         live = [obj for ref in single.possible(options) if ref not in names and (obj := cluster.get(ref.group, ref.kind, ref.namespace, ref.name))]
         if options["state"] == "absent":
             _refuse_theirs(live)
-        leaving = [obj for obj in live if _ours(obj)]
+        leaving = [obj for obj in live if is_managed(obj)]
         pods = single.pods(cluster, options)
         concerned = None if pods is None else frozenset(f"{pod['metadata']['name']}.{pod['metadata']['namespace']}" for pod in pods)
         steps = []
@@ -83,12 +84,8 @@ def run(single: Single) -> None:
     run_module({**ARGUMENTS, **single.arguments}, body, **single.constraints)
 
 
-def _ours(obj: Object) -> bool:
-    return MANAGED.items() <= (obj["metadata"].get("labels") or {}).items()
-
-
 def _refuse_theirs(live: list[Object]) -> None:
-    theirs = next((obj for obj in live if not _ours(obj)), None)
+    theirs = next((obj for obj in live if not is_managed(obj)), None)
     if theirs:
         hint = "Delete it where it came from, or with the module manifests."
         raise Failure("not_ours", f"{ref_of(theirs)} was not made by this collection", ref=ref_of(theirs).as_result(), hint=hint)
@@ -98,22 +95,23 @@ def pods_of(cluster: Cluster, namespace: str, labels: dict[str, Any]) -> list[Ob
     """Pods of a namespace with these labels; every one of the mesh where the namespace is istiod's, whose policies hold everywhere."""
     if not labels and cluster.list("", "Pod", namespace, "app=istiod"):
         return None
-    return cluster.list("", "Pod", namespace, ",".join(f"{key}={value}" for key, value in sorted(labels.items())))
+    return cluster.list("", "Pod", namespace, written(labels))
 
 
 def _shown(objects: list[Object], single: Single, concerned: frozenset[str] | None) -> Any:
     marks = [mark for obj in objects for mark in single.marks(obj)]
-    return converged(Change(_text(objects), objects[0]["metadata"]["namespace"], lambda dump: _has(dump, marks), only=concerned))
+    return converged(Change(_text(objects), objects[0]["metadata"]["namespace"], lambda dump: _found(dump, marks) == marks, only=concerned))
 
 
 def _gone(objects: list[Object], marks: list[str], concerned: frozenset[str] | None) -> Any:
     text = f"no more {_text(objects)}"
-    return converged(Change(text, objects[0]["metadata"]["namespace"], lambda dump: not any(_has(dump, [mark]) for mark in marks), gone=True, only=concerned))
+    return converged(Change(text, objects[0]["metadata"]["namespace"], lambda dump: not _found(dump, marks), gone=True, only=concerned))
 
 
-def _has(dump: dict[str, Any], marks: list[str]) -> bool:
+def _found(dump: dict[str, Any], marks: list[str]) -> list[str]:
+    """Those of the marks that a proxy's listeners have."""
     text = json.dumps(listeners(dump), ensure_ascii=False)
-    return all(json.dumps(mark, ensure_ascii=False)[1:-1] in text for mark in marks)
+    return [mark for mark in marks if json.dumps(mark, ensure_ascii=False)[1:-1] in text]
 
 
 def _text(objects: list[Object]) -> str:

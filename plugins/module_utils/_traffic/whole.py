@@ -102,10 +102,11 @@ def _host_of(obj: Object) -> str | None:
 
 def together(plans: list[list[Step]]) -> list[Step]:
     """Steps of many hosts as those of one: of each name one step, and one wait for all of its hosts."""
-    names = list(dict.fromkeys(step.name for steps in sorted(plans, key=len, reverse=True) for step in steps))
     found = []
-    for name in sorted(names, key=ORDER.index):
+    for name in ORDER:
         same = [step for steps in plans for step in steps if step.name == name]
+        if not same:
+            continue
         barriers = [step.barrier for step in same if step.barrier]
         objects = [obj for step in same for obj in step.objects]
         found.append(Step(name, objects, deleted=[obj for step in same for obj in step.deleted], barrier=_all_of(barriers) if barriers else None))
