@@ -69,10 +69,11 @@ class FakeIstiod:
 
     def _clusters(self) -> dict[str, Any]:
         names = [f"outbound|80|{subset['name']}|{rule['spec']['host']}" for rule in self._objects("DestinationRule") for subset in rule["spec"].get("subsets") or []]
+        names += [f"outbound|{port['number']}||{host}" for entry in self._objects("ServiceEntry") for port in entry["spec"]["ports"] for host in entry["spec"]["hosts"]]
         return {"@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump", "dynamicActiveClusters": [{"cluster": {"name": name}} for name in names]}
 
     def _routes(self) -> dict[str, Any]:
-        hosts = [{"domains": obj["spec"]["hosts"], "routes": [self._route(obj, route) for route in obj["spec"]["http"]]} for obj in self._objects("VirtualService")]
+        hosts = [{"domains": obj["spec"]["hosts"], "routes": [self._route(obj, route) for route in obj["spec"].get("http") or []]} for obj in self._objects("VirtualService")]
         configs = [{"routeConfig": {"name": "80", "virtualHosts": hosts}}]
         return {"@type": "type.googleapis.com/envoy.admin.v3.RoutesConfigDump", "dynamicRouteConfigs": configs}
 

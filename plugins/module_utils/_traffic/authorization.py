@@ -8,7 +8,7 @@ from typing import Any
 from .._engine.objects import Object, Ref
 from .._failure import InvalidOption
 from . import checks
-from .single import Single
+from .single import Single, workload
 
 GROUP, API, KIND = "security.istio.io", "security.istio.io/v1", "AuthorizationPolicy"
 RULE, WHEN = ("from", "to", "when"), ("key", "values", "not_values")
@@ -55,7 +55,7 @@ def _policy(options: dict[str, Any], action: str, rules: list[dict[str, Any]]) -
         metadata["annotations"] = {"istio.io/dry-run": "true"}
     spec: dict[str, Any] = {"action": action}
     if options["workload"]:
-        spec["selector"] = {"matchLabels": {str(key): str(value) for key, value in options["workload"].items()}}
+        spec["selector"] = {"matchLabels": workload(options)}
     if rules:
         spec["rules"] = rules
     return {"apiVersion": API, "kind": KIND, "metadata": metadata, "spec": spec}
@@ -148,7 +148,7 @@ def _condition(option: str, value: Any) -> dict[str, Any]:
 
 def marks(obj: Object) -> list[str]:
     """As istiod names the rules of a policy in Envoy's filter (pilot/pkg/security/authz/builder); of one without rules there is no name."""
-    metadata, rules = obj["metadata"], obj["spec"].get("rules") or []
+    metadata, rules = obj["metadata"], (obj.get("spec") or {}).get("rules") or []
     name = f"ns[{metadata['namespace']}]-policy[{metadata['name']}]"
     if not rules:
         return []
@@ -157,7 +157,7 @@ def marks(obj: Object) -> list[str]:
 
 def _literals(rules: list[dict[str, Any]]) -> list[str]:
     """Paths of the rules that a proxy has as they are."""
-    paths = [path for rule in rules for one in rule.get("to") or [] for path in one["operation"].get("paths") or []]
+    paths = [path for rule in rules for one in rule.get("to") or [] for path in (one.get("operation") or {}).get("paths") or []]
     return [path.strip("*") for path in paths if "{" not in path and path.strip("*")]
 
 

@@ -108,7 +108,7 @@ def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list
 def marks(obj: Object) -> list[str]:
     """Envoy's name of a certificate; else how istiod names routes of a port of plain HTTP, which other Gateways may have too."""
     found = []
-    for server in obj["spec"]["servers"]:
+    for server in (obj.get("spec") or {}).get("servers") or []:
         secret = (server.get("tls") or {}).get("credentialName")
         if secret:
             found.append(f"kubernetes://{secret}")

@@ -10,7 +10,7 @@ from .._engine.objects import Object, Ref
 from .._failure import Failure, InvalidOption
 from .._proxy import plaintext
 from . import checks
-from .single import Single
+from .single import Single, alone, workload
 
 GROUP, API, KIND = "security.istio.io", "security.istio.io/v1", "PeerAuthentication"
 MODES = {"strict": "STRICT", "permissive": "PERMISSIVE", "disable": "DISABLE", "inherit": "UNSET"}
@@ -33,7 +33,7 @@ def wanted(options: dict[str, Any]) -> list[Object]:
     spec: dict[str, Any] = {"mtls": {"mode": MODES[options["mode"]]}}
     checks.duration("look_back", options["look_back"])
     if options["workload"]:
-        spec["selector"] = {"matchLabels": {str(key): str(value) for key, value in options["workload"].items()}}
+        spec["selector"] = {"matchLabels": workload(options)}
     if options["ports"]:
         if not options["workload"]:
             raise InvalidOption("ports", "they need a workload", hint="Give the labels of its pods.", code="ports_need_workload")

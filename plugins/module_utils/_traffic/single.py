@@ -8,16 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._engine.cluster import Cluster
+from .._engine.cluster import Cluster, Refused
 from .._engine.objects import Object, Ref, ref_of
 from .._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from .._engine.selectors import written
 from .._engine.steps import Step
-from .._failure import Failure
+from .._failure import Failure, InvalidOption
 from .._proxy.convergence import Change, converged
 from .._proxy.dump import listeners
 from .routing import MANAGED, is_managed
 
+ROUTES = "VirtualService"
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
     "namespace": {"type": "str", "required": True},
@@ -34,7 +35,8 @@ class Single:
     arguments  of its module, beside those of all
     possible   every object that the options' name may stand for: those of them that are not wanted go
     wanted     the objects that the options ask for; raises InvalidOption
-    marks      words that a proxy's listeners have where it has the object, the first of them not where it is gone; none where there are none
+    marks      words that a proxy's configuration has where it has the object, the first of them not where it is gone; none where there are none
+    part       the part of a proxy's configuration dump that has them
     look       what is wrong with what the options refer to, and warnings
     pods       that are concerned; None for every one of the mesh
     """
@@ -45,6 +47,7 @@ class Single:
     marks: Callable[[Object], list[str]]
     look: Callable[[Cluster, dict[str, Any]], tuple[list[Failure], list[str]]] = lambda _cluster, _options: ([], [])
     pods: Callable[[Cluster, dict[str, Any]], list[Object] | None] = lambda cluster, options: pods_of(cluster, options["namespace"], options["workload"])
+    part: Callable[[dict[str, Any]], Any] = listeners
     constraints: dict[str, Any] = field(default_factory=dict)
 
 
@@ -70,15 +73,20 @@ def run(single: Single) -> None:
             _refuse_theirs(live)
         leaving = [obj for obj in live if is_managed(obj)]
         pods = single.pods(cluster, options)
+        if objects and pods == []:
+            call.module.warn(f"no pod of {options['namespace']} has the labels {written(options.get('workload') or {})}: the policy holds for none yet")
         concerned = None if pods is None else frozenset(f"{pod['metadata']['name']}.{pod['metadata']['namespace']}" for pod in pods)
         steps = []
-        if objects:
-            steps.append(Step("policy", objects, barrier=_shown(objects, single, concerned)))
-        if leaving:
-            gone = [mark for obj in leaving for mark in single.marks(obj)[:1]]
-            steps.append(Step("policy that goes", deleted=leaving))
-            # After the deletion: a barrier of its own step would come before it.
-            steps.append(Step("gone", barrier=_gone(leaving, gone, concerned)))
+        # Routes after what they lead to; the reverse on removal.
+        for name, part in (("policy", [obj for obj in objects if obj["kind"] != ROUTES]), ("routes", [obj for obj in objects if obj["kind"] == ROUTES])):
+            if part:
+                steps.append(Step(name, part, barrier=_shown(part, single, concerned)))
+        for name, part in (("routes that go", [obj for obj in leaving if obj["kind"] == ROUTES]), ("policy that goes", [obj for obj in leaving if obj["kind"] != ROUTES])):
+            if part:
+                gone = [mark for obj in part for mark in single.marks(obj)[:1] if mark not in _others_marks(cluster, obj, leaving, single)]
+                steps.append(Step(name, deleted=part))
+                # After the deletion: a barrier of its own step would come before it.
+                steps.append(Step("gone", barrier=_gone(part, gone, single, concerned)))
         return call.converge(steps, call.rules(namespace=options["namespace"]))
 
     run_module({**ARGUMENTS, **single.arguments}, body, **single.constraints)
@@ -100,17 +108,40 @@ def pods_of(cluster: Cluster, namespace: str, labels: dict[str, Any]) -> list[Ob
 
 def _shown(objects: list[Object], single: Single, concerned: frozenset[str] | None) -> Any:
     marks = [mark for obj in objects for mark in single.marks(obj)]
-    return converged(Change(_text(objects), objects[0]["metadata"]["namespace"], lambda dump: _found(dump, marks) == marks, only=concerned))
+    return converged(Change(_text(objects), objects[0]["metadata"]["namespace"], lambda dump: _found(single.part(dump), marks) == marks, only=concerned))
 
 
-def _gone(objects: list[Object], marks: list[str], concerned: frozenset[str] | None) -> Any:
+def _gone(objects: list[Object], marks: list[str], single: Single, concerned: frozenset[str] | None) -> Any:
     text = f"no more {_text(objects)}"
-    return converged(Change(text, objects[0]["metadata"]["namespace"], lambda dump: not _found(dump, marks), gone=True, only=concerned))
+    return converged(Change(text, objects[0]["metadata"]["namespace"], lambda dump: not _found(single.part(dump), marks), gone=True, only=concerned))
 
 
-def _found(dump: dict[str, Any], marks: list[str]) -> list[str]:
-    """Those of the marks that a proxy's listeners have."""
-    text = json.dumps(listeners(dump), ensure_ascii=False)
+def _others_marks(cluster: Cluster, obj: Object, leaving: list[Object], single: Single) -> set[str]:
+    """Marks that stay, for other objects have them too."""
+    names = {ref_of(one) for one in leaving}
+    found = cluster.permitted(lambda: cluster.list(ref_of(obj).group, obj["kind"])) if single.marks(obj) else []
+    others = [] if isinstance(found, Refused) else found
+    return {mark for other in others if ref_of({**other, "apiVersion": obj["apiVersion"], "kind": obj["kind"]}) not in names for mark in single.marks(other)}
+
+
+def alone(cluster: Cluster, ref: Ref, selector: str) -> list[Failure]:
+    """That another object of the kind is for all of the namespace, too, where Istio takes one of them as it comes (analyzers IST0159 and IST0160)."""
+    for other in cluster.list(ref.group, ref.kind, ref.namespace):
+        name = other["metadata"]["name"]
+        if name != ref.name and not (other.get("spec") or {}).get(selector):
+            hint = f"Change that one, or give the labels of a workload, or name this one {name} if that one is yours."
+            return [InvalidOption("workload", f"{ref.kind} {ref.namespace}/{name} is for the whole namespace already", hint=hint, code="policy_twice")]
+    return []
+
+
+def workload(options: dict[str, Any]) -> dict[str, str]:
+    """Labels of the pods that a policy is for, as Istio takes them."""
+    return {str(key): str(value) for key, value in options["workload"].items()}
+
+
+def _found(part: Any, marks: list[str]) -> list[str]:
+    """Those of the marks that this part of a proxy's configuration has."""
+    text = json.dumps(part, ensure_ascii=False)
     return [mark for mark in marks if json.dumps(mark, ensure_ascii=False)[1:-1] in text]
 
 

@@ -1,0 +1,176 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: egress
+short_description: Hosts outside of the mesh that workloads may call
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - Registers hosts as a ServiceEntry, so that they can be called where C(outboundTrafficPolicy) is C(REGISTRY_ONLY), and so that policies and metrics know them.
+  - With O(tls) workloads speak plain HTTP, and their proxies TLS. With O(gateway) requests leave through an egress gateway, whose routes come after the gateway has its listener.
+  - The module M(servicemesh.istio.sidecar) with C(outbound) closes a namespace for all other hosts.
+  - Waits until a proxy of every istiod has the hosts in its own configuration, and all have acknowledged what they were sent.
+options:
+  name:
+    description: Name of the ServiceEntry, and of the objects that rest on it.
+    type: str
+    required: true
+  namespace:
+    description: Namespace of the objects.
+    type: str
+    required: true
+  hosts:
+    description: DNS names, with a star as the first label for a domain. Needed with O(state=present).
+    type: list
+    elements: str
+  ports:
+    description:
+      - Ports that workloads call, as a number or as C({number, protocol, name, target_port}).
+      - Port 80 is HTTP and 443 is TLS where nothing else is said; any other port needs its C(protocol), one of C(HTTP), C(HTTPS), C(HTTP2), C(GRPC), C(MONGO), C(TCP), C(TLS).
+    type: list
+    elements: raw
+    default: [443]
+  resolution:
+    description: How a proxy finds the host. Without it, V(static) for endpoints by address, V(none) for a domain, else V(dns).
+    type: str
+    choices: [dns, dns_round_robin, none, static]
+  addresses:
+    description: Virtual addresses or CIDRs of the hosts, for what is told apart by nothing else, such as TCP.
+    type: list
+    elements: str
+    default: []
+  endpoints:
+    description: Where requests are sent, as an address, or as C({address, ports, labels, locality, weight, network}) with C(ports) by number or name.
+    type: list
+    elements: raw
+    default: []
+  inside:
+    description: Whether the hosts are part of the mesh, so that they are spoken to by mutual TLS.
+    type: bool
+    default: false
+  export_to:
+    description: Namespaces that see the hosts, V(.) for their own. Without it, all.
+    type: list
+    elements: str
+    default: []
+  tls:
+    description: Proxies begin TLS with the host. Ports that speak HTTP are sent on so. For one host.
+    type: dict
+    suboptions:
+      port:
+        description: Port at which the host takes TLS.
+        type: int
+        default: 443
+      sni:
+        description: Name that is asked for. Without it, the host.
+        type: str
+      names:
+        description: Names of which the host's certificate must have one.
+        type: list
+        elements: str
+        default: []
+      secret:
+        description: Secret with a client certificate, or with C(cacert) alone, in the namespace of the workloads.
+        type: str
+      ca_file:
+        description: File of the proxy with authorities. Without it, those of its system.
+        type: str
+      verify:
+        description: Whether the host's certificate is verified.
+        type: bool
+        default: true
+  gateway:
+    description: Service of an egress gateway, as NAMESPACE/NAME, through which requests leave. For one host, by port 80 for HTTP and port 443 for TLS.
+    type: str
+  gateway_selector:
+    description: Labels of its pods.
+    type: dict
+    default: {istio: egressgateway}
+
+  state:
+    description: Whether the policy is there. Objects of the same name that this collection did not make are not deleted.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - servicemesh.istio.attributes
+  - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.connection
+  - servicemesh.istio.writing
+"""
+
+EXAMPLES = r"""
+- name: Payments are called by TLS, which the proxy begins
+  servicemesh.istio.egress:
+    name: payments
+    namespace: online-boutique
+    hosts: [api.payments.example.com]
+    ports: [80]
+    tls: {names: [api.payments.example.com]}
+
+- name: It is not called any more
+  servicemesh.istio.egress:
+    name: payments
+    namespace: online-boutique
+    state: absent
+"""
+
+RETURN = r"""
+summary:
+  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  returned: when a plan was made
+  type: dict
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+objects:
+  description: Every object of the plan.
+  returned: when a plan was made
+  type: list
+  elements: dict
+  contains:
+    ref:
+      description: Group, version, kind, namespace and name.
+      type: dict
+    action:
+      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      type: str
+    conflicts:
+      description: Fields that other managers own, with the manager.
+      type: list
+      elements: dict
+    status:
+      description: Readiness in the words of kstatus, where it was waited for.
+      type: str
+    message:
+      description: What else is to be said.
+      type: str
+barriers:
+  description: What was seen to hold between steps.
+  returned: when a plan was made
+  type: list
+  elements: str
+duration:
+  description: Seconds by phase.
+  returned: always
+  type: dict
+failure:
+  description: Code, object, reason and hint. The code is stable.
+  returned: on failure
+  type: dict
+  sample: {code: protocol_invalid, ref: null, reason: "", hint: ""}
+"""
+
+from ..module_utils._traffic.egress import EGRESS
+from ..module_utils._traffic.single import run
+
+
+def main() -> None:
+    run(EGRESS)
+
+
+if __name__ == "__main__":
+    main()

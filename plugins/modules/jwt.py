@@ -1,0 +1,139 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: jwt
+short_description: Which tokens a workload takes, and whether a request needs one
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - Writes a RequestAuthentication, and beside it an AuthorizationPolicy that denies what carries no good token. Without the second, a request without any token passes
+    (U(https://istio.io/latest/docs/reference/config/security/request_authentication/)).
+  - A request with a token that is expired, forged or of an issuer that is not named is answered with 401; one without, where it needs one, with 403.
+  - Waits until a proxy of every istiod has the issuers in its own configuration, and all have acknowledged what they were sent.
+  - New connections meet the change then. Those that are open meet it when the proxy has drained them, which takes 45 seconds where C(drainDuration) says nothing else.
+options:
+  name:
+    description: Names the policy. Its RequestAuthentication is called so, its AuthorizationPolicy so with C(-token).
+    type: str
+    required: true
+  namespace:
+    description: Namespace of the objects.
+    type: str
+    required: true
+  workload:
+    description: Labels of the pods that the policy is for. Without it, all of the namespace; in the root namespace, all of the mesh.
+    type: dict
+    default: {}
+  issuers:
+    description:
+      - Who signs tokens that are taken. Needed with O(state=present).
+      - C(issuer) is what they have as C(iss). C(keys) is a JSON Web Key Set of public keys, as data or as text; C(keys_url) is where it can be had.
+        With neither, the issuer is a URL that tells it (OpenID Connect Discovery). A private key is refused.
+      - C(audiences) are those of which a token must have one.
+      - C(from_headers), C(from_params) and C(from_cookies) are where it is looked for; a header is a name or C({name, prefix}). Else in C(Authorization) and C(access_token).
+      - C(forward) leaves the token in the request, C(payload_header) is a header for its content, C(claim_headers) maps headers to claims.
+    type: list
+    elements: dict
+  required:
+    description: Whether a request needs a token. If not, one without passes, and one with a bad token does not.
+    type: bool
+    default: true
+  open_paths:
+    description: Paths that need none, with a star at the beginning or the end for anything.
+    type: list
+    elements: str
+    default: []
+
+  state:
+    description: Whether the policy is there. Objects of the same name that this collection did not make are not deleted.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - servicemesh.istio.attributes
+  - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.connection
+  - servicemesh.istio.writing
+"""
+
+EXAMPLES = r"""
+- name: The shop takes tokens of one issuer, and asks for one but at its health check
+  servicemesh.istio.jwt:
+    name: shop
+    namespace: online-boutique
+    workload: {app: shippingservice}
+    issuers:
+      - issuer: https://login.example.com
+        keys: {keys: [{kty: RSA, kid: first, e: AQAB, n: "{{ modulus }}"}]}
+        audiences: [shop]
+    open_paths: [/_healthz]
+  vars:
+    modulus: >-
+      quX6FTh44pDaJzNchF9bJb2rBs2Ss27eGbqFK_g-bV8riUeED4pfrBeTXU1toPJnnY6OZJm-x-EHuJirnBi6DmVhbnzVGnZG74YFoWZ2Gg04drdv-l-zDdAeEeAkc1FOcXRi4whZzhxBA5CO_b9m7vIIIAlt5az_VYLbl1Gy7AWbbJdtaKhWje4LAf96fIuQ7wX5W6CAGCJzJiv9lRwz7n4wXtUzQcE4pFINbAjUQ5DCp8DVE4RDXwgHDVdZeFQVvKImGbu7XCaj_4T4jhQQ4aO0UbWDcWsEVYggScuf30xmgs2x9jEeDHJg2lf-t-oeXdIEfFlVfbQTDH0Nq8NFtw
+
+- name: Any token and none
+  servicemesh.istio.jwt:
+    name: shop
+    namespace: online-boutique
+    state: absent
+"""
+
+RETURN = r"""
+summary:
+  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  returned: when a plan was made
+  type: dict
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+objects:
+  description: Every object of the plan.
+  returned: when a plan was made
+  type: list
+  elements: dict
+  contains:
+    ref:
+      description: Group, version, kind, namespace and name.
+      type: dict
+    action:
+      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      type: str
+    conflicts:
+      description: Fields that other managers own, with the manager.
+      type: list
+      elements: dict
+    status:
+      description: Readiness in the words of kstatus, where it was waited for.
+      type: str
+    message:
+      description: What else is to be said.
+      type: str
+barriers:
+  description: What was seen to hold between steps.
+  returned: when a plan was made
+  type: list
+  elements: str
+duration:
+  description: Seconds by phase.
+  returned: always
+  type: dict
+failure:
+  description: Code, object, reason and hint. The code is stable.
+  returned: on failure
+  type: dict
+  sample: {code: keys_invalid, ref: null, reason: "", hint: ""}
+"""
+
+from ..module_utils._traffic.jwt import JWT
+from ..module_utils._traffic.single import run
+
+
+def main() -> None:
+    run(JWT)
+
+
+if __name__ == "__main__":
+    main()

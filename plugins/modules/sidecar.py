@@ -1,0 +1,117 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: sidecar
+short_description: What the sidecars of a namespace know of the mesh
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - Writes a Sidecar. A proxy that sees less of the mesh needs less memory, and is sent less.
+  - With O(outbound=registry_only) requests to hosts that nobody registered end in the proxy; M(servicemesh.istio.egress) registers them.
+  - Another Sidecar that is for all of the namespace, too, is refused, since Istio takes one of the two as it comes.
+options:
+  name:
+    description: Name of the Sidecar.
+    type: str
+    default: default
+  namespace:
+    description: Namespace of the objects.
+    type: str
+    required: true
+  workload:
+    description: Labels of the pods that the policy is for. Without it, all of the namespace; in the root namespace, all of the mesh.
+    type: dict
+    default: {}
+  sees:
+    description: Namespaces whose hosts are seen, or NAMESPACE/HOST; V(.) is its own, V(*) any, V(~) none. Without it, as the mesh says.
+    type: list
+    elements: str
+  outbound:
+    description: Whether requests may leave to hosts that the mesh does not know. Without it, as the mesh says.
+    type: str
+    choices: [allow_any, registry_only]
+
+  state:
+    description: Whether the policy is there. Objects of the same name that this collection did not make are not deleted.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - servicemesh.istio.attributes
+  - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.connection
+  - servicemesh.istio.writing
+"""
+
+EXAMPLES = r"""
+- name: The shop sees itself and the control plane's namespace, and calls nobody unknown
+  servicemesh.istio.sidecar:
+    namespace: online-boutique
+    sees: [., istio-system]
+    outbound: registry_only
+
+- name: As the mesh says
+  servicemesh.istio.sidecar:
+    namespace: online-boutique
+    state: absent
+"""
+
+RETURN = r"""
+summary:
+  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  returned: when a plan was made
+  type: dict
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+objects:
+  description: Every object of the plan.
+  returned: when a plan was made
+  type: list
+  elements: dict
+  contains:
+    ref:
+      description: Group, version, kind, namespace and name.
+      type: dict
+    action:
+      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      type: str
+    conflicts:
+      description: Fields that other managers own, with the manager.
+      type: list
+      elements: dict
+    status:
+      description: Readiness in the words of kstatus, where it was waited for.
+      type: str
+    message:
+      description: What else is to be said.
+      type: str
+barriers:
+  description: What was seen to hold between steps.
+  returned: when a plan was made
+  type: list
+  elements: str
+duration:
+  description: Seconds by phase.
+  returned: always
+  type: dict
+failure:
+  description: Code, object, reason and hint. The code is stable.
+  returned: on failure
+  type: dict
+  sample: {code: policy_twice, ref: null, reason: "", hint: ""}
+"""
+
+from ..module_utils._traffic.sidecar import SIDECAR
+from ..module_utils._traffic.single import run
+
+
+def main() -> None:
+    run(SIDECAR)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: telemetry
+short_description: What proxies tell by access logs, traces and metrics
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - Writes a Telemetry for a namespace, a workload of it, or in the root namespace for the mesh.
+  - A provider that the mesh configuration does not have is refused, for proxies would then tell nothing.
+  - Another Telemetry that is for all of the namespace, too, is refused, since Istio takes one of the two as it comes.
+options:
+  name:
+    description: Name of the Telemetry.
+    type: str
+    default: default
+  namespace:
+    description: Namespace of the objects.
+    type: str
+    required: true
+  workload:
+    description: Labels of the pods that the policy is for. Without it, all of the namespace; in the root namespace, all of the mesh.
+    type: dict
+    default: {}
+  access_logs:
+    description:
+      - C(enabled), C(providers) by name, C(when) as an expression in CEL, C(side) as C(client), C(server) or C(both).
+    type: dict
+  tracing:
+    description:
+      - C(enabled), C(providers) by name, C(percent) of the requests whose trace begins here, C(tags) as a text or C({literal, header, env, default}) by name.
+    type: dict
+  metrics:
+    description:
+      - C(enabled), C(providers) by name, C(disable) as a list of Istio's metrics, C(tags) as an expression in CEL by name, or V(false) to leave one out, C(every) as how often they are told.
+    type: dict
+
+  state:
+    description: Whether the policy is there. Objects of the same name that this collection did not make are not deleted.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - servicemesh.istio.attributes
+  - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.connection
+  - servicemesh.istio.writing
+"""
+
+EXAMPLES = r"""
+- name: The shop writes down what failed, and traces a tenth of what comes in
+  servicemesh.istio.telemetry:
+    namespace: online-boutique
+    access_logs: {providers: [envoy], when: response.code >= 500}
+    tracing: {percent: 10}
+
+- name: As the mesh says
+  servicemesh.istio.telemetry:
+    namespace: online-boutique
+    state: absent
+"""
+
+RETURN = r"""
+summary:
+  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  returned: when a plan was made
+  type: dict
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+objects:
+  description: Every object of the plan.
+  returned: when a plan was made
+  type: list
+  elements: dict
+  contains:
+    ref:
+      description: Group, version, kind, namespace and name.
+      type: dict
+    action:
+      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      type: str
+    conflicts:
+      description: Fields that other managers own, with the manager.
+      type: list
+      elements: dict
+    status:
+      description: Readiness in the words of kstatus, where it was waited for.
+      type: str
+    message:
+      description: What else is to be said.
+      type: str
+barriers:
+  description: What was seen to hold between steps.
+  returned: when a plan was made
+  type: list
+  elements: str
+duration:
+  description: Seconds by phase.
+  returned: always
+  type: dict
+failure:
+  description: Code, object, reason and hint. The code is stable.
+  returned: on failure
+  type: dict
+  sample: {code: provider_unknown, ref: null, reason: "", hint: ""}
+"""
+
+from ..module_utils._traffic.telemetry import TELEMETRY
+from ..module_utils._traffic.single import run
+
+
+def main() -> None:
+    run(TELEMETRY)
+
+
+if __name__ == "__main__":
+    main()
