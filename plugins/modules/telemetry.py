@@ -109,8 +109,8 @@ failure:
   sample: {code: provider_unknown, ref: null, reason: "", hint: ""}
 """
 
-from ..module_utils._traffic.telemetry import TELEMETRY
 from ..module_utils._traffic.single import run
+from ..module_utils._traffic.telemetry import TELEMETRY
 
 
 def main() -> None:

@@ -3,16 +3,23 @@
 """What a host's traffic policy does to real requests, counted at the client and at the servers. Nothing here is a share that chance decides, but the abort's."""
 from __future__ import annotations
 
+import base64
+import http.client
 import json
+import socket
+import ssl
 import subprocess
 import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from playing import Lab
 
 pytestmark = pytest.mark.long
@@ -324,3 +331,195 @@ def test_tls_becomes_a_must_only_when_nobody_is_shut_out_or_it_is_told(plain: La
     finally:
         assert plain.module("mtls", namespace=SPACE, state="absent")["changed"]
     assert without_tls(20)["statuses"] == {"200": 20}
+
+
+ISSUER = "https://login.example.com"
+
+
+class Signer:
+    """An issuer of tokens (RFC 7519) with a key of its own."""
+
+    def __init__(self) -> None:
+        self._key = rsa.generate_private_key(65537, 2048)
+        numbers = self._key.public_key().public_numbers()
+        self.keys = {"keys": [{"kty": "RSA", "kid": "one", "use": "sig", "alg": "RS256", "n": _text(numbers.n.to_bytes(256, "big")), "e": _text(numbers.e.to_bytes(3, "big"))}]}
+
+    def token(self, issuer: str = ISSUER, lives: int = 3600, audience: str = "shop") -> str:
+        claims = {"iss": issuer, "sub": "somebody", "aud": audience, "iat": int(time.time()) - 7200, "exp": int(time.time()) + lives}
+        signed = ".".join(_text(json.dumps(part).encode()) for part in ({"alg": "RS256", "kid": "one", "typ": "JWT"}, claims))
+        return f"{signed}.{_text(self._key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+
+
+def _text(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+def bearing(token: str) -> tuple[str, str]:
+    return "-header", f"Authorization: Bearer {token}"
+
+
+def test_tokens_good_expired_forged_and_none(shop: Lab) -> None:
+    signer = Signer()
+    options = {"name": "web", "namespace": SPACE, "workload": {"app": "web"}}
+    done = shop.module("jwt", **options, issuers=[{"issuer": ISSUER, "keys": signer.keys, "audiences": ["shop"]}], open_paths=["/robots.txt"])
+    assert "failed" not in done and all("proxies of" in barrier for barrier in done["barriers"]), done
+    try:
+        drained(shop, WELL, {"403": 100})
+        assert send(shop, "/robots.txt")["statuses"] == {"200": 100}, "a path that needs none"
+        for token, status in (
+            (signer.token(), "200"),
+            (signer.token(lives=-3600), "401"),
+            (signer.token(issuer="https://other.example.com"), "401"),
+            (signer.token(audience="other"), "403"),
+            (Signer().token(), "401"),
+            ("nonsense", "401"),
+        ):
+            assert send(shop, WELL, 20, *bearing(token))["statuses"] == {status: 20}, (token, status)
+        assert shop.module("jwt", **options, required=False, issuers=[{"issuer": ISSUER, "keys": signer.keys}])["changed"]
+        drained(shop, WELL, {"200": 100})
+        assert send(shop, WELL, 20, *bearing(signer.token(lives=-3600)))["statuses"] == {"401": 20}
+    finally:
+        assert "failed" not in shop.module("jwt", **options, state="absent")
+    drained(shop, WELL, {"200": 100})
+
+
+FAR = "far.example.com"
+
+
+@pytest.fixture
+def far(plain: Lab) -> Iterator[str]:
+    """Address of a server that no Service names, so that the mesh does not know it."""
+    container = server("v1")["spec"]["template"]["spec"]["containers"][0]
+    container = {**{key: value for key, value in container.items() if key != "volumeMounts"}, "env": [entry for entry in container["env"] if entry["name"] != "RECORD"]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "far", "namespace": OUTSIDE}, "spec": {"containers": [container]}}
+    assert "failed" not in plain.module("manifests", definition=pod, wait_timeout=60)
+    yield plain.get("pod", "far", "-n", OUTSIDE)["status"]["podIP"]
+
+
+def call(lab: Lab, url: str, *flags: str, count: int = 20) -> dict[str, Any]:
+    figures: dict[str, Any] = json.loads(lab.kubectl("exec", "deploy/client", "-n", SPACE, "-c", "client", "--", "standin", "client", "-n", str(count), "-c", "2", *flags, url))
+    return figures
+
+
+def statuses(lab: Lab, wanted: dict[str, int], url: str, *flags: str) -> None:
+    """As soon as open connections have been drained."""
+    for _ in range(40):
+        if (found := call(lab, url, *flags)["statuses"]) == wanted:
+            return
+        time.sleep(2)
+    raise AssertionError(found)
+
+
+def gateway_requests(lab: Lab, host: str) -> int:
+    """Requests that the ingress gateway sent on to a host, as it counts them."""
+    text = lab.kubectl("exec", "-n", "istio-system", "deploy/istio-ingressgateway", "--", "pilot-agent", "request", "GET", "stats")
+    return sum(int(line.rpartition(" ")[2]) for line in text.splitlines() if f"|{host}" in line and "upstream_rq_completed:" in line)
+
+
+def test_what_nobody_registered_is_not_called_until_it_is(shop: Lab, far: str) -> None:
+    url, named = f"http://{far}:8080{WELL}", ("-host", FAR)
+    statuses(shop, {"200": 20}, url, *named)
+    host = {"name": "far", "namespace": SPACE, "hosts": [FAR], "ports": [{"number": 8080, "protocol": "HTTP"}], "endpoints": [far]}
+    try:
+        assert shop.module("sidecar", namespace=SPACE, sees=[".", "istio-system"], outbound="registry_only")["changed"]
+        statuses(shop, {"502": 20}, url, *named)
+        assert send(shop)["statuses"] == {"200": 100}, "what the mesh knows is still called"
+        done = shop.module("egress", **host)
+        assert done["changed"] and all("proxies of" in barrier for barrier in done["barriers"]), done
+        statuses(shop, {"200": 20}, url, *named)
+        assert gateway_requests(shop, FAR) == 0
+        done = shop.module("egress", **host, gateway="istio-system/istio-ingressgateway", gateway_selector={"istio": "ingressgateway"})
+        assert "failed" not in done, done
+        before = gateway_requests(shop, FAR)
+        statuses(shop, {"200": 20}, url, *named)
+        assert gateway_requests(shop, FAR) >= before + 20, "all of them left through the gateway"
+        assert shop.module("egress", name="far", namespace=SPACE, state="absent")["changed"]
+        statuses(shop, {"502": 20}, url, *named)
+    finally:
+        shop.module("egress", name="far", namespace=SPACE, state="absent")
+        assert "failed" not in shop.module("sidecar", namespace=SPACE, state="absent")
+    statuses(shop, {"200": 20}, url, *named)
+
+
+@pytest.fixture
+def secured(shop: Lab, tmp_path: Path) -> Iterator[str]:
+    """The ingress gateway takes TLS for FAR and sends its requests to the shop; HTTP is redirected. Address of its pod."""
+    key, certificate = tmp_path / "tls.key", tmp_path / "tls.crt"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={FAR}", "-addext", f"subjectAltName=DNS:{FAR}", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(made, check=True, capture_output=True, timeout=60)
+    shop.kubectl("-n", "istio-system", "create", "secret", "tls", "policies-far", f"--key={key}", f"--cert={certificate}")
+    try:
+        done = shop.module("gateway", name="far", namespace=SPACE, hosts=[FAR], tls={"secret": "policies-far"}, redirect=True)
+        assert "failed" not in done and all("proxies of" in barrier for barrier in done["barriers"]), done
+        with policy(shop, route={"rules": [{"to": {"version": "v1"}}], "gateways": ["mesh", f"{SPACE}/far"], "gateway_hosts": [FAR]}):
+            yield shop.get("pods", "-n", "istio-system", "-l", "istio=ingressgateway")["items"][0]["status"]["podIP"]
+    finally:
+        gone = shop.module("gateway", name="far", namespace=SPACE, state="absent")
+        assert "failed" not in gone, gone
+        shop.kubectl("-n", "istio-system", "delete", "secret", "policies-far")
+
+
+def test_requests_come_in_by_tls_and_are_led_there(secured: str, plain: Lab, tmp_path: Path) -> None:
+    pod = plain.get("pods", "-n", "istio-system", "-l", "istio=ingressgateway")["items"][0]["metadata"]["name"]
+    argv = ["kubectl", "port-forward", "-n", "istio-system", f"pod/{pod}", ":8443", ":8080"]
+    with subprocess.Popen(argv, env=plain.environment, stdout=subprocess.PIPE, text=True) as forward:
+        assert forward.stdout is not None
+        ports = {}
+        while len(ports) < 2:
+            line = forward.stdout.readline()
+            assert line, "the port-forward ended"
+            if "127.0.0.1" in line:
+                ports[line.rpartition("-> ")[2].strip()] = int(line.split("127.0.0.1:")[1].split()[0])
+        try:
+            led = http.client.HTTPConnection("127.0.0.1", ports["8080"], timeout=10)
+            led.request("GET", WELL, headers={"Host": FAR})
+            answer = led.getresponse()
+            assert answer.status == 301 and answer.headers["location"] == f"https://{FAR}{WELL}", answer.headers
+            trusted = ssl.create_default_context(cafile=str(tmp_path / "tls.crt"))
+            with socket.create_connection(("127.0.0.1", ports["8443"]), 10) as raw, trusted.wrap_socket(raw, server_hostname=FAR) as secure:
+                secure.sendall(f"GET {WELL} HTTP/1.1\r\nHost: {FAR}\r\nConnection: close\r\n\r\n".encode())
+                text = b"".join(iter(lambda: secure.recv(65536), b"")).decode()
+            assert text.startswith("HTTP/1.1 200") and "web-v1" in text, text
+            with pytest.raises((ssl.SSLError, ConnectionError)), socket.create_connection(("127.0.0.1", ports["8443"]), 10) as raw:
+                trusted.wrap_socket(raw, server_hostname="other.example.com")
+        finally:
+            forward.terminate()
+
+
+def test_a_proxy_begins_tls_and_verifies_unless_told_otherwise(secured: str, shop: Lab) -> None:
+    """The far host is the mesh's own ingress gateway, with a certificate that no authority signed."""
+    host = {"name": "pay", "namespace": SPACE, "hosts": [FAR], "ports": [80], "endpoints": [secured], "addresses": ["240.1.2.3"]}
+    url, named = f"http://240.1.2.3{WELL}", ("-host", FAR)
+    try:
+        assert "failed" not in shop.module("egress", **host, tls={"port": 8443, "verify": False})
+        statuses(shop, {"200": 20}, url, *named)
+        assert "failed" not in shop.module("egress", **host, tls={"port": 8443})
+        statuses(shop, {"503": 20}, url, *named)
+    finally:
+        assert "failed" not in shop.module("egress", name="pay", namespace=SPACE, state="absent")
+
+
+def test_access_logs_are_written_only_where_they_are_asked_for(shop: Lab) -> None:
+    def logged(run: str) -> int:
+        # A proxy writes its log late.
+        time.sleep(12)
+        return sum(shop.kubectl("logs", "-n", SPACE, f"deploy/web-{version}", "-c", "istio-proxy", "--since=2m").count(run) for version in BOTH)
+
+    def numbered() -> int:
+        name = f"/{uuid.uuid4().hex}"
+        assert send(shop, name, 20)["statuses"] == {"404": 20}
+        return logged(name)
+
+    assert numbered() == 20
+    try:
+        assert shop.module("telemetry", namespace=SPACE, access_logs={"enabled": False})["changed"]
+        time.sleep(50)
+        assert numbered() == 0
+        assert shop.module("telemetry", namespace=SPACE, access_logs={"providers": ["envoy"], "when": "response.code >= 500"})["changed"]
+        time.sleep(50)
+        assert numbered() == 0
+        assert shop.module("telemetry", namespace=SPACE, access_logs={"providers": ["envoy"], "when": "response.code >= 400"})["changed"]
+        time.sleep(50)
+        assert numbered() == 20
+    finally:
+        assert "failed" not in shop.module("telemetry", namespace=SPACE, state="absent")

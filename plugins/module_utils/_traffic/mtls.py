@@ -10,7 +10,7 @@ from .._engine.objects import Object, Ref
 from .._failure import Failure, InvalidOption
 from .._proxy import plaintext
 from . import checks
-from .single import Single, alone, workload
+from .single import Single, workload
 
 GROUP, API, KIND = "security.istio.io", "security.istio.io/v1", "PeerAuthentication"
 MODES = {"strict": "STRICT", "permissive": "PERMISSIVE", "disable": "DISABLE", "inherit": "UNSET"}
