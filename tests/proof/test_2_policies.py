@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import http.client
 import json
 import socket
@@ -18,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import hashes
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.x509.oid import NameOID
 from playing import Lab
 
 pytestmark = pytest.mark.long
@@ -445,8 +448,11 @@ def test_what_nobody_registered_is_not_called_until_it_is(shop: Lab, far: str) -
 def secured(shop: Lab, tmp_path: Path) -> Iterator[str]:
     """The ingress gateway takes TLS for FAR and sends its requests to the shop; HTTP is redirected. Address of its pod."""
     key, certificate = tmp_path / "tls.key", tmp_path / "tls.crt"
-    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={FAR}", "-addext", f"subjectAltName=DNS:{FAR}", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(made, check=True, capture_output=True, timeout=60)
+    private, name, now = rsa.generate_private_key(65537, 2048), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, FAR)]), datetime.datetime.now(datetime.timezone.utc)
+    made = x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number(), now - datetime.timedelta(hours=1), now + datetime.timedelta(days=1))
+    signed = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(FAR)]), critical=False).sign(private, hashes.SHA256())
+    key.write_bytes(private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
     shop.kubectl("-n", "istio-system", "create", "secret", "tls", "policies-far", f"--key={key}", f"--cert={certificate}")
     try:
         done = shop.module("gateway", name="far", namespace=SPACE, hosts=[FAR], tls={"secret": "policies-far"}, redirect=True)
