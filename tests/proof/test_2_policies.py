@@ -529,3 +529,26 @@ def test_access_logs_are_written_only_where_they_are_asked_for(shop: Lab) -> Non
         assert numbered() == 20
     finally:
         assert "failed" not in shop.module("telemetry", namespace=SPACE, state="absent")
+
+
+def test_a_namespace_goes_back_where_requests_are_lost_and_its_callers_are_heard(secured: str, plain: Lab) -> None:
+    """The gateway is told to speak plaintext: a probe through it is lost as soon as TLS is a must."""
+    rule = {"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "plaintext", "namespace": "istio-system"}, "spec": {"host": f"web.{SPACE}.svc.cluster.local", "trafficPolicy": {"tls": {"mode": "DISABLE"}}, "exportTo": ["."]}}
+    options = {"mtls_namespaces": [SPACE], "mtls_probe": {"path": WELL, "headers": {"Host": FAR}, "rate": 5}, "mtls_probe_seconds": 60, "mtls_max_lost_share": 5.0}
+    assert secured and "failed" not in plain.module("gateway", name="far", namespace=SPACE, hosts=[FAR])
+    try:
+        assert "failed" not in plain.module("manifests", definition=rule)
+        refused = plain.play("playbooks/mtls.yml", "-e", json.dumps({**options, "mtls_observe": 30}))
+        assert refused.status != 0 and "plaintext_callers" in json.dumps(refused.of("mtls")) and "istio-ingressgateway-" in refused.text, refused.text
+        assert plain.get("telemetries", "-n", SPACE)["items"] == []
+        lost = plain.play("playbooks/mtls.yml", "-e", json.dumps({**options, "mtls_plaintext": "shut_out"}))
+        assert lost.status != 0 and "too_many_lost" in json.dumps(lost.of("probe")) and "has again what it had" in lost.text, lost.text
+        assert plain.get("peerauthentications", "-n", SPACE)["items"] == []
+        assert plain.module("manifests", definition=rule, state="absent")["changed"]
+        done = plain.play("playbooks/mtls.yml", "-e", json.dumps({**options, "mtls_plaintext": "shut_out"})).ok()
+        assert plain.get("peerauthentications", "-n", SPACE)["items"][0]["spec"] == {"mtls": {"mode": "STRICT"}} and len(done.changed) == 1, done.changed
+        assert plain.play("playbooks/mtls.yml", "-e", json.dumps({**options, "mtls_state": "absent"})).ok().changed
+        assert f"mtls-{SPACE}" not in plain.kubectl("get", "configmaps", "-n", SPACE, "-o", "name"), "the copy is gone"
+    finally:
+        plain.module("manifests", definition=rule, state="absent")
+        plain.module("mtls", namespace=SPACE, state="absent")
