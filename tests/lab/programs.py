@@ -33,8 +33,11 @@ class Program:
     @property
     def path(self) -> Path:
         inputs: list[str | Path] = [self.package, self.tags, self.flags, self.folder / "go.mod", self.folder / "go.sum"]
+        # Programs of our own.
         if self.module == "standin":
             inputs += sorted(self.folder.glob("*.go"))
+        elif self.package.startswith("./"):
+            inputs += sorted((self.folder / self.package).glob("*.go"))
         return settings.CACHE / "bin" / f"{self.name}-{store.key(*inputs)}"
 
     def build(self) -> Path:
@@ -74,6 +77,7 @@ OTHERS = [
     Program("kind", "kubernetes", "sigs.k8s.io/kind"),
     Program("coredns", "coredns", "github.com/coredns/coredns"),
     Program("standin", "standin", "."),
+    Program("proxies", "kubernetes", "./proxies"),
     Program("jaeger", "jaeger", "github.com/jaegertracing/jaeger/cmd/jaeger"),
     # Of all ways to find targets, the one that the addon uses.
     Program("prometheus", "prometheus", "github.com/prometheus/prometheus/cmd/prometheus", "netgo remove_all_sd enable_kubernetes_sd"),

@@ -23,6 +23,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
+from lab import programs
 from playing import Lab
 
 pytestmark = pytest.mark.long
@@ -552,3 +553,33 @@ def test_a_namespace_goes_back_where_requests_are_lost_and_its_callers_are_heard
     finally:
         plain.module("manifests", definition=rule, state="absent")
         plain.module("mtls", namespace=SPACE, state="absent")
+
+
+@contextmanager
+def simulated(lab: Lab, count: int) -> Iterator[None]:
+    """So many more proxies at the lab's istiod, which take and acknowledge what they are sent: simulated, none of them has an Envoy."""
+    argv = ["kubectl", "port-forward", "-n", "istio-system", "deploy/istiod", ":15010"]
+    with subprocess.Popen(argv, env=lab.environment, stdout=subprocess.PIPE, text=True) as forward:
+        try:
+            assert forward.stdout is not None
+            port = forward.stdout.readline().split("127.0.0.1:")[1].split()[0]
+            argv = [str(programs.build("proxies")), "-n", str(count), "-address", f"127.0.0.1:{port}", "-namespace", "simulated", "-routes", "80,8080,7070,3550,50051"]
+            with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+                assert running.stdout is not None and running.stdout.readline().strip() == "synced"
+                yield
+                running.communicate(timeout=60)
+        finally:
+            forward.terminate()
+
+
+def test_a_change_converges_at_twenty_and_at_two_hundred_proxies(shop: Lab) -> None:
+    for count in (20, 200):
+        with simulated(shop, count), policy(shop, traffic_split={"versions": BOTH}):
+            waits = []
+            for number in range(5):
+                done = shop.module("traffic_split", **HOST, versions={"v1": 90 + number, "v2": 10 - number})
+                assert done["changed"] and "failed" not in done, done
+                told = [int(barrier.split(" at ")[1].split()[0]) for barrier in done["barriers"]]
+                assert told and all(found > count for found in told), done["barriers"]
+                waits.append(done["duration"]["wait"])
+            print(f"{count} simulated proxies, {told[0]} in all: from apply to converged {sorted(waits)[2]:.2f} s (median of 5; {min(waits):.2f} to {max(waits):.2f})")
