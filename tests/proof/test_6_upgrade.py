@@ -251,3 +251,18 @@ def test_what_must_not_be_is_refused_before_anything_is_changed(mesh_of_old: Lab
     assert played.changed == [] and revisions(mesh_of_old) == before and istiods(mesh_of_old) == ["1-31-0"]
 
 
+@pytest.mark.long
+def test_in_place_the_same_control_plane_becomes_the_next_one(elsewhere: Lab) -> None:
+    """Without a revision of its own there is no way beside: the control plane, then the workloads of each ring, then the gateways."""
+    lab, old, new = elsewhere, {"release_version": "1.30.4"}, {"release_version": "1.31.0"}
+    lab.sweep()
+    lab.play(*arguments("site", **old)).ok()
+    assert lab.module("manifests", namespace=SHOP, definition=application(), wait_timeout=180)["changed"]
+    assert revisions(lab) == all_of("1.30.4")
+    played = lab.play(*arguments("upgrade", **new, upgrade_skip_checks=SKIPPED)).ok()
+    lost = [result["lost"] for result in played.of("probe") if "lost" in result]
+    assert revisions(lab) == all_of("1.31.0") and istiods(lab) == ["default"]
+    print(f"in place: the role's own probe lost {lost}")
+    assert lab.play(*arguments("site", **new)).ok().changed == []
+    refused = lab.play(*arguments("upgrade", **old))
+    assert refused.status != 0 and "1.31 → 1.30 is a downgrade" in " ".join(refused.text.split()), refused.text[-3000:]
