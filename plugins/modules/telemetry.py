@@ -29,7 +29,7 @@ options:
     default: {}
   access_logs:
     description:
-      - C(enabled), C(providers) by name, C(when) as an expression in CEL, C(side) as C(client), C(server) or C(both).
+      - C(enabled), C(providers) by name (without them V(envoy), the proxy's own log), C(when) as an expression in CEL, C(side) as C(client), C(server) or C(both).
     type: dict
   tracing:
     description:

@@ -32,8 +32,9 @@ def clusters(dump: dict[str, Any]) -> set[str]:
 
 
 def listeners(dump: dict[str, Any]) -> list[Any]:
-    """All listeners, as they are."""
-    return [entry for config in _of_type(dump, "ListenersConfigDump") for entry in _part(config, "dynamic_listeners", [])]
+    """All listeners that take connections, as they are; not those that are only drained."""
+    entries = [entry for config in _of_type(dump, "ListenersConfigDump") for entry in _part(config, "dynamic_listeners", [])]
+    return [state for entry in entries if (state := _part(entry, "active_state", None))]
 
 
 def routes(dump: dict[str, Any]) -> Iterator[Route]:

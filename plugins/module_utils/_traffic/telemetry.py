@@ -20,7 +20,8 @@ SIDES = {"client": "CLIENT", "server": "SERVER", "both": "CLIENT_AND_SERVER"}
 # istio.io, Telemetry, MetricSelector.IstioMetric.
 METRIC = ("ALL_METRICS", "REQUEST_COUNT", "REQUEST_DURATION", "REQUEST_SIZE", "RESPONSE_SIZE", "TCP_OPENED_CONNECTIONS", "TCP_CLOSED_CONNECTIONS", "TCP_SENT_BYTES", "TCP_RECEIVED_BYTES", "GRPC_REQUEST_MESSAGES", "GRPC_RESPONSE_MESSAGES")  # fmt: skip
 # Providers that need no entry in the mesh configuration (istio/istio, pkg/config/mesh: DefaultMeshConfig).
-BUILT_IN = {"envoy", "prometheus", "stackdriver"}
+ACCESS_LOG = "envoy"
+BUILT_IN = {ACCESS_LOG, "prometheus", "stackdriver"}
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "default": "default"},
     "workload": {"type": "dict", "default": {}},
@@ -71,7 +72,8 @@ def _off(given: dict[str, Any]) -> bool:
 
 def _logs(value: Any) -> dict[str, Any]:
     given = _asked("access_logs", value, LOGS)
-    found = _providers("access_logs", given)
+    # What names no provider says nothing of the log that accessLogFile of the mesh configuration asks for (istio/istio, pilot/pkg/model/telemetry.go).
+    found = _providers("access_logs", {"providers": [ACCESS_LOG], **given})
     if _off(given):
         found["disabled"] = True
     if "side" in given:
@@ -80,7 +82,7 @@ def _logs(value: Any) -> dict[str, Any]:
         if not isinstance(given["when"], str) or not given["when"].strip():
             raise InvalidOption("access_logs.when", f"{given['when']!r} is no expression", hint="Write it in CEL, such as 'response.code >= 500'.", code="expression_invalid")
         found["filter"] = {"expression": given["when"]}
-    return found or {"disabled": False}
+    return found
 
 
 def _side(option: str, value: Any) -> str:

@@ -169,8 +169,8 @@ def test_what_no_sidecar_can_see(options, code):
 @pytest.mark.parametrize(
     ("options", "spec"),
     [
-        ({"access_logs": {"enabled": False}}, {"accessLogging": [{"disabled": True}]}),
-        ({"access_logs": {"enabled": True}}, {"accessLogging": [{"disabled": False}]}),
+        ({"access_logs": {"enabled": False}}, {"accessLogging": [{"providers": [{"name": "envoy"}], "disabled": True}]}),
+        ({"access_logs": {"enabled": True, "providers": ["otel"]}}, {"accessLogging": [{"providers": [{"name": "otel"}]}]}),
         ({"access_logs": {"providers": ["envoy"], "when": "response.code >= 500", "side": "server"}}, {"accessLogging": [{"providers": [{"name": "envoy"}], "match": {"mode": "SERVER"}, "filter": {"expression": "response.code >= 500"}}]}),
         ({"tracing": {"percent": 0}}, {"tracing": [{"randomSamplingPercentage": 0.0}]}),
         ({"tracing": {"enabled": False}}, {"tracing": [{"disableSpanReporting": True}]}),

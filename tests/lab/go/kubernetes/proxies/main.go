@@ -14,11 +14,14 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
@@ -91,13 +94,20 @@ func main() {
 				log.Fatal(err)
 			}
 			defer connection.Close()
-			err = follow(ctx, connection, node(number+1, *namespace), strings.Split(*names, ","), func() {
-				if ready.Add(1) == int64(*count) {
-					fmt.Println("synced")
+			for ctx.Err() == nil {
+				err = follow(ctx, connection, node(number+1, *namespace), strings.Split(*names, ","), func() {
+					if ready.Add(1) == int64(*count) {
+						fmt.Println("synced")
+					}
+				})
+				// istiod takes so many new proxies a second; the others come again, as Envoy does.
+				if ctx.Err() == nil && status.Code(err) != codes.ResourceExhausted {
+					log.Fatalf("proxy %d: %v", number+1, err)
 				}
-			})
-			if ctx.Err() == nil {
-				log.Fatalf("proxy %d: %v", number+1, err)
+				select {
+				case <-ctx.Done():
+				case <-time.After(time.Second):
+				}
 			}
 		})
 	}
