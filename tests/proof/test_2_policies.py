@@ -459,7 +459,7 @@ def secured(shop: Lab, tmp_path: Path) -> Iterator[str]:
     try:
         done = shop.module("gateway", name="far", namespace=SPACE, hosts=[FAR], tls={"secret": "policies-far"}, redirect=True)
         assert "failed" not in done and all("proxies of" in barrier for barrier in done["barriers"]), done
-        with policy(shop, route={"rules": [{"to": {"version": "v1"}}], "gateways": ["mesh", f"{SPACE}/far"], "gateway_hosts": [FAR]}):
+        with policy(shop, route={"rules": [{"to": {"version": "v1"}}], "gateways": [f"{SPACE}/far"], "gateway_hosts": [FAR]}):
             yield shop.get("pods", "-n", "istio-system", "-l", "istio=ingressgateway")["items"][0]["status"]["podIP"]
     finally:
         gone = shop.module("gateway", name="far", namespace=SPACE, state="absent")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who still calls without TLS: from the access logs of the proxies that are called."""
+"""Who still calls without TLS: from the access logs of the proxies that are called, and from what they count where their logs say nothing."""
 from __future__ import annotations
 
 import json
@@ -13,9 +13,13 @@ from .._engine.cluster import Cluster
 from .._engine.objects import Object
 from .._engine.selectors import written
 from .._istio.injection import SIDECAR, has_sidecar
+from .istiod import ADMIN_PORT, ADMIN_TIMEOUT, get
 
 # Istio's default text format: cluster, local address to the workload, address called, address of the caller, name asked for by TLS.
 TEXT = re.compile(r"\binbound\|\d+\|\S*\s+\S+\s+\S+\s+(?P<caller>\S+):\d+\s+(?P<name>\S+)")
+METRICS = ("istio_requests_total{", "istio_tcp_connections_opened_total{")
+METRICS_PATH = "/stats/prometheus?filter=istio_"
+SECURITY = re.compile(r'connection_security_policy="(\w+)"')
 MOST_BYTES = 4 * 1024 * 1024
 
 
@@ -24,10 +28,12 @@ class Seen:
     """What the logs of some pods say.
 
     callers  pods (NAMESPACE/NAME) or addresses that called without TLS
-    silent   pods whose logs tell of no call, with TLS or without
+    counted  {pod: calls without TLS that its proxy has counted since it began}, of pods whose logs tell of no call
+    silent   pods whose logs tell of no call, with TLS or without, and that count none either
     """
 
     callers: tuple[str, ...]
+    counted: dict[str, int]
     silent: tuple[str, ...]
 
 
@@ -36,7 +42,31 @@ def look(cluster: Cluster, namespace: str, labels: dict[str, Any], seconds: int)
     pods = [pod for pod in cluster.list("", "Pod", namespace, written(labels)) if has_sidecar(pod) and not pod["metadata"].get("deletionTimestamp")]
     heard = cluster.each(lambda pod: calls(_log(cluster, pod, seconds)), pods)
     addresses = sorted({address for plain, _encrypted in heard for address in plain})
-    return Seen(tuple(_named(cluster, addresses)), tuple(pod["metadata"]["name"] for pod, (plain, encrypted) in zip(pods, heard) if not plain and not encrypted))
+    mute = [pod for pod, (plain, encrypted) in zip(pods, heard) if not plain and not encrypted]
+    counts = dict(zip((pod["metadata"]["name"] for pod in mute), cluster.each(lambda pod: counted(_metrics(cluster, pod)), mute)))
+    return Seen(
+        tuple(_named(cluster, addresses)),
+        {name: plain for name, (plain, _encrypted) in counts.items() if plain},
+        tuple(name for name, both in counts.items() if not any(both)),
+    )
+
+
+def _metrics(cluster: Cluster, pod: Object) -> str:
+    try:
+        return str(get(cluster.api, pod["metadata"]["namespace"], pod["metadata"]["name"], ADMIN_PORT, METRICS_PATH, ADMIN_TIMEOUT))
+    except ApiError:
+        # Who cannot be asked has counted nothing that we know of.
+        return ""
+
+
+def counted(metrics: str) -> tuple[int, int]:
+    """(calls without TLS, calls with it) that a proxy took, as its metrics have them (istio.io, Istio Standard Metrics)."""
+    found = {"none": 0, "mutual_tls": 0}
+    for line in metrics.splitlines():
+        security = SECURITY.search(line)
+        if line.startswith(METRICS) and 'reporter="destination"' in line and security and security[1] in found:
+            found[security[1]] += int(float(line.rpartition(" ")[2]))
+    return found["none"], found["mutual_tls"]
 
 
 def _log(cluster: Cluster, pod: Object, seconds: int) -> str:

@@ -58,8 +58,12 @@ def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list
         hint = "Give them a sidecar, leave them a port, or set plaintext to shut_out."
         names = ", ".join(seen.callers)
         return [Failure("plaintext_callers", f"{names} called without TLS within {within}, and would be shut out of {place}", reason=names, hint=hint)], []
+    if seen.counted:
+        hint = "Switch access logs on for a while to hear who it is (module telemetry; the role mtls does so with mtls_observe), or set plaintext to shut_out."
+        counts = ", ".join(f"{count} at {pod}" for pod, count in sorted(seen.counted.items()))
+        return [Failure("plaintext_callers", f"somebody called {place} without TLS since its proxies began, and no log says who: {counts}", reason=counts, hint=hint)], []
     if seen.silent:
-        return [], [f"plaintext callers of {place}: unknown, for the access logs of {', '.join(seen.silent)} tell of no call within {within}"]
+        return [], [f"plaintext callers of {place}: unknown, for the access logs of {', '.join(seen.silent)} tell of no call within {within}, and its proxies count none"]
     return [], []
 
 

@@ -48,6 +48,8 @@ def shop(api, monkeypatch):
             obj["spec"].setdefault("containers", []).append({"name": "istio-proxy"})
         api.put(obj)
     api.logs = {}
+    api.metrics = {}
+    monkeypatch.setattr(plaintext, "_metrics", lambda _cluster, obj: api.metrics.get(obj["metadata"]["name"], ""))
     monkeypatch.setattr(plaintext, "_log", lambda _cluster, obj, _seconds: api.logs.get(obj["metadata"]["name"], ""))
     return api
 
@@ -86,6 +88,33 @@ def test_who_would_be_shut_out_is_named_and_may_be_when_told(shop, say):
 def test_where_no_log_tells_of_a_call_it_is_unknown(shop, say):
     done = say(mode="strict")
     assert done["changed"] and "unknown" in str(done["warnings"]) and "web-1" in str(done["warnings"])
+
+
+COUNTED = 'istio_requests_total{{reporter="{}",response_code="200",connection_security_policy="{}"}} {}'
+
+
+@pytest.mark.parametrize(
+    ("metrics", "seen"),
+    [
+        ("", (0, 0)),
+        (COUNTED.format("destination", "none", 3), (3, 0)),
+        (COUNTED.format("source", "none", 3), (0, 0)),
+        (COUNTED.format("destination", "unknown", 3), (0, 0)),
+        ("\n".join([COUNTED.format("destination", "none", "1e+01"), COUNTED.format("destination", "mutual_tls", 5), COUNTED.format("destination", "mutual_tls", 2)]), (10, 7)),
+        (COUNTED.format("destination", "none", 3).replace("requests", "request_bytes"), (0, 0)),
+    ],
+)
+def test_a_proxys_metrics_tell_how_many_called_without_tls(metrics, seen):
+    assert plaintext.counted(metrics) == seen
+
+
+def test_where_logs_say_nothing_what_was_counted_does(shop, say):
+    shop.metrics["web-1"] = COUNTED.format("destination", "none", 3)
+    refused = say(mode="strict")
+    assert refused["failure"]["code"] == "plaintext_callers" and "3 at web-1" in refused["msg"] and "telemetry" in refused["failure"]["hint"] and mode(shop) is None
+    shop.metrics["web-1"] = COUNTED.format("destination", "mutual_tls", 3)
+    done = say(mode="strict")
+    assert done["changed"] and not done.get("warnings")
 
 
 def test_ports_of_a_workload(shop, say):
