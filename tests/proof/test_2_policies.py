@@ -535,7 +535,7 @@ def test_access_logs_are_written_only_where_they_are_asked_for(shop: Lab) -> Non
 
 def test_a_namespace_goes_back_where_requests_are_lost_and_its_callers_are_heard(secured: str, plain: Lab) -> None:
     """The gateway is told to speak plaintext: a probe through it is lost as soon as TLS is a must."""
-    rule = {"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "plaintext", "namespace": "istio-system"}, "spec": {"host": f"web.{SPACE}.svc.cluster.local", "trafficPolicy": {"tls": {"mode": "DISABLE"}}, "exportTo": ["."]}}
+    rule = {"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "plaintext", "namespace": "istio-system"}, "spec": {"host": f"web.{SPACE}.svc.cluster.local", "trafficPolicy": {"tls": {"mode": "DISABLE"}}, "subsets": [{"name": "v1", "labels": {"version": "v1"}}], "exportTo": ["."]}}
     options = {"mtls_namespaces": [SPACE], "mtls_probe": {"path": WELL, "headers": {"Host": FAR}, "rate": 5}, "mtls_probe_seconds": 60, "mtls_max_lost_share": 5.0}
     assert secured and "failed" not in plain.module("gateway", name="far", namespace=SPACE, hosts=[FAR])
     try:
