@@ -25,7 +25,7 @@ def test_a_hand_edit_is_told_as_drift_healed_when_told_and_written_down(mesh: La
     found = json.loads(report.read_text())
     assert found["drift"] is False and found["counts"]["objects"] > 60 and report.stat().st_mode & 0o777 == 0o600
 
-    mesh.kubectl("-n", DEMO, "scale", "deployment", "frontend-v2", "--replicas=0")
+    mesh.kubectl("-n", DEMO, "patch", "deployment", "frontend-v2", "--type=merge", "-p", '{"spec": {"replicas": 0}}')
     mesh.kubectl("-n", DEMO, "delete", "destinationrule", "frontend")
     played = drift(mesh, report)
     assert played.status == 2 and "differ from what is declared" in played.text

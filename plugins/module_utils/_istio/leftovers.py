@@ -151,9 +151,9 @@ def in_mesh(pod: Object) -> bool:
 
 
 def belongs(pod: Object, workloads: Iterable[Object]) -> bool:
-    """Whether one of these Deployments selects the pod."""
+    """Whether one of these Deployments and DaemonSets selects the pod."""
     return any(
-        obj["kind"] == "Deployment" and obj["metadata"]["namespace"] == pod["metadata"]["namespace"] and selects(obj["spec"].get("selector"), _labels(pod)) for obj in workloads
+        obj["kind"] in ("Deployment", "DaemonSet") and obj["metadata"]["namespace"] == pod["metadata"]["namespace"] and selects(obj["spec"].get("selector"), _labels(pod)) for obj in workloads
     )
 
 

@@ -50,7 +50,7 @@ class Users:
 
 
 def users(revision: str, last: bool, pods: list[Object], namespaces: list[Object], injectors: list[Object], going: list[Object]) -> Users:
-    """last: no other revision is left to turn to; going: the Deployments and webhooks that go with the revision, for these are no users."""
+    """last: no other revision is left to turn to; going: the workloads and webhooks that go with the revision, for these are no users."""
     names = {obj["metadata"]["name"] for obj in going if obj["kind"] == "MutatingWebhookConfiguration"}
     tags = revisions.of([obj for obj in injectors if obj["metadata"]["name"] not in names]).tags
     known = revisions.of(injectors)
@@ -85,7 +85,7 @@ def _users(cluster: Cluster, plane: ControlPlane, releases: list[tuple[str, str]
         if labels.get("app") == "istiod" and revision_label(obj) == plane.revision_name and not _goes(obj, set_id, releases):
             hint = "Name the namespace and method that it was installed with; what another tool installed, install with adopt first."
             raise InvalidOption("revision", f"{ref_of(obj)} does not belong to the control plane {plane.revision_name} in {plane.namespace}", ref=ref_of(obj).as_result(), hint=hint, code="not_ours")
-    going = [obj for obj in deployments + injectors if _goes(obj, set_id, releases)]
+    going = [obj for obj in [*deployments, *cluster.list("apps", "DaemonSet"), *injectors] if _goes(obj, set_id, releases)]
     return users(plane.revision_name, last, cluster.list("", "Pod"), cluster.list("", "Namespace"), injectors, going)
 
 

@@ -145,6 +145,18 @@ def test_gateways_that_go_with_it_are_no_users(api, plane, remove):
     assert "failed" not in done and "Pod istio-system/istio-ingressgateway-1" not in left(done)
 
 
+def test_node_agents_that_go_with_it_are_no_users(api, plane, remove):
+    plane()
+    own = api.get("Deployment", "istiod", HOME)["metadata"]["labels"]["applyset.kubernetes.io/part-of"]
+    agent = deployment("ztunnel", HOME, labels={"app": "ztunnel", "applyset.kubernetes.io/part-of": own})
+    api.put({**agent, "kind": "DaemonSet"})
+    running = proxied("ztunnel-1", HOME, revision="")
+    running["metadata"]["labels"] = {"app": "ztunnel"}
+    api.put(running)
+    done = remove()
+    assert "failed" not in done, done
+
+
 def test_a_gateway_of_somebody_else_is_a_user(api, plane, remove):
     plane()
     api.put(deployment("edge", "other"))
