@@ -16,7 +16,7 @@ from .._engine.steps import Step
 from .._failure import Failure, InvalidOption
 from .._proxy.convergence import Change, converged
 from .._proxy.dump import listeners
-from .routing import MANAGED, is_managed
+from .policy import MANAGED, is_managed
 
 ROUTES = "VirtualService"
 ARGUMENTS: dict[str, dict[str, Any]] = {
