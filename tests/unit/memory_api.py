@@ -126,11 +126,12 @@ class MemoryApi:
             obj["metadata"]["resourceVersion"] = str(self._counter)
             self._tell("MODIFIED", self._key(kind, name, namespace), obj)
 
-    def drop(self, kind: str, name: str, namespace: str = "") -> None:
+    def drop(self, kind: str, name: str, namespace: str = "", group: str | None = None) -> None:
         """The object is gone, as the last of its finalizers would have it."""
         with self._news:
             self._counter += 1
-            self._tell("DELETED", self._key(kind, name, namespace), self.objects.pop(self._key(kind, name, namespace)))
+            key = self._key(kind, name, namespace, group)
+            self._tell("DELETED", key, self.objects.pop(key))
 
     def get(self, kind: str, name: str, namespace: str = "", group: str | None = None) -> Object | None:
         """group: where two have a kind of this name, and the first of KINDS is not meant."""
@@ -254,7 +255,7 @@ class MemoryApi:
         if obj["metadata"].get("finalizers"):
             self.feed(kind.kind, name, namespace, metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"})
         else:
-            self.drop(kind.kind, name, namespace)
+            self.drop(kind.kind, name, namespace, kind.group)
         return {"kind": "Status", "status": "Success"}
 
     def _patch(self, key: tuple[str, str, str, str], operations: list[dict[str, Any]]) -> Object:
