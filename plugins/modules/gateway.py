@@ -60,8 +60,8 @@ options:
   redirect:
     description:
       - Whether requests to the port for HTTP are redirected to HTTPS.
-      - With O(api=gateway) that port then takes routes of the Gateway's own namespace alone, and a route there that names a host is answered before the redirect.
-        So keep the hosts' routes in other namespaces.
+      - With O(api=gateway) that port then takes routes of the Gateway's own namespace alone, and policies of hosts that are written from then on leave it
+        to the redirect. A route there that somebody else wrote for a host is answered before the redirect.
     type: bool
     default: false
   api:

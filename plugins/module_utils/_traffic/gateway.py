@@ -143,7 +143,7 @@ def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list
 
 def _secrets(cluster: Cluster, options: dict[str, Any], namespaces: set[str]) -> list[Failure]:
     """A certificate that is not in these namespaces."""
-    secret = (options.get("tls") or {}).get("secret")
+    secret = str((options.get("tls") or {}).get("secret") or "")
     found: list[Failure] = []
     for namespace in sorted(namespaces) if secret else []:
         obj = cluster.get("", "Secret", namespace, secret)

@@ -144,7 +144,9 @@ def _route(policy: Policy, gateway: str) -> Object:
         namespace, _slash, parent = gateway.partition("/")
         # A Service's name has no dot: no other host's route is named like that.
         name = f"{live.object_name}.{namespace}.{parent}"
-        spec["parentRefs"] = [{"group": GROUP, "kind": "Gateway", "namespace": namespace, "name": parent}]
+        reference = {"group": GROUP, "kind": "Gateway", "namespace": namespace, "name": parent}
+        # At a listener that redirects, a route that names its host would be the narrower one.
+        spec["parentRefs"] = [{**reference, "sectionName": section} for section in live.sections.get(gateway, ())] or [reference]
         if "*" not in policy.gateway_hosts:
             spec["hostnames"] = [live.full_name, *policy.gateway_hosts]
     spec["rules"] = rules(policy.pieces(), live, gateway)

@@ -10,6 +10,8 @@ from typing import Any
 DOMAIN = "cluster.local"
 # The APIs in which a host's routes can be said: Istio's own kinds, and Gateway API's.
 ISTIO, GATEWAY = "istio", "gateway"
+# Annotation of a Gateway of Gateway API whose listeners for HTTP redirect to those for HTTPS.
+REDIRECTS = "servicemesh.istio/redirects"
 # Label of what stands for one version of a Service, with that Service's name.
 VERSION_OF = "servicemesh.istio/version-of"
 # Every sidecar, as opposed to named gateways.
@@ -37,6 +39,7 @@ class Host:
     missing_gateways    wanted Gateways that are not there
     missing_hosts       other hosts that a route names, and that nothing makes known
     other_ports         ports of the Services among those other hosts, by full name
+    sections            by gateway whose port for HTTP redirects, the listeners that are left for the host's routes
     channel             of Gateway API's definitions, "standard" or "experimental"; empty where its routes are not served
     """
 
@@ -56,6 +59,7 @@ class Host:
     missing_gateways: frozenset[str] = frozenset()
     missing_hosts: frozenset[str] = frozenset()
     other_ports: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    sections: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     channel: str = ""
 
     @property

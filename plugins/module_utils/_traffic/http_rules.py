@@ -43,8 +43,8 @@ def cannot(option: str, reason: str, live: Host, hint: str = "") -> InvalidOptio
 
 def rules(pieces: list[Piece], live: Host, gateway: str) -> list[dict[str, Any]]:
     """Rules of the route that is for the mesh or for one gateway. Raises InvalidOption "gateway_api_cannot"."""
-    here = [(piece, matches) for piece in pieces if (matches := matches_at(piece, [gateway])) is not None]
-    listed = [(piece.name, [one for match in matches for one in _by_method(match)] or [{}]) for piece, matches in here]
+    here = [(piece, found) for piece in pieces if (found := matches_at(piece, [gateway])) is not None]
+    listed: list[tuple[str, list[Match]]] = [(piece.name, [one for match in found for one in _by_method(match)] or [{}]) for piece, found in here]
     for _name, matches in listed:
         for match in matches:
             _refuse_match(match, live)

@@ -9,7 +9,7 @@ from .._engine.cluster import Cluster
 from .._engine.objects import Object, Ref
 from .._failure import Failure, InvalidOption
 from .gateway_api import API, GROUP, ROUTE
-from .hosts import DOMAIN
+from .hosts import DOMAIN, REDIRECTS
 
 KIND = "Gateway"
 # Istio's label on what it deploys for a Gateway.
@@ -43,6 +43,8 @@ def objects(options: dict[str, Any], plain: int | None) -> list[Object]:
         spec["addresses"] = [{"type": "Hostname", "value": f"{_service(options)}.{options['namespace']}.svc.{DOMAIN}"}]
     elif options.get("service_type"):
         metadata["annotations"] = {SERVICE_TYPE: options["service_type"]}
+    if options["redirect"]:
+        metadata["annotations"] = {**metadata.get("annotations", {}), REDIRECTS: "true"}
     found: list[Object] = [{"apiVersion": API, "kind": KIND, "metadata": metadata, "spec": spec}]
     return [*found, _redirect(options, listeners)] if options["redirect"] else found
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from .._engine.cluster import Cluster
 from .._engine.objects import Object
 from .._engine.selectors import written
-from .hosts import ANY_HOST, GATEWAY, INTENTS, ISTIO, VERSION_OF, Host, covers, full_name, names, outside, service_of
+from .hosts import ANY_HOST, GATEWAY, INTENTS, ISTIO, REDIRECTS, VERSION_OF, Host, covers, full_name, names, outside, service_of
 
 # Pods that stay to be read, and answer nothing.
 OVER = ("Failed", "Succeeded")
@@ -84,13 +84,15 @@ class Reader:
     def with_references(self, host: Host, api: str, gateways: list[str], others: Iterable[str], services: Iterable[str] = ()) -> Host:
         """The host, and which of these gateways of this API and other hosts (full names) are not there; and which of these Services are. Raises ApiError."""
         found = {name: self._service(name) for name in others}
+        parents = {gateway: self._gateway(gateway, api) for gateway in outside(gateways)}
         there = {name: service for name in services if (service := self._cluster.get("", "Service", host.namespace, name))}
         return replace(
             host,
-            missing_gateways=frozenset(gateway for gateway in outside(gateways) if not self._gateway_exists(gateway, api)),
+            missing_gateways=frozenset(gateway for gateway, obj in parents.items() if obj is None),
             missing_hosts=frozenset(name for name, service in found.items() if service is None and self._entry(name) is None),
             other_ports={name: tuple(port["port"] for port in service["spec"].get("ports") or []) for name, service in found.items() if service},
             namesakes=there,
+            sections={gateway: _not_plain(obj) for gateway, obj in parents.items() if obj and REDIRECTS in (obj["metadata"].get("annotations") or {})},
             channel=self.channel if api == GATEWAY else "",
         )
 
@@ -108,10 +110,14 @@ class Reader:
         pods = self._cluster.list("", "Pod", service["metadata"]["namespace"], written(selector))
         return [pod["metadata"].get("labels") or {} for pod in pods if not pod["metadata"].get("deletionTimestamp") and (pod.get("status") or {}).get("phase") not in OVER]
 
-    def _gateway_exists(self, gateway: str, api: str) -> bool:
+    def _gateway(self, gateway: str, api: str) -> Object | None:
         namespace, _slash, name = gateway.partition("/")
-        group = NETWORKING if api == ISTIO else GATEWAY_API
-        return bool(name) and self._cluster.get(group, "Gateway", namespace, name) is not None
+        return self._cluster.get(NETWORKING if api == ISTIO else GATEWAY_API, "Gateway", namespace, name) if name else None
+
+
+def _not_plain(gateway: Object) -> tuple[str, ...]:
+    """Names of a Gateway's listeners that are not for plain HTTP."""
+    return tuple(listener["name"] for listener in gateway["spec"].get("listeners") or [] if listener["protocol"] != "HTTP")
 
 
 def ours(obj: Object) -> bool:

@@ -276,6 +276,12 @@ def taken(**labels):
     return {**service("v1", **labels), "spec": {"selector": {"app": "frontend"}, "ports": [{"port": 80}]}}
 
 
+def test_a_gateways_port_that_redirects_is_left_to_the_redirect():
+    live = host(channel="standard", sections={"edge/ingress": ("https-443.a", "https-443.b")})
+    inside, outside = said(told(live, split=split({"v1": 1}, **INGRESS)))
+    assert [ref.get("sectionName") for ref in outside["spec"]["parentRefs"]] == ["https-443.a", "https-443.b"] and "sectionName" not in inside["spec"]["parentRefs"][0]
+
+
 @pytest.mark.parametrize(
     ("namesake", "codes", "made"),
     [
