@@ -75,7 +75,9 @@ class FakeIstiod:
 
     def _routes(self) -> dict[str, Any]:
         hosts = [{"domains": obj["spec"]["hosts"], "routes": [self._route(obj, route) for route in obj["spec"].get("http") or []]} for obj in self._objects("VirtualService")]
-        hosts += [host for obj in self._objects("HTTPRoute") for host in self._of_gateway_api(obj)]
+        # Of a host that both APIs claim, Istio takes one object; here always its own.
+        claimed = {domain for host in hosts for domain in host["domains"]}
+        hosts += [host for obj in self._objects("HTTPRoute") for host in self._of_gateway_api(obj) if not claimed & set(host["domains"])]
         configs = [{"routeConfig": {"name": "80", "virtualHosts": hosts}}]
         return {"@type": "type.googleapis.com/envoy.admin.v3.RoutesConfigDump", "dynamicRouteConfigs": configs}
 
