@@ -11,7 +11,8 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes a Gateway for pods that are there already, with a port for HTTP, one for HTTPS, or both.
+  - Writes a Gateway with a port for HTTP, one for HTTPS, or both; in Istio's own kind for pods that are there already, in Gateway API's also for pods that Istio
+    then deploys.
   - Where its hosts lead to is said by the policy of those hosts (M(servicemesh.istio.route), M(servicemesh.istio.traffic_split)).
   - A Secret that the gateway's pods could not read, and labels that no pod has, are refused. In check mode they are warnings.
 options:
@@ -29,7 +30,7 @@ options:
     elements: str
     default: ["*"]
   selector:
-    description: Labels of the gateway's pods.
+    description: Labels of the gateway's pods. Gateway API's kind has none, so there it must stay as it is.
     type: dict
     default: {istio: ingressgateway}
   http_port:
@@ -57,10 +58,31 @@ options:
         choices: ["1.2", "1.3"]
         default: "1.2"
   redirect:
-    description: Whether requests to the port for HTTP are redirected to HTTPS.
+    description:
+      - Whether requests to the port for HTTP are redirected to HTTPS.
+      - With O(api=gateway) that port then takes routes of the Gateway's own namespace alone, and policies of hosts that are written from then on leave it
+        to the redirect. A route there that somebody else wrote for a host is answered before the redirect.
     type: bool
     default: false
-
+  api:
+    description:
+      - Whose kind the Gateway is. With V(istio) it is Istio's own; with V(gateway) Gateway API's, with a listener for each host; with V(auto) the latter where its
+        definitions are there and it can say what is asked for.
+      - Without it, and with V(auto), the gateway stays with the API that it has. Without it a new one is Istio's own.
+      - Gateway API cannot say O(selector) and O(tls.least_version). That is refused with the code C(gateway_api_cannot).
+    type: str
+    choices: [istio, gateway, auto]
+  class:
+    description: With O(api=gateway), the GatewayClass.
+    type: str
+    default: istio
+  service:
+    description: With O(api=gateway), a Service of O(namespace) whose pods are the gateway, as C(NAME) or C(NAMESPACE/NAME). Without it Istio deploys a gateway of its own.
+    type: str
+  service_type:
+    description: With O(api=gateway) and without O(service), the type of the Service that Istio makes. Without it, Istio's own choice.
+    type: str
+    choices: [LoadBalancer, NodePort, ClusterIP]
   state:
     description: Whether the policy is there. Objects of the same name that this collection did not make are not deleted.
     type: str
@@ -79,6 +101,15 @@ EXAMPLES = r"""
     name: shop
     namespace: istio-system
     hosts: [shop.example.com]
+
+- name: The same in Gateway API, with a gateway that Istio deploys
+  servicemesh.istio.gateway:
+    name: shop
+    namespace: shop-edge
+    hosts: [shop.example.com]
+    tls: {secret: shop-example-com}
+    redirect: true
+    api: gateway
 
 - name: The Gateway goes
   servicemesh.istio.gateway:

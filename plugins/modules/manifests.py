@@ -19,7 +19,10 @@ options:
     type: raw
     aliases: [inline, resource_definition]
   src:
-    description: A file or folder where the task runs, or a URL, with YAML documents. A folder's C(*.yaml), C(*.yml) and C(*.json) are read in order of name.
+    description: A file or folder where the task runs, or a URL, with YAML documents. A folder's C(*.yaml), C(*.yml) and C(*.json) are read in order of name, but for a C(kustomization.yaml).
+    type: str
+  checksum:
+    description: What sha256 the file or what is behind the URL of O(src) must have. Anything else is refused before it is read.
     type: str
   namespace:
     description: Namespace for namespaced objects that name none. Also that of the set's own ConfigMap.
@@ -154,6 +157,7 @@ from ..module_utils._istio.images import REGISTRY_ARGUMENTS, of_pods
 ARGUMENTS = {
     "definition": {"type": "raw", "aliases": ["inline", "resource_definition"]},
     "src": {"type": "str"},
+    "checksum": {"type": "str"},
     "namespace": {"type": "str"},
     "set": {"type": "str"},
     "prune": {"type": "bool", "default": False},

@@ -63,6 +63,7 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
+  - servicemesh.istio.gateway_api
   - servicemesh.istio.writing
 """
 

@@ -21,12 +21,19 @@ options:
         C(fault) as in M(servicemesh.istio.fault), C(resilience) as in M(servicemesh.istio.resilience)
         and C(load_balancing) as in M(servicemesh.istio.load_balancing), with their options.
       - A host with no concern has no policy.
+      - Beside the concerns, C(api) is the API in which this host's routes are said, as in O(api).
     type: dict
     required: true
   set:
     description: Name of the set of hosts that this call keeps. Each host's objects say in which set they came.
     type: str
     default: traffic
+  api:
+    description:
+      - In which API routes of hosts that name none are said, as in O(servicemesh.istio.route#module:api). Without it a host stays with the API that it has,
+        and one without routes gets V(istio).
+    type: str
+    choices: [istio, gateway, auto]
   prune:
     description: Whether hosts of the set that the policy does not name lose theirs, in any namespace. What others or single modules gave to a host outside of it stays.
     type: bool
@@ -47,6 +54,9 @@ EXAMPLES = r"""
           split: {versions: {v1: 90, v2: 10}}
         productcatalogservice:
           resilience: {timeout: 2s, retries: {attempts: 2}}
+        cartservice:
+          api: gateway
+          resilience: {timeout: 1s}
     prune: true
 """
 
@@ -96,6 +106,7 @@ failure:
 
 from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._traffic import whole
+from ..module_utils._traffic.choice import ARGUMENT
 from ..module_utils._traffic.live import Reader
 from ..module_utils._traffic.routing import check, desired
 
@@ -103,6 +114,7 @@ ARGUMENTS = {
     "policy": {"type": "dict", "required": True},
     "set": {"type": "str", "default": "traffic"},
     "prune": {"type": "bool", "default": False},
+    **ARGUMENT,
     **WAIT_ARGUMENTS,
     **OWNERSHIP_ARGUMENTS,
 }
@@ -113,7 +125,7 @@ def body(run: Run) -> dict:
     wanted = whole.options_of(options["policy"])
     reader = Reader(run.cluster)
     warnings = []
-    policies = whole.policies(reader, wanted, options["set"], warnings)
+    policies = whole.policies(reader, wanted, options["set"], warnings, options["api"])
     for warning in warnings:
         run.module.warn(warning)
     for policy in policies:

@@ -72,6 +72,7 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
+  - servicemesh.istio.gateway_api
   - servicemesh.istio.writing
 """
 
@@ -89,6 +90,13 @@ EXAMPLES = r"""
     versions: {v1: 90, v2: 10}
     gateways: [mesh, istio-system/ingress]
     gateway_hosts: ["*"]
+
+- name: In the words of Gateway API
+  servicemesh.istio.traffic_split:
+    namespace: online-boutique
+    host: frontend
+    versions: {v1: 90, v2: 10}
+    api: gateway
 
 - name: The split goes
   servicemesh.istio.traffic_split:

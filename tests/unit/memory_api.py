@@ -61,6 +61,8 @@ KINDS = [
     Kind("telemetry.istio.io", "v1", "Telemetry", "telemetries"),
     Kind("gateway.networking.k8s.io", "v1", "GatewayClass", "gatewayclasses", False),
     Kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
+    Kind("gateway.networking.k8s.io", "v1", "GRPCRoute", "grpcroutes"),
+    Kind("gateway.networking.k8s.io", "v1", "Gateway", "gateways"),
     Kind("networking.istio.io", "v1", "Sidecar", "sidecars"),
     Kind("networking.istio.io", "v1", "ProxyConfig", "proxyconfigs"),
     Kind("networking.istio.io", "v1", "WorkloadGroup", "workloadgroups"),
@@ -94,7 +96,7 @@ class MemoryApi:
         self.objects: dict[tuple[str, str, str, str], Object] = {}
         self.requests: list[tuple[str, str]] = []
         self.faults: dict[tuple[str, str], list[ApiError]] = {}
-        self.controllers: dict[str, Callable[[Object], None]] = {"Deployment": ready, "CustomResourceDefinition": established}
+        self.controllers: dict[str, Callable[[Object], None]] = {"Deployment": ready, "CustomResourceDefinition": established, "HTTPRoute": taken, "Gateway": programmed}
         self.logs: dict[tuple[str, str], str] = {}
         self.tunnels: dict[tuple[str, str, int], Callable[[], Any]] = {}
         self.version = "v1.36.3"
@@ -108,8 +110,8 @@ class MemoryApi:
         """An object as somebody else made it, with its status and all of its metadata."""
         rest = {key: copy.deepcopy(value) for key, value in obj["metadata"].items() if key not in ("name", "namespace", "labels", "annotations")}
         with self._news:
-            self._apply(self._kind(obj["kind"]), {key: value for key, value in copy.deepcopy(obj).items() if key != "status"}, manager, force=True, operation="Update")
-            live = self.objects[self._key(obj["kind"], obj["metadata"]["name"], obj["metadata"].get("namespace", ""))]
+            self._apply(self._kind(obj["kind"], obj["apiVersion"].rpartition("/")[0]), {key: value for key, value in copy.deepcopy(obj).items() if key != "status"}, manager, force=True, operation="Update")
+            live = self.objects[self._key(obj["kind"], obj["metadata"]["name"], obj["metadata"].get("namespace", ""), obj["apiVersion"].rpartition("/")[0])]
             live["metadata"].update(rest)
             live.update({"status": copy.deepcopy(obj["status"])} if "status" in obj else {})
             return copy.deepcopy(live)
@@ -124,14 +126,16 @@ class MemoryApi:
             obj["metadata"]["resourceVersion"] = str(self._counter)
             self._tell("MODIFIED", self._key(kind, name, namespace), obj)
 
-    def drop(self, kind: str, name: str, namespace: str = "") -> None:
+    def drop(self, kind: str, name: str, namespace: str = "", group: str | None = None) -> None:
         """The object is gone, as the last of its finalizers would have it."""
         with self._news:
             self._counter += 1
-            self._tell("DELETED", self._key(kind, name, namespace), self.objects.pop(self._key(kind, name, namespace)))
+            key = self._key(kind, name, namespace, group)
+            self._tell("DELETED", key, self.objects.pop(key))
 
-    def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
-        return self.objects.get(self._key(kind, name, namespace))
+    def get(self, kind: str, name: str, namespace: str = "", group: str | None = None) -> Object | None:
+        """group: where two have a kind of this name, and the first of KINDS is not meant."""
+        return self.objects.get(self._key(kind, name, namespace, group))
 
     def writes(self) -> list[tuple[str, str]]:
         return [(method, path) for method, path in self.requests if method in ("PATCH", "DELETE") and "dryRun" not in path]
@@ -200,11 +204,11 @@ class MemoryApi:
             raise ApiError(404, "NotFound", f"pods {pod} has no port {port} in memory")
         return self.tunnels[(namespace, pod, port)]()
 
-    def _kind(self, kind: str) -> Kind:
-        return next(k for k in self.kinds if k.kind == kind)
+    def _kind(self, kind: str, group: str | None = None) -> Kind:
+        return next(k for k in self.kinds if k.kind == kind and group in (None, k.group))
 
-    def _key(self, kind: str, name: str, namespace: str) -> tuple[str, str, str, str]:
-        return (next(k for k in KINDS if k.kind == kind).group, kind, namespace, name)
+    def _key(self, kind: str, name: str, namespace: str, group: str | None = None) -> tuple[str, str, str, str]:
+        return (next(k for k in KINDS if k.kind == kind and group in (None, k.group)).group, kind, namespace, name)
 
     def _tell(self, word: str, key: tuple[str, str, str, str], obj: Object) -> None:
         self._events.append((self._counter, word, key, copy.deepcopy(obj)))
@@ -251,7 +255,7 @@ class MemoryApi:
         if obj["metadata"].get("finalizers"):
             self.feed(kind.kind, name, namespace, metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"})
         else:
-            self.drop(kind.kind, name, namespace)
+            self.drop(kind.kind, name, namespace, kind.group)
         return {"kind": "Status", "status": "Success"}
 
     def _patch(self, key: tuple[str, str, str, str], operations: list[dict[str, Any]]) -> Object:
@@ -320,6 +324,18 @@ def ready(obj: Object) -> None:
 
 def established(obj: Object) -> None:
     obj["status"] = {"conditions": [{"type": "Established", "status": "True"}]}
+
+
+def taken(obj: Object) -> None:
+    """A route of Gateway API that each of its parents has taken."""
+    conditions = [{"type": kind, "status": "True"} for kind in ("Accepted", "ResolvedRefs")]
+    obj["status"] = {"parents": [{"parentRef": ref, "conditions": conditions} for ref in obj["spec"].get("parentRefs") or []]}
+
+
+def programmed(obj: Object) -> None:
+    """A Gateway of Gateway API with its workload; Istio's own kind has no status."""
+    if obj["apiVersion"].startswith("gateway.networking.k8s.io/"):
+        obj["status"] = {"conditions": [{"type": kind, "status": "True"} for kind in ("Accepted", "Programmed")]}
 
 
 def _selected(labels: dict[str, str], key: str, sign: str, value: str) -> bool:

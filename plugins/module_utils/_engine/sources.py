@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from .._failure import InvalidOption
+from .._failure import Failure, InvalidOption
 from .objects import SECRETS, Object, flatten
 from .run import Run
 
@@ -21,6 +23,9 @@ except ImportError:
     from yaml import SafeLoader  # type: ignore[assignment]
 
 SUFFIXES = {".yaml", ".yml", ".json"}
+# Lies beside objects and is none: it names files for a program.
+NO_OBJECTS = {"kustomization.yaml", "kustomization.yml"}
+DIGEST = re.compile(r"^(sha256:)?([0-9a-fA-F]{64})$")
 DOWNLOAD_TIMEOUT = 30
 # A list of 10,000 objects has about half a million values.
 LARGEST = 5_000_000
@@ -61,7 +66,7 @@ def read(run: Run) -> list[Object]:
         # Until it is known where the secrets are in it.
         run.module.params = {**run.module.params, "definition": "(hidden)"}
     if src:
-        objects = _objects(src, "src")
+        objects = _objects(src, "src", run.options.get("checksum"))
     elif isinstance(definition, str):
         objects = flatten(parse(definition, "definition"), "definition")
     else:
@@ -95,8 +100,8 @@ def read_file(path: Path, option: str) -> list[Object]:
     return _objects(str(path), option)
 
 
-def _objects(src: str, option: str) -> list[Object]:
-    return [obj for name, text in _texts(src) for obj in flatten(parse(text, f"{option} {name}"), f"{option} {name}")]
+def _objects(src: str, option: str, checksum: str | None = None) -> list[Object]:
+    return [obj for name, text in _texts(src, checksum) for obj in flatten(parse(text, f"{option} {name}"), f"{option} {name}")]
 
 
 def parse(text: str, option: str) -> list[Any]:
@@ -129,20 +134,36 @@ def _size(value: Any, known: dict[int, int]) -> int:
     return known[id(value)]
 
 
-def _texts(src: str) -> list[tuple[str, str]]:
-    if src.startswith(("http://", "https://")):
-        # Here, for it loads a whole TLS library that a file needs none of.
-        from ansible.module_utils.urls import open_url
-
-        try:
-            return [(src, open_url(src, timeout=DOWNLOAD_TIMEOUT).read().decode("utf-8"))]
-        except (OSError, ValueError) as error:
-            raise InvalidOption("src", f"{src} cannot be read: {error}") from error
+def _texts(src: str, checksum: str | None = None) -> list[tuple[str, str]]:
+    """(name, text) of each file. Raises InvalidOption; Failure "checksum" where a file is not the one that was meant."""
+    remote = src.startswith(("http://", "https://"))
     path = Path(src).expanduser()
-    if not path.exists():
+    if not remote and not path.exists():
         raise InvalidOption("src", f"{path} does not exist where this task runs")
-    files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES) if path.is_dir() else [path]
+    if checksum and not DIGEST.match(checksum):
+        raise InvalidOption("checksum", f"{checksum!r} is no sha256", hint="Give 64 hexadecimal digits, with or without sha256: before them.")
+    if checksum and not remote and path.is_dir():
+        raise InvalidOption("checksum", f"{path} is a folder", hint="Name a file.")
     try:
-        return [(str(file), file.read_text(encoding="utf-8")) for file in files]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidOption("src", f"cannot be read: {error}") from error
+        if remote:
+            return [(src, _verified(src, _downloaded(src), checksum))]
+        files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.name not in NO_OBJECTS) if path.is_dir() else [path]
+        return [(str(file), _verified(str(file), file.read_bytes(), checksum)) for file in files]
+    except (OSError, ValueError) as error:
+        raise InvalidOption("src", f"{src} cannot be read: {error}") from error
+
+
+def _downloaded(src: str) -> bytes:
+    # Here, for it loads a whole TLS library that a file needs none of.
+    from ansible.module_utils.urls import open_url
+
+    content: bytes = open_url(src, timeout=DOWNLOAD_TIMEOUT).read()
+    return content
+
+
+def _verified(name: str, content: bytes, checksum: str | None) -> str:
+    digest = hashlib.sha256(content).hexdigest()
+    if checksum and digest != checksum.rpartition(":")[2].lower():
+        hint = "The file is broken, was replaced, or the checksum belongs to another file. Nothing of it was used."
+        raise Failure("checksum", f"{name} has sha256 {digest}, wanted is {checksum}", reason="checksum mismatch", hint=hint)
+    return content.decode("utf-8")

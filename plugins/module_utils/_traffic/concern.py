@@ -8,8 +8,10 @@ from typing import Any
 from .._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from . import fault, load_balancing, resilience, route, split
 from .asked import Asked
+from .choice import ARGUMENT, settled
 from .live import Reader
-from .routing import Policy, check, desired
+from .policy import Policy
+from .routing import check, desired
 
 # In the order in which they are shown.
 CONCERNS: dict[str, Any] = {"route": route, "split": split, "fault": fault, "resilience": resilience, "load_balancing": load_balancing}
@@ -17,6 +19,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "host": {"type": "str", "required": True},
     "namespace": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    **ARGUMENT,
     **WAIT_ARGUMENTS,
     **OWNERSHIP_ARGUMENTS,
 }
@@ -48,7 +51,7 @@ def run(concern: str, **constraints: Any) -> None:
         for warning in warnings:
             call.module.warn(warning)
         if not policy.empty:
-            policy = policy.at(reader.with_references(policy.live, policy.gateways, policy.other_hosts()))
+            policy = settled(policy, options["api"], reader)
             call.refuse(check(policy))
         return call.converge(desired(policy), call.rules(namespace=options["namespace"]))
 

@@ -3,10 +3,17 @@
 """Hosts as Istio names them, and what stands behind one."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 DOMAIN = "cluster.local"
+# The APIs in which a host's routes can be said: Istio's own kinds, and Gateway API's.
+ISTIO, GATEWAY = "istio", "gateway"
+# Annotation of a Gateway of Gateway API whose listeners for HTTP redirect to those for HTTPS.
+REDIRECTS = "servicemesh.istio/redirects"
+# Label of what stands for one version of a Service, with that Service's name.
+VERSION_OF = "servicemesh.istio/version-of"
 # Every sidecar, as opposed to named gateways.
 MESH = "mesh"
 # Annotation with what was asked for a host, as data, by concern.
@@ -24,9 +31,16 @@ class Host:
     pods                labels of its pods; None where they cannot be known
     own, rule           this collection's VirtualService and DestinationRule of the host
     any_host            this collection's second VirtualService, for any outside host
-    others              VirtualServices of other people that name the host
+    routes              this collection's routes of Gateway API, of the host
+    version_services    this collection's Services that stand for one version of the host each
+    version_rules       this collection's DestinationRules of those
+    namesakes           Services that are named like one for a wanted version, by name; this collection's or not
+    others              routes of other people, of either API, that name the host
     missing_gateways    wanted Gateways that are not there
     missing_hosts       other hosts that a route names, and that nothing makes known
+    other_ports         ports of the Services among those other hosts, by full name
+    sections            by gateway whose port for HTTP redirects, the listeners that are left for the host's routes
+    channel             of Gateway API's definitions, "standard" or "experimental"; empty where its routes are not served
     """
 
     name: str
@@ -37,13 +51,25 @@ class Host:
     own: Object | None = None
     rule: Object | None = None
     any_host: Object | None = None
+    routes: list[Object] = field(default_factory=list)
+    version_services: list[Object] = field(default_factory=list)
+    version_rules: list[Object] = field(default_factory=list)
+    namesakes: Mapping[str, Object] = field(default_factory=dict)
     others: list[Object] = field(default_factory=list)
     missing_gateways: frozenset[str] = frozenset()
     missing_hosts: frozenset[str] = frozenset()
+    other_ports: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    sections: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    channel: str = ""
 
     @property
     def full_name(self) -> str:
         return full_name(self.name, self.namespace)
+
+    @property
+    def ports(self) -> list[int]:
+        """Of its Service."""
+        return [port["port"] for port in ((self.service or {}).get("spec") or {}).get("ports") or []]
 
     @property
     def object_name(self) -> str:
@@ -65,8 +91,11 @@ def service_of(host: str, namespace: str) -> tuple[str, str] | None:
 
 
 def names(obj: Object) -> set[str]:
-    """Full names of the hosts of a VirtualService or DestinationRule."""
+    """Full names of the hosts of a VirtualService or DestinationRule, or of the Services whose routes an object of Gateway API says."""
     spec = obj.get("spec") or {}
+    if "parentRefs" in spec:
+        own = obj["metadata"]["namespace"]
+        return {full_name(ref["name"], ref.get("namespace") or own) for ref in spec["parentRefs"] if ref.get("kind") == "Service"}
     hosts = spec.get("hosts") or ([spec["host"]] if spec.get("host") else [])
     return {full_name(host, obj["metadata"]["namespace"]) for host in hosts}
 

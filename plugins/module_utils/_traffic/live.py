@@ -10,11 +10,16 @@ from functools import cached_property
 from .._engine.cluster import Cluster
 from .._engine.objects import Object
 from .._engine.selectors import written
-from .hosts import ANY_HOST, INTENTS, Host, covers, full_name, names, outside, service_of
+from .hosts import ANY_HOST, GATEWAY, INTENTS, ISTIO, REDIRECTS, VERSION_OF, Host, covers, full_name, names, outside, service_of
 
 # Pods that stay to be read, and answer nothing.
 OVER = ("Failed", "Succeeded")
 NETWORKING = "networking.istio.io"
+GATEWAY_API = "gateway.networking.k8s.io"
+# Of Gateway API, those that can say a Service's routes.
+KINDS = ("HTTPRoute", "GRPCRoute")
+# On each of its definitions.
+CHANNEL = "gateway.networking.k8s.io/channel"
 
 
 class Reader:
@@ -29,6 +34,28 @@ class Reader:
         return self._cluster.list(NETWORKING, "VirtualService")
 
     @cached_property
+    def gateway_routes(self) -> list[Object]:
+        """All routes of Gateway API; none where it is not served."""
+        return [obj for kind in KINDS for obj in self._cluster.list(GATEWAY_API, kind)]
+
+    @cached_property
+    def channel(self) -> str:
+        """Of Gateway API's definitions; the standard one where they cannot be read, empty where they are not served."""
+        if self._cluster.resource(GATEWAY_API, KINDS[0]) is None:
+            return ""
+        name = f"httproutes.{GATEWAY_API}"
+        found = self._cluster.permitted(lambda: self._cluster.get("apiextensions.k8s.io", "CustomResourceDefinition", "", name))
+        annotations = (found["metadata"].get("annotations") or {}) if isinstance(found, dict) else {}
+        return str(annotations.get(CHANNEL, "standard"))
+
+    @cached_property
+    def _of_versions(self) -> tuple[list[Object], list[Object]]:
+        """What stands for versions in Gateway API: Services, and their DestinationRules. It may outlive the definitions, but not the routes."""
+        if self._cluster.resource(GATEWAY_API, KINDS[0]) is None:
+            return [], []
+        return self._cluster.list("", "Service", None, VERSION_OF), self._cluster.list(NETWORKING, "DestinationRule", None, VERSION_OF)
+
+    @cached_property
     def _entries(self) -> list[Object]:
         return self._cluster.list(NETWORKING, "ServiceEntry")
 
@@ -38,6 +65,7 @@ class Reader:
         service = self._cluster.get("", "Service", *place) if place else None
         blank = Host(host, namespace)
         own = {_place(obj): obj for obj in self.routes if ours(obj)}
+        services, rules = ([obj for obj in listed if _for(obj, blank)] for listed in self._of_versions)
         return Host(
             host,
             namespace,
@@ -47,20 +75,30 @@ class Reader:
             own=own.get((namespace, blank.object_name)),
             any_host=own.get((namespace, blank.object_name + ANY_HOST)),
             rule=self._cluster.get(NETWORKING, "DestinationRule", namespace, blank.object_name),
-            others=[obj for obj in self.routes if not ours(obj) and blank.full_name in names(obj)],
+            routes=[obj for obj in self.gateway_routes if ours(obj) and _says(obj, blank)],
+            version_services=services,
+            version_rules=rules,
+            others=[obj for obj in [*self.routes, *self.gateway_routes] if not ours(obj) and blank.full_name in names(obj)],
         )
 
-    def with_references(self, host: Host, gateways: list[str], others: Iterable[str]) -> Host:
-        """The host, and which of these gateways and other hosts (full names) are not there. Raises ApiError."""
+    def with_references(self, host: Host, api: str, gateways: list[str], others: Iterable[str], services: Iterable[str] = ()) -> Host:
+        """The host, and which of these gateways of this API and other hosts (full names) are not there; and which of these Services are. Raises ApiError."""
+        found = {name: self._service(name) for name in others}
+        parents = {gateway: self._gateway(gateway, api) for gateway in outside(gateways)}
+        there = {name: service for name in services if (service := self._cluster.get("", "Service", host.namespace, name))}
         return replace(
             host,
-            missing_gateways=frozenset(gateway for gateway in outside(gateways) if not self._gateway_exists(gateway)),
-            missing_hosts=frozenset(name for name in others if not self._known(name)),
+            missing_gateways=frozenset(gateway for gateway, obj in parents.items() if obj is None),
+            missing_hosts=frozenset(name for name, service in found.items() if service is None and self._entry(name) is None),
+            other_ports={name: tuple(port["port"] for port in service["spec"].get("ports") or []) for name, service in found.items() if service},
+            namesakes=there,
+            sections={gateway: _not_plain(obj) for gateway, obj in parents.items() if obj and REDIRECTS in (obj["metadata"].get("annotations") or {})},
+            channel=self.channel if api == GATEWAY else "",
         )
 
-    def _known(self, host: str) -> bool:
+    def _service(self, host: str) -> Object | None:
         place = service_of(host, "")
-        return (place is not None and self._cluster.get("", "Service", *place) is not None) or self._entry(host) is not None
+        return self._cluster.get("", "Service", *place) if place else None
 
     def _entry(self, host: str) -> Object | None:
         return next((entry for entry in self._entries if any(covers(pattern, host) for pattern in entry["spec"].get("hosts") or [])), None)
@@ -72,9 +110,14 @@ class Reader:
         pods = self._cluster.list("", "Pod", service["metadata"]["namespace"], written(selector))
         return [pod["metadata"].get("labels") or {} for pod in pods if not pod["metadata"].get("deletionTimestamp") and (pod.get("status") or {}).get("phase") not in OVER]
 
-    def _gateway_exists(self, gateway: str) -> bool:
+    def _gateway(self, gateway: str, api: str) -> Object | None:
         namespace, _slash, name = gateway.partition("/")
-        return bool(name) and self._cluster.get(NETWORKING, "Gateway", namespace, name) is not None
+        return self._cluster.get(NETWORKING if api == ISTIO else GATEWAY_API, "Gateway", namespace, name) if name else None
+
+
+def _not_plain(gateway: Object) -> tuple[str, ...]:
+    """Names of a Gateway's listeners that are not for plain HTTP."""
+    return tuple(listener["name"] for listener in gateway["spec"].get("listeners") or [] if listener["protocol"] != "HTTP")
 
 
 def ours(obj: Object) -> bool:
@@ -84,3 +127,14 @@ def ours(obj: Object) -> bool:
 
 def _place(obj: Object) -> tuple[str, str]:
     return obj["metadata"]["namespace"], obj["metadata"]["name"]
+
+
+def _says(route: Object, host: Host) -> bool:
+    """Whether a route of ours is for this host: one for the mesh has its name, one for a gateway that and the gateway's."""
+    namespace, name = _place(route)
+    return namespace == host.namespace and (name == host.object_name or name.startswith(f"{host.object_name}."))
+
+
+def _for(obj: Object, host: Host) -> bool:
+    """Whether an object of ours stands for a version of this host."""
+    return obj["metadata"]["namespace"] == host.namespace and (obj["metadata"].get("labels") or {}).get(VERSION_OF) == host.object_name

@@ -3,6 +3,8 @@
 """Routes of a host before they are written in the words of an API."""
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,3 +70,24 @@ def mirrors(option: str, given: Any, label: str) -> list[tuple[Target, float]]:
             raise InvalidOption(option, "it says neither version nor host", code="target_missing")
         found.append((where, checks.percent(f"{option}.percent", one.get("percent", 100))))
     return found
+
+
+def matches_at(piece: Piece, gateways: list[str]) -> tuple[Match, ...] | None:
+    """The piece's matches as an object says them that is bound to these gateways; None where it concerns none of them."""
+    found = []
+    for match in piece.matches:
+        if "gateways" in match:
+            here = [gateway for gateway in match["gateways"] if gateway in gateways]
+            if not here:
+                continue
+            match = {**match, "gateways": here} if set(here) != set(gateways) else {key: value for key, value in match.items() if key != "gateways"}
+        if not match:
+            return ()
+        found.append(match)
+    return tuple(found) if found or not piece.matches else None
+
+
+def named_by_content(name: str, content: dict[str, Any]) -> str:
+    """The content is in the name, so that a proxy's configuration says by itself which routes it has."""
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode("utf-8")).hexdigest()[:8]
+    return f"{name}-{digest}"

@@ -30,6 +30,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "port": {"type": "int"},
 }
 LONGEST_BODY = 1024 * 1024
+# As a regular expression, all of a path.
+WHOLE_PATH = "^[^?]*"
 
 
 def intents(asked: Asked) -> tuple[Any, Any]:
@@ -150,7 +152,7 @@ def _rewrite(option: str, value: Any) -> dict[str, Any]:
         found["uri"] = str(given["prefix"])
     elif "path" in given:
         # Istio's rewrite of uri replaces what was matched; all of it is said as an expression.
-        found["uriRegexRewrite"] = {"match": "^[^?]*", "rewrite": str(given["path"])}
+        found["uriRegexRewrite"] = {"match": WHOLE_PATH, "rewrite": str(given["path"])}
     elif "regex" in given:
         parts = checks.keys(f"{option}.regex", given["regex"], ("match", "with"))
         found["uriRegexRewrite"] = {"match": checks.regex(f"{option}.regex.match", parts.get("match")), "rewrite": str(parts.get("with", ""))}

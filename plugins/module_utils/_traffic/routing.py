@@ -1,154 +1,87 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All that was asked for a host, composed into one VirtualService and one DestinationRule, in steps that never give a 503."""
+"""All that was asked for a host, in the words of one API, in steps that never give a 503."""
 from __future__ import annotations
 
-import datetime
-import hashlib
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
-from .._engine.objects import Object, Ref
-from .._engine.steps import Step
+from .._engine.objects import Object, ref_of
+from .._engine.steps import Barrier, Step
 from .._failure import Failure, InvalidOption
-from .._proxy import dump
 from .._proxy.convergence import Change, converged
-from . import fault, intents, load_balancing, resilience, route, split
-from .hosts import ANY_HOST, MESH, Host, full_name, outside
-from .intents import Intents
-from .pieces import Piece, Target
-
-API = "networking.istio.io/v1"
-MANAGED = {"app.kubernetes.io/managed-by": "servicemesh.istio"}
-# A route with one of these is not sent to every proxy.
-LIMITS = ("gateways", "sourceLabels", "sourceNamespace", "port")
+from .gateway_api import GatewayApi
+from .hosts import GATEWAY, ISTIO, Host, full_name
+from .istio import Istio, destination_rule
+from .known import acknowledged
+from .pieces import Piece
+from .policy import Policy, is_managed, is_own
 
 
-@dataclass(frozen=True)
-class Policy:
-    """A host, and all that is asked for it.
+class Writer(Protocol):
+    """An API in which a host's routes can be said.
 
-    routing  by concern, kept with the VirtualService
-    rule     by concern, kept with the DestinationRule
+    has_status  whether its objects tell by their status that they were taken
     """
 
-    live: Host
-    routing: Intents
-    rule: Intents
-    now: datetime.datetime
+    has_status: bool
 
-    @staticmethod
-    def of(live: Host) -> Policy:
-        """What was asked so far. Raises Failure "intents_unreadable"."""
-        routing = intents.of(live.own) or intents.of(live.any_host)
-        return Policy(live, routing, intents.of(live.rule), Policy.time())
+    def cannot(self, policy: Policy) -> list[Failure]:
+        """What the API cannot say as things stand. Raises InvalidOption for what it can never say."""
 
-    @staticmethod
-    def time() -> datetime.datetime:
-        return datetime.datetime.now(datetime.timezone.utc)
+    def subsets(self, policy: Policy) -> dict[str, dict[str, str]]:
+        """Labels of the subsets that routes name, by name."""
 
-    def at(self, live: Host) -> Policy:
-        return replace(self, live=live)
+    def backing(self, policy: Policy) -> list[Object]:
+        """What routes lead to, beside the host's DestinationRule."""
 
-    def asking(self, concern: str, routing: Any = None, rule: Any = None) -> Policy:
-        """The same with this concern's intents replaced; None releases them."""
-        return replace(self, routing=intents.changed(self.routing, concern, routing), rule=intents.changed(self.rule, concern, rule))
+    def known(self, policy: Policy) -> Barrier | None:
+        """Holds when proxies know what routes lead to; None where they need nothing new."""
 
-    @property
-    def empty(self) -> bool:
-        return not self.routing and not self.rule
+    def said(self, live: Host) -> list[Object]:
+        """Objects that say the host's routes so far."""
 
-    @property
-    def gateways(self) -> list[str]:
-        """Where the host's routes hold: wherever one of its concerns says, else in every sidecar."""
-        named = [gateway for intent in self.routing.values() for gateway in intent.get("gateways") or []]
-        return list(dict.fromkeys(named)) or [MESH]
+    def routes(self, policy: Policy) -> list[Object]:
+        """Objects that are to say them."""
 
-    @property
-    def gateway_hosts(self) -> list[str]:
-        return list(dict.fromkeys(name for intent in self.routing.values() for name in intent.get("gateway_hosts") or []))
+    def shown(self, policy: Policy, objects: list[Object]) -> Barrier:
+        """Holds when proxies have just these routes."""
 
-    @property
-    def label(self) -> str:
-        """The label that tells versions apart. Raises InvalidOption where two concerns name two."""
-        named = {intent["label"] for intent in self.routing.values() if intent.get("label")}
-        if len(named) > 1:
-            raise InvalidOption("label", f"other policy of {self.live.full_name} tells versions apart by another one ({', '.join(sorted(named))})", code="label_conflict")
-        return next(iter(named), "version")
-
-    @property
-    def port(self) -> int | None:
-        return next((intent["port"] for intent in self.routing.values() if intent.get("port")), None)
-
-    def pieces(self) -> list[Piece]:
-        """All routes in their order. Raises InvalidOption."""
-        found: list[Piece] = []
-        for concern, module in (("route", route), ("split", split)):
-            if concern in self.routing:
-                found += self._where(module.pieces(self.routing[concern]), self.routing[concern])
-        if not found or found[-1].matches:
-            found.append(Piece("default", (), [(Target(port=self.port), 1, {})]))
-        if "resilience" in self.routing:
-            found = resilience.into(found, self.routing["resilience"])
-        if "fault" in self.routing and not fault.over(self.routing["fault"], self.now):
-            found = fault.into(found, self.routing["fault"])
-        return found
-
-    def _where(self, pieces: list[Piece], intent: dict[str, Any]) -> list[Piece]:
-        """The pieces of a concern that holds in fewer places than the host's other policy."""
-        own = intent.get("gateways") or self.gateways
-        if set(own) == set(self.gateways):
-            return pieces
-        here: dict[str, Any] = {"gateways": own}
-        return [replace(piece, matches=tuple({**match, **here} for match in piece.matches or ({},))) for piece in pieces]
-
-    def targets(self) -> Iterator[Target]:
-        for piece in self.pieces() if self.routing else []:
-            yield from piece.every
-
-    def other_hosts(self) -> list[str]:
-        """Full names of the hosts that a route names beside the policy's own."""
-        return sorted({full_name(target.host, self.live.namespace) for target in self.targets() if target.host and not _own(target, self.live)})
-
-    def versions(self) -> dict[str, None]:
-        """Versions of the host itself that a route names."""
-        return {target.version: None for target in self.targets() if target.version and _own(target, self.live)}
-
-    def traffic_policy(self) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for concern, module in (("load_balancing", load_balancing), ("resilience", resilience)):
-            if concern in self.rule:
-                found.update(module.of_rule(self.rule[concern]))
-        return found
+    def shows(self, text: dict[str, Any], live: Host) -> bool:
+        """Whether a proxy's dump has a route of what was said so far."""
 
 
-def _own(target: Target, live: Host) -> bool:
-    return target.host is None or full_name(target.host, live.namespace) == live.full_name
+WRITERS: dict[str, Writer] = {ISTIO: Istio(), GATEWAY: GatewayApi()}
 
 
 def check(policy: Policy) -> list[Failure]:
-    """What is wrong with the objects that the policy refers to, worst first; empty if nothing is. Raises InvalidOption "label_conflict"."""
+    """What is wrong with the objects that the policy refers to, worst first; empty if nothing is.
+
+    Raises InvalidOption "label_conflict", and "gateway_api_cannot" for what the policy's API can never say.
+    """
     live = policy.live
     found: list[Failure] = []
     if live.service is None and live.entry is None:
         hint = "Check host and namespace, or create the Service or ServiceEntry first."
         found.append(InvalidOption("host", f"no Service or ServiceEntry is {live.full_name}", hint=hint, code="no_such_host"))
     for other in live.others:
-        ref = Ref("networking.istio.io", "VirtualService", other["metadata"]["namespace"], other["metadata"]["name"])
+        ref = ref_of(other)
         hint = "A host's routes have one owner: remove that object, or leave its host to it."
         found.append(InvalidOption("host", f"{ref} has routes for {live.full_name} already", ref=ref.as_result("v1"), hint=hint, code="host_taken"))
     for gateway in sorted(live.missing_gateways):
-        found.append(InvalidOption("gateways", f"there is no Gateway {gateway}", hint="Write it as NAMESPACE/NAME, and create it first.", code="no_such_gateway"))
+        kind = "Gateway of Gateway API" if policy.api == GATEWAY else "Gateway of Istio"
+        found.append(InvalidOption("gateways", f"there is no {kind} {gateway}", hint="Write it as NAMESPACE/NAME, and create it first.", code="no_such_gateway"))
+    found += WRITERS[policy.api].cannot(policy)
     pieces = policy.pieces() if policy.routing else []
     targets = [target for piece in pieces for target in piece.every]
-    for name in sorted({full_name(target.host, live.namespace) for target in targets if not _own(target, live) and target.host} & live.missing_hosts):
+    for name in sorted({full_name(target.host, live.namespace) for target in targets if not is_own(target, live) and target.host} & live.missing_hosts):
         found.append(InvalidOption("to", f"no Service or ServiceEntry is {name}", hint="Check its name, or create it first.", code="no_such_host"))
-    ports = ((live.service or {}).get("spec") or {}).get("ports") or []
-    if len(ports) > 1 and any(target.port is None and _own(target, live) for target in targets):
-        numbers = ", ".join(str(port["port"]) for port in ports)
+    if len(live.ports) > 1 and any(target.port is None and is_own(target, live) for target in targets):
+        numbers = ", ".join(map(str, live.ports))
         found.append(InvalidOption("port", f"{live.full_name} has several ports ({numbers}): name one", code="port_needed"))
+    for target in targets if policy.api == GATEWAY else []:
+        host = full_name(target.host or "", live.namespace)
+        if target.port is None and not is_own(target, live) and len(live.other_ports.get(host, ())) > 1:
+            found.append(InvalidOption("to.port", f"{host} has several ports: name one", code="port_needed"))
     if live.pods is not None:
         label = policy.label
         served = {labels.get(label) for labels in live.pods}
@@ -164,167 +97,61 @@ def _weights(pieces: list[Piece], live: Host) -> dict[str, int]:
     found: dict[str, int] = {}
     for piece in pieces:
         for target, weight, _headers in piece.targets:
-            if target.version and _own(target, live):
+            if target.version and is_own(target, live):
                 found[target.version] = max(weight, found.get(target.version, 0))
     return found
 
 
 def desired(policy: Policy) -> list[Step]:
-    """Subsets of old and new versions, then routes, then an end of subsets that no route names; converged in between."""
-    live, label = policy.live, policy.label
+    """What routes lead to, old and new; then routes; then an end of what no route names; converged in between.
+
+    From one API to the other the host's routes are said in both for a while: Istio takes one of the two objects, and both are right.
+    """
+    live = policy.live
+    writer = WRITERS[policy.api]
     before = _subsets(live.rule)
-    wanted = {version: {label: version} for version in policy.versions()}
+    wanted = writer.subsets(policy)
     kept = {name: labels for name, labels in before.items() if name not in wanted}
-    objects = virtual_services(policy)
-    names = {obj["metadata"]["name"] for obj in objects}
-    leaving = [obj for obj in (live.own, live.any_host) if obj and obj["metadata"]["name"] not in names]
+    backing, objects = writer.backing(policy), writer.routes(policy)
+    said = [obj for one in WRITERS.values() for obj in one.said(live)]
+    leaving = _without(said, objects)
+    moving = bool(objects) and any(obj["kind"] not in {one["kind"] for one in objects} for obj in leaving)
     traffic_policy = policy.traffic_policy()
-    ours = live.rule is not None and is_managed(live.rule)
     lasting = bool(wanted or traffic_policy)
+    going = [live.rule] if live.rule is not None and not lasting and is_managed(live.rule) else []
+    going += _without([*live.version_services, *live.version_rules], backing)
+    gone = _routes_gone(live) if leaving and not objects else None
     steps = []
-    if lasting:
-        steps.append(Step("subsets", [destination_rule(policy, {**wanted, **kept}, traffic_policy)], barrier=_subsets_known(live, list(wanted))))
+    first = ([destination_rule(policy, {**wanted, **kept}, traffic_policy)] if lasting else []) + backing
+    if first:
+        steps.append(Step("subsets", first, barrier=writer.known(policy)))
     if objects:
-        steps.append(Step("weights", objects, barrier=_routes_known(live, objects)))
+        steps.append(Step("weights", objects, ready=writer.has_status, barrier=acknowledged(live) if moving else writer.shown(policy, objects)))
     if leaving:
         steps.append(Step("routes that go", deleted=leaving))
+    if moving:
+        # A barrier of the deletion's own step would come before it.
+        steps.append(Step("change of API", barrier=writer.shown(policy, objects)))
     if lasting and kept:
-        steps.append(Step("end of subsets", [destination_rule(policy, wanted, traffic_policy)], barrier=_routes_gone(live) if leaving and not objects else None))
-    if not lasting and live.rule is not None and ours:
-        steps.append(Step("subsets that go", deleted=[live.rule], barrier=_routes_gone(live) if leaving and not objects else None))
+        steps.append(Step("end of subsets", [destination_rule(policy, wanted, traffic_policy)], barrier=gone))
+    if going:
+        steps.append(Step("subsets that go", deleted=going, barrier=gone))
     return steps
 
 
-def is_managed(obj: Object) -> bool:
-    return MANAGED.items() <= (obj["metadata"].get("labels") or {}).items()
+# Names of the steps above, in their order.
+STEPS = ("subsets", "weights", "routes that go", "change of API", "end of subsets", "subsets that go")
+
+
+def _without(live: list[Object], wanted: list[Object]) -> list[Object]:
+    """Those that are not wanted any more."""
+    names = {(obj["kind"], obj["metadata"]["name"]) for obj in wanted}
+    return [obj for obj in live if (obj["kind"], obj["metadata"]["name"]) not in names]
 
 
 def _subsets(rule: Object | None) -> dict[str, dict[str, str]]:
     return {subset["name"]: subset.get("labels") or {} for subset in ((rule or {}).get("spec") or {}).get("subsets") or []}
 
 
-def destination_rule(policy: Policy, subsets: dict[str, dict[str, str]], traffic_policy: dict[str, Any]) -> Object:
-    live = policy.live
-    metadata: dict[str, Any] = {"name": live.object_name, "namespace": live.namespace, "labels": dict(MANAGED)}
-    if policy.rule:
-        metadata["annotations"] = intents.annotation(policy.rule)
-    spec: dict[str, Any] = {"host": live.full_name}
-    if traffic_policy:
-        spec["trafficPolicy"] = traffic_policy
-    if subsets:
-        spec["subsets"] = [{"name": name, "labels": labels} for name, labels in sorted(subsets.items())]
-    return {"apiVersion": API, "kind": "DestinationRule", "metadata": metadata, "spec": spec}
-
-
-def virtual_services(policy: Policy) -> list[Object]:
-    """One for the mesh, the gateways and named outside hosts; and one for any other host at the gateways, if asked for. None where nothing is."""
-    if not policy.routing:
-        return []
-    live, gateways, hosts = policy.live, policy.gateways, policy.gateway_hosts
-    pieces = policy.pieces()
-    named = [host for host in hosts if host != "*"]
-    any_host = "*" in hosts
-    bound = [gateway for gateway in gateways if gateway == MESH or named or not any_host]
-    objects = []
-    if bound:
-        objects.append(_virtual_service(policy, live.object_name, [live.full_name, *named], bound, pieces))
-    if any_host:
-        objects.append(_virtual_service(policy, live.object_name + ANY_HOST, ["*"], outside(gateways), pieces))
-    return objects
-
-
-def _virtual_service(policy: Policy, name: str, hosts: list[str], gateways: list[str], pieces: list[Piece]) -> Object:
-    live = policy.live
-    http = [written for piece in pieces if (written := _http(piece, live, gateways))]
-    metadata = {"name": name, "namespace": live.namespace, "labels": dict(MANAGED), "annotations": intents.annotation(policy.routing)}
-    return {"apiVersion": API, "kind": "VirtualService", "metadata": metadata, "spec": {"hosts": hosts, "gateways": gateways, "http": http}}
-
-
-def _http(piece: Piece, live: Host, gateways: list[str]) -> dict[str, Any] | None:
-    """Istio's HTTPRoute of a piece, for a VirtualService that is bound to these gateways; None where it concerns none of them."""
-    matches = []
-    for match in piece.matches:
-        if "gateways" in match:
-            here = [gateway for gateway in match["gateways"] if gateway in gateways]
-            if not here:
-                continue
-            match = {**match, "gateways": here} if set(here) != set(gateways) else {key: value for key, value in match.items() if key != "gateways"}
-        if not match:
-            matches = []
-            break
-        matches.append(match)
-    else:
-        if piece.matches and not matches:
-            return None
-    fields = {key: value for key, value in piece.fields.items() if value and key != "mirrors"}
-    content: dict[str, Any] = {"match": matches} if matches else {}
-    if piece.targets:
-        lone = len(piece.targets) == 1
-        content["route"] = [
-            {"destination": _destination(target, live), **({} if lone and not target.version else {"weight": weight}), **({"headers": headers} if headers else {})} for target, weight, headers in piece.targets
-        ]
-    if piece.fields.get("mirrors"):
-        content["mirrors"] = [{"destination": _destination(target, live), "percentage": {"value": percent}} for target, percent in piece.fields["mirrors"]]
-    content.update(fields)
-    # The content is in the name, so that a proxy's configuration says by itself which of them it has.
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode("utf-8")).hexdigest()[:8]
-    return {"name": f"{piece.name}-{digest}", **content}
-
-
-def _destination(target: Target, live: Host) -> dict[str, Any]:
-    found: dict[str, Any] = {"host": full_name(target.host, live.namespace) if target.host else live.full_name}
-    if target.version:
-        found["subset"] = target.version
-    if target.port is not None:
-        found["port"] = {"number": target.port}
-    return found
-
-
-def _subsets_known(live: Host, versions: list[str]) -> Any:
-    if not versions:
-        return None
-    ends = tuple(f"|{version}|{live.full_name}" for version in versions)
-    change = Change(
-        f"subsets {', '.join(sorted(versions))} of {live.full_name}",
-        live.namespace,
-        lambda text: all(any(cluster.endswith(end) for cluster in dump.clusters(text)) for end in ends),
-    )
-    return converged(change)
-
-
-def source_of(obj: Object) -> str:
-    """How proxies name the object that a route comes from, less the version of its API."""
-    return f"/namespaces/{obj['metadata']['namespace']}/virtual-service/{obj['metadata']['name']}"
-
-
-def _routes_known(live: Host, objects: list[Object]) -> Any:
-    bound = objects[0]["spec"]["gateways"]
-    # A gateway's pods are looked at first where no sidecar has the routes.
-    place = live.namespace if MESH in bound else bound[0].partition("/")[0]
-    names = dict.fromkeys(http["name"].rpartition("-")[0] for obj in objects for http in obj["spec"]["http"])
-    return converged(Change(f"{', '.join(names)} of {live.full_name}", place, lambda text: any(has_routes(text, obj) for obj in objects)))
-
-
-def has_routes(text: dict[str, Any], obj: Object) -> bool:
-    """Whether a dump has the object's routes, all that go to every proxy and none that it no longer has, with their weights."""
-    wanted = {http["name"]: http for http in obj["spec"]["http"]}
-    everywhere = {name for name, http in wanted.items() if not any(limit in match for match in http.get("match") or [] for limit in LIMITS)}
-    found = {one.name: one for one in dump.routes(text) if one.source.endswith(source_of(obj))}
-    if not everywhere <= set(found) or not set(found) <= set(wanted):
-        return False
-    return all(_same_weights(one, wanted[name]) for name, one in found.items())
-
-
-def _same_weights(found: dump.Route, http: dict[str, Any]) -> bool:
-    wanted = {(part["destination"].get("subset", ""), part["destination"]["host"]): part.get("weight", 1) for part in http.get("route") or []}
-    has = {(parts[2], parts[3]): weight for cluster, weight in found.weights if len(parts := cluster.split("|")) == 4}
-    if len(has) == 1 or len(wanted) == 1:
-        # One destination is written without a weight.
-        return set(has) >= {key for key, weight in wanted.items() if weight}
-    return {key: weight for key, weight in has.items() if weight} == {key: weight for key, weight in wanted.items() if weight}
-
-
-def _routes_gone(live: Host) -> Any:
-    sources = tuple(source_of(obj) for obj in (live.own, live.any_host) if obj)
-    change = Change(f"no routes of {live.full_name}", live.namespace, lambda text: not any(one.source.endswith(sources) for one in dump.routes(text)), gone=True)
-    return converged(change)
+def _routes_gone(live: Host) -> Barrier:
+    return converged(Change(f"no routes of {live.full_name}", live.namespace, lambda text: not any(one.shows(text, live) for one in WRITERS.values()), gone=True))

@@ -16,9 +16,9 @@ from .._engine.steps import Step
 from .._failure import Failure, InvalidOption
 from .._proxy.convergence import Change, converged
 from .._proxy.dump import listeners
-from .routing import MANAGED, is_managed
+from .policy import MANAGED, is_managed
 
-ROUTES = "VirtualService"
+ROUTES = ("VirtualService", "HTTPRoute")
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
     "namespace": {"type": "str", "required": True},
@@ -37,6 +37,7 @@ class Single:
     wanted     the objects that the options ask for; raises InvalidOption
     marks      words that a proxy's configuration has where it has the object, the first of them not where it is gone; none where there are none
     part       the part of a proxy's configuration dump that has them
+    settled    the options with what only the cluster can tell of them
     look       what is wrong with what the options refer to, and warnings
     pods       that are concerned; None for every one of the mesh
     """
@@ -49,6 +50,7 @@ class Single:
     pods: Callable[[Cluster, dict[str, Any]], list[Object] | None] = lambda cluster, options: pods_of(cluster, options["namespace"], options["workload"])
     part: Callable[[dict[str, Any]], Any] = listeners
     constraints: dict[str, Any] = field(default_factory=dict)
+    settled: Callable[[Cluster, dict[str, Any]], dict[str, Any]] = lambda _cluster, options: options
 
 
 def managed(obj: Object) -> Object:
@@ -60,7 +62,11 @@ def run(single: Single) -> None:
     """The module of such a policy."""
 
     def body(call: Run) -> dict[str, Any]:
-        options, cluster = call.options, call.cluster
+        if call.options["state"] == "present":
+            # What is wrong in itself is told without a cluster.
+            single.wanted(call.options)
+        cluster = call.cluster
+        options = single.settled(cluster, call.options)
         objects = [managed(obj) for obj in single.wanted(options)] if options["state"] == "present" else []
         if objects:
             wrong, warnings = single.look(cluster, options)
@@ -73,15 +79,15 @@ def run(single: Single) -> None:
             _refuse_theirs(live)
         leaving = [obj for obj in live if is_managed(obj)]
         pods = single.pods(cluster, options)
-        if objects and pods == []:
+        if objects and pods == [] and "workload" in options:
             call.module.warn(f"no pod of {options['namespace']} has the labels {written(options.get('workload') or {})}: the policy holds for none yet")
         concerned = None if pods is None else frozenset(f"{pod['metadata']['name']}.{pod['metadata']['namespace']}" for pod in pods)
         steps = []
         # Routes after what they lead to; the reverse on removal.
-        for name, part in (("policy", [obj for obj in objects if obj["kind"] != ROUTES]), ("routes", [obj for obj in objects if obj["kind"] == ROUTES])):
+        for name, part in (("policy", [obj for obj in objects if obj["kind"] not in ROUTES]), ("routes", [obj for obj in objects if obj["kind"] in ROUTES])):
             if part:
                 steps.append(Step(name, part, barrier=_shown(part, single, concerned)))
-        for name, part in (("routes that go", [obj for obj in leaving if obj["kind"] == ROUTES]), ("policy that goes", [obj for obj in leaving if obj["kind"] != ROUTES])):
+        for name, part in (("routes that go", [obj for obj in leaving if obj["kind"] in ROUTES]), ("policy that goes", [obj for obj in leaving if obj["kind"] not in ROUTES])):
             if part:
                 gone = [mark for obj in part for mark in single.marks(obj)[:1] if mark not in _others_marks(cluster, obj, leaving, single)]
                 steps.append(Step(name, deleted=part))

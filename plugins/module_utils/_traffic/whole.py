@@ -13,22 +13,33 @@ from .._engine.deadline import Deadline
 from .._engine.steps import Barrier, Step
 from .._failure import InvalidOption
 from . import intents, live
+from .choice import ARGUMENT, settled
 from .concern import CONCERNS, asking
 from .hosts import ANY_HOST, Host, Object
-from .routing import Policy
+from .policy import Policy
+from .routing import STEPS
 
+# {(namespace, host): {concern: its options, "api": its name}}.
+Wanted = dict[tuple[str, str], dict[str, Any]]
+# Beside the concerns of a host, the API in which its routes are said.
+API = "api"
 # Beside the concerns: the set with which a host's policy came.
 SET = "set"
 
 
-def options_of(policy: Any) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
-    """{(namespace, host): {concern: options}} as each concern's argument spec makes them. Raises InvalidOption naming the place."""
-    found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+def options_of(policy: Any) -> Wanted:
+    """{(namespace, host): {concern: options}} as each concern's argument spec makes them, and the host's api beside. Raises InvalidOption naming the place."""
+    found: Wanted = {}
     for namespace, hosts in _mapping("policy", policy).items():
         for host, concerns in _mapping(f"policy.{namespace}", hosts).items():
             place = f"policy.{namespace}.{host}"
             found[(str(namespace), str(host))] = {}
             for concern, options in _mapping(place, concerns).items():
+                if concern == API:
+                    if options not in ARGUMENT[API]["choices"]:
+                        raise InvalidOption(f"{place}.{API}", f"{options!r} is no API", hint=f"One of {', '.join(ARGUMENT[API]['choices'])}.", code="options_invalid")
+                    found[(str(namespace), str(host))][API] = options
+                    continue
                 if concern not in CONCERNS:
                     raise InvalidOption(place, f"there is no concern {concern!r}", hint=f"One of {', '.join(CONCERNS)}.", code="concern_unknown")
                 validator = ArgumentSpecValidator(CONCERNS[concern].ARGUMENTS)
@@ -51,8 +62,11 @@ def _mapping(place: str, value: Any) -> dict[str, Any]:
     return value
 
 
-def policies(reader: live.Reader, wanted: dict[tuple[str, str], dict[str, dict[str, Any]]], name: str, warnings: list[str]) -> list[Policy]:
-    """Each host with just what is asked for it, marked as of this set; what else was asked before goes. Raises InvalidOption naming the place, ApiError."""
+def policies(reader: live.Reader, wanted: Wanted, name: str, warnings: list[str], api: str | None = None) -> list[Policy]:
+    """Each host with just what is asked for it, marked as of this set; what else was asked before goes. api: of hosts that name none.
+
+    Raises InvalidOption naming the place, ApiError.
+    """
     found = []
     for (namespace, host), concerns in wanted.items():
         before = Policy.of(reader.read(host, namespace))
@@ -69,7 +83,7 @@ def policies(reader: live.Reader, wanted: dict[tuple[str, str], dict[str, dict[s
                 raise InvalidOption(f"policy.{namespace}.{host}.{concern}.{error.option}", message, ref=error.ref, hint=error.hint, code=error.code) from error
         mark = {SET: {"name": name}}
         policy = replace(policy, routing={**policy.routing, **mark} if policy.routing else {}, rule={**policy.rule, **mark} if policy.rule else {})
-        found.append(policy.at(reader.with_references(policy.live, policy.gateways, policy.other_hosts())) if not policy.empty else policy)
+        found.append(settled(policy, concerns.get(API) or api, reader) if not policy.empty else policy)
     return found
 
 
@@ -77,7 +91,7 @@ def left(cluster: Cluster, reader: live.Reader, kept: list[Policy], name: str) -
     """Hosts whose policy came with the set of this name and is asked for no more: each with nothing asked. Raises ApiError."""
     seen = {_place(policy) for policy in kept}
     gone = []
-    for obj in [*reader.routes, *cluster.list(live.NETWORKING, "DestinationRule")]:
+    for obj in [*reader.routes, *reader.gateway_routes, *cluster.list(live.NETWORKING, "DestinationRule")]:
         host = _host_of(obj)
         if intents.of(obj).get(SET) != {"name": name} or host is None:
             continue
@@ -96,6 +110,9 @@ def _host_of(obj: Object) -> str | None:
     """The host that an object of ours is for."""
     if obj["metadata"]["name"].endswith(ANY_HOST) and obj["spec"].get("hosts") == ["*"]:
         return str(obj["metadata"]["name"].removesuffix(ANY_HOST))
+    if obj["kind"] in live.KINDS:
+        # Of a route for a gateway the name goes on with the gateway's.
+        return str(obj["metadata"]["name"].partition(".")[0])
     spec = obj.get("spec") or {}
     return str(spec["host"]) if spec.get("host") else next(iter(spec.get("hosts") or []), None)
 
@@ -103,18 +120,15 @@ def _host_of(obj: Object) -> str | None:
 def together(plans: list[list[Step]]) -> list[Step]:
     """Steps of many hosts as those of one: of each name one step, and one wait for all of its hosts."""
     found = []
-    for name in ORDER:
+    for name in STEPS:
         same = [step for steps in plans for step in steps if step.name == name]
         if not same:
             continue
         barriers = [step.barrier for step in same if step.barrier]
         objects = [obj for step in same for obj in step.objects]
-        found.append(Step(name, objects, deleted=[obj for step in same for obj in step.deleted], barrier=_all_of(barriers) if barriers else None))
+        ready = any(step.ready for step in same)
+        found.append(Step(name, objects, ready=ready, deleted=[obj for step in same for obj in step.deleted], barrier=_all_of(barriers) if barriers else None))
     return found
-
-
-# Of routing.desired: subsets before routes, and the reverse where they go.
-ORDER = ["subsets", "weights", "routes that go", "end of subsets", "subsets that go"]
 
 
 def _all_of(barriers: list[Barrier]) -> Barrier:

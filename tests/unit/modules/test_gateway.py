@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
-from builders import namespace, pod
+from builders import namespace, pod, service
 
 SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "shop", "namespace": "istio-system"}, "data": {"tls.crt": "YQ==", "tls.key": "YQ=="}}
 TLS = {"tls": {"secret": "shop"}}
@@ -86,3 +86,119 @@ def test_a_secret_without_a_certificate_is_none(mesh, say):
     mesh.put({**SECRET, "data": {"password": "YQ=="}})
     refused = say(**TLS)
     assert refused["failure"]["code"] == "no_such_secret" and "holds no certificate" in refused["msg"]
+
+
+GROUP = "gateway.networking.k8s.io"
+ALL = {"namespaces": {"from": "All"}}
+CERTIFICATE = [{"group": "", "kind": "Secret", "name": "shop"}]
+
+
+@pytest.fixture
+def by_gateway_api(mesh, say):
+    mesh.put({**SECRET, "metadata": {"name": "shop", "namespace": "shop"}})
+    return lambda check=False, **options: say(check=check, **{"api": "gateway", **options})
+
+
+def listeners(api):
+    obj = api.get("Gateway", "web", "shop", GROUP)
+    return [(one["name"], one["port"], one["protocol"], one.get("hostname"), one.get("tls")) for one in obj["spec"]["listeners"]] if obj else None
+
+
+def selected(*namespaces):
+    return {"namespaces": {"from": "Selector", "selector": {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": list(namespaces)}]}}}
+
+
+def test_in_gateway_api_create_change_and_delete_each_also_in_check_mode_and_again(mesh, by_gateway_api):
+    http, https = ("http-80", 80, "HTTP", None, None), ("https-443", 443, "HTTPS", None, {"mode": "Terminate", "certificateRefs": CERTIFICATE})
+    for options, seen in (({}, [http]), (TLS, [https]), ({**TLS, "redirect": True}, [http, https]), ({"state": "absent"}, None)):
+        before = copy.deepcopy(mesh.objects)
+        planned = by_gateway_api(check=True, **options)
+        assert planned["changed"] and mesh.objects == before
+        done = by_gateway_api(**options)
+        assert done["changed"] and done["diff"] == planned["diff"] and listeners(mesh) == seen
+        again = by_gateway_api(**options)
+        assert (again["changed"], again["diff"], again["summary"]["asked"]) == (False, [], 0)
+    assert mesh.get("HTTPRoute", "web.to-https", "shop") is None
+
+
+@pytest.mark.parametrize(
+    ("options", "seen"),
+    [
+        ({"hosts": ["*.example.com", "a.example.com"]}, [("http-80.any.example.com", 80, "HTTP", "*.example.com", None), ("http-80.a.example.com", 80, "HTTP", "a.example.com", None)]),
+        ({"tls": {"mode": "passthrough"}, "https_port": 8443}, [("tls-8443", 8443, "TLS", None, {"mode": "Passthrough"})]),
+        ({"tls": {"mode": "mutual", "secret": "shop"}}, [("https-443", 443, "HTTPS", None, {"mode": "Terminate", "options": {"gateway.istio.io/tls-terminate-mode": "MUTUAL"}, "certificateRefs": CERTIFICATE})]),
+        ({"tls": {"mode": "istio_mutual"}}, [("https-443", 443, "HTTPS", None, {"mode": "Terminate", "options": {"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"}})]),
+    ],
+)  # fmt: skip
+def test_a_listener_for_each_host_and_mode(mesh, by_gateway_api, options, seen):
+    assert by_gateway_api(**options)["changed"] and listeners(mesh) == seen
+
+
+def test_who_may_send_routes(mesh, by_gateway_api):
+    by_gateway_api(hosts=["*", "shop/a.example.com", "./b.example.com", "other/a.example.com"])
+    allowed = {one["name"]: one["allowedRoutes"] for one in mesh.get("Gateway", "web", "shop", GROUP)["spec"]["listeners"]}
+    assert allowed == {"http-80": ALL, "http-80.a.example.com": selected("other", "shop"), "http-80.b.example.com": selected("shop")}
+
+
+def test_the_redirect_is_a_route_of_the_port_for_http(mesh, by_gateway_api):
+    by_gateway_api(**TLS, redirect=True, https_port=8443, hosts=["a.example.com"])
+    spec = mesh.get("HTTPRoute", "web.to-https", "shop")["spec"]
+    assert [ref["sectionName"] for ref in spec["parentRefs"]] == ["http-80.a.example.com"]
+    assert spec["rules"][0]["filters"] == [{"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": 301, "port": 8443}}]
+    plain, secure = mesh.get("Gateway", "web", "shop", GROUP)["spec"]["listeners"]
+    assert plain["allowedRoutes"] == selected("shop") and secure["allowedRoutes"] == ALL
+
+
+def test_pods_are_those_that_istio_deploys_or_those_of_a_service(mesh, by_gateway_api):
+    by_gateway_api(service_type="NodePort")
+    obj = mesh.get("Gateway", "web", "shop", GROUP)
+    assert obj["metadata"]["annotations"] == {"networking.istio.io/service-type": "NodePort"} and obj["spec"]["gatewayClassName"] == "istio" and "addresses" not in obj["spec"]
+    mesh.put(service("edge", ports=(80,)))
+    assert by_gateway_api(service="shop/edge")["changed"]
+    assert mesh.get("Gateway", "web", "shop", GROUP)["spec"]["addresses"] == [{"type": "Hostname", "value": "edge.shop.svc.cluster.local"}]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "named"),
+    [
+        ({"selector": {"istio": "other"}}, "gateway_api_cannot", "selector"),
+        ({"tls": {"secret": "shop", "least_version": "1.3"}}, "gateway_api_cannot", "tls.least_version"),
+        ({"service": "istio-system/edge"}, "gateway_api_cannot", "service"),
+        ({"service": "edge"}, "no_such_service", "shop/edge"),
+        ({"service": "one-port", **TLS, "https_port": 444}, "no_such_port", "444"),
+        ({"tls": {"secret": "nowhere"}}, "no_such_secret", "shop/nowhere"),
+        ({"service": "edge", "api": "istio"}, "option_of_other_api", "service"),
+    ],
+)
+def test_what_gateway_api_cannot_say_or_lacks_is_refused(mesh, by_gateway_api, options, code, named):
+    mesh.put(service("one-port", ports=(80,)))
+    before = copy.deepcopy(mesh.objects)
+    refused = by_gateway_api(**options)
+    assert refused["failure"]["code"] == code and named in refused["msg"] and mesh.objects == before
+
+
+def test_without_its_definitions_there_is_no_gateway_of_gateway_api(mesh, by_gateway_api):
+    mesh.kinds = [kind for kind in mesh.kinds if kind.group != GROUP]
+    assert by_gateway_api()["failure"]["code"] == "gateway_api_absent"
+    assert by_gateway_api(api="auto")["changed"] and servers(mesh) == [(80, "HTTP", None)]
+
+
+def test_a_gateway_moves_only_when_it_is_told_to(mesh, by_gateway_api, say):
+    assert say()["changed"] and servers(mesh)
+    assert not by_gateway_api(api="auto")["changed"]
+    assert by_gateway_api()["changed"] and servers(mesh) is None and listeners(mesh)
+    assert not say()["changed"] and listeners(mesh), "without a word it stays"
+    assert by_gateway_api(api="istio")["changed"] and servers(mesh) and listeners(mesh) is None
+
+
+def test_auto_is_gateway_api_where_it_can_say_it(mesh, by_gateway_api):
+    assert by_gateway_api(api="auto", tls={"secret": "shop", "least_version": "1.3"})["changed"] and servers(mesh) and listeners(mesh) is None
+    by_gateway_api(state="absent", api="istio")
+    assert by_gateway_api(api="auto")["changed"] and listeners(mesh) and servers(mesh) is None
+
+
+def test_a_gateway_goes_from_one_api_and_the_others_of_its_name_stays(mesh, by_gateway_api, say):
+    by_gateway_api()
+    mesh.put({"apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "web", "namespace": "shop"}, "spec": {"selector": {}, "servers": []}})
+    assert say(state="absent")["failure"]["code"] == "not_ours"
+    assert by_gateway_api(state="absent")["changed"] and listeners(mesh) is None and servers(mesh) == []

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import hashlib
+import json
+
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
 from builders import deployment
@@ -42,6 +45,23 @@ def test_images_come_from_other_registries_and_with_pull_secrets(run, api):
     assert {name: pod["containers"][0]["image"] for name, pod in pods.items()} == {"web": "m.example.com/library/web:1", "gateway": "auto"}
     assert pods["web"]["imagePullSecrets"] == [{"name": "key"}]
     assert not run("manifests", **options)["changed"]
+
+
+def test_a_file_must_be_the_one_that_was_meant(run, api, tmp_path):
+    path = tmp_path / "one.yaml"
+    path.write_text(json.dumps(config(a="1")))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    for wanted, code in (("0" * 64, "checksum"), ("sha256:0", "invalid_option")):
+        refused = run("manifests", src=str(path), checksum=wanted)
+        assert refused["failure"]["code"] == code and api.requests == []
+    assert "is a folder" in run("manifests", src=str(tmp_path), checksum=digest)["msg"] and api.requests == []
+    assert run("manifests", src=str(path), checksum=f"sha256:{digest.upper()}")["changed"] and not run("manifests", src=str(path), checksum=digest)["changed"]
+
+
+def test_a_folders_list_for_a_program_is_no_object(run, tmp_path):
+    (tmp_path / "kustomization.yaml").write_text("resources: [one.yaml]")
+    (tmp_path / "one.yaml").write_text(json.dumps(config(a="1")))
+    assert actions(run("manifests", src=str(tmp_path))) == {"one": "created"}
 
 
 def test_a_registry_that_is_none_is_refused_before_anything_is_asked(run, api):

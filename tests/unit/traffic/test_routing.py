@@ -8,8 +8,9 @@ import json
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure, InvalidOption
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import fault, load_balancing, matching, resilience, route, routing
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import fault, istio, load_balancing, matching, resilience, route, routing
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.hosts import INTENTS
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policy import Policy
 from policies import FULL, NOW, dumped, host, policy, split
 
 
@@ -19,7 +20,7 @@ def rules(*listed, **options):
 
 def http(*listed, **more):
     """Istio's routes of these rules, less their names."""
-    (obj, *_rest) = routing.virtual_services(policy(route=rules(*listed), **more))
+    (obj, *_rest) = istio.virtual_services(policy(route=rules(*listed), **more))
     return [{key: value for key, value in one.items() if key != "name"} for one in obj["spec"]["http"]]
 
 
@@ -168,7 +169,7 @@ def test_rules_come_before_the_split_and_the_split_takes_the_rest():
 def test_a_concern_that_holds_in_fewer_places_says_so_in_its_matches():
     mesh_only = split()
     everywhere = rules({"when": {"path": "/a"}, "to": "v2"}, gateways=["mesh", "shop/ingress"], gateway_hosts=["shop.example"])
-    (obj,) = routing.virtual_services(policy(route=everywhere, split=mesh_only))
+    (obj,) = istio.virtual_services(policy(route=everywhere, split=mesh_only))
     assert obj["spec"]["gateways"] == ["mesh", "shop/ingress"] and obj["spec"]["hosts"] == [FULL, "shop.example"]
     rule, shares, rest = obj["spec"]["http"]
     assert rule["match"] == [{"uri": {"exact": "/a"}}] and shares["match"] == [{"gateways": ["mesh"]}] and "match" not in rest and rest["route"] == WHOLE
@@ -176,7 +177,7 @@ def test_a_concern_that_holds_in_fewer_places_says_so_in_its_matches():
 
 def test_what_holds_nowhere_in_an_object_is_left_out_of_it():
     everywhere = rules({"when": {"path": "/a"}, "to": "v2"}, gateways=["mesh", "shop/ingress"], gateway_hosts=["*"])
-    inside, outside = routing.virtual_services(policy(route=everywhere, split=split()))
+    inside, outside = istio.virtual_services(policy(route=everywhere, split=split()))
     assert [len(obj["spec"]["http"]) for obj in (inside, outside)] == [3, 2] and outside["spec"]["gateways"] == ["shop/ingress"]
     assert "match" not in inside["spec"]["http"][1], "where it holds everywhere in the object, it is no condition"
 
@@ -268,9 +269,9 @@ def test_a_duration_counts_from_when_the_fault_was_first_asked_for():
 
 def test_a_fault_whose_time_has_come_goes_with_the_next_run_of_any_concern():
     over = {"delay": "2s", "expires": "30m", "until": "2030-01-01T00:30:00Z"}
-    (obj,) = routing.virtual_services(policy(fault=over, split=split(), now=minutes(29)))
+    (obj,) = istio.virtual_services(policy(fault=over, split=split(), now=minutes(29)))
     assert "fault" in obj["spec"]["http"][0]
-    (obj,) = routing.virtual_services(policy(fault=over, split=split(), now=minutes(31)))
+    (obj,) = istio.virtual_services(policy(fault=over, split=split(), now=minutes(31)))
     assert "fault" not in obj["spec"]["http"][0]
 
 
@@ -289,19 +290,19 @@ def test_hosts_that_a_rule_leads_to_must_be_known():
 def test_intents_that_somebody_edited_into_nonsense_are_told():
     own = {"kind": "VirtualService", "metadata": {"name": "frontend", "namespace": "shop", "annotations": {INTENTS: "{"}}}
     with pytest.raises(Failure) as refused:
-        routing.Policy.of(host(own=own))
+        Policy.of(host(own=own))
     assert refused.value.code == "intents_unreadable" and "shop/frontend" in refused.value.message
 
 
 def test_a_route_that_is_not_for_every_proxy_need_not_be_at_every_proxy():
-    (obj,) = routing.virtual_services(policy(route=rules({"name": "mine", "when": {"from_labels": {"app": "a"}}, "to": "v1"}, {"name": "rest"})))
+    (obj,) = istio.virtual_services(policy(route=rules({"name": "mine", "when": {"from_labels": {"app": "a"}}, "to": "v1"}, {"name": "rest"})))
     everywhere = {**obj, "spec": {**obj["spec"], "http": obj["spec"]["http"][1:]}}
-    assert routing.has_routes(dumped(obj), obj) and routing.has_routes(dumped(everywhere), obj)
-    assert not routing.has_routes(dumped({**obj, "spec": {**obj["spec"], "http": obj["spec"]["http"][:1]}}), obj)
+    assert istio.has_routes(dumped(obj), obj) and istio.has_routes(dumped(everywhere), obj)
+    assert not istio.has_routes(dumped({**obj, "spec": {**obj["spec"], "http": obj["spec"]["http"][:1]}}), obj)
 
 
 def test_a_route_of_yesterday_is_not_converged():
-    (before,) = routing.virtual_services(policy(route=rules({"name": "a", "when": {"path": "/a"}, "to": "v1"})))
-    (after,) = routing.virtual_services(policy(split=split({"v1": 1})))
+    (before,) = istio.virtual_services(policy(route=rules({"name": "a", "when": {"path": "/a"}, "to": "v1"})))
+    (after,) = istio.virtual_services(policy(split=split({"v1": 1})))
     both = {**after, "spec": {**after["spec"], "http": [*before["spec"]["http"], *after["spec"]["http"]]}}
-    assert not routing.has_routes(dumped(both), after) and routing.has_routes(dumped(after), after)
+    assert not istio.has_routes(dumped(both), after) and istio.has_routes(dumped(after), after)

@@ -7,9 +7,9 @@ import json
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import hosts, routing
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import hosts, istio, routing
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.hosts import INTENTS, Host
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.routing import MANAGED
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policy import MANAGED
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.split import check
 from policies import FULL, dumped, host, policy, split
 
@@ -20,7 +20,7 @@ def rule(*versions, labels=None):
 
 
 def routes(name="frontend"):
-    return {"kind": "VirtualService", "metadata": {"name": name, "namespace": "shop"}, "spec": {"hosts": [FULL]}}
+    return {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": name, "namespace": "shop"}, "spec": {"hosts": [FULL]}}
 
 
 def subset_names(step):
@@ -84,7 +84,7 @@ def test_a_host_that_is_there_with_its_pods_has_nothing_wrong():
 
 
 def test_everything_that_is_wrong_is_told_worst_first():
-    other = {"metadata": {"name": "by-hand", "namespace": "shop"}}
+    other = routes("by-hand")
     found = codes(service=None, others=[other], missing_gateways=frozenset({"b/b", "a/a"}), pods=[{"version": "v1"}])
     assert found == ["no_such_host", "host_taken", "no_such_gateway", "no_such_gateway", "no_pods"]
 
@@ -190,9 +190,9 @@ def test_copies_go_to_a_version_that_has_no_weight():
 )
 def test_a_proxys_route_has_the_split_only_with_exactly_its_shares(found, wanted, has):
     (obj,) = desired(split(wanted), host())[1].objects
-    assert routing.has_routes(dumped(obj, weights=found), obj) is has
-    assert not routing.has_routes(dumped(obj, weights=found, name="by-hand"), obj)
-    assert not routing.has_routes(dumped(obj, weights=found, source="/apis/networking.istio.io/v1/namespaces/shop/virtual-service/other"), obj)
+    assert istio.has_routes(dumped(obj, weights=found), obj) is has
+    assert not istio.has_routes(dumped(obj, weights=found, name="by-hand"), obj)
+    assert not istio.has_routes(dumped(obj, weights=found, source="/apis/networking.istio.io/v1/namespaces/shop/virtual-service/other"), obj)
 
 
 @pytest.mark.parametrize(

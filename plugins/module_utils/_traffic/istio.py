@@ -1,0 +1,144 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host's policy in Istio's own kinds: versions are subsets of a DestinationRule, routes are VirtualServices."""
+from __future__ import annotations
+
+from typing import Any
+
+from .._engine.objects import Object
+from .._engine.steps import Barrier
+from .._failure import Failure
+from .._proxy import dump
+from .._proxy.convergence import Change, converged
+from . import intents
+from .hosts import ANY_HOST, MESH, Host, full_name, outside
+from .known import clusters_known, same_weights
+from .pieces import Piece, Target, matches_at, named_by_content
+from .policy import MANAGED, Policy
+
+API = "networking.istio.io/v1"
+# A route with one of these is not sent to every proxy.
+LIMITS = ("gateways", "sourceLabels", "sourceNamespace", "port")
+
+
+class Istio:
+    """The writer of Istio's own kinds."""
+
+    # Of a VirtualService only proxies tell whether it was taken.
+    has_status = False
+
+    def cannot(self, policy: Policy) -> list[Failure]:
+        """The vocabulary was made of what these kinds can say."""
+        return []
+
+    def subsets(self, policy: Policy) -> dict[str, dict[str, str]]:
+        return {version: {policy.label: version} for version in policy.versions()}
+
+    def backing(self, policy: Policy) -> list[Object]:
+        """A subset needs nothing beside the host's DestinationRule."""
+        return []
+
+    def known(self, policy: Policy) -> Barrier | None:
+        versions = sorted(policy.versions())
+        return clusters_known(policy.live, f"subsets {', '.join(versions)}", [f"|{version}|{policy.live.full_name}" for version in versions]) if versions else None
+
+    def said(self, live: Host) -> list[Object]:
+        return [obj for obj in (live.own, live.any_host) if obj]
+
+    def routes(self, policy: Policy) -> list[Object]:
+        return virtual_services(policy)
+
+    def shown(self, policy: Policy, objects: list[Object]) -> Barrier:
+        live, bound = policy.live, objects[0]["spec"]["gateways"]
+        # A gateway's pods are looked at first where no sidecar has the routes.
+        place = live.namespace if MESH in bound else bound[0].partition("/")[0]
+        names = dict.fromkeys(http["name"].rpartition("-")[0] for obj in objects for http in obj["spec"]["http"])
+        return converged(Change(f"{', '.join(names)} of {live.full_name}", place, lambda text: any(has_routes(text, obj) for obj in objects)))
+
+    def shows(self, text: dict[str, Any], live: Host) -> bool:
+        """Whether a dump has a route of what was said so far."""
+        sources = tuple(source_of(obj) for obj in self.said(live))
+        return any(one.source.endswith(sources) for one in dump.routes(text))
+
+
+def destination_rule(policy: Policy, subsets: dict[str, dict[str, str]], traffic_policy: dict[str, Any]) -> Object:
+    live = policy.live
+    metadata: dict[str, Any] = {"name": live.object_name, "namespace": live.namespace, "labels": dict(MANAGED)}
+    if policy.rule:
+        metadata["annotations"] = intents.annotation(policy.rule)
+    spec: dict[str, Any] = {"host": live.full_name}
+    if traffic_policy:
+        spec["trafficPolicy"] = traffic_policy
+    if subsets:
+        spec["subsets"] = [{"name": name, "labels": labels} for name, labels in sorted(subsets.items())]
+    return {"apiVersion": API, "kind": "DestinationRule", "metadata": metadata, "spec": spec}
+
+
+def virtual_services(policy: Policy) -> list[Object]:
+    """One for the mesh, the gateways and named outside hosts; and one for any other host at the gateways, if asked for. None where nothing is."""
+    if not policy.routing:
+        return []
+    live, gateways, hosts = policy.live, policy.gateways, policy.gateway_hosts
+    pieces = policy.pieces()
+    named = [host for host in hosts if host != "*"]
+    any_host = "*" in hosts
+    bound = [gateway for gateway in gateways if gateway == MESH or named or not any_host]
+    objects = []
+    if bound:
+        objects.append(_virtual_service(policy, live.object_name, [live.full_name, *named], bound, pieces))
+    if any_host:
+        objects.append(_virtual_service(policy, live.object_name + ANY_HOST, ["*"], outside(gateways), pieces))
+    return objects
+
+
+def _virtual_service(policy: Policy, name: str, hosts: list[str], gateways: list[str], pieces: list[Piece]) -> Object:
+    live = policy.live
+    http = [written for piece in pieces if (written := _http(piece, live, gateways))]
+    metadata = {"name": name, "namespace": live.namespace, "labels": dict(MANAGED), "annotations": intents.annotation(policy.routing)}
+    return {"apiVersion": API, "kind": "VirtualService", "metadata": metadata, "spec": {"hosts": hosts, "gateways": gateways, "http": http}}
+
+
+def _http(piece: Piece, live: Host, gateways: list[str]) -> dict[str, Any] | None:
+    """Istio's HTTPRoute of a piece, for a VirtualService that is bound to these gateways; None where it concerns none of them."""
+    matches = matches_at(piece, gateways)
+    if matches is None:
+        return None
+    fields = {key: value for key, value in piece.fields.items() if value and key != "mirrors"}
+    content: dict[str, Any] = {"match": list(matches)} if matches else {}
+    if piece.targets:
+        lone = len(piece.targets) == 1
+        content["route"] = [
+            {"destination": _destination(target, live), **({} if lone and not target.version else {"weight": weight}), **({"headers": headers} if headers else {})} for target, weight, headers in piece.targets
+        ]
+    if piece.fields.get("mirrors"):
+        content["mirrors"] = [{"destination": _destination(target, live), "percentage": {"value": percent}} for target, percent in piece.fields["mirrors"]]
+    content.update(fields)
+    return {"name": named_by_content(piece.name, content), **content}
+
+
+def _destination(target: Target, live: Host) -> dict[str, Any]:
+    found: dict[str, Any] = {"host": full_name(target.host, live.namespace) if target.host else live.full_name}
+    if target.version:
+        found["subset"] = target.version
+    if target.port is not None:
+        found["port"] = {"number": target.port}
+    return found
+
+
+def source_of(obj: Object) -> str:
+    """How proxies name the object that a route comes from, less the version of its API."""
+    return f"/namespaces/{obj['metadata']['namespace']}/virtual-service/{obj['metadata']['name']}"
+
+
+def has_routes(text: dict[str, Any], obj: Object) -> bool:
+    """Whether a dump has the object's routes, all that go to every proxy and none that it no longer has, with their weights."""
+    wanted = {http["name"]: http for http in obj["spec"]["http"]}
+    everywhere = {name for name, http in wanted.items() if not any(limit in match for match in http.get("match") or [] for limit in LIMITS)}
+    found = {one.name: one for one in dump.routes(text) if one.source.endswith(source_of(obj))}
+    if not everywhere <= set(found) or not set(found) <= set(wanted):
+        return False
+    return all(same_weights(one, _weights(wanted[name])) for name, one in found.items())
+
+
+def _weights(http: dict[str, Any]) -> dict[tuple[str, str], int]:
+    return {(part["destination"].get("subset", ""), part["destination"]["host"]): part.get("weight", 1) for part in http.get("route") or []}
