@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,7 @@ from .._engine.objects import group_version
 from .._failure import Failure, InvalidOption
 from .findings import ERROR, INFO, WARNING, Check, Finding
 from .judges import admission, destinations, entries, gateway_api, gateways, matches, mtls, policies, routes, rules, security, telemetry, workloads
+from .live import Picture
 from .world import World, annotations
 
 CHECKS: tuple[Check, ...] = (
@@ -50,17 +52,15 @@ def analyzer_codes(check: Check) -> list[str]:
     return re.findall(r"IST\d{4}", check.source)
 
 
-def run(world: World, before: World | None = None, skip: Iterable[str] = ()) -> list[dict[str, Any]]:
-    """Rows of the result: first by severity, then in the table's order.
-
-    before  the world without what is asked about: what is found on other objects counts where it was not found before
-    """
+def run(picture: Picture, skip: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """Rows of the result: first by severity, then in the table's order."""
     left_out = set(skip)
-    rows = [_row(check, finding) for check in CHECKS if check.code not in left_out for finding in _found(check, world, before)]
+    rows = [_row(check, finding) for check in CHECKS if check.code not in left_out for finding in _found(check, picture.world, picture.before)]
     return sorted(rows, key=lambda row: SEVERITIES.index(row["severity"]))
 
 
 def _found(check: Check, world: World, before: World | None) -> list[Finding]:
+    """Findings on what is asked about, and those on other objects that were not there without it."""
     found = {_key(finding): finding for finding in check.judge(world) if not _suppressed(check, finding)}
     caused = {key for key, finding in found.items() if not world.asks(finding.ref)}
     known = {_key(finding) for finding in check.judge(before)} if caused and before is not None else caused
@@ -81,9 +81,11 @@ def _row(check: Check, finding: Finding) -> dict[str, Any]:
     return {"code": check.code, "severity": check.severity, "ref": ref, "field": finding.field, "message": finding.message, "remedy": check.remedy, "source": check.source}
 
 
-def counts(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """{errors, warnings, infos}"""
-    return {f"{severity}s": sum(row["severity"] == severity for row in rows) for severity in SEVERITIES}
+def result(rows: list[dict[str, Any]], picture: Picture) -> dict[str, Any]:
+    """All that the module tells."""
+    counts = {f"{severity}s": sum(row["severity"] == severity for row in rows) for severity in SEVERITIES}
+    checked = Counter(obj["kind"] for obj in picture.asked)
+    return {"findings": rows, "counts": counts, "text": "\n".join(map(line, rows)), "checked": dict(sorted(checked.items())), "unread": picture.world.refused}
 
 
 def line(row: dict[str, Any]) -> str:

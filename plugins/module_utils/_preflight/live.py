@@ -4,17 +4,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from .._engine.cluster import Cluster, Refused
 from .._engine.objects import Object, Ref, ref_of
-from .world import GLOBAL, KINDS, World, kind_of, name
+from .world import GLOBAL, KINDS, WORKLOADS, World, kind_of, name
 
 # Read without their contents: of Secrets nothing else is needed, and definitions are a megabyte.
 METADATA = ("Secret", "CustomResourceDefinition")
-CONFIG, INJECTORS = "istio", "istio.io/rev"
+# Of ConfigMaps only those of control planes.
+CONFIG, OF_CONTROL_PLANES = "istio", "istio.io/rev"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is judged.
+
+    asked   the objects that are asked about
+    before  the world without them; None where there is nothing else
+    """
+
+    world: World
+    asked: list[Object]
+    before: World | None = None
 
 
 def placed(objects: Iterable[Object], namespace: str) -> list[Object]:
@@ -27,27 +42,44 @@ def placed(objects: Iterable[Object], namespace: str) -> list[Object]:
     return list(found.values())
 
 
-def offline(objects: list[Object], root: str) -> World:
-    """Files alone. What is not in them may be elsewhere."""
-    return World(objects, root=root, mesh=mesh_of(objects, root))
+def offline(objects: list[Object], root: str) -> Picture:
+    """Files alone. What is not in them may be elsewhere; the gateway that every mesh has is."""
+    own, kinds = {ref_of(obj) for obj in objects}, {kind_of(obj) for obj in objects}
+    # Only beside others of their kinds: alone they would make it seem known which there are.
+    known = {"Pod": bool(kinds & {"Pod", *WORKLOADS}), "Service": "Service" in kinds}
+    usual = [obj for obj in usual_gateway(root) if known[obj["kind"]] and ref_of(obj) not in own]
+    return Picture(World([*objects, *usual], objects, root=root, mesh=mesh_of(objects, root)), objects)
 
 
-def read(cluster: Cluster, objects: list[Object], root: str) -> tuple[World, World | None]:
-    """(the cluster with the objects laid over it, the cluster as it is; None without objects). Raises ApiError where the server cannot be reached."""
-    live, refused = _lists(cluster, root, objects)
+def usual_gateway(root: str) -> list[Object]:
+    """Pod and Service of an ingress gateway, as istioctl analyze takes them for granted where it sees no cluster."""
+    labels = {"istio": "ingressgateway"}
+    ports = [{"name": name, "port": number, "targetPort": number} for name, number in (("http2", 80), ("https", 443), ("tcp", 31400), ("tls", 15443))]
+    pod = {"containers": [{"name": "istio-proxy", "image": "proxyv2"}]}
+    return [
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "istio-ingressgateway", "namespace": root, "labels": labels}, "spec": pod},
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "istio-ingressgateway", "namespace": root, "labels": labels}, "spec": {"selector": labels, "ports": ports}},
+    ]
+
+
+def read(cluster: Cluster, objects: list[Object], given: bool, root: str) -> Picture:
+    """The cluster with the objects laid over it; the cluster alone where none are given. Raises ApiError where the server cannot be reached."""
+    found, refused = _lists(cluster, root, objects)
+    before = World(found, None, True, refused, root, mesh_of(found, root))
+    if not given:
+        return Picture(before, found)
+    statuses = {ref_of(obj): obj["status"] for obj in found if obj.get("status")}
+    laid = [obj if "status" in obj or ref_of(obj) not in statuses else {**obj, "status": statuses[ref_of(obj)]} for obj in objects]
     own = {ref_of(obj) for obj in objects}
-    rest = [obj for obj in live if ref_of(obj) not in own]
-    with_status = {ref_of(obj): obj["status"] for obj in live if obj.get("status")}
-    laid = [{**obj, "status": with_status[ref_of(obj)]} if ref_of(obj) in with_status and "status" not in obj else obj for obj in objects]
-    whole = World([*rest, *laid], objects if objects else None, True, refused, root, mesh_of([*rest, *laid], root))
-    return whole, World(live, None, True, refused, root, mesh_of(live, root)) if objects else None
+    every = [*(obj for obj in found if ref_of(obj) not in own), *laid]
+    return Picture(World(every, objects, True, refused, root, mesh_of(every, root)), objects, before)
 
 
 def _lists(cluster: Cluster, root: str, objects: list[Object]) -> tuple[list[Object], dict[str, str]]:
     # Discovery first: all lists need it, and each of several threads would ask for it.
     served = [kind for kind, (group, wanted) in KINDS.items() if kind not in ("Secret", "ConfigMap") and cluster.resource(group, wanted)]
     found = dict(zip(served, cluster.each(lambda kind: cluster.permitted(lambda: _list(cluster, kind)), served)))
-    found["ConfigMap"] = cluster.permitted(lambda: cluster.list("", "ConfigMap", root, INJECTORS))
+    found["ConfigMap"] = cluster.permitted(lambda: cluster.list("", "ConfigMap", root, OF_CONTROL_PLANES))
     if _names_secrets([*objects, *(obj for kind in ("Gateway", "RouteGateway") for obj in _given(found.get(kind)))]):
         found["Secret"] = cluster.permitted(lambda: cluster.metadata("", "Secret"))
     refused = {kind: answer.message for kind, answer in found.items() if isinstance(answer, Refused)}

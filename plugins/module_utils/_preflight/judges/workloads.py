@@ -174,7 +174,7 @@ def _protocol(port: dict[str, Any]) -> str:
 
 
 def _user_services(world: World) -> Iterator[Object]:
-    return (obj for obj in world["Service"] if not _istios(obj) and labels(obj).get(MANAGED) not in CONTROLLERS)
+    return (obj for obj in world["Service"] if not _istios(obj) and labels(obj).get(MANAGED) not in CONTROLLERS and namespace(obj) not in NEVER_INJECTED)
 
 
 def port_name_form(world: World) -> Iterator[Finding]:
