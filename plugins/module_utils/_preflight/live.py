@@ -33,13 +33,22 @@ class Picture:
 
 
 def placed(objects: Iterable[Object], namespace: str) -> list[Object]:
-    """The objects, in a namespace where they name none and their kind has namespaces; of several versions of one the last."""
+    """The objects without nulls, in a namespace where they name none and their kind has namespaces; of several of one name the last."""
     found: dict[Ref, Object] = {}
-    for obj in objects:
-        if kind_of(obj) and kind_of(obj) not in GLOBAL and not obj["metadata"].get("namespace") and namespace:
+    for obj in map(_without_nulls, objects):
+        if kind_of(obj) and kind_of(obj) not in GLOBAL and not obj["metadata"].get("namespace"):
             obj = {**obj, "metadata": {**obj["metadata"], "namespace": namespace}}
+        if kind_of(obj) == "Pod":
+            obj = {"spec": {}, **obj}
         found[ref_of(obj)] = obj
     return list(found.values())
+
+
+def _without_nulls(value: Any) -> Any:
+    """A copy without the fields that are null: for Kubernetes they are not there. In a list a null stays, and is of no shape."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def offline(objects: list[Object], root: str) -> Picture:

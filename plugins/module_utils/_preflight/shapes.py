@@ -13,6 +13,9 @@ TYPES: dict[str, tuple[type, ...]] = {TEXT: (str,), NUMBER: (int, float), FLAG: 
 # A mapping with any keys and values of one shape.
 EACH = object()
 LABELS = {EACH: TEXT}
+# Keys without which the rest means nothing.
+NEEDS = object()
+LABEL_SELECTOR = {"matchLabels": LABELS, "matchExpressions": [{"key": TEXT, "operator": TEXT, "values": [TEXT], NEEDS: ("key", "operator")}]}
 STRING_MATCH = {"exact": TEXT, "prefix": TEXT, "regex": TEXT}
 MATCH = {"uri": STRING_MATCH, "authority": STRING_MATCH, "method": STRING_MATCH, "scheme": STRING_MATCH, "headers": {EACH: STRING_MATCH}, "withoutHeaders": {EACH: STRING_MATCH}, "queryParams": {EACH: STRING_MATCH}, "sourceLabels": LABELS, "gateways": [TEXT], "port": NUMBER}
 DESTINATION = {"host": TEXT, "subset": TEXT, "port": {"number": NUMBER}}
@@ -39,7 +42,7 @@ POD = {"containers": CONTAINERS, "initContainers": CONTAINERS, "securityContext"
 WORKLOAD = {"template": {"metadata": {"labels": LABELS, "annotations": LABELS}, "spec": POD}}
 BACKENDS = [{"name": TEXT, "namespace": TEXT, "kind": TEXT, "group": TEXT, "port": NUMBER, "weight": NUMBER}]
 ROUTE = {"hostnames": [TEXT], "parentRefs": [{"name": TEXT, "namespace": TEXT, "kind": TEXT, "group": TEXT, "sectionName": TEXT}], "rules": [{"backendRefs": BACKENDS}]}
-HOOKS = [{"name": TEXT, "clientConfig": {"service": {"name": TEXT, "namespace": TEXT}}, "namespaceSelector": {}, "objectSelector": {}, "rules": [{"apiGroups": [TEXT]}]}]
+HOOKS = [{"name": TEXT, "clientConfig": {"url": TEXT, "service": {"name": TEXT, "namespace": TEXT}}, "namespaceSelector": LABEL_SELECTOR, "objectSelector": LABEL_SELECTOR, "rules": [{"apiGroups": [TEXT]}]}]
 
 SPECS: dict[str, Any] = {
     "VirtualService": {"hosts": [TEXT], "gateways": [TEXT], "exportTo": [TEXT], "http": [HTTP], "tcp": [{"match": [{}], "route": [{"destination": DESTINATION, "weight": NUMBER}]}], "tls": [{"match": [{"sniHosts": [TEXT]}], "route": [{"destination": DESTINATION, "weight": NUMBER}]}]},
@@ -63,7 +66,7 @@ SPECS: dict[str, Any] = {
     "Deployment": WORKLOAD, "StatefulSet": WORKLOAD, "DaemonSet": WORKLOAD,
 }  # fmt: skip
 CONDITIONS = [{"type": TEXT, "status": TEXT, "reason": TEXT}]
-TOPS: dict[str, Any] = {"metadata": {"labels": LABELS, "annotations": LABELS}, "webhooks": HOOKS, "status": {"conditions": CONDITIONS, "parents": [{"conditions": CONDITIONS}]}}
+TOPS: dict[str, Any] = {"metadata": {"labels": LABELS, "annotations": LABELS}, "webhooks": HOOKS, "data": {EACH: TEXT}, "status": {"conditions": CONDITIONS, "parents": [{"conditions": CONDITIONS}]}}
 
 
 def misfits(kind: str, obj: Object) -> Iterator[tuple[str, str]]:
@@ -89,5 +92,8 @@ def _misfits(value: Any, shape: Any, path: str) -> Iterator[tuple[str, str]]:
     elif not isinstance(value, dict):
         yield path, "a mapping"
     else:
+        for key in shape.get(NEEDS, ()):
+            if value.get(key) is None:
+                yield f"{path}.{key}", "there"
         for key, item in value.items():
             yield from _misfits(item, shape.get(key, shape.get(EACH, ANY)), f"{path}.{key}" if path else str(key))

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from ..._engine.objects import Object
 from ..._engine.selectors import selects
-from ..._istio import webhooks
 from ..findings import ANALYZER, ERROR, INFO, KUBERNETES, OURS, WARNING, Check, Finding
 from ..shapes import misfits
 from ..world import EXTENSIONS, KINDS, NETWORKING, SECURITY, TELEMETRY, World, kind_of, labels, name, namespace, spec
@@ -73,9 +72,10 @@ def injector_no_service(world: World) -> Iterator[Finding]:
     if not world.knows("Service"):
         return
     for obj, hook in _injectors(world):
-        place = webhooks.service_of(hook)
-        if place and not world.find("Service", *place):
-            yield Finding(obj, "webhooks", f"{hook.get('name')} leads to Service {'/'.join(place)}, which is not there")
+        service = (hook.get("clientConfig") or {}).get("service") or {}
+        place = f"{service.get('namespace')}/{service.get('name')}"
+        if service and not world.find("Service", service.get("namespace") or "", service.get("name") or ""):
+            yield Finding(obj, "webhooks", f"{hook.get('name')} leads to Service {place}, which is not there")
 
 
 def _outside(world: World) -> Iterator[tuple[Object, dict[str, Any]]]:

@@ -76,7 +76,8 @@ def _by_default(world: World) -> bool:
                 values = json.loads((obj.get("data") or {}).get("values") or "{}")
             except ValueError:
                 continue
-            return (values.get("sidecarInjectorWebhook") or {}).get("enableNamespacesByDefault") is True
+            part = values.get("sidecarInjectorWebhook") if isinstance(values, dict) else None
+            return isinstance(part, dict) and part.get("enableNamespacesByDefault") is True
     return False
 
 
