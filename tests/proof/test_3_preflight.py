@@ -17,7 +17,8 @@ from lab import programs, settings
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "unit"))
 
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import flatten  # noqa: E402
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.sources import parse  # noqa: E402
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.sources import parse, read_file  # noqa: E402
+from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption  # noqa: E402
 from ansible_collections.servicemesh.istio.plugins.module_utils._preflight import checks, live  # noqa: E402
 from ansible_collections.servicemesh.istio.plugins.module_utils._preflight.world import World, namespace  # noqa: E402
 
@@ -151,3 +152,20 @@ def test_verdicts_on_their_test_data_are_theirs(capsys: pytest.CaptureFixture[st
         print(f"\n{len(shared)} of {len(cases())} cases of {len(ANALYZERS)} analyzers compared: {messages} messages, {len(differences)} differences, {len(DIFFERS)} of intent")
     assert len(shared) > 80 and messages > 120
     assert not differences, "\n".join(map(str, differences))
+
+
+def test_samples_of_istio_are_no_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each file by itself. Those of bookinfo are parts of each other."""
+    folder = source().parents[2] / "samples"
+    errors, files = [], 0
+    for path in sorted(path for path in folder.rglob("*.yaml") if "bookinfo" not in path.parts):
+        try:
+            objects = live.placed(read_file(path, "src"), "default")
+        except InvalidOption:
+            # Values of charts, and templates.
+            continue
+        files += bool(objects)
+        errors += [f"{path.relative_to(folder)}: {checks.line(row)}" for row in checks.run(live.offline(objects, "istio-system")) if row["severity"] == "error"]
+    with capsys.disabled():
+        print(f"\n{files} files of samples without an error")
+    assert files > 50 and not errors, "\n".join(errors)

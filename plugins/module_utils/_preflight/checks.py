@@ -14,7 +14,7 @@ from .._failure import Failure, InvalidOption
 from .findings import ERROR, INFO, WARNING, Check, Finding
 from .judges import admission, destinations, entries, gateway_api, gateways, matches, mtls, policies, routes, rules, security, telemetry, workloads
 from .live import Picture
-from .world import World, annotations
+from .world import World, notes
 
 CHECKS: tuple[Check, ...] = (
     *admission.CHECKS,
@@ -72,7 +72,7 @@ def _key(finding: Finding) -> tuple[Any, ...]:
 
 
 def _suppressed(check: Check, finding: Finding) -> bool:
-    said = {part.strip() for part in str(annotations(finding.obj).get(SUPPRESS) or "").split(",")}
+    said = {part.strip() for part in str(notes(finding.obj).get(SUPPRESS) or "").split(",")}
     return "*" in said or bool(said & {check.code, *analyzer_codes(check)})
 
 

@@ -55,7 +55,7 @@ def labels(obj: Object) -> dict[str, str]:
     return obj["metadata"].get("labels") or {}
 
 
-def annotations(obj: Object) -> dict[str, str]:
+def notes(obj: Object) -> dict[str, str]:
     return obj["metadata"].get("annotations") or {}
 
 
@@ -146,9 +146,9 @@ class World:
 
     @cached_property
     def templates(self) -> list[Object]:
-        """Pods of workloads' templates; those of a live workload are there already as pods, or are to be none."""
-        owners = [obj for kind in WORKLOADS for obj in self[kind] if self._asked is None or self.asks(ref_of(obj)) or not self.complete]
-        return [template(obj) for obj in owners]
+        """Pods of the templates of workloads that are to come; those of a live workload are there already, or are to be none."""
+        coming = [obj for kind in WORKLOADS for obj in self[kind] if not self.complete or (self._asked is not None and self.asks(ref_of(obj)))]
+        return [template(obj) for obj in coming]
 
     def selected(self, space: str, wanted: Mapping[str, Any]) -> list[Object]:
         """Pods of a namespace, or of all with "*", that have these labels."""
@@ -168,7 +168,7 @@ class World:
         return injection.has_sidecar(pod) or injection.wants_sidecar(pod, injection.injects(self.namespace_labels(namespace(pod))))
 
     def ambient(self, pod: Object) -> bool:
-        return annotations(pod).get(AMBIENT) == "enabled"
+        return notes(pod).get(AMBIENT) == "enabled"
 
     @cached_property
     def hosts(self) -> dict[tuple[str, str], Ports]:
@@ -179,7 +179,7 @@ class World:
                 for host in spec(obj).get("hosts") or []:
                     found[(scope, full_name(host, namespace(obj)))] = spec(obj).get("ports") or []
         for obj in self["Service"]:
-            said = annotations(obj).get(EXPORT)
+            said = notes(obj).get(EXPORT)
             for scope in scopes(obj, [part.strip() for part in said.split(",")] if said else None):
                 ports = [{**port, "number": port.get("port")} for port in spec(obj).get("ports") or []]
                 found[(scope, full_name(name(obj), namespace(obj)))] = ports

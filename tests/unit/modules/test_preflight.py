@@ -206,3 +206,26 @@ def test_an_object_of_another_shape_is_said_to_be_so_and_the_others_are_judged(a
     bent["spec"]["http"] = {"route": []}
     result = alone(definition=[bent, rule("v1", "v1"), namespace("shop")], fail_on="never")
     assert errors(result) == [("shape_wrong", "web"), ("subset_repeated", "web")]
+
+
+def test_what_the_modules_of_this_collection_write_is_sound(run, api):
+    for name in ("web", "cart"):
+        api.put(service(name))
+        for version in ("v1", "v2"):
+            api.put(pod(f"{name}-{version}", labels={"app": name, "version": version}, sidecar="native"))
+    api.put(pod("ingress", "istio-system", {"istio": "ingressgateway"}, sidecar="container"))
+    api.put(service("istio-ingressgateway", "istio-system", selector={"istio": "ingressgateway"}))
+    split = {"versions": {"v1": 90, "v2": 10}, "gateways": ["mesh", "shop/web"], "gateway_hosts": ["web.example.com"]}
+    done = [
+        run("gateway", name="web", namespace="shop", hosts=["web.example.com"], http_port=80),
+        run("traffic", policy={"shop": {"web": {"split": split, "resilience": {"retries": {"attempts": 2}}}, "cart": {"load_balancing": {"algorithm": "random"}, "fault": {"delay": "1s"}}}}),
+        run("authorization", name="default", namespace="shop", default="deny", allow=[{"from": [{"namespaces": ["istio-system"]}]}]),
+        run("mtls", namespace="shop", mode="strict", plaintext="shut_out"),
+        run("jwt", name="web", namespace="shop", issuers=[{"issuer": "https://login.example.com", "keys_url": "https://login.example.com/keys"}]),
+        run("egress", name="api", namespace="shop", hosts=["api.example.com"]),
+        run("sidecar", namespace="shop", sees=["."]),
+        run("telemetry", namespace="shop", tracing={"percent": 1}),
+    ]
+    assert not [result["msg"] for result in done if result.get("failed")]
+    found = run("preflight", skip=["validated_by_none", "namespace_not_enrolled"])
+    assert found["checked"]["VirtualService"] == 2 and found["findings"] == []

@@ -63,23 +63,25 @@ def sound() -> list[dict[str, Any]]:
     return [*spaces, *hooks, keys, *usual_gateway(SYSTEM), *laid(SOUND)]
 
 
-def mesh(written: dict[str, Any], **more: Any) -> World:
-    """The sound mesh with these objects laid over it."""
+def mesh(written: dict[str, Any], **more: Any) -> Picture:
+    """These objects, laid over the sound mesh."""
     new, gone = laid({key: value for key, value in written.items() if value is not None}), laid({key: None for key, value in written.items() if value is None})
     own = {ref_of(obj) for obj in [*new, *gone]}
-    return World([*(obj for obj in sound() if ref_of(obj) not in own), *new], **{"complete": True, "mesh": MESH, **more})
+    options = {"complete": True, "mesh": MESH, **more}
+    return Picture(World([*(obj for obj in sound() if ref_of(obj) not in own), *new], new, **options), new, World(sound(), **options))
 
 
-def found(code: str, world: World) -> list[str]:
-    return [f"{row['ref']['kind']} {row['ref']['name']} {row['field']}" for row in checks.run(Picture(world, []), set(checks.BY_CODE) - {code})]
+def found(code: str, picture: Picture) -> list[str]:
+    return [f"{row['ref']['kind']} {row['ref']['name']} {row['field']}" for row in checks.run(picture, set(checks.BY_CODE) - {code})]
 
 
 def test_every_check_has_its_cases_in_the_order_of_the_table():
-    assert list(CASES) == list(checks.BY_CODE) and len(CASES) == len(checks.CHECKS)
+    assert list(CASES) == list(checks.BY_CODE) and len(CASES) == len(checks.CHECKS) >= 40
+    assert all(case["told"] for case in CASES.values())
 
 
 def test_nothing_is_found_on_a_sound_mesh():
-    rows = checks.run(Picture(mesh({}), []))
+    rows = checks.run(Picture(World(sound(), complete=True, mesh=MESH), []))
     assert [checks.line(row) for row in rows] == []
 
 
@@ -96,10 +98,10 @@ def test_it_is_silent_on_what_comes_near(code):
 @pytest.mark.parametrize("code", CASES)
 def test_what_is_wrong_may_be_suppressed_as_istioctl_has_it(code):
     check = checks.BY_CODE[code]
-    world = mesh(CASES[code]["fails"])
-    for finding in list(check.judge(world)):
+    picture = mesh(CASES[code]["fails"])
+    for finding in list(check.judge(picture.world)):
         finding.obj["metadata"].setdefault("annotations", {})[checks.SUPPRESS] = (checks.analyzer_codes(check) or ["*"])[0]
-    assert found(code, world) == []
+    assert found(code, picture) == []
 
 
 ODD = [None, "", "x", "*", -1, 0, 70000, True, [], {}, [None], ["x"], [[]], [{}], {"x": None}, {"x": "y"}, "a/b/c", "http://[", "(", "1.2.3.4/99", "{{ x }}"]
@@ -111,11 +113,11 @@ def places(value: Any) -> list[tuple[Any, Any]]:
     return [place for key in keys for place in [(value, key), *places(value[key])]]
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(12))
 def test_nothing_that_a_file_may_hold_stops_it(seed):
     """Objects pass the checks of kind, name, labels and annotations that every file goes through; all else may be anything."""
     chance = random.Random(seed)
-    for case in CASES.values():
+    for case in chance.sample(list(CASES.values()), 60):
         written = copy.deepcopy(laid({key: value for key, value in {**SOUND, **case["fails"]}.items() if value is not None}))
         for _time in range(3):
             inside = [place for obj in written for key in ("spec", "status", "webhooks", "data") if key in obj for place in [(obj, key), *places(obj[key])]]
@@ -138,3 +140,15 @@ def test_codes_and_sentences_have_one_form():
 def test_objects_without_a_namespace_come_into_the_one_that_is_given_and_the_last_of_one_name_counts():
     given = [{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {}}, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}}, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"ports": []}}]
     assert [(obj["metadata"].get("namespace"), obj.get("spec")) for obj in placed(given, "shop")] == [("shop", {"ports": []}), (None, None)]
+
+
+def test_a_share_may_go_to_what_a_deployment_brings_along():
+    split = {"VirtualService web": {"hosts": ["web"], "http": [{"route": [{"destination": {"host": "web", "subset": "v3"}}]}]}, "DestinationRule web": {"host": "web", "subsets": [{"name": "v3", "labels": {"version": "v3"}}]}}
+    assert found("weight_on_nothing_ready", mesh(split)) == ["VirtualService web spec.http[0].route[0]"]
+    template = {"metadata": {"labels": {"app": "web", "version": "v3"}}}
+    assert found("weight_on_nothing_ready", mesh({**split, "Deployment web-v3": {"template": template}})) == []
+
+
+def test_a_live_deployment_without_pods_is_none_that_a_subset_may_mean():
+    live = laid({"Deployment web-v3": {"template": {"metadata": {"labels": {"app": "web", "version": "v3"}}}}, "DestinationRule web": {"host": "web", "subsets": [{"name": "v3", "labels": {"version": "v3"}}]}})
+    assert found("subset_without_pods", Picture(World([*sound()[:-2], *live], complete=True), live)) == ["DestinationRule web spec.subsets[0]"]

@@ -22,8 +22,8 @@ OLD_VERSIONS = ("v1alpha3", "v1beta1")
 WITHOUT_V1 = {"EnvoyFilter", "ProxyConfig", "WasmPlugin", "TrafficExtension"}
 # pkg/config/analysis, GatewayAPICRDVersionBelowMinimum: kind -> the bundle from which on istiod reads it.
 BUNDLE, NEEDED = "gateway.networking.k8s.io/bundle-version", {"tlsroutes.gateway.networking.k8s.io": (1, 5)}
-PERMUTED = ({}, {INJECTION: "enabled"}, {INJECTION: "disabled"})
-PODS = ({}, {"sidecar.istio.io/inject": "true"}, {"sidecar.istio.io/inject": "false"})
+PERMUTED: tuple[dict[str, str], ...] = ({}, {INJECTION: "enabled"}, {INJECTION: "disabled"})
+PODS: tuple[dict[str, str], ...] = ({}, {"sidecar.istio.io/inject": "true"}, {"sidecar.istio.io/inject": "false"})
 
 
 def shape_wrong(world: World) -> Iterator[Finding]:
@@ -57,7 +57,7 @@ def _revisions(entries: list[tuple[Object, dict[str, Any]]]) -> set[str]:
 
 def injectors_overlap(world: World) -> Iterator[Finding]:
     entries = _injectors(world)
-    revisions = [{}, *({REVISION: revision} for revision in sorted(_revisions(entries)))]
+    revisions: list[dict[str, str]] = [{}, *({REVISION: revision} for revision in sorted(_revisions(entries)))]
     told = set()
     for space, pod, own, other in product(PERMUTED, PODS, revisions, revisions):
         taken = [(obj, hook) for obj, hook in entries if selects(hook.get("namespaceSelector"), {**space, **own}) and selects(hook.get("objectSelector"), {**pod, **other})]

@@ -168,8 +168,10 @@ def _authenticated(world: World, pod: Object) -> bool:
 
 
 def weight_on_nothing_ready(world: World) -> Iterator[Finding]:
+    """Pods of workloads that come with the route count: they will be ready, or their rollout fails by itself."""
     if not world.complete or "Pod" in world.refused:
         return
+    coming = set(map(id, world.templates))
     for obj, field, route in weighted(world):
         for number, part in enumerate(route):
             destination = part.get("destination") or {}
@@ -179,7 +181,7 @@ def weight_on_nothing_ready(world: World) -> Iterator[Finding]:
                 continue
             subset = world.subsets.get((full_name(destination["host"], namespace(obj)), destination.get("subset") or ""), {})
             wanted = {**selector, **{key: value for key, value in (subset.get("labels") or {}).items() if not key.startswith(PLACES)}}
-            if not any(has(pod, wanted) and pod_ready(pod) for pod in world.pods if namespace(pod) == namespace(service)):
+            if not any(pod_ready(pod) or id(pod) in coming for pod in world.selected(namespace(service), wanted)):
                 what = f"subset {destination['subset']} of {name(service)}" if destination.get("subset") else f"Service {name(service)}"
                 yield Finding(obj, f"{field}[{number}]", f"no ready pod is in {what}: its share is answered with 503")
 

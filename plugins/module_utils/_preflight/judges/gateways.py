@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import binascii
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
@@ -100,19 +100,31 @@ def gateway_selects_nothing(world: World) -> Iterator[Finding]:
 def gateway_port_not_on_service(world: World) -> Iterator[Finding]:
     if not world.knows_pods or not world.knows("Service"):
         return
-    for obj, field, server in servers(world):
+    for obj in world["Gateway"]:
         pods = _pods(world, obj)
-        if not pods or not server.get("port"):
-            continue
-        open_ports = set()
-        for service in world["Service"]:
-            if any(namespace(pod) == namespace(service) and has(pod, spec(service).get("selector") or {}) for pod in pods):
-                for port in spec(service).get("ports") or []:
-                    if port.get("protocol", "TCP") == "TCP":
-                        target = port.get("targetPort")
-                        open_ports |= {port.get("port"), *([target] if isinstance(target, int) else [])}
-        if number_of(server) not in open_ports:
-            yield Finding(obj, f"{field}.port.number", f"no Service of its pods leads to port {number_of(server)}")
+        open_ports = _open_ports(world, pods)
+        for field, server in parts(spec(obj).get("servers"), "spec.servers") if pods else ():
+            if server.get("port") and number_of(server) not in open_ports:
+                yield Finding(obj, f"{field}.port.number", f"no Service of its pods leads to port {number_of(server)}")
+
+
+def _open_ports(world: World, pods: list[Object]) -> set[Any]:
+    """Ports of the Services that lead to pods, and the pods' own ports that they lead to."""
+    found = set()
+    for service in _services(world, pods):
+        for port in spec(service).get("ports") or []:
+            target = port.get("targetPort")
+            if port.get("protocol", "TCP") == "TCP":
+                found |= {port.get("port"), *([target] if isinstance(target, int) else [])}
+    return found
+
+
+def _services(world: World, pods: list[Object]) -> list[Object]:
+    """The Services that lead to some of the pods."""
+    by_space: dict[str, list[Object]] = defaultdict(list)
+    for pod in pods:
+        by_space[namespace(pod)].append(pod)
+    return [service for service in world["Service"] if namespace(service) in by_space and spec(service).get("selector") and any(has(pod, spec(service)["selector"]) for pod in by_space[namespace(service)])]
 
 
 def gateway_no_secret(world: World) -> Iterator[Finding]:
@@ -192,7 +204,7 @@ def gateway_without_service(world: World) -> Iterator[Finding]:
         return
     for obj in world["Gateway"]:
         pods = _pods(world, obj)
-        if pods and not any(namespace(pod) == namespace(service) and spec(service).get("selector") and has(pod, spec(service)["selector"]) for service in world["Service"] for pod in pods):
+        if pods and not _services(world, pods):
             yield Finding(obj, "spec.selector", f"no Service leads to its pods, such as {name(pods[0])}")
 
 

@@ -136,7 +136,7 @@ def tls_unverified(world: World) -> Iterator[Finding]:
     for obj in world["DestinationRule"]:
         tls = (spec(obj).get("trafficPolicy") or {}).get("tls") or {}
         if _unverified(tls, obj):
-            yield Finding(obj, "spec.trafficPolicy.tls", f"with {tls['mode']} and no caCertificates any server is believed")
+            yield Finding(obj, "spec.trafficPolicy.tls", f"{tls['mode']} names no caCertificates: whether a server is believed is left to istiod (VERIFY_CERTIFICATE_AT_CLIENT)")
 
 
 def port_tls_unverified(world: World) -> Iterator[Finding]:
@@ -145,7 +145,7 @@ def port_tls_unverified(world: World) -> Iterator[Finding]:
         for field, port in parts(policy.get("portLevelSettings"), "spec.trafficPolicy.portLevelSettings"):
             tls = port.get("tls") or {}
             if _unverified(tls, obj):
-                yield Finding(obj, f"{field}.tls", f"with {tls['mode']} and no caCertificates any server is believed")
+                yield Finding(obj, f"{field}.tls", f"{tls['mode']} names no caCertificates: whether a server is believed is left to istiod (VERIFY_CERTIFICATE_AT_CLIENT)")
 
 
 def destination_rule_no_host(world: World) -> Iterator[Finding]:
@@ -261,8 +261,8 @@ CHECKS = (
     Check("outlier_invalid", ERROR, outlier_invalid, "Ejection has a percentage that is none, or counts local failures that it does not tell apart.", "Set splitExternalLocalOriginErrors; give percentages from 0 to 100.", WEBHOOK),
     Check("export_ambiguous", ERROR, export_ambiguous, "exportTo has * and others, or one namespace twice.", "Keep * alone, or name each namespace once.", WEBHOOK),
     Check("export_unknown", WARNING, export_unknown, "exportTo names a namespace that is not there.", "Correct the name, or create the namespace first.", KIALI("KIA0005")),
-    Check("tls_unverified", WARNING, tls_unverified, "A DestinationRule begins TLS and checks no server's certificate.", "Give caCertificates, or a credentialName beside a workloadSelector.", ANALYZER("IST0128")),
-    Check("port_tls_unverified", WARNING, port_tls_unverified, "A port of a DestinationRule begins TLS and checks no server's certificate.", "Give the port's tls caCertificates, or a credentialName beside a workloadSelector.", ANALYZER("IST0129")),
+    Check("tls_unverified", WARNING, tls_unverified, "A DestinationRule begins TLS and does not say by whose certificate a server is believed.", "Give caCertificates, or a credentialName beside a workloadSelector.", ANALYZER("IST0128")),
+    Check("port_tls_unverified", WARNING, port_tls_unverified, "A port of a DestinationRule begins TLS and does not say by whose certificate a server is believed.", "Give the port's tls caCertificates, or a credentialName beside a workloadSelector.", ANALYZER("IST0129")),
     Check("destination_rule_no_host", WARNING, destination_rule_no_host, "A DestinationRule is for a host that nothing makes known.", "Correct the name, or create the Service or ServiceEntry first.", ANALYZER("IST0174") + ", Kiali KIA0202"),
     Check("subset_without_pods", ERROR, subset_without_pods, "No pod of the host has the labels of a subset.", "Correct the labels, or deploy that version.", ANALYZER("IST0173") + ", Kiali KIA0203"),
     Check("subset_without_labels", WARNING, subset_without_labels, "A subset has no labels.", "Give it the labels of its version.", KIALI("KIA0209")),

@@ -18,7 +18,7 @@ from ..._istio.findings import Gate
 from ..._istio.judges import workloads
 from .. import annotations as known
 from ..findings import ANALYZER, ERROR, INFO, WARNING, Check, Finding, parts
-from ..world import World, annotations, has, labels, name, namespace, place, spec, template
+from ..world import World, has, labels, name, namespace, notes, place, spec, template
 
 PROXY_USER = 1337
 PROTOCOLS = {"tcp", "udp", "grpc", "http", "http_proxy", "http2", "https", "tls", "mongo", "redis", "mysql"}
@@ -196,7 +196,7 @@ def _annotated(world: World) -> Iterator[tuple[Object, str, str]]:
     """(object, annotation, value) of all that are in Istio's names."""
     for kind in ANNOTATED:
         for obj in world[kind]:
-            for key, value in annotations(obj).items():
+            for key, value in notes(obj).items():
                 if (key.partition("/")[0].endswith("istio.io") or key == "kubernetes.io/ingress.class") and key not in known.OWN:
                     yield obj, key, value
 
