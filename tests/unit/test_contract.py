@@ -139,6 +139,7 @@ CASES = {
     "revision_tag": ([], {"name": "stable", "state": "absent"}),
     "mesh_info": ([SERVICE, POD], {"query": "control_planes"}),
     "mesh_check": ([SERVICE, POD], {"phase": "install"}),
+    "preflight": ([SERVICE, POD], {"definition": SERVICE}),
     "images": ([], {"definition": POD}),
     "dashboard": (KIALI, {"local_port": 45678, "_ansible_check_mode": True}),
     "release": ([], {"version": "1.31.0", "state": "absent"}),

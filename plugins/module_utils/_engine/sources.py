@@ -57,7 +57,7 @@ UniqueKeys.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: l
 
 
 def read(run: Run) -> list[Object]:
-    """All objects that `definition` or `src` hold. Raises InvalidOption naming the file, document and cause.
+    """All objects that `definition` or `src`, one place or several, hold. Raises InvalidOption naming the file, document and cause.
 
     Values of Secrets are hidden from all output from here on.
     """
@@ -66,7 +66,7 @@ def read(run: Run) -> list[Object]:
         # Until it is known where the secrets are in it.
         run.module.params = {**run.module.params, "definition": "(hidden)"}
     if src:
-        objects = _objects(src, "src", run.options.get("checksum"))
+        objects = [obj for one in ([src] if isinstance(src, str) else src) for obj in _objects(one, "src", run.options.get("checksum"))]
     elif isinstance(definition, str):
         objects = flatten(parse(definition, "definition"), "definition")
     else:
