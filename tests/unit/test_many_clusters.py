@@ -3,16 +3,22 @@
 """One run over many clusters: real playbooks, an inventory of contexts, and clusters in memory."""
 from __future__ import annotations
 
+import configparser
 import contextlib
 import json
 import re
+import shlex
 
 import pytest
 import yaml
+from ansible import constants
 from collection import ROOT, load
 from memory_api import MemoryApi
 from memory_server import play, serve
 
+GUIDE = (ROOT / "docs/many-clusters.md").read_text(encoding="utf-8")
+BLOCKS = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)]
+COMMANDS = [line for text in re.findall(r"```shell\n(.*?)```", GUIDE, re.DOTALL) for line in text.strip().splitlines()]
 CLUSTERS = ("canary", "prod-eu", "prod-us")
 # What is at work here is which cluster gets what; the namespaces' part is enough for that.
 PARTS = {f"site_{name}": False for name in ("release", "control_plane", "demo", "addons", "traffic", "summary")}
@@ -149,3 +155,48 @@ def test_probes_of_two_clusters_on_one_machine_have_two_names(role):
     hosts = [{"inventory_hostname": "localhost"}, {"inventory_hostname": "localhost", "context": "b"}, *({"inventory_hostname": name, "context": "arn:aws:eks:" + "x" * 80 + name, "kubeconfig": "k"} for name in CLUSTERS)]
     names = [Templar(loader=DataLoader(), variables=host).template(text) for host in hosts]
     assert len(set(names)) == len(hosts) and all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name) for name in names)
+
+
+def test_the_guides_inventory_and_its_play_give_what_is_said(clusters):
+    inventory, own_play = next(block for block in BLOCKS if "plugin" in block), next(block for block in BLOCKS if isinstance(block, list))
+    (clusters.folder / "contexts.yml").write_text(yaml.safe_dump({**inventory, "kubeconfig": "kubeconfig"}))
+    (clusters.folder / "play.yml").write_text(yaml.safe_dump(own_play))
+    done = play(clusters.folder, "play.yml", "-i", "contexts.yml", KUBECONFIG="/nonexistent/kubeconfig")
+    assert done.returncode == 0 and all(f'"msg": "{name}: "' in done.stdout for name in CLUSTERS), done.stdout + done.stderr
+    # The same inventory, for site.yml: one cluster has namespaces of its own.
+    assert clusters.play(site_serial="50%").returncode == 0
+    assert {key[3] for key in clusters.apis["canary"].objects if key[1] == "Namespace"} >= {"canary"}
+    assert "canary" not in {key[3] for key in clusters.apis["prod-eu"].objects}
+
+
+@pytest.mark.parametrize("variables", [block for block in BLOCKS if "site_hosts" in block], ids=["by number", "by group"])
+def test_the_guides_rings_are_those_that_it_tells_of(clusters, variables):
+    done = clusters.play(**{name: value for name, value in variables.items() if name.startswith("site_")})
+    assert done.returncode == 0, done.stdout
+    plays = done.stdout.split("\nPLAY [From a cluster")[1:]
+    rings = [sorted(name for name in CLUSTERS if f"[{name}]" in text) for text in plays]
+    # Of three clusters a quarter is one.
+    assert rings == ([["canary"], ["prod-eu"], ["prod-us"]] if isinstance(variables["site_serial"], list) else [["canary"], ["prod-eu", "prod-us"]])
+    assert set(variables) - {"release_version", "control_plane_revision"} <= set(re.findall(r"site_\w+", (ROOT / "playbooks/upgrade.yml").read_text()))
+
+
+def test_the_guides_commands_name_playbooks_and_options_that_are_there(clusters):
+    for command in COMMANDS:
+        words = shlex.split(command)
+        assert words[0] in ("ansible-inventory", "ansible-playbook") and all((ROOT / word).exists() for word in words if word.startswith("playbooks/"))
+        if words[0] == "ansible-playbook":
+            (clusters.folder / "upgrade.yml").write_text(yaml.safe_dump(next(block for block in BLOCKS if "site_hosts" in block)))
+            checked = play(clusters.folder, *(str(ROOT / word) if word.startswith("playbooks/") else word for word in [*words[1:], "--list-hosts"]))
+            assert checked.returncode == 0 and "prod-eu" in checked.stdout, checked.stdout + checked.stderr
+
+
+def test_the_guides_setting_is_one_of_ansibles_and_makes_a_broken_inventory_an_error(clusters):
+    parser = configparser.ConfigParser()
+    parser.read_string(re.search(r"```ini\n(.*?)```", GUIDE, re.DOTALL)[1])
+    known = {(entry["section"], entry["key"]) for about in constants.config.get_configuration_definitions().values() for entry in about.get("ini") or []}
+    assert {(section, key) for section in parser.sections() for key in parser[section]} <= known
+    (clusters.folder / "contexts.yml").write_text(yaml.safe_dump({"plugin": "servicemesh.istio.contexts", "kubeconfig": "kubeconfig", "contexts": ["prod-asia"]}))
+    assert clusters.play().returncode == 0
+    (clusters.folder / "ansible.cfg").write_text(re.search(r"```ini\n(.*?)```", GUIDE, re.DOTALL)[1])
+    refused = clusters.play()
+    assert refused.returncode != 0 and "there is no context prod-asia" in " ".join((refused.stdout + refused.stderr).split())
