@@ -141,10 +141,11 @@ def measure(clusters: int, forks: int, rounds: int) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measures site.yml over many clusters in memory.")
     parser.add_argument("--rounds", type=int, default=3, help="runs that change nothing, of which the median is told (default 3)")
-    parser.add_argument("--clusters", type=int, help="only so many, with as many forks")
+    parser.add_argument("--clusters", type=int, help="only so many")
+    parser.add_argument("--forks", type=int, help="with --clusters, how many at a time (default all)")
     options = parser.parse_args()
     print("| clusters | forks | first run | nothing to change | per cluster | processor per cluster | memory of all processes |\n|---:|---:|---:|---:|---:|---:|---:|")
-    for clusters, forks in [(options.clusters, options.clusters)] if options.clusters else CASES:
+    for clusters, forks in [(options.clusters, options.forks or options.clusters)] if options.clusters else CASES:
         print(measure(clusters, forks, options.rounds), flush=True)
     return 0
 
