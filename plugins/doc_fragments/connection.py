@@ -8,7 +8,7 @@ class ModuleDocFragment:
 options:
   kubeconfig:
     description:
-      - Path of a kubeconfig file where the task runs, or its content as a mapping.
+      - Path of a kubeconfig file where the task runs, or its content as a mapping. Several paths are joined and merged as in E(KUBECONFIG).
       - Without it, E(K8S_AUTH_KUBECONFIG), then E(KUBECONFIG), then C(~/.kube/config), then the pod's own account is used.
     type: raw
   context:

@@ -152,11 +152,10 @@ def body(run: Run) -> dict:
     if found:
         return {**found, "changed": False, "diff": []}
     if run.check_mode and options["dest"]:
-        fallback = releases.folder(release)
-        found = releases.kept(release, fallback) or releases.fetch(release, fallback)
+        found, fetched = releases.have(release, releases.folder(release))[0], True
     else:
-        found = run.timed("download", lambda: releases.fetch(release, place))
-    return {**found, "changed": True, "diff": _diff(place, False, True)}
+        found, fetched = run.timed("download", lambda: releases.have(release, place))
+    return {**found, "changed": fetched, "diff": _diff(place, False, True) if fetched else []}
 
 
 def _diff(place: object, before: bool, after: bool) -> list:

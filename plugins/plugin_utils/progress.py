@@ -54,7 +54,7 @@ class ActionModule(ActionBase):
                 return together(answers)
             seen = waiting["seen"]
             if not self._task.no_log:
-                self._display.display(f"  {time.time() - begun:.0f} s: {waiting['text']}")
+                self._display.display(line(task_vars, time.time() - begun, waiting["text"]))
 
 
 class BesideHostActionModule(ActionModule):
@@ -63,6 +63,12 @@ class BesideHostActionModule(ActionModule):
     def _from_defaults(self) -> dict[str, Any]:
         values = [defaults[GROUP]["host"] for defaults in self._task.module_defaults or [] if "host" in (defaults.get(GROUP) or {})]
         return {"api_host": self._templar.template(values[-1])} if values else {}
+
+
+def line(task_vars: dict[str, Any], seconds: float, text: str) -> str:
+    """What is shown in between; with the host's name where others wait at the same time."""
+    host = f"{task_vars.get('inventory_hostname')}, " if len(task_vars.get("ansible_play_batch") or []) > 1 else ""
+    return f"  {host}{seconds:.0f} s: {text}"
 
 
 def together(answers: list[dict[str, Any]]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.deadline import Deadline
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.faults import Fault, Patience
-from ansible_collections.servicemesh.istio.plugins.plugin_utils.progress import together
+from ansible_collections.servicemesh.istio.plugins.plugin_utils.progress import line, together
 
 
 def row(name, action, status=""):
@@ -67,3 +67,8 @@ def test_the_module_says_what_it_waits_for_at_the_end_of_its_slice(run):
     assert first["summary"]["created"] == 1 and first["changed"]
     later = run("manifests", definition=definition, wait_for=never, _progress={"seconds": 0.1, "elapsed": 700.0})
     assert later["failure"]["code"] == "timeout"
+
+
+def test_a_line_tells_the_host_where_several_wait_at_once():
+    assert line({"inventory_hostname": "localhost", "ansible_play_batch": ["localhost"]}, 15.2, "1 of 2 ready") == "  15 s: 1 of 2 ready"
+    assert line({"inventory_hostname": "prod-eu", "ansible_play_batch": ["prod-eu", "prod-us"]}, 15.2, "1 of 2 ready") == "  prod-eu, 15 s: 1 of 2 ready"

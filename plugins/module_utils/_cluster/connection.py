@@ -110,8 +110,10 @@ def _load(options: dict[str, Any], configuration: Any) -> str:
         if isinstance(source, dict):
             kubernetes_config.load_kube_config_from_dict(source, context=context, client_configuration=configuration)
             return context or source.get("current-context") or configuration.host
-        path = os.path.expanduser(str(source)) if source else None
-        if path and not os.path.exists(path):
+        # Several files may be joined, as in KUBECONFIG: then one that is missing is passed over.
+        paths = [os.path.expanduser(part) for part in str(source or "").split(os.pathsep) if part]
+        path = os.pathsep.join(paths) or None
+        if path and not any(os.path.exists(part) for part in paths):
             raise Failure(
                 "kubeconfig",
                 f"kubeconfig: {path} does not exist where this task runs",

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from .._engine import files
@@ -43,3 +45,18 @@ def write_atomically(path: Path, data: bytes) -> None:
     """All or nothing, also when two runs write the same file."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     files.write(path, data)
+
+
+def lock(name: str) -> Path:
+    """The file by which calls wait for each other that make the same thing, whatever its name. Raises OSError."""
+    folder = root() / "locks"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder / hashlib.sha256(name.encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """No other call on this host is inside meanwhile. The file stays: one that is deleted would let two in. Raises OSError."""
+    with open(os.open(lock, os.O_RDWR | os.O_CREAT, 0o600), "rb") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -103,6 +103,13 @@ def result(release: Release, place: Path, digest: str) -> dict[str, Any]:
     return {"version": release.version, "path": str(top), "istioctl": str(place / release.program), "checksum": f"sha256:{digest}", "source": release.source}
 
 
+def have(release: Release, place: Path) -> tuple[dict[str, Any], bool]:
+    """(result, whether it had to be fetched). Of many tasks on one host that want the same release one fetches it, and the others wait."""
+    with cache.alone(cache.lock(str(place.absolute()))):
+        found = kept(release, place)
+        return (found, False) if found else (fetch(release, place), True)
+
+
 def fetch(release: Release, place: Path) -> dict[str, Any]:
     """Downloads (or reads), verifies and unpacks. Raises Failure "download", "checksum", "unsafe_archive", "wrong_archive", ..."""
     if release.src and not Path(release.src).expanduser().is_file():

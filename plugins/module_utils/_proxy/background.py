@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gc
 import json
 import os
@@ -95,8 +94,7 @@ def private(folder: Path) -> Path:
 @contextlib.contextmanager
 def alone(place: Place) -> Iterator[None]:
     """No other call on this host starts or ends the process of this name meanwhile."""
-    with open(os.open(private(place.folder) / "lock", os.O_RDWR | os.O_CREAT, 0o600), "rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with cache.alone(private(place.folder) / "lock"):
         yield
 
 

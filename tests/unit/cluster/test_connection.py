@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 
 import pytest
 import urllib3
@@ -245,3 +246,12 @@ def test_another_program_verifies_certificates_as_we_do(tmp_path):
     assert json.loads(verified.read_text())["clusters"][0]["cluster"] == {"server": "https://x.invalid", "certificate-authority": str(tmp_path / "ca.crt")}
     unverified = connection.connect(options(host="https://x.invalid", validate_certs=False, proxy="http://p:1"), 1.0).kubeconfig(tmp_path / "two")
     assert json.loads(unverified.read_text())["clusters"][0]["cluster"] == {"server": "https://x.invalid", "insecure-skip-tls-verify": True, "proxy-url": "http://p:1"}
+
+
+def test_several_kubeconfigs_are_one_and_a_missing_one_is_passed_over(kubeconfig, tmp_path):
+    (tmp_path / "split").write_text(yaml.safe_dump({"contexts": [{"name": "three", "context": {"cluster": "two", "user": "one"}}]}))
+    joined = os.pathsep.join([str(tmp_path / "split"), str(tmp_path / "gone"), kubeconfig])
+    assert cluster(kubeconfig=joined, context="three") == ("https://two.invalid:6443", "three")
+    assert headers(kubeconfig=joined, context="three")["authorization"] == "Bearer token-of-one"
+    with pytest.raises(Failure, match="gone2 does not exist"):
+        cluster(kubeconfig=os.pathsep.join([str(tmp_path / "gone"), str(tmp_path / "gone2")]))

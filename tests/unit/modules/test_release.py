@@ -6,10 +6,12 @@ import os
 import socket
 import tarfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fake_releases
 import pytest
+from ansible_collections.servicemesh.istio.plugins.module_utils._istio import release as releases
 from fake_releases import PROGRAM, SCRIPT, VERSION, digest, good, link, special, tar, tree, zipped
 
 FILE = f"istio-{VERSION}-linux-amd64.tar.gz"
@@ -232,7 +234,8 @@ def test_bad_options_and_answers_have_a_code_and_leave_nothing(run, mirror, tmp_
         options = {**options, "url": mirror.url + options["url"]}
     result = run("release", **{**HOST, "mirror": mirror.url, "dest": str(tmp_path / "dest"), **options})
     assert result["failure"]["code"] == code and words in result["msg"] and not result["changed"]
-    assert not [name for name in tree(tmp_path) if Path(tmp_path / name).is_file()]
+    # The file by which tasks wait for each other is empty.
+    assert not [name for name in tree(tmp_path) if (tmp_path / name).is_file() and (tmp_path / name).stat().st_size]
 
 
 def test_a_file_without_its_checksum_is_refused(run, tmp_path):
@@ -279,3 +282,14 @@ def test_a_place_that_cannot_be_written_is_named(run, tmp_path):
     (tmp_path / "dest").write_text("a file")
     result = run("release", **HOST, src=str(tmp_path / FILE), checksum=digest(good()), dest=str(tmp_path / "dest"))
     assert result["failure"]["code"] == "host" and str(tmp_path / "dest") in result["msg"]
+
+
+def test_of_many_tasks_on_one_host_one_fetches_and_the_others_find_it(mirror, tmp_path, monkeypatch):
+    """As where one controller works on many clusters at once."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    wanted = releases.Release(VERSION, os="linux", arch="amd64", mirror=mirror.url)
+    with ThreadPoolExecutor(6) as pool:
+        done = list(pool.map(lambda _number: releases.have(wanted, releases.folder(wanted)), range(6)))
+    assert sorted(fetched for _result, fetched in done) == [False] * 5 + [True]
+    assert len({result["istioctl"] for result, _fetched in done}) == 1 and Path(done[0][0]["istioctl"]).read_bytes() == SCRIPT
+    assert len(mirror.asked) == 2

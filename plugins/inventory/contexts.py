@@ -1,0 +1,234 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+name: contexts
+short_description: Each context of a kubeconfig as a host
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - Makes a host of each context of one or more kubeconfig files, so that one play runs over many clusters.
+  - The file that configures it ends in C(contexts.yml) or C(contexts.yaml).
+  - No cluster is asked, no credential plugin is run, and no token, password, certificate or key becomes a variable.
+  - A host's variables are C(context), C(kubeconfig), C(api_server) (the URL of the API server), C(context_cluster), C(context_user) and
+    C(context_namespace), by which O(compose), O(groups) and O(keyed_groups) can tell hosts apart. C(kubeconfig) is a path; where a context is
+    put together from several files, it is all of them, joined as in E(KUBECONFIG).
+  - Tasks run on the controller, with the Python that runs C(ansible-playbook), as C(ansible_connection) and C(ansible_python_interpreter)
+    say. O(vars) may say otherwise.
+  - The playbooks of this collection take the cluster from C(kubeconfig) and C(context). In a play of your own, say it once in
+    C(module_defaults), for C(group/servicemesh.istio.all) and any other group, such as C(group/kubernetes.core.k8s).
+  - A context whose cluster is in none of the files, or has no server, is left out with a warning.
+requirements:
+  - kubernetes >= 29.0.0, in the Python that runs C(ansible-playbook)
+options:
+  plugin:
+    description: That this file is for this plugin.
+    type: str
+    required: true
+    choices: [servicemesh.istio.contexts]
+  kubeconfig:
+    description:
+      - Path of a kubeconfig file, or a list of them, merged as kubectl does. Of things with one name the first file's counts.
+      - A relative path begins at the folder of the inventory file. Each file has to be there.
+      - Without it, E(K8S_AUTH_KUBECONFIG), then E(KUBECONFIG), then C(~/.kube/config). Of several files in a variable, those that are missing are passed over.
+    type: raw
+    env:
+      - name: KUBECONFIG
+      - name: K8S_AUTH_KUBECONFIG
+  contexts:
+    description:
+      - Names of contexts, or patterns of them such as C(prod-*), with C(*), C(?) and C([...]).
+      - A name that is not there is an error, and a pattern that matches nothing is a warning.
+    type: list
+    elements: str
+    default: ["*"]
+  exclude:
+    description: Names of contexts, or patterns of them, that are left out. One that matches nothing is a warning.
+    type: list
+    elements: str
+    default: []
+  hostname:
+    description:
+      - Jinja expression for the name of the host, of the variables that the host will have.
+      - Unset, it is the context's name. Characters that mean something in a pattern of hosts or a path, such as those of C(arn:aws:eks:...), become dashes.
+      - Two contexts with one name are an error.
+    type: str
+  vars:
+    description:
+      - Variables of hosts, by name of the context or a pattern of it. Where several match, all count, and of one variable the last.
+      - They go before what the plugin says of a host itself.
+      - A pattern that matches nothing is a warning.
+    type: dict
+    default: {}
+extends_documentation_fragment:
+  - constructed
+"""
+
+EXAMPLES = r"""
+# All contexts of the usual kubeconfig, as the group mesh.
+plugin: servicemesh.istio.contexts
+groups:
+  mesh: true
+
+---
+# Some contexts of two files, with rings that an upgrade goes through.
+plugin: servicemesh.istio.contexts
+kubeconfig:
+  - clusters/europe.kubeconfig
+  - clusters/america.kubeconfig
+contexts: ["prod-*", canary]
+exclude: ["*-old"]
+vars:
+  "*": {ring: 2, control_plane_profile: default}
+  "prod-eu-*": {ring: 1}
+  canary: {ring: 0}
+groups:
+  mesh: true
+  europe: "'eu' in context"
+keyed_groups:
+  - key: ring | string
+    prefix: ring
+
+---
+# The last part of an ARN as the host, and the region from its middle.
+plugin: servicemesh.istio.contexts
+contexts: ["arn:aws:eks:*"]
+hostname: context.split('/') | last
+compose:
+  region: context.split(':')[3]
+keyed_groups:
+  - key: region
+    prefix: region
+strict: true
+"""
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleParserError
+from ansible.plugins.inventory import BaseInventoryPlugin, Constructable
+from ansible_collections.servicemesh.istio.plugins.module_utils._cluster import contexts
+from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.contexts import Context
+from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure, InvalidOption
+
+DEFAULT = "~/.kube/config"
+# What a pattern of hosts, a range of them and a path are made of is not among these.
+UNSAFE = re.compile(r"[^A-Za-z0-9._@-]+")
+# Modules take these before what the context says, so all hosts would have one server or one account.
+FOR_ALL = [f"K8S_AUTH_{name}" for name in ("HOST", "API_KEY", "USERNAME", "PASSWORD", "SSL_CA_CERT", "CERT_FILE", "KEY_FILE")]
+
+
+class InventoryModule(BaseInventoryPlugin, Constructable):
+    NAME = "servicemesh.istio.contexts"
+
+    def verify_file(self, path: str) -> bool:
+        return bool(super().verify_file(path)) and path.endswith(("contexts.yml", "contexts.yaml"))
+
+    def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
+        super().parse(inventory, loader, path)
+        config = self._read_config_data(path)
+        try:
+            # A typing error in "contexts" would else mean every cluster there is.
+            for name in set(config) - set(self.option_definitions):
+                raise InvalidOption(name, "this plugin has no such option", hint="ansible-doc -t inventory servicemesh.istio.contexts lists them.")
+            found, unusable = contexts.read(self._paths("kubeconfig" in config, Path(path).absolute().parent))
+            for words in unusable:
+                self._warn(path, words)
+            self._add(path, self._selected(path, found), [context.name for context in found])
+        except Failure as failure:
+            raise AnsibleParserError(f"{path}: {failure.message.rstrip('.')}. {failure.hint}".rstrip()) from None
+        for name in [name for name in FOR_ALL if os.environ.get(name)]:
+            self._warn(path, f"{name} is set in the environment, and takes the place of what each context says.")
+
+    def _paths(self, in_file: bool, folder: Path) -> list[str]:
+        """Files to read, in order; a variable of the environment may name some that are not there. Raises InvalidOption, without the value, which may be a whole kubeconfig."""
+        # A variable that is set to nothing counts as none.
+        given = self.get_option("kubeconfig") or os.environ.get("KUBECONFIG") or DEFAULT
+        named = given if isinstance(given, list) else [given]
+        if not all(isinstance(name, str) and name and "\n" not in name for name in named):
+            raise InvalidOption("kubeconfig", "it is no path and no list of paths", hint="An inventory needs files, which tasks can read too.")
+        if not in_file:
+            named = [part for name in named for part in name.split(os.pathsep) if part]
+        paths = [str(Path(folder if in_file else Path.cwd(), Path(name).expanduser())) for name in named]
+        missing = [name for name in paths if not Path(name).is_file()]
+        if missing and (in_file or missing == paths):
+            raise InvalidOption("kubeconfig", f"there is no file {' or '.join(missing)}", hint="Name files that are there, in the option kubeconfig or in KUBECONFIG.")
+        return [name for name in paths if name not in missing]
+
+    def _selected(self, path: str, found: list[Context]) -> list[Context]:
+        names = [context.name for context in found]
+        wanted, unwanted = self.get_option("contexts"), self.get_option("exclude")
+        for pattern in wanted:
+            if not _any_fits(pattern, names):
+                if not any(sign in pattern for sign in "*?["):
+                    raise InvalidOption("contexts", f"there is no context {pattern}", hint=f"There are: {', '.join(names) or 'none'}.")
+                self._warn(path, f"contexts: no context fits {pattern}.")
+        for pattern in unwanted:
+            if not _any_fits(pattern, names):
+                self._warn(path, f"exclude: no context fits {pattern}.")
+        return [context for context in found if any(fits(context.name, p) for p in wanted) and not any(fits(context.name, p) for p in unwanted)]
+
+    def _add(self, path: str, selected: list[Context], names: list[str]) -> None:
+        by_pattern, strict, taken = self.get_option("vars"), self.get_option("strict"), {}
+        for pattern, variables in by_pattern.items():
+            if not isinstance(variables, Mapping):
+                raise InvalidOption("vars", f"what is under {pattern} is no mapping", hint="Write it as {PATTERN: {VARIABLE: VALUE}}.")
+            if not _any_fits(pattern, names):
+                self._warn(path, f"vars: no context fits {pattern}.")
+        for context in selected:
+            own = {name: value for pattern, variables in by_pattern.items() if fits(context.name, pattern) for name, value in variables.items()}
+            variables = {**_about(context), **own}
+            host = self._host(context, variables)
+            if taken.setdefault(host, context.name) != context.name:
+                raise InvalidOption("hostname", f"contexts {taken[host]} and {context.name} would both be the host {host}", hint="Tell them apart by an expression in hostname, or exclude one.")
+            self.inventory.add_host(host)
+            for name, value in variables.items():
+                self.inventory.set_variable(host, name, value)
+            self._set_composite_vars(self.get_option("compose"), variables, host, strict=strict)
+            self._add_host_to_composed_groups(self.get_option("groups"), variables, host, strict=strict)
+            self._add_host_to_keyed_groups(self.get_option("keyed_groups"), variables, host, strict=strict)
+
+    def _host(self, context: Context, variables: dict[str, Any]) -> str:
+        expression = self.get_option("hostname")
+        if not expression:
+            return UNSAFE.sub("-", context.name)
+        try:
+            name = self._compose(expression, variables)
+        except Exception as error:  # whatever a template may raise
+            raise InvalidOption("hostname", f"of context {context.name} it cannot be told: {error}", hint="It is an expression, without braces, such as context.split('/') | last.") from None
+        if not isinstance(name, str) or not name:
+            raise InvalidOption("hostname", f"of context {context.name} it is {name!r}, and no name", hint="It is an expression, without braces, such as context.split('/') | last.")
+        return name
+
+    def _warn(self, path: str, words: str) -> None:
+        self.display.warning(f"{path}: {words}")
+
+
+def fits(name: str, pattern: str) -> bool:
+    """Whether a context is meant: brackets in a context's own name are no pattern of it."""
+    return name == pattern or fnmatchcase(name, pattern)
+
+
+def _any_fits(pattern: str, names: list[str]) -> bool:
+    return any(fits(name, pattern) for name in names)
+
+
+def _about(context: Context) -> dict[str, Any]:
+    return {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "context": context.name,
+        "kubeconfig": context.kubeconfig,
+        "api_server": context.server,
+        "context_cluster": context.cluster,
+        "context_user": context.user,
+        "context_namespace": context.namespace,
+    }
