@@ -17,6 +17,16 @@ options:
     type: int
     default: 600
 """
+    CONVERGED = r"""
+options:
+  wait_converged:
+    description:
+      - Whether to wait, behind the last step, until every istiod says that its proxies have acknowledged the change and proxies show it.
+      - The waits between steps stay with V(false), for without them proxies would be sent to what they do not know yet and answer 503.
+        M(servicemesh.istio.converged) tells later whether they have it.
+    type: bool
+    default: true
+"""
     DOCUMENTATION = (
         WAIT
         + r"""

@@ -36,6 +36,7 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
   - servicemesh.istio.writing
+  - servicemesh.istio.writing.converged
 """
 
 EXAMPLES = r"""
@@ -98,12 +99,14 @@ from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run,
 from ..module_utils._traffic import whole
 from ..module_utils._traffic.live import Reader
 from ..module_utils._traffic.routing import check, desired
+from ..module_utils._traffic.waiting import CONVERGED_ARGUMENTS, waited
 
 ARGUMENTS = {
     "policy": {"type": "dict", "required": True},
     "set": {"type": "str", "default": "traffic"},
     "prune": {"type": "bool", "default": False},
     **WAIT_ARGUMENTS,
+    **CONVERGED_ARGUMENTS,
     **OWNERSHIP_ARGUMENTS,
 }
 
@@ -119,7 +122,8 @@ def body(run: Run) -> dict:
     for policy in policies:
         run.refuse(check(policy) if not policy.empty else [])
     gone = whole.left(run.cluster, reader, policies, options["set"]) if options["prune"] else []
-    return run.converge(whole.together([desired(policy) for policy in [*policies, *gone]]), run.rules())
+    steps = whole.together([desired(policy) for policy in [*policies, *gone]])
+    return run.converge(waited(steps, options), run.rules())
 
 
 def main() -> None:

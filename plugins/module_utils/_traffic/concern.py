@@ -10,6 +10,7 @@ from . import fault, load_balancing, resilience, route, split
 from .asked import Asked
 from .live import Reader
 from .routing import Policy, check, desired
+from .waiting import CONVERGED_ARGUMENTS, waited
 
 # In the order in which they are shown.
 CONCERNS: dict[str, Any] = {"route": route, "split": split, "fault": fault, "resilience": resilience, "load_balancing": load_balancing}
@@ -18,6 +19,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "namespace": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **WAIT_ARGUMENTS,
+    **CONVERGED_ARGUMENTS,
     **OWNERSHIP_ARGUMENTS,
 }
 
@@ -50,7 +52,7 @@ def run(concern: str, **constraints: Any) -> None:
         if not policy.empty:
             policy = policy.at(reader.with_references(policy.live, policy.gateways, policy.other_hosts()))
             call.refuse(check(policy))
-        return call.converge(desired(policy), call.rules(namespace=options["namespace"]))
+        return call.converge(waited(desired(policy), options), call.rules(namespace=options["namespace"]))
 
     required = [("state", "present", needed)] if needed else []
     run_module({**ARGUMENTS, **optional}, body, **{"required_if": required, **constraints})

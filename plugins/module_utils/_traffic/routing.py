@@ -188,10 +188,13 @@ def desired(policy: Policy) -> list[Step]:
         steps.append(Step("weights", objects, barrier=_routes_known(live, objects)))
     if leaving:
         steps.append(Step("routes that go", deleted=leaving))
+        if not objects:
+            # A step of its own: the barrier of that one would come before the deletion.
+            steps.append(Step("routes gone", barrier=_routes_gone(live)))
     if lasting and kept:
-        steps.append(Step("end of subsets", [destination_rule(policy, wanted, traffic_policy)], barrier=_routes_gone(live) if leaving and not objects else None))
+        steps.append(Step("end of subsets", [destination_rule(policy, wanted, traffic_policy)]))
     if not lasting and live.rule is not None and ours:
-        steps.append(Step("subsets that go", deleted=[live.rule], barrier=_routes_gone(live) if leaving and not objects else None))
+        steps.append(Step("subsets that go", deleted=[live.rule]))
     return steps
 
 
@@ -308,14 +311,20 @@ def _routes_known(live: Host, objects: list[Object]) -> Any:
 def has_routes(text: dict[str, Any], obj: Object) -> bool:
     """Whether a dump has the object's routes, all that go to every proxy and none that it no longer has, with their weights."""
     wanted = {http["name"]: http for http in obj["spec"]["http"]}
-    everywhere = {name for name, http in wanted.items() if not any(limit in match for match in http.get("match") or [] for limit in LIMITS)}
+    everywhere = {name for name, http in wanted.items() if not limited(http)}
     found = {one.name: one for one in dump.routes(text) if one.source.endswith(source_of(obj))}
     if not everywhere <= set(found) or not set(found) <= set(wanted):
         return False
-    return all(_same_weights(one, wanted[name]) for name, one in found.items())
+    return all(same_weights(one, wanted[name]) for name, one in found.items())
 
 
-def _same_weights(found: dump.Route, http: dict[str, Any]) -> bool:
+def limited(http: dict[str, Any]) -> bool:
+    """Whether a route may be for some proxies only."""
+    return any(limit in match for match in http.get("match") or [] for limit in LIMITS)
+
+
+def same_weights(found: dump.Route, http: dict[str, Any]) -> bool:
+    """Whether a proxy's route has the weights of a route as it is written."""
     wanted = {(part["destination"].get("subset", ""), part["destination"]["host"]): part.get("weight", 1) for part in http.get("route") or []}
     has = {(parts[2], parts[3]): weight for cluster, weight in found.weights if len(parts := cluster.split("|")) == 4}
     if len(has) == 1 or len(wanted) == 1:

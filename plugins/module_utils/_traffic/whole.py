@@ -114,7 +114,7 @@ def together(plans: list[list[Step]]) -> list[Step]:
 
 
 # Of routing.desired: subsets before routes, and the reverse where they go.
-ORDER = ["subsets", "weights", "routes that go", "end of subsets", "subsets that go"]
+ORDER = ["subsets", "weights", "routes that go", "routes gone", "end of subsets", "subsets that go"]
 
 
 def _all_of(barriers: list[Barrier]) -> Barrier:

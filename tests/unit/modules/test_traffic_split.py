@@ -99,6 +99,14 @@ def test_no_subset_goes_while_a_proxy_may_still_name_it(shop, istiod, split):
     assert story(shop) == [f"DELETE {ROUTES}", "asked", f"DELETE {RULE}"]
 
 
+def test_a_rule_that_stays_loses_its_subsets_only_when_no_proxy_has_the_routes(shop, istiod, split, run):
+    split({"v1": 90, "v2": 10})
+    run("load_balancing", host="frontend", namespace="shop", algorithm="random")
+    shop.requests.clear()
+    assert split(state="absent")["changed"]
+    assert story(shop) == [f"DELETE {ROUTES}", "asked", f"PATCH {RULE}"]
+
+
 def test_nothing_is_asked_of_istiod_where_nothing_changes(shop, istiod, split):
     split({"v1": 1})
     shop.requests.clear()
