@@ -65,6 +65,7 @@ extends_documentation_fragment:
   - servicemesh.istio.connection
   - servicemesh.istio.writing
   - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.shared
 """
 
 EXAMPLES = r"""

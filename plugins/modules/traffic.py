@@ -37,6 +37,7 @@ extends_documentation_fragment:
   - servicemesh.istio.connection
   - servicemesh.istio.writing
   - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.shared
 """
 
 EXAMPLES = r"""
@@ -95,10 +96,13 @@ failure:
   sample: {code: options_invalid, ref: null, reason: "", hint: ""}
 """
 
+from dataclasses import replace
+
 from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._traffic import whole
 from ..module_utils._traffic.live import Reader
 from ..module_utils._traffic.routing import check, desired
+from ..module_utils._traffic.taking import Taking
 from ..module_utils._traffic.waiting import CONVERGED_ARGUMENTS, waited
 
 ARGUMENTS = {
@@ -116,14 +120,15 @@ def body(run: Run) -> dict:
     wanted = whole.options_of(options["policy"])
     reader = Reader(run.cluster)
     warnings = []
-    policies = whole.policies(reader, wanted, options["set"], warnings)
+    policies = whole.policies(reader, wanted, options["set"], Taking.of(options, run.cluster.manager), warnings)
     for warning in warnings:
         run.module.warn(warning)
     for policy in policies:
         run.refuse(check(policy) if not policy.empty else [])
     gone = whole.left(run.cluster, reader, policies, options["set"]) if options["prune"] else []
     steps = whole.together([desired(policy) for policy in [*policies, *gone]])
-    return run.converge(waited(steps, options), run.rules())
+    rules = run.rules()
+    return run.converge(waited(steps, options), replace(rules, adopt=rules.adopt.union(*(policy.taking.managers(policy.live) for policy in policies))))
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from .._engine.cluster import Cluster
 from .._engine.objects import Object
 from .._proxy import dump
 from .._proxy.verdicts import Place, Question
-from . import checks
+from . import checks, theirs
 from .hosts import ANY_HOST, MESH, Host, outside
 from .live import NETWORKING
 from .routing import limited, same_weights, source_of
@@ -63,7 +63,8 @@ def lacking(host: Host, every: list[Bound], place: Place, text: dict[str, Any]) 
     routes = list(dump.routes(text))
     found = _subsets(host, clusters)
     for bound in every:
-        found += _routes({http.get("name", ""): http for http in bound.http} if bound.at(place) else {}, [one for one in routes if one.source.endswith(bound.source)])
+        wanted = {http["name"]: http for http in bound.http if theirs.is_ours(http) and bound.at(place)}
+        found += _routes(wanted, [one for one in routes if one.source.endswith(bound.source) and theirs.is_ours({"name": one.name})])
     return "; ".join(dict.fromkeys(found))
 
 

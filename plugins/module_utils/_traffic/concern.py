@@ -3,6 +3,7 @@
 """The frame of every module that says one concern of a host: read, compose, refuse what cannot be, converge."""
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from .._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
@@ -10,6 +11,7 @@ from . import fault, load_balancing, resilience, route, split
 from .asked import Asked
 from .live import Reader
 from .routing import Policy, check, desired
+from .taking import Taking
 from .waiting import CONVERGED_ARGUMENTS, waited
 
 # In the order in which they are shown.
@@ -45,14 +47,15 @@ def run(concern: str, **constraints: Any) -> None:
             # What is wrong in itself is told without a cluster.
             CONCERNS[concern].intents(Asked(options["host"], options, None, Policy.time()))
         reader = Reader(call.cluster)
-        policy = Policy.of(reader.read(options["host"], options["namespace"]))
+        policy = replace(Policy.of(reader.read(options["host"], options["namespace"])), taking=Taking.of(options, call.cluster.manager))
         policy = asking(policy, concern, options, warnings) if present else policy.asking(concern)
-        for warning in warnings:
+        for warning in [*warnings, *policy.taking.warnings(policy.live)]:
             call.module.warn(warning)
         if not policy.empty:
             policy = policy.at(reader.with_references(policy.live, policy.gateways, policy.other_hosts()))
             call.refuse(check(policy))
-        return call.converge(waited(desired(policy), options), call.rules(namespace=options["namespace"]))
+        rules = call.rules(namespace=options["namespace"])
+        return call.converge(waited(desired(policy), options), replace(rules, adopt=rules.adopt | policy.taking.managers(policy.live)))
 
     required = [("state", "present", needed)] if needed else []
     run_module({**ARGUMENTS, **optional}, body, **{"required_if": required, **constraints})

@@ -4,21 +4,20 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .._engine.objects import Object, Ref
+from .._engine.objects import Object, ref_of
 from .._engine.steps import Step
 from .._failure import Failure, InvalidOption
 from .._proxy import dump
 from .._proxy.convergence import Change, converged
-from . import fault, intents, load_balancing, resilience, route, split
+from . import fault, intents, load_balancing, resilience, route, split, taking, theirs
 from .hosts import ANY_HOST, MESH, Host, full_name, outside
 from .intents import Intents
 from .pieces import Piece, Target
+from .taking import Taking
 
 API = "networking.istio.io/v1"
 MANAGED = {"app.kubernetes.io/managed-by": "servicemesh.istio"}
@@ -32,12 +31,14 @@ class Policy:
 
     routing  by concern, kept with the VirtualService
     rule     by concern, kept with the DestinationRule
+    taking   what becomes of other people's routes for it
     """
 
     live: Host
     routing: Intents
     rule: Intents
     now: datetime.datetime
+    taking: Taking = Taking()
 
     @staticmethod
     def of(live: Host) -> Policy:
@@ -69,6 +70,11 @@ class Policy:
     @property
     def gateway_hosts(self) -> list[str]:
         return list(dict.fromkeys(name for intent in self.routing.values() for name in intent.get("gateway_hosts") or []))
+
+    @property
+    def inside_hosts(self) -> list[str]:
+        """Hosts of the object for the mesh and named outside hosts."""
+        return [self.live.full_name, *(host for host in self.gateway_hosts if host != "*")]
 
     @property
     def label(self) -> str:
@@ -135,16 +141,16 @@ def check(policy: Policy) -> list[Failure]:
     if live.service is None and live.entry is None:
         hint = "Check host and namespace, or create the Service or ServiceEntry first."
         found.append(InvalidOption("host", f"no Service or ServiceEntry is {live.full_name}", hint=hint, code="no_such_host"))
-    for other in live.others:
-        ref = Ref("networking.istio.io", "VirtualService", other["metadata"]["namespace"], other["metadata"]["name"])
-        hint = "A host's routes have one owner: remove that object, or leave its host to it."
-        found.append(InvalidOption("host", f"{ref} has routes for {live.full_name} already", ref=ref.as_result("v1"), hint=hint, code="host_taken"))
+    found += policy.taking.refusals(live, policy.inside_hosts, policy.gateways)
     for gateway in sorted(live.missing_gateways):
         found.append(InvalidOption("gateways", f"there is no Gateway {gateway}", hint="Write it as NAMESPACE/NAME, and create it first.", code="no_such_gateway"))
     pieces = policy.pieces() if policy.routing else []
     targets = [target for piece in pieces for target in piece.every]
     for name in sorted({full_name(target.host, live.namespace) for target in targets if not _own(target, live) and target.host} & live.missing_hosts):
         found.append(InvalidOption("to", f"no Service or ServiceEntry is {name}", hint="Check its name, or create it first.", code="no_such_host"))
+    for obj in virtual_services(policy) if not found else []:
+        dead = theirs.shadowed(theirs.routes(_before(live, obj)))
+        found += taking.shadowed(obj["spec"]["http"], dead, live.full_name, policy.taking.force)
     ports = ((live.service or {}).get("spec") or {}).get("ports") or []
     if len(ports) > 1 and any(target.port is None and _own(target, live) for target in targets):
         numbers = ", ".join(str(port["port"]) for port in ports)
@@ -174,8 +180,10 @@ def desired(policy: Policy) -> list[Step]:
     live, label = policy.live, policy.label
     before = _subsets(live.rule)
     wanted = {version: {label: version} for version in policy.versions()}
-    kept = {name: labels for name, labels in before.items() if name not in wanted}
     objects = virtual_services(policy)
+    for name in theirs.subsets([http for obj in objects for http in theirs.of(obj)], live.full_name, live.namespace) & set(before):
+        wanted.setdefault(name, before[name])
+    kept = {name: labels for name, labels in before.items() if name not in wanted}
     names = {obj["metadata"]["name"] for obj in objects}
     leaving = [obj for obj in (live.own, live.any_host) if obj and obj["metadata"]["name"] not in names]
     traffic_policy = policy.traffic_policy()
@@ -185,7 +193,12 @@ def desired(policy: Policy) -> list[Step]:
     if lasting:
         steps.append(Step("subsets", [destination_rule(policy, {**wanted, **kept}, traffic_policy)], barrier=_subsets_known(live, list(wanted))))
     if objects:
-        steps.append(Step("weights", objects, barrier=_routes_known(live, objects)))
+        taken = policy.taking.gone(live) if policy.routing else []
+        known = _routes_known(live, objects)
+        steps.append(Step("weights", objects, deleted=taken, barrier=None if taken else known, seen=_seen(live, objects), merged=_merged(policy, objects)))
+        if taken:
+            # Of two objects for one host the older one holds.
+            steps.append(Step("taken over", barrier=known))
     if leaving:
         steps.append(Step("routes that go", deleted=leaving))
         if not objects:
@@ -196,6 +209,27 @@ def desired(policy: Policy) -> list[Step]:
     if not lasting and live.rule is not None and ours:
         steps.append(Step("subsets that go", deleted=[live.rule]))
     return steps
+
+
+def _before(live: Host, obj: Object) -> Object | None:
+    """The live object of ours that the composed one takes the place of."""
+    return next((one for one in (live.own, live.any_host) if one and one["metadata"]["name"] == obj["metadata"]["name"]), None)
+
+
+def _seen(live: Host, objects: list[Object]) -> dict[Any, str]:
+    found = {ref_of(obj): (_before(live, obj) or {"metadata": {}})["metadata"].get("resourceVersion", "") for obj in objects}
+    return {ref: version for ref, version in found.items() if version}
+
+
+def _merged(policy: Policy, objects: list[Object]) -> frozenset[Any]:
+    """Those that nobody has changed but by routes beside ours."""
+    was = {obj["metadata"]["name"]: obj["spec"] for obj in virtual_services(Policy.of(policy.live))}
+    found = set()
+    for obj in objects:
+        live, spec = _before(policy.live, obj), was.get(obj["metadata"]["name"])
+        if live and spec and theirs.untouched(live, spec["hosts"], spec["gateways"]):
+            found.add(ref_of(obj))
+    return frozenset(found)
 
 
 def is_managed(obj: Object) -> bool:
@@ -221,26 +255,35 @@ def destination_rule(policy: Policy, subsets: dict[str, dict[str, str]], traffic
 
 def virtual_services(policy: Policy) -> list[Object]:
     """One for the mesh, the gateways and named outside hosts; and one for any other host at the gateways, if asked for. None where nothing is."""
+    live, gateways = policy.live, policy.gateways
     if not policy.routing:
-        return []
-    live, gateways, hosts = policy.live, policy.gateways, policy.gateway_hosts
+        return [_virtual_service(policy, obj["metadata"]["name"], obj["spec"]["hosts"], obj["spec"]["gateways"], _rest(live)) for obj in (live.own, live.any_host) if theirs.of(obj)]
     pieces = policy.pieces()
-    named = [host for host in hosts if host != "*"]
-    any_host = "*" in hosts
-    bound = [gateway for gateway in gateways if gateway == MESH or named or not any_host]
+    inside = policy.inside_hosts
+    any_host = "*" in policy.gateway_hosts
+    bound = [gateway for gateway in gateways if gateway == MESH or inside[1:] or not any_host]
     objects = []
     if bound:
-        objects.append(_virtual_service(policy, live.object_name, [live.full_name, *named], bound, pieces))
+        objects.append(_virtual_service(policy, live.object_name, inside, bound, pieces))
     if any_host:
         objects.append(_virtual_service(policy, live.object_name + ANY_HOST, ["*"], outside(gateways), pieces))
     return objects
+
+
+def _rest(live: Host) -> list[Piece]:
+    """Where only routes of others are left: all else goes to the host, as before they were written."""
+    return [Piece("default", (), [(Target(port=Policy.of(live).port), 1, {})])]
 
 
 def _virtual_service(policy: Policy, name: str, hosts: list[str], gateways: list[str], pieces: list[Piece]) -> Object:
     live = policy.live
     http = [written for piece in pieces if (written := _http(piece, live, gateways))]
     metadata = {"name": name, "namespace": live.namespace, "labels": dict(MANAGED), "annotations": intents.annotation(policy.routing)}
-    return {"apiVersion": API, "kind": "VirtualService", "metadata": metadata, "spec": {"hosts": hosts, "gateways": gateways, "http": http}}
+    obj = {"apiVersion": API, "kind": "VirtualService", "metadata": metadata, "spec": {"hosts": hosts, "gateways": gateways}}
+    http = theirs.merged(http, theirs.routes(_before(live, obj)))
+    if name == live.object_name and policy.routing:
+        http = theirs.joined(http, [one for other in policy.taking.adopted(live) for one in theirs.routes(other)])
+    return {**obj, "spec": {**obj["spec"], "http": http}}
 
 
 def _http(piece: Piece, live: Host, gateways: list[str]) -> dict[str, Any] | None:
@@ -269,9 +312,7 @@ def _http(piece: Piece, live: Host, gateways: list[str]) -> dict[str, Any] | Non
     if piece.fields.get("mirrors"):
         content["mirrors"] = [{"destination": _destination(target, live), "percentage": {"value": percent}} for target, percent in piece.fields["mirrors"]]
     content.update(fields)
-    # The content is in the name, so that a proxy's configuration says by itself which of them it has.
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode("utf-8")).hexdigest()[:8]
-    return {"name": f"{piece.name}-{digest}", **content}
+    return {"name": f"{piece.name}-{theirs.digest(content)}", **content}
 
 
 def _destination(target: Target, live: Host) -> dict[str, Any]:
@@ -304,15 +345,15 @@ def _routes_known(live: Host, objects: list[Object]) -> Any:
     bound = objects[0]["spec"]["gateways"]
     # A gateway's pods are looked at first where no sidecar has the routes.
     place = live.namespace if MESH in bound else bound[0].partition("/")[0]
-    names = dict.fromkeys(http["name"].rpartition("-")[0] for obj in objects for http in obj["spec"]["http"])
+    names = dict.fromkeys(http["name"].rpartition("-")[0] for obj in objects for http in obj["spec"]["http"] if theirs.is_ours(http))
     return converged(Change(f"{', '.join(names)} of {live.full_name}", place, lambda text: any(has_routes(text, obj) for obj in objects)))
 
 
 def has_routes(text: dict[str, Any], obj: Object) -> bool:
     """Whether a dump has the object's routes, all that go to every proxy and none that it no longer has, with their weights."""
-    wanted = {http["name"]: http for http in obj["spec"]["http"]}
+    wanted = {http["name"]: http for http in obj["spec"]["http"] if theirs.is_ours(http)}
     everywhere = {name for name, http in wanted.items() if not limited(http)}
-    found = {one.name: one for one in dump.routes(text) if one.source.endswith(source_of(obj))}
+    found = {one.name: one for one in dump.routes(text) if one.source.endswith(source_of(obj)) and theirs.is_ours({"name": one.name})}
     if not everywhere <= set(found) or not set(found) <= set(wanted):
         return False
     return all(same_weights(one, wanted[name]) for name, one in found.items())

@@ -16,6 +16,7 @@ from . import intents, live
 from .concern import CONCERNS, asking
 from .hosts import ANY_HOST, Host, Object
 from .routing import Policy
+from .taking import Taking
 
 # Beside the concerns: the set with which a host's policy came.
 SET = "set"
@@ -51,12 +52,13 @@ def _mapping(place: str, value: Any) -> dict[str, Any]:
     return value
 
 
-def policies(reader: live.Reader, wanted: dict[tuple[str, str], dict[str, dict[str, Any]]], name: str, warnings: list[str]) -> list[Policy]:
+def policies(reader: live.Reader, wanted: dict[tuple[str, str], dict[str, dict[str, Any]]], name: str, taking: Taking, warnings: list[str]) -> list[Policy]:
     """Each host with just what is asked for it, marked as of this set; what else was asked before goes. Raises InvalidOption naming the place, ApiError."""
     found = []
     for (namespace, host), concerns in wanted.items():
         before = Policy.of(reader.read(host, namespace))
-        policy = replace(before, routing={}, rule={})
+        policy = replace(before, routing={}, rule={}, taking=taking)
+        warnings += taking.warnings(policy.live) if concerns else []
         for concern in CONCERNS:
             if concern not in concerns:
                 continue
@@ -109,12 +111,14 @@ def together(plans: list[list[Step]]) -> list[Step]:
             continue
         barriers = [step.barrier for step in same if step.barrier]
         objects = [obj for step in same for obj in step.objects]
-        found.append(Step(name, objects, deleted=[obj for step in same for obj in step.deleted], barrier=_all_of(barriers) if barriers else None))
+        seen = {ref: version for step in same for ref, version in step.seen.items()}
+        merged = frozenset(ref for step in same for ref in step.merged)
+        found.append(Step(name, objects, deleted=[obj for step in same for obj in step.deleted], barrier=_all_of(barriers) if barriers else None, seen=seen, merged=merged))
     return found
 
 
 # Of routing.desired: subsets before routes, and the reverse where they go.
-ORDER = ["subsets", "weights", "routes that go", "routes gone", "end of subsets", "subsets that go"]
+ORDER = ["subsets", "weights", "taken over", "routes that go", "routes gone", "end of subsets", "subsets that go"]
 
 
 def _all_of(barriers: list[Barrier]) -> Barrier:
