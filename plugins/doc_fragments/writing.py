@@ -38,6 +38,8 @@ notes:
     host and these gateways, and no route would be left without requests (C(route_shadowed)). What one of those named keeps is never adopted.
   - With O(force_conflicts=true) another VirtualService for just this host goes with its routes, whoever keeps it; the task warns of who may
     make it again.
+  - What the host's policy was before a change is kept as a checkpoint, the ConfigMap C(servicemesh-undo-) with the host's name; M(servicemesh.istio.undo)
+    goes back to it. It stays when the policy goes.
 """
     DOCUMENTATION = (
         WAIT

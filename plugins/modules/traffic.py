@@ -99,7 +99,7 @@ failure:
 from dataclasses import replace
 
 from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
-from ..module_utils._traffic import whole
+from ..module_utils._traffic import before, whole
 from ..module_utils._traffic.live import Reader
 from ..module_utils._traffic.routing import check, desired
 from ..module_utils._traffic.taking import Taking
@@ -126,7 +126,7 @@ def body(run: Run) -> dict:
     for policy in policies:
         run.refuse(check(policy) if not policy.empty else [])
     gone = whole.left(run.cluster, reader, policies, options["set"]) if options["prune"] else []
-    steps = whole.together([desired(policy) for policy in [*policies, *gone]])
+    steps = whole.together([[*before.kept(run.cluster, policy), *desired(policy)] for policy in [*policies, *gone]])
     rules = run.rules()
     return run.converge(waited(steps, options), replace(rules, adopt=rules.adopt.union(*(policy.taking.managers(policy.live) for policy in policies))))
 

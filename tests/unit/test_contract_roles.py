@@ -144,4 +144,4 @@ def test_what_is_called_from_this_collection_is_there(path):
 def test_every_module_is_called_by_a_role_or_a_playbook():
     called = {name for path in PLAYED if (content := yaml.safe_load(path.read_text(encoding="utf-8"))) and isinstance(content, list) for name, _options in calls(content)}
     # Single policies are for people's own playbooks; the role says those of hosts by one module.
-    assert called | (set(CONCERNS) - {"split"}) | {"traffic_split", "authorization", "converged", "egress", "gateway", "jwt", "mtls", "sidecar", "telemetry"} == set(MODULES)
+    assert called | (set(CONCERNS) - {"split"}) | {"traffic_split", "authorization", "converged", "egress", "gateway", "jwt", "mtls", "sidecar", "telemetry", "undo"} == set(MODULES)

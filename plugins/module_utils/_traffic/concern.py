@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from .._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
-from . import fault, load_balancing, resilience, route, split
+from . import before, fault, load_balancing, resilience, route, split
 from .asked import Asked
 from .live import Reader
 from .routing import Policy, check, desired
@@ -28,8 +28,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 def asking(policy: Policy, concern: str, options: dict[str, Any], warnings: list[str]) -> Policy:
     """The policy with what is asked of this concern in place of what was. Raises InvalidOption."""
-    before = policy.routing.get(concern) or policy.rule.get(concern)
-    routing, rule = CONCERNS[concern].intents(Asked(policy.live.full_name, options, before, policy.now, warnings))
+    so_far = policy.routing.get(concern) or policy.rule.get(concern)
+    routing, rule = CONCERNS[concern].intents(Asked(policy.live.full_name, options, so_far, policy.now, warnings))
     return policy.asking(concern, routing, rule)
 
 
@@ -55,7 +55,8 @@ def run(concern: str, **constraints: Any) -> None:
             policy = policy.at(reader.with_references(policy.live, policy.gateways, policy.other_hosts()))
             call.refuse(check(policy))
         rules = call.rules(namespace=options["namespace"])
-        return call.converge(waited(desired(policy), options), replace(rules, adopt=rules.adopt | policy.taking.managers(policy.live)))
+        steps = [*before.kept(call.cluster, policy), *waited(desired(policy), options)]
+        return call.converge(steps, replace(rules, adopt=rules.adopt | policy.taking.managers(policy.live)))
 
     required = [("state", "present", needed)] if needed else []
     run_module({**ARGUMENTS, **optional}, body, **{"required_if": required, **constraints})

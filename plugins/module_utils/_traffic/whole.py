@@ -18,9 +18,6 @@ from .hosts import ANY_HOST, Host, Object
 from .routing import Policy
 from .taking import Taking
 
-# Beside the concerns: the set with which a host's policy came.
-SET = "set"
-
 
 def options_of(policy: Any) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
     """{(namespace, host): {concern: options}} as each concern's argument spec makes them. Raises InvalidOption naming the place."""
@@ -69,7 +66,7 @@ def policies(reader: live.Reader, wanted: dict[tuple[str, str], dict[str, dict[s
             except InvalidOption as error:
                 message = error.message.partition(": ")[2] or error.message
                 raise InvalidOption(f"policy.{namespace}.{host}.{concern}.{error.option}", message, ref=error.ref, hint=error.hint, code=error.code) from error
-        mark = {SET: {"name": name}}
+        mark = {intents.SET: {"name": name}}
         policy = replace(policy, routing={**policy.routing, **mark} if policy.routing else {}, rule={**policy.rule, **mark} if policy.rule else {})
         found.append(policy.at(reader.with_references(policy.live, policy.gateways, policy.other_hosts())) if not policy.empty else policy)
     return found
@@ -81,7 +78,7 @@ def left(cluster: Cluster, reader: live.Reader, kept: list[Policy], name: str) -
     gone = []
     for obj in [*reader.routes, *cluster.list(live.NETWORKING, "DestinationRule")]:
         host = _host_of(obj)
-        if intents.of(obj).get(SET) != {"name": name} or host is None:
+        if intents.of(obj).get(intents.SET) != {"name": name} or host is None:
             continue
         before = Policy.of(reader.read(host, obj["metadata"]["namespace"]))
         if _place(before) not in seen:
@@ -117,8 +114,8 @@ def together(plans: list[list[Step]]) -> list[Step]:
     return found
 
 
-# Of routing.desired: subsets before routes, and the reverse where they go.
-ORDER = ["subsets", "weights", "taken over", "routes that go", "routes gone", "end of subsets", "subsets that go"]
+# What was before, then as routing.desired has it: subsets before routes, and the reverse where they go.
+ORDER = ["before", "subsets", "weights", "taken over", "routes that go", "routes gone", "end of subsets", "subsets that go"]
 
 
 def _all_of(barriers: list[Barrier]) -> Barrier:

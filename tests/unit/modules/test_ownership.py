@@ -179,7 +179,7 @@ def test_at_no_time_is_the_host_without_routes_and_proxies_are_asked_when_theirs
     done = say("route", adopt=True, **RULES)
     kinds = [method if method == "ASK" else f"{method} {path.rsplit('/', 1)[1]}" for method, path in shop.requests if method == "ASK" or (method, path) in shop.writes()]
     told = [word for number, word in enumerate(kinds) if kinds[number - 1 : number] != [word]]
-    assert told == ["PATCH frontend", "ASK", "PATCH frontend", "DELETE by-hand", "ASK"] and len(done["barriers"]) == 2, istiod
+    assert told == ["PATCH servicemesh-undo-frontend", "PATCH frontend", "ASK", "PATCH frontend", "DELETE by-hand", "ASK"] and len(done["barriers"]) == 2, istiod
 
 
 NOT_ADOPTED = {
