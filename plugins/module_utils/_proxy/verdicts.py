@@ -15,9 +15,8 @@ from .._engine.objects import Object, few
 from .._engine.status import pod_ready
 from .._failure import Failure
 from .._istio.injection import has_sidecar, is_gateway, revision_label
-from .answers import answers
 from .convergence import BETWEEN_LOOKS, QUIET_LOOKS
-from .istiod import Proxy, config_dump
+from .istiod import Istiod, Proxy, config_dump
 
 CONVERGED, WAITING, REJECTED, UNKNOWN = "converged", "waiting", "rejected", "unknown"
 WORDS = (CONVERGED, WAITING, REJECTED, UNKNOWN)
@@ -65,26 +64,49 @@ class Question:
     lacking: Callable[[Place, dict[str, Any]], str | None] | None = None
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A proxy, and by which istiod it is known; empty for none."""
+
+    proxy: Proxy
+    istiod: str
+    revision: str
+    place: Place
+
+
 def look(cluster: Cluster, question: Question) -> list[Verdict]:
     """One look at every concerned proxy, in order. Raises ApiError where pods may not be listed."""
     pods = {f"{pod['metadata']['name']}.{pod['metadata']['namespace']}": pod for pod in cluster.list("", "Pod")}
-    istiods = [pod for pod in pods.values() if (pod["metadata"].get("labels") or {}).get("app") == "istiod" and pod_ready(pod)]
-    said = answers(cluster, istiods)
-    refused = "; ".join(answer.refused for answer in said if answer.refused) or ("" if istiods else "no istiod is ready")
-    connected = {proxy.id: (answer.istiod, answer.revision, proxy) for answer in said for proxy in answer.proxies}
-    alone = [name for name, pod in pods.items() if name not in connected and has_sidecar(pod) and pod_ready(pod)]
-    asked = [connected[name] for name in sorted(connected)] + [("", revision_label(pods[name]), Proxy(name, False)) for name in sorted(alone)]
-    placed = [(one, Place.of(one[2], pods.get(one[2].id))) for one in asked]
-    concerned = [(one, place) for one, place in placed if question.concerns(place)]
-    found = cluster.each(lambda item: _judge(cluster, question, *item[0], item[1], refused), concerned)
+    istiods = [Istiod(cluster, pod) for pod in pods.values() if (pod["metadata"].get("labels") or {}).get("app") == "istiod" and pod_ready(pod)]
+    connected: dict[str, Asked] = {}
+    refusals = [] if istiods else ["no istiod is ready"]
+    for one, answer in zip(istiods, cluster.each(_proxies, istiods)):
+        if isinstance(answer, str):
+            refusals.append(answer)
+        else:
+            connected.update({proxy.id: Asked(proxy, f"{one.namespace}/{one.name}", one.revision, Place.of(proxy, pods.get(proxy.id))) for proxy in answer})
+    every = [connected[name] for name in sorted(connected)]
+    for name in sorted(name for name, pod in pods.items() if name not in connected and has_sidecar(pod) and pod_ready(pod)):
+        proxy = Proxy(name, False)
+        every.append(Asked(proxy, "", revision_label(pods[name]), Place.of(proxy, pods[name])))
+    found = cluster.each(lambda asked: _judge(cluster, question, asked, "; ".join(refusals)), [asked for asked in every if question.concerns(asked.place)])
     return [verdict for verdict in found if verdict]
 
 
-def _judge(cluster: Cluster, question: Question, istiod: str, revision: str, proxy: Proxy, place: Place, refused: str) -> Verdict | None:
+def _proxies(istiod: Istiod) -> list[Proxy] | str:
+    """Or why it cannot be asked."""
+    try:
+        return istiod.proxies()
+    except ApiError as error:
+        return error.message
+
+
+def _judge(cluster: Cluster, question: Question, asked: Asked, refused: str) -> Verdict | None:
     """None for a proxy from which all of it is hidden."""
+    proxy, istiod = asked.proxy, asked.istiod
 
     def verdict(word: str, reason: str = "") -> Verdict:
-        return Verdict(proxy.id, proxy.namespace, proxy.pod, istiod.removeprefix("istiod "), revision, proxy.version, word, reason)
+        return Verdict(proxy.id, proxy.namespace, proxy.pod, istiod, asked.revision, proxy.version, word, reason)
 
     if proxy.rejected:
         return verdict(REJECTED, proxy.rejected)
@@ -95,7 +117,7 @@ def _judge(cluster: Cluster, question: Question, istiod: str, revision: str, pro
             return verdict(UNKNOWN, f"istiod cannot be asked: {refused}")
         return verdict(CONVERGED) if proxy.synced else verdict(WAITING, _behind(proxy))
     try:
-        lacking = question.lacking(place, config_dump(cluster, proxy))
+        lacking = question.lacking(asked.place, config_dump(cluster, proxy))
     except ApiError as error:
         if error.status == 0:
             return verdict(WAITING, f"it does not answer: {error.message}")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .._engine.objects import Object, ref_of
+from .._engine.objects import Object, Ref, ref_of
 from .._engine.steps import Step
 from .._failure import Failure, InvalidOption
 from .._proxy import dump
@@ -216,12 +216,12 @@ def _before(live: Host, obj: Object) -> Object | None:
     return next((one for one in (live.own, live.any_host) if one and one["metadata"]["name"] == obj["metadata"]["name"]), None)
 
 
-def _seen(live: Host, objects: list[Object]) -> dict[Any, str]:
+def _seen(live: Host, objects: list[Object]) -> dict[Ref, str]:
     found = {ref_of(obj): (_before(live, obj) or {"metadata": {}})["metadata"].get("resourceVersion", "") for obj in objects}
     return {ref: version for ref, version in found.items() if version}
 
 
-def _merged(policy: Policy, objects: list[Object]) -> frozenset[Any]:
+def _merged(policy: Policy, objects: list[Object]) -> frozenset[Ref]:
     """Those that nobody has changed but by routes beside ours."""
     was = {obj["metadata"]["name"]: obj["spec"] for obj in virtual_services(Policy.of(policy.live))}
     found = set()
@@ -257,7 +257,7 @@ def virtual_services(policy: Policy) -> list[Object]:
     """One for the mesh, the gateways and named outside hosts; and one for any other host at the gateways, if asked for. None where nothing is."""
     live, gateways = policy.live, policy.gateways
     if not policy.routing:
-        return [_virtual_service(policy, obj["metadata"]["name"], obj["spec"]["hosts"], obj["spec"]["gateways"], _rest(live)) for obj in (live.own, live.any_host) if theirs.of(obj)]
+        return [_virtual_service(policy, obj["metadata"]["name"], obj["spec"]["hosts"], obj["spec"]["gateways"], _rest(live)) for obj in (live.own, live.any_host) if obj and theirs.of(obj)]
     pieces = policy.pieces()
     inside = policy.inside_hosts
     any_host = "*" in policy.gateway_hosts

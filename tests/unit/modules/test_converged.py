@@ -85,7 +85,7 @@ def test_one_that_is_late_is_waited_for(shop, istiod, look, monkeypatch):
 def test_a_slice_of_the_wait_ends_with_whom_it_waits_for(shop, istiod, look):
     istiod.behind = {"frontend-v1.shop"}
     result = look(wait_timeout=60, _progress={"seconds": 0.05, "elapsed": 0.0})
-    assert "frontend-v1.shop" in result["waiting"]["text"]
+    assert "frontend-v1.shop" in result["waiting"]["text"] and "objects" not in result, "it plans nothing, so the slices together have no plan"
 
 
 def test_check_mode_looks_as_well(shop, istiod, look, run):
