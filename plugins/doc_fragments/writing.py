@@ -17,6 +17,30 @@ options:
     type: int
     default: 600
 """
+    CONVERGED = r"""
+options:
+  wait_converged:
+    description:
+      - Whether to wait, behind the last step, until every istiod says that its proxies have acknowledged the change and proxies show it.
+      - The waits between steps stay with V(false), for without them proxies would be sent to what they do not know yet and answer 503.
+        M(servicemesh.istio.converged) tells later whether they have it.
+    type: bool
+    default: true
+"""
+    SHARED = r"""
+options: {}
+notes:
+  - Routes that other people wrote into the VirtualService of this collection keep their place and all of their fields. They stay, with a
+    route for all other requests, when the last concern of the host goes. What somebody changed of the collection's own routes is a conflict.
+  - Where somebody has written to the object since it was read, the task fails with C(moved) and overwrites nothing.
+  - Another VirtualService for the host is an error C(host_taken) that names Flagger, Argo Rollouts, Argo CD, Flux, Helm or Kiali, where one of them
+    keeps it. With O(adopt=true) its routes go on behind the ones given here, if only the tools of O(adopt_from) wrote it, it is for just this
+    host and these gateways, and no route would be left without requests (C(route_shadowed)). What one of those named keeps is never adopted.
+  - With O(force_conflicts=true) another VirtualService for just this host goes with its routes, whoever keeps it; the task warns of who may
+    make it again.
+  - What the host's policy was before a change is kept as a checkpoint, the ConfigMap C(servicemesh-undo-) with the host's name; M(servicemesh.istio.undo)
+    goes back to it. It stays when the policy goes.
+"""
     DOCUMENTATION = (
         WAIT
         + r"""

@@ -55,6 +55,8 @@ extends_documentation_fragment:
   - servicemesh.istio.connection
   - servicemesh.istio.gateway_api
   - servicemesh.istio.writing
+  - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.shared
 """
 
 EXAMPLES = r"""

@@ -58,6 +58,7 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
   - servicemesh.istio.writing
+  - servicemesh.istio.writing.converged
 """
 
 EXAMPLES = r"""

@@ -43,6 +43,8 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
   - servicemesh.istio.writing
+  - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.shared
 """
 
 EXAMPLES = r"""
@@ -104,11 +106,15 @@ failure:
   sample: {code: options_invalid, ref: null, reason: "", hint: ""}
 """
 
+from dataclasses import replace
+
 from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
-from ..module_utils._traffic import whole
+from ..module_utils._traffic import before, whole
 from ..module_utils._traffic.choice import ARGUMENT
 from ..module_utils._traffic.live import Reader
 from ..module_utils._traffic.routing import check, desired
+from ..module_utils._traffic.taking import Taking
+from ..module_utils._traffic.waiting import CONVERGED_ARGUMENTS, waited
 
 ARGUMENTS = {
     "policy": {"type": "dict", "required": True},
@@ -116,6 +122,7 @@ ARGUMENTS = {
     "prune": {"type": "bool", "default": False},
     **ARGUMENT,
     **WAIT_ARGUMENTS,
+    **CONVERGED_ARGUMENTS,
     **OWNERSHIP_ARGUMENTS,
 }
 
@@ -125,13 +132,15 @@ def body(run: Run) -> dict:
     wanted = whole.options_of(options["policy"])
     reader = Reader(run.cluster)
     warnings = []
-    policies = whole.policies(reader, wanted, options["set"], warnings, options["api"])
+    policies = whole.policies(reader, wanted, options["set"], Taking.of(options, run.cluster.manager), warnings, options["api"])
     for warning in warnings:
         run.module.warn(warning)
     for policy in policies:
         run.refuse(check(policy) if not policy.empty else [])
     gone = whole.left(run.cluster, reader, policies, options["set"]) if options["prune"] else []
-    return run.converge(whole.together([desired(policy) for policy in [*policies, *gone]]), run.rules())
+    steps = whole.together([[*before.kept(run.cluster, policy), *desired(policy)] for policy in [*policies, *gone]])
+    rules = run.rules()
+    return run.converge(waited(steps, options), replace(rules, adopt=rules.adopt.union(*(policy.taking.managers(policy.live, policy.api) for policy in policies))))
 
 
 def main() -> None:

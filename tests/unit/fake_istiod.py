@@ -21,6 +21,8 @@ class FakeIstiod:
     rejected  {proxy: its words}
     blind     none of them has any of the changes
     still     those that answer nothing
+    old       those that know every host, and have no policy of any
+    hidden    those that know no host
     versions  {proxy: Istio's version that it told}
     """
 
@@ -30,6 +32,8 @@ class FakeIstiod:
         self.rejected: dict[str, str] = {}
         self.blind = False
         self.still: set[str] = set()
+        self.old: set[str] = set()
+        self.hidden: set[str] = set()
         self.versions: dict[str, str] = {}
         api.put(builders.pod(name, "istio-system", {"app": "istiod", "istio.io/rev": "default"}))
         api.tunnels[("istio-system", name, 8080)] = self.connect
@@ -49,13 +53,15 @@ class FakeIstiod:
                 threading.Event().wait(1)
                 return
             self.api.requests.append(("ASK", proxy + path))
-            body = json.dumps(self._answer(path)).encode()
+            body = json.dumps(self._answer(path, proxy)).encode()
             far.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body))
 
-    def _answer(self, path: str) -> Any:
+    def _answer(self, path: str, proxy: str) -> Any:
         if path == "/debug/syncz":
             return [{"proxy": proxy, "istio_version": self.versions.get(proxy, ""), "resources": self._state(proxy)} for proxy in self.proxies]
-        return {"configs": [] if self.blind else [self._clusters(), self._routes()]}
+        if proxy in self.old:
+            return {"configs": [_written(self._hosts())]}
+        return {"configs": [] if self.blind or proxy in self.hidden else [self._clusters(), self._routes()]}
 
     def _state(self, proxy: str) -> dict[str, Any]:
         state = {"sent": "2", "acked": "1" if proxy in self.behind else "2"}
@@ -68,10 +74,13 @@ class FakeIstiod:
         return [obj for key, obj in sorted(self.api.objects.items()) if key[1] == kind]
 
     def _clusters(self) -> dict[str, Any]:
-        names = [f"outbound|80|{subset['name']}|{rule['spec']['host']}" for rule in self._objects("DestinationRule") for subset in rule["spec"].get("subsets") or []]
+        names = self._hosts()
+        names += [f"outbound|80|{subset['name']}|{rule['spec']['host']}" for rule in self._objects("DestinationRule") for subset in rule["spec"].get("subsets") or []]
         names += [f"outbound|{port['number']}||{host}" for entry in self._objects("ServiceEntry") for port in entry["spec"]["ports"] for host in entry["spec"]["hosts"]]
-        names += [f"outbound|{port['port']}||{_host(service)}" for service in self._objects("Service") for port in service["spec"].get("ports") or []]
-        return {"@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump", "dynamicActiveClusters": [{"cluster": {"name": name}} for name in names]}
+        return _written(names)
+
+    def _hosts(self) -> list[str]:
+        return [f"outbound|{port['port']}||{obj['metadata']['name']}.{obj['metadata']['namespace']}.svc.cluster.local" for obj in self._objects("Service") for port in obj["spec"]["ports"]]
 
     def _routes(self) -> dict[str, Any]:
         hosts = [{"domains": obj["spec"]["hosts"], "routes": [self._route(obj, route) for route in obj["spec"].get("http") or []]} for obj in self._objects("VirtualService")]
@@ -92,6 +101,10 @@ class FakeIstiod:
         if not clusters:
             return {"name": route["name"], "metadata": metadata, "directResponse": {}}
         action = {"cluster": clusters[0]["name"]} if len(clusters) == 1 else {"weightedClusters": {"clusters": clusters}}
+        if route.get("timeout"):
+            action["timeout"] = route["timeout"]
+        if (route.get("retries") or {}).get("attempts"):
+            action["retryPolicy"] = {"numRetries": route["retries"]["attempts"]}
         return {"name": route["name"], "metadata": metadata, "route": action}
 
     def _of_gateway_api(self, obj: Any) -> list[Any]:
@@ -117,6 +130,10 @@ class FakeIstiod:
             return {"name": rule["name"], "metadata": metadata, "redirect": {}}
         action = {"cluster": parts[0]["name"]} if len(parts) == 1 else {"weightedClusters": {"clusters": parts}}
         return {"name": rule["name"], "metadata": metadata, "route": action}
+
+
+def _written(names: list[str]) -> dict[str, Any]:
+    return {"@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump", "dynamicActiveClusters": [{"cluster": {"name": name}} for name in names]}
 
 
 def _host(service: Any) -> str:

@@ -279,6 +279,8 @@ class MemoryApi:
         key = (kind.group, kind.kind, namespace, metadata["name"])
         live = copy.deepcopy(self.objects.get(key))
         new = live is None
+        if metadata.get("resourceVersion") not in (None, "", (live or {"metadata": {}})["metadata"].get("resourceVersion")):
+            raise ApiError(409, "Conflict", f'Operation cannot be fulfilled on {kind.plural} "{metadata["name"]}": the object has been modified')
         live = live or {"apiVersion": wanted["apiVersion"], "kind": kind.kind, "metadata": {"name": metadata["name"], **({"namespace": namespace} if namespace else {})}}
         managed = live["metadata"].pop("managedFields", [])
         mine = {k: v for k, v in wanted.items() if k not in ("apiVersion", "kind", "metadata")}

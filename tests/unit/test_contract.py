@@ -8,14 +8,17 @@ import importlib
 import pytest
 import yaml
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.connection import CONNECTION_ARGUMENTS
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine import checkpoint
 from ansible_collections.servicemesh.istio.plugins.plugin_utils.progress import ActionModule, BesideHostActionModule
-from builders import config, namespace, pod, service
+from builders import config, istio, namespace, pod, service
 from collection import MODULES, PLUGINS, ROOT, arguments, calls, documentation, fragments, load, module, spec, tasks, wrong_options
+from memory_api import MemoryApi
 
 # What Ansible adds, and what every result has.
 ALWAYS = {"changed", "diff", "invocation", "warnings", "deprecations", "failed", "msg"}
 WRITING = sorted(name for name in MODULES if "force_conflicts" in arguments(name))
-WAITING = sorted(name for name in MODULES if "wait" in arguments(name))
+# By its spec: what shows progress takes the action plugin's word.
+WAITING = sorted(name for name in MODULES if "_progress" in spec(name)["argument_spec"])
 FIELDS = {"type": "str", "elements": None, "default": None, "choices": None, "required": False, "aliases": []}
 
 
@@ -73,7 +76,7 @@ def test_every_module_knows_check_mode(name):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_that_changes_no_cluster_promises_no_difference(name):
-    only_reads = name not in WAITING and not {"state", "dest"} & set(arguments(name))
+    only_reads = not {"wait", "state", "dest"} & set(arguments(name))
     assert (documentation(name)["attributes"]["diff_mode"]["support"] == "none") == only_reads
 
 
@@ -118,6 +121,9 @@ def test_what_writes_has_one_shape_of_result(name):
 
 SERVICE, POD = service("frontend"), pod("frontend-v1", labels={"app": "frontend", "version": "v1"})
 KIALI = [service("kiali", "istio-system", ports=[{"name": "http", "port": 20001}]), pod("kiali-1", "istio-system", {"app": "kiali"})]
+RULE = istio("DestinationRule", "frontend", host="frontend")
+RULE["metadata"]["annotations"] = {"servicemesh.istio/intents": '{"load_balancing": {"algorithm": "random"}}'}
+KEPT = checkpoint.Checkpoint("servicemesh-undo-frontend", "shop").taken([MemoryApi(namespace("shop")).put(RULE, manager="kubectl")], frozenset())
 CASES = {
     "manifests": ([], {"definition": config("a", x="1")}),
     "namespace": ([namespace("shop")], {"name": "shop", "injection": "enabled", "restart": True}),
@@ -127,6 +133,8 @@ CASES = {
     "resilience": ([SERVICE, POD], {"host": "frontend", "namespace": "shop", "timeout": "2s"}),
     "load_balancing": ([SERVICE, POD], {"host": "frontend", "namespace": "shop", "algorithm": "random"}),
     "traffic": ([SERVICE, POD], {"policy": {"shop": {"frontend": {"split": {"versions": {"v1": 1}}}}}, "prune": True}),
+    "undo": ([SERVICE, POD, KEPT], {"host": "frontend", "namespace": "shop"}),
+    "converged": ([SERVICE, POD], {}),
     "gateway": ([namespace("shop"), pod("gateway", "shop", {"istio": "ingressgateway"})], {"name": "web", "namespace": "shop"}),
     "mtls": ([namespace("shop")], {"namespace": "shop", "mode": "strict"}),
     "authorization": ([namespace("shop")], {"name": "web", "namespace": "shop", "default": "deny"}),

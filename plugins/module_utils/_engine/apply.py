@@ -74,7 +74,7 @@ def _apply_one(cluster: Cluster, change: Change, force: bool) -> None:
         try:
             if change.adopted:
                 _adopt(cluster, change)
-            change.live = cluster.apply(change.wanted, force=force)
+            change.live = cluster.apply(_as_seen(change), force=force or change.merged)
             change.done = True
             return
         except ApiError as error:
@@ -92,12 +92,19 @@ def _apply_one(cluster: Cluster, change: Change, force: bool) -> None:
             raise
 
 
+def _as_seen(change: Change) -> Object:
+    """With a resourceVersion the server refuses where the live one is another."""
+    assert change.wanted is not None
+    return {**change.wanted, "metadata": {**change.wanted["metadata"], "resourceVersion": change.seen}} if change.seen else change.wanted
+
+
 def _adopt(cluster: Cluster, change: Change) -> None:
     """Moves the fields to us. An object that its controllers keep writing to is read again, a few times."""
     wanted, live, tools = change.wanted, change.live, change.adopted
     assert wanted is not None and live is not None
     change.live = adopt.steadily(cluster, live, lambda obj: adopt.migrate(cluster, obj, wanted, tools) if adopt.owners(obj, tools) else obj)
-    change.adopted = frozenset()
+    # The move was under the live version itself, and has made another.
+    change.adopted, change.seen = frozenset(), ""
 
 
 def _remove(cluster: Cluster, changes: list[Change]) -> None:

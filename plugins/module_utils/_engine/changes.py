@@ -35,6 +35,9 @@ class Change:
     done: bool = False
     before: Object | None = None
     adopted: frozenset[str] = frozenset()
+    # As Step has them.
+    seen: str = ""
+    merged: bool = False
 
     def __post_init__(self) -> None:
         # `live` follows the object through the run; what the plan saw stays here.
@@ -128,6 +131,8 @@ def refusal(error: ApiError, ref: Ref, version: str = "") -> Failure:
         code, hint = "namespace_missing", "Create the namespace first, or add it to the objects."
     elif error.status == 409 and conflicts_of(error):
         code, hint = "conflict", OWNED
+    elif error.status == 409 and "has been modified" in text:
+        code, hint = "moved", "Somebody wrote to it meanwhile. Run again: what they wrote will be seen."
     elif error.status == 422 and ("immutable" in text or "may not change once set" in text or "cannot change roleRef" in text):
         code, hint = "immutable", "This field cannot be changed on a live object. Set recreate to have the object deleted and made anew, or give the new one another name."
         text = "; ".join(f"{cause.get('field')}: {cause.get('message')}" for cause in error.causes) or text

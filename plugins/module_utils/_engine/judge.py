@@ -79,7 +79,8 @@ def _fields(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]
 def judge_of(cluster: Cluster, step: Step, live: dict[Ref, Object], coming: Coming, rules: Rules, earlier: list[Object]) -> Callable[[Object], tuple[Change, int]]:
     """The judge of a step's objects. earlier: what its program wrote at its last run."""
     if step.program is None:
-        return lambda obj: _judge(cluster, obj, live.get(ref_of(obj)), coming, rules)
+        forced = replace(rules, force=True)
+        return lambda obj: _judge(cluster, obj, live.get(ref_of(obj)), coming, forced if ref_of(obj) in step.merged else rules)
     writer = cluster.with_manager(step.program.manager)
     known = {ref_of(obj): obj for obj in earlier}
     return lambda obj: _judge_values(writer, obj, live.get(ref_of(obj)), coming, replace(rules, adopt=rules.adopt | {cluster.manager}), known.get(ref_of(obj)))

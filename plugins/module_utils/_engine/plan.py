@@ -81,6 +81,8 @@ def plan(cluster: Cluster, steps: list[Step], rules: Rules) -> Plan:
             step.program.check([live[ref_of(obj)] for obj in step.objects if ref_of(obj) in live])
         judged = cluster.each(judge_of(cluster, step, live, coming, rules, earlier), step.objects)
         by_ref = {change.ref: change for change, _asked in judged}
+        for ref, change in by_ref.items():
+            change.seen, change.merged = step.seen.get(ref, ""), ref in step.merged
         result.asked += sum(asked for _change, asked in judged)
         stages = [[by_ref[ref_of(obj)] for obj in stage] for stage in staged(step.objects)]
         left = [obj for obj in earlier if ref_of(obj) not in last]

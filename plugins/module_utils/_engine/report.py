@@ -7,8 +7,10 @@ from typing import Any
 
 import yaml
 
+from .._failure import Failure
+from . import checkpoint
 from .changes import CONFIGURED, CREATED, FAILED, PRUNED, RECREATED, UNCHANGED, Change, visible
-from .objects import Object
+from .objects import Object, ref_of
 from .plan import Plan
 
 try:
@@ -43,6 +45,7 @@ def difference(change: Change) -> dict[str, str]:
     """{before, after, before_header, after_header}: YAML of only those fields that the plan touches, secrets hidden."""
     before = visible(change.before) if change.before else None
     after = visible(change.planned or change.wanted or {}) if change.action != PRUNED else None
+    before, after = (readable(side) if side else side for side in (before, after))
     before, after = hide_secrets(change.ref.kind, before, after)
     if before is not None and after is not None:
         before, after = touched(before, after)
@@ -53,6 +56,17 @@ def difference(change: Change) -> dict[str, str]:
         "before_header": header if before is not None else f"{header} (absent)",
         "after_header": f"{header} ({change.action})",
     }
+
+
+def readable(obj: Object) -> Object:
+    """A checkpoint with the names of what it keeps in place of their packed content."""
+    if (obj["metadata"].get("labels") or {}).get(checkpoint.LABEL) != "true":
+        return obj
+    try:
+        names = [str(ref_of(one)) for one in checkpoint.read({"apiVersion": "v1", "kind": "ConfigMap", **obj}).objects]
+    except Failure:
+        return obj
+    return {**obj, "data": {**obj["data"], checkpoint.CONTENT: names}}
 
 
 def _text(part: Any) -> str:

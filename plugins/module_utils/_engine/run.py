@@ -152,7 +152,7 @@ class Run:
     def pause(self, still: StillWaiting) -> None:
         """Ends this slice of the wait: what was done so far, and what is waited for."""
         waiting = {"text": still.text, "seen": self.deadline.progress.get("seen") or []}
-        self.module.exit_json(**self.outcome(failed=True), waiting=waiting, duration=self.duration)
+        self.module.exit_json(**(self.outcome(failed=True) if self.plans else {"changed": False}), waiting=waiting, duration=self.duration)
 
     def fail(self, failure: Failure) -> None:
         partial_result = {"changed": False, **(self.outcome(failed=True) if self.plans else {}), **failure.found}

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Callable, Protocol
 
-from .objects import Object
+from .objects import Object, Ref
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -69,6 +69,8 @@ class Step:
     set      the set of its objects where that is not the call's own, for what several concerns share: it only grows here
     known    objects as they come from a release, that nobody's options are part of: outside of check mode new ones need no dry run
     program  what writes and deletes the objects, where that is not the engine; they belong to no set
+    seen     resourceVersion of live objects that the objects were composed from: they are written only where that is still theirs
+    merged   objects of `seen` that hold what others wrote, so that its fields are taken from them
     """
 
     name: str
@@ -79,3 +81,5 @@ class Step:
     set: ObjectSet | None = None
     known: bool = False
     program: Program | None = None
+    seen: dict[Ref, str] = field(default_factory=dict)
+    merged: frozenset[Ref] = frozenset()

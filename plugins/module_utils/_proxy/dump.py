@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+TLS, PLAIN, AUTOMATIC = "TLS", "plaintext", "automatic"
+
 
 @dataclass(frozen=True)
 class Route:
     """One route: its name, the domains of its virtual host, and {cluster: weight}; none where the proxy answers by itself.
 
-    source  the object that it comes from, as istiod writes it in the route's metadata
+    source   the object that it comes from, as istiod writes it in the route's metadata
+    timeout  seconds; 0 for none
+    retries  how often a request is sent again
     """
 
     name: str
@@ -20,14 +24,23 @@ class Route:
     domains: tuple[str, ...]
     weights: tuple[tuple[str, int], ...]
     source: str = ""
+    timeout: float = 0.0
+    retries: int = 0
 
 
 def clusters(dump: dict[str, Any]) -> set[str]:
     """Names of all clusters."""
-    found = set()
+    return set(transports(dump))
+
+
+def transports(dump: dict[str, Any]) -> dict[str, str]:
+    """{cluster: how it is spoken to}: TLS, PLAIN, or AUTOMATIC, which is as each endpoint has it."""
+    found = {}
     for config in _of_type(dump, "ClustersConfigDump"):
         for entry in _part(config, "dynamic_active_clusters", []):
-            found.add((entry.get("cluster") or {}).get("name", ""))
+            cluster = entry.get("cluster") or {}
+            socket = _part(cluster, "transport_socket", {})
+            found[cluster.get("name", "")] = AUTOMATIC if _part(cluster, "transport_socket_matches", []) else TLS if "tls" in socket.get("name", "") else PLAIN
     return found
 
 
@@ -46,7 +59,9 @@ def routes(dump: dict[str, Any]) -> Iterator[Route]:
                 for route in host.get("routes") or []:
                     metadata = _part(route.get("metadata") or {}, "filter_metadata", {})
                     source = (metadata.get("istio") or {}).get("config", "")
-                    yield Route(route.get("name", ""), table.get("name", ""), tuple(host.get("domains") or []), _weights(route.get("route") or {}), source)
+                    action = route.get("route") or {}
+                    tries = int(_part(_part(action, "retry_policy", {}), "num_retries", 0))
+                    yield Route(route.get("name", ""), table.get("name", ""), tuple(host.get("domains") or []), _weights(action), source, _seconds(action), tries)
 
 
 def _weights(action: dict[str, Any]) -> tuple[tuple[str, int], ...]:
@@ -54,6 +69,11 @@ def _weights(action: dict[str, Any]) -> tuple[tuple[str, int], ...]:
         return ((action["cluster"], 1),)
     entries = _part(action, "weighted_clusters", {}).get("clusters") or []
     return tuple((entry["name"], entry.get("weight") or 0) for entry in entries)
+
+
+def _seconds(action: dict[str, Any]) -> float:
+    """Durations are written as seconds with an s (protobuf's JSON)."""
+    return float(str(action.get("timeout") or "0s").rstrip("s"))
 
 
 def _part(obj: dict[str, Any], name: str, default: Any) -> Any:

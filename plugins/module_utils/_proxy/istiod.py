@@ -45,12 +45,18 @@ def get(api: Api, namespace: str, pod: str, port: int, path: str, timeout: float
 
 @dataclass(frozen=True)
 class Proxy:
-    """One connected proxy as its istiod sees it. `rejected`: what it said when it refused configuration; `version`: Istio's, as it says it."""
+    """One connected proxy as its istiod sees it.
+
+    rejected  what it said when it refused configuration
+    version   Istio's, as it says it
+    behind    what it was sent and has not acknowledged: Envoy's names, such as RouteConfiguration
+    """
 
     id: str
     synced: bool
     rejected: str = ""
     version: str = ""
+    behind: tuple[str, ...] = ()
 
     @property
     def pod(self) -> str:
@@ -89,9 +95,10 @@ def config_dump(cluster: Cluster, proxy: Proxy) -> dict[str, Any]:
 
 def _proxy(entry: dict[str, Any]) -> Proxy:
     # Endpoints are pushed all the time and carry no policy.
-    states = [state for kind, state in (entry.get("resources") or {}).items() if not kind.endswith("ClusterLoadAssignment")]
-    rejected = next((state["lastError"] for state in states if state.get("lastError")), "")
-    return Proxy(entry["proxy"], all(state.get("sent", "") == state.get("acked", "") for state in states), rejected, entry.get("istio_version") or "")
+    states = {kind: state for kind, state in (entry.get("resources") or {}).items() if not kind.endswith("ClusterLoadAssignment")}
+    rejected = next((state["lastError"] for state in states.values() if state.get("lastError")), "")
+    behind = tuple(sorted(kind.rpartition(".")[2] for kind, state in states.items() if state.get("sent", "") != state.get("acked", "")))
+    return Proxy(entry["proxy"], not behind, rejected, entry.get("istio_version") or "", behind)
 
 
 def running(cluster: Cluster) -> list[Istiod]:

@@ -3,15 +3,18 @@
 """The frame of every module that says one concern of a host: read, compose, refuse what cannot be, converge."""
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from .._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
-from . import fault, load_balancing, resilience, route, split
+from . import before, fault, load_balancing, resilience, route, split
 from .asked import Asked
 from .choice import ARGUMENT, settled
 from .live import Reader
 from .policy import Policy
 from .routing import check, desired
+from .taking import Taking
+from .waiting import CONVERGED_ARGUMENTS, waited
 
 # In the order in which they are shown.
 CONCERNS: dict[str, Any] = {"route": route, "split": split, "fault": fault, "resilience": resilience, "load_balancing": load_balancing}
@@ -21,14 +24,15 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **ARGUMENT,
     **WAIT_ARGUMENTS,
+    **CONVERGED_ARGUMENTS,
     **OWNERSHIP_ARGUMENTS,
 }
 
 
 def asking(policy: Policy, concern: str, options: dict[str, Any], warnings: list[str]) -> Policy:
     """The policy with what is asked of this concern in place of what was. Raises InvalidOption."""
-    before = policy.routing.get(concern) or policy.rule.get(concern)
-    routing, rule = CONCERNS[concern].intents(Asked(policy.live.full_name, options, before, policy.now, warnings))
+    so_far = policy.routing.get(concern) or policy.rule.get(concern)
+    routing, rule = CONCERNS[concern].intents(Asked(policy.live.full_name, options, so_far, policy.now, warnings))
     return policy.asking(concern, routing, rule)
 
 
@@ -46,14 +50,16 @@ def run(concern: str, **constraints: Any) -> None:
             # What is wrong in itself is told without a cluster.
             CONCERNS[concern].intents(Asked(options["host"], options, None, Policy.time()))
         reader = Reader(call.cluster)
-        policy = Policy.of(reader.read(options["host"], options["namespace"]))
+        policy = replace(Policy.of(reader.read(options["host"], options["namespace"])), taking=Taking.of(options, call.cluster.manager))
         policy = asking(policy, concern, options, warnings) if present else policy.asking(concern)
-        for warning in warnings:
+        for warning in [*warnings, *policy.taking.warnings(policy.live)]:
             call.module.warn(warning)
         if not policy.empty:
             policy = settled(policy, options["api"], reader)
             call.refuse(check(policy))
-        return call.converge(desired(policy), call.rules(namespace=options["namespace"]))
+        rules = call.rules(namespace=options["namespace"])
+        steps = [*before.kept(call.cluster, policy), *waited(desired(policy), options)]
+        return call.converge(steps, replace(rules, adopt=rules.adopt | policy.taking.managers(policy.live, policy.api)))
 
     required = [("state", "present", needed)] if needed else []
     run_module({**ARGUMENTS, **optional}, body, **{"required_if": required, **constraints})

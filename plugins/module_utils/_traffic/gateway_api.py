@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._engine.objects import Object, Ref
+from .._engine.objects import Object, Ref, ref_of
 from .._engine.steps import Barrier
 from .._failure import Failure, InvalidOption
 from .._proxy import dump
 from .._proxy.convergence import Change, converged
-from . import intents
+from . import intents, theirs
 from .hosts import DOMAIN, MESH, VERSION_OF, Host, full_name, service_of
 from .http_rules import LABEL, cannot, rules, version_service
 from .istio import API as RULE_API
@@ -42,6 +42,7 @@ class GatewayApi:
         for gateway in policy.gateways:
             rules(policy.pieces(), live, gateway)
         found: list[Failure] = []
+        found += [cannot("api", f"would lose the routes that somebody else wrote into {ref_of(obj)}", live) for obj in (live.own, live.any_host) if obj and theirs.of(obj)]
         if not live.channel:
             hint = "Install its definitions (control_plane_gateway_api of the role control_plane), or give api istio."
             found.append(InvalidOption("api", "the cluster does not serve Gateway API's routes", hint=hint, code="gateway_api_absent"))

@@ -11,6 +11,8 @@ from .._failure import Failure
 from .hosts import INTENTS, Object
 
 Intents = dict[str, Any]
+# Beside the concerns: the set with which a host's policy came.
+SET = "set"
 
 
 def of(obj: Object | None) -> Intents:

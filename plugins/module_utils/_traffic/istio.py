@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._engine.objects import Object
+from .._engine.objects import Object, Ref, ref_of
 from .._engine.steps import Barrier
 from .._failure import Failure
 from .._proxy import dump
 from .._proxy.convergence import Change, converged
-from . import intents
+from . import intents, theirs
 from .hosts import ANY_HOST, MESH, Host, full_name, outside
 from .known import clusters_known, same_weights
 from .pieces import Piece, Target, matches_at, named_by_content
@@ -52,7 +52,7 @@ class Istio:
         live, bound = policy.live, objects[0]["spec"]["gateways"]
         # A gateway's pods are looked at first where no sidecar has the routes.
         place = live.namespace if MESH in bound else bound[0].partition("/")[0]
-        names = dict.fromkeys(http["name"].rpartition("-")[0] for obj in objects for http in obj["spec"]["http"])
+        names = dict.fromkeys(http["name"].rpartition("-")[0] for obj in objects for http in obj["spec"]["http"] if theirs.is_ours(http))
         return converged(Change(f"{', '.join(names)} of {live.full_name}", place, lambda text: any(has_routes(text, obj) for obj in objects)))
 
     def shows(self, text: dict[str, Any], live: Host) -> bool:
@@ -75,27 +75,58 @@ def destination_rule(policy: Policy, subsets: dict[str, dict[str, str]], traffic
 
 
 def virtual_services(policy: Policy) -> list[Object]:
-    """One for the mesh, the gateways and named outside hosts; and one for any other host at the gateways, if asked for. None where nothing is."""
+    """One for the mesh, the gateways and named outside hosts; and one for any other host at the gateways, if asked for. None where nothing is, but for other people's routes."""
+    live, gateways = policy.live, policy.gateways
     if not policy.routing:
-        return []
-    live, gateways, hosts = policy.live, policy.gateways, policy.gateway_hosts
+        return [_virtual_service(policy, obj["metadata"]["name"], obj["spec"]["hosts"], obj["spec"]["gateways"], _rest(live)) for obj in (live.own, live.any_host) if obj and theirs.of(obj)]
     pieces = policy.pieces()
-    named = [host for host in hosts if host != "*"]
-    any_host = "*" in hosts
-    bound = [gateway for gateway in gateways if gateway == MESH or named or not any_host]
+    inside = policy.inside_hosts
+    any_host = "*" in policy.gateway_hosts
+    bound = [gateway for gateway in gateways if gateway == MESH or inside[1:] or not any_host]
     objects = []
     if bound:
-        objects.append(_virtual_service(policy, live.object_name, [live.full_name, *named], bound, pieces))
+        objects.append(_virtual_service(policy, live.object_name, inside, bound, pieces))
     if any_host:
         objects.append(_virtual_service(policy, live.object_name + ANY_HOST, ["*"], outside(gateways), pieces))
     return objects
+
+
+def _rest(live: Host) -> list[Piece]:
+    """Where only routes of others are left: all else goes to the host, as before they were written."""
+    return [Piece("default", (), [(Target(port=Policy.of(live).port), 1, {})])]
 
 
 def _virtual_service(policy: Policy, name: str, hosts: list[str], gateways: list[str], pieces: list[Piece]) -> Object:
     live = policy.live
     http = [written for piece in pieces if (written := _http(piece, live, gateways))]
     metadata = {"name": name, "namespace": live.namespace, "labels": dict(MANAGED), "annotations": intents.annotation(policy.routing)}
-    return {"apiVersion": API, "kind": "VirtualService", "metadata": metadata, "spec": {"hosts": hosts, "gateways": gateways, "http": http}}
+    obj = {"apiVersion": API, "kind": "VirtualService", "metadata": metadata, "spec": {"hosts": hosts, "gateways": gateways}}
+    http = theirs.merged(http, theirs.routes(before(live, obj)))
+    if name == live.object_name and policy.routing:
+        http = theirs.joined(http, [one for other in policy.taking.adopted(live) for one in theirs.routes(other)])
+    return {**obj, "spec": {**obj["spec"], "http": http}}
+
+
+def before(live: Host, obj: Object) -> Object | None:
+    """The live object of ours that the composed one takes the place of."""
+    return next((one for one in (live.own, live.any_host) if one and (one["kind"], one["metadata"]["name"]) == (obj["kind"], obj["metadata"]["name"])), None)
+
+
+def seen(live: Host, objects: list[Object]) -> dict[Ref, str]:
+    """Versions of the live objects that these were composed from."""
+    found = {ref_of(obj): (before(live, obj) or {"metadata": {}})["metadata"].get("resourceVersion", "") for obj in objects}
+    return {ref: version for ref, version in found.items() if version}
+
+
+def merged(policy: Policy, objects: list[Object]) -> frozenset[Ref]:
+    """Those that nobody has changed but by routes beside ours."""
+    was = {obj["metadata"]["name"]: obj["spec"] for obj in virtual_services(Policy.of(policy.live))}
+    found = set()
+    for obj in objects:
+        live, spec = before(policy.live, obj), was.get(obj["metadata"]["name"])
+        if live and spec and theirs.untouched(live, spec["hosts"], spec["gateways"]):
+            found.add(ref_of(obj))
+    return frozenset(found)
 
 
 def _http(piece: Piece, live: Host, gateways: list[str]) -> dict[str, Any] | None:
@@ -131,14 +162,20 @@ def source_of(obj: Object) -> str:
 
 
 def has_routes(text: dict[str, Any], obj: Object) -> bool:
-    """Whether a dump has the object's routes, all that go to every proxy and none that it no longer has, with their weights."""
-    wanted = {http["name"]: http for http in obj["spec"]["http"]}
-    everywhere = {name for name, http in wanted.items() if not any(limit in match for match in http.get("match") or [] for limit in LIMITS)}
-    found = {one.name: one for one in dump.routes(text) if one.source.endswith(source_of(obj))}
+    """Whether a dump has the object's routes, all that go to every proxy and none that it no longer has, with their weights. Other people's are theirs to look at."""
+    wanted = {http["name"]: http for http in obj["spec"]["http"] if theirs.is_ours(http)}
+    everywhere = {name for name, http in wanted.items() if not limited(http)}
+    found = {one.name: one for one in dump.routes(text) if one.source.endswith(source_of(obj)) and theirs.is_ours({"name": one.name})}
     if not everywhere <= set(found) or not set(found) <= set(wanted):
         return False
-    return all(same_weights(one, _weights(wanted[name])) for name, one in found.items())
+    return all(same_weights(one, weights(wanted[name])) for name, one in found.items())
 
 
-def _weights(http: dict[str, Any]) -> dict[tuple[str, str], int]:
+def limited(http: dict[str, Any]) -> bool:
+    """Whether a route may be for some proxies only."""
+    return any(limit in match for match in http.get("match") or [] for limit in LIMITS)
+
+
+def weights(http: dict[str, Any]) -> dict[tuple[str, str], int]:
+    """By (subset, host)."""
     return {(part["destination"].get("subset", ""), part["destination"]["host"]): part.get("weight", 1) for part in http.get("route") or []}

@@ -3,8 +3,6 @@
 """Routes of a host before they are written in the words of an API."""
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 from .._failure import InvalidOption
 from . import checks
 from .matching import Match
+from .theirs import digest
 
 TARGET, MIRROR = ("version", "host", "port"), ("version", "host", "port", "percent")
 
@@ -89,5 +88,4 @@ def matches_at(piece: Piece, gateways: list[str]) -> tuple[Match, ...] | None:
 
 def named_by_content(name: str, content: dict[str, Any]) -> str:
     """The content is in the name, so that a proxy's configuration says by itself which routes it has."""
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode("utf-8")).hexdigest()[:8]
-    return f"{name}-{digest}"
+    return f"{name}-{digest(content)}"

@@ -14,6 +14,7 @@ from . import fault, intents, load_balancing, resilience, route, split
 from .hosts import GATEWAY, ISTIO, MESH, Host, full_name
 from .intents import Intents
 from .pieces import Piece, Target
+from .taking import Taking
 
 MANAGED = {"app.kubernetes.io/managed-by": "servicemesh.istio"}
 
@@ -25,6 +26,7 @@ class Policy:
     routing  by concern, kept with the object that says the routes
     rule     by concern, kept with the DestinationRule
     api      in which the routes are said
+    taking   what becomes of other people's routes for it
     """
 
     live: Host
@@ -32,6 +34,7 @@ class Policy:
     rule: Intents
     now: datetime.datetime
     api: str = ISTIO
+    taking: Taking = Taking()
 
     @staticmethod
     def of(live: Host) -> Policy:
@@ -64,6 +67,11 @@ class Policy:
     @property
     def gateway_hosts(self) -> list[str]:
         return list(dict.fromkeys(name for intent in self.routing.values() for name in intent.get("gateway_hosts") or []))
+
+    @property
+    def inside_hosts(self) -> list[str]:
+        """Hosts of the object for the mesh and named outside hosts."""
+        return [self.live.full_name, *(host for host in self.gateway_hosts if host != "*")]
 
     @property
     def label(self) -> str:

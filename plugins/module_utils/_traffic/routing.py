@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from .._engine.objects import Object, ref_of
+from .._engine.objects import Object
 from .._engine.steps import Barrier, Step
 from .._failure import Failure, InvalidOption
 from .._proxy.convergence import Change, converged
+from . import taking, theirs
 from .gateway_api import GatewayApi
 from .hosts import GATEWAY, ISTIO, Host, full_name
-from .istio import Istio, destination_rule
+from .istio import Istio, before, destination_rule, merged, seen, virtual_services
 from .known import acknowledged
 from .pieces import Piece
 from .policy import Policy, is_managed, is_own
@@ -63,10 +64,7 @@ def check(policy: Policy) -> list[Failure]:
     if live.service is None and live.entry is None:
         hint = "Check host and namespace, or create the Service or ServiceEntry first."
         found.append(InvalidOption("host", f"no Service or ServiceEntry is {live.full_name}", hint=hint, code="no_such_host"))
-    for other in live.others:
-        ref = ref_of(other)
-        hint = "A host's routes have one owner: remove that object, or leave its host to it."
-        found.append(InvalidOption("host", f"{ref} has routes for {live.full_name} already", ref=ref.as_result("v1"), hint=hint, code="host_taken"))
+    found += policy.taking.refusals(live, policy.api, policy.inside_hosts, policy.gateways)
     for gateway in sorted(live.missing_gateways):
         kind = "Gateway of Gateway API" if policy.api == GATEWAY else "Gateway of Istio"
         found.append(InvalidOption("gateways", f"there is no {kind} {gateway}", hint="Write it as NAMESPACE/NAME, and create it first.", code="no_such_gateway"))
@@ -75,6 +73,9 @@ def check(policy: Policy) -> list[Failure]:
     targets = [target for piece in pieces for target in piece.every]
     for name in sorted({full_name(target.host, live.namespace) for target in targets if not is_own(target, live) and target.host} & live.missing_hosts):
         found.append(InvalidOption("to", f"no Service or ServiceEntry is {name}", hint="Check its name, or create it first.", code="no_such_host"))
+    for obj in virtual_services(policy) if policy.api == ISTIO and not found else []:
+        dead = theirs.shadowed(theirs.routes(before(live, obj)))
+        found += taking.shadowed(obj["spec"]["http"], dead, live.full_name, policy.taking.force)
     if len(live.ports) > 1 and any(target.port is None and is_own(target, live) for target in targets):
         numbers = ", ".join(map(str, live.ports))
         found.append(InvalidOption("port", f"{live.full_name} has several ports ({numbers}): name one", code="port_needed"))
@@ -109,10 +110,12 @@ def desired(policy: Policy) -> list[Step]:
     """
     live = policy.live
     writer = WRITERS[policy.api]
-    before = _subsets(live.rule)
+    known = _subsets(live.rule)
     wanted = writer.subsets(policy)
-    kept = {name: labels for name, labels in before.items() if name not in wanted}
     backing, objects = writer.backing(policy), writer.routes(policy)
+    for name in theirs.subsets([http for obj in objects for http in theirs.of(obj)], live.full_name, live.namespace) & set(known):
+        wanted.setdefault(name, known[name])
+    kept = {name: labels for name, labels in known.items() if name not in wanted}
     said = [obj for one in WRITERS.values() for obj in one.said(live)]
     leaving = _without(said, objects)
     moving = bool(objects) and any(obj["kind"] not in {one["kind"] for one in objects} for obj in leaving)
@@ -120,27 +123,34 @@ def desired(policy: Policy) -> list[Step]:
     lasting = bool(wanted or traffic_policy)
     going = [live.rule] if live.rule is not None and not lasting and is_managed(live.rule) else []
     going += _without([*live.version_services, *live.version_rules], backing)
-    gone = _routes_gone(live) if leaving and not objects else None
     steps = []
     first = ([destination_rule(policy, {**wanted, **kept}, traffic_policy)] if lasting else []) + backing
     if first:
         steps.append(Step("subsets", first, barrier=writer.known(policy)))
     if objects:
-        steps.append(Step("weights", objects, ready=writer.has_status, barrier=acknowledged(live) if moving else writer.shown(policy, objects)))
+        taken = policy.taking.gone(live, policy.api) if policy.routing else []
+        shown = acknowledged(live) if moving else writer.shown(policy, objects)
+        ours = merged(policy, objects) if policy.api == ISTIO else frozenset()
+        steps.append(Step("weights", objects, ready=writer.has_status, deleted=taken, barrier=None if taken else shown, seen=seen(live, objects), merged=ours))
+        if taken:
+            # Of two objects for one host the older one holds.
+            steps.append(Step("taken over", barrier=shown))
+    # Where something is deleted, what is waited for is a step of its own: the deletion's own barrier would come before it.
     if leaving:
         steps.append(Step("routes that go", deleted=leaving))
+        if not objects:
+            steps.append(Step("routes gone", barrier=_routes_gone(live)))
     if moving:
-        # A barrier of the deletion's own step would come before it.
         steps.append(Step("change of API", barrier=writer.shown(policy, objects)))
     if lasting and kept:
-        steps.append(Step("end of subsets", [destination_rule(policy, wanted, traffic_policy)], barrier=gone))
+        steps.append(Step("end of subsets", [destination_rule(policy, wanted, traffic_policy)]))
     if going:
-        steps.append(Step("subsets that go", deleted=going, barrier=gone))
+        steps.append(Step("subsets that go", deleted=going))
     return steps
 
 
-# Names of the steps above, in their order.
-STEPS = ("subsets", "weights", "routes that go", "change of API", "end of subsets", "subsets that go")
+# Names of the steps, in their order: what was before (see before.py), then those above.
+STEPS = ("before", "subsets", "weights", "taken over", "routes that go", "routes gone", "change of API", "end of subsets", "subsets that go")
 
 
 def _without(live: list[Object], wanted: list[Object]) -> list[Object]:

@@ -17,6 +17,7 @@ from .._failure import Failure, InvalidOption
 from .._proxy.convergence import Change, converged
 from .._proxy.dump import listeners
 from .policy import MANAGED, is_managed
+from .waiting import CONVERGED_ARGUMENTS, waited
 
 ROUTES = ("VirtualService", "HTTPRoute")
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -24,6 +25,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "namespace": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **WAIT_ARGUMENTS,
+    **CONVERGED_ARGUMENTS,
     **OWNERSHIP_ARGUMENTS,
 }
 
@@ -93,7 +95,7 @@ def run(single: Single) -> None:
                 steps.append(Step(name, deleted=part))
                 # After the deletion: a barrier of its own step would come before it.
                 steps.append(Step("gone", barrier=_gone(part, gone, single, concerned)))
-        return call.converge(steps, call.rules(namespace=options["namespace"]))
+        return call.converge(waited(steps, options), call.rules(namespace=options["namespace"]))
 
     run_module({**ARGUMENTS, **single.arguments}, body, **single.constraints)
 

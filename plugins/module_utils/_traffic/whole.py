@@ -18,13 +18,12 @@ from .concern import CONCERNS, asking
 from .hosts import ANY_HOST, Host, Object
 from .policy import Policy
 from .routing import STEPS
+from .taking import Taking
 
 # {(namespace, host): {concern: its options, "api": its name}}.
 Wanted = dict[tuple[str, str], dict[str, Any]]
 # Beside the concerns of a host, the API in which its routes are said.
 API = "api"
-# Beside the concerns: the set with which a host's policy came.
-SET = "set"
 
 
 def options_of(policy: Any) -> Wanted:
@@ -62,7 +61,7 @@ def _mapping(place: str, value: Any) -> dict[str, Any]:
     return value
 
 
-def policies(reader: live.Reader, wanted: Wanted, name: str, warnings: list[str], api: str | None = None) -> list[Policy]:
+def policies(reader: live.Reader, wanted: Wanted, name: str, taking: Taking, warnings: list[str], api: str | None = None) -> list[Policy]:
     """Each host with just what is asked for it, marked as of this set; what else was asked before goes. api: of hosts that name none.
 
     Raises InvalidOption naming the place, ApiError.
@@ -70,7 +69,8 @@ def policies(reader: live.Reader, wanted: Wanted, name: str, warnings: list[str]
     found = []
     for (namespace, host), concerns in wanted.items():
         before = Policy.of(reader.read(host, namespace))
-        policy = replace(before, routing={}, rule={})
+        policy = replace(before, routing={}, rule={}, taking=taking)
+        warnings += taking.warnings(policy.live) if concerns else []
         for concern in CONCERNS:
             if concern not in concerns:
                 continue
@@ -81,7 +81,7 @@ def policies(reader: live.Reader, wanted: Wanted, name: str, warnings: list[str]
             except InvalidOption as error:
                 message = error.message.partition(": ")[2] or error.message
                 raise InvalidOption(f"policy.{namespace}.{host}.{concern}.{error.option}", message, ref=error.ref, hint=error.hint, code=error.code) from error
-        mark = {SET: {"name": name}}
+        mark = {intents.SET: {"name": name}}
         policy = replace(policy, routing={**policy.routing, **mark} if policy.routing else {}, rule={**policy.rule, **mark} if policy.rule else {})
         found.append(settled(policy, concerns.get(API) or api, reader) if not policy.empty else policy)
     return found
@@ -93,7 +93,7 @@ def left(cluster: Cluster, reader: live.Reader, kept: list[Policy], name: str) -
     gone = []
     for obj in [*reader.routes, *reader.gateway_routes, *cluster.list(live.NETWORKING, "DestinationRule")]:
         host = _host_of(obj)
-        if intents.of(obj).get(SET) != {"name": name} or host is None:
+        if intents.of(obj).get(intents.SET) != {"name": name} or host is None:
             continue
         before = Policy.of(reader.read(host, obj["metadata"]["namespace"]))
         if _place(before) not in seen:
@@ -126,8 +126,10 @@ def together(plans: list[list[Step]]) -> list[Step]:
             continue
         barriers = [step.barrier for step in same if step.barrier]
         objects = [obj for step in same for obj in step.objects]
-        ready = any(step.ready for step in same)
-        found.append(Step(name, objects, ready=ready, deleted=[obj for step in same for obj in step.deleted], barrier=_all_of(barriers) if barriers else None))
+        seen = {ref: version for step in same for ref, version in step.seen.items()}
+        merged = frozenset(ref for step in same for ref in step.merged)
+        barrier = _all_of(barriers) if barriers else None
+        found.append(Step(name, objects, ready=any(step.ready for step in same), deleted=[obj for step in same for obj in step.deleted], barrier=barrier, seen=seen, merged=merged))
     return found
 
 

@@ -228,7 +228,7 @@ def test_removal_of_a_kind_that_nobody_serves_is_done_already(cluster):
         (500, "InternalError", "failed to create typed patch object", [], "invalid_object"),
         (404, "NotFound", "404 page not found", [], "unknown_kind"),
         (404, "NotFound", "the server could not find the requested resource", [], "unknown_kind"),
-        (409, "Conflict", "the object has been modified", [], "refused"),
+        (409, "Conflict", "the object has been modified", [], "moved"),
         (409, "Conflict", "Apply failed with 1 conflict", [{"reason": "FieldManagerConflict", "message": 'conflict with "x"', "field": ".a"}], "conflict"),
         (405, "MethodNotAllowed", "", [], "refused"),
     ],

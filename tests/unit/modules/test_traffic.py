@@ -96,7 +96,7 @@ def test_subsets_of_all_hosts_come_before_routes_and_proxies_are_asked_in_betwee
         word = "asked" if method == "ASK" else path.rsplit("/", 2)[1]
         if (method == "ASK" or (method, path) in shop.writes()) and told[-1:] != [word]:
             told.append(word)
-    assert told == ["destinationrules", "asked", "virtualservices", "asked"]
+    assert told == ["configmaps", "destinationrules", "asked", "virtualservices", "asked"]
     assert len(result["barriers"]) == 2 and all(one.count("converged") == 2 for one in result["barriers"])
 
 

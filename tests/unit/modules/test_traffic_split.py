@@ -11,6 +11,7 @@ from fake_istiod import FakeIstiod
 
 HOST = "frontend.shop.svc.cluster.local"
 GATEWAY = {"apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "ingress", "namespace": "istio-system"}, "spec": {"selector": {}}}
+BEFORE = "PATCH /api/v1/namespaces/shop/configmaps/servicemesh-undo-frontend"
 RULE, ROUTES = (f"/apis/networking.istio.io/v1/namespaces/shop/{plural}/frontend" for plural in ("destinationrules", "virtualservices"))
 
 
@@ -78,7 +79,7 @@ def story(api):
 
 def test_proxies_have_the_subsets_before_a_weight_names_them(shop, istiod, split):
     result = split({"v1": 90, "v2": 10})
-    assert story(shop) == [f"PATCH {RULE}", "asked", f"PATCH {ROUTES}", "asked"]
+    assert story(shop) == [BEFORE, f"PATCH {RULE}", "asked", f"PATCH {ROUTES}", "asked"]
     assert result["barriers"] == [f"converged: subsets v1, v2 of {HOST} at 1 proxies of 1 istiods", f"converged: split-v1-90-v2-10 of {HOST} at 1 proxies of 1 istiods"]
 
 
@@ -86,17 +87,25 @@ def test_a_version_leaves_in_three_steps(shop, istiod, split):
     split({"v1": 1})
     shop.requests.clear()
     result = split({"v2": 1})
-    assert story(shop) == [f"PATCH {RULE}", "asked", f"PATCH {ROUTES}", "asked", f"PATCH {RULE}"]
-    assert "name: v1" in result["diff"][0]["after"] and "name: v2" in result["diff"][0]["after"], "both while proxies change over"
+    assert story(shop) == [BEFORE, f"PATCH {RULE}", "asked", f"PATCH {ROUTES}", "asked", f"PATCH {RULE}"]
+    assert "name: v1" in result["diff"][1]["after"] and "name: v2" in result["diff"][1]["after"], "both while proxies change over"
     assert subsets(shop) == {"v2": {"version": "v2"}} and weights(shop) == {"v2": 1}
-    assert result["summary"]["configured"] == 3
+    assert result["summary"]["configured"] == 4
 
 
 def test_no_subset_goes_while_a_proxy_may_still_name_it(shop, istiod, split):
     split({"v1": 90, "v2": 10})
     shop.requests.clear()
     assert split(state="absent")["changed"]
-    assert story(shop) == [f"DELETE {ROUTES}", "asked", f"DELETE {RULE}"]
+    assert story(shop) == [BEFORE, f"DELETE {ROUTES}", "asked", f"DELETE {RULE}"]
+
+
+def test_a_rule_that_stays_loses_its_subsets_only_when_no_proxy_has_the_routes(shop, istiod, split, run):
+    split({"v1": 90, "v2": 10})
+    run("load_balancing", host="frontend", namespace="shop", algorithm="random")
+    shop.requests.clear()
+    assert split(state="absent")["changed"]
+    assert story(shop) == [BEFORE, f"DELETE {ROUTES}", "asked", f"PATCH {RULE}"]
 
 
 def test_nothing_is_asked_of_istiod_where_nothing_changes(shop, istiod, split):
@@ -112,7 +121,7 @@ def test_a_proxy_that_refuses_its_configuration_stops_the_change(shop, istiod, s
     result = split({"v1": 90, "v2": 10})
     assert result["failure"]["code"] == "rejected" and "web-1.shop" in result["msg"] and "no such cluster" in result["msg"]
     assert shop.get("VirtualService", "frontend", "shop") is None, "no weight without its subset"
-    assert result["changed"] and [row["action"] for row in result["objects"]] == ["created", "pending"]
+    assert result["changed"] and [row["action"] for row in result["objects"]] == ["created", "created", "pending"]
     istiod.rejected.clear()
     assert split({"v1": 90, "v2": 10})["changed"] and weights(shop) == {"v1": 90, "v2": 10}
 

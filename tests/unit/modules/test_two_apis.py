@@ -79,9 +79,11 @@ def test_concerns_join_the_api_that_the_host_has(shop, say):
 
 
 def story(api):
-    """Writes and questions in their order, each run of questions as one."""
+    """Writes and questions in their order, each run of questions as one; less the copy of what was before."""
     told = []
     for method, path in api.requests:
+        if "/configmaps/" in path:
+            continue
         word = "asked" if method == "ASK" else f"{method} {'/'.join(path.split('/')[-2:])}"
         if (method == "ASK" or (method, path) in api.writes()) and (not told or told[-1] != word):
             told.append(word)

@@ -235,9 +235,9 @@ def test_services_before_routes_and_the_end_of_those_that_no_route_names():
     assert steps(before) == [("subsets", [V1], []), ("weights", [ROUTE], [])]
     live = host(channel="standard", routes=said(before), version_services=[service("v1")])
     assert steps(told(live, split=split({"v2": 1}))) == [("subsets", [V2], []), ("weights", [ROUTE], []), ("subsets that go", [], [V1])]
-    assert steps(told(live)) == [("routes that go", [], [ROUTE]), ("subsets that go", [], [V1])]
+    assert steps(told(live)) == [("routes that go", [], [ROUTE]), ("routes gone", [], []), ("subsets that go", [], [V1])]
     barriers = [step.barrier is not None for step in routing.desired(told(live))]
-    assert barriers == [False, True], "no Service goes while a proxy may still name it"
+    assert barriers == [False, True, False], "no Service goes while a proxy may still name it"
 
 
 def test_a_versions_service_has_the_hosts_ports_and_pods_of_that_version():

@@ -1,0 +1,172 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: converged
+short_description: Whether the proxies have what was applied
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - Asks every istiod what each of its proxies has acknowledged, through a tunnel to its debug port. Each istiod knows only its own proxies.
+  - With O(host) it also asks each proxy that the host's policy concerns for its own configuration, and compares routes, weights, timeouts,
+    retries, subsets and TLS mode with what the live VirtualService and DestinationRule of the host say.
+  - Where istiod cannot be asked, the proxies' own answer counts with O(host), and without it the verdict is unknown. It is never guessed.
+  - It only reads. All proxies that are concerned are asked, not a sample.
+options:
+  host:
+    description: A host with a policy of this collection. Name of a Service in O(namespace), or a full host name.
+    type: str
+  namespace:
+    description: With O(host) the namespace of its objects; proxies of all namespaces are asked. Without it only proxies of this namespace are.
+    type: str
+  wait_timeout:
+    description: Seconds to wait for proxies that have not converged. 0 is one look.
+    type: int
+    default: 60
+  fail:
+    description: >-
+      Whether the task fails where a proxy is still waited for, or has rejected its configuration. Unknown proxies fail nothing, and are warned of.
+    type: bool
+    default: true
+  api_host:
+    description:
+      - URL of the API server, which other modules of this collection also call C(host). Also E(K8S_AUTH_HOST).
+      - A C(host) in the defaults of the action group C(servicemesh.istio.all) is this one.
+    type: str
+extends_documentation_fragment:
+  - servicemesh.istio.attributes.info
+  - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.connection
+"""
+
+EXAMPLES = r"""
+- name: Every proxy has acknowledged what it was sent
+  servicemesh.istio.converged:
+    wait_timeout: 120
+
+- name: A policy whose proxies are not waited for
+  servicemesh.istio.traffic_split:
+    namespace: online-boutique
+    host: frontend
+    versions: {v1: 90, v2: 10}
+    wait_converged: false
+
+- name: Its proxies have it
+  servicemesh.istio.converged:
+    namespace: online-boutique
+    host: frontend
+
+- name: Who is behind in one namespace, now
+  servicemesh.istio.converged:
+    namespace: online-boutique
+    wait_timeout: 0
+    fail: false
+  register: proxies
+
+- name: Name them
+  ansible.builtin.debug:
+    msg: "{{ proxies.text }}"
+"""
+
+RETURN = r"""
+proxies:
+  description: Each proxy that is concerned.
+  returned: when proxies were asked
+  type: list
+  elements: dict
+  contains:
+    proxy:
+      description: Its name, as istiod has it.
+      type: str
+    namespace:
+      description: Its namespace.
+      type: str
+    pod:
+      description: Its pod.
+      type: str
+    istiod:
+      description: The istiod that it is connected to, as NAMESPACE/NAME; empty where that is unknown.
+      type: str
+    revision:
+      description: Revision of that istiod; where it is unknown, the one of the pod's label.
+      type: str
+    version:
+      description: Version of Istio, as the proxy says it; empty where istiod cannot be asked.
+      type: str
+    verdict:
+      description: One of converged, waiting, rejected, unknown.
+      type: str
+    reason:
+      description: What is missing, or the proxy's own words.
+      type: str
+counts:
+  description: Proxies by verdict.
+  returned: when proxies were asked
+  type: dict
+  sample: {converged: 13, waiting: 0, rejected: 0, unknown: 0}
+text:
+  description: The counts in a sentence, with the names of proxies that have not converged.
+  returned: when proxies were asked
+  type: str
+  sample: 13 of 13 proxies have converged
+duration:
+  description: Seconds by phase.
+  returned: always
+  type: dict
+failure:
+  description: Code, object, reason and hint. The code is stable.
+  returned: on failure
+  type: dict
+  sample: {code: not_converged, ref: null, reason: "", hint: ""}
+"""
+
+from ..module_utils._engine.run import Run, run_module
+from ..module_utils._failure import InvalidOption
+from ..module_utils._proxy import verdicts
+from ..module_utils._traffic import compared
+from ..module_utils._traffic.live import Reader
+
+ARGUMENTS = {
+    "host": {"type": "str"},
+    "namespace": {"type": "str"},
+    "wait_timeout": {"type": "int", "default": 60},
+    "fail": {"type": "bool", "default": True},
+    # The action plugin's word: wait for this long at most, and say what is waited for.
+    "_progress": {"type": "dict"},
+}
+
+
+def asked(run: Run) -> verdicts.Question:
+    options = run.options
+    if options["host"]:
+        host = Reader(run.cluster).read(options["host"], options["namespace"])
+        if not (host.own or host.any_host or host.rule or host.routes):
+            hint = "Check host and namespace."
+            run.refuse([InvalidOption("host", f"{host.full_name} has no policy", hint=hint, code="no_policy")])
+        return compared.question(run.cluster, host)
+    return verdicts.Question(lambda place: options["namespace"] in (None, place.namespace))
+
+
+def body(run: Run) -> dict:
+    question = asked(run)
+    deadline = run.deadline if run.options["wait_timeout"] else None
+    found = run.timed("wait", lambda: verdicts.settled(run.cluster, question, deadline))
+    run.told = {"proxies": verdicts.rows(found), "counts": verdicts.count(found), "text": verdicts.text(found)}
+    if run.told["counts"][verdicts.UNKNOWN]:
+        run.module.warn(run.told["text"])
+    failure = verdicts.failure(found)
+    if failure and run.options["fail"]:
+        raise failure
+    return run.told
+
+
+def main() -> None:
+    run_module(ARGUMENTS, body, required_by={"host": ["namespace"]})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: undo
+short_description: Take the last change of a host's traffic policy back
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - Before the modules for a host's traffic policy change it, they keep what it was, as a checkpoint beside its objects. This goes back to
+    that policy, by the same steps and waits by which it would be asked for, so that no request meets a 503.
+  - Where there was none before, the policy goes; where it was taken away, it is there again.
+  - It goes back one change. Undone again, the change is there again.
+  - Routes that other people wrote into the VirtualService are not touched. An object of others that was adopted or replaced is not made again.
+options:
+  host:
+    description: Name of a Service in O(namespace), or a full host name.
+    type: str
+    required: true
+  namespace:
+    description: Namespace of the objects of the policy.
+    type: str
+    required: true
+  api_host:
+    description:
+      - URL of the API server, which other modules of this collection also call C(host). Also E(K8S_AUTH_HOST).
+      - A C(host) in the defaults of the action group C(servicemesh.istio.all) is this one.
+    type: str
+extends_documentation_fragment:
+  - servicemesh.istio.attributes
+  - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.connection
+  - servicemesh.istio.writing
+  - servicemesh.istio.writing.converged
+attributes:
+  idempotent:
+    support: none
+    details: Run again, it undoes what it did.
+"""
+
+EXAMPLES = r"""
+- name: A tenth of the requests goes to v2
+  servicemesh.istio.traffic_split:
+    namespace: online-boutique
+    host: frontend
+    versions: {v1: 90, v2: 10}
+
+- name: All of them
+  servicemesh.istio.traffic_split:
+    namespace: online-boutique
+    host: frontend
+    versions: {v1: 0, v2: 100}
+
+- name: Back to a tenth
+  servicemesh.istio.undo:
+    namespace: online-boutique
+    host: frontend
+"""
+
+RETURN = r"""
+summary:
+  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  returned: when a plan was made
+  type: dict
+  sample: {created: 0, configured: 2, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+objects:
+  description: Every object of the plan.
+  returned: when a plan was made
+  type: list
+  elements: dict
+  contains:
+    ref:
+      description: Group, version, kind, namespace and name.
+      type: dict
+    action:
+      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      type: str
+    conflicts:
+      description: Fields that other managers own, with the manager.
+      type: list
+      elements: dict
+    status:
+      description: Readiness in the words of kstatus, where it was waited for.
+      type: str
+    message:
+      description: What else is to be said.
+      type: str
+barriers:
+  description: What was seen to hold between steps.
+  returned: when a plan was made
+  type: list
+  elements: str
+duration:
+  description: Seconds by phase.
+  returned: always
+  type: dict
+failure:
+  description: Code, object, reason and hint. The code is stable.
+  returned: on failure
+  type: dict
+  sample: {code: nothing_to_undo, ref: null, reason: "", hint: ""}
+"""
+
+from ..module_utils._engine.deadline import Deadline
+from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._failure import Failure
+from ..module_utils._traffic import before
+from ..module_utils._traffic.choice import settled
+from ..module_utils._traffic.live import Reader
+from ..module_utils._traffic.policy import Policy
+from ..module_utils._traffic.routing import check, desired
+from ..module_utils._traffic.waiting import CONVERGED_ARGUMENTS, waited
+
+ARGUMENTS = {
+    "host": {"type": "str", "required": True},
+    "namespace": {"type": "str", "required": True},
+    **WAIT_ARGUMENTS,
+    **CONVERGED_ARGUMENTS,
+    **OWNERSHIP_ARGUMENTS,
+}
+
+
+def body(run: Run) -> dict:
+    options = run.options
+    # In one slice: a second one would undo what the first one did.
+    run.deadline = Deadline(options["wait_timeout"])
+    rules = run.rules(namespace=options["namespace"])
+    reader = Reader(run.cluster)
+    now = Policy.of(reader.read(options["host"], options["namespace"]))
+    try:
+        policy = before.earlier(run.cluster, now)
+    except Failure as failure:
+        run.refuse([failure])
+        return run.converge([], rules)
+    if not policy.empty:
+        policy = settled(policy, policy.api, reader)
+        run.refuse(check(policy))
+    return run.converge([*waited(desired(policy), options), before.swapped(now, policy)], rules)
+
+
+def main() -> None:
+    run_module(ARGUMENTS, body)
+
+
+if __name__ == "__main__":
+    main()
