@@ -29,7 +29,7 @@ options:
     type: str
   retries:
     description:
-      - C({attempts, per_try, on}). C(on) is a list of conditions such as C(5xx), C(reset), C(unavailable) or a status code. No attempts means that nothing is sent twice.
+      - C({attempts, per_try, conditions}). C(conditions) is a list of conditions such as C(5xx), C(reset), C(unavailable) or a status code. No attempts means that nothing is sent twice.
       - Without it Istio's own rule holds, which is two attempts after failures to connect and the like.
     type: dict
   connections:
@@ -75,7 +75,7 @@ EXAMPLES = r"""
     namespace: online-boutique
     host: productcatalogservice
     timeout: 2s
-    retries: {attempts: 2, per_try: 500ms, on: [connect-failure, reset, unavailable]}
+    retries: {attempts: 2, per_try: 500ms, conditions: [connect-failure, reset, unavailable]}
     eject: {errors: 5, every: 10s, for: 30s, max_percent: 50}
 
 - name: No more of it

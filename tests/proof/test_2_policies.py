@@ -181,7 +181,7 @@ def test_nobody_waits_longer_than_the_timeout(shop: Lab) -> None:
 def test_retries_are_counted_at_the_server(shop: Lab) -> None:
     for attempts, times in ((0, 1), (2, 3)):
         name, flags = one_run()
-        on = {"on": ["5xx"]} if attempts else {}
+        on = {"conditions": ["5xx"]} if attempts else {}
         with policy(shop, resilience={"retries": {"attempts": attempts, **on}}, traffic_split={"versions": {"v1": 1}}):
             assert send(shop, SICK, 20, *flags)["statuses"] == {"500": 20}
         assert arrived(shop, name)["v1"] == 20 * times

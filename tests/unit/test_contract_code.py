@@ -116,3 +116,10 @@ def test_every_file_carries_its_licence():
         if not all(any(words in line for line in head) for words in HEADER):
             bare.append(str(name))
     assert bare == []
+
+
+def test_no_key_of_the_vocabulary_is_a_truth_value_in_yaml():
+    """YAML 1.1, which Ansible reads, takes on, off, yes, no, y and n for one: nobody could write such a key."""
+    texts = [node for path in (UTILS / "_traffic").glob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Tuple)]
+    keys = {part.value for node in texts for part in node.elts if isinstance(part, ast.Constant) and isinstance(part.value, str)}
+    assert "conditions" in keys and not keys & {"on", "off", "yes", "no", "y", "n", "true", "false"}

@@ -186,7 +186,7 @@ def _patience(fields: dict[str, Any], live: Host) -> dict[str, Any]:
     conditions = set(retries["retryOn"].split(",")) if retries.get("retryOn") else RETRIED
     codes = sorted(int(one) for one in conditions - RETRIED if one.isdigit() and int(one) >= 400)
     if not conditions >= RETRIED or len(codes) != len(conditions - RETRIED):
-        raise cannot("retries.on", f"retries on {', '.join(sorted(RETRIED))}, and beside these on status codes from 400 on", live)
+        raise cannot("retries.conditions", f"retries on {', '.join(sorted(RETRIED))}, and beside these on status codes from 400 on", live)
     per_try = retries.get("perTryTimeout")
     if per_try:
         if timeout and checks.seconds(per_try) > checks.seconds(timeout):

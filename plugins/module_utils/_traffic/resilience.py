@@ -16,7 +16,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("retries", "connections", "eject"), {"type": "dict"}),
     **WHERE,
 }
-RETRIES = ("attempts", "per_try", "on")
+RETRIES = ("attempts", "per_try", "conditions")
 CONNECTIONS = ("max", "connect_timeout", "idle_timeout", "max_requests", "pending", "requests_per_connection", "keepalive")
 KEEPALIVE = ("probes", "time", "interval")
 EJECT = ("errors", "gateway_errors", "every", "for", "max_percent", "min_healthy_percent")
@@ -45,8 +45,8 @@ def of_routes(intent: dict[str, Any]) -> dict[str, Any]:
             raise InvalidOption("retries", "no attempts, and yet more is said of them", hint="Leave the rest out, or give attempts.", code="retries_ambiguous")
         if "per_try" in given:
             found["retries"]["perTryTimeout"] = checks.duration("retries.per_try", given["per_try"])
-        if given.get("on"):
-            found["retries"]["retryOn"] = checks.retry_on("retries.on", given["on"])
+        if given.get("conditions"):
+            found["retries"]["retryOn"] = checks.retry_on("retries.conditions", given["conditions"])
     return found
 
 

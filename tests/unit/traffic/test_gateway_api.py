@@ -115,7 +115,7 @@ def test_a_prefix_that_is_replaced_is_one_of_whole_parts():
 
 
 def test_retries_of_the_experimental_channel():
-    resilience = {"timeout": "3s", "retries": {"attempts": 2, "per_try": "1s", "on": ["connect-failure", "refused-stream", "unavailable", "cancelled", 503]}}
+    resilience = {"timeout": "3s", "retries": {"attempts": 2, "per_try": "1s", "conditions": ["connect-failure", "refused-stream", "unavailable", "cancelled", 503]}}
     (only,) = written({"to": "v1"}, resilience=resilience)
     assert only["timeouts"] == {"request": "3s", "backendRequest": "1s"} and only["retry"] == {"attempts": 2, "codes": [503]}
     (only,) = written({"to": "v1"}, resilience={"retries": {"attempts": 3}})
@@ -147,7 +147,7 @@ CANNOT = {
     "origins": ({"route": rules({"cors": {"origins": [{"regex": "https://.*"}]}})}, "cors.origins"),
     "age": ({"route": rules({"cors": {"origins": ["*"], "max_age": "1500ms"}})}, "cors.max_age"),
     "no retries": ({"resilience": {"retries": {"attempts": 0}}}, "retries.attempts"),
-    "retries on": ({"resilience": {"retries": {"attempts": 1, "on": ["5xx"]}}}, "retries.on"),
+    "retries on": ({"resilience": {"retries": {"attempts": 1, "conditions": ["5xx"]}}}, "retries.conditions"),
     "long attempts": ({"resilience": {"timeout": "1s", "retries": {"attempts": 1, "per_try": "2s"}}}, "retries.per_try"),
     "version of another host": ({"route": rules({"to": {"host": "cart", "version": "v1"}})}, "to.version"),
     "no Service": ({"route": rules({"to": {"host": "api.example.com"}})}, "to.host"),

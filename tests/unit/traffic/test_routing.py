@@ -194,7 +194,7 @@ def test_a_fault_for_all_is_part_of_each_route():
 
 
 def test_timeouts_and_retries_are_part_of_each_route_that_sends_something_on():
-    found = http({"when": {"path": "/a"}, "timeout": "1s"}, {"when": {"path": "/b"}, "respond": 404}, resilience={"timeout": "3s", "retries": {"attempts": 2, "per_try": "1s", "on": ["5xx", 409]}})
+    found = http({"when": {"path": "/a"}, "timeout": "1s"}, {"when": {"path": "/b"}, "respond": 404}, resilience={"timeout": "3s", "retries": {"attempts": 2, "per_try": "1s", "conditions": ["5xx", 409]}})
     retries = {"attempts": 2, "perTryTimeout": "1s", "retryOn": "5xx,409"}
     assert [(one.get("timeout"), one.get("retries")) for one in found] == [("1s", retries), (None, None), ("3s", retries)]
 
@@ -209,9 +209,9 @@ def test_timeouts_and_retries_are_part_of_each_route_that_sends_something_on():
         (fault.check, {"abort": 600}, "status_invalid"),
         (fault.check, {"abort": {"grpc": "BROKEN"}}, "grpc_status_invalid"),
         (resilience.of_routes, {"timeout": "1"}, "duration_invalid"),
-        (resilience.of_routes, {"retries": {"attempts": 0, "on": ["5xx"]}}, "retries_ambiguous"),
+        (resilience.of_routes, {"retries": {"attempts": 0, "conditions": ["5xx"]}}, "retries_ambiguous"),
         (resilience.of_routes, {"retries": {"attempts": -1}}, "count_invalid"),
-        (resilience.of_routes, {"retries": {"on": ["never"]}}, "retry_on_invalid"),
+        (resilience.of_routes, {"retries": {"conditions": ["never"]}}, "retry_on_invalid"),
         (resilience.of_rule, {"eject": {"for": "1s"}}, "eject_empty"),
         (resilience.of_rule, {"eject": {"errors": 1, "max_percent": 101}}, "percent_invalid"),
         (resilience.of_rule, {"connections": {"max": 0}}, "count_invalid"),
