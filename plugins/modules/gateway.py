@@ -103,15 +103,6 @@ EXAMPLES = r"""
     namespace: istio-system
     hosts: [shop.example.com]
 
-- name: The same in Gateway API, with a gateway that Istio deploys
-  servicemesh.istio.gateway:
-    name: shop
-    namespace: shop-edge
-    hosts: [shop.example.com]
-    tls: {secret: shop-example-com}
-    redirect: true
-    api: gateway
-
 - name: The Gateway goes
   servicemesh.istio.gateway:
     name: shop

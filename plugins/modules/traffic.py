@@ -57,7 +57,7 @@ EXAMPLES = r"""
         productcatalogservice:
           resilience: {timeout: 2s, retries: {attempts: 2}}
         cartservice:
-          api: gateway
+          api: auto
           resilience: {timeout: 1s}
     prune: true
 """
