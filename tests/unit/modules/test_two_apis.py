@@ -257,3 +257,28 @@ def test_a_gateways_route_goes_with_the_set_that_brought_it(shop, run):
     run("traffic", policy={"shop": asked})
     assert there(shop) == ["HTTPRoute frontend.shop.ingress", "Service frontend-v1"]
     assert run("traffic", policy={}, prune=True)["changed"] and there(shop) == []
+
+
+def weights(api):
+    return {ref["name"]: ref["weight"] for rule in api.get("HTTPRoute", "frontend", "shop")["spec"]["rules"] for ref in rule["backendRefs"]}
+
+
+def test_a_change_is_undone_in_the_api_that_it_was_said_in(shop, say):
+    FakeIstiod(shop)
+    say("traffic_split", versions={"v1": 90, "v2": 10}, api="gateway")
+    say("traffic_split", versions={"v1": 50, "v2": 50})
+    assert say("undo")["changed"] and weights(shop) == {"frontend-v1": 90, "frontend-v2": 10}
+    assert say("undo")["changed"] and weights(shop) == {"frontend-v1": 50, "frontend-v2": 50}
+    say("traffic_split", versions={"v1": 50, "v2": 50}, api="istio")
+    assert there(shop) == ["DestinationRule frontend", "VirtualService frontend"]
+    assert say("undo")["changed"] and weights(shop) == {"frontend-v1": 50, "frontend-v2": 50}
+    assert there(shop) == ["HTTPRoute frontend", "Service frontend-v1", "Service frontend-v2"]
+
+
+def test_what_proxies_have_is_compared_with_a_route_of_gateway_api_too(shop, say):
+    istiod = FakeIstiod(shop)
+    say("traffic_split", versions={"v1": 90, "v2": 10}, api="gateway")
+    assert say("converged", wait_timeout=0)["counts"]["converged"] == 1
+    istiod.blind = True
+    seen = say("converged", wait_timeout=0, fail=False)
+    assert seen["counts"]["converged"] == 0, seen
