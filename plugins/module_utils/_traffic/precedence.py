@@ -21,6 +21,8 @@ RANK = {"Exact": 3, "PathPrefix": 2, "RegularExpression": 1}
 # What the schema lets an exact path hold; all else is said as an expression.
 PLAIN = re.compile(r"^/(?!.*(//|/\.\.?(/|$)|%2[fF]))(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*$")
 EVERY = ".*"
+# What an expression begins with that stands for itself.
+LITERAL = re.compile(r"[-A-Za-z0-9/_~!&',;=:@%]*")
 Listed = list[tuple[str, list[Match]]]
 
 
@@ -81,7 +83,23 @@ def _key(match: Match, form: Form, prefix: bool) -> tuple[Any, ...]:
 
 def _common(one: Match, two: Match) -> bool:
     """Whether a request may meet both; where that cannot be told, it may."""
+    begin, other = _beginning(one.get("uri") or {}), _beginning(two.get("uri") or {})
+    if not begin.startswith(other) and not other.startswith(begin):
+        return False
     try:
         return matching.both("when", one, two) is not None
     except InvalidOption:
         return True
+
+
+def _beginning(uri: dict[str, str]) -> str:
+    """With what every path begins that is meant, as far as it can be told."""
+    expression = uri.get("regex")
+    if expression is None:
+        return next(iter(uri.values()), "")
+    if "|" in expression:
+        return ""
+    found = LITERAL.match(expression)
+    assert found
+    # The last one may be repeated, and so be there not at all.
+    return found[0][:-1] if expression[found.end() :][:1] in ("*", "?", "{") else found[0]

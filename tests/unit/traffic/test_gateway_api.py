@@ -188,6 +188,8 @@ def test_a_host_that_is_no_service_of_its_routes_namespace_is_refused(live):
         ([{"path": "/a/*"}, {"path": "/b"}], ["RegularExpression", "Exact", "RegularExpression"]),
         # The prefix is asked for first: an exact path as an expression is the shorter one.
         ([{"path": "/a/*"}, {"path": "/a/b"}], ["RegularExpression", "RegularExpression", "RegularExpression"]),
+        # No path begins with both.
+        ([{"path": "/old/*"}, {"path": {"regex": "/moved/[0-9]+"}}], ["RegularExpression", "RegularExpression", "RegularExpression"]),
         ([{"path": "/a", "method": "GET"}, {"path": "/a"}], ["Exact", "Exact", "PathPrefix"]),
         ([{"headers": {"a": "b"}}, {"query": {"a": "b"}}], ["PathPrefix", "PathPrefix", "PathPrefix"]),
         ([{"path": "/a", "method": "GET"}, {"path": "/a", "method": "POST", "headers": {"a": "b"}}], ["Exact", "Exact", "PathPrefix"]),
@@ -206,6 +208,8 @@ def test_conditions_are_tried_in_the_order_that_was_asked_for(listed, types):
         [{"query": {"a": "b"}}, {"headers": {"a": "b"}}],
         [{"path": "/a/*"}, {"path": "/a/b/c/d"}],
         [{"path": {"regex": "/a"}}, {"path": {"regex": "/a|/b"}}],
+        [{"path": {"regex": "/b"}}, {"path": {"regex": "/a|/b"}}],
+        [{"path": {"regex": "/ab*"}}, {"path": {"regex": "/a.*cd"}}],
     ],
 )
 def test_an_order_that_gateway_api_would_not_keep_is_refused_with_both_names(listed):
