@@ -20,7 +20,8 @@ TEXT = re.compile(r"\binbound\|\d+\|\S*\s+\S+\s+\S+\s+(?P<caller>\S+):\d+\s+(?P<
 METRICS = ("istio_requests_total{", "istio_tcp_connections_opened_total{")
 METRICS_PATH = "/stats/prometheus?filter=istio_"
 SECURITY = re.compile(r'connection_security_policy="(\w+)"')
-MOST_BYTES = 4 * 1024 * 1024
+# Of each pod, the newest: with a limit in bytes a server leaves those out.
+MOST_LINES = 5000
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Seen:
     """What the logs of some pods say.
 
     callers  pods (NAMESPACE/NAME) or addresses that called without TLS
-    counted  {pod: calls without TLS that its proxy has counted since it began}, of pods whose logs tell of no call
-    silent   pods whose logs tell of no call, with TLS or without, and that count none either
+    counted  {pod: calls without TLS that its proxy has counted since it began}, of pods whose logs tell of none, or hold more than is read
+    silent   pods whose logs tell of no call, with TLS or without, or hold more than is read, and that count none either
     """
 
     callers: tuple[str, ...]
@@ -40,9 +41,10 @@ class Seen:
 def look(cluster: Cluster, namespace: str, labels: dict[str, Any], seconds: int) -> Seen:
     """Calls of the last seconds to the pods with a sidecar. Raises ApiError where pods may not be listed."""
     pods = [pod for pod in cluster.list("", "Pod", namespace, written(labels)) if has_sidecar(pod) and not pod["metadata"].get("deletionTimestamp")]
-    heard = cluster.each(lambda pod: calls(_log(cluster, pod, seconds)), pods)
+    logs = cluster.each(lambda pod: _log(cluster, pod, seconds), pods)
+    heard = [calls(log) for log in logs]
     addresses = sorted({address for plain, _encrypted in heard for address in plain})
-    mute = [pod for pod, (plain, encrypted) in zip(pods, heard) if not plain and not encrypted]
+    mute = [pod for pod, log, (plain, encrypted) in zip(pods, logs, heard) if not plain and (not encrypted or log.count("\n") >= MOST_LINES)]
     counts = dict(zip((pod["metadata"]["name"] for pod in mute), cluster.each(lambda pod: counted(_metrics(cluster, pod)), mute)))
     return Seen(
         tuple(_named(cluster, addresses)),
@@ -70,7 +72,7 @@ def counted(metrics: str) -> tuple[int, int]:
 
 
 def _log(cluster: Cluster, pod: Object, seconds: int) -> str:
-    query = {"container": SIDECAR, "sinceSeconds": str(seconds), "limitBytes": str(MOST_BYTES)}
+    query = {"container": SIDECAR, "sinceSeconds": str(seconds), "tailLines": str(MOST_LINES)}
     path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}/log"
     try:
         answer = cluster.api.request("GET", path, query, accept="*/*")

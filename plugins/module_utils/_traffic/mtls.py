@@ -63,7 +63,7 @@ def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list
         counts = ", ".join(f"{count} at {pod}" for pod, count in sorted(seen.counted.items()))
         return [Failure("plaintext_callers", f"somebody called {place} without TLS since its proxies began, and no log says who: {counts}", reason=counts, hint=hint)], []
     if seen.silent:
-        return [], [f"plaintext callers of {place}: unknown, for the access logs of {', '.join(seen.silent)} tell of no call within {within}, and its proxies count none"]
+        return [], [f"plaintext callers of {place}: unknown, for the access logs of {', '.join(seen.silent)} tell of no call within {within}, or hold more than is read, and its proxies count none"]
     return [], []
 
 
