@@ -70,12 +70,12 @@ options:
         description: Name that is asked for. Without it, the host.
         type: str
       names:
-        description: Names of which the host's certificate must have one.
+        description: Names of which the host's certificate must have one. Without any, the one that is asked for.
         type: list
         elements: str
         default: []
       secret:
-        description: Secret with a client certificate, or with C(cacert) alone, in the namespace of the workloads.
+        description: Secret with a client certificate, in the namespace of the gateway's pods. Needs O(gateway), since sidecars are given no Secret.
         type: str
       ca_file:
         description: File of the proxy with authorities. Without it, those of its system.

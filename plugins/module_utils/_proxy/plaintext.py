@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from .._istio.injection import SIDECAR, has_sidecar
 from .istiod import ADMIN_PORT, ADMIN_TIMEOUT, get
 
 # Istio's default text format: cluster, local address to the workload, address called, address of the caller, name asked for by TLS.
-TEXT = re.compile(r"\binbound\|\d+\|\S*\s+\S+\s+\S+\s+(?P<caller>\S+):\d+\s+(?P<name>\S+)")
+TEXT = re.compile(r"\binbound\|(?P<port>\d+)\|\S*\s+\S+\s+\S+\s+(?P<caller>\S+):\d+\s+(?P<name>\S+)")
 METRICS = ("istio_requests_total{", "istio_tcp_connections_opened_total{")
 METRICS_PATH = "/stats/prometheus?filter=istio_"
 SECURITY = re.compile(r'connection_security_policy="(\w+)"')
@@ -38,11 +39,11 @@ class Seen:
     silent: tuple[str, ...]
 
 
-def look(cluster: Cluster, namespace: str, labels: dict[str, Any], seconds: int) -> Seen:
-    """Calls of the last seconds to the pods with a sidecar. Raises ApiError where pods may not be listed."""
+def look(cluster: Cluster, namespace: str, labels: dict[str, Any], seconds: int, asks: Callable[[str], bool] = lambda _port: True) -> Seen:
+    """Calls of the last seconds to the pods with a sidecar. asks: whether TLS is to be a must at a port of theirs. Raises ApiError where pods may not be listed."""
     pods = [pod for pod in cluster.list("", "Pod", namespace, written(labels)) if has_sidecar(pod) and not pod["metadata"].get("deletionTimestamp")]
     logs = cluster.each(lambda pod: _log(cluster, pod, seconds), pods)
-    heard = [calls(log) for log in logs]
+    heard = [calls(log, asks) for log in logs]
     addresses = sorted({address for plain, _encrypted in heard for address in plain})
     mute = [pod for pod, log, (plain, encrypted) in zip(pods, logs, heard) if not plain and (not encrypted or log.count("\n") >= MOST_LINES)]
     counts = dict(zip((pod["metadata"]["name"] for pod in mute), cluster.each(lambda pod: counted(_metrics(cluster, pod)), mute)))
@@ -85,32 +86,34 @@ def _log(cluster: Cluster, pod: Object, seconds: int) -> str:
     return answer if isinstance(answer, str) else json.dumps(answer)
 
 
-def calls(log: str) -> tuple[set[str], int]:
-    """(addresses of callers without TLS, number of calls with it) of an access log in Istio's JSON or text form."""
+def calls(log: str, asks: Callable[[str], bool] = lambda _port: True) -> tuple[set[str], int]:
+    """(addresses of callers without TLS at the ports that matter, number of other calls) of an access log in Istio's JSON or text form."""
     plain: set[str] = set()
     encrypted = 0
     for line in log.splitlines():
-        caller, name = _call(line)
+        caller, name, port = _call(line)
         if not caller:
             continue
-        if name in ("", "-"):
+        if name in ("", "-") and asks(port):
             plain.add(caller)
         else:
             encrypted += 1
     return plain, encrypted
 
 
-def _call(line: str) -> tuple[str, str]:
+def _call(line: str) -> tuple[str, str, str]:
+    """Who called, the name that was asked for by TLS, and the port."""
     if line.startswith("{"):
         try:
             entry = json.loads(line)
         except ValueError:
-            return "", ""
-        if not str(entry.get("upstream_cluster") or "").startswith("inbound|"):
-            return "", ""
-        return str(entry.get("downstream_remote_address") or "").rpartition(":")[0].strip("[]"), str(entry.get("requested_server_name") or "")
+            return "", "", ""
+        cluster = str(entry.get("upstream_cluster") or "")
+        if not cluster.startswith("inbound|"):
+            return "", "", ""
+        return str(entry.get("downstream_remote_address") or "").rpartition(":")[0].strip("[]"), str(entry.get("requested_server_name") or ""), cluster.split("|")[1]
     found = TEXT.search(line)
-    return (found["caller"].strip("[]"), found["name"].strip('"')) if found else ("", "")
+    return (found["caller"].strip("[]"), found["name"].strip('"'), found["port"]) if found else ("", "", "")
 
 
 def _named(cluster: Cluster, addresses: list[str]) -> list[str]:

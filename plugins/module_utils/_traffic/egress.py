@@ -164,11 +164,18 @@ def _origination(options: dict[str, Any], host: str, ports: list[dict[str, Any]]
         raise InvalidOption("tls", "no port takes plain HTTP, which a proxy could send on by TLS", hint="Give the port that workloads call, such as {number: 80, protocol: HTTP}.", code="egress_tls_empty")
     if not tls["verify"] and (tls["names"] or tls.get("ca_file")):
         raise InvalidOption("tls.verify", "what is not verified has neither names nor ca_file", hint="Leave verify out, or them.", code="egress_tls_ambiguous")
-    settings: dict[str, Any] = {"mode": "MUTUAL" if tls.get("secret") else "SIMPLE", "sni": tls.get("sni") or host}
-    for key, name in (("secret", "credentialName"), ("ca_file", "caCertificates"), ("names", "subjectAltNames")):
+    if tls.get("secret") and not options.get("gateway"):
+        # istiod sends a sidecar no Secret without a selector, and such a proxy speaks plaintext (istio/istio, pilot/pkg/networking/core/cluster_tls.go).
+        raise InvalidOption("tls.secret", "only an egress gateway can read it", hint="Give gateway, and create the Secret in the namespace of its pods.", code="egress_secret_needs_gateway")
+    name = tls.get("sni") or host
+    settings: dict[str, Any] = {"mode": "MUTUAL" if tls.get("secret") else "SIMPLE", "sni": name}
+    for key, written_as in (("secret", "credentialName"), ("ca_file", "caCertificates")):
         if tls.get(key):
-            settings[name] = tls[key]
-    if not tls["verify"]:
+            settings[written_as] = tls[key]
+    if tls["verify"]:
+        # Without a name every certificate of a known authority would do.
+        settings["subjectAltNames"] = tls["names"] or [name]
+    else:
         settings["insecureSkipVerify"] = True
     spec: dict[str, Any] = {"host": host, "trafficPolicy": {"portLevelSettings": [{"port": {"number": number}, "tls": settings} for number in opened]}}
     if options["export_to"]:

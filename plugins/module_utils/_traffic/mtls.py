@@ -50,10 +50,11 @@ def wanted(options: dict[str, Any]) -> list[Object]:
 
 def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list[str]]:
     """Where TLS becomes a must: who would be shut out, or that this cannot be known."""
-    if options["mode"] != "strict" or options["plaintext"] == "shut_out" or _strict_already(cluster, options):
+    modes = _modes(cluster, options)
+    if "STRICT" not in modes.values() or options["plaintext"] == "shut_out" or _strict_already(cluster, options):
         return [], []
     place, within = options["namespace"], options["look_back"]
-    seen = plaintext.look(cluster, place, options["workload"], int(checks.seconds(within)))
+    seen = plaintext.look(cluster, place, options["workload"], int(checks.seconds(within)), lambda port: modes.get(port, modes[""]) == "STRICT")
     if seen.callers:
         hint = "Give them a sidecar, leave them a port, or set plaintext to shut_out."
         names = ", ".join(seen.callers)
@@ -67,9 +68,37 @@ def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list
     return [], []
 
 
+def _modes(cluster: Cluster, options: dict[str, Any]) -> dict[str, str]:
+    """{port of the pods: mode that it will have}, that of all others by the empty name. Where nothing is said, what is said above holds."""
+    mode = MODES[options["mode"]] if options["state"] == "present" else "UNSET"
+    ports = options["ports"] if options["state"] == "present" else {}
+    named = {"": mode, **{str(port): MODES[one] for port, one in ports.items()}}
+    if "UNSET" not in named.values():
+        return named
+    above = _above(cluster, options)
+    return {port: above if one == "UNSET" else one for port, one in named.items()}
+
+
+def _above(cluster: Cluster, options: dict[str, Any]) -> str:
+    """What the namespace says of one of its workloads, and the mesh of a namespace."""
+    roots = sorted({pod["metadata"]["namespace"] for pod in cluster.list("", "Pod", None, "app=istiod")} - {options["namespace"]})
+    for place in ([options["namespace"]] if options["workload"] else []) + roots:
+        for obj in cluster.list(GROUP, KIND, place):
+            spec = obj.get("spec") or {}
+            mode = (spec.get("mtls") or {}).get("mode", "UNSET")
+            if not spec.get("selector") and mode != "UNSET" and (place, obj["metadata"]["name"]) != (options["namespace"], options["name"]):
+                return str(mode)
+    # istio.io, PeerAuthentication: what nobody says is permissive.
+    return "PERMISSIVE"
+
+
 def _strict_already(cluster: Cluster, options: dict[str, Any]) -> bool:
+    """Whether just this is so already: then nobody is shut out by it."""
     live = cluster.get(GROUP, KIND, options["namespace"], options["name"])
-    return ((live or {}).get("spec") or {}).get("mtls") == {"mode": "STRICT"}
+    if options["state"] == "absent":
+        return live is None
+    (obj,) = wanted(options)
+    return live is not None and live.get("spec") == obj["spec"]
 
 
 def marks(_obj: Object) -> list[str]:
@@ -77,4 +106,4 @@ def marks(_obj: Object) -> list[str]:
     return []
 
 
-MTLS = Single(ARGUMENTS, possible, wanted, marks, look, constraints={"required_if": [("state", "present", ["mode"])]})
+MTLS = Single(ARGUMENTS, possible, wanted, marks, look, looks_at_removal=True, constraints={"required_if": [("state", "present", ["mode"])]})

@@ -38,6 +38,7 @@ class Single:
     possible   every object that the options' name may stand for: those of them that are not wanted go
     wanted     the objects that the options ask for; raises InvalidOption
     marks      words that a proxy's configuration has where it has the object, the first of them not where it is gone; none where there are none
+    looks_at_removal  whether `look` has a say there, too
     part       the part of a proxy's configuration dump that has them
     settled    the options with what only the cluster can tell of them
     look       what is wrong with what the options refer to, and warnings
@@ -51,6 +52,7 @@ class Single:
     look: Callable[[Cluster, dict[str, Any]], tuple[list[Failure], list[str]]] = lambda _cluster, _options: ([], [])
     pods: Callable[[Cluster, dict[str, Any]], list[Object] | None] = lambda cluster, options: pods_of(cluster, options["namespace"], options["workload"])
     part: Callable[[dict[str, Any]], Any] = listeners
+    looks_at_removal: bool = False
     constraints: dict[str, Any] = field(default_factory=dict)
     settled: Callable[[Cluster, dict[str, Any]], dict[str, Any]] = lambda _cluster, options: options
 
@@ -70,7 +72,7 @@ def run(single: Single) -> None:
         cluster = call.cluster
         options = single.settled(cluster, call.options)
         objects = [managed(obj) for obj in single.wanted(options)] if options["state"] == "present" else []
-        if objects:
+        if objects or single.looks_at_removal:
             wrong, warnings = single.look(cluster, options)
             call.refuse(wrong)
             for warning in warnings:
@@ -84,20 +86,32 @@ def run(single: Single) -> None:
         if objects and pods == [] and "workload" in options:
             call.module.warn(f"no pod of {options['namespace']} has the labels {written(options.get('workload') or {})}: the policy holds for none yet")
         concerned = None if pods is None else frozenset(f"{pod['metadata']['name']}.{pod['metadata']['namespace']}" for pod in pods)
+        first, routes = _parted(objects)
+        surplus, old_routes = _parted(leaving)
+        # How a host is spoken to changes with its ports at once: in between proxies would speak TLS where plaintext is taken.
+        hurried = [obj for obj in surplus if first and obj["kind"] == "DestinationRule"]
         steps = []
         # Routes after what they lead to; the reverse on removal.
-        for name, part in (("policy", [obj for obj in objects if obj["kind"] not in ROUTES]), ("routes", [obj for obj in objects if obj["kind"] in ROUTES])):
-            if part:
-                steps.append(Step(name, part, barrier=_shown(part, single, concerned)))
-        for name, part in (("routes that go", [obj for obj in leaving if obj["kind"] in ROUTES]), ("policy that goes", [obj for obj in leaving if obj["kind"] not in ROUTES])):
+        if first:
+            steps.append(Step("policy", first, deleted=hurried, barrier=None if hurried else _shown(first, single, concerned)))
+        if hurried:
+            # After the deletion: a barrier of its own step would come before it.
+            steps.append(Step("shown", barrier=_shown(first, single, concerned)))
+        if routes:
+            steps.append(Step("routes", routes, barrier=_shown(routes, single, concerned)))
+        for name, part in (("routes that go", old_routes), ("policy that goes", [obj for obj in surplus if obj not in hurried])):
             if part:
                 gone = [mark for obj in part for mark in single.marks(obj)[:1] if mark not in _others_marks(cluster, obj, leaving, single)]
                 steps.append(Step(name, deleted=part))
-                # After the deletion: a barrier of its own step would come before it.
                 steps.append(Step("gone", barrier=_gone(part, gone, single, concerned)))
         return call.converge(waited(steps, options), call.rules(namespace=options["namespace"]))
 
     run_module({**ARGUMENTS, **single.arguments}, body, **single.constraints)
+
+
+def _parted(objects: list[Object]) -> tuple[list[Object], list[Object]]:
+    """Those that are no routes, and those that are."""
+    return [obj for obj in objects if obj["kind"] not in ROUTES], [obj for obj in objects if obj["kind"] in ROUTES]
 
 
 def _refuse_theirs(live: list[Object]) -> None:

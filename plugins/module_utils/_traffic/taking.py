@@ -73,8 +73,9 @@ class Taking:
         more = sorted(names(obj) - {full_name(host, live.namespace) for host in hosts})
         if more and (self.adopt or self.force):
             return f"it is for {', '.join(more)}, too"
+        beyond = sorted(_places(obj) - set(gateways))
         if self.force:
-            return None
+            return f"it holds at {', '.join(beyond)}, too" if beyond else None
         if not self.adopt:
             return ""
         if api != ISTIO or obj["kind"] != "VirtualService":
@@ -87,8 +88,8 @@ class Taking:
             return f"adopt_from does not name {', '.join(others)}, which wrote it"
         if obj["metadata"]["namespace"] != live.namespace:
             return "it is in another namespace"
-        if set(spec.get("gateways") or [MESH]) != set(gateways):
-            return f"it holds at {', '.join(spec.get('gateways') or [MESH])}, not at {', '.join(gateways)}"
+        if _places(obj) != set(gateways):
+            return f"it holds at {', '.join(sorted(_places(obj)))}, not at {', '.join(gateways)}"
         if set(spec) - FIELDS:
             return f"it has {', '.join(sorted(set(spec) - FIELDS))}, too"
         return None
@@ -106,3 +107,11 @@ def shadowed(wanted: list[dict[str, Any]], before: list[dict[str, Any]], host: s
         hint = f"Take out the route {taker}, or move it behind." if mine else "Give your policy a match, or set force_conflicts."
         found.append(InvalidOption("host", f"the route {taker} takes every request of {host}, so the route {name} {whose} gets none", hint=hint, code="route_shadowed"))
     return found
+
+
+def _places(obj: Object) -> set[str]:
+    """Where an object's routes hold: in every sidecar, or at gateways as NAMESPACE/NAME."""
+    spec, own = obj.get("spec") or {}, obj["metadata"]["namespace"]
+    if obj["kind"] == "VirtualService":
+        return {name if name == MESH or "/" in name else f"{own}/{name}" for name in spec.get("gateways") or [MESH]}
+    return {MESH if ref.get("kind") == "Service" else f"{ref.get('namespace') or own}/{ref['name']}" for ref in spec.get("parentRefs") or []}

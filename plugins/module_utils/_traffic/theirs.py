@@ -83,6 +83,8 @@ def _piece(http: Http) -> str:
 def joined(ours: list[Http], adopted: list[Http]) -> list[Http]:
     """Our routes and those of an object that is taken over: these behind ours, but before what is for the rest, which goes where they take all."""
     rest = _rest(ours)
+    # Those that came with a run that was cut off are there already.
+    adopted = [http for http in adopted if http not in ours]
     return [*ours[: len(ours) - len(rest)], *adopted, *([] if any(takes_all(http) for http in adopted) else rest)]
 
 

@@ -127,6 +127,41 @@ def test_of_a_log_that_holds_more_than_is_read_the_proxys_own_count_tells_the_re
     assert say(mode="strict")["changed"]
 
 
+CALLED = "\n".join([TEXT.format(8, SNI), TEXT.format(7, "-")])
+
+
+def policy(name="default", place="shop", **spec):
+    return {"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication", "metadata": {"name": name, "namespace": place}, "spec": spec}
+
+
+WEB = {"name": "web", "workload": {"app": "web-1"}}
+STRICT, PERMISSIVE = {"mode": "STRICT"}, {"mode": "PERMISSIVE"}
+BECOMES = {
+    "a port that was left": ([policy("web", mtls=STRICT, selector={"matchLabels": {"app": "web-1"}}, portLevelMtls={"8080": PERMISSIVE})], {**WEB, "mode": "strict"}),
+    "one port": ([], {**WEB, "mode": "permissive", "ports": {"8080": "strict"}}),
+    "other pods": ([policy("web", mtls=STRICT, selector={"matchLabels": {"app": "other"}})], {**WEB, "mode": "strict"}),
+    "as the mesh says": ([policy(place="istio-system", mtls=STRICT)], {"mode": "inherit"}),
+    "the end of an exception": ([policy(mtls=PERMISSIVE), policy(place="istio-system", mtls=STRICT)], {"state": "absent"}),
+    "the end of a workload's exception": ([policy(mtls=STRICT), policy("web", mtls=PERMISSIVE, selector={"matchLabels": {"app": "web-1"}})], {**WEB, "state": "absent"}),
+}
+
+
+@pytest.mark.parametrize("case", BECOMES)
+def test_wherever_tls_becomes_a_must_callers_are_looked_for(shop, say, case):
+    objects, options = BECOMES[case]
+    for obj in [pod("istiod-1", "istio-system", {"app": "istiod"}), *objects]:
+        shop.put({**obj, "metadata": {**obj["metadata"], "labels": {**obj["metadata"].get("labels", {}), "app.kubernetes.io/managed-by": "servicemesh.istio"}}})
+    shop.logs["web-1"] = CALLED
+    before = copy.deepcopy(shop.objects)
+    assert say(**options)["failure"]["code"] == "plaintext_callers" and shop.objects == before
+    assert "failed" not in say(**options, plaintext="shut_out", force_conflicts=True)
+
+
+def test_a_port_that_is_left_to_them_shuts_nobody_out(shop, say):
+    shop.logs["web-1"] = CALLED
+    assert say(**WEB, mode="strict", ports={"8080": "permissive"})["changed"]
+
+
 def test_ports_of_a_workload(shop, say):
     assert say(name="web", mode="strict", workload={"app": "web"}, ports={"9090": "disable"}, plaintext="shut_out")["changed"]
     assert shop.get("PeerAuthentication", "web", "shop")["spec"] == {"mtls": {"mode": "STRICT"}, "selector": {"matchLabels": {"app": "web"}}, "portLevelMtls": {"9090": {"mode": "DISABLE"}}}

@@ -203,6 +203,22 @@ def test_what_is_for_other_hosts_too_is_not_even_forced(shop, say):
     assert say("route", force_conflicts=True, **RULES)["failure"]["code"] == "host_taken" and shop.get("VirtualService", "by-hand", "shop")
 
 
+def test_what_holds_at_other_gateways_too_is_not_even_forced(shop, say):
+    by_hand(shop, gateways=["mesh", "istio-system/public"])
+    refused = say("route", force_conflicts=True, **RULES)
+    assert refused["failure"]["code"] == "host_taken" and "it holds at istio-system/public, too" in refused["msg"] and shop.get("VirtualService", "by-hand", "shop")
+
+
+@pytest.mark.parametrize("theirs", [THEIRS, ALL])
+def test_a_taking_over_that_was_cut_off_is_finished_by_the_next_run(shop, say, theirs):
+    by_hand(shop, theirs)
+    shop.faults[("DELETE", ROUTES.replace("frontend", "by-hand"))] = [ApiError(403, "Forbidden", "not you")]
+    assert say("route", adopt=True, **RULES)["failed"] and shop.get("VirtualService", "by-hand", "shop")
+    shop.faults.clear()
+    assert "failed" not in say("route", adopt=True, **RULES) and shop.get("VirtualService", "by-hand", "shop") is None
+    assert names(shop) == (["route-a", "theirs", "default"] if theirs is THEIRS else ["route-a", "all"])
+
+
 def test_routes_that_would_get_no_request_any_more_are_not_adopted_but_replaced_when_it_is_said(shop, say):
     by_hand(shop, ALL)
     refused = say(versions={"v1": 1}, adopt=True)

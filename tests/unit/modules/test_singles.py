@@ -62,6 +62,16 @@ def test_routes_come_after_the_gateway_and_go_before_it(say):
     assert steps[0] == "VirtualService" and len(steps) == 3
 
 
+def test_how_a_host_is_spoken_to_goes_at_once_with_its_port(api, say):
+    FakeIstiod(api)
+    assert say("egress", **HOSTS, ports=[80], tls={})["changed"]
+    api.requests.clear()
+    assert say("egress", **HOSTS, ports=[80])["changed"]
+    story = [word for method, path in api.requests if (word := "asked" if method == "ASK" else path.split("/")[-2]) == "asked" or method in ("PATCH", "DELETE")]
+    # The first is the plan's dry run.
+    assert story[:3] == ["serviceentries", "serviceentries", "destinationrules"] and set(story[3:]) == {"asked"}, story
+
+
 @pytest.mark.parametrize(
     ("name", "options", "code"),
     [

@@ -98,10 +98,14 @@ def test_a_host_is_registered(options, spec):
 
 
 def test_a_proxy_begins_tls():
-    found = specs(egress, hosts=["api.example.com"], ports=[80], tls={**TLS, "names": ["api.example.com"], "secret": "client"})
+    found = specs(egress, hosts=["api.example.com"], ports=[80], tls={**TLS, "names": ["other.example.com"], "secret": "client"}, gateway="istio-egress/out")
     assert found["ServiceEntry"]["ports"] == [{"number": 80, "name": "http-80", "protocol": "HTTP", "targetPort": 443}]
-    settings = {"mode": "MUTUAL", "sni": "api.example.com", "credentialName": "client", "subjectAltNames": ["api.example.com"]}
+    settings = {"mode": "MUTUAL", "sni": "api.example.com", "credentialName": "client", "subjectAltNames": ["other.example.com"]}
     assert found["DestinationRule"] == {"host": "api.example.com", "trafficPolicy": {"portLevelSettings": [{"port": {"number": 80}, "tls": settings}]}}
+    for sni, asked_for in ((None, "api.example.com"), ("web.example.com", "web.example.com")):
+        found = specs(egress, hosts=["api.example.com"], ports=[80], tls={**TLS, "sni": sni})
+        settings = found["DestinationRule"]["trafficPolicy"]["portLevelSettings"][0]["tls"]
+        assert settings == {"mode": "SIMPLE", "sni": asked_for, "subjectAltNames": [asked_for]}, "a certificate of somebody else is no good one"
     found = specs(egress, hosts=["api.example.com"], ports=[80], tls={**TLS, "verify": False})
     assert found["DestinationRule"]["trafficPolicy"]["portLevelSettings"][0]["tls"] == {"mode": "SIMPLE", "sni": "api.example.com", "insecureSkipVerify": True}
 
@@ -136,6 +140,7 @@ def test_requests_leave_through_a_gateway():
         ({"endpoints": [{"address": "10.0.0.1", "ports": {"80": 1}}]}, "port_invalid"),
         ({"addresses": ["nowhere"]}, "address_invalid"),
         ({"tls": TLS}, "egress_tls_empty"),
+        ({"ports": [80], "tls": {**TLS, "secret": "client"}}, "egress_secret_needs_gateway"),
         ({"ports": [80], "tls": {**TLS, "verify": False, "names": ["a"]}}, "egress_tls_ambiguous"),
         ({"hosts": ["a.com", "b.com"], "ports": [80], "tls": TLS}, "egress_one_host"),
         ({"hosts": ["*.a.com"], "gateway": "a/b"}, "egress_one_host"),
