@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 from .._cluster.api import ApiError
 from .._engine.cluster import Cluster
@@ -19,8 +19,10 @@ QUIET_LOOKS = 2
 # Its longest gathering is 10 s: what it does not show by then, it will not show.
 SHOWN_WITHIN = 30.0
 SAMPLE = 5
+# So many are looked at where nobody before them is concerned.
+MOST = 50
 
-Shown = Callable[[dict[str, Any]], bool]
+Shown = Callable[[dict[str, Any]], Optional[bool]]
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Change:
 
     text       for people
     namespace  proxies of this namespace are surely concerned, so they are looked at first
-    shown      whether a proxy's configuration dump (Envoy's form) shows it
+    shown      whether a proxy's configuration dump (Envoy's form) shows it; None where the proxy is not concerned
     gone       the change is a removal: no proxy may show the old state, where else one that shows the new state is enough
     only       ids of the proxies that are concerned, where not all may be; an istiod that has none of them need not show it
     """
@@ -47,14 +49,16 @@ class Change:
 def converged(change: Change) -> Barrier:
     """Holds when proxies of every istiod show the change and all of them have acknowledged what was sent.
 
+    Where none of an istiod's proxies is concerned, it is enough that all of them have acknowledged.
+
     Raises Failure "not_converged" naming the proxies, "rejected" with the proxy's words.
     """
 
     def hold(cluster: Cluster, deadline: Deadline) -> str:
-        all_istiods = istiod.running(cluster)
-        if not all_istiods:
-            return "converged: unknown, no istiod is ready"
         try:
+            all_istiods = istiod.running(cluster)
+            if not all_istiods:
+                return "converged: unknown, no istiod is ready"
             counts = [_hold_one(one, change, cluster, deadline) for one in all_istiods]
         except ApiError as error:
             if error.status in (401, 403, 404):
@@ -78,31 +82,45 @@ def _hold_one(one: istiod.Istiod, change: Change, cluster: Cluster, deadline: De
         if not proxies:
             return 0
         concerned = change.concerned(proxies)
-        seen = seen or not concerned or _shows(cluster, [proxy for proxy in concerned if proxy.id not in silent], change, silent)
+        shown = seen or not concerned or _shows(cluster, [proxy for proxy in concerned if proxy.id not in silent], change, silent)
+        # That nobody is concerned is asked again at each look: a host may only just be on its way to them.
+        seen = bool(shown)
         behind = [proxy.id for proxy in proxies if not proxy.synced]
-        quiet = quiet + 1 if seen and not behind else 0
+        quiet = quiet + 1 if shown is not False and not behind else 0
         if quiet >= QUIET_LOOKS:
             return len(proxies)
-        if deadline.over or (not seen and patience.over):
+        if deadline.over or (shown is False and patience.over):
             waited = ", ".join(sorted({*behind, *silent}))
             cause = f"proxies that have not acknowledged: {waited}" if waited else f"none of the proxies of istiod {one.name} that were looked at has it"
             raise Failure("not_converged", f"{change.text}: {cause}", reason=cause, hint="Look at istiod's log and at the proxies named; running again continues from here.")
         cluster.pause(BETWEEN_LOOKS)
 
 
-def _shows(cluster: Cluster, proxies: list[istiod.Proxy], change: Change, silent: set[str]) -> bool:
-    """Adds to `silent` who gave no answer. Raises ApiError where nobody may be asked."""
-    ordered = sorted(proxies, key=lambda proxy: proxy.namespace != change.namespace)
-    answers = []
-    for proxy in ordered[:SAMPLE]:
-        try:
-            answers.append(change.shown(istiod.config_dump(cluster, proxy)))
-        except ApiError as error:
-            # A proxy that has just left is no answer, nor is one that stands still; who may not ask this one may ask none.
-            if error.status not in (0, 404):
-                raise
-            if error.status == 0:
-                silent.add(proxy.id)
-        if answers and answers[-1] and not change.gone:
-            return True
-    return bool(answers) and all(answers)
+def _shows(cluster: Cluster, proxies: list[istiod.Proxy], change: Change, silent: set[str]) -> bool | None:
+    """None where no proxy that was looked at is concerned. Adds to `silent` who gave no answer. Raises ApiError where nobody may be asked."""
+    ordered = sorted(proxies, key=lambda proxy: proxy.namespace != change.namespace)[:MOST]
+    unconcerned = False
+    for start in range(0, len(ordered), SAMPLE):
+        answers, silent_before = [], len(silent)
+        for proxy in ordered[start : start + SAMPLE]:
+            try:
+                shown = change.shown(istiod.config_dump(cluster, proxy))
+            except ApiError as error:
+                # A proxy that has just left is no answer, nor is one that stands still; who may not ask this one may ask none.
+                if error.status not in (0, 404):
+                    raise
+                if error.status == 0:
+                    silent.add(proxy.id)
+                continue
+            if shown and not change.gone:
+                return True
+            # Who is not concerned does not have the old state either.
+            answers.append(True if shown is None and change.gone else shown)
+        told = [answer for answer in answers if answer is not None]
+        if told:
+            return all(told)
+        unconcerned = unconcerned or bool(answers)
+        if len(silent) > silent_before:
+            # Each of them takes seconds: the others are asked at the next look.
+            break
+    return None if unconcerned and not silent else False

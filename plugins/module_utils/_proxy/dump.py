@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 TLS, PLAIN, AUTOMATIC = "TLS", "plaintext", "automatic"
+# How the id of a proxy's node begins (istio/istio, pkg/model: NodeType).
+SIDECAR, GATEWAY = "sidecar", "router"
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,12 @@ class Route:
     source: str = ""
     timeout: float = 0.0
     retries: int = 0
+
+
+def kind(dump: dict[str, Any]) -> str:
+    """SIDECAR or GATEWAY, or another word of Istio's for what a proxy is; empty where it does not say."""
+    ids = [((config.get("bootstrap") or {}).get("node") or {}).get("id", "") for config in _of_type(dump, "BootstrapConfigDump")]
+    return ids[0].partition("~")[0] if ids else ""
 
 
 def clusters(dump: dict[str, Any]) -> set[str]:

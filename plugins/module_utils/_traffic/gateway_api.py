@@ -17,7 +17,7 @@ from . import intents, theirs
 from .hosts import DOMAIN, MESH, VERSION_OF, Host, full_name, service_of
 from .http_rules import LABEL, cannot, rules, version_service
 from .istio import API as RULE_API
-from .known import clusters_known, same_weights
+from .known import clusters_known, routes_shown, same_weights
 from .policy import MANAGED, Policy
 
 GROUP, API = "gateway.networking.k8s.io", "gateway.networking.k8s.io/v1"
@@ -80,7 +80,7 @@ class GatewayApi:
         live = policy.live
         place = live.namespace if MESH in policy.gateways else policy.gateways[0].partition("/")[0]
         names = dict.fromkeys(rule["name"].rpartition("-")[0] for obj in objects for rule in obj["spec"]["rules"])
-        return converged(Change(f"{', '.join(names)} of {live.full_name}", place, lambda text: any(has_rules(text, obj, live) for obj in objects)))
+        return converged(Change(f"{', '.join(names)} of {live.full_name}", place, lambda text: routes_shown(any(has_rules(text, obj, live) for obj in objects), text, live, policy.gateways)))
 
     def shows(self, text: dict[str, Any], live: Host) -> bool:
         """Whether a dump has a route of what was said so far."""

@@ -12,7 +12,7 @@ from .._proxy import dump
 from .._proxy.convergence import Change, converged
 from . import intents, theirs
 from .hosts import ANY_HOST, MESH, Host, full_name, outside
-from .known import clusters_known, same_weights
+from .known import clusters_known, routes_shown, same_weights
 from .pieces import Piece, Target, matches_at, named_by_content
 from .policy import MANAGED, Policy
 
@@ -53,7 +53,8 @@ class Istio:
         # A gateway's pods are looked at first where no sidecar has the routes.
         place = live.namespace if MESH in bound else bound[0].partition("/")[0]
         names = dict.fromkeys(http["name"].rpartition("-")[0] for obj in objects for http in obj["spec"]["http"] if theirs.is_ours(http))
-        return converged(Change(f"{', '.join(names)} of {live.full_name}", place, lambda text: any(has_routes(text, obj) for obj in objects)))
+        gateways = {gateway for obj in objects for gateway in obj["spec"]["gateways"]}
+        return converged(Change(f"{', '.join(names)} of {live.full_name}", place, lambda text: routes_shown(any(has_routes(text, obj) for obj in objects), text, live, gateways)))
 
     def shows(self, text: dict[str, Any], live: Host) -> bool:
         """Whether a dump has a route of what was said so far."""

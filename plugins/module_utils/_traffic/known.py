@@ -4,17 +4,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from .._engine.steps import Barrier
 from .._proxy import dump
 from .._proxy.convergence import Change, converged
-from .hosts import Host
+from .hosts import MESH, Host
 
 
 def clusters_known(live: Host, what: str, ends: Iterable[str]) -> Barrier:
     """Holds when proxies have a cluster with each of these ends of its name."""
     wanted = tuple(ends)
-    return converged(Change(f"{what} of {live.full_name}", live.namespace, lambda text: all(any(cluster.endswith(end) for cluster in dump.clusters(text)) for end in wanted)))
+
+    def shown(text: dict[str, Any]) -> bool | None:
+        names = dump.clusters(text)
+        return all(any(cluster.endswith(end) for cluster in names) for end in wanted) or (False if _visible(text, live) else None)
+
+    return converged(Change(f"{what} of {live.full_name}", live.namespace, shown))
+
+
+def routes_shown(shown: bool, text: dict[str, Any], live: Host, gateways: Iterable[str]) -> bool | None:
+    """Whether a proxy shows routes that are for these gateways; None where it does not and need not."""
+    bound = set(gateways)
+    kind = dump.kind(text)
+    elsewhere = (kind == dump.GATEWAY and bound == {MESH}) or (kind == dump.SIDECAR and MESH not in bound)
+    return shown or (None if elsewhere or not _visible(text, live) else False)
+
+
+def _visible(text: dict[str, Any], live: Host) -> bool:
+    """Whether a proxy knows the host: a Sidecar may hide it."""
+    return any(cluster.endswith(f"|{live.full_name}") for cluster in dump.clusters(text))
 
 
 def acknowledged(live: Host) -> Barrier:

@@ -83,6 +83,22 @@ def test_proxies_have_the_subsets_before_a_weight_names_them(shop, istiod, split
     assert result["barriers"] == [f"converged: subsets v1, v2 of {HOST} at 1 proxies of 1 istiods", f"converged: split-v1-90-v2-10 of {HOST} at 1 proxies of 1 istiods"]
 
 
+@pytest.mark.parametrize("said_in", ["istio", "gateway"])
+@pytest.mark.parametrize("unconcerned", ["gateways", "hidden"])
+def test_an_istiod_that_has_only_proxies_without_the_routes_holds_nothing_up(shop, istiod, split, unconcerned, said_in):
+    second = FakeIstiod(shop, "istiod-2", ("in.istio-system",))
+    setattr(second, unconcerned, {"in.istio-system"})
+    result = split({"v1": 90, "v2": 10}, api=said_in, wait_timeout=2)
+    assert "failed" not in result and [text.partition(" at ")[2] for text in result["barriers"]] == ["2 proxies of 2 istiods"] * 2
+
+
+def test_an_istiod_whose_gateway_lacks_the_routes_of_gateways_does(shop, istiod, split):
+    second = FakeIstiod(shop, "istiod-2", ("in.istio-system",))
+    second.gateways, second.old = {"in.istio-system"}, {"in.istio-system"}
+    result = split({"v1": 1}, gateways=["mesh", "istio-system/ingress"], gateway_hosts=["shop.example.com"], wait_timeout=1)
+    assert result["failure"]["code"] == "not_converged" and "istiod-2" in result["msg"]
+
+
 def test_a_version_leaves_in_three_steps(shop, istiod, split):
     split({"v1": 1})
     shop.requests.clear()

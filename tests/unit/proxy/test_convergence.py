@@ -3,6 +3,7 @@
 """Have the proxies taken it? Asked of every istiod, and never guessed."""
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -77,6 +78,53 @@ def test_what_concerns_none_of_the_proxies_need_not_be_shown(api):
     assert set(asked(api, "config_dump")) == {"b.shop/config_dump"}
 
 
+def test_an_istiod_of_whose_proxies_none_is_concerned_needs_only_what_they_acknowledged(api):
+    fake = FakeIstiod(api, proxies=("a.shop", "b.shop"))
+    assert hold(api, lambda _dump: None) == "converged: the change at 2 proxies of 1 istiods"
+    fake.behind = {"b.shop"}
+    assert "b.shop" in refused(api, shown=lambda _dump: None, seconds=0.2).message
+
+
+def test_one_that_is_concerned_is_waited_for_beside_those_that_are_not(api):
+    FakeIstiod(api, proxies=("a.shop", "b.shop"))
+    answers = itertools.cycle([None, False])
+    assert refused(api, shown=lambda _dump: next(answers), seconds=0.2).code == "not_converged"
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_who_is_concerned_is_looked_for_past_the_first_few(api, shown):
+    FakeIstiod(api, proxies=tuple(f"p{number:02}.other" for number in range(20)))
+    answers = itertools.cycle([*[None] * 19, shown])
+    if shown:
+        assert hold(api, lambda _dump: next(answers))
+    else:
+        assert refused(api, shown=lambda _dump: next(answers), seconds=0.2).code == "not_converged"
+
+
+def test_of_many_that_are_not_concerned_some_are_looked_at(api):
+    FakeIstiod(api, proxies=tuple(f"p{number:03}.other" for number in range(200)))
+    assert hold(api, lambda _dump: None, seconds=20.0) and len(asked(api, "config_dump")) == convergence.QUIET_LOOKS * convergence.MOST
+
+
+def test_a_host_that_comes_to_proxies_between_two_looks_is_waited_for(api):
+    FakeIstiod(api)
+    answers = itertools.chain([None, False], itertools.repeat(True))
+    assert hold(api, lambda _dump: next(answers)) and len(asked(api, "config_dump")) == 3
+
+
+def test_who_does_not_answer_may_be_concerned(api, monkeypatch):
+    monkeypatch.setattr(istiod, "ADMIN_TIMEOUT", 0.1)
+    FakeIstiod(api, proxies=("a.shop", "b.shop")).still = {"a.shop"}
+    failure = refused(api, shown=lambda _dump: None, seconds=0.5)
+    assert failure.code == "not_converged" and "a.shop" in failure.message and "b.shop" not in failure.message
+
+
+def test_who_is_not_concerned_does_not_have_what_goes(api):
+    FakeIstiod(api, proxies=("a.shop", "b.shop"))
+    answers = itertools.chain([None, False], itertools.repeat(None))
+    assert hold(api, lambda _dump: next(answers), gone=True) and len(asked(api, "config_dump")) == 4
+
+
 def test_two_looks_must_both_be_quiet(api):
     FakeIstiod(api)
     hold(api)
@@ -87,6 +135,14 @@ def test_without_a_ready_istiod_it_is_unknown(api):
     assert hold(api) == "converged: unknown, no istiod is ready"
     api.put(pod("istiod-1", "istio-system", {"app": "istiod"}, conditions=[{"type": "Ready", "status": "False"}]))
     assert "unknown" in hold(api)
+
+
+def test_where_pods_may_not_be_listed_it_is_unknown(api, monkeypatch):
+    def no_way(*_asked):
+        raise ApiError(403, "Forbidden", "may not list pods")
+
+    monkeypatch.setattr(Cluster, "list", no_way)
+    assert hold(api).startswith("converged: unknown") and "may not list pods" in hold(api)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])

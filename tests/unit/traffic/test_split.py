@@ -9,6 +9,7 @@ import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import hosts, istio, routing
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.hosts import INTENTS, Host
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.known import routes_shown
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policy import MANAGED
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.split import check
 from policies import FULL, dumped, host, policy, split
@@ -223,3 +224,22 @@ def test_hosts_of_routes_and_of_rules_are_full_names():
     assert hosts.names({"metadata": {"namespace": "shop"}, "spec": {"hosts": ["frontend", "api.example.com"]}}) == {FULL, "api.example.com"}
     assert hosts.names({"metadata": {"namespace": "shop"}, "spec": {"host": "frontend"}}) == {FULL}
     assert hosts.names({"metadata": {"namespace": "shop"}}) == set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "gateways", "known", "shown"),
+    [
+        ("sidecar", ["mesh"], True, False),
+        ("sidecar", ["mesh"], False, None),
+        ("sidecar", ["infra/in"], True, None),
+        ("router", ["mesh"], True, None),
+        ("router", ["mesh", "infra/in"], True, False),
+        ("router", ["infra/in"], False, None),
+        ("", ["mesh"], True, False),
+    ],
+)
+def test_a_proxy_that_need_not_have_the_routes_is_not_concerned(kind, gateways, known, shown):
+    clusters = [{"cluster": {"name": f"outbound|80|v1|{FULL if known else 'cart.shop.svc.cluster.local'}"}}]
+    node = {"@type": "x/envoy.admin.v3.BootstrapConfigDump", "bootstrap": {"node": {"id": f"{kind}~10.0.0.1"}}}
+    dump = {"configs": [node, {"@type": "x/envoy.admin.v3.ClustersConfigDump", "dynamic_active_clusters": clusters}]}
+    assert routes_shown(False, dump, host(), gateways) is shown and routes_shown(True, dump, host(), gateways) is True
