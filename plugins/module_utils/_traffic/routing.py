@@ -48,7 +48,7 @@ class Writer(Protocol):
         """Holds when proxies have just these routes."""
 
     def shows(self, text: dict[str, Any], live: Host) -> bool:
-        """Whether a proxy's dump has a route of what was said so far."""
+        """Whether a proxy's dump has a route of what was said of the host, also where its objects are gone already."""
 
 
 WRITERS: dict[str, Writer] = {ISTIO: Istio(), GATEWAY: GatewayApi()}
@@ -138,8 +138,9 @@ def desired(policy: Policy) -> list[Step]:
     # Where something is deleted, what is waited for is a step of its own: the deletion's own barrier would come before it.
     if leaving:
         steps.append(Step("routes that go", deleted=leaving))
-        if not objects:
-            steps.append(Step("routes gone", barrier=_routes_gone(live)))
+    # Routes that an earlier run deleted may still be at proxies.
+    if not objects and (leaving or kept or any(obj["kind"] == "Service" for obj in going)):
+        steps.append(Step("routes gone", barrier=_routes_gone(live)))
     if moving:
         steps.append(Step("change of API", barrier=writer.shown(policy, objects)))
     if lasting and kept:

@@ -115,3 +115,14 @@ def test_a_fault_that_is_over_is_said_and_not_written(shop, say):
     result = say("fault", delay="2s", expires="2020-01-01T00:00:00Z")
     assert "over since 2020-01-01T00:00:00Z" in str(result["warnings"])
     assert "fault" not in spec(shop, "VirtualService")["http"][0]
+
+
+def test_a_removal_that_was_cut_off_waits_for_its_routes_before_subsets_go(shop, say):
+    istiod = FakeIstiod(shop)
+    say("traffic_split", versions={"v1": 9, "v2": 1})
+    istiod.behind = {"web-1.shop"}
+    for _run in range(2):
+        assert say("traffic_split", state="absent", wait_timeout=1)["failure"]["code"] == "not_converged"
+        assert spec(shop, "VirtualService") is None and spec(shop, "DestinationRule")["subsets"]
+    istiod.behind = set()
+    assert say("traffic_split", state="absent")["summary"]["pruned"] and spec(shop, "DestinationRule") is None
