@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from .._engine.adopt import union
+from .._engine.cluster import MANAGER
 from .._engine.objects import Object
 from .._engine.steps import Barrier, Step
 from .._failure import Failure, InvalidOption
@@ -146,7 +148,8 @@ def desired(policy: Policy) -> list[Step]:
     if lasting and kept:
         steps.append(Step("end of subsets", [destination_rule(policy, wanted, traffic_policy)]))
     if going:
-        steps.append(Step("subsets that go", deleted=going))
+        shared = [obj for obj in going if obj["kind"] == "DestinationRule" and _others_part(policy, obj)]
+        steps.append(Step("subsets that go", [_released(policy, obj) for obj in shared], deleted=[obj for obj in going if obj not in shared]))
     return steps
 
 
@@ -158,6 +161,23 @@ def _without(live: list[Object], wanted: list[Object]) -> list[Object]:
     """Those that are not wanted any more."""
     names = {(obj["kind"], obj["metadata"]["name"]) for obj in wanted}
     return [obj for obj in live if (obj["kind"], obj["metadata"]["name"]) not in names]
+
+
+def _others_part(policy: Policy, obj: Object) -> dict[str, Any]:
+    """What others own of an object's spec (fieldsV1), unless all of it is to be ours."""
+    taking = policy.taking
+    mine = {MANAGER, *(taking.tools if taking.adopt else ())}
+    found: dict[str, Any] = {}
+    for entry in obj["metadata"].get("managedFields") or []:
+        if entry.get("manager") not in mine and not entry.get("subresource") and not taking.force:
+            found = union(found, (entry.get("fieldsV1") or {}).get("f:spec") or {})
+    return found
+
+
+def _released(policy: Policy, obj: Object) -> Object:
+    """The object as we have no part in it any more; its host stays where nobody else says it, for no rule is without."""
+    bare = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": {"name": obj["metadata"]["name"], "namespace": obj["metadata"]["namespace"]}}
+    return bare if "f:host" in _others_part(policy, obj) else {**bare, "spec": {"host": obj["spec"]["host"]}}
 
 
 def _subsets(rule: Object | None) -> dict[str, dict[str, str]]:

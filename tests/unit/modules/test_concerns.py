@@ -126,3 +126,30 @@ def test_a_removal_that_was_cut_off_waits_for_its_routes_before_subsets_go(shop,
         assert spec(shop, "VirtualService") is None and spec(shop, "DestinationRule")["subsets"]
     istiod.behind = set()
     assert say("traffic_split", state="absent")["summary"]["pruned"] and spec(shop, "DestinationRule") is None
+
+
+THEIRS = {"trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"}}}
+
+
+@pytest.mark.parametrize("host", [{"host": "frontend.shop.svc.cluster.local"}, {}])
+def test_a_rule_that_others_have_a_part_in_stays_with_it(shop, say, host):
+    def theirs():
+        shop.put({"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "frontend", "namespace": "shop"}, "spec": {**host, **THEIRS}}, manager="kubectl")
+
+    if host:
+        theirs()
+    say("traffic_split", versions={"v1": 1})
+    if not host:
+        theirs()
+    planned = say("traffic_split", state="absent", check=True)
+    done = say("traffic_split", state="absent")
+    rule = shop.get("DestinationRule", "frontend", "shop")
+    assert done["diff"] == planned["diff"] and spec(shop, "VirtualService") is None
+    assert rule["spec"] == {"host": "frontend.shop.svc.cluster.local", **THEIRS} and not rule["metadata"].get("labels")
+    assert not say("traffic_split", state="absent")["changed"]
+
+
+def test_a_rule_that_others_have_a_part_in_goes_where_it_is_forced(shop, say):
+    say("traffic_split", versions={"v1": 1})
+    shop.put({"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "frontend", "namespace": "shop"}, "spec": THEIRS}, manager="kubectl")
+    assert say("traffic_split", state="absent", force_conflicts=True)["changed"] and spec(shop, "DestinationRule") is None
