@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from .._engine.adopt import union
 from .._engine.cluster import MANAGER
-from .._engine.objects import Object
+from .._engine.objects import Object, ref_of
 from .._engine.steps import Barrier, Step
 from .._failure import Failure, InvalidOption
 from .._proxy.convergence import Change, converged
@@ -70,6 +70,9 @@ def check(policy: Policy) -> list[Failure]:
     for gateway in sorted(live.missing_gateways):
         kind = "Gateway of Gateway API" if policy.api == GATEWAY else "Gateway of Istio"
         found.append(InvalidOption("gateways", f"there is no {kind} {gateway}", hint="Write it as NAMESPACE/NAME, and create it first.", code="no_such_gateway"))
+    for obj in live.other_rules if policy.traffic_policy() or WRITERS[policy.api].subsets(policy) else []:
+        hint = "Istio takes one DestinationRule of a host: say in one place what both say, and remove or rename the other."
+        found.append(InvalidOption("host", f"{ref_of(obj)} is in the place of the DestinationRule of {live.full_name}", ref=ref_of(obj).as_result("v1"), hint=hint, code="rule_taken"))
     found += WRITERS[policy.api].cannot(policy)
     pieces = policy.pieces() if policy.routing else []
     targets = [target for piece in pieces for target in piece.every]
