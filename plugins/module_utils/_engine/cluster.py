@@ -20,6 +20,8 @@ PAGE = 500
 REQUESTS_AT_ONCE = 4
 # Up to this many objects of one kind and namespace are read one by one.
 FEW = 2
+# Our name in managedFields.
+MANAGER = "servicemesh.istio"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 # Inside the class `list` is a method.
@@ -38,7 +40,7 @@ class Refused:
 class Cluster:
     """An Api with discovery and the field manager's name."""
 
-    def __init__(self, api: Api, manager: str = "servicemesh.istio") -> None:
+    def __init__(self, api: Api, manager: str = MANAGER) -> None:
         self.api = api
         self.manager = manager
         self.resources = Resources(api)

@@ -68,18 +68,20 @@ def _step(now: Policy, wanted: Policy) -> Step:
 
 
 def earlier(cluster: Cluster, now: Policy) -> Policy:
-    """The policy before the last change. Raises Failure "nothing_to_undo"."""
+    """The policy before the last change; that of now where an undo was cut off behind its last write. Raises Failure "nothing_to_undo"."""
     live = now.live
     found = checkpoint(live).live(cluster)
     hint = "It goes back one change, which one of the modules of this collection made."
     if found is None:
         raise Failure("nothing_to_undo", f"host: no change of {live.full_name} is known", hint=hint)
-    objects = read(found).objects
+    taken = read(found)
+    objects = taken.objects
     routes = [obj for obj in objects if obj["kind"] != "DestinationRule"]
     rules = [obj for obj in objects if obj["kind"] == "DestinationRule"]
     api = now.api if not routes else GATEWAY if any(obj["kind"] == ROUTE for obj in routes) else ISTIO
     before = replace(now, routing=_first(routes), rule=_first(rules), api=api)
-    if not differ(now, before):
+    # Where the note names another policy, what keeps it is still to be written.
+    if not differ(now, before) and taken.notes.get(TO, _digest(now)) == _digest(now):
         raise Failure("nothing_to_undo", f"host: the policy of {live.full_name} is as it was before its last change", hint=hint)
     return before
 

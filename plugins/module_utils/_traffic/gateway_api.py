@@ -83,9 +83,10 @@ class GatewayApi:
         return converged(Change(f"{', '.join(names)} of {live.full_name}", place, lambda text: routes_shown(any(has_rules(text, obj, live) for obj in objects), text, live, policy.gateways)))
 
     def shows(self, text: dict[str, Any], live: Host) -> bool:
-        """Whether a dump has a route of what was said so far."""
+        """Whether a dump has a route of what was said so far, or one of ours to a version's Service, also where its object is gone already."""
         names = {rule["name"] for obj in live.routes for rule in obj["spec"].get("rules") or [] if rule.get("name")}
-        return any(one.name in names and any(_comes_from(one, obj) for obj in live.routes) for one in dump.routes(text))
+        ends = tuple(f"||{full_name(service['metadata']['name'], live.namespace)}" for service in live.version_services)
+        return any((one.name in names and any(_comes_from(one, obj) for obj in live.routes)) or _leads_to(one, ends) for one in dump.routes(text))
 
 
 def service_names(policy: Policy) -> list[str]:
@@ -165,6 +166,11 @@ def hosts_of(obj: Object) -> list[str]:
 def _comes_from(route: dump.Route, obj: Object) -> bool:
     """istiod makes one VirtualService for each parent and host, and tells the host at the end of its name."""
     return route.source.endswith(tuple(f"~{host}" for host in hosts_of(obj)))
+
+
+def _leads_to(route: dump.Route, ends: tuple[str, ...]) -> bool:
+    """Whether a route of ours leads to a cluster with one of these ends of its name."""
+    return theirs.is_ours({"name": route.name}) and any(cluster.endswith(ends) for cluster, _weight in route.weights)
 
 
 def has_rules(text: dict[str, Any], obj: Object, live: Host) -> bool:

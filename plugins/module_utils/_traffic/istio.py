@@ -57,9 +57,9 @@ class Istio:
         return converged(Change(f"{', '.join(names)} of {live.full_name}", place, lambda text: routes_shown(any(has_routes(text, obj) for obj in objects), text, live, gateways)))
 
     def shows(self, text: dict[str, Any], live: Host) -> bool:
-        """Whether a dump has a route of what was said so far."""
-        sources = tuple(source_of(obj) for obj in self.said(live))
-        return any(one.source.endswith(sources) for one in dump.routes(text))
+        """Whether a dump has a route of ours for the host, also where its objects are gone already."""
+        sources = tuple(_source(live.namespace, live.object_name + end) for end in ("", ANY_HOST))
+        return any(one.source.endswith(sources) and theirs.is_ours({"name": one.name}) for one in dump.routes(text))
 
 
 def destination_rule(policy: Policy, subsets: dict[str, dict[str, str]], traffic_policy: dict[str, Any]) -> Object:
@@ -159,7 +159,11 @@ def _destination(target: Target, live: Host) -> dict[str, Any]:
 
 def source_of(obj: Object) -> str:
     """How proxies name the object that a route comes from, less the version of its API."""
-    return f"/namespaces/{obj['metadata']['namespace']}/virtual-service/{obj['metadata']['name']}"
+    return _source(obj["metadata"]["namespace"], obj["metadata"]["name"])
+
+
+def _source(namespace: str, name: str) -> str:
+    return f"/namespaces/{namespace}/virtual-service/{name}"
 
 
 def has_routes(text: dict[str, Any], obj: Object) -> bool:

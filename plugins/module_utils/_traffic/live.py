@@ -11,6 +11,7 @@ from .._engine.cluster import Cluster
 from .._engine.objects import Object
 from .._engine.selectors import written
 from .hosts import ANY_HOST, GATEWAY, INTENTS, ISTIO, REDIRECTS, VERSION_OF, Host, covers, full_name, names, outside, service_of
+from .policy import is_managed
 
 # Pods that stay to be read, and answer nothing.
 OVER = ("Failed", "Succeeded")
@@ -27,6 +28,7 @@ class Reader:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._rules: dict[str, list[Object]] = {}
 
     @cached_property
     def routes(self) -> list[Object]:
@@ -59,12 +61,20 @@ class Reader:
     def _entries(self) -> list[Object]:
         return self._cluster.list(NETWORKING, "ServiceEntry")
 
+    def _rules_in(self, namespace: str) -> list[Object]:
+        """All DestinationRules of a namespace."""
+        if namespace not in self._rules:
+            self._rules[namespace] = self._cluster.list(NETWORKING, "DestinationRule", namespace)
+        return self._rules[namespace]
+
     def read(self, host: str, namespace: str) -> Host:
         """The host with the live objects that its routes depend on. Raises ApiError."""
         place = service_of(host, namespace)
         service = self._cluster.get("", "Service", *place) if place else None
         blank = Host(host, namespace)
         own = {_place(obj): obj for obj in self.routes if ours(obj)}
+        listed_rules = self._rules_in(namespace)
+        rule = next((obj for obj in listed_rules if obj["metadata"]["name"] == blank.object_name and _may_be_of(obj, blank)), None)
         services, rules = ([obj for obj in listed if _for(obj, blank)] for listed in self._of_versions)
         return Host(
             host,
@@ -74,10 +84,11 @@ class Reader:
             pods=self._pods(service),
             own=own.get((namespace, blank.object_name)),
             any_host=own.get((namespace, blank.object_name + ANY_HOST)),
-            rule=self._cluster.get(NETWORKING, "DestinationRule", namespace, blank.object_name),
+            rule=rule,
             routes=[obj for obj in self.gateway_routes if ours(obj) and _says(obj, blank)],
             version_services=services,
             version_rules=rules,
+            other_rules=[obj for obj in listed_rules if obj is not rule and (obj["metadata"]["name"] == blank.object_name or blank.full_name in names(obj))],
             others=[obj for obj in [*self.routes, *self.gateway_routes] if not ours(obj) and blank.full_name in names(obj)],
         )
 
@@ -123,6 +134,11 @@ def _not_plain(gateway: Object) -> tuple[str, ...]:
 def ours(obj: Object) -> bool:
     """Whether an object keeps intents."""
     return INTENTS in (obj["metadata"].get("annotations") or {})
+
+
+def _may_be_of(rule: Object, host: Host) -> bool:
+    """Whether a DestinationRule of the host's name is the host's: one that this collection made has intents or subsets, or it is of another module."""
+    return not is_managed(rule) or (host.full_name in names(rule) and (ours(rule) or bool(rule["spec"].get("subsets"))))
 
 
 def _place(obj: Object) -> tuple[str, str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from .._engine.objects import Object
+from .._engine.adopt import union
+from .._engine.cluster import MANAGER
+from .._engine.objects import Object, ref_of
 from .._engine.steps import Barrier, Step
 from .._failure import Failure, InvalidOption
 from .._proxy.convergence import Change, converged
@@ -48,7 +50,7 @@ class Writer(Protocol):
         """Holds when proxies have just these routes."""
 
     def shows(self, text: dict[str, Any], live: Host) -> bool:
-        """Whether a proxy's dump has a route of what was said so far."""
+        """Whether a proxy's dump has a route of what was said of the host, also where its objects are gone already."""
 
 
 WRITERS: dict[str, Writer] = {ISTIO: Istio(), GATEWAY: GatewayApi()}
@@ -68,6 +70,9 @@ def check(policy: Policy) -> list[Failure]:
     for gateway in sorted(live.missing_gateways):
         kind = "Gateway of Gateway API" if policy.api == GATEWAY else "Gateway of Istio"
         found.append(InvalidOption("gateways", f"there is no {kind} {gateway}", hint="Write it as NAMESPACE/NAME, and create it first.", code="no_such_gateway"))
+    for obj in live.other_rules if policy.traffic_policy() or WRITERS[policy.api].subsets(policy) else []:
+        hint = "Istio takes one DestinationRule of a host: say in one place what both say, and remove or rename the other."
+        found.append(InvalidOption("host", f"{ref_of(obj)} is in the place of the DestinationRule of {live.full_name}", ref=ref_of(obj).as_result("v1"), hint=hint, code="rule_taken"))
     found += WRITERS[policy.api].cannot(policy)
     pieces = policy.pieces() if policy.routing else []
     targets = [target for piece in pieces for target in piece.every]
@@ -138,14 +143,16 @@ def desired(policy: Policy) -> list[Step]:
     # Where something is deleted, what is waited for is a step of its own: the deletion's own barrier would come before it.
     if leaving:
         steps.append(Step("routes that go", deleted=leaving))
-        if not objects:
-            steps.append(Step("routes gone", barrier=_routes_gone(live)))
+    # Routes that an earlier run deleted may still be at proxies.
+    if not objects and (leaving or kept or any(obj["kind"] == "Service" for obj in going)):
+        steps.append(Step("routes gone", barrier=_routes_gone(live)))
     if moving:
         steps.append(Step("change of API", barrier=writer.shown(policy, objects)))
     if lasting and kept:
         steps.append(Step("end of subsets", [destination_rule(policy, wanted, traffic_policy)]))
     if going:
-        steps.append(Step("subsets that go", deleted=going))
+        shared = [obj for obj in going if obj["kind"] == "DestinationRule" and _others_part(policy, obj)]
+        steps.append(Step("subsets that go", [_released(policy, obj) for obj in shared], deleted=[obj for obj in going if obj not in shared]))
     return steps
 
 
@@ -157,6 +164,23 @@ def _without(live: list[Object], wanted: list[Object]) -> list[Object]:
     """Those that are not wanted any more."""
     names = {(obj["kind"], obj["metadata"]["name"]) for obj in wanted}
     return [obj for obj in live if (obj["kind"], obj["metadata"]["name"]) not in names]
+
+
+def _others_part(policy: Policy, obj: Object) -> dict[str, Any]:
+    """What others own of an object's spec (fieldsV1), unless all of it is to be ours."""
+    taking = policy.taking
+    mine = {MANAGER, *(taking.tools if taking.adopt else ())}
+    found: dict[str, Any] = {}
+    for entry in obj["metadata"].get("managedFields") or []:
+        if entry.get("manager") not in mine and not entry.get("subresource") and not taking.force:
+            found = union(found, (entry.get("fieldsV1") or {}).get("f:spec") or {})
+    return found
+
+
+def _released(policy: Policy, obj: Object) -> Object:
+    """The object as we have no part in it any more; its host stays where nobody else says it, for no rule is without."""
+    bare = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": {"name": obj["metadata"]["name"], "namespace": obj["metadata"]["namespace"]}}
+    return bare if "f:host" in _others_part(policy, obj) else {**bare, "spec": {"host": obj["spec"]["host"]}}
 
 
 def _subsets(rule: Object | None) -> dict[str, dict[str, str]]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 
 import pytest
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policy import MANAGED
 from builders import pod, service
 from fake_istiod import FakeIstiod
 
@@ -115,3 +116,62 @@ def test_a_fault_that_is_over_is_said_and_not_written(shop, say):
     result = say("fault", delay="2s", expires="2020-01-01T00:00:00Z")
     assert "over since 2020-01-01T00:00:00Z" in str(result["warnings"])
     assert "fault" not in spec(shop, "VirtualService")["http"][0]
+
+
+def test_a_removal_that_was_cut_off_waits_for_its_routes_before_subsets_go(shop, say):
+    istiod = FakeIstiod(shop)
+    say("traffic_split", versions={"v1": 9, "v2": 1})
+    istiod.behind = {"web-1.shop"}
+    for _run in range(2):
+        assert say("traffic_split", state="absent", wait_timeout=1)["failure"]["code"] == "not_converged"
+        assert spec(shop, "VirtualService") is None and spec(shop, "DestinationRule")["subsets"]
+    istiod.behind = set()
+    assert say("traffic_split", state="absent")["summary"]["pruned"] and spec(shop, "DestinationRule") is None
+
+
+THEIRS = {"trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"}}}
+
+
+@pytest.mark.parametrize("host", [{"host": "frontend.shop.svc.cluster.local"}, {}])
+def test_a_rule_that_others_have_a_part_in_stays_with_it(shop, say, host):
+    def theirs():
+        shop.put({"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "frontend", "namespace": "shop"}, "spec": {**host, **THEIRS}}, manager="kubectl")
+
+    if host:
+        theirs()
+    say("traffic_split", versions={"v1": 1})
+    if not host:
+        theirs()
+    planned = say("traffic_split", state="absent", check=True)
+    done = say("traffic_split", state="absent")
+    rule = shop.get("DestinationRule", "frontend", "shop")
+    assert done["diff"] == planned["diff"] and spec(shop, "VirtualService") is None
+    assert rule["spec"] == {"host": "frontend.shop.svc.cluster.local", **THEIRS} and not rule["metadata"].get("labels")
+    assert not say("traffic_split", state="absent")["changed"]
+
+
+def test_a_rule_that_others_have_a_part_in_goes_where_it_is_forced(shop, say):
+    say("traffic_split", versions={"v1": 1})
+    shop.put({"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "frontend", "namespace": "shop"}, "spec": THEIRS}, manager="kubectl")
+    assert say("traffic_split", state="absent", force_conflicts=True)["changed"] and spec(shop, "DestinationRule") is None
+
+
+def rule_of(name, host="frontend", **more):
+    metadata = {"name": name, "namespace": "shop", **more}
+    return {"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": metadata, "spec": {"host": host, **THEIRS}}
+
+
+@pytest.mark.parametrize("concern", ["traffic_split", "load_balancing"])
+@pytest.mark.parametrize("rule", [rule_of("other"), rule_of("frontend", labels=MANAGED), rule_of("frontend", "api.example.com", labels=MANAGED)])
+def test_a_rule_in_the_place_of_the_hosts_is_refused_and_left_alone(shop, say, rule, concern):
+    shop.put(rule, manager="servicemesh.istio" if "labels" in rule["metadata"] else "kubectl")
+    refused = say(concern, force_conflicts=True, **CONCERNS[concern][0])
+    assert refused["failure"]["code"] == "rule_taken" and rule["metadata"]["name"] in refused["msg"] and shop.writes() == []
+    assert say("fault", delay="2s")["changed"], "what needs no such rule is no matter"
+    assert say("fault", state="absent")["changed"] and not say(concern, state="absent")["changed"]
+    assert shop.get("DestinationRule", rule["metadata"]["name"], "shop")["spec"] == rule["spec"]
+
+
+def test_a_rule_of_another_host_is_no_matter(shop, say):
+    shop.put(rule_of("cart", "cart"))
+    assert say("traffic_split", versions={"v1": 1})["changed"] and not say("traffic_split", versions={"v1": 1})["changed"]

@@ -282,3 +282,14 @@ def test_what_proxies_have_is_compared_with_a_route_of_gateway_api_too(shop, say
     istiod.blind = True
     seen = say("converged", wait_timeout=0, fail=False)
     assert seen["counts"]["converged"] == 0, seen
+
+
+def test_a_removal_that_was_cut_off_waits_for_its_routes_before_services_go(shop, say):
+    istiod = FakeIstiod(shop)
+    say("traffic_split", versions={"v1": 9, "v2": 1}, api="gateway")
+    istiod.behind = {"web-1.shop"}
+    for _run in range(2):
+        assert say("traffic_split", state="absent", wait_timeout=1)["failure"]["code"] == "not_converged"
+        assert there(shop) == ["Service frontend-v1", "Service frontend-v2"]
+    istiod.behind = set()
+    assert say("traffic_split", state="absent")["summary"]["pruned"] and there(shop) == []

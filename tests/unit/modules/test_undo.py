@@ -123,6 +123,20 @@ def test_one_that_was_cut_off_is_undone_by_the_next(shop, say):
     assert say("undo")["changed"] and policy(shop) == one
 
 
+def test_one_whose_last_wait_failed_waits_again(shop, say):
+    istiod = FakeIstiod(shop)
+    say("resilience", timeout="2s")
+    one = policy(shop)
+    say("resilience", timeout="1s")
+    istiod.behind = {"web-1.shop"}
+    for _run in range(2):
+        assert say("undo", wait_timeout=1)["failure"]["code"] == "not_converged"
+    istiod.behind = set()
+    done = say("undo")
+    assert done["changed"] and done["barriers"] and policy(shop) == one
+    assert say("undo")["failure"]["code"] == "nothing_to_undo"
+
+
 def test_a_change_that_was_cut_off_goes_back_to_where_it_began(shop, say):
     say("resilience", timeout="1s", eject={"errors": 3})
     one = policy(shop)

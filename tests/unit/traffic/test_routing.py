@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure, InvalidOption
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import fault, istio, load_balancing, matching, resilience, route, routing
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.hosts import INTENTS
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policy import Policy
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policy import MANAGED, Policy
 from policies import FULL, NOW, dumped, host, policy, split
 
 
@@ -306,3 +306,18 @@ def test_a_route_of_yesterday_is_not_converged():
     (after,) = istio.virtual_services(policy(split=split({"v1": 1})))
     both = {**after, "spec": {**after["spec"], "http": [*before["spec"]["http"], *after["spec"]["http"]]}}
     assert not istio.has_routes(dumped(both), after) and istio.has_routes(dumped(after), after)
+
+
+def test_routes_whose_object_is_gone_still_show_and_those_of_others_do_not():
+    (own,) = istio.virtual_services(policy(split=split()))
+    outside = {**own, "metadata": {**own["metadata"], "name": "frontend-any-host"}}
+    other = {**own, "metadata": {**own["metadata"], "name": "cart"}}
+    assert istio.Istio().shows(dumped(own), host()) and istio.Istio().shows(dumped(outside), host())
+    assert not istio.Istio().shows(dumped(other), host()) and not istio.Istio().shows(dumped(own, name="theirs"), host())
+
+
+def test_what_no_route_led_to_goes_at_once():
+    rule = {"kind": "DestinationRule", "metadata": {"name": "frontend", "namespace": "shop", "labels": MANAGED}, "spec": {"host": FULL, "trafficPolicy": {}}}
+    assert [step.name for step in routing.desired(policy(host(rule=rule)))] == ["subsets that go"]
+    versions = {**rule, "spec": {"host": FULL, "subsets": [{"name": "v1"}]}}
+    assert [step.name for step in routing.desired(policy(host(rule=versions)))] == ["routes gone", "subsets that go"]
