@@ -12,7 +12,7 @@ from .._engine.selectors import written
 from .._failure import Failure, InvalidOption
 from .._proxy.dump import clusters
 from . import checks
-from .hosts import MESH
+from .hosts import INTENTS, MESH, full_name
 from .single import Single
 
 GROUP, API = "networking.istio.io", "networking.istio.io/v1"
@@ -239,6 +239,14 @@ def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list
             found.append(InvalidOption("gateway", f"there is no Service {namespace}/{name}", hint="Install the egress gateway first, or correct the name.", code="no_such_gateway"))
         elif not cluster.list("", "Pod", namespace, labels):
             found.append(InvalidOption("gateway_selector", f"no pod of {namespace} has the labels {labels}", hint="Give the labels of the gateway's pods.", code="gateway_selects_nothing"))
+    for rule in cluster.list(GROUP, "DestinationRule", options["namespace"]) if options.get("tls") else []:
+        name = rule["metadata"]["name"]
+        # Of two for one host Istio takes the settings of one.
+        same_host = full_name(str((rule.get("spec") or {}).get("host")), options["namespace"]) == full_name(options["hosts"][0], options["namespace"])
+        composed = INTENTS in (rule["metadata"].get("annotations") or {})
+        if (same_host and name != options["name"]) or (composed and name == options["name"]):
+            hint = "Give one of the two up: policy of a host (resilience, load_balancing), or TLS that its proxies begin." if composed else "Remove it, or leave tls out."
+            found.append(InvalidOption("tls", f"DestinationRule {options['namespace']}/{name} says already how {options['hosts'][0]} is spoken to", hint=hint, code="rule_taken"))
     own, hosts = (options["namespace"], options["name"]), set(options["hosts"])
     warnings = []
     for entry in cluster.list(GROUP, "ServiceEntry"):

@@ -72,6 +72,15 @@ def test_how_a_host_is_spoken_to_goes_at_once_with_its_port(api, say):
     assert story[:3] == ["serviceentries", "serviceentries", "destinationrules"] and set(story[3:]) == {"asked"}, story
 
 
+@pytest.mark.parametrize(("name", "annotations", "host"), [("theirs", {}, "api.example.com"), ("web", {"servicemesh.istio/intents": "{}"}, "other.example.com")])
+def test_a_rule_that_says_already_how_a_host_is_spoken_to_is_refused(api, say, name, annotations, host):
+    rule = istio("DestinationRule", name, host=host)
+    api.put({**rule, "metadata": {**rule["metadata"], "annotations": annotations}})
+    refused = say("egress", **HOSTS, ports=[80], tls={})
+    assert refused["failure"]["code"] == "rule_taken" and f"shop/{name}" in refused["msg"]
+    assert say("egress", **HOSTS, ports=[80])["changed"]
+
+
 @pytest.mark.parametrize(
     ("name", "options", "code"),
     [
