@@ -14,7 +14,7 @@ description:
   - Writes a PeerAuthentication for a namespace, a workload of it, or in the root namespace for the mesh.
   - Before TLS becomes a must, the access logs of the proxies that are called are read. Who called without TLS is named, and the change is refused.
     A request that another proxy passed on is named by where it came from, since that is what a log has.
-    Of each log the newest 5,000 lines are read. Where they tell of no call, or there are more, what the proxy has counted since it began is asked; if that says nothing either, a warning says that it is unknown. A proxy writes its log about ten seconds late. In check mode the refusal is a warning.
+    Of each log the newest 5,000 lines are read. Where they tell of no call, or there are more, what the proxy has counted since it began is asked; if that says nothing either, a warning says that it is unknown, and which pods have no sidecar. A proxy writes its log about ten seconds late. In check mode the refusal is a warning.
   - What a DestinationRule says of TLS is left as it is; callers with a sidecar speak TLS by themselves.
   - New connections meet the change then. Those that are open meet it when the proxy has drained them, which takes 45 seconds where C(drainDuration) says nothing else.
 options:

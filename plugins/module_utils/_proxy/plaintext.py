@@ -13,7 +13,9 @@ from .._cluster.api import ApiError
 from .._engine.cluster import Cluster
 from .._engine.objects import Object
 from .._engine.selectors import written
-from .._istio.injection import SIDECAR, has_sidecar
+from .._istio.facts import NEVER_INJECTED
+from .._istio.injection import SIDECAR, alive, has_sidecar
+from .._istio.leftovers import in_mesh
 from .istiod import ADMIN_PORT, ADMIN_TIMEOUT, get
 
 # Istio's default text format: cluster, local address to the workload, address called, address of the caller, name asked for by TLS.
@@ -31,12 +33,14 @@ class Seen:
 
     callers  pods (NAMESPACE/NAME) or addresses that called without TLS
     counted  {pod: calls without TLS that its proxy has counted since it began}, of pods whose logs tell of none, or hold more than is read
+    plain    pods of the cluster (NAMESPACE/NAME) that can call in no other way, for they have no sidecar; only looked for where some are silent
     silent   pods whose logs tell of no call, with TLS or without, or hold more than is read, and that count none either
     """
 
     callers: tuple[str, ...]
     counted: dict[str, int]
     silent: tuple[str, ...]
+    plain: tuple[str, ...] = ()
 
 
 def look(cluster: Cluster, namespace: str, labels: dict[str, Any], seconds: int, asks: Callable[[str], bool] = lambda _port: True) -> Seen:
@@ -47,11 +51,13 @@ def look(cluster: Cluster, namespace: str, labels: dict[str, Any], seconds: int,
     addresses = sorted({address for plain, _encrypted in heard for address in plain})
     mute = [pod for pod, log, (plain, encrypted) in zip(pods, logs, heard) if not plain and (not encrypted or log.count("\n") >= MOST_LINES)]
     counts = dict(zip((pod["metadata"]["name"] for pod in mute), cluster.each(lambda pod: counted(_metrics(cluster, pod)), mute)))
-    return Seen(
-        tuple(_named(cluster, addresses)),
-        {name: plain for name, (plain, _encrypted) in counts.items() if plain},
-        tuple(name for name, both in counts.items() if not any(both)),
-    )
+    silent = tuple(name for name, both in counts.items() if not any(both))
+    return Seen(tuple(_named(cluster, addresses)), {name: plain for name, (plain, _encrypted) in counts.items() if plain}, silent, _plain(cluster) if silent else ())
+
+
+def _plain(cluster: Cluster) -> tuple[str, ...]:
+    pods = [pod for pod in cluster.list("", "Pod") if alive(pod) and not in_mesh(pod) and pod["metadata"]["namespace"] not in NEVER_INJECTED]
+    return tuple(sorted(f"{pod['metadata']['namespace']}/{pod['metadata']['name']}" for pod in pods))
 
 
 def _metrics(cluster: Cluster, pod: Object) -> str:

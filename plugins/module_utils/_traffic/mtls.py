@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._engine.cluster import Cluster
-from .._engine.objects import Object, Ref
+from .._engine.objects import Object, Ref, few
 from .._failure import Failure, InvalidOption
 from .._proxy import plaintext
 from . import checks
@@ -14,6 +14,8 @@ from .single import Single, workload
 
 GROUP, API, KIND = "security.istio.io", "security.istio.io/v1", "PeerAuthentication"
 MODES = {"strict": "STRICT", "permissive": "PERMISSIVE", "disable": "DISABLE", "inherit": "UNSET"}
+# Of pods without a sidecar, in a warning.
+NAMED = 10
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "default": "default"},
     "mode": {"type": "str", "choices": list(MODES)},
@@ -64,7 +66,8 @@ def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list
         counts = ", ".join(f"{count} at {pod}" for pod, count in sorted(seen.counted.items()))
         return [Failure("plaintext_callers", f"somebody called {place} without TLS since its proxies began, and no log says who: {counts}", reason=counts, hint=hint)], []
     if seen.silent:
-        return [], [f"plaintext callers of {place}: unknown, for the access logs of {', '.join(seen.silent)} tell of no call within {within}, or hold more than is read, and its proxies count none"]
+        others = f"; pods without a sidecar: {few(list(seen.plain), NAMED)}" if seen.plain else ""
+        return [], [f"plaintext callers of {place}: unknown, for the access logs of {', '.join(seen.silent)} tell of no call within {within}, or hold more than is read, and its proxies count none{others}"]
     return [], []
 
 

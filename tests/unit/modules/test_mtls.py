@@ -88,6 +88,7 @@ def test_who_would_be_shut_out_is_named_and_may_be_when_told(shop, say):
 def test_where_no_log_tells_of_a_call_it_is_unknown(shop, say):
     done = say(mode="strict")
     assert done["changed"] and "unknown" in str(done["warnings"]) and "web-1" in str(done["warnings"])
+    assert "pods without a sidecar: shop/batch" in str(done["warnings"]), "who could be meant"
 
 
 COUNTED = 'istio_requests_total{{reporter="{}",response_code="200",connection_security_policy="{}"}} {}'
