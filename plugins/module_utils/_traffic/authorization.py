@@ -76,10 +76,7 @@ def _rule(option: str, rule: Any) -> dict[str, Any]:
 
 
 def _listed(option: str, value: Any) -> list[Any]:
-    values = value if isinstance(value, list) else [value]
-    if not values or any(item in ("", None) for item in values):
-        raise InvalidOption(option, "the list is empty", hint="Leave it out to mean all.", code="list_empty")
-    return values
+    return checks.listed(option, value, "Leave it out to mean all.")
 
 
 def _negated(key: str, known: Any) -> tuple[str, bool]:

@@ -117,6 +117,14 @@ def retry_on(option: str, values: Any) -> str:
     return ",".join(map(str, values))
 
 
+def listed(option: str, value: Any, hint: str) -> list[Any]:
+    """One value or several, as a list without empty ones."""
+    values = value if isinstance(value, list) else [value]
+    if not values or any(item in ("", None) for item in values):
+        raise InvalidOption(option, "the list is empty", hint=hint, code="list_empty")
+    return values
+
+
 def keys(option: str, value: Any, known: tuple[str, ...]) -> dict[str, Any]:
     """A mapping with none but these keys."""
     if not isinstance(value, dict):

@@ -13,23 +13,19 @@ from .._proxy import dump
 from .._proxy.verdicts import Place, Question
 from . import checks, theirs
 from .gateway_api import has_rules
-from .hosts import ANY_HOST, MESH, Host, outside
+from .hosts import ANY_HOST, GATEWAY_NAME, MESH, Host, outside
 from .istio import limited, source_of, weights
 from .known import same_weights
 from .live import NETWORKING
 
-# On the pods of a gateway that Istio deploys (Gateway API, GEP-1762).
-GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 # Envoy's way of speaking to a cluster by the mode of a DestinationRule; MUTUAL and SIMPLE differ in certificates alone.
 TRANSPORTS = {"DISABLE": dump.PLAIN, "SIMPLE": dump.TLS, "MUTUAL": dump.TLS, "ISTIO_MUTUAL": dump.TLS}
 
 
 @dataclass(frozen=True)
-class Bound:
-    """A VirtualService of a host, or the name that one would have. selectors: labels of the pods of its gateways."""
+class Reach:
+    """Where an object's routes hold: in every sidecar, at the pods of gateways. selectors: labels of those."""
 
-    source: str
-    http: list[dict[str, Any]]
     mesh: bool
     selectors: list[dict[str, str]]
 
@@ -39,15 +35,18 @@ class Bound:
 
 
 @dataclass(frozen=True)
-class Parents:
-    """A route of Gateway API, and what it is for: every sidecar, or the pods of a gateway."""
+class Bound(Reach):
+    """A VirtualService of a host, or the name that one would have."""
+
+    source: str
+    http: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Parents(Reach):
+    """A route of Gateway API."""
 
     route: Object
-    mesh: bool
-    selectors: list[dict[str, str]]
-
-    def at(self, place: Place) -> bool:
-        return any(selector.items() <= place.labels.items() for selector in self.selectors) if place.gateway else self.mesh
 
 
 def question(cluster: Cluster, host: Host) -> Question:
@@ -56,13 +55,13 @@ def question(cluster: Cluster, host: Host) -> Question:
     names = [_nothing(host, name) for name in (host.object_name, host.object_name + ANY_HOST)]
     every = bound + [name for name in names if name.source not in {one.source for one in bound}]
     rules = [_parents(obj) for obj in host.routes]
-    said: list[Bound | Parents] = [*bound, *rules]
+    said: list[Reach] = [*bound, *rules]
     return Question(lambda place: not said and not place.gateway or any(one.at(place) for one in said), lambda place, text: lacking(host, every, place, text, rules))
 
 
 def _parents(route: Object) -> Parents:
     refs = route["spec"].get("parentRefs") or []
-    return Parents(route, any(ref.get("kind") == "Service" for ref in refs), [{GATEWAY_NAME: ref["name"]} for ref in refs if ref.get("kind") != "Service"])
+    return Parents(any(ref.get("kind") == "Service" for ref in refs), [{GATEWAY_NAME: ref["name"]} for ref in refs if ref.get("kind") != "Service"], route)
 
 
 def _bound(cluster: Cluster, obj: Object) -> Bound:
@@ -72,11 +71,11 @@ def _bound(cluster: Cluster, obj: Object) -> Bound:
         namespace, _slash, name = gateway.rpartition("/")
         live = cluster.get(NETWORKING, "Gateway", namespace or obj["metadata"]["namespace"], name)
         selectors.append(((live or {}).get("spec") or {}).get("selector") or {})
-    return Bound(source_of(obj), obj["spec"].get("http") or [], MESH in gateways, selectors)
+    return Bound(MESH in gateways, selectors, source_of(obj), obj["spec"].get("http") or [])
 
 
 def _nothing(host: Host, name: str) -> Bound:
-    return Bound(source_of({"metadata": {"namespace": host.namespace, "name": name}}), [], False, [])
+    return Bound(False, [], source_of({"metadata": {"namespace": host.namespace, "name": name}}), [])
 
 
 def lacking(host: Host, every: list[Bound], place: Place, text: dict[str, Any], rules: Iterable[Parents] = ()) -> str | None:

@@ -217,7 +217,7 @@ def _gateway(options: dict[str, Any], host: str, ports: list[dict[str, Any]]) ->
 def _through(options: dict[str, Any], host: str, ports: list[dict[str, Any]]) -> dict[str, Any]:
     """From the workload to the gateway, from there to the host."""
     namespace, name = _place(options)
-    own, service = f"{options['namespace']}/{options['name']}", f"{name}.{namespace}.svc.cluster.local"
+    own, service = f"{options['namespace']}/{options['name']}", full_name(name, namespace)
     spec: dict[str, Any] = {"hosts": [host], "gateways": [MESH, own]}
     for kind, number in _speaks(options, ports).items():
         at = GATEWAY_PORTS[kind]

@@ -14,7 +14,7 @@ from .._failure import Failure, InvalidOption
 from .._proxy import dump
 from .._proxy.convergence import Change, converged
 from . import intents, theirs
-from .hosts import DOMAIN, MESH, VERSION_OF, Host, full_name, service_of
+from .hosts import MESH, VERSION_OF, Host, full_name, service_of
 from .http_rules import LABEL, cannot, rules, version_service
 from .istio import API as RULE_API
 from .known import clusters_known, routes_shown, same_weights
@@ -191,6 +191,6 @@ def _weights(rule: dict[str, Any], obj: Object) -> dict[tuple[str, str], int]:
     own = obj["metadata"]["namespace"]
     found: dict[tuple[str, str], int] = {}
     for ref in rule.get("backendRefs") or []:
-        host = f"{ref['name']}.{ref.get('namespace') or own}.svc.{DOMAIN}"
+        host = full_name(ref["name"], ref.get("namespace") or own)
         found["", host] = found.get(("", host), 0) + ref["weight"]
     return found

@@ -14,6 +14,8 @@ ISTIO, GATEWAY = "istio", "gateway"
 REDIRECTS = "servicemesh.istio/redirects"
 # Label of what stands for one version of a Service, with that Service's name.
 VERSION_OF = "servicemesh.istio/version-of"
+# On the pods of a gateway that Istio deploys for a Gateway of Gateway API (GEP-1762).
+GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 # Every sidecar, as opposed to named gateways.
 MESH = "mesh"
 # Annotation with what was asked for a host, as data, by concern.

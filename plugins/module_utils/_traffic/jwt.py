@@ -93,10 +93,7 @@ def _issuer(option: str, value: Any) -> dict[str, Any]:
 
 
 def _listed(option: str, value: Any) -> list[Any]:
-    values = value if isinstance(value, list) else [value]
-    if not values or any(item in ("", None) for item in values):
-        raise InvalidOption(option, "the list is empty", hint="Leave it out.", code="list_empty")
-    return values
+    return checks.listed(option, value, "Leave it out.")
 
 
 def _header(option: str, value: Any) -> dict[str, str]:

@@ -9,11 +9,9 @@ from .._engine.cluster import Cluster
 from .._engine.objects import Object, Ref
 from .._failure import Failure, InvalidOption
 from .gateway_api import API, GROUP, ROUTE
-from .hosts import DOMAIN, REDIRECTS
+from .hosts import GATEWAY_NAME, REDIRECTS, full_name
 
 KIND = "Gateway"
-# Istio's label on what it deploys for a Gateway.
-DEPLOYED_FOR = "gateway.networking.k8s.io/gateway-name"
 SERVICE_TYPE = "networking.istio.io/service-type"
 TERMINATE = "gateway.istio.io/tls-terminate-mode"
 # What a listener's TLS says by Istio's option, beside what Gateway API calls to terminate.
@@ -40,7 +38,7 @@ def objects(options: dict[str, Any], plain: int | None) -> list[Object]:
     spec: dict[str, Any] = {"gatewayClassName": options["class"], "listeners": listeners}
     metadata: dict[str, Any] = {"name": options["name"], "namespace": options["namespace"]}
     if options.get("service"):
-        spec["addresses"] = [{"type": "Hostname", "value": f"{_service(options)}.{options['namespace']}.svc.{DOMAIN}"}]
+        spec["addresses"] = [{"type": "Hostname", "value": full_name(_service(options), options["namespace"])}]
     elif options.get("service_type"):
         metadata["annotations"] = {SERVICE_TYPE: options["service_type"]}
     if options["redirect"]:
@@ -136,7 +134,7 @@ def look(cluster: Cluster, options: dict[str, Any], ports: list[int]) -> list[Fa
 def labels(cluster: Cluster, options: dict[str, Any]) -> dict[str, str]:
     """Of the pods that are the gateway: those of the Service, or what Istio deploys."""
     if not options.get("service"):
-        return {DEPLOYED_FOR: options["name"]}
+        return {GATEWAY_NAME: options["name"]}
     service = cluster.get("", "Service", options["namespace"], _service(options))
     return dict(((service or {}).get("spec") or {}).get("selector") or {})
 

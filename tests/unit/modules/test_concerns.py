@@ -7,7 +7,6 @@ import copy
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policy import MANAGED
-from builders import pod, service
 from fake_istiod import FakeIstiod
 
 CONCERNS = {
@@ -17,14 +16,6 @@ CONCERNS = {
     "resilience": ({"timeout": "2s", "eject": {"errors": 3}}, {"retries": {"attempts": 0}, "eject": {"errors": 4}}),
     "load_balancing": ({"algorithm": "random"}, {"hash_on": {"header": "x-user"}}),
 }
-
-
-@pytest.fixture
-def shop(api):
-    api.put(service("frontend"))
-    for version in ("v1", "v2"):
-        api.put(pod(f"frontend-{version}", labels={"app": "frontend", "version": version}))
-    return api
 
 
 @pytest.fixture

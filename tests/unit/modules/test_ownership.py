@@ -7,8 +7,7 @@ import copy
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
-from builders import istio, pod, service
+from builders import istio
 from fake_istiod import FakeIstiod
 
 HOST = {"host": "frontend", "namespace": "shop"}
@@ -17,16 +16,6 @@ ROUTES = "/apis/networking.istio.io/v1/namespaces/shop/virtualservices/frontend"
 THEIRS = {"name": "theirs", "match": [{"uri": {"prefix": "/theirs"}}], "route": [{"destination": {"host": "frontend"}}], "timeout": "3s"}
 ALL = {"name": "all", "route": [{"destination": {"host": "frontend"}}]}
 RULES = {"rules": [{"name": "a", "when": {"path": "/a"}, "to": "v1"}]}
-
-
-@pytest.fixture
-def shop(api, monkeypatch):
-    pause = Cluster.pause
-    monkeypatch.setattr(Cluster, "pause", lambda self, _seconds: pause(self, 0.01))
-    api.put(service("frontend"))
-    for version in ("v1", "v2"):
-        api.put(pod(f"frontend-{version}", labels={"app": "frontend", "version": version}))
-    return api
 
 
 @pytest.fixture

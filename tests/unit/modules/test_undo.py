@@ -7,23 +7,12 @@ import copy
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
-from builders import config, pod, service
+from builders import config, service
 from fake_istiod import FakeIstiod
 
 HOST = {"host": "frontend", "namespace": "shop"}
 API = "/apis/networking.istio.io/v1/namespaces/shop"
 KEPT = "/api/v1/namespaces/shop/configmaps/servicemesh-undo-frontend"
-
-
-@pytest.fixture
-def shop(api, monkeypatch):
-    pause = Cluster.pause
-    monkeypatch.setattr(Cluster, "pause", lambda self, _seconds: pause(self, 0.01))
-    api.put(service("frontend"))
-    for version in ("v1", "v2"):
-        api.put(pod(f"frontend-{version}", labels={"app": "frontend", "version": version}))
-    return api
 
 
 @pytest.fixture

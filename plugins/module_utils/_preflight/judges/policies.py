@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..._engine.objects import Object
+from ..._traffic.hosts import GATEWAY_NAME
 from ..findings import ANALYZER, ERROR, INFO, KIALI, KUBERNETES, OURS, WARNING, Check, Finding, parts
 from ..world import EVERYWHERE, World, has, labels, namespace, place, shown, spec
 
 KINDS = ("AuthorizationPolicy", "RequestAuthentication", "Telemetry", "WasmPlugin")
-GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 # What a target may be -> our word for its kind.
 TARGETS = {"Gateway": "RouteGateway", "Service": "Service", "ServiceEntry": "ServiceEntry", "GatewayClass": "GatewayClass"}
 
