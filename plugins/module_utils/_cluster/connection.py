@@ -109,7 +109,7 @@ def _load(options: dict[str, Any], configuration: Any) -> str:
     try:
         if isinstance(source, dict):
             kubernetes_config.load_kube_config_from_dict(source, context=context, client_configuration=configuration)
-            return context or source.get("current-context") or configuration.host
+            return str(context or source.get("current-context") or configuration.host)
         # Several files may be joined, as in KUBECONFIG: then one that is missing is passed over.
         paths = [os.path.expanduser(part) for part in str(source or "").split(os.pathsep) if part]
         path = os.pathsep.join(paths) or None

@@ -20,7 +20,7 @@ from .api import JSON, ApiError
 try:
     import urllib3
 except ImportError:  # reported by connection.connect, which every module goes through
-    urllib3 = None
+    urllib3 = None  # type: ignore[assignment]
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 60.0

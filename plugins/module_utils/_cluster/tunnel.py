@@ -21,7 +21,7 @@ def connect(configuration: Any, headers: list[tuple[str, str]], namespace: str, 
         client.set_default_header(name, value)
     try:
         forward = portforward(CoreV1Api(client).connect_get_namespaced_pod_portforward, pod, namespace, ports=str(port))
-        connection = forward.socket(port)
+        connection: socket.socket = forward.socket(port)
     except ApiException as error:
         # A refused upgrade comes with status 0 and the server's answer inside the text.
         status = next((code for code in (401, 403, 404) if f" {code} " in str(error.reason)), error.status or 0)
