@@ -26,6 +26,7 @@ METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v
 
 # Inside the class `list` is a method.
 Objects = list[Object]
+Refs = list[Ref]
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -106,7 +107,7 @@ class Cluster:
         resource = self.resource(group, kind)
         return list(self._list(resource, None, selector, METADATA_ONLY)) if resource else []
 
-    def live(self, wanted: list[Object]) -> dict[Ref, Object]:
+    def live(self, wanted: Objects) -> dict[Ref, Object]:
         """The live objects behind the wanted ones: few by name, more by one paged list per kind and namespace."""
         groups: dict[tuple[Resource, str], list[Ref]] = {}
         for obj in wanted:
@@ -119,7 +120,7 @@ class Cluster:
             found.update(objects)
         return found
 
-    def _read(self, resource: Resource, namespace: str, refs: list[Ref]) -> dict[Ref, Object]:
+    def _read(self, resource: Resource, namespace: str, refs: Refs) -> dict[Ref, Object]:
         names = {ref.name: ref for ref in refs}
         if len(names) > FEW:
             try:

@@ -48,7 +48,7 @@ def _defined(definition: Object) -> tuple[str, str] | None:
     """(group, kind) of a CustomResourceDefinition; None for one that the server will refuse."""
     spec = definition.get("spec")
     names = spec.get("names") if isinstance(spec, dict) else None
-    return (str(spec.get("group")), str(names.get("kind"))) if isinstance(names, dict) else None
+    return (str(spec.get("group")), str(names.get("kind"))) if isinstance(spec, dict) and isinstance(names, dict) else None
 
 
 def _alike(objects: list[Object]) -> frozenset[Ref]:

@@ -75,8 +75,7 @@ def check(obj: Object, place: str, option: str) -> None:
         if not isinstance(obj.get(key), str) or not obj[key]:
             raise InvalidOption(option, f"{place} has no {key}", hint="Every Kubernetes object needs apiVersion, kind and metadata.name.")
     metadata = obj.get("metadata")
-    name = metadata.get("name") if isinstance(metadata, dict) else None
-    if not isinstance(name, str) or not name:
+    if not isinstance(metadata, dict) or not isinstance(name := metadata.get("name"), str) or not name:
         raise InvalidOption(option, f"{place} ({obj['kind']}) has no metadata.name", hint="generateName cannot be idempotent: give a name.")
     if not NAME.match(name):
         raise InvalidOption(option, f"{place} ({obj['kind']}): {name!r} is no valid object name")

@@ -36,7 +36,8 @@ NOT_KEPT: dict[str, Any] = {"annotations": {}, "labels": {}, "value": "", "subPa
 
 def entry(live: Object, manager: str, operation: str = "Apply") -> dict[str, Any] | None:
     """The manager's entry for the object itself (not for a subresource)."""
-    for item in live.get("metadata", {}).get("managedFields") or []:
+    entries: list[dict[str, Any]] = live.get("metadata", {}).get("managedFields") or []
+    for item in entries:
         if item.get("manager") == manager and item.get("operation") == operation and not item.get("subresource"):
             return item
     return None
@@ -83,7 +84,7 @@ def cut(fields: dict[str, Any], live: Any) -> Any:
 
 def _owned_items(fields: dict[str, Any], keys: list[str], live: list[Any]) -> list[tuple[dict[str, Any], Any]]:
     """Items of a list in live order, each with what is owned of it."""
-    items = []
+    items: list[tuple[dict[str, Any], Any]] = []
     for item in live:
         for key in keys:
             kind, _colon, text = key.partition(":")

@@ -71,7 +71,7 @@ class Run:
         except Failure:
             # It will be told by connect; what in it is secret cannot be known.
             content = None
-        if content is not given:
+        if isinstance(given, str) and content is not given:
             self.hide({given, given.strip()})
         self.hide(connection.secrets_in(content))
 

@@ -25,4 +25,4 @@ def _holds(expression: dict[str, Any], labels: dict[str, str]) -> bool:
         return labels.get(key) in values
     if operator == "NotIn":
         return labels.get(key) not in values
-    return (key in labels) == (operator == "Exists")
+    return key in labels if operator == "Exists" else key not in labels

@@ -49,11 +49,15 @@ def _mapping(loader: Any, node: Any) -> dict[Any, Any]:
     return {loader.construct_object(key, deep=True): loader.construct_object(value, deep=True) for key, value in node.value}
 
 
+def _text(loader: Any, node: Any) -> Any:
+    return loader.construct_scalar(node)
+
+
 UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 # A plain "=" is a string in a manifest, not YAML 1.1's value key.
-UniqueKeys.add_constructor("tag:yaml.org,2002:value", lambda loader, node: loader.construct_scalar(node))
+UniqueKeys.add_constructor("tag:yaml.org,2002:value", _text)
 # Kubernetes knows no dates: a date is the text that it was.
-UniqueKeys.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: loader.construct_scalar(node))
+UniqueKeys.add_constructor("tag:yaml.org,2002:timestamp", _text)
 
 
 def read(run: Run) -> list[Object]:

@@ -38,7 +38,7 @@ def _fields(cluster: Cluster, obj: Object, path: list[str]) -> list[str]:
     place = f"apis/{group}/{version}" if group else f"api/{version}"
     schemas: dict[str, Any] = cluster.api.request("GET", f"/openapi/v3/{place}")["components"]["schemas"]
     wanted = {"group": group, "version": version, "kind": obj["kind"]}
-    schema = next((s for s in schemas.values() if wanted in (s.get("x-kubernetes-group-version-kind") or [])), {})
+    schema: dict[str, Any] = next((s for s in schemas.values() if wanted in (s.get("x-kubernetes-group-version-kind") or [])), {})
     for name in path:
         schema = _resolved((_resolved(schema, schemas).get("properties") or {}).get(name) or {}, schemas)
         schema = schema.get("items") or schema
