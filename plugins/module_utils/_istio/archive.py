@@ -53,11 +53,11 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> Non
         tar.extract(member, folder, filter="data")
     elif member.isdir():
         (folder / member.name).mkdir(parents=True, exist_ok=True)
-    elif member.isreg():
+    elif member.isreg() and (source := tar.extractfile(member)):
         # Pythons before PEP 706 (Debian 12 has one): where no link is ever made, none can lead out of the folder.
         path = folder / member.name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tar.extractfile(member) as source, open(path, "wb") as target:
+        with source, open(path, "wb") as target:
             shutil.copyfileobj(source, target)
         path.chmod(0o755 if member.mode & 0o111 else 0o644)
     else:

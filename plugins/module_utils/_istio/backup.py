@@ -310,7 +310,7 @@ def missing(cluster: Cluster, objects: list[Object]) -> list[Failure]:
     if kinds:
         words = ", ".join(f"{kind} in {version} ({count})" for (kind, version), count in sorted(kinds.items()))
         found.append(Failure("unknown_kind", f"src: the cluster serves no {words}", hint="Install the control plane, or its definitions, first."))
-    wanted = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in sorted({ref_of(obj).namespace for obj in objects} - {""})]
+    wanted: list[Object] = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in sorted({ref_of(obj).namespace for obj in objects} - {""})]
     live = cluster.live(wanted)
     absent = [obj["metadata"]["name"] for obj in wanted if ref_of(obj) not in live]
     if absent:

@@ -96,7 +96,7 @@ def base(plane: ControlPlane, charts: Charts, live: dict[str, Any] | None, defau
     """live: the values of the base that is there. It is all revisions': only the one with the default tag says more than that."""
     values = live
     if values is None or default:
-        own = {key: plane.values[key] for key in ("base", "global") if key in plane.values}
+        own: dict[str, Any] = {key: plane.values[key] for key in ("base", "global") if key in plane.values}
         values = merged(own, {"global": {"istioNamespace": plane.namespace}, "defaultRevision": plane.revision_name if default else ""})
     return Release(BASE, plane.namespace, charts.folder / "base", values)
 

@@ -311,7 +311,7 @@ def _is_base(obj: Object) -> bool:
 
 
 def _default_injector(obj: Object) -> bool:
-    return obj["kind"] == "MutatingWebhookConfiguration" and obj["metadata"]["name"].startswith("istio-sidecar-injector")
+    return obj["kind"] == "MutatingWebhookConfiguration" and str(obj["metadata"]["name"]).startswith("istio-sidecar-injector")
 
 
 def namespaces(plane: ControlPlane, live: LiveMesh) -> list[Object]:

@@ -68,10 +68,18 @@ SOURCES = {
 class Proxy(Protocol):
     """A proxy as its istiod sees it. id: POD.NAMESPACE; rejected: its words when it refused configuration."""
 
-    id: str
-    synced: bool
-    rejected: str
-    version: str
+    # Properties, for what is frozen has these too.
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def synced(self) -> bool: ...
+
+    @property
+    def rejected(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -300,7 +308,7 @@ def read(cluster: Cluster, namespace: str, sources: Iterable[str], ask: Ask | No
     version, *lists = cluster.each(lambda name: one(name) if name else cluster.api.request("GET", "/version").get("gitVersion", ""), ["", *names])
     answers = dict(zip(names, lists))
     objects = {name: answer for name, answer in answers.items() if not isinstance(answer, Refused)}
-    facts = Facts(namespace, version, served, objects, {name: answer.message for name, answer in answers.items() if isinstance(answer, Refused)})
+    facts = Facts(namespace, str(version), served, objects, {name: answer.message for name, answer in answers.items() if isinstance(answer, Refused)})
     return _second(cluster, facts, ask if PROXIES in set(sources) else None)
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable
+from typing import Any, Callable
 
 from . import skew
 from .facts import Facts
@@ -69,7 +69,7 @@ def of_planes(facts: Facts) -> list[skew.Version]:
     return sorted({plane["number"] for plane in facts.planes})
 
 
-def replaced(facts: Facts, gate: Gate) -> list[dict]:
+def replaced(facts: Facts, gate: Gate) -> list[dict[str, Any]]:
     """The control planes that an upgrade takes over from: the one in whose place the new one comes, or all beside which it comes.
 
     Each is a row of Facts.planes.
@@ -77,7 +77,7 @@ def replaced(facts: Facts, gate: Gate) -> list[dict]:
     return in_place(facts, gate) or facts.planes
 
 
-def in_place(facts: Facts, gate: Gate) -> list[dict]:
+def in_place(facts: Facts, gate: Gate) -> list[dict[str, Any]]:
     """The control plane that is replaced; empty where a new revision comes beside what is there."""
     return [plane for plane in facts.planes if plane["revision"] == (gate.revision or "default")]
 

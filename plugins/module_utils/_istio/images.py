@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -28,7 +28,7 @@ def renamed(registries: Registries, image: str) -> str:
     return image if image == AUTO else registries.rewrite(image)
 
 
-def of_pods(obj: Object, registries: Registries, pull_secrets: Iterable[str] = ()) -> Object:
+def of_pods(obj: Object, registries: Registries, pull_secrets: Collection[str] = ()) -> Object:
     """The object whose pods take their images from these registries, and name these Secrets."""
     return adapted(obj, partial(renamed, registries), pull_secrets) if registries or pull_secrets else obj
 

@@ -9,6 +9,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -24,7 +25,7 @@ except ImportError:
 TIMEOUT = 120
 
 
-def documents(manifest: str) -> list[Object]:
+def documents(manifest: str) -> list[Any]:
     """All that is in a rendered manifest, less empty documents. Raises yaml.YAMLError."""
     return [document for document in yaml.load_all(manifest, Loader=Loader) if document]
 

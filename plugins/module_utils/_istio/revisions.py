@@ -69,7 +69,7 @@ def read(cluster: Cluster) -> Revisions:
 
 def _places(injectors: list[Object]) -> set[tuple[str, str]]:
     """(revision or tag, its control plane's namespace)"""
-    found = set()
+    found: set[tuple[str, str]] = set()
     for obj in injectors:
         labels = obj["metadata"].get("labels") or {}
         services = [hook["clientConfig"].get("service") for hook in obj.get("webhooks") or [] if hook.get("clientConfig")]

@@ -96,7 +96,7 @@ def overlap(wanted: list[Object], others: list[Object]) -> Overlap | None:
 
 
 def _revisions(obj: Object) -> set[str]:
-    found = set()
+    found: set[str] = set()
     for hook in obj.get("webhooks") or []:
         for selector in (hook.get("namespaceSelector") or {}, hook.get("objectSelector") or {}):
             for expression in selector.get("matchExpressions") or []:

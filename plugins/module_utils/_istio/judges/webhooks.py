@@ -8,10 +8,10 @@ from typing import Any
 
 from ..._engine.objects import Object
 from ..._engine.selectors import selects
-from .. import certificates, revisions, webhooks
+from .. import certificates, webhooks
 from ..facts import Facts, ref
 from ..findings import Finding, Gate, Unknown
-from ..injection import revision_label
+from ..injection import DEFAULT, revision_label
 
 VALIDATED = "networking.istio.io"
 WITHOUT = {"MutatingWebhookConfiguration": "no pod that it selects can start", "ValidatingWebhookConfiguration": "no object of Istio can be written"}
@@ -104,7 +104,7 @@ def webhooks_overlap(facts: Facts, _gate: Gate) -> list[Finding]:
 
 
 def default_tag_missing(facts: Facts, _gate: Gate) -> list[Finding]:
-    if not facts.planes or facts.known.resolve(revisions.DEFAULT):
+    if not facts.planes or facts.known.resolve(DEFAULT):
         return []
     return [Finding("tag default", "nobody answers for istio-injection=enabled")]
 
