@@ -56,7 +56,7 @@ class Reading:
 
     def has(self, options: Any) -> bool:
         """Whether it was started with these options."""
-        return _digest(options, self.process.about["salt"]) == self.process.about["options"]
+        return bool(_digest(options, self.process.about["salt"]) == self.process.about["options"])
 
     def identity(self) -> dict[str, Any]:
         """{started, via, ended, token} as results have them."""

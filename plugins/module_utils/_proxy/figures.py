@@ -84,7 +84,7 @@ class Tally:
     @classmethod
     def of_row(cls, row: dict[str, Any]) -> Tally:
         """The tally that as_row wrote; the row may hold more."""
-        counters = {name: Counter(row.get(name) or {}) for name in ("codes", "counts", "errors", "connections")}
+        counters: dict[str, Any] = {name: Counter(row.get(name) or {}) for name in ("codes", "counts", "errors", "connections")}
         return cls(**counters, **{name: row[name] for name in ("late", "first", "last", "gap", "examples") if name in row})
 
 

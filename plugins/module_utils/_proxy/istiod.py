@@ -32,7 +32,7 @@ def get(api: Api, namespace: str, pod: str, port: int, path: str, timeout: float
         response = connection.getresponse()
         text = response.read().decode("utf-8", errors="replace")
     except (OSError, http.client.HTTPException) as error:
-        raise ApiError(0, "Tunnel", f"{path} of pod {namespace}/{pod}: {error or type(error).__name__}") from error
+        raise ApiError(0, "Tunnel", f"{path} of pod {namespace}/{pod}: {str(error) or type(error).__name__}") from error
     finally:
         connection.close()
     if response.status >= 400:

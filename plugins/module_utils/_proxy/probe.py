@@ -41,7 +41,7 @@ class Probe:
     count: int = 200
     parallel: int = 4
     timeout: float = 10.0
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     lost_status: int = 500
 

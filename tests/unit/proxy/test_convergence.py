@@ -36,6 +36,19 @@ def asked(api, word):
     return [path for method, path in api.requests if method == "ASK" and word in path]
 
 
+def test_a_tunnel_that_breaks_without_a_word_is_told_by_the_name_of_its_error(api):
+    class Broken:
+        def sendall(self, _data):
+            raise BrokenPipeError
+
+        def close(self):
+            pass
+
+    api.tunnels[("shop", "web", 15000)] = Broken
+    with pytest.raises(ApiError, match="/ready of pod shop/web: BrokenPipeError"):
+        istiod.get(api, "shop", "web", 15000, "/ready")
+
+
 def test_every_istiod_is_asked(api):
     FakeIstiod(api, "istiod-1", ("a.shop", "b.shop"))
     FakeIstiod(api, "istiod-2", ("c.shop",))
