@@ -138,7 +138,7 @@ def _resolution(hosts: list[str], endpoints: list[dict[str, Any]]) -> str:
 
 
 def _endpoint(option: str, value: Any, ports: list[dict[str, Any]]) -> dict[str, Any]:
-    given = {"address": value} if isinstance(value, str) else checks.keys(option, value, ENDPOINT)
+    given: dict[str, Any] = {"address": value} if isinstance(value, str) else checks.keys(option, value, ENDPOINT)
     if not given.get("address"):
         raise InvalidOption(f"{option}.address", "it is empty", hint="An IP address or a host name.", code="address_invalid")
     found: dict[str, Any] = {"address": str(given["address"])}
@@ -147,6 +147,8 @@ def _endpoint(option: str, value: Any, ports: list[dict[str, Any]]) -> dict[str,
     if given.get("ports"):
         names = {str(port["number"]): port["name"] for port in ports} | {port["name"]: port["name"] for port in ports}
         found["ports"] = {}
+        if not isinstance(given["ports"], dict):
+            raise InvalidOption(f"{option}.ports", f"{given['ports']!r} is no mapping", hint=f"Its keys are {', '.join(names)}.", code="port_invalid")
         for key, number in given["ports"].items():
             if str(key) not in names:
                 raise InvalidOption(f"{option}.ports", f"there is no port {key}", hint=f"One of {', '.join(names)}.", code="port_invalid")

@@ -101,7 +101,7 @@ def _virtual_service(policy: Policy, name: str, hosts: list[str], gateways: list
     live = policy.live
     http = [written for piece in pieces if (written := _http(piece, live, gateways))]
     metadata = {"name": name, "namespace": live.namespace, "labels": dict(MANAGED), "annotations": intents.annotation(policy.routing)}
-    obj = {"apiVersion": API, "kind": "VirtualService", "metadata": metadata, "spec": {"hosts": hosts, "gateways": gateways}}
+    obj: Object = {"apiVersion": API, "kind": "VirtualService", "metadata": metadata, "spec": {"hosts": hosts, "gateways": gateways}}
     http = theirs.merged(http, theirs.routes(before(live, obj)))
     if name == live.object_name and policy.routing:
         http = theirs.joined(http, [one for other in policy.taking.adopted(live) for one in theirs.routes(other)])

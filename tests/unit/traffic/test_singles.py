@@ -138,6 +138,7 @@ def test_requests_leave_through_a_gateway():
         ({"resolution": "static", "endpoints": ["a.example.com"]}, "resolution_invalid"),
         ({"endpoints": [{"ports": {}}]}, "address_invalid"),
         ({"endpoints": [{"address": "10.0.0.1", "ports": {"80": 1}}]}, "port_invalid"),
+        ({"endpoints": [{"address": "10.0.0.1", "ports": [8443]}]}, "port_invalid"),
         ({"addresses": ["nowhere"]}, "address_invalid"),
         ({"tls": TLS}, "egress_tls_empty"),
         ({"ports": [80], "tls": {**TLS, "secret": "client"}}, "egress_secret_needs_gateway"),
