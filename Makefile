@@ -44,8 +44,9 @@ lab-env: ## shell exports for work by hand: eval "$$(make -s lab-env)"
 test: lint unit proof ## all that CI runs
 
 .PHONY: lint
-lint: $(VENV)/.done ## style and documentation
+lint: $(VENV)/.done ## style, types and documentation
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	$(BIN)/yamllint --strict .
 	$(BIN)/ansible-lint --offline -q
 
