@@ -113,7 +113,7 @@ def test_the_canary_gets_all_requests_in_the_end_and_goes_back(site_again: Lab, 
 
 
 def test_a_canary_that_loses_requests_goes_back_by_itself(site_again: Lab, walk: Walk) -> None:
-    for name, language, text in blocks("canary.md"):
+    for name, _, text in blocks("canary.md"):
         if name:
             (walk.folder / name).write_text(text, encoding="utf-8")
     # The new version answers every third request with an error.

@@ -22,8 +22,11 @@ def test_tasks_of_a_guide_would_run(path):
             assert wrong_options(name, options) == []
         for task in tasks(block):
             role = task.get("ansible.builtin.include_role", {}).get("name", "").rpartition(".")[2]
-            known = load(f"roles/{role}/defaults/main.yml") if role in ROLES else {}
-            assert set(task.get("vars") or {}) <= set(known)
+            if role in ROLES:
+                assert set(task.get("vars") or {}) <= set(load(f"roles/{role}/defaults/main.yml"))
+        for play in [play for play in block if "roles" in play]:
+            known = {name for role in play["roles"] for name in load(f"roles/{role['role'].rpartition('.')[2]}/defaults/main.yml")} | set(load("roles/release/defaults/main.yml"))
+            assert {*(play.get("vars") or {}), *(name for role in play["roles"] for name in role.get("vars") or {})} <= known
 
 
 @pytest.mark.parametrize("code", ["would_be_lost", "revision_in_use", "not_ours", "unknown_kind", "namespace_missing", "other_cluster", "backup_incomplete"])
