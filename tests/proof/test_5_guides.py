@@ -26,6 +26,7 @@ ELSEWHERE = ("first-mesh.md", "take-over.md", "upgrade.md")
 OTHERS = {
     "air-gap.md": "test_8_install_ways.py",
     "drift-and-evidence.md": "test_8_drift.py",
+    "awx.md": "test_8_execution_environment.py",
     "istiod-is-down.md": "test_8_webhooks.py",
     "many-clusters.md": "test_8_many_clusters.py",
     "rights.md": "test_8_rights.py",
