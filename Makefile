@@ -76,6 +76,16 @@ test-faults: $(VENV)/.done ## what breaks between us and the API server, on a cl
 bench: $(VENV)/.done ## us beside others, on a cluster of its own: docs/bench.md
 	$(BIN)/python tests/bench $(ARGS)
 
+.PHONY: reference
+reference: $(VENV)/.done ## pages for every module, role and plugin: build/reference/html
+	rm -rf build/reference && mkdir -p build/reference/rst && chmod -R go-w build/reference
+	$(PYTHON) -m venv build/reference/venv
+	build/reference/venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt 'antsibull-docs>=2' ansible-pygments sphinx 'sphinx-ansible-theme>=0.9'
+	export PATH="$(CURDIR)/build/reference/venv/bin:$$PATH" ANSIBLE_COLLECTIONS_PATH="$(CURDIR)/.collections" && \
+		antsibull-docs sphinx-init --use-current --squash-hierarchy --dest-dir build/reference servicemesh.istio >/dev/null && \
+		antsibull-docs --config-file build/reference/antsibull-docs.cfg collection --fail-on-error --use-current --squash-hierarchy --dest-dir build/reference/rst servicemesh.istio && \
+		sphinx-build -q -b html -c build/reference build/reference/rst build/reference/html
+
 .PHONY: molecule
 molecule: $(VENV)/.done ## every Molecule scenario
 	$(LAB) up

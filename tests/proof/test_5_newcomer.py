@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from playing import BIN, ROOT, Lab
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [line for block in re.findall(r"```shell\n(.*?)```", README, re.S) for line in block.strip().splitlines()]
+COMMANDS, OTHERS = (
+    [line for block in re.findall(r"```shell\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.S) for line in block.strip().splitlines()] for page in ("README.md", "CONTRIBUTING.md")
+)
 # The clone's own Makefile makes its own environment; the others get the one that runs these tests.
 VARIABLES = ["-e", "@tests/lab/vars.yml"]
 
@@ -54,6 +55,17 @@ def test_every_command_of_the_readme_is_run_by_a_test_of_this_file() -> None:
         "make lab-down": "test_a_second_lab_beside_the_first_comes_and_goes",
     }
     assert sorted(COMMANDS) == sorted(tested)
+    assert OTHERS == ["make help", "make unit", "make lab", "antsibull-changelog lint"]
+
+
+def test_help_names_every_command_once(mesh: Lab, clone: Path) -> None:
+    lines = [line.split(maxsplit=1) for line in shell(mesh, "make help", clone).strip().splitlines()]
+    targets = re.findall(r"^\.PHONY: (\S+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert [name for name, _ in lines] == [name for name in targets if name in dict(lines)] and sorted(dict(lines)) == sorted(targets)
+
+
+def test_the_changelogs_fragments_are_sound(mesh: Lab, clone: Path) -> None:
+    shell(mesh, OTHERS[-1], clone)
 
 
 def test_make_site_in_a_fresh_clone(mesh: Lab, clone: Path) -> None:

@@ -7,7 +7,7 @@ import re
 
 import pytest
 import yaml
-from collection import ROLES, ROOT, arguments, calls, load, tasks, wrong_options
+from collection import MODULES, ROLES, ROOT, arguments, calls, load, tasks, wrong_options
 
 GUIDES = sorted((ROOT / "docs").glob("*.md"))
 UNINSTALL = (ROOT / "docs/uninstall.md").read_text(encoding="utf-8")
@@ -27,6 +27,26 @@ def test_tasks_of_a_guide_would_run(path):
         for play in [play for play in block if "roles" in play]:
             known = {name for role in play["roles"] for name in load(f"roles/{role['role'].rpartition('.')[2]}/defaults/main.yml")} | set(load("roles/release/defaults/main.yml"))
             assert {*(play.get("vars") or {}), *(name for role in play["roles"] for name in role.get("vars") or {})} <= known
+
+
+def test_the_readme_names_all_that_there_is():
+    rows = re.findall(r"^\| (?:\[(\w+)\]\((\w+)|`(\w+)`)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    playbooks = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
+    assert sorted(name for name, folder, _ in rows if folder == "roles") == sorted(ROLES)
+    assert sorted(name for name, folder, _ in rows if folder == "playbooks") == [name for name in playbooks if name != "bootstrap"]
+    plugins = [path.stem for kind in ("callback", "filter", "inventory") for path in (ROOT / "plugins" / kind).glob("*.py")]
+    assert {module for _, _, module in rows} >= {*MODULES, *plugins}
+
+
+def test_links_of_the_pages_lead_somewhere():
+    for page in [*GUIDES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "roles").glob("*/README.md"), *(ROOT / "examples").glob("*/README.md")]:
+        text = page.read_text(encoding="utf-8")
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(#[\w-]+)?\)", text):
+            place = (page.parent / target) if target else page
+            assert place.exists(), f"{page.name} leads to {target}"
+            if anchor:
+                heads = [re.sub(r"[^\w -]", "", head).strip().lower().replace(" ", "-") for head in re.findall(r"^#+ (.+)$", place.read_text(encoding="utf-8"), re.MULTILINE)]
+                assert anchor[1:] in heads, f"{page.name} leads to {target}{anchor}"
 
 
 @pytest.mark.parametrize("code", ["would_be_lost", "revision_in_use", "not_ours", "unknown_kind", "namespace_missing", "other_cluster", "backup_incomplete"])
