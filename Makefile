@@ -37,7 +37,7 @@ lab-down: ## the cluster goes; what was built stays cached
 	$(LAB) down
 
 .PHONY: lab-env
-lab-env: ## shell exports for work by hand: eval "$$(make -s lab-env)"
+lab-env: ## shell exports for work by hand, for eval
 	@$(LAB) env
 
 .PHONY: test

@@ -67,3 +67,13 @@ def api(lab: Lab) -> Any:
     from ansible_collections.servicemesh.istio.plugins.module_utils._cluster import connection
 
     return connection.connect({"kubeconfig": str(lab.kubeconfig)}, 30.0)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What to do about a failure here."""
+    failed = [report.nodeid for kind in ("failed", "error") for report in terminalreporter.stats.get(kind, [])]
+    if failed:
+        terminalreporter.section("what next")
+        terminalreporter.line('See the cluster as it is:  eval "$(make -s lab-env)"; kubectl get pods -A; istioctl proxy-status')
+        terminalreporter.line("Mend the lab:              make lab && make site")
+        terminalreporter.line(f"Only this test again:      .venv/bin/pytest '{failed[0]}'")
