@@ -52,7 +52,7 @@ lint: $(VENV)/.done ## style, types and documentation
 
 .PHONY: unit
 unit: $(VENV)/.done ## unit and contract tests: no cluster
-	$(BIN)/pytest -q -n auto --dist worksteal tests/unit
+	$(BIN)/pytest -q -n auto --dist worksteal -m 'not long' tests/unit
 
 .PHONY: coverage
 coverage: $(VENV)/.done ## lines and branches of the engine that unit tests run
@@ -65,6 +65,7 @@ proof: $(VENV)/.done ## what is claimed, shown on the lab
 
 .PHONY: proof-long
 proof-long: $(VENV)/.done ## the rest of what is claimed: every module's target and examples, adopting, waiting, secrets, few rights
+	$(BIN)/pytest -q -n auto --dist worksteal -m long tests/unit
 	$(LAB) up
 	$(BIN)/pytest -q --durations=15 -m long tests/proof
 

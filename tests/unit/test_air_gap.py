@@ -78,6 +78,7 @@ def test_the_secret_comes_into_every_namespace_and_onto_no_command_line(place):
     assert all(line.endswith("--from-file=.dockerconfigjson=/home/somebody/.docker/config.json") for line in called if "secret" in line)
 
 
+@pytest.mark.long
 def test_a_role_may_have_a_mirror_of_its_own_and_a_part_may_be_left_out(place):
     own = "-e '{\"demo_registries\": {\"docker.io\": \"other.example.com\"}, \"site_addons\": false, \"site_control_plane\": false}'"
     place.shell(LIST.strip().replace("images.txt", "own.txt") + f" {own}\n")

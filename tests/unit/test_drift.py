@@ -161,6 +161,7 @@ def live(site):
     site.api.faults.clear()
 
 
+@pytest.mark.long
 def test_on_a_site_as_declared_the_play_succeeds_and_what_istiod_wrote_is_no_drift(live):
     validator = live.api.get("ValidatingWebhookConfiguration", "istio-validator-istio-system")
     assert validator["webhooks"][0]["failurePolicy"] == "Fail" and validator["webhooks"][0]["clientConfig"]["caBundle"]
@@ -203,6 +204,7 @@ def test_what_was_edited_deleted_and_left_over_is_the_report_and_the_play_fails(
     assert report["drift"] and report["counts"]["differ"] == 3 and report["left_out"] == ["release", "control_plane", "namespaces", "addons", "traffic"]
 
 
+@pytest.mark.long
 def test_a_module_that_fails_is_its_own_cause_and_leaves_no_report(live):
     live.report.write_text('{"drift": false}')
     path = f"/api/v1/namespaces/{DEMO}"
@@ -212,11 +214,13 @@ def test_a_module_that_fails_is_its_own_cause_and_leaves_no_report(live):
     assert not live.report.exists()
 
 
+@pytest.mark.long
 def test_a_cluster_that_cannot_be_reached_is_no_agreement(live):
     done = live.drift("-e", "kubeconfig=/nonexistent/kubeconfig")
     assert done.returncode == 2 and "/nonexistent/kubeconfig does not exist" in done.stdout and not live.report.exists()
 
 
+@pytest.mark.long
 def test_several_hosts_write_a_report_each_and_never_into_one(live):
     hosts = ["-i", "east,west,", "-e", "site_hosts=all", "-e", '{"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}', "--tags", "namespaces"]
     refused = live.drift(*hosts)

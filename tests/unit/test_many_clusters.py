@@ -91,6 +91,7 @@ def test_each_cluster_gets_what_its_context_says_and_nothing_else(clusters):
     assert clusters.made() == {name: [] for name in CLUSTERS}
 
 
+@pytest.mark.long
 def test_tasks_wait_for_the_slowest_cluster(clusters):
     done = clusters.play()
     tasks = [block.splitlines() for block in done.stdout.split("\nTASK ")[1:]]
@@ -101,6 +102,7 @@ def test_tasks_wait_for_the_slowest_cluster(clusters):
 RINGS = {"site_hosts": "ring_0:ring_1", "site_serial": "{{ ['ring_0', 'ring_1'] | map('extract', groups) | map('length') | list }}"}
 
 
+@pytest.mark.long
 def test_rings_of_clusters_go_one_after_the_other(clusters):
     done = clusters.play(**RINGS)
     assert done.returncode == 0, done.stdout
@@ -108,6 +110,7 @@ def test_rings_of_clusters_go_one_after_the_other(clusters):
     assert [{name for name in CLUSTERS if f"[{name}]" in text} for text in plays] == [{"canary"}, {"prod-eu", "prod-us"}]
 
 
+@pytest.mark.long
 def test_one_cluster_that_is_down_does_not_hold_up_the_others_in_its_ring(clusters):
     clusters.down("prod-eu")
     done = clusters.play(**RINGS)
@@ -115,6 +118,7 @@ def test_one_cluster_that_is_down_does_not_hold_up_the_others_in_its_ring(cluste
     assert clusters.made() == {"canary": ["of-canary"], "prod-eu": [], "prod-us": ["of-prod-us"]}
 
 
+@pytest.mark.long
 def test_a_ring_in_which_all_failed_ends_the_run(clusters):
     clusters.down("canary")
     done = clusters.play(**RINGS)
@@ -122,12 +126,14 @@ def test_a_ring_in_which_all_failed_ends_the_run(clusters):
 
 
 @pytest.mark.parametrize(("share", "goes_on"), [(0, False), (33, False), (34, True)])
+@pytest.mark.long
 def test_a_share_of_clusters_may_fail_before_all_stop(clusters, share, goes_on):
     clusters.down("canary")
     done = clusters.play(site_max_fail_percentage=share)
     assert done.returncode == 2 and any(clusters.made().values()) is goes_on, done.stdout
 
 
+@pytest.mark.long
 def test_one_folder_for_the_backups_of_several_clusters_is_refused(clusters):
     refused = clusters.play(control_plane_backup="backup")
     assert refused.returncode == 2 and "control_plane_backup names one file for several hosts" in refused.stdout
@@ -157,6 +163,7 @@ def test_probes_of_two_clusters_on_one_machine_have_two_names(role):
     assert len(set(names)) == len(hosts) and all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name) for name in names)
 
 
+@pytest.mark.long
 def test_the_guides_inventory_and_its_play_give_what_is_said(clusters):
     inventory, own_play = next(block for block in BLOCKS if "plugin" in block), next(block for block in BLOCKS if isinstance(block, list))
     (clusters.folder / "contexts.yml").write_text(yaml.safe_dump({**inventory, "kubeconfig": "kubeconfig"}))
@@ -170,6 +177,7 @@ def test_the_guides_inventory_and_its_play_give_what_is_said(clusters):
 
 
 @pytest.mark.parametrize("variables", [block for block in BLOCKS if "site_hosts" in block], ids=["by number", "by group"])
+@pytest.mark.long
 def test_the_guides_rings_are_those_that_it_tells_of(clusters, variables):
     done = clusters.play(**{name: value for name, value in variables.items() if name.startswith("site_")})
     assert done.returncode == 0, done.stdout
