@@ -84,6 +84,12 @@ options:
   port:
     description: Port of the host, where it has several.
     type: int
+  protocol:
+    description:
+      - What is routed, as in O(servicemesh.istio.traffic_split#module:protocol). Without it, as the port is declared; V(http) where that says nothing.
+      - A rule of connections has C(to) or C(versions), and of conditions C(from_labels), C(from_namespace) and C(port) alone.
+    type: str
+    choices: [http, tcp, tls]
   api_host:
     description:
       - URL of the API server, which other modules of this collection also call C(host). Also E(K8S_AUTH_HOST).
@@ -116,6 +122,16 @@ EXAMPLES = r"""
       - name: old
         when: {path: /shop/*}
         redirect: {path: /, status: 301}
+
+- name: Connections of reports go to the replica
+  servicemesh.istio.route:
+    namespace: shop
+    host: database
+    protocol: tcp
+    rules:
+      - name: reports
+        when: {from_labels: {app: reports}}
+        to: replica
 
 - name: The rules go; a split of the host stays
   servicemesh.istio.route:

@@ -14,6 +14,7 @@ from . import fault, intents, load_balancing, resilience, route, split
 from .hosts import GATEWAY, ISTIO, MESH, Host, full_name
 from .intents import Intents
 from .pieces import Piece, Target
+from .ports import HTTP
 from .taking import Taking
 
 MANAGED = {"app.kubernetes.io/managed-by": "servicemesh.istio"}
@@ -84,6 +85,14 @@ class Policy:
     @property
     def port(self) -> int | None:
         return next((intent["port"] for intent in self.routing.values() if intent.get("port")), None)
+
+    @property
+    def protocol(self) -> str:
+        """What its routes are routes of: HTTP, TCP or TLS. As a concern says, else as the host's port is declared; HTTP where neither tells."""
+        stated = next((intent["protocol"] for intent in self.routing.values() if intent.get("protocol")), "")
+        ports = self.live.declared
+        every = set(ports.values())
+        return str(stated or (ports.get(self.port) if self.port else next(iter(every)) if len(every) == 1 else "") or HTTP)
 
     def pieces(self) -> list[Piece]:
         """All routes in their order. Raises InvalidOption."""
