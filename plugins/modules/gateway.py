@@ -108,10 +108,12 @@ EXAMPLES = r"""
     namespace: istio-system
     hosts: [shop.example.com]
 
-- name: A database is reached by TCP
+- name: And by TCP, whatever is spoken there
   servicemesh.istio.gateway:
-    name: database
+    name: shop
     namespace: istio-system
+    hosts: [shop.example.com]
+    http_port: 80
     tcp_port: 31400
 
 - name: The Gateway goes

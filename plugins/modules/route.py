@@ -123,16 +123,6 @@ EXAMPLES = r"""
         when: {path: /shop/*}
         redirect: {path: /, status: 301}
 
-- name: Connections of reports go to the replica
-  servicemesh.istio.route:
-    namespace: shop
-    host: database
-    protocol: tcp
-    rules:
-      - name: reports
-        when: {from_labels: {app: reports}}
-        to: replica
-
 - name: The rules go; a split of the host stays
   servicemesh.istio.route:
     namespace: online-boutique

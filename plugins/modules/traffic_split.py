@@ -114,21 +114,18 @@ EXAMPLES = r"""
     versions: {v1: 90, v2: 10}
     api: gateway
 
-- name: A fifth of the connections to a port that its Service declares to be TCP
+- name: Connections to a database go to its versions, for its Service declares the port to be TCP
   servicemesh.istio.traffic_split:
-    namespace: shop
-    host: tcp-echo
-    port: 9000
-    versions: {v1: 80, v2: 20}
+    namespace: online-boutique
+    host: redis-cart
+    label: app
+    versions: {redis-cart: 100}
 
-- name: Also through a gateway's port for TCP
+- name: The split of connections goes
   servicemesh.istio.traffic_split:
-    namespace: shop
-    host: tcp-echo
-    port: 9000
-    protocol: tcp
-    versions: {v1: 80, v2: 20}
-    gateways: [mesh, istio-system/database]
+    namespace: online-boutique
+    host: redis-cart
+    state: absent
 
 - name: The split goes
   servicemesh.istio.traffic_split:
