@@ -72,7 +72,7 @@ def settled(cluster: Cluster, options: dict[str, Any]) -> dict[str, Any]:
 def wanted(options: dict[str, Any]) -> list[Object]:
     """Without a port and without TLS, port 80. Raises InvalidOption."""
     tls, tcp = options.get("tls"), options.get("tcp_port")
-    plain = options.get("http_port") or (None if (tls or tcp) and not options["redirect"] else 80)
+    plain = options.get("http_port") or (None if (tls or tcp is not None) and not options["redirect"] else 80)
     if not options["hosts"]:
         raise InvalidOption("hosts", "the list is empty", hint="Name hosts, or '*' for all.", code="list_empty")
     if not options["selector"]:
@@ -82,7 +82,7 @@ def wanted(options: dict[str, Any]) -> list[Object]:
         raise InvalidOption("redirect", "there is no port for HTTPS to lead to", hint="Give tls.", code="redirect_empty")
     if tls and checks.port("https_port", options["https_port"]) == plain:
         raise InvalidOption("https_port", f"{plain} is the port for HTTP, too", code="port_taken")
-    if tcp and checks.port("tcp_port", tcp) in (plain, options["https_port"] if tls else None):
+    if tcp is not None and checks.port("tcp_port", tcp) in (plain, options["https_port"] if tls else None):
         raise InvalidOption("tcp_port", f"{tcp} is the port for HTTP{'' if tcp == plain else 'S'}, too", code="port_taken")
     content = _tls(tls) if tls else {}
     if options["api"] == BY_GATEWAY_API:

@@ -218,7 +218,7 @@ def test_all_to_one_version_is_written_with_or_without_weights():
 def test_only_the_port_that_is_meant_has_it():
     live = echo(TWO)
     both = proxy("sidecar", (9000, SPLIT, OURS, PREFIX), (9001, {"": 1}, "", ""))
-    assert seen(both, live, port=9000) == (True, "")
+    assert seen(both, live, port=9000) == (True, "") and seen(proxy("sidecar"), live, port=9000) == (False, "no route of connections")
     assert seen(proxy("sidecar", (9000, {"": 1}, "", ""), (9001, SPLIT, OURS, PREFIX)), live, port=9000)[0] is False
     assert seen(proxy("sidecar", (9000, SPLIT, OURS, PREFIX), (9001, SPLIT, OURS, PREFIX)), live, port=9000) == (False, "still a route of connections to port 9001")
 
@@ -239,6 +239,11 @@ def test_a_gateway_and_the_mesh_have_the_same_object_by_their_own_ports():
     here["configs"][2]["dynamic_listeners"][0]["active_state"]["listener"]["address"]["socket_address"]["port_value"] = 31400
     assert seen(here, echo(TWO), **asked) == (True, "")
     assert seen(proxy("sidecar", (9000, SPLIT, OURS, PREFIX)), echo(TWO), **asked) == (True, "")
+
+
+def test_a_gateways_pods_may_listen_at_another_port_than_the_gateway_has():
+    asked = {"gateways": [GATEWAY], "port": 9000, "match": {"port": 31400}, "versions": {"v1": 1}}
+    assert seen(proxy("router", (9000, {"v1": 1}, "", "")), **asked) == (True, "")
 
 
 def test_what_is_for_some_callers_may_be_at_a_proxy_or_not():
@@ -276,6 +281,8 @@ def test_the_module_converged_compares_connections_too(api):
     place = Place("shop", {}, False)
     assert question.lacking(place, proxy("sidecar", (9000, SPLIT, OURS, PREFIX))) == ""
     assert question.lacking(place, proxy("sidecar", (9000, {"v1": 1, "v2": 1}, OURS, PREFIX))) == f"other weights of connections to port 9000: {{'outbound|9000|v1|{FULL}': 1, 'outbound|9000|v2|{FULL}': 1}}"
+    assert question.lacking(place, proxy("sidecar")) == "no route of connections"
+    assert question.lacking(Place("infra", {}, True), proxy("router")) == "", "a gateway need not have what is for the mesh"
     gone = compared.question(Cluster(api), echo(rule=rule))
     assert gone.lacking(place, proxy("sidecar", (9000, SPLIT, OURS, PREFIX))) == "still a route of connections to port 9000"
 
