@@ -79,11 +79,11 @@ def matches(piece: Piece, policy: Policy, hosts: list[str], gateways: list[str])
     found: list[Match] = []
     for match in asked or ({},):
         here = match.get("gateways", gateways)
-        if MESH not in here or "port" in match or policy.port is None:
+        if MESH not in here or "port" in match or piece.port is None:
             found.append(match)
             continue
         only = {"gateways": [MESH]} if gateways != [MESH] else {}
-        found += [{**match, **only, "port": policy.port}, *([{**match, "gateways": outside(here)}] if outside(here) else [])]
+        found += [{**match, **only, "port": piece.port}, *([{**match, "gateways": outside(here)}] if outside(here) else [])]
     if policy.protocol == TLS:
         found = [{**match, "sniHosts": hosts} for match in found]
     return [match for match in found if match]

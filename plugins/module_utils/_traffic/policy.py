@@ -101,7 +101,7 @@ class Policy:
             if concern in self.routing:
                 found += self._where(module.pieces(self.routing[concern]), self.routing[concern])
         if not found or found[-1].matches:
-            found.append(Piece("default", (), [(Target(port=self.port), 1, {})]))
+            found.append(Piece("default", (), [(Target(port=self.port), 1, {})], port=self.port))
         if "resilience" in self.routing:
             found = resilience.into(found, self.routing["resilience"])
         if "fault" in self.routing and not fault.over(self.routing["fault"], self.now):
@@ -109,7 +109,8 @@ class Policy:
         return found
 
     def _where(self, pieces: list[Piece], intent: dict[str, Any]) -> list[Piece]:
-        """The pieces of a concern that holds in fewer places than the host's other policy."""
+        """The pieces of a concern, for its port, and for its places where these are fewer than those of the host's other policy."""
+        pieces = [replace(piece, port=intent.get("port")) for piece in pieces]
         own = intent.get("gateways") or self.gateways
         if set(own) == set(self.gateways):
             return pieces

@@ -90,6 +90,12 @@ def test_rules_of_connections_tell_who_calls():
     assert [[part["destination"].get("subset") for part in route["route"]] for route in obj["spec"]["tcp"]] == [["v2"], ["v1", "v2"], [None]]
 
 
+def test_each_concern_is_for_the_port_that_it_names():
+    rules = {"rules": [{"name": "a", "when": {"from_labels": {"app": "x"}}, "to": "v2"}], "port": 9001}
+    (obj,) = written(echo(TWO), route=rules, split=split({"v1": 1}, port=9000))
+    assert [route["match"] for route in obj["spec"]["tcp"]] == [[{"sourceLabels": {"app": "x"}, "port": 9001}], [{"port": 9000}]]
+
+
 def test_tls_is_passed_through_by_the_name_that_is_asked_for():
     (obj,) = written(echo({"spec": {"ports": [{"name": "https", "port": 443}]}}), split=split({"v1": 1}, gateways=[GATEWAY], gateway_hosts=["a.example"]))
     assert obj["spec"]["tls"] == [{"match": [{"sniHosts": [FULL, "a.example"]}], "route": [{"destination": {"host": FULL, "subset": "v1"}, "weight": 1}]}]
