@@ -63,6 +63,7 @@ options:
       - What is routed. V(http) is requests; V(tcp) is connections, of which nothing is read; V(tls) is connections of TLS that a gateway passes through
         (mode V(passthrough) of M(servicemesh.istio.gateway)), by the name of the server that their caller asks for (O(gateway_hosts)).
       - Without it, as the port is declared, by its name or C(appProtocol) in the Service, or its protocol in the ServiceEntry; V(http) where that says nothing.
+        Where O(gateways) are without V(mesh), and have ports for one of these alone, it is that.
         A Service that says nothing should rather be corrected, for its callers' proxies look into each connection, and route what looks like HTTP as requests.
       - To sidecars the declaration is all that counts, so another protocol is refused where O(gateways) has V(mesh). At gateways it is the gateway's own port that counts.
       - In the mesh, connections to O(port) are routed, and those to other ports of the host go as before. At a gateway, all to its ports for TCP.

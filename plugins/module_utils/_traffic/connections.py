@@ -63,9 +63,9 @@ def _refuse_piece(piece: Piece, policy: Policy) -> None:
 def _cannot(option: str, reason: str, policy: Policy, hint: str = "") -> InvalidOption:
     live = policy.live
     stated = any(intent.get("protocol") for intent in policy.routing.values())
-    how = "as protocol says" if stated else f"as its {'Service' if live.service else 'ServiceEntry'} declares"
-    other = "protocol http" if stated else "protocol http, if requests are what is to be routed at a gateway"
-    return InvalidOption(option, f"{live.full_name} takes connections of {policy.protocol.upper()}, {how}: {reason}", hint=hint or f"Leave it out, or give {other}.", code="protocol_cannot")
+    how = "as protocol says" if stated else "as its gateways do" if policy.spoken else f"as its {'Service' if live.service else 'ServiceEntry'} declares"
+    other = "give protocol http" if stated else "correct what is declared"
+    return InvalidOption(option, f"{live.full_name} takes connections of {policy.protocol.upper()}, {how}: {reason}", hint=hint or f"Leave it out, or {other}.", code="protocol_cannot")
 
 
 def matches(piece: Piece, policy: Policy, hosts: list[str], gateways: list[str]) -> list[Match] | None:

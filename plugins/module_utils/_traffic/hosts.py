@@ -44,7 +44,7 @@ class Host:
     missing_gateways    wanted Gateways that are not there
     missing_hosts       other hosts that a route names, and that nothing makes known
     other_ports         ports of the Services among those other hosts, by full name
-    spoken              by wanted Gateway of Istio's, what may be routed at its ports: HTTP, TCP, TLS
+    spoken              by wanted Gateway, what may be routed at its ports: HTTP, TCP, TLS
     sections            by gateway whose port for HTTP redirects, the listeners that are left for the host's routes
     channel             of Gateway API's definitions, "standard" or "experimental"; empty where its routes are not served
     """

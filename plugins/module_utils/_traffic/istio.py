@@ -33,7 +33,7 @@ class Istio:
         connections.refuse(policy)
         if not policy.routing or policy.protocol == HTTP:
             return []
-        word, hint = policy.protocol.upper(), "Give it one (tcp_port, or tls with mode passthrough, of the module gateway), or name another."
+        word, hint = policy.protocol.upper(), "Give it one (tcp_port, or tls with mode passthrough, of the module gateway), name another, or say another protocol."
         silent = [gateway for gateway, spoken in policy.live.spoken.items() if policy.protocol not in spoken]
         return [InvalidOption("gateways", f"Gateway {gateway} has no port for connections of {word} to {policy.live.full_name}", hint=hint, code="no_such_port") for gateway in silent]
 

@@ -104,7 +104,7 @@ class Reader:
             missing_hosts=frozenset(name for name, service in found.items() if service is None and self._entry(name) is None),
             other_ports={name: tuple(port["port"] for port in service["spec"].get("ports") or []) for name, service in found.items() if service},
             namesakes=there,
-            spoken={gateway: frozenset(routed_at(server) for server in obj["spec"].get("servers") or []) for gateway, obj in parents.items() if obj and api == ISTIO},
+            spoken={gateway: frozenset(routed_at(server) for server in obj["spec"].get("servers") or obj["spec"].get("listeners") or []) for gateway, obj in parents.items() if obj},
             sections={gateway: _not_plain(obj) for gateway, obj in parents.items() if obj and REDIRECTS in (obj["metadata"].get("annotations") or {})},
             channel=self.channel if api == GATEWAY else "",
         )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -88,11 +88,15 @@ class Policy:
 
     @property
     def protocol(self) -> str:
-        """What its routes are routes of: HTTP, TCP or TLS. As a concern says, else as the host's port is declared; HTTP where neither tells."""
+        """What its routes are routes of: HTTP, TCP or TLS. As a concern says; else as its gateways have ports for nothing else, where it is for gateways alone; else as the host's port is declared; HTTP where none tells."""
         stated = next((intent["protocol"] for intent in self.routing.values() if intent.get("protocol")), "")
         ports = self.live.declared
-        every = set(ports.values())
-        return str(stated or (ports.get(self.port) if self.port else next(iter(every)) if len(every) == 1 else "") or HTTP)
+        return str(stated or self.spoken or (ports.get(self.port) if self.port else _only(ports.values())) or HTTP)
+
+    @property
+    def spoken(self) -> str:
+        """The one of them that gateways have ports for, where the policy is for gateways alone."""
+        return "" if MESH in self.gateways else _only(word for words in self.live.spoken.values() for word in words)
 
     def pieces(self) -> list[Piece]:
         """All routes in their order. Raises InvalidOption."""
@@ -135,6 +139,12 @@ class Policy:
             if concern in self.rule:
                 found.update(module.of_rule(self.rule[concern]))
         return found
+
+
+def _only(words: Iterable[str]) -> str:
+    """The word that all are; empty where they differ."""
+    every = set(words)
+    return every.pop() if len(every) == 1 else ""
 
 
 def is_own(target: Target, live: Host) -> bool:

@@ -34,9 +34,9 @@ def routed(port: dict[str, Any]) -> str:
 
 
 def routed_at(server: dict[str, Any]) -> str:
-    """The same for a server of a Gateway: TLS that ends there is of no matter to what is behind."""
-    declared = str((server.get("port") or {}).get("protocol") or "").lower()
-    mode = str((server.get("tls") or {}).get("mode") or "")
+    """The same for a server of Istio's Gateway, or a listener of Gateway API's: TLS that ends there is of no matter to what is behind."""
+    declared = str(server.get("protocol") or (server.get("port") or {}).get("protocol") or "").lower()
+    mode = str((server.get("tls") or {}).get("mode") or "").upper()
     if ROUTED.get(declared) != TLS or mode.endswith("PASSTHROUGH"):
         return ROUTED.get(declared, "")
     return HTTP if declared == "https" else TCP

@@ -103,7 +103,7 @@ def check(policy: Policy) -> list[Failure]:
 def _spoken(policy: Policy) -> list[Failure]:
     """Ports at which sidecars would never look for such routes. At gateways it is their own ports that count."""
     live = policy.live
-    ports = {intent.get("port"): intent.get("protocol") for intent in policy.routing.values()} if MESH in policy.gateways else {}
+    ports = {intent.get("port") for intent in policy.routing.values()} if MESH in policy.gateways else set()
     wrong = {port: spoken for port, spoken in live.declared.items() if spoken not in ("", policy.protocol) and (port in ports or (ports and len(live.declared) == 1))}
     hint = "Name the port that is meant, or correct the name of the port (or its appProtocol) in the Service."
     return [InvalidOption("protocol", f"port {port} of {live.full_name} is declared to speak {spoken.upper()}, and the routes are of {policy.protocol.upper()}", hint=hint, code="protocol_mismatch") for port, spoken in wrong.items()]
@@ -129,10 +129,11 @@ def desired(policy: Policy) -> list[Step]:
     known = _subsets(live.rule)
     wanted = writer.subsets(policy)
     backing, objects = writer.backing(policy), writer.routes(policy)
-    for name in theirs.subsets([http for obj in objects for http in theirs.of(obj)], live.full_name, live.namespace) & set(known):
+    said = [obj for one in WRITERS.values() for obj in one.said(live)]
+    foreign = [http for obj in objects for http in theirs.of(obj)] + [route for obj in said for name in _theirs(policy, obj) for route in obj["spec"].get(name) or []]
+    for name in theirs.subsets(foreign, live.full_name, live.namespace) & set(known):
         wanted.setdefault(name, known[name])
     kept = {name: labels for name, labels in known.items() if name not in wanted}
-    said = [obj for one in WRITERS.values() for obj in one.said(live)]
     leaving = _without(said, objects)
     _refuse_theirs(policy, leaving)
     moving = bool(objects) and any(obj["kind"] not in {one["kind"] for one in objects} for obj in leaving)
@@ -178,10 +179,15 @@ def _without(live: list[Object], wanted: list[Object]) -> list[Object]:
     return [obj for obj in live if (obj["kind"], obj["metadata"]["name"]) not in names]
 
 
+def _theirs(policy: Policy, obj: Object) -> list[str]:
+    """Lists of connections' routes in an object of ours that others wrote: what is in them has no names, so a list is whose field it is."""
+    return [name for name in connections.LISTS if f"f:{name}" in _others_part(policy, obj)] if obj["kind"] == "VirtualService" else []
+
+
 def _refuse_theirs(policy: Policy, leaving: list[Object]) -> None:
-    """Routes of connections have no names: a list of them is whose field it is. Raises Failure "conflict" for one of others in an object that would go."""
+    """Raises Failure "conflict" for an object that would go, and with it what others wrote."""
     for obj in leaving:
-        if obj["kind"] == "VirtualService" and not _others_part(policy, obj).keys().isdisjoint(f"f:{name}" for name in connections.LISTS):
+        if _theirs(policy, obj):
             whose = ", ".join(sorted(managers_of(obj) - {MANAGER}))
             hint = "Take them out of it, or set force_conflicts to delete them, too."
             raise Failure("conflict", f"{ref_of(obj)} has routes of connections that are not of this collection's writing ({whose})", ref=ref_of(obj).as_result("v1"), hint=hint)

@@ -118,7 +118,7 @@ def test_the_module_converged_tells_who_has_other_weights(shop, split, run):
         ("traffic_split", {"versions": {"v1": 1}, "protocol": "http"}, "protocol_mismatch", "protocol"),
         ("traffic_split", {"versions": {"v1": 1}, "api": "gateway"}, "gateway_api_cannot", "protocol"),
         ("traffic_split", {"versions": {"v1": 1}, "protocol": "tls", "gateways": ["infra/in"]}, "no_such_port", "gateways"),
-        ("traffic_split", {"versions": {"v1": 1}, "gateways": ["infra/web"]}, "no_such_port", "gateways"),
+        ("traffic_split", {"versions": {"v1": 1}, "gateways": ["mesh", "infra/web"]}, "no_such_port", "gateways"),
         ("route", {"rules": [{"when": {"path": "/a"}, "to": "v1"}]}, "protocol_cannot", "when.path"),
         ("traffic", {"policy": {"shop": {"echo": {"split": {"versions": {"v1": 1}, "port": 9000}, "fault": {"delay": "1s"}}}}}, "protocol_cannot", "delay"),
         ("resilience", {"timeout": "1s"}, "protocol_cannot", "timeout"),

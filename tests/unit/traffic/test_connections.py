@@ -45,6 +45,7 @@ def test_a_services_port_speaks_what_istiod_takes_it_for(port, word, routed):
 def test_a_service_entrys_port_says_its_protocol_and_a_gateways_server_what_is_behind_it():
     assert [ports.routed({"number": 443, "name": "http", "protocol": word}) for word in ("TCP", "HTTPS", "GRPC-Web", "MONGO")] == ["tcp", "tls", "http", "tcp"]
     modes = [("HTTP", None), ("TCP", None), ("HTTPS", "SIMPLE"), ("HTTPS", "PASSTHROUGH"), ("TLS", "PASSTHROUGH"), ("TLS", "MUTUAL"), ("TLS", "AUTO_PASSTHROUGH")]
+    assert [ports.routed_at({"name": "a", "port": 443, "protocol": word, "tls": {"mode": mode}}) for word, mode in (("HTTP", ""), ("HTTPS", "Terminate"), ("TLS", "Passthrough"), ("TCP", ""))] == ["http", "http", "tls", "tcp"]
     assert [ports.routed_at({"port": {"protocol": word}, "tls": {"mode": mode}}) for word, mode in modes] == ["http", "tcp", "http", "tls", "tls", "tcp", "tls"]
 
 
@@ -135,6 +136,15 @@ def test_the_remedy_fits_how_it_came_to_be_tcp():
     with pytest.raises(InvalidOption) as refused:
         routing.check(policy(echo(BARE), split=split(mirror="v2", protocol="tcp")))
     assert "as protocol says" in refused.value.message and refused.value.hint == "Leave it out, or give protocol http."
+    with pytest.raises(InvalidOption) as refused:
+        routing.check(policy(echo(BARE, spoken={GATEWAY: frozenset({"tcp"})}), split=split(mirror="v2", gateways=[GATEWAY])))
+    assert "as its gateways do" in refused.value.message and refused.value.hint == "Leave it out, or correct what is declared."
+
+
+def test_gateways_that_have_ports_for_one_thing_alone_decide_where_the_mesh_is_not_meant():
+    for words, gateways, protocol in ((["http"], [GATEWAY], "http"), (["http", "tcp"], [GATEWAY], "tcp"), (["http"], ["mesh", GATEWAY], "tcp"), (["tls"], [GATEWAY], "tls")):
+        assert policy(echo(spoken={GATEWAY: frozenset(words)}), split=split(gateways=gateways)).protocol == protocol
+    assert policy(echo(BARE, spoken={GATEWAY: frozenset({"tcp"})}), split=split(gateways=[GATEWAY])).protocol == "tcp"
 
 
 @pytest.mark.parametrize(
@@ -170,6 +180,7 @@ def test_routes_that_sidecars_would_never_look_for_are_refused_and_at_a_gateway_
 
 def test_a_gateway_without_a_port_for_connections_is_named():
     live = echo(spoken={GATEWAY: frozenset({"http"}), "infra/tcp": frozenset({"tcp", "http"})})
+    assert codes(echo(spoken={GATEWAY: frozenset({"http"})}), gateways=["mesh", GATEWAY]) == ["no_such_port"]
     (failure,) = routing.check(policy(live, split=split({"v1": 1}, gateways=[GATEWAY, "infra/tcp"])))
     assert failure.code == "no_such_port" and f"Gateway {GATEWAY} has no port for connections of TCP" in failure.message
 
@@ -310,6 +321,16 @@ def test_a_list_that_somebody_else_wrote_is_not_deleted_with_our_object():
     assert refused.value.code == "conflict" and "VirtualService shop/frontend" in refused.value.message and "kubectl-edit" in refused.value.message
     other = {**edited, "metadata": {**edited["metadata"], "managedFields": [{"manager": "kubectl-edit", "fieldsV1": {"f:spec": {"f:http": {}}}}]}}
     assert [step.name for step in routing.desired(policy(echo(own=other)))] == ["routes that go", "routes gone"]
+
+
+def test_a_subset_that_such_a_list_leads_to_stays():
+    (obj,) = istio.virtual_services(policy(host(), split=split({"v1": 1})))
+    entry = {"route": [{"destination": {"host": "frontend", "subset": "v2"}}]}
+    rule = istio.destination_rule(policy(), {name: {"version": name} for name in SPLIT}, {})
+    for manager, names in (("kubectl-edit", ["v1", "v2"]), ("servicemesh.istio", ["v1"])):
+        live = {**obj, "spec": {**obj["spec"], "tcp": [entry]}, "metadata": {**obj["metadata"], "managedFields": [{"manager": manager, "fieldsV1": {"f:spec": {"f:tcp": {}}}}]}}
+        last = [one for step in routing.desired(policy(host(own=live, rule=rule), split=split({"v1": 1}))) for one in step.objects if one["kind"] == "DestinationRule"][-1]
+        assert [subset["name"] for subset in last["spec"]["subsets"]] == names
 
 
 def test_requests_routes_of_others_survive_where_the_host_becomes_one_of_connections():
