@@ -11,7 +11,7 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes a Gateway with a port for HTTP, one for HTTPS, or both; in Istio's own kind for pods that are there already, in Gateway API's also for pods that Istio
+  - Writes a Gateway with ports for HTTP, HTTPS and TCP, or some of them; in Istio's own kind for pods that are there already, in Gateway API's also for pods that Istio
     then deploys.
   - Where its hosts lead to is said by the policy of those hosts (M(servicemesh.istio.route), M(servicemesh.istio.traffic_split)).
   - A Secret that the gateway's pods could not read, and labels that no pod has, are refused. In check mode they are warnings.
@@ -34,12 +34,17 @@ options:
     type: dict
     default: {istio: ingressgateway}
   http_port:
-    description: Port for HTTP. Without it 80, unless there is only O(tls).
+    description: Port for HTTP. Without it 80, unless there is only O(tls) or O(tcp_port).
     type: int
   https_port:
     description: Port for HTTPS, where O(tls) is given.
     type: int
     default: 443
+  tcp_port:
+    description:
+      - Port for connections of which nothing is read. One host's policy takes all of them, whatever the host's name, for TCP tells none.
+      - Another port is another Gateway. The gateway's Service and pods must have the port, too.
+    type: int
   tls:
     description: How HTTPS is answered.
     type: dict
@@ -69,7 +74,7 @@ options:
       - Whose kind the Gateway is. With V(istio) it is Istio's own; with V(gateway) Gateway API's, with a listener for each host; with V(auto) the latter where its
         definitions are there and it can say what is asked for.
       - Without it, and with V(auto), the gateway stays with the API that it has. Without it a new one is Istio's own.
-      - Gateway API cannot say O(selector) and O(tls.least_version). That is refused with the code C(gateway_api_cannot).
+      - Gateway API cannot say O(selector) and O(tls.least_version), and of O(tcp_port) only what this collection does not write (TCPRoutes). That is refused with the code C(gateway_api_cannot).
     type: str
     choices: [istio, gateway, auto]
   class:
@@ -102,6 +107,14 @@ EXAMPLES = r"""
     name: shop
     namespace: istio-system
     hosts: [shop.example.com]
+
+- name: And by TCP, whatever is spoken there
+  servicemesh.istio.gateway:
+    name: shop
+    namespace: istio-system
+    hosts: [shop.example.com]
+    http_port: 80
+    tcp_port: 31400
 
 - name: The Gateway goes
   servicemesh.istio.gateway:

@@ -31,6 +31,7 @@ options:
     description:
       - Requests that are alike in this go to the same pod. One of C({header}), C({cookie}), C({query}) by name, or C({source_ip}).
       - C(cookie) may be C({name, path, ttl}); a proxy sets it where a request has none.
+      - Of connections, where all of the host's ports are declared TCP or TLS, only C(source_ip) can be alike; the others are refused with the code C(protocol_cannot).
       - It does not hold across the versions of a split; see O(servicemesh.istio.traffic_split#module:sticky).
     type: dict
   locality:

@@ -33,7 +33,10 @@ options:
       - Without it Istio's own rule holds, which is two attempts after failures to connect and the like.
     type: dict
   connections:
-    description: C({max, connect_timeout, idle_timeout, max_requests, pending, requests_per_connection, keepalive}), of each caller's proxy. What is more fails with 503.
+    description:
+      - C({max, connect_timeout, idle_timeout, max_requests, pending, requests_per_connection, keepalive}), of each caller's proxy. What is more fails with 503.
+      - Where all of the host's ports are declared TCP or TLS, C(idle_timeout), C(max_requests) and C(requests_per_connection) are refused with the code
+        C(protocol_cannot), as are O(timeout) and O(retries), for there are no requests.
     type: dict
   eject:
     description: C({errors, gateway_errors, every, for, max_percent, min_healthy_percent}). A pod that fails so often in a row gets nothing for a while.

@@ -84,6 +84,12 @@ options:
   port:
     description: Port of the host, where it has several.
     type: int
+  protocol:
+    description:
+      - What is routed, as in O(servicemesh.istio.traffic_split#module:protocol). Without it, as the port is declared; V(http) where that says nothing.
+      - A rule of connections has C(to) or C(versions), and of conditions C(from_labels), C(from_namespace) and C(port) alone.
+    type: str
+    choices: [http, tcp, tls]
   api_host:
     description:
       - URL of the API server, which other modules of this collection also call C(host). Also E(K8S_AUTH_HOST).

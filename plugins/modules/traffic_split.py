@@ -58,6 +58,21 @@ options:
   port:
     description: Port of the host, where it has several.
     type: int
+  protocol:
+    description:
+      - What is routed. V(http) is requests; V(tcp) is connections, of which nothing is read; V(tls) is connections of TLS that a gateway passes through
+        (mode V(passthrough) of M(servicemesh.istio.gateway)), by the name of the server that their caller asks for (O(gateway_hosts)).
+      - Without it, as the port is declared, by its name or C(appProtocol) in the Service, or its protocol in the ServiceEntry; V(http) where that says nothing.
+        Where O(gateways) are without V(mesh), and have ports for one of these alone, it is that.
+        A Service that says nothing should rather be corrected, for its callers' proxies look into each connection, and route what looks like HTTP as requests.
+      - To sidecars the declaration is all that counts, so another protocol is refused where O(gateways) has V(mesh). At gateways it is the gateway's own port that counts.
+      - In the mesh, connections to O(port) are routed, and those to other ports of the host go as before. At a gateway, all to its ports for TCP.
+      - What only requests have (a cookie, copies, faults, timeouts, retries, conditions on what is in a request) is refused with
+        the code C(protocol_cannot). Conditions on who calls and at which port can be said.
+      - A change is for new connections; open ones stay where they are until the proxy has drained them (45 seconds, if Istio is not told otherwise), and are then closed.
+      - Gateway API's kinds for TCP and TLS are not written; V(gateway) of O(api) is refused.
+    type: str
+    choices: [http, tcp, tls]
   api_host:
     description:
       - URL of the API server, which other modules of this collection also call C(host). Also E(K8S_AUTH_HOST).
@@ -99,6 +114,19 @@ EXAMPLES = r"""
     host: frontend
     versions: {v1: 90, v2: 10}
     api: gateway
+
+- name: Connections to a database go to its versions, for its Service declares the port to be TCP
+  servicemesh.istio.traffic_split:
+    namespace: online-boutique
+    host: redis-cart
+    label: app
+    versions: {redis-cart: 100}
+
+- name: The split of connections goes
+  servicemesh.istio.traffic_split:
+    namespace: online-boutique
+    host: redis-cart
+    state: absent
 
 - name: The split goes
   servicemesh.istio.traffic_split:

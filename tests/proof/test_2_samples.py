@@ -18,8 +18,6 @@ SPACE = "shop"
 OURS = {"VirtualService", "DestinationRule", "Gateway", "ServiceEntry", "Telemetry", "Sidecar", "AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication"}
 # Not said, and why.
 OUTSIDE = {
-    "tcp-echo/tcp-echo-all-v1.yaml": "routes of TCP",
-    "tcp-echo/tcp-echo-20-v2.yaml": "routes of TCP",
     "multicluster/expose-istiod.yaml": "a control plane for other clusters, at ports of its own",
     "multicluster/expose-istiod-https.yaml": "a control plane for other clusters, at ports of its own",
     "multicluster/expose-services.yaml": "AUTO_PASSTHROUGH between networks",
@@ -35,6 +33,12 @@ def at_gateway(host: str, port: int | None, name: str, *paths: str) -> dict[str,
     to = {"to": {"port": port}} if port else {}
     rules: list[dict[str, Any]] = [{"when": [{"path": path} for path in paths], **to}, {"respond": 404}] if paths else [to]
     return {host: {"route": {"rules": rules, "gateways": [f"{SPACE}/{name}"], "gateway_hosts": ["*"]}}}
+
+
+def connections(**versions: int) -> tuple[dict[str, Any], list[tuple[Any, dict[str, Any]]]]:
+    """All that a gateway's port for TCP takes, to one port of a host that has two. Both versions have subsets."""
+    where = {"gateways": [f"{SPACE}/tcp-echo-gateway"], "gateway_hosts": ["*"], "protocol": "tcp", "port": 9000}
+    return {"tcp-echo": {"split": {"versions": versions, **where}}}, [(gateway.GATEWAY, {"name": "tcp-echo-gateway", "tcp_port": 31400})]
 
 
 HTTPS = [{"number": 443, "protocol": "HTTPS"}]
@@ -75,6 +79,9 @@ SAID: dict[str, tuple[dict[str, Any], list[tuple[Any, dict[str, Any]]]]] = {
             (egress.EGRESS, {"name": "httpbin-ext-authz-grpc", "hosts": ["ext-authz-grpc.local"], "ports": [{"number": 9000, "protocol": "GRPC"}], "endpoints": ["127.0.0.1"]}),
         ],
     ),
+    "tcp-echo/tcp-echo-all-v1.yaml": connections(v1=100, v2=0),
+    # The sample is written over the one before, whose Gateway and subsets it goes on with.
+    "tcp-echo/tcp-echo-20-v2.yaml": (connections(v1=80, v2=20)[0], []),
     # "theirs": hosts and addresses as the sample's own entry of this number has them.
     "external/aptget.yaml": ({}, [(egress.EGRESS, {"name": "apt", "hosts": "theirs", "ports": [80], "resolution": "none"})]),
     "external/github.yaml": ({}, [(egress.EGRESS, {"name": "web", "hosts": "theirs", "ports": HTTPS, "resolution": "none"}), (egress.EGRESS, {"name": "ssh", "hosts": "theirs", "addresses": "theirs", "ports": [{"number": 22, "protocol": "TCP"}], "resolution": "none"})]),
@@ -121,7 +128,9 @@ def destination(where: dict[str, Any]) -> tuple[Any, ...]:
 def routes(service: dict[str, Any]) -> list[Any]:
     """What becomes of a request, rule by rule, up to the first that takes all."""
     found = []
-    for rule in service["spec"].get("http") or []:
+    # At a gateway with one port for connections, that port is no condition.
+    listed = [{**rule, "match": [match for match in rule.get("match") or [] if match != {"port": 31400}]} for rule in service["spec"].get("tcp") or []]
+    for rule in service["spec"].get("http") or listed:
         parts = [(destination(part["destination"]), part.get("weight", 100)) for part in rule.get("route") or []]
         total = sum(weight for _where, weight in parts) or 1
         shares = sorted((where, weight / total) for where, weight in parts if weight)

@@ -69,7 +69,7 @@ class FakeIstiod:
             return {"configs": configs}
         if self.blind or proxy in self.old:
             return {"configs": [*configs, _written(self._hosts())]}
-        return {"configs": [*configs, self._clusters(), self._routes(gateway)]}
+        return {"configs": [*configs, self._clusters(), self._routes(gateway), self._listeners(gateway)]}
 
     def _state(self, proxy: str) -> dict[str, Any]:
         state = {"sent": "2", "acked": "1" if proxy in self.behind else "2"}
@@ -98,6 +98,25 @@ class FakeIstiod:
         hosts += [host for obj in self._objects("HTTPRoute") for host in self._of_gateway_api(obj, gateway) if not claimed & set(host["domains"])]
         configs = [{"routeConfig": {"name": "80", "virtualHosts": hosts}}]
         return {"@type": "type.googleapis.com/envoy.admin.v3.RoutesConfigDump", "dynamicRouteConfigs": configs}
+
+    def _listeners(self, gateway: bool) -> dict[str, Any]:
+        """Of connections, as Envoy writes them: a sidecar has one for each port of a Service, a gateway one for each object that is bound to it."""
+        bound = [(obj, obj["spec"].get("gateways") or ["mesh"]) for obj in self._objects("VirtualService")]
+        found = []
+        if gateway:
+            for obj, names in bound:
+                if set(names) != {"mesh"} and (route := next(iter(_of_connections(obj, set(names) - {"mesh"}, 0)), None)):
+                    found.append(_listener(31400, {"filters": [_proxied(obj, route, 31400)]}))
+        for service in [] if gateway else self._objects("Service"):
+            for port in service["spec"]["ports"]:
+                taking = [(obj, route) for obj, names in bound if "mesh" in names and _host(service) in obj["spec"]["hosts"] for route in _of_connections(obj, {"mesh"}, port["port"])]
+                whole = {"route": [{"destination": {"host": _host(service)}}]}
+                obj, route = taking[0] if taking else ({}, whole)
+                source = f"/apis/networking.istio.io/v1/namespaces/{obj['metadata']['namespace']}/virtual-service/{obj['metadata']['name']}" if obj else ""
+                metadata = {"metadata": {"filter_metadata": {"istio": {"config": source}}}} if obj else {}
+                if taking or not port.get("name", "").startswith("http"):
+                    found.append(_listener(port["port"], {"filters": [_proxied(obj, route, port["port"])], **metadata}))
+        return {"@type": "type.googleapis.com/envoy.admin.v3.ListenersConfigDump", "dynamic_listeners": found}
 
     def _route(self, obj: Any, route: Any) -> dict[str, Any]:
         source = f"/apis/networking.istio.io/v1/namespaces/{obj['metadata']['namespace']}/virtual-service/{obj['metadata']['name']}"
@@ -145,6 +164,25 @@ class FakeIstiod:
 
 def _written(names: list[str]) -> dict[str, Any]:
     return {"@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump", "dynamicActiveClusters": [{"cluster": {"name": name}} for name in names]}
+
+
+def _of_connections(obj: Any, places: set[str], port: int) -> list[Any]:
+    """Routes that hold at these gateways, for connections to this port of a Service (0: of a gateway)."""
+    listed = [*(obj["spec"].get("tcp") or []), *(obj["spec"].get("tls") or [])]
+    return [route for route in listed if any(set(match.get("gateways") or places) & places and (not port or match.get("port", port) == port) for match in route.get("match") or [{}])]
+
+
+def _proxied(obj: Any, route: Any, port: int) -> dict[str, Any]:
+    parts = [(f"outbound|{(part['destination'].get('port') or {}).get('number', port)}|{part['destination'].get('subset', '')}|{part['destination']['host']}", part.get("weight", 1)) for part in route["route"]]
+    config: dict[str, Any] = {"@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"}
+    if len(parts) == 1:
+        return {"name": "envoy.filters.network.tcp_proxy", "typed_config": {**config, "stat_prefix": parts[0][0], "cluster": parts[0][0]}}
+    weighted = {"clusters": [{"name": name, "weight": weight} for name, weight in parts if weight]}
+    return {"name": "envoy.filters.network.tcp_proxy", "typed_config": {**config, "stat_prefix": f"{obj['metadata']['name']}.{obj['metadata']['namespace']}", "weighted_clusters": weighted}}
+
+
+def _listener(port: int, chain: dict[str, Any]) -> dict[str, Any]:
+    return {"name": f"10.0.0.1_{port}", "active_state": {"listener": {"address": {"socket_address": {"address": "10.0.0.1", "port_value": port}}, "filter_chains": [chain]}}}
 
 
 def _host(service: Any) -> str:

@@ -30,6 +30,19 @@ class Route:
     retries: int = 0
 
 
+@dataclass(frozen=True)
+class Chain:
+    """What becomes of connections at a listener: {cluster: weight}.
+
+    source  the object that it comes from, as of a route, less the version of its API; empty where istiod does not tell, which is so
+            at a gateway where there is one cluster
+    """
+
+    port: int
+    weights: tuple[tuple[str, int], ...]
+    source: str = ""
+
+
 def kind(dump: dict[str, Any]) -> str:
     """SIDECAR or GATEWAY, or another word of Istio's for what a proxy is; empty where it does not say."""
     ids = [((config.get("bootstrap") or {}).get("node") or {}).get("id", "") for config in _of_type(dump, "BootstrapConfigDump")]
@@ -58,6 +71,22 @@ def listeners(dump: dict[str, Any]) -> list[Any]:
     return [state for entry in entries if (state := _part(entry, "active_state", None))]
 
 
+def chains(dump: dict[str, Any]) -> Iterator[Chain]:
+    """Every way of connections whose requests are not looked at."""
+    for state in listeners(dump):
+        listener = state.get("listener") or {}
+        port = int(_part(_part(listener.get("address") or {}, "socket_address", {}), "port_value", 0))
+        for chain in [*_part(listener, "filter_chains", []), _part(listener, "default_filter_chain", {})]:
+            source = _source(chain)
+            for one in chain.get("filters") or []:
+                action = _part(one, "typed_config", {})
+                if not str(action.get("@type", "")).endswith(".TcpProxy"):
+                    continue
+                # Of several clusters the statistics have the name of the object that weighs them.
+                name, _dot, namespace = str(_part(action, "stat_prefix", "")).rpartition(".") if not action.get("cluster") else ("", "", "")
+                yield Chain(port, _weights(action), source or (f"/namespaces/{namespace}/virtual-service/{name}" if name else ""))
+
+
 def routes(dump: dict[str, Any]) -> Iterator[Route]:
     """Every route."""
     for config in _of_type(dump, "RoutesConfigDump"):
@@ -65,11 +94,16 @@ def routes(dump: dict[str, Any]) -> Iterator[Route]:
             table = _part(entry, "route_config", {})
             for host in _part(table, "virtual_hosts", []):
                 for route in host.get("routes") or []:
-                    metadata = _part(route.get("metadata") or {}, "filter_metadata", {})
-                    source = (metadata.get("istio") or {}).get("config", "")
+                    source = _source(route)
                     action = route.get("route") or {}
                     tries = int(_part(_part(action, "retry_policy", {}), "num_retries", 0))
                     yield Route(route.get("name", ""), table.get("name", ""), tuple(host.get("domains") or []), _weights(action), source, _seconds(action), tries)
+
+
+def _source(obj: dict[str, Any]) -> str:
+    """The object that a part of the configuration comes from, as istiod writes it into the part's metadata."""
+    metadata = _part(obj.get("metadata") or {}, "filter_metadata", {})
+    return str((metadata.get("istio") or {}).get("config", ""))
 
 
 def _weights(action: dict[str, Any]) -> tuple[tuple[str, int], ...]:

@@ -7,11 +7,15 @@ import datetime
 from dataclasses import dataclass, field
 from typing import Any
 
+from .ports import HTTP, TCP, TLS
+
 # Of the concerns that are said by routes.
 WHERE: dict[str, dict[str, Any]] = {
     "gateways": {"type": "list", "elements": "str"},
     "gateway_hosts": {"type": "list", "elements": "str", "default": []},
 }
+# Of those that name a port of the host.
+PROTOCOL: dict[str, dict[str, Any]] = {"protocol": {"type": "str", "choices": [HTTP, TCP, TLS]}}
 
 
 @dataclass(frozen=True)

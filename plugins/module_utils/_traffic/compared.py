@@ -11,11 +11,11 @@ from .._engine.cluster import Cluster
 from .._engine.objects import Object, ref_of
 from .._proxy import dump
 from .._proxy.verdicts import Place, Question
-from . import checks, theirs
+from . import checks, connections, theirs
 from .gateway_api import has_rules
 from .hosts import ANY_HOST, GATEWAY_NAME, MESH, Host, outside
-from .istio import limited, source_of, weights
-from .known import same_weights
+from .istio import limited, source_of
+from .known import same_weights, weights
 from .live import NETWORKING
 
 # Envoy's way of speaking to a cluster by the mode of a DestinationRule; MUTUAL and SIMPLE differ in certificates alone.
@@ -40,6 +40,7 @@ class Bound(Reach):
 
     source: str
     http: list[dict[str, Any]]
+    connections: list[connections.Route]
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,11 @@ def _bound(cluster: Cluster, obj: Object) -> Bound:
         namespace, _slash, name = gateway.rpartition("/")
         live = cluster.get(NETWORKING, "Gateway", namespace or obj["metadata"]["namespace"], name)
         selectors.append(((live or {}).get("spec") or {}).get("selector") or {})
-    return Bound(MESH in gateways, selectors, source_of(obj), obj["spec"].get("http") or [])
+    return Bound(MESH in gateways, selectors, source_of(obj), theirs.routes(obj), connections.of(obj))
 
 
 def _nothing(host: Host, name: str) -> Bound:
-    return Bound(False, [], source_of({"metadata": {"namespace": host.namespace, "name": name}}), [])
+    return Bound(False, [], source_of({"metadata": {"namespace": host.namespace, "name": name}}), [], [])
 
 
 def lacking(host: Host, every: list[Bound], place: Place, text: dict[str, Any], rules: Iterable[Parents] = ()) -> str | None:
@@ -88,6 +89,7 @@ def lacking(host: Host, every: list[Bound], place: Place, text: dict[str, Any], 
     for bound in every:
         wanted = {http["name"]: http for http in bound.http if theirs.is_ours(http) and bound.at(place)}
         found += _routes(wanted, [one for one in routes if one.source.endswith(bound.source) and theirs.is_ours({"name": one.name})])
+        found += connections.lacking(text, host, bound.source, bound.connections if bound.at(place) else [])
     found += [f"other rules than {ref_of(one.route)} has" for one in rules if one.at(place) and not has_rules(text, one.route, host)]
     return "; ".join(dict.fromkeys(found))
 

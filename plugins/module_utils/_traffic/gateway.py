@@ -26,6 +26,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "selector": {"type": "dict", "default": SELECTOR},
     "http_port": {"type": "int"},
     "https_port": {"type": "int", "default": 443},
+    "tcp_port": {"type": "int"},
     "tls": {
         "type": "dict",
         "options": {
@@ -70,8 +71,8 @@ def settled(cluster: Cluster, options: dict[str, Any]) -> dict[str, Any]:
 
 def wanted(options: dict[str, Any]) -> list[Object]:
     """Without a port and without TLS, port 80. Raises InvalidOption."""
-    tls = options.get("tls")
-    plain = options.get("http_port") or (None if tls and not options["redirect"] else 80)
+    tls, tcp = options.get("tls"), options.get("tcp_port")
+    plain = options.get("http_port") or (None if (tls or tcp is not None) and not options["redirect"] else 80)
     if not options["hosts"]:
         raise InvalidOption("hosts", "the list is empty", hint="Name hosts, or '*' for all.", code="list_empty")
     if not options["selector"]:
@@ -81,10 +82,14 @@ def wanted(options: dict[str, Any]) -> list[Object]:
         raise InvalidOption("redirect", "there is no port for HTTPS to lead to", hint="Give tls.", code="redirect_empty")
     if tls and checks.port("https_port", options["https_port"]) == plain:
         raise InvalidOption("https_port", f"{plain} is the port for HTTP, too", code="port_taken")
+    if tcp is not None and checks.port("tcp_port", tcp) in (plain, options["https_port"] if tls else None):
+        raise InvalidOption("tcp_port", f"{tcp} is the port for HTTP{'' if tcp == plain else 'S'}, too", code="port_taken")
     content = _tls(tls) if tls else {}
     if options["api"] == BY_GATEWAY_API:
         if options["selector"] != SELECTOR:
             raise listeners.cannot("selector", "knows no labels of a gateway's pods: name a Service that has them, or let Istio deploy the gateway")
+        if tcp:
+            raise listeners.cannot("tcp_port", "has routes of a kind of their own for it, which this collection does not write")
         return listeners.objects(options, checks.port("http_port", plain) if plain else None)
     for option in OF_GATEWAY_API if options["api"] == ISTIO else ():
         if options.get(option):
@@ -96,6 +101,8 @@ def wanted(options: dict[str, Any]) -> list[Object]:
     if tls:
         number = options["https_port"]
         servers.append({"port": {"number": number, "name": f"https-{number}", "protocol": "TLS" if tls["mode"] == "passthrough" else "HTTPS"}, "hosts": hosts, "tls": content})
+    if tcp:
+        servers.append({"port": {"number": tcp, "name": f"tcp-{tcp}", "protocol": "TCP"}, "hosts": hosts})
     metadata = {"name": options["name"], "namespace": options["namespace"]}
     selector = {str(key): str(value) for key, value in options["selector"].items()}
     return [{"apiVersion": API, "kind": KIND, "metadata": metadata, "spec": {"selector": selector, "servers": servers}}]

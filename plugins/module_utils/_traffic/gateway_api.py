@@ -19,6 +19,7 @@ from .http_rules import LABEL, cannot, rules, version_service
 from .istio import API as RULE_API
 from .known import clusters_known, routes_shown, same_weights
 from .policy import MANAGED, Policy
+from .ports import HTTP
 
 GROUP, API = "gateway.networking.k8s.io", "gateway.networking.k8s.io/v1"
 ROUTE = "HTTPRoute"
@@ -37,6 +38,8 @@ class GatewayApi:
         live = policy.live
         if not policy.routing:
             return []
+        if policy.protocol != HTTP:
+            raise cannot("protocol", f"says routes of {policy.protocol.upper()} in a kind of their own, which this collection does not write", live)
         if service_of(live.name, live.namespace) != (live.namespace, live.object_name):
             raise cannot("host", f"says routes of a Service in its own namespace, for all who call it, and {live.full_name} is none of {live.namespace}", live)
         for gateway in policy.gateways:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .ports import routed
+
 DOMAIN = "cluster.local"
 # The APIs in which a host's routes can be said: Istio's own kinds, and Gateway API's.
 ISTIO, GATEWAY = "istio", "gateway"
@@ -42,6 +44,7 @@ class Host:
     missing_gateways    wanted Gateways that are not there
     missing_hosts       other hosts that a route names, and that nothing makes known
     other_ports         ports of the Services among those other hosts, by full name
+    spoken              by wanted Gateway, what may be routed at its ports: HTTP, TCP, TLS
     sections            by gateway whose port for HTTP redirects, the listeners that are left for the host's routes
     channel             of Gateway API's definitions, "standard" or "experimental"; empty where its routes are not served
     """
@@ -63,6 +66,7 @@ class Host:
     missing_gateways: frozenset[str] = frozenset()
     missing_hosts: frozenset[str] = frozenset()
     other_ports: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    spoken: Mapping[str, frozenset[str]] = field(default_factory=dict)
     sections: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     channel: str = ""
 
@@ -74,6 +78,12 @@ class Host:
     def ports(self) -> list[int]:
         """Of its Service."""
         return [port["port"] for port in ((self.service or {}).get("spec") or {}).get("ports") or []]
+
+    @property
+    def declared(self) -> dict[int, str]:
+        """HTTP, TCP or TLS by port of its Service or ServiceEntry; empty for a port that does not say."""
+        listed = ((self.service or self.entry or {}).get("spec") or {}).get("ports") or []
+        return {port.get("port", port.get("number")): routed(port) for port in listed if port.get("protocol") != "UDP"}
 
     @property
     def object_name(self) -> str:

@@ -41,7 +41,12 @@ def acknowledged(live: Host) -> Barrier:
     return converged(Change(f"routes of {live.full_name} in both APIs", live.namespace, lambda _text: True))
 
 
-def same_weights(found: dump.Route, wanted: Mapping[tuple[str, str], int]) -> bool:
+def weights(route: dict[str, Any]) -> dict[tuple[str, str], int]:
+    """Of a route of a VirtualService, by (subset, host)."""
+    return {(part["destination"].get("subset", ""), part["destination"]["host"]): part.get("weight", 1) for part in route.get("route") or []}
+
+
+def same_weights(found: dump.Route | dump.Chain, wanted: Mapping[tuple[str, str], int]) -> bool:
     """Whether a proxy's route has just these weights, by (subset, host)."""
     has = {(parts[2], parts[3]): weight for cluster, weight in found.weights if len(parts := cluster.split("|")) == 4}
     if len(has) == 1 or len(wanted) == 1:

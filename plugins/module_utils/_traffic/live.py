@@ -12,6 +12,7 @@ from .._engine.objects import Object
 from .._engine.selectors import written
 from .hosts import ANY_HOST, GATEWAY, INTENTS, ISTIO, REDIRECTS, VERSION_OF, Host, covers, full_name, names, outside, service_of
 from .policy import is_managed
+from .ports import routed_at
 
 # Pods that stay to be read, and answer nothing.
 OVER = ("Failed", "Succeeded")
@@ -103,6 +104,7 @@ class Reader:
             missing_hosts=frozenset(name for name, service in found.items() if service is None and self._entry(name) is None),
             other_ports={name: tuple(port["port"] for port in service["spec"].get("ports") or []) for name, service in found.items() if service},
             namesakes=there,
+            spoken={gateway: frozenset(routed_at(server) for server in obj["spec"].get("servers") or obj["spec"].get("listeners") or []) for gateway, obj in parents.items() if obj},
             sections={gateway: _not_plain(obj) for gateway, obj in parents.items() if obj and REDIRECTS in (obj["metadata"].get("annotations") or {})},
             channel=self.channel if api == GATEWAY else "",
         )

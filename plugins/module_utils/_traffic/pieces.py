@@ -32,12 +32,14 @@ class Piece:
     matches   of which one must hold; none: every request
     targets   (where to, weight, header operations of that part); empty where `fields` answer by themselves
     fields    what else its requests meet, in the words of Istio's HTTPRoute; mirrors as [(Target, percent)]
+    port      of the host, which it is for, where its concern names one
     """
 
     name: str
     matches: tuple[Match, ...] = ()
     targets: list[tuple[Target, int, dict[str, Any]]] = field(default_factory=list)
     fields: dict[str, Any] = field(default_factory=dict)
+    port: int | None = None
 
     @property
     def every(self) -> Iterator[Target]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from . import fault, intents, load_balancing, resilience, route, split
 from .hosts import GATEWAY, ISTIO, MESH, Host, full_name
 from .intents import Intents
 from .pieces import Piece, Target
+from .ports import HTTP
 from .taking import Taking
 
 MANAGED = {"app.kubernetes.io/managed-by": "servicemesh.istio"}
@@ -85,6 +86,18 @@ class Policy:
     def port(self) -> int | None:
         return next((intent["port"] for intent in self.routing.values() if intent.get("port")), None)
 
+    @property
+    def protocol(self) -> str:
+        """What its routes are routes of: HTTP, TCP or TLS. As a concern says; else as its gateways have ports for nothing else, where it is for gateways alone; else as the host's port is declared; HTTP where none tells."""
+        stated = next((intent["protocol"] for intent in self.routing.values() if intent.get("protocol")), "")
+        ports = self.live.declared
+        return str(stated or self.spoken or (ports.get(self.port) if self.port else _only(ports.values())) or HTTP)
+
+    @property
+    def spoken(self) -> str:
+        """The one of them that gateways have ports for, where the policy is for gateways alone."""
+        return "" if MESH in self.gateways else _only(word for words in self.live.spoken.values() for word in words)
+
     def pieces(self) -> list[Piece]:
         """All routes in their order. Raises InvalidOption."""
         found: list[Piece] = []
@@ -92,7 +105,7 @@ class Policy:
             if concern in self.routing:
                 found += self._where(module.pieces(self.routing[concern]), self.routing[concern])
         if not found or found[-1].matches:
-            found.append(Piece("default", (), [(Target(port=self.port), 1, {})]))
+            found.append(Piece("default", (), [(Target(port=self.port), 1, {})], port=self.port))
         if "resilience" in self.routing:
             found = resilience.into(found, self.routing["resilience"])
         if "fault" in self.routing and not fault.over(self.routing["fault"], self.now):
@@ -100,7 +113,8 @@ class Policy:
         return found
 
     def _where(self, pieces: list[Piece], intent: dict[str, Any]) -> list[Piece]:
-        """The pieces of a concern that holds in fewer places than the host's other policy."""
+        """The pieces of a concern, for its port, and for its places where these are fewer than those of the host's other policy."""
+        pieces = [replace(piece, port=intent.get("port")) for piece in pieces]
         own = intent.get("gateways") or self.gateways
         if set(own) == set(self.gateways):
             return pieces
@@ -125,6 +139,12 @@ class Policy:
             if concern in self.rule:
                 found.update(module.of_rule(self.rule[concern]))
         return found
+
+
+def _only(words: Iterable[str]) -> str:
+    """The word that all are; empty where they differ."""
+    every = set(words)
+    return every.pop() if len(every) == 1 else ""
 
 
 def is_own(target: Target, live: Host) -> bool:

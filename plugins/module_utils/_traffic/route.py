@@ -7,7 +7,7 @@ from typing import Any
 
 from .._failure import InvalidOption
 from . import checks, matching
-from .asked import WHERE, Asked
+from .asked import PROTOCOL, WHERE, Asked
 from .pieces import Piece, Target, mirrors, target
 
 RULE = ("name", "when", "to", "versions", "redirect", "respond", "rewrite", "headers", "cors", "mirror", "timeout")
@@ -28,6 +28,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     **WHERE,
     "label": {"type": "str", "default": "version"},
     "port": {"type": "int"},
+    **PROTOCOL,
 }
 LONGEST_BODY = 1024 * 1024
 # As a regular expression, all of a path.
@@ -37,7 +38,7 @@ WHOLE_PATH = "^[^?]*"
 def intents(asked: Asked) -> tuple[Any, Any]:
     """Raises InvalidOption."""
     rules = [{key: value for key, value in rule.items() if value is not None} for rule in asked.options["rules"]]
-    intent = {"rules": rules, **asked.given(*WHERE, "label", "port")}
+    intent = {"rules": rules, **asked.given(*WHERE, "label", "port", *PROTOCOL)}
     check(intent)
     return intent, None
 

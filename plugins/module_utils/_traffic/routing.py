@@ -11,11 +11,12 @@ from .._engine.objects import Object, ref_of
 from .._engine.steps import Barrier, Step
 from .._failure import Failure, InvalidOption
 from .._proxy.convergence import Change, converged
-from . import taking, theirs
+from . import connections, taking, theirs
 from .gateway_api import GatewayApi
-from .hosts import GATEWAY, ISTIO, Host, full_name
+from .hosts import GATEWAY, ISTIO, MESH, Host, full_name
 from .istio import Istio, before, destination_rule, merged, seen, virtual_services
 from .known import acknowledged
+from .owners import managers_of
 from .pieces import Piece
 from .policy import Policy, is_managed, is_own
 
@@ -73,6 +74,7 @@ def check(policy: Policy) -> list[Failure]:
     for obj in live.other_rules if policy.traffic_policy() or WRITERS[policy.api].subsets(policy) else []:
         hint = "Istio takes one DestinationRule of a host: say in one place what both say, and remove or rename the other."
         found.append(InvalidOption("host", f"{ref_of(obj)} is in the place of the DestinationRule of {live.full_name}", ref=ref_of(obj).as_result("v1"), hint=hint, code="rule_taken"))
+    found += _spoken(policy)
     found += WRITERS[policy.api].cannot(policy)
     pieces = policy.pieces() if policy.routing else []
     targets = [target for piece in pieces for target in piece.every]
@@ -80,7 +82,7 @@ def check(policy: Policy) -> list[Failure]:
         found.append(InvalidOption("to", f"no Service or ServiceEntry is {name}", hint="Check its name, or create it first.", code="no_such_host"))
     for obj in virtual_services(policy) if policy.api == ISTIO and not found else []:
         dead = theirs.shadowed(theirs.routes(before(live, obj)))
-        found += taking.shadowed(obj["spec"]["http"], dead, live.full_name, policy.taking.force)
+        found += taking.shadowed(theirs.routes(obj), dead, live.full_name, policy.taking.force)
     if len(live.ports) > 1 and any(target.port is None and is_own(target, live) for target in targets):
         numbers = ", ".join(map(str, live.ports))
         found.append(InvalidOption("port", f"{live.full_name} has several ports ({numbers}): name one", code="port_needed"))
@@ -96,6 +98,15 @@ def check(policy: Policy) -> list[Failure]:
                 hint = "Its share of requests would fail with 503. Deploy it first, or give it weight 0."
                 found.append(InvalidOption("versions", f"no pod of {live.full_name} has the label {label}={version}", hint=hint, code="no_pods"))
     return found
+
+
+def _spoken(policy: Policy) -> list[Failure]:
+    """Ports at which sidecars would never look for such routes. At gateways it is their own ports that count."""
+    live = policy.live
+    ports = {intent.get("port") for intent in policy.routing.values()} if MESH in policy.gateways else set()
+    wrong = {port: spoken for port, spoken in live.declared.items() if spoken not in ("", policy.protocol) and (port in ports or (ports and len(live.declared) == 1))}
+    hint = "Name the port that is meant, or correct the name of the port (or its appProtocol) in the Service."
+    return [InvalidOption("protocol", f"port {port} of {live.full_name} is declared to speak {spoken.upper()}, and the routes are of {policy.protocol.upper()}", hint=hint, code="protocol_mismatch") for port, spoken in wrong.items()]
 
 
 def _weights(pieces: list[Piece], live: Host) -> dict[str, int]:
@@ -118,11 +129,13 @@ def desired(policy: Policy) -> list[Step]:
     known = _subsets(live.rule)
     wanted = writer.subsets(policy)
     backing, objects = writer.backing(policy), writer.routes(policy)
-    for name in theirs.subsets([http for obj in objects for http in theirs.of(obj)], live.full_name, live.namespace) & set(known):
+    said = [obj for one in WRITERS.values() for obj in one.said(live)]
+    foreign = [http for obj in objects for http in theirs.of(obj)] + [route for obj in said for name in _theirs(policy, obj) for route in obj["spec"].get(name) or []]
+    for name in theirs.subsets(foreign, live.full_name, live.namespace) & set(known):
         wanted.setdefault(name, known[name])
     kept = {name: labels for name, labels in known.items() if name not in wanted}
-    said = [obj for one in WRITERS.values() for obj in one.said(live)]
     leaving = _without(said, objects)
+    _refuse_theirs(policy, leaving)
     moving = bool(objects) and any(obj["kind"] not in {one["kind"] for one in objects} for obj in leaving)
     traffic_policy = policy.traffic_policy()
     lasting = bool(wanted or traffic_policy)
@@ -164,6 +177,20 @@ def _without(live: list[Object], wanted: list[Object]) -> list[Object]:
     """Those that are not wanted any more."""
     names = {(obj["kind"], obj["metadata"]["name"]) for obj in wanted}
     return [obj for obj in live if (obj["kind"], obj["metadata"]["name"]) not in names]
+
+
+def _theirs(policy: Policy, obj: Object) -> list[str]:
+    """Lists of connections' routes in an object of ours that others wrote: what is in them has no names, so a list is whose field it is."""
+    return [name for name in connections.LISTS if f"f:{name}" in _others_part(policy, obj)] if obj["kind"] == "VirtualService" else []
+
+
+def _refuse_theirs(policy: Policy, leaving: list[Object]) -> None:
+    """Raises Failure "conflict" for an object that would go, and with it what others wrote."""
+    for obj in leaving:
+        if _theirs(policy, obj):
+            whose = ", ".join(sorted(managers_of(obj) - {MANAGER}))
+            hint = "Take them out of it, or set force_conflicts to delete them, too."
+            raise Failure("conflict", f"{ref_of(obj)} has routes of connections that are not of this collection's writing ({whose})", ref=ref_of(obj).as_result("v1"), hint=hint)
 
 
 def _others_part(policy: Policy, obj: Object) -> dict[str, Any]:

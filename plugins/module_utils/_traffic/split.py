@@ -7,7 +7,7 @@ from typing import Any
 
 from .._failure import InvalidOption
 from . import checks, matching
-from .asked import Asked
+from .asked import PROTOCOL, Asked
 from .hosts import outside
 from .pieces import Piece, Target, mirrors
 
@@ -21,12 +21,13 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "gateway_hosts": {"type": "list", "elements": "str", "default": []},
     "label": {"type": "str", "default": "version"},
     "port": {"type": "int"},
+    **PROTOCOL,
 }
 
 
 def intents(asked: Asked) -> tuple[Any, Any]:
     """Raises InvalidOption."""
-    intent = {**asked.always("versions", "gateways", "gateway_hosts", "label"), **asked.given("match", "sticky", "mirror", "port")}
+    intent = {**asked.always("versions", "gateways", "gateway_hosts", "label"), **asked.given("match", "sticky", "mirror", "port", *PROTOCOL)}
     check(intent, asked.host)
     return intent, None
 

@@ -48,6 +48,8 @@ def test_create_change_and_delete_each_also_in_check_mode_and_again(mesh, say):
         ({"tls": {"mode": "passthrough"}, "https_port": 8443}, [(8443, "TLS", {"mode": "PASSTHROUGH"})]),
         ({"tls": {"mode": "mutual", "secret": "shop", "least_version": "1.3"}}, [(443, "HTTPS", {"mode": "MUTUAL", "credentialName": "shop", "minProtocolVersion": "TLSV1_3"})]),
         ({"http_port": 8080, "hosts": ["shop/a.example.com", "*.example.com"]}, [(8080, "HTTP", None)]),
+        ({"tcp_port": 31400}, [(31400, "TCP", None)]),
+        ({"tcp_port": 31400, "http_port": 80, "tls": {"mode": "passthrough"}}, [(80, "HTTP", None), (443, "TLS", {"mode": "PASSTHROUGH"}), (31400, "TCP", None)]),
     ],
 )
 def test_other_ports_and_modes(mesh, say, options, seen):
@@ -64,6 +66,9 @@ def test_other_ports_and_modes(mesh, say, options, seen):
         ({"selector": {"istio": "nowhere"}}, "gateway_selects_nothing", "istio=nowhere"),
         ({"http_port": 70000}, "port_invalid", "http_port"),
         ({"http_port": 443, **TLS}, "port_taken", "https_port"),
+        ({"tcp_port": 80, "http_port": 80}, "port_taken", "tcp_port: 80 is the port for HTTP, too"),
+        ({"tcp_port": 443, **TLS}, "port_taken", "tcp_port: 443 is the port for HTTPS, too"),
+        ({"tcp_port": 0, "http_port": 80}, "port_invalid", "tcp_port"),
         ({"redirect": True}, "redirect_empty", "redirect"),
         ({"tls": {}}, "secret_needed", "tls.secret"),
         ({"tls": {"mode": "passthrough", "secret": "shop"}}, "secret_needed", "tls.secret"),
@@ -164,6 +169,7 @@ def test_pods_are_those_that_istio_deploys_or_those_of_a_service(mesh, by_gatewa
         ({"selector": {"istio": "other"}}, "gateway_api_cannot", "selector"),
         ({"tls": {"secret": "shop", "least_version": "1.3"}}, "gateway_api_cannot", "tls.least_version"),
         ({"service": "istio-system/edge"}, "gateway_api_cannot", "service"),
+        ({"tcp_port": 31400}, "gateway_api_cannot", "tcp_port"),
         ({"service": "edge"}, "no_such_service", "shop/edge"),
         ({"service": "one-port", **TLS, "https_port": 444}, "no_such_port", "444"),
         ({"tls": {"secret": "nowhere"}}, "no_such_secret", "shop/nowhere"),

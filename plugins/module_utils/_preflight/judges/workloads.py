@@ -16,15 +16,12 @@ from ..._istio.facts import NEVER_INJECTED, Facts
 from ..._istio.findings import Finding as Told
 from ..._istio.findings import Gate
 from ..._istio.judges import workloads
+from ..._traffic.ports import protocol
 from .. import annotations as known
 from ..findings import ANALYZER, ERROR, INFO, WARNING, Check, Finding, parts
 from ..world import World, has, labels, name, namespace, notes, place, spec, template
 
 PROXY_USER = 1337
-PROTOCOLS = {"tcp", "udp", "grpc", "http", "http_proxy", "http2", "https", "tls", "mongo", "redis", "mysql"}
-OF_KUBERNETES = {"kubernetes.io/h2c", "kubernetes.io/ws", "kubernetes.io/wss"}
-# Ports on which a server speaks first, which istiod takes for TCP.
-WELL_KNOWN = {25, 53, 3306, 27017}
 CONTROLLERS = ("istio.io-gateway-controller", "istio.io-mesh-controller", "istio.io-eastwest-controller")
 MANAGED = "gateway.istio.io/managed"
 INJECTOR = "istio-sidecar-injector"
@@ -163,17 +160,6 @@ def ports_of_one_target(world: World) -> Iterator[Finding]:
                 yield Finding(obj, "metadata.name", f"its port {target} is reached by the ports {', '.join(map(str, sorted(ports)))} of {', '.join(sorted(set(ports.values())))}")
 
 
-def _protocol(port: dict[str, Any]) -> str:
-    """The protocol that istiod takes a port of a Service for; empty where it must find it out."""
-    said = str(port.get("appProtocol") or port.get("name") or "")
-    if port.get("protocol") == "UDP" or port.get("appProtocol") in OF_KUBERNETES:
-        return "known"
-    if said.lower().startswith("grpc-web"):
-        return "grpc-web"
-    prefix = said.partition("-")[0].lower()
-    return prefix if prefix in PROTOCOLS else "tcp" if port.get("port") in WELL_KNOWN else ""
-
-
 def _user_services(world: World) -> Iterator[Object]:
     return (obj for obj in world["Service"] if not _istios(obj) and labels(obj).get(MANAGED) not in CONTROLLERS and namespace(obj) not in NEVER_INJECTED)
 
@@ -181,14 +167,14 @@ def _user_services(world: World) -> Iterator[Object]:
 def port_name_form(world: World) -> Iterator[Finding]:
     for obj in _user_services(world):
         for field, port in parts(spec(obj).get("ports"), "spec.ports"):
-            if not _protocol(port) and spec(obj).get("type") != "ExternalName":
+            if not protocol(port) and spec(obj).get("type") != "ExternalName":
                 yield Finding(obj, f"{field}.name", f"{port.get('name') or 'no name'} says no protocol: istiod has proxies find it out, or takes it for TCP")
 
 
 def external_name_port(world: World) -> Iterator[Finding]:
     for obj in _user_services(world):
         for field, port in parts(spec(obj).get("ports"), "spec.ports"):
-            if spec(obj).get("type") == "ExternalName" and (not _protocol(port) or port.get("name") == "tcp"):
+            if spec(obj).get("type") == "ExternalName" and (not protocol(port) or port.get("name") == "tcp"):
                 yield Finding(obj, f"{field}.name", f"{port.get('name') or 'no name'} is taken for TCP, by which a Service of type ExternalName takes all of the port's traffic")
 
 
