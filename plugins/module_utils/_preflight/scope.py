@@ -61,7 +61,7 @@ SCOPES: tuple[Scope, ...] = (
     _scope(VERSIONED, "", "version_old"),
     _scope(
         "VirtualService", "",
-        "virtual_service_empty delegate_wrong route_ambiguous host_wildcard_in_mesh host_repeated weights_invalid weight_alone destination_missing destination_repeated match_empty regex_invalid claim_in_mesh"
+        "virtual_service_empty delegate_wrong route_ambiguous host_wildcard_in_mesh host_repeated weights_invalid destination_missing destination_repeated match_empty regex_invalid claim_in_mesh"
         " duration_invalid fault_invalid retries_invalid mirror_invalid direct_response_invalid header_invalid authority_twice tls_match_wrong gateway_name_form fault_with_retries route_unreachable match_ineffective"
         " gateway_generated",
     ),
@@ -144,6 +144,7 @@ LEFT = {
     **dict.fromkeys(("subset_without_pods", "weight_on_nothing_ready"), PODS),
     **dict.fromkeys(("gateway_no_secret", "gateway_credential_invalid", "listener_no_secret"), SECRETS),
     "strict_with_plain_clients": "the module mtls names the callers, and is told what becomes of them",
+    "weight_alone": "the modules write a share as it was given, and alone it is all",
     "validated_by_none": "webhooks are the control plane's",
     "condition_negative": "the status is that of the object as it was",
     **dict.fromkeys(("injectors_overlap", "injector_no_service", "webhook_no_address", "webhook_at_address", "definition_old", "definition_gone"), ELSEWHERE),
