@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from .._engine.changes import PRUNED
@@ -81,24 +82,52 @@ def judged(cluster: Cluster, change: Change) -> tuple[list[dict[str, Any]], list
     """(rows of what is found on the wanted objects and of what comes of them elsewhere, those of them that are new, kinds that may not be read). Raises ApiError."""
     asked = scope.question([*change.was.values(), *change.now.values()], SEVERITIES)
     found, refused = live.some(cluster, asked.kinds, ROOT)
-    before, after = worlds(found, refused, asked.kinds, change)
+    # What was not read is as unknown as what may not be.
+    unknown = {**dict.fromkeys(set(KINDS) - asked.kinds, "not read"), **refused}
+    whole, alone = Sight(change, found, unknown), Sight(change, [], unknown)
     rows: list[dict[str, Any]] = []
     new: list[dict[str, Any]] = []
     for check in checks.CHECKS:
         # Of what cannot be read whole nothing is said.
         if check.code not in asked.codes or asked.codes[check.code] & set(refused):
             continue
-        for finding, fresh in _told(check, before, after):
+        sight = whole if asked.codes[check.code] else alone
+        for finding, fresh in _told(check, sight):
             row = checks.row(check, finding)
-            rows += [row] if fresh or after.asks(finding.ref) else []
+            rows += [row] if fresh or sight.after.asks(finding.ref) else []
             new += [row] if fresh else []
     return checks.ranked(rows), checks.ranked(new), refused
 
 
-def _told(check: Check, before: World, after: World) -> list[tuple[Finding, bool]]:
+class Sight:
+    """The mesh before and after a change; what is before is seldom asked for.
+
+    found    live objects, those of the change among them or not
+    unknown  {kind: why nothing is known to be missing of it}
+    """
+
+    def __init__(self, change: Change, found: list[Object], unknown: dict[str, str]) -> None:
+        self._change = change
+        self._others = [obj for obj in found if ref_of(obj) not in change.was and ref_of(obj) not in change.now]
+        self._unknown = unknown
+        self._mesh = live.mesh_of(found, ROOT)
+
+    @cached_property
+    def before(self) -> World:
+        return World([*self._others, *live.placed(self._change.was.values(), "")], None, True, self._unknown, ROOT, self._mesh)
+
+    @cached_property
+    def after(self) -> World:
+        was = self._change.was
+        now = [{**obj, "status": was[ref]["status"]} if "status" not in obj and "status" in was.get(ref, {}) else obj for ref, obj in self._change.now.items()]
+        wanted = live.placed(now, "")
+        return World([*self._others, *wanted], wanted, True, self._unknown, ROOT, self._mesh)
+
+
+def _told(check: Check, sight: Sight) -> list[tuple[Finding, bool]]:
     """(finding, whether it was not there before). What stands in a list may have another place in it now."""
-    found = checks.found(check, after)
-    known = Counter(map(_key, checks.found(check, before))) if found else Counter()
+    found = checks.found(check, sight.after)
+    known = Counter(map(_key, checks.found(check, sight.before))) if found else Counter()
     told = []
     for finding in found:
         key = _key(finding)
@@ -109,14 +138,3 @@ def _told(check: Check, before: World, after: World) -> list[tuple[Finding, bool
 
 def _key(finding: Finding) -> tuple[Ref, str, str]:
     return finding.ref, re.sub(r"\[\d+\]", "[]", finding.field), finding.message
-
-
-def worlds(found: list[Object], refused: dict[str, str], kinds: frozenset[str], change: Change) -> tuple[World, World]:
-    """The mesh as it is, and as it will be. What was not read is as unknown as what may not be."""
-    unknown = {**dict.fromkeys(set(KINDS) - kinds, "not read"), **refused}
-    others = [obj for obj in found if ref_of(obj) not in change.was and ref_of(obj) not in change.now]
-    now = [{**obj, "status": change.was[ref]["status"]} if "status" not in obj and "status" in change.was.get(ref, {}) else obj for ref, obj in change.now.items()]
-    wanted = live.placed(now, "")
-    mesh = live.mesh_of(found, ROOT)
-    before = World([*others, *live.placed(change.was.values(), "")], None, True, unknown, ROOT, mesh)
-    return before, World([*others, *wanted], wanted, True, unknown, ROOT, mesh)
