@@ -172,6 +172,19 @@ def test_what_may_not_be_listed_leaves_its_checks_unsaid(run, split, monkeypatch
     assert done["changed"] and list(done["unread"]) == ["Service" if refused == "services" else "VirtualService"] and codes(done, "error") == []
 
 
+def test_who_may_list_nothing_beyond_a_namespace_writes_all_the_same(say, shop, monkeypatch):
+    real = MemoryApi.request
+
+    def request(self, method, path, *arguments, **more):
+        if method == "GET" and path.count("/") == (3 if path.startswith("/api/") else 4) and "/namespaces/" not in path:
+            raise ApiError(403, f"{path} is forbidden", "Forbidden", {})
+        return real(self, method, path, *arguments, **more)
+
+    monkeypatch.setattr(MemoryApi, "request", request)
+    done = say("authorization", namespace="shop", name="web", allow=[{"from": {"namespaces": ["nowhere"]}}])
+    assert done["changed"] and {"Namespace", "Pod", "AuthorizationPolicy"} <= set(done["unread"]) and done["findings"] == [], done
+
+
 def test_objects_of_their_own_are_judged_too(say, shop):
     for obj in (namespace("shop", **{"istio-injection": "enabled"}), istio("DestinationRule", "plain", host="frontend", trafficPolicy={"tls": {"mode": "DISABLE"}})):
         shop.put(obj)
