@@ -27,6 +27,19 @@ options:
     type: bool
     default: true
 """
+    PREFLIGHT = r"""
+options:
+  preflight:
+    description:
+      - What becomes of errors that pre-flight finds in a change, before anything is written. The objects are judged as they will be behind the
+        last step, together with the cluster, by the checks of M(servicemesh.istio.preflight); what was wrong before counts for nothing.
+      - V(refuse) fails with the code C(preflight_failed), that names check, object, field and remedy. In check mode it is a warning, since an
+        earlier task may be about to put it right.
+      - V(warn) writes, and warns of each. V(skip) asks nothing of the cluster. Where nothing is to be changed, nothing is asked either.
+    type: str
+    choices: [refuse, warn, skip]
+    default: refuse
+"""
     SHARED = r"""
 options: {}
 notes:

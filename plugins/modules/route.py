@@ -106,6 +106,7 @@ extends_documentation_fragment:
   - servicemesh.istio.connection
   - servicemesh.istio.gateway_api
   - servicemesh.istio.writing
+  - servicemesh.istio.writing.preflight
   - servicemesh.istio.writing.converged
   - servicemesh.istio.writing.shared
 """
@@ -163,6 +164,17 @@ barriers:
   returned: when a plan was made
   type: list
   elements: str
+findings:
+  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of M(servicemesh.istio.preflight).
+  returned: when something is to be changed
+  type: list
+  elements: dict
+  sample: []
+unread:
+  description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
+  returned: when something is to be changed
+  type: dict
+  sample: {}
 duration:
   description: Seconds by phase.
   returned: always
@@ -174,11 +186,12 @@ failure:
   sample: {code: weights_zero, ref: null, reason: "", hint: ""}
 """
 
+from ..module_utils._preflight.review import REVIEW
 from ..module_utils._traffic import concern
 
 
 def main() -> None:
-    concern.run("route")
+    concern.run("route", REVIEW)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
   - servicemesh.istio.writing
+  - servicemesh.istio.writing.preflight
   - servicemesh.istio.writing.converged
 """
 
@@ -95,6 +96,17 @@ barriers:
   returned: when a plan was made
   type: list
   elements: str
+findings:
+  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of M(servicemesh.istio.preflight).
+  returned: when something is to be changed
+  type: list
+  elements: dict
+  sample: []
+unread:
+  description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
+  returned: when something is to be changed
+  type: dict
+  sample: {}
 duration:
   description: Seconds by phase.
   returned: always
@@ -106,12 +118,13 @@ failure:
   sample: {code: policy_twice, ref: null, reason: "", hint: ""}
 """
 
+from ..module_utils._preflight.review import REVIEW
 from ..module_utils._traffic.sidecar import SIDECAR
 from ..module_utils._traffic.single import run
 
 
 def main() -> None:
-    run(SIDECAR)
+    run(SIDECAR, REVIEW)
 
 
 if __name__ == "__main__":

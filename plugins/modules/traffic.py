@@ -43,6 +43,7 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
   - servicemesh.istio.writing
+  - servicemesh.istio.writing.preflight
   - servicemesh.istio.writing.converged
   - servicemesh.istio.writing.shared
 """
@@ -95,6 +96,17 @@ barriers:
   returned: when a plan was made
   type: list
   elements: str
+findings:
+  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of M(servicemesh.istio.preflight).
+  returned: when something is to be changed
+  type: list
+  elements: dict
+  sample: []
+unread:
+  description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
+  returned: when something is to be changed
+  type: dict
+  sample: {}
 duration:
   description: Seconds by phase.
   returned: always
@@ -109,6 +121,7 @@ failure:
 from dataclasses import replace
 
 from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._preflight.review import REVIEW
 from ..module_utils._traffic import before, whole
 from ..module_utils._traffic.choice import ARGUMENT
 from ..module_utils._traffic.live import Reader
@@ -144,7 +157,7 @@ def body(run: Run) -> dict:
 
 
 def main() -> None:
-    run_module(ARGUMENTS, body)
+    run_module(ARGUMENTS, body, REVIEW)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
   - servicemesh.istio.writing
+  - servicemesh.istio.writing.preflight
   - servicemesh.istio.writing.converged
 attributes:
   idempotent:
@@ -94,6 +95,17 @@ barriers:
   returned: when a plan was made
   type: list
   elements: str
+findings:
+  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of M(servicemesh.istio.preflight).
+  returned: when something is to be changed
+  type: list
+  elements: dict
+  sample: []
+unread:
+  description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
+  returned: when something is to be changed
+  type: dict
+  sample: {}
 duration:
   description: Seconds by phase.
   returned: always
@@ -108,6 +120,7 @@ failure:
 from ..module_utils._engine.deadline import Deadline
 from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._failure import Failure
+from ..module_utils._preflight.review import REVIEW
 from ..module_utils._traffic import before
 from ..module_utils._traffic.choice import settled
 from ..module_utils._traffic.live import Reader
@@ -143,7 +156,7 @@ def body(run: Run) -> dict:
 
 
 def main() -> None:
-    run_module(ARGUMENTS, body)
+    run_module(ARGUMENTS, body, REVIEW)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class ActionModule(ActionBase):
         answers: list[dict[str, Any]] = []
         while True:
             usual = SLICE if answers else FIRST_SLICE
-            progress = {"seconds": float(task_vars.get(SLICE_VARIABLE, usual)), "elapsed": time.time() - begun, "seen": seen}
+            progress = {"seconds": float(task_vars.get(SLICE_VARIABLE, usual)), "elapsed": time.time() - begun if answers else 0.0, "seen": seen}
             answer = self._execute_module(module_args={**arguments, "_progress": progress}, task_vars=task_vars)
             (answer.get("invocation") or {}).get("module_args", {}).pop("_progress", None)
             waiting = answer.pop("waiting", None)
@@ -101,5 +101,5 @@ def together(answers: list[dict[str, Any]]) -> dict[str, Any]:
         "barriers": [text for answer in answers for text in answer.get("barriers") or []],
         "duration": duration,
         # As they were found: a later slice finds them mended.
-        **{name: answers[0][name] for name in ("without_sidecar", "stale", "tag") if name in answers[0]},
+        **{name: answers[0][name] for name in ("without_sidecar", "stale", "tag", "findings", "unread") if name in answers[0]},
     }

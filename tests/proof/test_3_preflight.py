@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""On the test data of Istio's own analyzers, pre-flight says what they say. It needs no cluster, only Istio's source."""
+"""On the test data of Istio's own analyzers, pre-flight says what they say, for which it needs Istio's source alone; and a module refuses what it finds."""
 from __future__ import annotations
 
 import functools
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from lab import programs, settings
+from playing import Lab
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "unit"))
 
@@ -169,3 +171,41 @@ def test_samples_of_istio_are_no_errors(capsys: pytest.CaptureFixture[str]) -> N
     with capsys.disabled():
         print(f"\n{files} files of samples without an error")
     assert files > 50 and not errors, "\n".join(errors)
+
+
+SPACE = "proof-preflight"
+HOST = {"namespace": SPACE, "host": "web"}
+
+
+@pytest.fixture
+def split(mesh: Lab) -> Iterator[Lab]:
+    """A host with a share for each of two versions, and a route of somebody else to the second one."""
+    mesh.kubectl("create", "namespace", SPACE)
+    container = {"name": "web", "image": "localhost/lab/client:stand-in", "imagePullPolicy": "Never", "env": [{"name": "STANDIN", "value": "client"}]}
+    pods = [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"web-{version}", "namespace": SPACE, "labels": {"app": "web", "version": version}}, "spec": {"containers": [container], "terminationGracePeriodSeconds": 0}} for version in ("v1", "v2")]
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": SPACE}, "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80}]}}
+    theirs = {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "theirs", "namespace": SPACE}, "spec": {"hosts": ["theirs.example.com"], "http": [{"route": [{"destination": {"host": "web", "subset": "v2"}}]}]}}
+    mesh.kubectl("apply", "-f", "-", text=yaml.safe_dump_all([service, *pods]))
+    done = mesh.module("traffic_split", **HOST, versions={"v1": 1, "v2": 1})
+    assert "failed" not in done and done["findings"] == [] and done["unread"] == {}, done
+    mesh.kubectl("apply", "-f", "-", text=yaml.safe_dump(theirs))
+    yield mesh
+    mesh.kubectl("delete", "namespace", SPACE)
+
+
+def versions_of(lab: Lab) -> dict[str, str]:
+    """{object: its resourceVersion} of all policy, and of what is kept of it."""
+    found = lab.get("virtualservices.networking.istio.io,destinationrules.networking.istio.io,configmaps", "-n", SPACE)["items"]
+    return {f"{item['kind']} {item['metadata']['name']}": item["metadata"]["resourceVersion"] for item in found}
+
+
+def test_a_change_that_breaks_somebody_elses_object_is_refused_and_nothing_is_written(split: Lab) -> None:
+    before = versions_of(split)
+    for options in ({"versions": {"v1": 1}}, {"state": "absent"}):
+        refused = split.module("traffic_split", **HOST, **options)
+        assert refused["failure"]["code"] == "preflight_failed" and refused["failure"]["reason"] == "subset_undefined" and refused["changed"] is False, refused
+        assert f"VirtualService {SPACE}/theirs, spec.http[0].route[0].destination.subset" in refused["msg"] and versions_of(split) == before
+    planned = split.module("traffic_split", check=True, **HOST, versions={"v1": 1})
+    assert planned["changed"] and planned["findings"] == split.module("traffic_split", **HOST, versions={"v1": 1})["findings"] and "subset_undefined" in str(planned["warnings"])
+    done = split.module("traffic_split", **HOST, versions={"v1": 1}, preflight="warn")
+    assert done["changed"] and "subset_undefined" in str(done["warnings"]) and versions_of(split) != before

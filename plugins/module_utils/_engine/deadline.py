@@ -28,6 +28,11 @@ class Deadline:
         self._end = now + seconds - float(self.progress.get("elapsed", 0.0))
         self._slice_end = now + float(self.progress["seconds"]) if self.progress else None
 
+    @property
+    def begun(self) -> bool:
+        """Whether an earlier slice has begun what this one goes on with."""
+        return float(self.progress.get("elapsed", 0.0)) > 0
+
     def left(self) -> float:
         return max(0.0, self._end - time.monotonic())
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Callable
 
@@ -45,13 +45,26 @@ PATIENCE = 60.0
 SHORTEST_PATTERN = 4
 
 
+@dataclass(frozen=True)
+class Review:
+    """What has a say in a plan before it is carried out. The engine knows that there is one, not what it goes by.
+
+    arguments  of the module, for it
+    ask        called where the plan changes something, in check mode too; raises Failure
+    """
+
+    arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    ask: Callable[[Run, Plan], None] = lambda _run, _plan: None
+
+
 class Run:
     """One module call. `connect` is what unit tests replace."""
 
     connect = staticmethod(connection.connect)
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: AnsibleModule, review: Review | None = None) -> None:
         self.module = module
+        self.review = review or Review()
         self.options: dict[str, Any] = module.params
         self.check_mode: bool = module.check_mode
         self.deadline = Deadline(self.options.get("wait_timeout") or 600, self.options.get("_progress"))
@@ -112,6 +125,9 @@ class Run:
         """
         cluster = self.cluster.with_manager(manager) if manager else self.cluster
         the_plan = self.timed("plan", lambda: plan(cluster, steps, replace(rules, lenient=self.check_mode)))
+        # A later slice only ends what an earlier one was let begin.
+        if not the_plan.empty and not self.deadline.begun:
+            self.review.ask(self, the_plan)
         return self._carry_out(cluster, the_plan, rules.force)
 
     def remove(
@@ -152,7 +168,7 @@ class Run:
     def pause(self, still: StillWaiting) -> None:
         """Ends this slice of the wait: what was done so far, and what is waited for."""
         waiting = {"text": still.text, "seen": self.deadline.progress.get("seen") or []}
-        self.module.exit_json(**(self.outcome(failed=True) if self.plans else {"changed": False}), waiting=waiting, duration=self.duration)
+        self.module.exit_json(**(self.outcome(failed=True) if self.plans else {"changed": False}), **self.told, waiting=waiting, duration=self.duration)
 
     def fail(self, failure: Failure) -> None:
         partial_result = {"changed": False, **(self.outcome(failed=True) if self.plans else {}), **failure.found}
@@ -160,15 +176,16 @@ class Run:
         self.module.fail_json(msg=message, failure=failure.as_result(), duration=self.duration, **{**partial_result, **self.told})
 
 
-def run_module(arguments: dict[str, Any], body: Callable[[Run], dict[str, Any]], **constraints: Any) -> None:
+def run_module(arguments: dict[str, Any], body: Callable[[Run], dict[str, Any]], review: Review | None = None, **constraints: Any) -> None:
     """Runs `body` under the collection's argument spec, check mode, and one way to fail.
 
-    constraints: AnsibleModule's required_if, mutually_exclusive, ...
+    review: has a say in every plan; constraints: AnsibleModule's required_if, mutually_exclusive, ...
     """
     # A module is a short process: collecting its garbage costs more than it gives, and ever more with many objects.
     gc.disable()
-    module = AnsibleModule(argument_spec={**connection.arguments_beside(arguments), **arguments}, supports_check_mode=True, **constraints)
-    run = Run(module)
+    own = {**arguments, **(review.arguments if review else {})}
+    module = AnsibleModule(argument_spec={**connection.arguments_beside(own), **own}, supports_check_mode=True, **constraints)
+    run = Run(module, review)
     try:
         result = body(run)
     except StillWaiting as still:
@@ -180,7 +197,7 @@ def run_module(arguments: dict[str, Any], body: Callable[[Run], dict[str, Any]],
     except OSError as error:
         run.fail(_on_the_host(error))
     else:
-        module.exit_json(**{"changed": False, **result, "duration": run.duration})
+        module.exit_json(**{"changed": False, **run.told, **result, "duration": run.duration})
 
 
 def _on_the_host(error: OSError) -> Failure:

@@ -55,16 +55,24 @@ def analyzer_codes(check: Check) -> list[str]:
 def run(picture: Picture, skip: Iterable[str] = ()) -> list[dict[str, Any]]:
     """Rows of the result: first by severity, then in the table's order."""
     left_out = set(skip)
-    rows = [_row(check, finding) for check in CHECKS if check.code not in left_out for finding in _found(check, picture.world, picture.before)]
-    return sorted(rows, key=lambda row: SEVERITIES.index(row["severity"]))
+    return ranked([row(check, finding) for check in CHECKS if check.code not in left_out for finding in _found(check, picture.world, picture.before)])
+
+
+def ranked(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(rows, key=lambda one: SEVERITIES.index(one["severity"]))
+
+
+def found(check: Check, world: World) -> list[Finding]:
+    """Everything that a check finds, less what objects suppress."""
+    return [finding for finding in check.judge(world) if not _suppressed(check, finding)]
 
 
 def _found(check: Check, world: World, before: World | None) -> list[Finding]:
     """Findings on what is asked about, and those on other objects that were not there without it."""
-    found = {_key(finding): finding for finding in check.judge(world) if not _suppressed(check, finding)}
-    caused = {key for key, finding in found.items() if not world.asks(finding.ref)}
+    own = {_key(finding): finding for finding in found(check, world)}
+    caused = {key for key, finding in own.items() if not world.asks(finding.ref)}
     known = {_key(finding) for finding in check.judge(before)} if caused and before is not None else caused
-    return [finding for key, finding in found.items() if key not in caused or key not in known]
+    return [finding for key, finding in own.items() if key not in caused or key not in known]
 
 
 def _key(finding: Finding) -> tuple[Any, ...]:
@@ -76,30 +84,31 @@ def _suppressed(check: Check, finding: Finding) -> bool:
     return "*" in said or bool(said & {check.code, *analyzer_codes(check)})
 
 
-def _row(check: Check, finding: Finding) -> dict[str, Any]:
+def row(check: Check, finding: Finding) -> dict[str, Any]:
+    """A finding as data."""
     ref = finding.ref.as_result(group_version(finding.obj)[1])
     return {"code": check.code, "severity": check.severity, "ref": ref, "field": finding.field, "message": finding.message, "remedy": check.remedy, "source": check.source}
 
 
 def result(rows: list[dict[str, Any]], picture: Picture) -> dict[str, Any]:
     """All that the module tells."""
-    counts = {f"{severity}s": sum(row["severity"] == severity for row in rows) for severity in SEVERITIES}
+    counts = {f"{severity}s": sum(one["severity"] == severity for one in rows) for severity in SEVERITIES}
     checked = Counter(obj["kind"] for obj in picture.asked)
     return {"findings": rows, "counts": counts, "text": "\n".join(map(line, rows)), "checked": dict(sorted(checked.items())), "unread": picture.world.refused}
 
 
-def line(row: dict[str, Any]) -> str:
+def line(told: dict[str, Any]) -> str:
     """A finding for people."""
-    ref = row["ref"]
+    ref = told["ref"]
     place = f"{ref['namespace']}/{ref['name']}" if ref["namespace"] else ref["name"]
-    return f"{row['severity']} {row['code']}: {ref['kind']} {place}, {row['field']}: {row['message']}. {row['remedy']}"
+    return f"{told['severity']} {told['code']}: {ref['kind']} {place}, {told['field']}: {told['message']}. {told['remedy']}"
 
 
 def failure(rows: list[dict[str, Any]], fail_on: str) -> Failure | None:
     """What ends the play: findings at these severities."""
-    bad = [row for row in rows if row["severity"] in FAIL_ON[fail_on]]
+    bad = [one for one in rows if one["severity"] in FAIL_ON[fail_on]]
     if not bad:
         return None
-    codes = sorted({row["code"] for row in bad})
-    message = "\n".join([f"{len(bad)} of {len(rows)} findings {'are' if len(bad) > 1 else 'is'} to be seen to:", *(f"- {line(row)}" for row in bad)])
+    codes = sorted({one["code"] for one in bad})
+    message = "\n".join([f"{len(bad)} of {len(rows)} findings {'are' if len(bad) > 1 else 'is'} to be seen to:", *(f"- {line(one)}" for one in bad)])
     return Failure("preflight_failed", message, ref=bad[0]["ref"], reason=", ".join(codes))

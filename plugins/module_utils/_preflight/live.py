@@ -85,12 +85,24 @@ def read(cluster: Cluster, objects: list[Object], given: bool, root: str) -> Pic
 
 
 def _lists(cluster: Cluster, root: str, objects: list[Object]) -> tuple[list[Object], dict[str, str]]:
-    # Discovery first: all lists need it, and each of several threads would ask for it.
-    served = [kind for kind, (group, wanted) in KINDS.items() if kind not in ("Secret", "ConfigMap") and cluster.resource(group, wanted)]
-    found = dict(zip(served, cluster.each(lambda kind: cluster.permitted(lambda: _list(cluster, kind)), served)))
-    found["ConfigMap"] = cluster.permitted(lambda: cluster.list("", "ConfigMap", root, OF_CONTROL_PLANES))
+    found = _answers(cluster, set(KINDS) - {"Secret"}, root)
     if _names_secrets([*objects, *(obj for kind in ("Gateway", "RouteGateway") for obj in _given(found.get(kind)))]):
         found["Secret"] = cluster.permitted(lambda: cluster.metadata("", "Secret"))
+    return _parted(found)
+
+
+def some(cluster: Cluster, kinds: Iterable[str], root: str) -> tuple[list[Object], dict[str, str]]:
+    """(live objects of these kinds, {kind: why it may not be read}). Raises ApiError for every other error."""
+    return _parted(_answers(cluster, kinds, root))
+
+
+def _answers(cluster: Cluster, kinds: Iterable[str], root: str) -> dict[str, list[Object] | Refused]:
+    # Discovery first: all lists need it, and each of several threads would ask for it.
+    served = [kind for kind in KINDS if kind in kinds and cluster.resource(*KINDS[kind])]
+    return dict(zip(served, cluster.each(lambda kind: cluster.permitted(lambda: _list(cluster, kind, root)), served)))
+
+
+def _parted(found: dict[str, list[Object] | Refused]) -> tuple[list[Object], dict[str, str]]:
     refused = {kind: answer.message for kind, answer in found.items() if isinstance(answer, Refused)}
     return [obj for answer in found.values() for obj in _given(answer)], refused
 
@@ -99,8 +111,10 @@ def _given(answer: list[Object] | Refused | None) -> list[Object]:
     return answer if isinstance(answer, list) else []
 
 
-def _list(cluster: Cluster, kind: str) -> list[Object]:
+def _list(cluster: Cluster, kind: str, root: str) -> list[Object]:
     group, wanted = KINDS[kind]
+    if kind == "ConfigMap":
+        return cluster.list(group, wanted, root, OF_CONTROL_PLANES)
     return cluster.metadata(group, wanted) if kind in METADATA else cluster.list(group, wanted)
 
 

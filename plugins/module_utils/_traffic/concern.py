@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from .._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from .._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Review, Run, run_module
 from . import before, fault, load_balancing, resilience, route, split
 from .asked import Asked
 from .choice import ARGUMENT, settled
@@ -36,8 +36,8 @@ def asking(policy: Policy, concern: str, options: dict[str, Any], warnings: list
     return policy.asking(concern, routing, rule)
 
 
-def run(concern: str, **constraints: Any) -> None:
-    """The module of a concern."""
+def run(concern: str, review: Review, **constraints: Any) -> None:
+    """The module of a concern. review: has a say in its plan."""
     own = CONCERNS[concern].ARGUMENTS
     # Where the concern goes, its options say nothing.
     optional = {name: {key: value for key, value in spec.items() if key != "required"} for name, spec in own.items()}
@@ -62,4 +62,4 @@ def run(concern: str, **constraints: Any) -> None:
         return call.converge(steps, replace(rules, adopt=rules.adopt | policy.taking.managers(policy.live, policy.api)))
 
     required = [("state", "present", needed)] if needed else []
-    run_module({**ARGUMENTS, **optional}, body, **{"required_if": required, **constraints})
+    run_module({**ARGUMENTS, **optional}, body, review, **{"required_if": required, **constraints})

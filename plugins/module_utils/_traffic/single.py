@@ -10,7 +10,7 @@ from typing import Any
 
 from .._engine.cluster import Cluster, Refused
 from .._engine.objects import Object, Ref, ref_of
-from .._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from .._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Review, Run, run_module
 from .._engine.selectors import written
 from .._engine.steps import Step
 from .._failure import Failure, InvalidOption
@@ -62,8 +62,8 @@ def managed(obj: Object) -> Object:
     return {**obj, "metadata": {**obj["metadata"], "labels": {**(obj["metadata"].get("labels") or {}), **MANAGED}}}
 
 
-def run(single: Single) -> None:
-    """The module of such a policy."""
+def run(single: Single, review: Review) -> None:
+    """The module of such a policy. review: has a say in its plan."""
 
     def body(call: Run) -> dict[str, Any]:
         if call.options["state"] == "present":
@@ -106,7 +106,7 @@ def run(single: Single) -> None:
                 steps.append(Step("gone", barrier=_gone(part, gone, single, concerned)))
         return call.converge(waited(steps, options), call.rules(namespace=options["namespace"]))
 
-    run_module({**ARGUMENTS, **single.arguments}, body, **single.constraints)
+    run_module({**ARGUMENTS, **single.arguments}, body, review, **single.constraints)
 
 
 def _parted(objects: list[Object]) -> tuple[list[Object], list[Object]]:

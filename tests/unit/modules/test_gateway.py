@@ -17,6 +17,8 @@ def mesh(api):
         api.put(namespace(name))
     api.put(pod("gateway-1", "istio-system", {"istio": "ingressgateway"}))
     api.put(SECRET)
+    # As istiod makes it where Gateway API is served.
+    api.put({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": "istio"}, "spec": {}})
     return api
 
 

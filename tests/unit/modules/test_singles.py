@@ -30,7 +30,7 @@ STEPS = {
 
 @pytest.fixture
 def say(run, api):
-    for obj in (namespace("shop"), namespace("other"), namespace("istio-egress"), service("out", "istio-egress"), pod("out-1", "istio-egress", {"istio": "egressgateway"})):
+    for obj in (namespace("shop"), namespace("other"), namespace("istio-egress"), service("out", "istio-egress", ports=[80, 443]), pod("out-1", "istio-egress", {"istio": "egressgateway"})):
         api.put(obj)
     return lambda module, /, check=False, **options: run(module, check=check, namespace="shop", **options)
 
@@ -95,7 +95,7 @@ def test_what_is_not_there_is_refused(api, say, name, options, code):
     before = copy.deepcopy(api.objects)
     refused = say(name, **options)
     assert refused["failure"]["code"] == code and api.objects == before, refused
-    assert "failed" not in say("telemetry", tracing={"providers": ["otel", "envoy"], "percent": 1})
+    assert "failed" not in say("telemetry", tracing={"providers": ["otel"], "percent": 1})
 
 
 @pytest.mark.parametrize(("name", "kind", "group", "options"), [("sidecar", "Sidecar", "networking", {"sees": ["."]}), ("telemetry", "Telemetry", "telemetry", {"tracing": {"percent": 1}})])

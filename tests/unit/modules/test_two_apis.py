@@ -11,6 +11,7 @@ from builders import definition, pod, service
 from fake_istiod import FakeIstiod
 
 GROUP = "gateway.networking.k8s.io"
+LISTENING = {"listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]}
 FULL = "frontend.shop.svc.cluster.local"
 CONCERNS = {
     "traffic_split": ({"versions": {"v1": 1}}, {"versions": {"v1": 9, "v2": 1}}),
@@ -28,6 +29,8 @@ def shop(api, monkeypatch):
         api.put(service(name))
         for version in ("v1", "v2"):
             api.put(pod(f"{name}-{version}", labels={"app": name, "version": version}))
+    # As istiod makes it where Gateway API is served.
+    api.put({"apiVersion": f"{GROUP}/v1", "kind": "GatewayClass", "metadata": {"name": "istio"}, "spec": {}})
     api.requests.clear()
     return api
 
@@ -164,7 +167,7 @@ def test_a_host_whose_routes_somebody_else_has_is_taken_in_either_api(shop, say,
 
 
 def test_gateways_are_those_of_the_api(shop, say):
-    gateway = {"kind": "Gateway", "metadata": {"name": "ingress", "namespace": "shop"}, "spec": {}}
+    gateway = {"kind": "Gateway", "metadata": {"name": "ingress", "namespace": "shop"}, "spec": LISTENING}
     shop.put({**gateway, "apiVersion": "networking.istio.io/v1"})
     asked = {"versions": {"v1": 1}, "gateways": ["mesh", "shop/ingress"], "gateway_hosts": ["shop.example"]}
     refused = say("traffic_split", api="gateway", **asked)
@@ -252,7 +255,7 @@ CONCERN = {"split": {"versions": {"v1": 1}}}
 
 
 def test_a_gateways_route_goes_with_the_set_that_brought_it(shop, run):
-    shop.put({"apiVersion": f"{GROUP}/v1", "kind": "Gateway", "metadata": {"name": "ingress", "namespace": "shop"}, "spec": {}})
+    shop.put({"apiVersion": f"{GROUP}/v1", "kind": "Gateway", "metadata": {"name": "ingress", "namespace": "shop"}, "spec": LISTENING})
     asked = {"frontend": {"api": "gateway", "split": {"versions": {"v1": 1}, "gateways": ["shop/ingress"], "gateway_hosts": ["*"]}}}
     run("traffic", policy={"shop": asked})
     assert there(shop) == ["HTTPRoute frontend.shop.ingress", "Service frontend-v1"]
