@@ -4,6 +4,8 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
+    """How a cluster is reached. The server's URL stands apart, for a module with a host of its own has another name for it."""
+
     DOCUMENTATION = r"""
 options:
   kubeconfig:
@@ -14,10 +16,6 @@ options:
   context:
     description: Context of the kubeconfig. Also E(K8S_AUTH_CONTEXT).
     type: str
-  host:
-    description: URL of the API server. Also E(K8S_AUTH_HOST). Called O(api_host) by every module, and by one with a host of its own only so.
-    type: str
-    aliases: [api_host]
   api_key:
     description: Bearer token. Also E(K8S_AUTH_API_KEY).
     type: str
@@ -63,4 +61,12 @@ options:
 requirements:
   - kubernetes >= 29.0.0
   - PyYAML >= 6.0
+"""
+
+    HOST = r"""
+options:
+  host:
+    description: URL of the API server. Also E(K8S_AUTH_HOST). Called O(api_host) by every module, and by one with a host of its own only so.
+    type: str
+    aliases: [api_host]
 """

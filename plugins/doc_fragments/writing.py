@@ -17,6 +17,12 @@ options:
     type: int
     default: 600
 """
+    PROGRESS = r"""
+options:
+  _progress:
+    description: Set by the action plugin of the same name, which shows what is waited for. Not for tasks.
+    type: dict
+"""
     CONVERGED = r"""
 options:
   wait_converged:
@@ -57,9 +63,8 @@ notes:
   - What the host's policy was before a change is kept as a checkpoint, the ConfigMap C(servicemesh-undo-) with the host's name; M(servicemesh.istio.undo)
     goes back to it. It stays when the policy goes.
 """
-    DOCUMENTATION = (
-        WAIT
-        + r"""
+    DOCUMENTATION = r"""
+options:
   force_conflicts:
     description: Whether to take over fields that another field manager owns. Without it such a field is an error that names its owner.
     type: bool
@@ -104,4 +109,3 @@ notes:
     choices: [lists, server]
     default: lists
 """
-    )

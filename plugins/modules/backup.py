@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -55,6 +56,7 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
+  - servicemesh.istio.connection.host
 attributes:
   check_mode:
     details: No file is written.
@@ -129,7 +131,7 @@ ARGUMENTS = {
     "namespace": {"type": "str", "default": "istio-system"},
     "gateway_api": {"type": "bool", "default": False},
     "mesh_config": {"type": "bool", "default": False},
-    "secrets": {"type": "list", "elements": "str", "default": []},
+    "secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "prune": {"type": "bool", "default": True},
 }
 OPTIONS = ("namespace", "gateway_api", "mesh_config", "secrets")

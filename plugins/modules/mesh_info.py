@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -31,6 +32,7 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes.info
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
+  - servicemesh.istio.connection.host
 """
 
 EXAMPLES = r"""
@@ -144,7 +146,7 @@ proxies:
   description:
     - What istiods say of their proxies. Those that are connected, those that have acknowledged all that was sent, the words of those that refused
       it, ready proxies that no istiod lists, and proxies by version.
-    - RV(proxies.unknown) says why not every istiod could be asked; RV(proxies.disconnected) is null then, and the counts are of the others.
+    - C(proxies.unknown) says why not every istiod could be asked; C(proxies.disconnected) is null then, and the counts are of the others.
     - Null without O(proxies).
   returned: success
   type: dict

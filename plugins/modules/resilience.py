@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -68,6 +69,8 @@ extends_documentation_fragment:
   - servicemesh.istio.connection
   - servicemesh.istio.gateway_api
   - servicemesh.istio.writing
+  - servicemesh.istio.writing.wait
+  - servicemesh.istio.writing.progress
   - servicemesh.istio.writing.preflight
   - servicemesh.istio.writing.converged
   - servicemesh.istio.writing.shared

@@ -46,8 +46,8 @@ def spec(name: str) -> Doc:
 
 
 def arguments(name: str) -> Doc:
-    """The argument spec less what is between the module and its action plugin."""
-    return {key: value for key, value in spec(name)["argument_spec"].items() if not key.startswith("_")}
+    """What a module takes."""
+    return dict(spec(name)["argument_spec"])
 
 
 def fragments(name: str) -> list[Doc]:

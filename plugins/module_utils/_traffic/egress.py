@@ -38,7 +38,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
             "port": {"type": "int", "default": 443},
             "sni": {"type": "str"},
             "names": {"type": "list", "elements": "str", "default": []},
-            "secret": {"type": "str"},
+            "secret": {"type": "str", "no_log": False},
             "ca_file": {"type": "str"},
             "verify": {"type": "bool", "default": True},
         },

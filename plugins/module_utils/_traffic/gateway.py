@@ -31,7 +31,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "type": "dict",
         "options": {
             "mode": {"type": "str", "choices": list(MODES), "default": "simple"},
-            "secret": {"type": "str"},
+            "secret": {"type": "str", "no_log": False},
             "least_version": {"type": "str", "choices": list(VERSIONS), "default": "1.2"},
         },
     },
