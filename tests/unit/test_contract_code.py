@@ -76,6 +76,11 @@ def test_only_one_file_speaks_http_to_api_servers():
     assert {path.parent.name for path in SOURCES if any(reaches(name, "kubernetes") for name in imports(path))} == {"_cluster"}
 
 
+def test_a_library_that_may_be_missing_is_imported_in_one_place():
+    shared = {path.name for path in UTILS.rglob("*.py") if any(reaches(name, library) for name in imports(path) for library in ("yaml", "jmespath"))}
+    assert shared == {"_libraries.py"}
+
+
 def code_lines(path):
     """Lines that are neither empty, nor comment, nor one of the documentation strings."""
     text = path.read_text(encoding="utf-8")

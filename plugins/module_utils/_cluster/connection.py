@@ -4,24 +4,22 @@
 from __future__ import annotations
 
 import os
-import traceback
 from typing import Any
 
-import yaml
-from ansible.module_utils.basic import env_fallback, missing_required_lib
+from ansible.module_utils.basic import env_fallback
 
 from .._failure import Failure
+from .._libraries import KUBERNETES, YAML, missing, require, yaml
 from .api import Api
 from .http import HttpApi
 from .retry import RetryingApi
 
-KUBERNETES_ERROR = None
 try:
     from kubernetes import config as kubernetes_config
     from kubernetes.client import Configuration
     from kubernetes.config import ConfigException
 except ImportError:
-    KUBERNETES_ERROR = traceback.format_exc()
+    missing(KUBERNETES)
 
 
 def _env(name: str, **spec: Any) -> dict[str, Any]:
@@ -78,8 +76,7 @@ def connect(options: dict[str, Any], patience: float) -> Api:
 
 def configure(options: dict[str, Any]) -> tuple[Any, str]:
     """(kubernetes.client.Configuration, name of the cluster) for the options."""
-    if KUBERNETES_ERROR:
-        raise Failure("missing_library", missing_required_lib("kubernetes"), reason=KUBERNETES_ERROR)
+    require(KUBERNETES)
     configuration = Configuration()
     name = _load(options, configuration)
     for option, attribute in (
@@ -151,10 +148,11 @@ def _impersonation(options: dict[str, Any]) -> list[tuple[str, str]]:
 def inline(kubeconfig: Any) -> Any:
     """The content of a kubeconfig that was given as text (what a lookup of a file gives); a path or a mapping as it is.
 
-    Raises Failure "kubeconfig", without the text, which holds secrets.
+    Raises Failure "missing_library"; "kubeconfig", without the text, which holds secrets.
     """
     if not isinstance(kubeconfig, str) or "\n" not in kubeconfig.strip():
         return kubeconfig
+    require(YAML)
     try:
         content = yaml.safe_load(kubeconfig)
     except yaml.YAMLError as error:

@@ -4,22 +4,18 @@
 from __future__ import annotations
 
 import os
-import traceback
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-from ansible.module_utils.basic import missing_required_lib
-
 from .._failure import Failure
+from .._libraries import KUBERNETES, YAML, missing, require, yaml
 
-KUBERNETES_ERROR = None
 try:
     from kubernetes.config import ConfigException
     from kubernetes.config.kube_config import KubeConfigMerger
 except ImportError:
-    KUBERNETES_ERROR = traceback.format_exc()
+    missing(KUBERNETES)
 
 KINDS = ("context", "cluster", "user")
 REMEDY = "Mend the file, or leave it out of the option kubeconfig."
@@ -43,8 +39,7 @@ def read(paths: list[str]) -> tuple[list[Context], list[str]]:
     As kubectl merges: of things with one name the first file's counts.
     Raises Failure "missing_library", "kubeconfig" naming the file, without any of its text.
     """
-    if KUBERNETES_ERROR:
-        raise Failure("missing_library", missing_required_lib("kubernetes"), reason=KUBERNETES_ERROR, hint="The Python that runs ansible-playbook needs it.")
+    require(YAML, KUBERNETES)
     merged = KubeConfigMerger("")
     for path in paths:
         _load(merged, path)

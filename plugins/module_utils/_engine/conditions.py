@@ -6,16 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ansible.module_utils.basic import missing_required_lib
-
-from .._failure import Failure, InvalidOption
+from .._failure import InvalidOption
+from .._libraries import JMESPATH, jmespath, require
 from .objects import Object
 from .status import IN_PROGRESS, Status, status_of
-
-try:
-    import jmespath
-except ImportError:
-    jmespath = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -33,8 +27,7 @@ class Condition:
 
 def expression(option: str, text: str) -> Any:
     """The compiled expression. Raises InvalidOption naming the option, Failure "missing_library"."""
-    if jmespath is None:
-        raise Failure("missing_library", missing_required_lib("jmespath"))
+    require(JMESPATH)
     try:
         return jmespath.compile(text)
     except jmespath.exceptions.JMESPathError as error:

@@ -5,18 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from .._failure import Failure
+from .._libraries import SafeDumper, yaml
 from . import checkpoint
 from .changes import CONFIGURED, CREATED, FAILED, PRUNED, RECREATED, UNCHANGED, Change, visible
 from .objects import Object, ref_of
 from .plan import Plan
-
-try:
-    from yaml import CSafeDumper as Dumper
-except ImportError:
-    from yaml import SafeDumper as Dumper  # type: ignore[assignment]
 
 PENDING = "pending"
 HIDDEN = "(hidden)"
@@ -70,7 +64,7 @@ def readable(obj: Object) -> Object:
 
 
 def _text(part: Any) -> str:
-    return "" if part is None or part == {} else yaml.dump(part, Dumper=Dumper, sort_keys=True, default_flow_style=False, allow_unicode=True, width=160)
+    return "" if part is None or part == {} else yaml.dump(part, Dumper=SafeDumper, sort_keys=True, default_flow_style=False, allow_unicode=True, width=160)
 
 
 def touched(before: Any, after: Any) -> tuple[Any, Any]:

@@ -15,6 +15,7 @@ from ansible.module_utils.basic import AnsibleModule
 from .._cluster import connection
 from .._cluster.api import ApiError
 from .._failure import Failure
+from .._libraries import YAML, require
 from . import conditions, report, wait
 from .adopt import TOOLS
 from .apply import apply
@@ -187,6 +188,7 @@ def run_module(arguments: dict[str, Any], body: Callable[[Run], dict[str, Any]],
     module = AnsibleModule(argument_spec={**connection.arguments_beside(own), **own}, supports_check_mode=True, **constraints)
     run = Run(module, review)
     try:
+        require(YAML)
         result = body(run)
     except StillWaiting as still:
         run.pause(still)

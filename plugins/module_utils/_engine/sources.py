@@ -5,22 +5,17 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import hashlib
 import math
 import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from .._failure import Failure, InvalidOption
+from .._libraries import SafeLoader, yaml
 from .objects import SECRETS, Object, flatten
 from .run import Run
-
-try:
-    from yaml import CSafeLoader as SafeLoader
-except ImportError:
-    from yaml import SafeLoader  # type: ignore[assignment]
 
 SUFFIXES = {".yaml", ".yml", ".json"}
 # Lies beside objects and is none: it names files for a program.
@@ -53,11 +48,15 @@ def _text(loader: Any, node: Any) -> Any:
     return loader.construct_scalar(node)
 
 
-UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-# A plain "=" is a string in a manifest, not YAML 1.1's value key.
-UniqueKeys.add_constructor("tag:yaml.org,2002:value", _text)
-# Kubernetes knows no dates: a date is the text that it was.
-UniqueKeys.add_constructor("tag:yaml.org,2002:timestamp", _text)
+@functools.cache
+def _loader() -> type[SafeLoader]:
+    """At the first use, for without PyYAML there is nothing to add to."""
+    UniqueKeys.add_constructor("tag:yaml.org,2002:map", _mapping)
+    # A plain "=" is a string in a manifest, not YAML 1.1's value key.
+    UniqueKeys.add_constructor("tag:yaml.org,2002:value", _text)
+    # Kubernetes knows no dates: a date is the text that it was.
+    UniqueKeys.add_constructor("tag:yaml.org,2002:timestamp", _text)
+    return UniqueKeys
 
 
 def read(run: Run) -> list[Object]:
@@ -110,7 +109,7 @@ def _objects(src: str, option: str, checksum: str | None = None) -> list[Object]
 
 def parse(text: str, option: str) -> list[Any]:
     try:
-        documents = list(yaml.load_all(text, Loader=UniqueKeys))
+        documents = list(yaml.load_all(text, Loader=_loader()))
         size = sum(_size(document, {}) for document in documents)
     # The last ones are what the library lets through for a tag that its value does not fit, and for a document inside itself.
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:

@@ -10,13 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from .._engine import sources
 from .._engine.images import Registries, adapted
 from .._engine.objects import Object
 from .._engine.steps import Step
 from .._failure import InvalidOption
+from .._libraries import yaml
 
 HOME = "istio-system"
 SET = "istio-addons"

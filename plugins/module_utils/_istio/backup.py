@@ -6,12 +6,11 @@ A folder for each part, in it one for each namespace, in it a file for each kind
 """
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
-
-import yaml
 
 from .._engine import sources
 from .._engine.changes import LAST_APPLIED
@@ -23,6 +22,7 @@ from .._engine.report import HIDDEN, hide_secrets
 from .._engine.sets import PART_OF
 from .._engine.steps import Step
 from .._failure import Failure, InvalidOption
+from .._libraries import yaml
 from . import mesh, revisions
 from .control_plane import ISTIOD_MANAGER, check_label
 from .injection import revision_label
@@ -184,11 +184,16 @@ def kept(obj: Object) -> Object:
     return {**{key: value for key, value in obj.items() if key not in ("metadata", "status")}, "metadata": metadata}
 
 
-class _Readable(yaml.SafeDumper):
+@functools.cache
+def _readable() -> type[yaml.SafeDumper]:
     """Texts of several lines as such, so that their differences can be read."""
 
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
+    class Readable(yaml.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    Readable.add_representer(str, _text)
+    return Readable
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
@@ -197,13 +202,10 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
-_Readable.add_representer(str, _text)
-
-
 def dumped(objects: list[Object]) -> str:
     """YAML documents in order of name."""
     ordered = sorted(objects, key=ref_of)
-    return "".join(f"---\n{yaml.dump(obj, Dumper=_Readable, sort_keys=True, default_flow_style=False, allow_unicode=True, width=160)}" for obj in ordered)
+    return "".join(f"---\n{yaml.dump(obj, Dumper=_readable(), sort_keys=True, default_flow_style=False, allow_unicode=True, width=160)}" for obj in ordered)
 
 
 def _name(kind: str, group: str) -> str:

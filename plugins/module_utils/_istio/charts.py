@@ -8,14 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from .._engine.changes import Rules
 from .._engine.cluster import Cluster
 from .._engine.images import Registries
 from .._engine.objects import Object
 from .._engine.steps import Step
 from .._failure import InvalidOption
+from .._libraries import yaml
 from . import images, webhooks
 from .control_plane import PROFILE_GATEWAYS, TAG, ControlPlane, LiveMesh, namespaces, newer, own_namespace, refuse_overlap, wants_default_tag
 from .helm import CHARTS, RELEASE_NAME, RELEASE_NAMESPACE, Helm, Installation, Release, Removal, Revision, last_revision, revisions

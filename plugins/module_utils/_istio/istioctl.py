@@ -7,10 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from .._engine.objects import Object
 from .._failure import Failure, InvalidOption
+from .._libraries import yaml
 from .programs import Program, documents
 from .values import nearest_in
 

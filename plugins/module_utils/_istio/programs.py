@@ -11,23 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from .._engine.objects import Object
 from .._failure import Failure, InvalidOption
+from .._libraries import SafeLoader, yaml
 from . import cache
-
-try:
-    from yaml import CSafeLoader as Loader
-except ImportError:
-    from yaml import SafeLoader as Loader  # type: ignore[assignment]
 
 TIMEOUT = 120
 
 
 def documents(manifest: str) -> list[Any]:
     """All that is in a rendered manifest, less empty documents. Raises yaml.YAMLError."""
-    return [document for document in yaml.load_all(manifest, Loader=Loader) if document]
+    return [document for document in yaml.load_all(manifest, Loader=SafeLoader) if document]
 
 
 class Program:

@@ -12,9 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from .._engine.objects import Object
+from .._libraries import yaml
 
 INJECTOR, MESH = "istio-sidecar-injector", "istio"
 # Templates that a pod or a gateway gets only where it asks for them by name.

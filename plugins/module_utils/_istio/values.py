@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from .._failure import InvalidOption
+from .._libraries import yaml
 
 # {key: what is known below it}; None where anything may be.
 Known = dict[str, Any]

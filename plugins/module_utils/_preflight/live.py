@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from .._engine.cluster import Cluster, Refused
 from .._engine.objects import Object, Ref, ref_of
+from .._libraries import yaml
 from .world import GLOBAL, KINDS, WORKLOADS, World, kind_of, name
 
 # Read without their contents: of Secrets nothing else is needed, and definitions are a megabyte.

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from .._engine.cluster import Cluster
 from .._engine.objects import Object, Ref
 from .._failure import Failure, InvalidOption
+from .._libraries import yaml
 from . import checks
 from .single import Single, alone, workload
 

@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
-
 from ..._engine.objects import Object
+from ..._libraries import yaml
 from .. import skew
 from ..facts import Facts, ref
 from ..findings import Finding, Gate, Judge, Unknown, replaced, stride
