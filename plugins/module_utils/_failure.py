@@ -3,7 +3,9 @@
 """The one way in which anything here fails: a stable code, the object, the reason and the remedy."""
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
+
+Value = TypeVar("Value")
 
 
 class Failure(Exception):
@@ -34,3 +36,10 @@ class InvalidOption(Failure):
     def __init__(self, option: str, message: str, ref: dict[str, Any] | None = None, hint: str = "", code: str = "invalid_option") -> None:
         super().__init__(code, f"{option}: {message}", ref=ref, hint=hint)
         self.option = option
+
+
+def sure(value: Value | None) -> Value:
+    """A value that is not None here. Raises AssertionError where it is: a mistake of this collection's own."""
+    if value is None:
+        raise AssertionError("this is never None here")
+    return value

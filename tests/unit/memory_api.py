@@ -187,7 +187,7 @@ class MemoryApi:
                     self._news.wait(end - time.monotonic())
             for number, word, (group, kind, namespace, name), obj in news:
                 seen = number
-                plural = next(k.plural for k in self.kinds if k.kind == kind and k.group == group)
+                [plural] = {k.plural for k in self.kinds if k.kind == kind and k.group == group}
                 if (group, plural) == (match["group"] or "", match["plural"]) and match["namespace"] in (None, namespace) and field in ("", name):
                     yield {"type": word, "object": copy.deepcopy(obj)}
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .._cluster.api import JSON_PATCH, ApiError
+from .._failure import sure
 from .cluster import Cluster
 from .objects import Object, ref_of
 from .owned import entry
@@ -70,8 +71,7 @@ def migrate(cluster: Cluster, live: Object, wanted: Object, tools: frozenset[str
         {"op": "replace", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]},
     ]
     ref = ref_of(wanted)
-    resource = cluster.resource_of(wanted)
-    assert resource is not None
+    resource = sure(cluster.resource_of(wanted))
     answer: Object = cluster.api.request("PATCH", resource.path(ref.namespace, ref.name), {"fieldManager": cluster.manager}, patch, JSON_PATCH)
     return answer
 

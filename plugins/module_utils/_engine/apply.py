@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 
 from .._cluster.api import ApiError
-from .._failure import Failure
+from .._failure import Failure, sure
 from . import adopt, wait
 from .changes import FAILED, PRUNED, RECREATED, Change, conflicts_of, refusal
 from .cluster import Cluster
@@ -42,10 +42,9 @@ def _by_program(cluster: Cluster, step: PlannedStep, deadline: Deadline) -> None
     changes = [change for change in step.changes if change.changes]
     if not changes:
         return
-    assert step.program is not None
     before = {change.ref: _version(change.live) for change in changes}
     try:
-        step.program.run(cluster, deadline)
+        sure(step.program).run(cluster, deadline)
     finally:
         live = cluster.live([change.wanted or change.live or {} for change in changes])
         for change in changes:
@@ -68,7 +67,6 @@ def _apply_stage(cluster: Cluster, changes: list[Change], force: bool, deadline:
 
 
 def _apply_one(cluster: Cluster, change: Change, force: bool) -> None:
-    assert change.wanted is not None
     give_up = time.monotonic() + SERVED_WITHIN
     while True:
         try:
@@ -94,14 +92,13 @@ def _apply_one(cluster: Cluster, change: Change, force: bool) -> None:
 
 def _as_seen(change: Change) -> Object:
     """With a resourceVersion the server refuses where the live one is another."""
-    assert change.wanted is not None
-    return {**change.wanted, "metadata": {**change.wanted["metadata"], "resourceVersion": change.seen}} if change.seen else change.wanted
+    wanted = sure(change.wanted)
+    return {**wanted, "metadata": {**wanted["metadata"], "resourceVersion": change.seen}} if change.seen else wanted
 
 
 def _adopt(cluster: Cluster, change: Change) -> None:
     """Moves the fields to us. An object that its controllers keep writing to is read again, a few times."""
-    wanted, live, tools = change.wanted, change.live, change.adopted
-    assert wanted is not None and live is not None
+    wanted, live, tools = sure(change.wanted), sure(change.live), change.adopted
     change.live = adopt.steadily(cluster, live, lambda obj: adopt.migrate(cluster, obj, wanted, tools) if adopt.owners(obj, tools) else obj)
     # The move was under the live version itself, and has made another.
     change.adopted, change.seen = frozenset(), ""
@@ -109,9 +106,8 @@ def _adopt(cluster: Cluster, change: Change) -> None:
 
 def _remove(cluster: Cluster, changes: list[Change]) -> None:
     def one(change: Change) -> None:
-        assert change.live is not None
         try:
-            cluster.delete(change.live)
+            cluster.delete(sure(change.live))
             change.done = True
         except ApiError as error:
             change.action, change.message = FAILED, error.message

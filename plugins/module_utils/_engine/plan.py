@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from .._cluster.api import ApiError
-from .._failure import Failure, InvalidOption
+from .._failure import Failure, InvalidOption, sure
 from .changes import CONFIGURED, CREATED, OWNED, PRUNED, Change, Rules
 from .cluster import Cluster
 from .judge import Coming, judge_of
@@ -191,21 +191,21 @@ def _add_set(cluster: Cluster, result: Plan, rules: Rules, parent: Object | None
 
     elsewhere  all that the plan wants, also in other sets: a member among it moves, and is not pruned
     """
-    assert rules.set is not None
     left = [obj for obj in members if ref_of(obj) not in elsewhere and obj["kind"] not in rules.kept and not rules.spared(obj)]
     doomed = left if rules.prune else []
     if rules.prune_limit is not None and len(doomed) > allowed(rules.prune_limit, len(members)):
         names = ", ".join(str(ref_of(obj)) for obj in doomed)
         raise Failure("prune_limit", f"prune would delete {len(doomed)} objects of {len(members)}, more than prune_limit {rules.prune_limit}: {names}", hint="Check the list, then raise prune_limit.")
     stays = wanted | {ref_of(obj) for obj in members if obj not in doomed and ref_of(obj) not in elsewhere}
-    before = cluster_parent(rules.set, stays | {ref_of(obj) for obj in members}, parent, cluster, unlisted)
+    own = sure(rules.set)
+    before = cluster_parent(own, stays | {ref_of(obj) for obj in members}, parent, cluster, unlisted)
     if before:
         _insert_parent(result, before)
     if doomed:
         for stage in reversed(staged(doomed)):
             result.steps.append(PlannedStep("prune", [], [_deletion(obj) for obj in stage], False, None))
     if doomed or any(ref_of(obj) not in stays for obj in members):
-        after = rules.set.parent(stays)
+        after = own.parent(stays)
         ends = after == before.wanted if before else parent is not None and matches(after, parent, cluster.manager)
         if not ends:
             ref = ref_of(after)

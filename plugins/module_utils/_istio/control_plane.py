@@ -339,5 +339,3 @@ def refuse_overlap(hooks: list[Object], live: LiveMesh) -> None:
             f"{found.first} and {found.second} would both inject a pod with labels {found.pod} in a namespace with labels {found.namespace}",
             hint="Give this control plane a revision, or remove the other one first.",
         )
-
-

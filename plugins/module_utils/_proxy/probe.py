@@ -27,7 +27,8 @@ CAUSES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((OSError,), "reset"),
 )
 SECRET = re.compile(r"(?i)auth|cookie|token|key|secret|password")
-BROKEN = tuple(error for errors, _cause in CAUSES for error in errors)
+# All of them: those of the first rows are kinds of these.
+BROKEN = (OSError, http.client.HTTPException, ValueError)
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def run(probe: Probe, authority: str, connect: Connect) -> dict[str, Any]:
 def _one_client(probe: Probe, authority: str, connect: Connect, count: int) -> Tally:
     tally = Tally()
     connection: Connection | None = None
-    for _ in range(count):
+    for _number in range(count):
         try:
             connection = connection or Connection(authority, connect())
         except OSError as error:

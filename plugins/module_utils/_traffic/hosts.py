@@ -89,7 +89,7 @@ class Host:
     def object_name(self) -> str:
         """Name for objects of this host: its first label, or all of it where it is no Service's name."""
         if self.full_name.endswith(f".{self.namespace}.svc.{DOMAIN}"):
-            return self.full_name.split(".")[0]
+            return self.full_name.partition(".")[0]
         return self.name.replace("*", "any").strip(".")
 
 

@@ -52,7 +52,7 @@ def rules(pieces: list[Piece], live: Host, gateway: str) -> list[dict[str, Any]]
         raise cannot("rules", f"takes {MOST_RULES} rules with {MOST_MATCHES} conditions for a host", live)
     prefixes = {piece.name for piece, _matches in here if "uri" in (piece.fields.get("rewrite") or {})}
     form = in_order(listed, live, prefixes)
-    return [_rule(piece, matches, live, gateway, form) for (piece, _), (_name, matches) in zip(here, listed)]
+    return [_rule(piece, matches, live, gateway, form) for (piece, _matches), (_name, matches) in zip(here, listed)]
 
 
 def _by_method(match: Match) -> list[Match]:

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from enum import Enum
 from typing import Any
 
-from .._failure import InvalidOption
+from .._failure import InvalidOption, sure
 from . import matching
 from .hosts import Host
 from .matching import Match
@@ -99,7 +99,6 @@ def _beginning(uri: dict[str, str]) -> str:
         return next(iter(uri.values()), "")
     if "|" in expression:
         return ""
-    found = LITERAL.match(expression)
-    assert found
+    found = sure(LITERAL.match(expression))
     # The last one may be repeated, and so be there not at all.
     return found[0][:-1] if expression[found.end() :][:1] in ("*", "?", "{") else found[0]

@@ -66,7 +66,7 @@ def check(intent: dict[str, Any], host: str) -> None:
 def pieces(intent: dict[str, Any]) -> list[Piece]:
     """The cookie's routes, then the shares."""
     label, port = intent["label"], intent.get("port")
-    versions = {version: weight for version, weight in sorted(intent["versions"].items())}
+    versions = dict(sorted(intent["versions"].items()))
     targets = {version: Target(version=version, label=label, port=port) for version in versions}
     asked = tuple(matching.matches("match", intent.get("match")))
     more = {"mirrors": mirrors("mirror", intent.get("mirror"), label)}
@@ -86,5 +86,3 @@ def pieces(intent: dict[str, Any]) -> list[Piece]:
     name = "split-" + "-".join(f"{version}-{weight}" for version, weight in versions.items())
     found.append(Piece(name, asked, [(targets[version], weight, headers.get(version, {})) for version, weight in versions.items()], more))
     return found
-
-

@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from .._engine.objects import Object
+from .._failure import sure
 from .hosts import full_name
 from .owners import owner_of
 
@@ -74,8 +75,7 @@ def _rest(ours: list[Http]) -> list[Http]:
 
 def _piece(http: Http) -> str:
     """What a route of ours is for, whatever it says now."""
-    found = OURS.fullmatch(http["name"])
-    assert found
+    found = sure(OURS.fullmatch(http["name"]))
     piece = found["piece"].removeprefix("fault-")
     return "split" if piece.startswith("split-") else piece
 

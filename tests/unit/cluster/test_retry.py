@@ -131,7 +131,7 @@ def test_a_refusal_without_a_cause_or_long_after_it_is_one():
     for answers in ((FORBIDDEN,), ("first", BROKEN, ending)):
         api, _inner, _clock = retrying(*answers)
         with pytest.raises(ApiError) as refused:
-            for _ in answers:
+            for _answer in answers:
                 api.request("GET", "/a")
         assert refused.value.status == 403
     api, _inner, clock = retrying("first", BROKEN, "second", FORBIDDEN)

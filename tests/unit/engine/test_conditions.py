@@ -9,8 +9,8 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._failure import 
 SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "status": {"loadBalancer": {}}}
 
 
-def status(row, obj=SERVICE):
-    return conditions.judge(conditions.parse([row]), obj)
+def status(row, *other):
+    return conditions.judge(conditions.parse([row]), *(other or (SERVICE,)))
 
 
 def test_a_condition_that_does_not_hold_keeps_an_object_from_being_current():

@@ -104,7 +104,7 @@ def test_a_key_that_is_there_twice_is_refused_by_name(keys: list[str], choose: s
     twice = choose.draw(st.sampled_from(keys))
     order = choose.draw(st.permutations([*keys, twice]))
     text = "{" + ", ".join(f"{key}: 1" for key in order) + "}"
-    for _ in range(depth):
+    for _level in range(depth):
         text = f"[{{outer: {text}}}]"
     with pytest.raises(InvalidOption, match=f"key '{twice}' is there twice"):
         sources.parse(text, "definition")

@@ -162,7 +162,7 @@ CASES = [
     Case("control_plane_missing", lambda m: m.no_control_plane(), ["Namespace istio-system"], lambda m: m.put(*istiod(ready=0))),
     Case("istiod_unavailable", lambda m: m.put(*istiod(ready=0)), ["Deployment istio-system/istiod"], lambda m: m.put(*istiod(ready=1))),
     Case("istiod_incomplete", lambda m: m.put(*istiod(ready=1)), ["Deployment istio-system/istiod"], lambda m: m.put(*istiod(replicas=1, ready=1))),
-    Case("istiod_mixed_versions", lambda m: m.put(istiod(version="1.30.4")[1]), ["revision default in istio-system"], lambda m: canary(m)),
+    Case("istiod_mixed_versions", lambda m: m.put(istiod(version="1.30.4")[1]), ["revision default in istio-system"], canary),
     Case("istiod_incomplete", lambda m: m.put(*istiod(ready=1)), ["Deployment istio-system/istiod"], lambda m: m.put(*istiod(ready=0))),
     Case("istiod_mixed_versions", lambda m: [images(m, f"istiod-{n}", f"pilot@sha256:{n}") for n in (0, 1)], ["revision default in istio-system"], lambda m: images(m, "istiod-0", "docker.io/istio/pilot:1.31.0@sha256:0", beside="logs:2")),
     Case("istiod_single", lambda m: m.put(*istiod(replicas=1, ready=1)), ["Deployment istio-system/istiod"], lambda m: m.put(*istiod(ready=1))),
@@ -172,8 +172,8 @@ CASES = [
     Case("foreign_control_plane", lambda m: setattr(m, "keeper", "istio-operator"), ["Deployment istio-system/istiod"], lambda _m: None),
     Case("foreign_control_plane", lambda m: setattr(m, "keeper", "helm"), ["Deployment istio-system/istiod"], lambda m: setattr(m, "keeper", "helm"), None, gate(INSTALL, revision="1-31-0")),
     Case("revision_is_tag", lambda m: m.put(injector("istio-revision-tag-stable", tag="stable")), ["tag stable"], lambda m: canary(m, revision="stable"), gate(UPGRADE, revision="stable")),
-    Case("revision_unused", lambda m: canary(m), ["revision canary"], lambda m: canary(m) or m.put(builders.namespace("next", **{"istio.io/rev": "canary"}))),
-    Case("revision_unused", lambda m: canary(m), ["revision canary"], lambda m: canary(m) or pods(m, "web-c", revision="canary")),
+    Case("revision_unused", canary, ["revision canary"], lambda m: canary(m) or m.put(builders.namespace("next", **{"istio.io/rev": "canary"}))),
+    Case("revision_unused", canary, ["revision canary"], lambda m: canary(m) or pods(m, "web-c", revision="canary")),
     Case("foreign_workloads", lambda m: m.put(builders.pod("miner", SYSTEM, {"app": "miner"})), ["Pod istio-system/miner"], lambda m: m.put(builders.pod("kiali-1", SYSTEM, {"app": "kiali"}), builders.pod("miner", "plain", {"app": "miner"}))),
     Case("node_agents_not_ready", lambda m: m.put(agent("ztunnel", "app", "ztunnel", ready=2)), ["DaemonSet istio-system/ztunnel"], lambda m: m.put(agent("logs", "app", "logs", ready=0))),
     Case("cni_skew", lambda m: m.put(agent("istio-cni-node", "k8s-app", "istio-cni-node", "1.29.9")), ["DaemonSet istio-system/istio-cni-node"], lambda m: m.put(agent("istio-cni-node", "k8s-app", "istio-cni-node", "1.30.4"))),
@@ -181,7 +181,7 @@ CASES = [
     Case("cni_skew", lambda m: m.put(agent("istio-cni-node", "k8s-app", "istio-cni-node", "1.30.4")), ["DaemonSet istio-system/istio-cni-node"], lambda _m: None, gate(UPGRADE, version="1.32.0")),
     Case("cni_skew", lambda m: m.put(agent("istio-cni-node", "k8s-app", "istio-cni-node", "1.30.4")), ["DaemonSet istio-system/istio-cni-node"], lambda m: m.put(agent("istio-cni-node", "k8s-app", "istio-cni-node", "1.30.4")), gate(UPGRADE, version="1.32.0"), gate(version="1.32.0")),
     Case("ztunnel_skew", lambda m: m.put(agent("ztunnel", "app", "ztunnel", "1.29.9")), ["DaemonSet istio-system/ztunnel"], lambda m: m.put(agent("ztunnel", "app", "ztunnel", "1.30.4"))),
-    Case("injector_missing", lambda m: m.put(*istiod("canary")), ["revision canary"], lambda m: canary(m)),
+    Case("injector_missing", lambda m: m.put(*istiod("canary")), ["revision canary"], canary),
     Case("webhook_no_ca", lambda m: m.hooks()[0]["clientConfig"].pop("caBundle"), [INJECTOR], lambda m: m.hooks()[0].update(clientConfig={"url": "https://istiod.example.com/inject"})),
     Case("webhook_no_ca", lambda m: m.hooks()[0]["clientConfig"].pop("caBundle"), [INJECTOR], lambda m: m.put(webhooks.deactivated(injector("asleep"))) or m.get("MutatingWebhookConfiguration", "asleep")["webhooks"][0]["clientConfig"].pop("caBundle")),
     Case("webhook_ca_foreign", lambda m: m.hooks()[0]["clientConfig"].update(caBundle=bundle(certificate("another"))), [INJECTOR], lambda m: m.hooks()[0]["clientConfig"].update(caBundle=bundle(certificate("another") + certificate()))),
@@ -210,7 +210,7 @@ CASES = [
          lambda m: m.put(owned(builders.pod("web-c"), "apps/v1", "ReplicaSet", "web-1")), None, gate(namespaces=("plain",))),
     Case("proxies_stale", lambda m: pods(m, "web-c", revision="1-30-4", owner="web-1"), ["Deployment shop/web"], lambda m: pods(m, "web-c", revision="1-30-4", namespace="plain", owner="web-1")),
     Case("proxies_stale", lambda m: pods(m, "web-c", revision="1-30-4", owner="web-1"), ["Deployment shop/web"], lambda m: pods(m, "bare", revision="1-30-4")),
-    Case("proxies_stale", lambda m: canary(m) or m.put(builders.namespace("shop", **{"istio.io/rev": "canary"})), ["Deployment shop/web"], lambda m: canary(m)),
+    Case("proxies_stale", lambda m: canary(m) or m.put(builders.namespace("shop", **{"istio.io/rev": "canary"})), ["Deployment shop/web"], canary),
     Case("proxies_stale", lambda m: pods(m, "web-c", revision="1-30-4", owner="web-1"), ["Deployment shop/web"], lambda m: pods(m, "web-c", revision="1-30-4", owner="web-1", phase="Succeeded")),
     Case("proxies_stale", lambda m: pods(m, "web-c", revision="1-30-4", owner="web-1"), ["Deployment shop/web"], lambda m: pods(m, "web-c", revision="1-30-4", owner="web-1") or m.get("Pod", "web-c", "shop")["metadata"]["annotations"].update({"sidecar.istio.io/inject": "false"})),
     Case("pods_not_restartable", lambda m: pods(m, "bare", revision="1-30-4"), ["Pod shop/bare"],
@@ -223,8 +223,8 @@ CASES = [
     Case("sidecar_not_ready", lambda m: pods(m, "web-c", initContainerStatuses=[{"name": "istio-proxy", "ready": False}]), ["Pod shop/web-c"],
          lambda m: pods(m, "web-c", phase="Pending", initContainerStatuses=[{"name": "istio-proxy", "ready": False}])),
     Case("image_auto", lambda m: m.get("Pod", "ingress-1", SYSTEM)["spec"]["containers"][0].update(image="auto"), ["Pod istio-system/ingress-1"], lambda m: m.get("Pod", "ingress-1", SYSTEM)["spec"]["containers"][0].update(image="automatic")),
-    Case("job_kept_by_sidecar", lambda m: job_pod(m), ["Pod shop/once"], lambda m: job_pod(m, sidecar_ended=True)),
-    Case("job_kept_by_sidecar", lambda m: job_pod(m), ["Pod shop/once"], lambda m: job_pod(m, native=True)),
+    Case("job_kept_by_sidecar", job_pod, ["Pod shop/once"], lambda m: job_pod(m, sidecar_ended=True)),
+    Case("job_kept_by_sidecar", job_pod, ["Pod shop/once"], lambda m: job_pod(m, native=True)),
     Case("proxies_newer", lambda m: pods(m, "web-c", version="1.32.0"), ["Pod shop/web-c"], lambda m: pods(m, "web-c", version="1.31.9")),
     Case("proxies_newer", lambda m: m.versions.update({"web-a.shop": "1.32.0"}), ["Pod shop/web-a"], lambda m: pods(m, "web-a", version="1.32.0") or m.versions.update({"web-a.shop": "1.31.0"})),
     Case("proxies_too_old", lambda m: pods(m, "web-c", version="1.29.9"), ["Pod shop/web-c"], lambda m: pods(m, "web-c", version="1.30.0")),
@@ -268,7 +268,7 @@ CASES = [
     Case("mtls_permissive", lambda m: spec(m, "PeerAuthentication", "default", SYSTEM, selector={"matchLabels": {"app": "istiod"}}), ["PeerAuthentication in istio-system"], lambda m: m.no_control_plane() or m.drop("PeerAuthentication")),
     Case("mtls_disabled", lambda m: m.put(custom("PeerAuthentication", "loose", "shop", "security.istio.io", mtls={"mode": "DISABLE"})), ["PeerAuthentication shop/loose"], lambda m: m.put(custom("PeerAuthentication", "loose", "shop", "security.istio.io"))),
     Case("downgrade", lambda _m: None, ["revision default"], lambda _m: None, gate(UPGRADE, version="1.30.9"), gate(UPGRADE, version="1.31.0")),
-    Case("downgrade", lambda m: canary(m), ["revision canary"], lambda m: canary(m), gate(UPGRADE, version="1.31.9", revision="1-31-9"), gate(UPGRADE, version="1.31.9")),
+    Case("downgrade", canary, ["revision canary"], canary, gate(UPGRADE, version="1.31.9", revision="1-31-9"), gate(UPGRADE, version="1.31.9")),
     Case("minor_skipped", lambda _m: None, ["revision default"], lambda _m: None, gate(UPGRADE, version="1.33.0"), gate(UPGRADE, version="1.32.0")),
     Case("minor_skipped", lambda _m: None, ["revision default"], lambda _m: None, gate(UPGRADE, version="1.34.0", revision="1-34-0"), gate(UPGRADE, version="1.33.0", revision="1-33-0")),
     Case("minor_skipped", lambda m: canary(m, "1.31.0"), ["revision canary"], lambda m: canary(m, "1.32.0"), gate(UPGRADE, version="1.33.0", revision="canary")),
@@ -348,7 +348,7 @@ def test_every_source_is_read_by_a_check_or_told_by_mesh_info():
 def test_what_may_not_be_read_makes_its_checks_unknown_and_no_other(path, the_gate):
     api = SoundMesh().api()
     names = {name for name, place in PATHS.items() if place == path}
-    api.faults[("GET", path)] = [ApiError(403, "Forbidden", "this is forbidden") for _ in names]
+    api.faults[("GET", path)] = [ApiError(403, "Forbidden", "this is forbidden") for _name in names]
     rows = checks.run(facts.read(Cluster(api), SYSTEM, checks.sources(the_gate), answers), the_gate)
     # Without pods nobody knows whom to ask.
     names |= {PROXIES} if "pods" in names else set()

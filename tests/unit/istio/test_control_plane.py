@@ -133,7 +133,7 @@ RENDERED = [
 ]
 
 
-def steps_of(plane=None, rendered=RENDERED, tag_rendered=(), live=None):
+def steps_of(plane=None, rendered=tuple(RENDERED), tag_rendered=(), live=None):
     return {step.name: step for step in desired(plane or ControlPlane(), list(rendered), list(tag_rendered), live or LiveMesh())}
 
 

@@ -150,7 +150,7 @@ def test_a_row_says_through_which_number_all_have_their_outcome():
 
 def test_kept_connections_are_kept_also_while_more_than_that_are_in_use():
     loop = OpenLoop(Probe(), Pace(rate=1), "run", "h", lambda: None, lambda row: None)
-    pairs = [socket.socketpair() for _ in range(3)]
+    pairs = [socket.socketpair() for _number in range(3)]
     first, second, _third = [Connection("h", near) for near, _far in pairs]
     loop._hold(3)
     loop._give_back(first)
