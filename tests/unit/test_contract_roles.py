@@ -118,6 +118,21 @@ def test_every_variable_that_is_used_is_declared_and_the_other_way_round(role):
     assert set(defaults(role)) <= used(role), "what is declared is used"
 
 
+@functools.cache
+def everything():
+    """All that roles and playbooks run, less the lines that only give a result its name."""
+    found = [text for role in ROLES for text in texts(role).values()]
+    found += [path.read_text(encoding="utf-8") for path in sorted((ROOT / "playbooks").rglob("*")) if path.is_file()]
+    return re.sub(r"^\s*(register|loop_var): .*$", "", "\n".join(found), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_nothing_is_made_that_nobody_uses(role):
+    # Where it is followed by a colon it is set, and a default of another role is that role's to use.
+    own = {name for name in made(role) if name not in defaults(owner(name))}
+    assert {name for name in own if not re.search(rf"\b{name}\b(?!:)", everything())} == set()
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_is_described_and_licensed(role):
     about = load(f"roles/{role}/meta/main.yml")["galaxy_info"]
