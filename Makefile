@@ -41,14 +41,28 @@ lab-env: ## shell exports for work by hand, for eval
 	@$(LAB) env
 
 .PHONY: test
-test: lint unit proof ## all that CI runs
+test: lint sanity unit proof ## all that CI runs
 
 .PHONY: lint
-lint: $(VENV)/.done ## style, types and documentation
+lint: $(VENV)/.done shellcheck ## style, types, documentation, changelog, and what Galaxy says of the built archive
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/yamllint --strict .
 	$(BIN)/ansible-lint --offline -q
+	$(BIN)/antsibull-changelog lint
+	PATH="$(CURDIR)/$(BIN):$$PATH" antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs all --disallow-unknown-collection-refs .
+	shellcheck $$(git grep -lE '^#! ?/.*\b(sh|bash|dash)( |$$)' -- ':!*.py' ':!*.md')
+	$(PYTHON) tests/sanity galaxy
+
+.PHONY: shellcheck
+shellcheck:
+	@command -v shellcheck >/dev/null || apt-get install -y -qq shellcheck || { apt-get update -qq && apt-get install -y -qq shellcheck; } || { echo 'Install the package shellcheck.' >&2; exit 1; }
+
+# The versions of ansible-core, such as SANITY=2.19: tests/sanity/cores.py has all that are known.
+SANITY ?=
+.PHONY: sanity
+sanity: $(VENV)/.done shellcheck ## ansible-test sanity of the built archive, with every version of ansible-core that we say to run on
+	$(PYTHON) tests/sanity $(SANITY)
 
 .PHONY: unit
 unit: $(VENV)/.done ## unit and contract tests: no cluster

@@ -31,8 +31,10 @@ CONFIG = HERE / "galaxy-importer.cfg"
 # Megabytes; far more than the collection has, so that nothing gets in unseen.
 LARGEST = 2.0
 # What a user finds in the archive, beside what Galaxy makes itself.
-CONTENTS = {"LICENSE", "README.md", "changelogs", "docs", "examples", "meta", "playbooks", "plugins", "requirements.txt", "roles", "tests"}
+CONTENTS = {"CONTRIBUTING.md", "LICENSE", "README.md", "changelogs", "docs", "examples", "meta", "playbooks", "plugins", "requirements.txt", "roles", "tests"}
 MADE_BY_GALAXY = {"MANIFEST.json", "FILES.json"}
+# What ansible-test tells of its own environments.
+NOISE = re.compile(r"\s+(Downloading|━)|Collecting |Installing |Successfully |Using cached|WARNING: (Using locale|Reviewing)")
 
 
 def environment(python: Path, requirement: str) -> Path:
@@ -49,7 +51,9 @@ def environment(python: Path, requirement: str) -> Path:
 def build(ansible: Path, folder: Path) -> Path:
     """The archive, of what git knows or would take: no stray file of a checkout gets in."""
     source = folder / "source"
-    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).exists():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +84,10 @@ def bootstrap(home: Path, bin_folder: Path) -> None:
         script = home / ".ansible" / "test" / "cache" / f"get_pip_{version.replace('.', '_')}.py"
         if script.exists():
             continue
-        subprocess.run([bin_folder / "python", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--dest", wheels, f"pip=={version}"], check=True)
+        subprocess.run(
+            [bin_folder / "python", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--dest", wheels, f"pip=={version}"],
+            check=True,
+        )
         (wheel,) = wheels.glob(f"pip-{version}-*.whl")
         script.parent.mkdir(parents=True, exist_ok=True)
         script.write_text(
@@ -122,25 +129,36 @@ def sanity(name: str, core: Core, found: dict[str, Path]) -> tuple[list[str], li
     begun = time.monotonic()
     bin_folder = environment(found[controller], f"ansible-core=={core.release}")
     bootstrap(home(), bin_folder)
-    path = [str(bin_folder), str(links({version: python for version, python in found.items() if version != controller})), *(part for part in os.get_exec_path() if Path(part).name != "shims")]
+    path = [
+        str(bin_folder),
+        str(links({version: python for version, python in found.items() if version != controller})),
+        *(part for part in os.get_exec_path() if Path(part).name != "shims"),
+    ]
     with tempfile.TemporaryDirectory(prefix="sanity-") as temporary:
         archive = build(bin_folder, Path(temporary))
         wrong = contents(archive)
         collection = Path(temporary) / "ansible_collections" / "servicemesh" / "istio"
         collection.mkdir(parents=True)
         with tarfile.open(archive) as opened:
-            opened.extractall(collection, filter="data")
+            opened.extractall(collection)
         print(f"sanity: ansible-core {core.release} with Python {controller}", flush=True)
         env = {**os.environ, "HOME": str(home()), "PATH": os.pathsep.join(path), "NO_COLOR": "1"}
-        done = subprocess.run([bin_folder / "ansible-test", "sanity", "--local", "--color", "no"], cwd=collection, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    told = done.stdout.splitlines()
-    print("\n".join(line for line in told if not line.startswith(("WARNING: Using locale", "WARNING: Reviewing"))), flush=True)
+        command = [bin_folder / "ansible-test", "sanity", "--local", "--color", "no"]
+        told = []
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        with subprocess.Popen(command, cwd=collection, env=env, text=True, **streams) as running:
+            for line in running.stdout or ():
+                told.append(line.rstrip())
+                if not NOISE.match(line):
+                    print(line, end="", flush=True)
     skipped = sorted({line.removeprefix("WARNING: ") for line in told if line.startswith("WARNING: Skipping")})
-    if done.returncode:
-        wrong.append(f"ansible-core {name}: ansible-test ended with {done.returncode}")
+    if running.returncode:
+        wrong.append(f"ansible-core {name}: ansible-test ended with {running.returncode}")
     print(f"sanity: ansible-core {name}: {time.monotonic() - begun:.0f} s", flush=True)
     absent = [version for version in core.hosts if version not in found]
-    return wrong, [f"ansible-core {name}: {line}" for line in skipped] + ([f"ansible-core {name}: compile and import on Python {', '.join(absent)}, which is not here"] if absent else [])
+    return wrong, [f"ansible-core {name}: {line}" for line in skipped] + (
+        [f"ansible-core {name}: compile and import on Python {', '.join(absent)}, which is not here"] if absent else []
+    )
 
 
 def galaxy(found: dict[str, Path]) -> list[str]:
@@ -151,7 +169,15 @@ def galaxy(found: dict[str, Path]) -> list[str]:
         archive = build(bin_folder, Path(temporary))
         wrong = contents(archive)
         env = {**os.environ, "GALAXY_IMPORTER_CONFIG": str(CONFIG), "PATH": os.pathsep.join([str(bin_folder), *os.get_exec_path()])}
-        done = subprocess.run([bin_folder / "python", "-m", "galaxy_importer.main", archive], cwd=temporary, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        done = subprocess.run(
+            [bin_folder / "python", "-m", "galaxy_importer.main", archive],
+            cwd=temporary,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
     told = done.stdout.splitlines()
     found_by_it = [line for line in told if line.startswith(("WARNING", "ERROR", "CRITICAL"))]
     if done.returncode or found_by_it or not any("Importer processing completed successfully" in line for line in told):
