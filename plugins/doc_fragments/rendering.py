@@ -29,12 +29,14 @@ options:
   gateways:
     description:
       - All gateways. Unset, those that the profile has, such as istio-ingressgateway with the profile default.
-      - With O(method=helm) each is a release of its own, which goes when it leaves the list. What O(values) says under gateways and the gateway's name holds for both methods.
+      - With O(method=helm) each is a release of its own, which goes when it leaves the list. What O(values) says under gateways and the gateway's
+        name holds for both methods.
     type: list
     elements: dict
     suboptions:
       name:
-        description: Name of the Service and the Deployment, and with O(method=helm) of the release. Its pods have the label C(istio) with it, less a leading C(istio-).
+        description: Name of the Service and the Deployment, and with O(method=helm) of the release. Its pods have the label C(istio) with it, less a
+          leading C(istio-).
         type: str
         required: true
       namespace:

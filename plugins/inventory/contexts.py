@@ -150,7 +150,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
             self._warn(path, f"{name} is set in the environment, and takes the place of what each context says.")
 
     def _paths(self, in_file: bool, folder: Path) -> list[str]:
-        """Files to read, in order; a variable of the environment may name some that are not there. Raises InvalidOption, without the value, which may be a whole kubeconfig."""
+        """Files to read, in order; a variable of the environment may name some that are not there.
+
+        Raises InvalidOption, without the value, which may be a whole kubeconfig.
+        """
         # A variable that is set to nothing counts as none.
         given = self.get_option("kubeconfig") or os.environ.get("KUBECONFIG") or DEFAULT
         named = given if isinstance(given, list) else [given]
@@ -161,7 +164,9 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
         paths = [str(Path(folder if in_file else Path.cwd(), Path(name).expanduser())) for name in named]
         missing = [name for name in paths if not Path(name).is_file()]
         if missing and (in_file or missing == paths):
-            raise InvalidOption("kubeconfig", f"there is no file {' or '.join(missing)}", hint="Name files that are there, in the option kubeconfig or in KUBECONFIG.")
+            raise InvalidOption(
+                "kubeconfig", f"there is no file {' or '.join(missing)}", hint="Name files that are there, in the option kubeconfig or in KUBECONFIG."
+            )
         return [name for name in paths if name not in missing]
 
     def _selected(self, path: str, found: list[Context]) -> list[Context]:
@@ -189,7 +194,11 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
             variables = {**_about(context), **own}
             host = self._host(context, variables)
             if taken.setdefault(host, context.name) != context.name:
-                raise InvalidOption("hostname", f"contexts {taken[host]} and {context.name} would both be the host {host}", hint="Tell them apart by an expression in hostname, or exclude one.")
+                raise InvalidOption(
+                    "hostname",
+                    f"contexts {taken[host]} and {context.name} would both be the host {host}",
+                    hint="Tell them apart by an expression in hostname, or exclude one.",
+                )
             self.inventory.add_host(host)
             for name, value in variables.items():
                 self.inventory.set_variable(host, name, value)
@@ -204,9 +213,17 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
         try:
             name = self._compose(expression, variables)
         except Exception as error:  # whatever a template may raise
-            raise InvalidOption("hostname", f"of context {context.name} it cannot be told: {error}", hint="It is an expression, without braces, such as context.split('/') | last.") from None
+            raise InvalidOption(
+                "hostname",
+                f"of context {context.name} it cannot be told: {error}",
+                hint="It is an expression, without braces, such as context.split('/') | last.",
+            ) from None
         if not isinstance(name, str) or not name:
-            raise InvalidOption("hostname", f"of context {context.name} it is {name!r}, and no name", hint="It is an expression, without braces, such as context.split('/') | last.")
+            raise InvalidOption(
+                "hostname",
+                f"of context {context.name} it is {name!r}, and no name",
+                hint="It is an expression, without braces, such as context.split('/') | last.",
+            )
         return name
 
     def _warn(self, path: str, words: str) -> None:

@@ -17,7 +17,9 @@ class Failure(Exception):
     found   results that are handed back all the same
     """
 
-    def __init__(self, code: str, message: str, ref: dict[str, Any] | None = None, reason: str = "", hint: str = "", found: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, code: str, message: str, ref: dict[str, Any] | None = None, reason: str = "", hint: str = "", found: dict[str, Any] | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message

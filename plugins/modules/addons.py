@@ -29,7 +29,8 @@ options:
     type: str
     default: istio-system
   images:
-    description: Image to use instead, by the release's repository, such as C(docker.io/grafana/grafana). For images of your own; for a mirror see O(registries).
+    description: Image to use instead, by the release's repository, such as C(docker.io/grafana/grafana). For images of your own; for a mirror see
+      O(registries).
     type: dict
     default: {}
   kiali_config:

@@ -15,7 +15,8 @@ description:
   - Writes one AuthorizationPolicy for what is allowed and one for what is denied. What is denied is denied whatever else allows it.
   - Where anything is allowed for a workload, all else is denied to it (U(https://istio.io/latest/docs/reference/config/security/authorization-policy/)).
   - Waits until a proxy of every istiod has the rules in its own configuration, and all have acknowledged what they were sent.
-  - New connections meet the change then. Those that are open meet it when the proxy has drained them, which takes 45 seconds where C(drainDuration) says nothing else.
+  - New connections meet the change then. Those that are open meet it when the proxy has drained them, which takes 45 seconds where C(drainDuration)
+    says nothing else.
 options:
   name:
     description: Names the policy. Its objects are called so, with C(-allow) and C(-deny).
@@ -32,7 +33,8 @@ options:
   allow:
     description:
       - Rules of which one must hold for a request to be allowed. An empty list allows nothing.
-      - C(from) is a source or a list of them, with C(service_accounts) as C(NAMESPACE/NAME), C(principals), C(namespaces), C(ips), C(remote_ips), C(request_principals), each also as C(not_).
+      - C(from) is a source or a list of them, with C(service_accounts) as C(NAMESPACE/NAME), C(principals), C(namespaces), C(ips), C(remote_ips),
+        C(request_principals), each also as C(not_).
       - C(to) is an operation or a list of them, with C(methods), C(paths), C(ports), C(hosts), each also as C(not_).
       - C(when) is a list of C({key, values, not_values}), with keys as Istio has them.
       - Sources by identity need mutual TLS.
@@ -121,7 +123,8 @@ barriers:
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of M(servicemesh.istio.preflight).
+  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
+    M(servicemesh.istio.preflight).
   returned: when something is to be changed
   type: list
   elements: dict

@@ -186,7 +186,15 @@ def body(run: Run) -> dict:
         return {**run.remove([live] if live else []), **_said(live, checkpoint.NOTHING)}
     if options["state"] == "restored":
         if live is None:
-            run.refuse([Failure("no_checkpoint", f"name: there is no checkpoint {wanted.namespace}/{wanted.name}", hint="It is made with state present, before the change.")])
+            run.refuse(
+                [
+                    Failure(
+                        "no_checkpoint",
+                        f"name: there is no checkpoint {wanted.namespace}/{wanted.name}",
+                        hint="It is made with state present, before the change.",
+                    )
+                ]
+            )
             return {**run.converge([], Rules()), **_said(None, checkpoint.NOTHING)}
         kept = checkpoint.read(live)
         steps = checkpoint.restored(kept, checkpoint.chosen(cluster, kept.choices), cluster.manager)

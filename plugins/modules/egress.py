@@ -12,8 +12,10 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Registers hosts as a ServiceEntry, so that they can be called where C(outboundTrafficPolicy) is C(REGISTRY_ONLY), and so that policies and metrics know them.
-  - With O(tls) workloads speak plain HTTP, and their proxies TLS. With O(gateway) requests leave through an egress gateway, whose routes come after the gateway has its listener.
+  - Registers hosts as a ServiceEntry, so that they can be called where C(outboundTrafficPolicy) is C(REGISTRY_ONLY), and so that policies and metrics
+    know them.
+  - With O(tls) workloads speak plain HTTP, and their proxies TLS. With O(gateway) requests leave through an egress gateway, whose routes come after
+    the gateway has its listener.
   - The module M(servicemesh.istio.sidecar) with C(outbound) closes a namespace for all other hosts.
   - Waits until a proxy of every istiod has the hosts in its own configuration, and all have acknowledged what they were sent.
 options:
@@ -32,7 +34,8 @@ options:
   ports:
     description:
       - Ports that workloads call, as a number or as C({number, protocol, name, target_port}).
-      - Port 80 is HTTP and 443 is TLS where nothing else is said; any other port needs its C(protocol), one of C(HTTP), C(HTTPS), C(HTTP2), C(GRPC), C(MONGO), C(TCP), C(TLS).
+      - Port 80 is HTTP and 443 is TLS where nothing else is said; any other port needs its C(protocol), one of C(HTTP), C(HTTPS), C(HTTP2), C(GRPC),
+        C(MONGO), C(TCP), C(TLS).
     type: list
     elements: raw
     default: [443]
@@ -160,7 +163,8 @@ barriers:
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of M(servicemesh.istio.preflight).
+  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
+    M(servicemesh.istio.preflight).
   returned: when something is to be changed
   type: list
   elements: dict

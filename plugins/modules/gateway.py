@@ -12,7 +12,8 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes a Gateway with ports for HTTP, HTTPS and TCP, or some of them; in Istio's own kind for pods that are there already, in Gateway API's also for pods that Istio
+  - Writes a Gateway with ports for HTTP, HTTPS and TCP, or some of them; in Istio's own kind for pods that are there already, in Gateway API's also
+    for pods that Istio
     then deploys.
   - Where its hosts lead to is said by the policy of those hosts (M(servicemesh.istio.route), M(servicemesh.istio.traffic_split)).
   - A Secret that the gateway's pods could not read, and labels that no pod has, are refused. In check mode they are warnings.
@@ -51,7 +52,8 @@ options:
     type: dict
     suboptions:
       mode:
-        description: V(simple) shows a certificate, V(mutual) asks for one too, V(passthrough) leaves that to the host, V(istio_mutual) is for proxies of the mesh.
+        description: V(simple) shows a certificate, V(mutual) asks for one too, V(passthrough) leaves that to the host, V(istio_mutual) is for proxies
+          of the mesh.
         type: str
         choices: [simple, mutual, passthrough, istio_mutual]
         default: simple
@@ -72,10 +74,12 @@ options:
     default: false
   api:
     description:
-      - Whose kind the Gateway is. With V(istio) it is Istio's own; with V(gateway) Gateway API's, with a listener for each host; with V(auto) the latter where its
+      - Whose kind the Gateway is. With V(istio) it is Istio's own; with V(gateway) Gateway API's, with a listener for each host; with V(auto) the
+        latter where its
         definitions are there and it can say what is asked for.
       - Without it, and with V(auto), the gateway stays with the API that it has. Without it a new one is Istio's own.
-      - Gateway API cannot say O(selector) and O(tls.least_version), and of O(tcp_port) only what this collection does not write (TCPRoutes). That is refused with the code C(gateway_api_cannot).
+      - Gateway API cannot say O(selector) and O(tls.least_version), and of O(tcp_port) only what this collection does not write (TCPRoutes). That is
+        refused with the code C(gateway_api_cannot).
     type: str
     choices: [istio, gateway, auto]
   class:
@@ -83,7 +87,8 @@ options:
     type: str
     default: istio
   service:
-    description: With O(api=gateway), a Service of O(namespace) whose pods are the gateway, as C(NAME) or C(NAMESPACE/NAME). Without it Istio deploys a gateway of its own.
+    description: With O(api=gateway), a Service of O(namespace) whose pods are the gateway, as C(NAME) or C(NAMESPACE/NAME). Without it Istio deploys
+      a gateway of its own.
     type: str
   service_type:
     description: With O(api=gateway) and without O(service), the type of the Service that Istio makes. Without it, Istio's own choice.
@@ -162,7 +167,8 @@ barriers:
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of M(servicemesh.istio.preflight).
+  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
+    M(servicemesh.istio.preflight).
   returned: when something is to be changed
   type: list
   elements: dict

@@ -130,7 +130,13 @@ images:
       description: What uses it, with object and container or injection template.
       type: list
       elements: str
-  sample: [{image: "docker.io/istio/pilot:1.31.0", registry: docker.io, repository: istio/pilot, tag: 1.31.0, digest: "", used_by: ["Deployment istio-system/istiod, container discovery"]}]
+  sample:
+    - image: docker.io/istio/pilot:1.31.0
+      registry: docker.io
+      repository: istio/pilot
+      tag: 1.31.0
+      digest: ""
+      used_by: ["Deployment istio-system/istiod, container discovery"]
 plan:
   description: Which image is to be copied to which name. Images that no registry of O(registries) is for, or that are under a target already, are not in it.
   returned: success

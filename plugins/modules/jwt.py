@@ -12,11 +12,13 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes a RequestAuthentication, and beside it an AuthorizationPolicy that denies what carries no good token. Without the second, a request without any token passes
+  - Writes a RequestAuthentication, and beside it an AuthorizationPolicy that denies what carries no good token. Without the second, a request without
+    any token passes
     (U(https://istio.io/latest/docs/reference/config/security/request_authentication/)).
   - A request with a token that is expired, forged or of an issuer that is not named is answered with 401; one without, where it needs one, with 403.
   - Waits until a proxy of every istiod has the issuers in its own configuration, and all have acknowledged what they were sent.
-  - New connections meet the change then. Those that are open meet it when the proxy has drained them, which takes 45 seconds where C(drainDuration) says nothing else.
+  - New connections meet the change then. Those that are open meet it when the proxy has drained them, which takes 45 seconds where C(drainDuration)
+    says nothing else.
 options:
   name:
     description: Names the policy. Its RequestAuthentication is called so, its AuthorizationPolicy so with C(-token).
@@ -36,7 +38,8 @@ options:
       - C(issuer) is what they have as C(iss). C(keys) is a JSON Web Key Set of public keys, as data or as text; C(keys_url) is where it can be had.
         With neither, the issuer is a URL that tells it (OpenID Connect Discovery). A private key is refused.
       - C(audiences) are those of which a token must have one.
-      - C(from_headers), C(from_params) and C(from_cookies) are where it is looked for; a header is a name or C({name, prefix}). Else in C(Authorization) and C(access_token).
+      - C(from_headers), C(from_params) and C(from_cookies) are where it is looked for; a header is a name or C({name, prefix}). Else in
+        C(Authorization) and C(access_token).
       - C(forward) leaves the token in the request, C(payload_header) is a header for its content, C(claim_headers) maps headers to claims.
     type: list
     elements: dict
@@ -79,8 +82,9 @@ EXAMPLES = r"""
         audiences: [shop]
     open_paths: [/_healthz]
   vars:
-    modulus: >-
-      quX6FTh44pDaJzNchF9bJb2rBs2Ss27eGbqFK_g-bV8riUeED4pfrBeTXU1toPJnnY6OZJm-x-EHuJirnBi6DmVhbnzVGnZG74YFoWZ2Gg04drdv-l-zDdAeEeAkc1FOcXRi4whZzhxBA5CO_b9m7vIIIAlt5az_VYLbl1Gy7AWbbJdtaKhWje4LAf96fIuQ7wX5W6CAGCJzJiv9lRwz7n4wXtUzQcE4pFINbAjUQ5DCp8DVE4RDXwgHDVdZeFQVvKImGbu7XCaj_4T4jhQQ4aO0UbWDcWsEVYggScuf30xmgs2x9jEeDHJg2lf-t-oeXdIEfFlVfbQTDH0Nq8NFtw
+    modulus: "quX6FTh44pDaJzNchF9bJb2rBs2Ss27eGbqFK_g-bV8riUeED4pfrBeTXU1toPJnnY6OZJm-x-EHuJirnBi6DmVhbnzVGnZG74YFoWZ2Gg04drdv-l-zDdAeEeAkc1FOcXRi4whZzhxB\
+      A5CO_b9m7vIIIAlt5az_VYLbl1Gy7AWbbJdtaKhWje4LAf96fIuQ7wX5W6CAGCJzJiv9lRwz7n4wXtUzQcE4pFINbAjUQ5DCp8DVE4RDXwgHDVdZeFQVvKImGbu7XCaj_4T4jhQQ4aO0\
+      UbWDcWsEVYggScuf30xmgs2x9jEeDHJg2lf-t-oeXdIEfFlVfbQTDH0Nq8NFtw"
 
 - name: Any token and none
   servicemesh.istio.jwt:
@@ -123,7 +127,8 @@ barriers:
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of M(servicemesh.istio.preflight).
+  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
+    M(servicemesh.istio.preflight).
   returned: when something is to be changed
   type: list
   elements: dict

@@ -32,11 +32,13 @@ options:
     description:
       - Requests that are alike in this go to the same pod. One of C({header}), C({cookie}), C({query}) by name, or C({source_ip}).
       - C(cookie) may be C({name, path, ttl}); a proxy sets it where a request has none.
-      - Of connections, where all of the host's ports are declared TCP or TLS, only C(source_ip) can be alike; the others are refused with the code C(protocol_cannot).
+      - Of connections, where all of the host's ports are declared TCP or TLS, only C(source_ip) can be alike; the others are refused with the code
+        C(protocol_cannot).
       - It does not hold across the versions of a split; see O(servicemesh.istio.traffic_split#module:sticky).
     type: dict
   locality:
-    description: C({distribute, failover, failover_priority, enabled}), with C(from) and C(to) as Istio writes them. Failover needs ejection (O(servicemesh.istio.resilience#module:eject)).
+    description: C({distribute, failover, failover_priority, enabled}), with C(from) and C(to) as Istio writes them. Failover needs ejection
+      (O(servicemesh.istio.resilience#module:eject)).
     type: dict
   warmup:
     description: C({for, least_percent, aggression}). A new pod gets its full share only after that time.
@@ -112,7 +114,8 @@ barriers:
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of M(servicemesh.istio.preflight).
+  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
+    M(servicemesh.istio.preflight).
   returned: when something is to be changed
   type: list
   elements: dict

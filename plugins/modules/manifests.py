@@ -20,7 +20,8 @@ options:
     type: raw
     aliases: [inline, resource_definition]
   src:
-    description: A file or folder where the task runs, or a URL, with YAML documents. A folder's C(*.yaml), C(*.yml) and C(*.json) are read in order of name, but for a C(kustomization.yaml).
+    description: A file or folder where the task runs, or a URL, with YAML documents. A folder's C(*.yaml), C(*.yml) and C(*.json) are read in order
+      of name, but for a C(kustomization.yaml).
     type: str
   checksum:
     description: What sha256 the file or what is behind the URL of O(src) must have. Anything else is refused before it is read.

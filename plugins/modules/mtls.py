@@ -15,9 +15,12 @@ description:
   - Writes a PeerAuthentication for a namespace, a workload of it, or in the root namespace for the mesh.
   - Before TLS becomes a must, the access logs of the proxies that are called are read. Who called without TLS is named, and the change is refused.
     A request that another proxy passed on is named by where it came from, since that is what a log has.
-    Of each log the newest 5,000 lines are read. Where they tell of no call, or there are more, what the proxy has counted since it began is asked; if that says nothing either, a warning says that it is unknown, and which pods have no sidecar. A proxy writes its log about ten seconds late. In check mode the refusal is a warning.
+    Of each log the newest 5,000 lines are read. Where they tell of no call, or there are more, what the proxy has counted since it began is asked; if
+    that says nothing either, a warning says that it is unknown, and which pods have no sidecar. A proxy writes its log about ten seconds late. In
+    check mode the refusal is a warning.
   - What a DestinationRule says of TLS is left as it is; callers with a sidecar speak TLS by themselves.
-  - New connections meet the change then. Those that are open meet it when the proxy has drained them, which takes 45 seconds where C(drainDuration) says nothing else.
+  - New connections meet the change then. Those that are open meet it when the proxy has drained them, which takes 45 seconds where C(drainDuration)
+    says nothing else.
 options:
   name:
     description: Name of the PeerAuthentication.
@@ -28,7 +31,8 @@ options:
     type: str
     required: true
   mode:
-    description: V(strict) takes TLS alone, V(permissive) plaintext too, V(disable) plaintext alone, V(inherit) what the mesh says. Needed with O(state=present).
+    description: V(strict) takes TLS alone, V(permissive) plaintext too, V(disable) plaintext alone, V(inherit) what the mesh says. Needed with
+      O(state=present).
     type: str
     choices: [strict, permissive, disable, inherit]
   workload:
@@ -112,7 +116,8 @@ barriers:
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of M(servicemesh.istio.preflight).
+  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
+    M(servicemesh.istio.preflight).
   returned: when something is to be changed
   type: list
   elements: dict

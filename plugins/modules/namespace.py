@@ -20,7 +20,8 @@ options:
     type: str
     required: true
   injection:
-    description: Value of the label C(istio-injection), for a control plane without a revision. Neither this nor O(revision) leaves the namespace without either label of ours.
+    description: Value of the label C(istio-injection), for a control plane without a revision. Neither this nor O(revision) leaves the namespace
+      without either label of ours.
     type: str
     choices: [enabled, disabled]
   revision:

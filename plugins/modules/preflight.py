@@ -12,8 +12,10 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Takes objects through the rules of istiod's webhook, of Istio's analyzers and of Kiali, and through some that none of them has, and fails the play at a chosen severity.
-  - Objects come from files or from O(definition). They are judged as they would be in the cluster, together with all that is there; with O(cluster=false), by themselves.
+  - Takes objects through the rules of istiod's webhook, of Istio's analyzers and of Kiali, and through some that none of them has, and fails the play
+    at a chosen severity.
+  - Objects come from files or from O(definition). They are judged as they would be in the cluster, together with all that is there; with
+    O(cluster=false), by themselves.
   - Without any, all that is in the cluster is judged.
   - What is found on other objects counts where these ones cause it, such as a route to a subset that they take away.
   - Findings that an object suppresses by the annotation C(galley.istio.io/analyze-suppress) are left out, by their codes here or those of the analyzers.
@@ -143,7 +145,9 @@ text:
   description: The findings for people, one a line.
   returned: when the objects were judged
   type: str
-  sample: "error subset_undefined: VirtualService shop/web, spec.http[0].route[0].destination.subset: no DestinationRule defines subset v2 of web.shop.svc.cluster.local. Create the subset first, then send to it."
+  sample: >-
+    error subset_undefined: VirtualService shop/web, spec.http[0].route[0].destination.subset: no DestinationRule defines subset v2 of
+    web.shop.svc.cluster.local. Create the subset first, then send to it.
 checked:
   description: Objects that were judged, by kind.
   returned: when the objects were judged
@@ -159,7 +163,8 @@ duration:
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable. With preflight_failed the object is that of the first finding, and the reason holds the codes of the checks.
+  description: Code, object, reason and hint. The code is stable. With preflight_failed the object is that of the first finding, and the reason holds
+    the codes of the checks.
   returned: on failure
   type: dict
   sample: {code: preflight_failed, ref: {}, reason: subset_undefined, hint: ""}

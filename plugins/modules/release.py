@@ -66,7 +66,8 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     details: >-
-      A release that is not there is fetched into the user's cache also in check mode, since what follows could not be planned without it. O(dest) is left alone.
+      A release that is not there is fetched into the user's cache also in check mode, since what follows could not be planned without it. O(dest) is
+      left alone.
 """
 
 EXAMPLES = r"""

@@ -30,7 +30,8 @@ options:
     type: str
   retries:
     description:
-      - C({attempts, per_try, conditions}). C(conditions) is a list of conditions such as C(5xx), C(reset), C(unavailable) or a status code. No attempts means that nothing is sent twice.
+      - C({attempts, per_try, conditions}). C(conditions) is a list of conditions such as C(5xx), C(reset), C(unavailable) or a status code. No
+        attempts means that nothing is sent twice.
       - Without it Istio's own rule holds, which is two attempts after failures to connect and the like.
     type: dict
   connections:
@@ -126,7 +127,8 @@ barriers:
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of M(servicemesh.istio.preflight).
+  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
+    M(servicemesh.istio.preflight).
   returned: when something is to be changed
   type: list
   elements: dict

@@ -37,7 +37,8 @@ options:
         description:
           - Which requests, or a list of conditions of which one must hold. Without it, every request.
           - C(path), C(method), C(authority), C(headers), C(query) (by name), C(from_labels), C(from_namespace), C(port), C(ignore_case).
-          - A string is meant exactly, and as a prefix where a star is its end. Else C({exact, prefix or regex}). A header may also be C({present}), true or false.
+          - A string is meant exactly, and as a prefix where a star is its end. Else C({exact, prefix or regex}). A header may also be C({present}),
+            true or false.
           - Regular expressions are RE2's, and must fit the whole.
         type: raw
       to:
@@ -168,7 +169,8 @@ barriers:
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of M(servicemesh.istio.preflight).
+  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
+    M(servicemesh.istio.preflight).
   returned: when something is to be changed
   type: list
   elements: dict

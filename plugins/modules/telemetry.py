@@ -30,7 +30,8 @@ options:
     default: {}
   access_logs:
     description:
-      - C(enabled), C(providers) by name (without them V(envoy), the proxy's own log), C(when) as an expression in CEL, C(side) as C(client), C(server) or C(both).
+      - C(enabled), C(providers) by name (without them V(envoy), the proxy's own log), C(when) as an expression in CEL, C(side) as C(client),
+        C(server) or C(both).
     type: dict
   tracing:
     description:
@@ -38,7 +39,8 @@ options:
     type: dict
   metrics:
     description:
-      - C(enabled), C(providers) by name, C(disable) as a list of Istio's metrics, C(tags) as an expression in CEL by name, or V(false) to leave one out, C(every) as how often they are told.
+      - C(enabled), C(providers) by name, C(disable) as a list of Istio's metrics, C(tags) as an expression in CEL by name, or V(false) to leave one
+        out, C(every) as how often they are told.
     type: dict
 
   state:
@@ -105,7 +107,8 @@ barriers:
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of M(servicemesh.istio.preflight).
+  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
+    M(servicemesh.istio.preflight).
   returned: when something is to be changed
   type: list
   elements: dict

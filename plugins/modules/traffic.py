@@ -36,7 +36,8 @@ options:
     type: str
     choices: [istio, gateway, auto]
   prune:
-    description: Whether hosts of the set that the policy does not name lose theirs, in any namespace. What others or single modules gave to a host outside of it stays.
+    description: Whether hosts of the set that the policy does not name lose theirs, in any namespace. What others or single modules gave to a host
+      outside of it stays.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -101,7 +102,8 @@ barriers:
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of M(servicemesh.istio.preflight).
+  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
+    M(servicemesh.istio.preflight).
   returned: when something is to be changed
   type: list
   elements: dict
@@ -157,7 +159,9 @@ def body(run: Run) -> dict:
     gone = whole.left(run.cluster, reader, policies, options["set"]) if options["prune"] else []
     steps = whole.together([[*before.kept(run.cluster, policy), *desired(policy)] for policy in [*policies, *gone]])
     rules = run.rules()
-    return run.converge(waited(steps, options), replace(rules, adopt=rules.adopt.union(*(policy.taking.managers(policy.live, policy.api) for policy in policies))))
+    return run.converge(
+        waited(steps, options), replace(rules, adopt=rules.adopt.union(*(policy.taking.managers(policy.live, policy.api) for policy in policies)))
+    )
 
 
 def main() -> None:

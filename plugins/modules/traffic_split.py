@@ -66,11 +66,13 @@ options:
       - Without it, as the port is declared, by its name or C(appProtocol) in the Service, or its protocol in the ServiceEntry; V(http) where that says nothing.
         Where O(gateways) are without V(mesh), and have ports for one of these alone, it is that.
         A Service that says nothing should rather be corrected, for its callers' proxies look into each connection, and route what looks like HTTP as requests.
-      - To sidecars the declaration is all that counts, so another protocol is refused where O(gateways) has V(mesh). At gateways it is the gateway's own port that counts.
+      - To sidecars the declaration is all that counts, so another protocol is refused where O(gateways) has V(mesh). At gateways it is the gateway's
+        own port that counts.
       - In the mesh, connections to O(port) are routed, and those to other ports of the host go as before. At a gateway, all to its ports for TCP.
       - What only requests have (a cookie, copies, faults, timeouts, retries, conditions on what is in a request) is refused with
         the code C(protocol_cannot). Conditions on who calls and at which port can be said.
-      - A change is for new connections; open ones stay where they are until the proxy has drained them (45 seconds, if Istio is not told otherwise), and are then closed.
+      - A change is for new connections; open ones stay where they are until the proxy has drained them (45 seconds, if Istio is not told otherwise),
+        and are then closed.
       - Gateway API's kinds for TCP and TLS are not written; V(gateway) of O(api) is refused.
     type: str
     choices: [http, tcp, tls]
@@ -173,7 +175,8 @@ barriers:
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of M(servicemesh.istio.preflight).
+  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
+    M(servicemesh.istio.preflight).
   returned: when something is to be changed
   type: list
   elements: dict

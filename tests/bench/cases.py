@@ -159,7 +159,11 @@ def same_control_plane(plane: ControlPlane, rounds: int) -> Result:
         Contender(EMPTY, lambda: ground.play(plane.empty), recap(0)),
     ]
     series = side_by_side("control plane, nothing to change", contenders, rounds)
-    return Result(f"Control plane, nothing to change ({plane.objects} rendered objects, {plane.manifest.stat().st_size / 1e6:.1f} MB)", series, against(series, kubernetes_core=0.45))
+    return Result(
+        f"Control plane, nothing to change ({plane.objects} rendered objects, {plane.manifest.stat().st_size / 1e6:.1f} MB)",
+        series,
+        against(series, kubernetes_core=0.45),
+    )
 
 
 def at_rest(plane: ControlPlane) -> None:

@@ -36,7 +36,9 @@ QUICK = Size(1, 50, [20, 50, 100, 200])
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests/bench", description="Measures this collection beside others, on a lab cluster of its own.")
-    parser.add_argument("--quick", action="store_true", help="one run, few objects: whether the bench works, no measurement; the page goes to a temporary folder")
+    parser.add_argument(
+        "--quick", action="store_true", help="one run, few objects: whether the bench works, no measurement; the page goes to a temporary folder"
+    )
     parser.add_argument("--rounds", type=int, help=f"runs of each contender (default {FULL.rounds})")
     parser.add_argument("--cases", default=",".join(CASES), help="some of: %(default)s")
     parser.add_argument("--keep", action="store_true", help="leave the cluster up")

@@ -144,7 +144,10 @@ def main() -> int:
     parser.add_argument("--clusters", type=int, help="only so many")
     parser.add_argument("--forks", type=int, help="with --clusters, how many at a time (default all)")
     options = parser.parse_args()
-    print("| clusters | forks | first run | nothing to change | per cluster | processor per cluster | memory of all processes |\n|---:|---:|---:|---:|---:|---:|---:|")
+    print(
+        "| clusters | forks | first run | nothing to change | per cluster | processor per cluster | memory of all processes "
+        "|\n|---:|---:|---:|---:|---:|---:|---:|"
+    )
     for clusters, forks in [(options.clusters, options.forks or options.clusters)] if options.clusters else CASES:
         print(measure(clusters, forks, options.rounds), flush=True)
     return 0

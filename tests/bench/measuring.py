@@ -102,7 +102,10 @@ def side_by_side(title: str, contenders: list[Contender], rounds: int) -> list[S
             ran = contender.run()
             wrong = contender.check(ran)
             mine.runs.append(replace(ran, text="", wrong=wrong))
-            say(f"bench: {title}, round {number + 1}, {contender.name}: {ran.seconds:.2f} s, {ran.cpu:.2f} s of processor, {ran.peak:.0f} MiB" + (f" FAILED: {wrong}" if wrong else ""))
+            say(
+                f"bench: {title}, round {number + 1}, {contender.name}: {ran.seconds:.2f} s, {ran.cpu:.2f} s of processor, {ran.peak:.0f} MiB"
+                + (f" FAILED: {wrong}" if wrong else "")
+            )
             if wrong:
                 say("\n".join(ran.text.strip().splitlines()[-25:]))
     return list(series.values())

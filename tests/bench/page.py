@@ -33,7 +33,10 @@ Written by `make bench`. {rounds}, in turns (A B A B …), so that a drift of th
 
 
 def text(results: list[Result], breakdowns: list[Breakdown], broken: list[str], ground: Ground, rounds: int, load: float, picture: str) -> str:
-    parts = [HEAD.format(rounds=f"{rounds} runs of each" if rounds > 1 else "One run of each: **a trial of the bench itself, no measurement**"), _machine(ground, load)]
+    parts = [
+        HEAD.format(rounds=f"{rounds} runs of each" if rounds > 1 else "One run of each: **a trial of the bench itself, no measurement**"),
+        _machine(ground, load),
+    ]
     parts += [_growth(result, picture) if _is_growth(result) else _case(result) for result in results]
     parts += [f"**failed**: {line.splitlines()[0]}\n" for line in broken]
     if breakdowns:
@@ -51,7 +54,11 @@ def _machine(ground: Ground, load: float) -> str:
     own = {name: importlib.metadata.version(name) for name in ("ansible-core", "kubernetes")}
     images = "built on the spot, upstream Envoy" if ground.built else "official ones"
     rows = [
-        ("machine", f"{len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB of memory, {platform.system()} {platform.machine()}; load {load:.1f} at the start, without the bench"),
+        (
+            "machine",
+            f"{len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB of memory, {platform.system()} {platform.machine()}; load {load:.1f} at the start, "
+            f"without the bench",
+        ),
         ("cluster", f"kind, one node, Kubernetes {settings.KUBERNETES}, on this very machine; images {images}"),
         ("Istio", f"{settings.DEFAULT_ISTIO}, default profile, values of `tests/lab/vars.yml`"),
         ("ours", f"Python {platform.python_version()}, ansible-core {own['ansible-core']}, kubernetes {own['kubernetes']}"),
@@ -62,7 +69,11 @@ def _machine(ground: Ground, load: float) -> str:
 
 
 def _case(result: Result) -> str:
-    lines = [f"## {result.title}\n", "| | median | min – max | processor | memory | servicemesh.istio takes | goal | |", "|---|---:|---:|---:|---:|---:|---|---|"]
+    lines = [
+        f"## {result.title}\n",
+        "| | median | min – max | processor | memory | servicemesh.istio takes | goal | |",
+        "|---|---:|---:|---:|---:|---:|---|---|",
+    ]
     ours = result.of(OURS)
     for series in result.series:
         goal = next((g for g in result.goals if g.against == series.name), None)
@@ -72,7 +83,12 @@ def _case(result: Result) -> str:
 
 
 def _growth(result: Result, picture: str) -> str:
-    lines = [f"## {result.title}\n", f"![Time and memory over the number of objects]({picture})\n", "| objects | median | min – max | processor | memory |", "|---:|---:|---:|---:|---:|"]
+    lines = [
+        f"## {result.title}\n",
+        f"![Time and memory over the number of objects]({picture})\n",
+        "| objects | median | min – max | processor | memory |",
+        "|---:|---:|---:|---:|---:|",
+    ]
     lines += [f"| {int(series.name):,} | {_figures(series)} |" for series in result.series]
     lines += ["", "| goal | measured | |", "|---|---:|---|"]
     lines += [f"| {goal.text} | {'–' if goal.value is None else f'{goal.value:.3g}'} | {verdict(goal)} |" for goal in result.goals]

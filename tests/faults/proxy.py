@@ -121,7 +121,9 @@ class Proxy:
         clusters = [{"name": "faulty", "cluster": {"server": server, "certificate-authority-data": base64.b64encode(self._authority).decode()}}]
         users = [{"name": "someone", "user": {"token": token} if token else {}}]
         contexts = [{"name": "faulty", "context": {"cluster": "faulty", "user": "someone"}}]
-        path.write_text(json.dumps({"apiVersion": "v1", "kind": "Config", "clusters": clusters, "users": users, "contexts": contexts, "current-context": "faulty"}))
+        path.write_text(
+            json.dumps({"apiVersion": "v1", "kind": "Config", "clusters": clusters, "users": users, "contexts": contexts, "current-context": "faulty"})
+        )
         return str(path)
 
     def rule_for(self, request: str, token: str) -> Rule:
@@ -238,7 +240,11 @@ def _upstream(kubeconfig: Path, folder: Path) -> tuple[str, ssl.SSLContext]:
     """(host:port, TLS with the kubeconfig's client certificate) of the real API server."""
     config: dict[str, Any] = yaml.safe_load(kubeconfig.read_text())
     cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-    for key, source in (("authority", cluster["certificate-authority-data"]), ("certificate", user["client-certificate-data"]), ("key", user["client-key-data"])):
+    for key, source in (
+        ("authority", cluster["certificate-authority-data"]),
+        ("certificate", user["client-certificate-data"]),
+        ("key", user["client-key-data"]),
+    ):
         (folder / key).write_bytes(base64.b64decode(source))
         (folder / key).chmod(0o600)
     context = ssl.create_default_context(cafile=str(folder / "authority"))

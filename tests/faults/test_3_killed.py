@@ -62,7 +62,15 @@ def hook(tag: str) -> Object:
     rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}]
     client = {"service": {"name": "nowhere", "namespace": f"{tag}-one"}}
     selector = {"matchLabels": {MARK: "nothing"}}
-    return {"name": "hook.example.com", "rules": rules, "clientConfig": client, "objectSelector": selector, "failurePolicy": "Ignore", "sideEffects": "None", "admissionReviewVersions": ["v1"]}
+    return {
+        "name": "hook.example.com",
+        "rules": rules,
+        "clientConfig": client,
+        "objectSelector": selector,
+        "failurePolicy": "Ignore",
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+    }
 
 
 def options_for(tag: str, proxy: Proxy) -> dict[str, Any]:
@@ -78,7 +86,10 @@ def live(lab: Lab, tag: str) -> list[Object]:
     """All that carries the tag, and the set itself."""
     kinds = f"{KINDS},widgets.{tag}.example.com" if f"widgets.{tag}.example.com" in lab.kubectl("get", "customresourcedefinitions", "-o", "name") else KINDS
     found = lab.get(kinds, "-A", "-l", f"{MARK}={tag}", "--show-managed-fields")["items"]
-    return found + lab.get("configmaps", "-A", "-l", "applyset.kubernetes.io/id", "--field-selector", f"metadata.namespace={tag}-one", "--show-managed-fields")["items"]
+    return (
+        found
+        + lab.get("configmaps", "-A", "-l", "applyset.kubernetes.io/id", "--field-selector", f"metadata.namespace={tag}-one", "--show-managed-fields")["items"]
+    )
 
 
 def state(lab: Lab, tag: str) -> dict[str, Any]:

@@ -38,9 +38,20 @@ def node_gateway(lab: Lab) -> str:
 def webhook(lab: Lab, client: Object, mark: str) -> Iterator[str]:
     """A validating webhook of failurePolicy Fail for ConfigMaps that carry the mark, and for nothing else."""
     rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["configmaps"]}]
-    hook = {"name": f"{mark}.example.com", "rules": rules, "clientConfig": client, "objectSelector": {"matchLabels": {"faults-webhook": mark}}, "timeoutSeconds": 1}
+    hook = {
+        "name": f"{mark}.example.com",
+        "rules": rules,
+        "clientConfig": client,
+        "objectSelector": {"matchLabels": {"faults-webhook": mark}},
+        "timeoutSeconds": 1,
+    }
     hook.update(failurePolicy="Fail", sideEffects="None", admissionReviewVersions=["v1"])
-    obj = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": {"name": f"faults-{mark}"}, "webhooks": [hook]}
+    obj = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": f"faults-{mark}"},
+        "webhooks": [hook],
+    }
     lab.kubectl("apply", "-f", "-", text=json.dumps(obj))
     yield f"faults-{mark}"
     lab.kubectl("delete", "validatingwebhookconfiguration", f"faults-{mark}", "--ignore-not-found")
@@ -80,7 +91,9 @@ def test_a_webhook_that_goes_during_the_run_is_waited_for(lab: Lab, proxy: Proxy
 def test_a_kind_that_goes_between_plan_and_apply_is_told_as_such(lab: Lab, proxy: Proxy, namespace: str) -> None:
     group = f"{namespace}.example.com"
     crd = definition(group, "Widget", "widgets")
-    widgets = [{"apiVersion": f"{group}/v1", "kind": "Widget", "metadata": {"name": f"widget-{n}", "namespace": namespace}, "spec": {"size": n}} for n in range(2)]
+    widgets = [
+        {"apiVersion": f"{group}/v1", "kind": "Widget", "metadata": {"name": f"widget-{n}", "namespace": namespace}, "spec": {"size": n}} for n in range(2)
+    ]
     options: dict[str, Any] = {"definition": [*some(namespace), *widgets], "kubeconfig": proxy.kubeconfig(), "wait_timeout": 120}
     lab.kubectl("apply", "-f", "-", text=json.dumps(crd))
     lab.kubectl("wait", "--for=condition=Established", f"crd/widgets.{group}")
@@ -151,7 +164,9 @@ def test_a_field_that_is_taken_between_plan_and_apply_is_a_conflict_too(lab: Lab
     rule = proxy.on(PASS, STAGES["apply"], before=fighter.strike)
     refused = lab.module("manifests", **options)
     assert code(refused) == "conflict" and rule.hits == 1, problem(refused)
-    assert {row["ref"]["name"]: row["conflicts"] for row in refused["objects"] if row["conflicts"]} == {"words-a": [{"field": ".data.text", "manager": "fighter"}]}
+    assert {row["ref"]["name"]: row["conflicts"] for row in refused["objects"] if row["conflicts"]} == {
+        "words-a": [{"field": ".data.text", "manager": "fighter"}]
+    }
     proxy.clear()
     converges(lab, {**options, "force_conflicts": True})
 

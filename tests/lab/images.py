@@ -114,9 +114,11 @@ ENTRYPOINT ["/usr/local/bin/pilot-agent"]
 def addons() -> list[Image]:
     """Real programs under the lab's own names: Redis from Debian, the others as Go modules."""
     apt = "RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends {package} && rm -rf /var/lib/apt/lists/*"
-    redis = f"FROM {BASE}\n{PATH}\n{apt.format(package='redis-server')}\nUSER 1000:1000\nWORKDIR /data\nENTRYPOINT [\"/usr/bin/redis-server\", \"--protected-mode\", \"no\", \"--save\", \"\"]\n"
+    serve = '["/usr/bin/redis-server", "--protected-mode", "no", "--save", ""]'
+    redis = f"FROM {BASE}\n{PATH}\n{apt.format(package='redis-server')}\nUSER 1000:1000\nWORKDIR /data\nENTRYPOINT {serve}\n"
     # This release refuses the addon's configuration, so the image brings its own and ignores arguments.
-    jaeger = f"FROM {BASE}\n{PATH}\nCOPY jaeger /usr/local/bin/\nCOPY jaeger.yaml /etc/jaeger.yaml\nENTRYPOINT [\"/bin/sh\", \"-c\", \"exec /usr/local/bin/jaeger --config /etc/jaeger.yaml\"]\n"
+    serve = '["/bin/sh", "-c", "exec /usr/local/bin/jaeger --config /etc/jaeger.yaml"]'
+    jaeger = f"FROM {BASE}\n{PATH}\nCOPY jaeger /usr/local/bin/\nCOPY jaeger.yaml /etc/jaeger.yaml\nENTRYPOINT {serve}\n"
     return [
         single("localhost/lab/prometheus:lab", "prometheus", user="65534:65534"),
         Image("localhost/lab/redis:lab", redis, host_network=True),
@@ -187,7 +189,10 @@ def _node_files(folder: Path) -> Image:
     # Without CAP_SYS_RESOURCE runc may not lower oom_score_adj: containerd clamps it.
     config = files / "etc/containerd/config.toml"
     config.write_text(config.read_text().replace("restrict_oom_score_adj = false", "restrict_oom_score_adj = true"))
-    for place, names in (("bin", ("kubeadm", "kubelet", "kubectl", "containerd", "ctr", "containerd-shim-runc-v2")), ("cni", tuple(p.name for p in programs.CNI))):
+    for place, names in (
+        ("bin", ("kubeadm", "kubelet", "kubectl", "containerd", "ctr", "containerd-shim-runc-v2")),
+        ("cni", tuple(p.name for p in programs.CNI)),
+    ):
         (folder / place).mkdir()
         for name in names:
             shutil.copy(programs.build(name), folder / place / name.removeprefix("cni-"))

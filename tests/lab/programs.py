@@ -12,7 +12,8 @@ from pathlib import Path
 from . import engine, settings, store
 from .shell import LabError, run
 
-KUBE = f"-X k8s.io/component-base/version.gitVersion={settings.KUBERNETES} -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36"
+_VERSION = "k8s.io/component-base/version"
+KUBE = f"-X {_VERSION}.gitVersion={settings.KUBERNETES} -X {_VERSION}.gitMajor=1 -X {_VERSION}.gitMinor=36"
 STATIC = "no_btrfs no_devmapper no_zfs no_aufs netgo osusergo static_build"
 
 
@@ -49,7 +50,20 @@ class Program:
             raise LabError("Go is not installed: images cannot be pulled here, and the lab builds its programs from Go modules. Install Go 1.26 or newer.")
         # Nothing of the user's workspace or flags may change what is built.
         environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
-        run("go", "build", "-trimpath", "-tags", self.tags.replace(" ", ","), "-ldflags", f"-s -w {self.flags}", "-o", target, self.package, cwd=self.folder, env=environment)
+        run(
+            "go",
+            "build",
+            "-trimpath",
+            "-tags",
+            self.tags.replace(" ", ","),
+            "-ldflags",
+            f"-s -w {self.flags}",
+            "-o",
+            target,
+            self.package,
+            cwd=self.folder,
+            env=environment,
+        )
 
 
 def _istio(version: str) -> list[Program]:
@@ -64,7 +78,9 @@ KUBERNETES = [
     for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "kubeadm", "kubectl")
 ]
 NODE = [
-    Program(name, "node", f"github.com/containerd/containerd/v2/cmd/{name}", STATIC, f"-X github.com/containerd/containerd/v2/version.Version={settings.CONTAINERD}")
+    Program(
+        name, "node", f"github.com/containerd/containerd/v2/cmd/{name}", STATIC, f"-X github.com/containerd/containerd/v2/version.Version={settings.CONTAINERD}"
+    )
     for name in ("containerd", "ctr", "containerd-shim-runc-v2")
 ]
 CNI = [

@@ -59,7 +59,11 @@ def _stamped(path: Path, version: str) -> bytes:
     content = path.read_bytes()
     if "charts" not in path.parts or path.name not in ("Chart.yaml", "values.yaml"):
         return content
-    for before, after in ((b"ersion: 1.0.0\n", f"ersion: {version}\n"), (b" hub: registry.istio.io/testing\n", " hub: docker.io/istio\n"), (b" tag: latest\n", f" tag: {version}\n")):
+    for before, after in (
+        (b"ersion: 1.0.0\n", f"ersion: {version}\n"),
+        (b" hub: registry.istio.io/testing\n", " hub: docker.io/istio\n"),
+        (b" tag: latest\n", f" tag: {version}\n"),
+    ):
         content = content.replace(before, after.encode())
     return content
 
@@ -92,7 +96,9 @@ def serve() -> None:
     images.Image(SERVER_IMAGE, text, {"standin": programs.build("standin")}).build()
     name = f"{settings.NAME}-releases"
     works("docker", "rm", "-f", name)
-    run("docker", "run", "-d", "--name", name, "--restart", "unless-stopped", "-p", f"127.0.0.1:{settings.PORT}:8080", "-v", f"{folder()}:/srv:ro", SERVER_IMAGE)
+    run(
+        "docker", "run", "-d", "--name", name, "--restart", "unless-stopped", "-p", f"127.0.0.1:{settings.PORT}:8080", "-v", f"{folder()}:/srv:ro", SERVER_IMAGE
+    )
     for _ in range(20):
         if served():
             return

@@ -125,7 +125,9 @@ class Lab:
         arguments = json.dumps({"ANSIBLE_MODULE_ARGS": {**options, "_ansible_check_mode": check, "_ansible_diff": diff}})
         path = {"PYTHONPATH": str(ROOT / ".collections")}
         argv = [sys.executable, "-m", f"{MODULES}.{name}"]
-        done = subprocess.run(argv, env={**self.environment, **path, **(environment or {})}, input=arguments, capture_output=True, text=True, timeout=900, check=False)
+        done = subprocess.run(
+            argv, env={**self.environment, **path, **(environment or {})}, input=arguments, capture_output=True, text=True, timeout=900, check=False
+        )
         assert done.stdout.strip(), done.stderr
         answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
         return answer
@@ -137,7 +139,13 @@ def account(lab: Lab, folder: Path, rights_for: list[str]) -> str:
     lab.play("playbooks/rights.yml", "-e", json.dumps({"rights_for": rights_for, "rights_name": name, "rights_dest": str(role)})).ok()
     subject = {"kind": "ServiceAccount", "name": name, "namespace": "default"}
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
-    binding = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name}, "roleRef": reference, "subjects": [subject]}
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": name},
+        "roleRef": reference,
+        "subjects": [subject],
+    }
     of_account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "default"}}
     lab.kubectl("apply", "-f", "-", text=yaml.safe_dump_all([yaml.safe_load(role.read_text(encoding="utf-8")), of_account, binding]))
     config = yaml.safe_load(lab.kubeconfig.read_text(encoding="utf-8"))
@@ -149,7 +157,9 @@ def account(lab: Lab, folder: Path, rights_for: list[str]) -> str:
 
 def sound(lab: Lab, istioctl: str, proxies: int = 0) -> None:
     """istioctl itself finds nothing to complain of, and at least so many proxies that have what they should."""
-    analyzed = json.loads(subprocess.run([istioctl, "analyze", "-A", "-o", "json"], env=lab.environment, capture_output=True, text=True, timeout=120, check=False).stdout or "[]")
+    analyzed = json.loads(
+        subprocess.run([istioctl, "analyze", "-A", "-o", "json"], env=lab.environment, capture_output=True, text=True, timeout=120, check=False).stdout or "[]"
+    )
     assert [entry for entry in analyzed if entry["level"] in ("Error", "Warning")] == []
     status = subprocess.run([istioctl, "proxy-status"], env=lab.environment, capture_output=True, text=True, timeout=120, check=True).stdout
     assert "STALE" not in status and len(status.splitlines()) > proxies, status

@@ -70,7 +70,9 @@ def test_a_second_run_changes_and_restarts_nothing(empty: Lab) -> None:
     assert played.changed == []
     assert objects(empty) == versions
     assert pods(empty) == before
-    asked = {module: sum(result["summary"]["asked"] for result in played.of(module)) for module in ("control_plane", "manifests", "namespace", "addons", "traffic")}
+    asked = {
+        module: sum(result["summary"]["asked"] for result in played.of(module)) for module in ("control_plane", "manifests", "namespace", "addons", "traffic")
+    }
     assert set(asked.values()) == {0}, f"unchanged objects should need no dry run: {asked}"
 
 
@@ -84,7 +86,10 @@ def test_one_field_edited_by_hand_is_exactly_the_diff_and_is_put_back_when_told(
     empty.kubectl("-n", DEMO, "set", "env", "deployment/currencyservice", "DISABLE_PROFILER=0")
     seen = empty.site("--check", "--diff").ok()
     assert [(entry["before_header"], entry["before"].split(), entry["after"].split()) for entry in seen.diffs] == [
-        (f"Deployment {DEMO}/currencyservice", *(f"spec: template: spec: containers: - env: - name: DISABLE_PROFILER value: '{value}' name: server".split() for value in "01"))
+        (
+            f"Deployment {DEMO}/currencyservice",
+            *(f"spec: template: spec: containers: - env: - name: DISABLE_PROFILER value: '{value}' name: server".split() for value in "01"),
+        )
     ]
     assert "kubectl" in str(seen.of("manifests")[0]["warnings"])
     refused = empty.site("--tags", "demo")

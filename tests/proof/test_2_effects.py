@@ -72,7 +72,9 @@ def weights(lab: Lab, namespace: str, pod: str) -> set[tuple[tuple[str, int], ..
     """What a proxy itself says of the frontend's routes: {((subset, weight), ...)}."""
     text = lab.kubectl("-n", namespace, "exec", pod, "-c", "istio-proxy", "--", "pilot-agent", "request", "GET", "config_dump")
     routes = dump.routes(json.loads(text))
-    return {tuple((name.split("|")[2], weight) for name, weight in route.weights) for route in routes if any(name.endswith(HOST) for name, _weight in route.weights)}
+    return {
+        tuple((name.split("|")[2], weight) for name, weight in route.weights) for route in routes if any(name.endswith(HOST) for name, _weight in route.weights)
+    }
 
 
 def test_every_proxy_has_exactly_the_split(client: Lab) -> None:

@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a host's traffic policy does to real requests, counted at the client and at the servers. Nothing here is a share that chance decides, but the abort's."""
+"""What a host's traffic policy does to real requests, counted at the client and at the servers.
+
+Nothing here is a share that chance decides, but the abort's.
+"""
+
 from __future__ import annotations
 
 import base64
@@ -53,11 +57,21 @@ def workload(name: str, labels: dict[str, str], container: dict[str, Any], recor
     if record:
         spec.update(volumes=[{"name": "record", "hostPath": {"path": record, "type": "DirectoryOrCreate"}}], securityContext={"runAsUser": 0})
     template = {"metadata": {"labels": labels}, "spec": spec}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": SPACE}, "spec": {"selector": {"matchLabels": labels}, "template": template}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": SPACE},
+        "spec": {"selector": {"matchLabels": labels}, "template": template},
+    }
 
 
 def service(name: str) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": SPACE}, "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": SPACE},
+        "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +101,23 @@ def policy(lab: Lab, **concerns: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def send(lab: Lab, path: str = WELL, count: int = 100, *flags: str, host: str = "web") -> dict[str, Any]:
     """What became of so many requests of a pod in the mesh."""
-    argv = ["exec", "deploy/client", "-n", SPACE, "-c", "client", "--", "standin", "client", "-n", str(count), "-c", "4", *flags, f"http://{host}.{SPACE}{path}"]
+    argv = [
+        "exec",
+        "deploy/client",
+        "-n",
+        SPACE,
+        "-c",
+        "client",
+        "--",
+        "standin",
+        "client",
+        "-n",
+        str(count),
+        "-c",
+        "4",
+        *flags,
+        f"http://{host}.{SPACE}{path}",
+    ]
     figures: dict[str, Any] = json.loads(lab.kubectl(*argv))
     return figures
 
@@ -95,7 +125,9 @@ def send(lab: Lab, path: str = WELL, count: int = 100, *flags: str, host: str = 
 def arrived(lab: Lab, run: str) -> Counter[str]:
     """{version: numbered requests of a run that reached it}."""
     script = f"cd {RECORD} && grep -rh . /dev/null v1 2>/dev/null | grep -c '^{run} '; grep -rh . /dev/null v2 2>/dev/null | grep -c '^{run} '"
-    lines = subprocess.run(["docker", "exec", "servicemesh-lab-control-plane", "sh", "-c", script], capture_output=True, text=True, timeout=60, check=False).stdout.split()
+    lines = subprocess.run(
+        ["docker", "exec", "servicemesh-lab-control-plane", "sh", "-c", script], capture_output=True, text=True, timeout=60, check=False
+    ).stdout.split()
     return Counter(dict(zip(("v1", "v2"), map(int, lines))))
 
 
@@ -220,11 +252,18 @@ def test_a_proxy_that_stands_still_is_named_and_nothing_waits_for_it_in_vain(sho
 
 def test_a_proxy_that_rejects_is_named_with_its_words(shop: Lab) -> None:
     """A filter that Envoy does not know, for one of the pods."""
-    patch = {"operation": "INSERT_BEFORE", "value": {"name": "nowhere", "typed_config": {"@type": "type.googleapis.com/udpa.type.v1.TypedStruct", "type_url": "type.googleapis.com/nowhere.Filter", "value": {}}}}
+    patch = {
+        "operation": "INSERT_BEFORE",
+        "value": {
+            "name": "nowhere",
+            "typed_config": {"@type": "type.googleapis.com/udpa.type.v1.TypedStruct", "type_url": "type.googleapis.com/nowhere.Filter", "value": {}},
+        },
+    }
     match = {"context": "SIDECAR_INBOUND", "listener": {"filterChain": {"filter": {"name": "envoy.filters.network.http_connection_manager"}}}}
     broken = {
         "apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter", "metadata": {"name": "broken", "namespace": SPACE},
-        "spec": {"workloadSelector": {"labels": {"app": "web", "version": "v2"}}, "configPatches": [{"applyTo": "HTTP_FILTER", "match": match, "patch": patch}]},
+        "spec": {"workloadSelector": {"labels": {"app": "web", "version": "v2"}},
+                 "configPatches": [{"applyTo": "HTTP_FILTER", "match": match, "patch": patch}]},
     }  # fmt: skip
     assert "failed" not in shop.module("manifests", definition=broken)
     try:
@@ -238,7 +277,29 @@ def test_a_proxy_that_rejects_is_named_with_its_words(shop: Lab) -> None:
 
 def test_fifty_changes_under_traffic_lose_nothing(shop: Lab) -> None:
     """Weights, subsets and versions; nothing is sent twice."""
-    argv = ["kubectl", "exec", "-i", "-n", SPACE, "deploy/client", "-c", "client", "--", "standin", "client", "-n", "60000", "-rate", "50", "-c", "40", "-timeout", "10s", "-until-eof", f"http://web.{SPACE}{WELL}"]
+    argv = [
+        "kubectl",
+        "exec",
+        "-i",
+        "-n",
+        SPACE,
+        "deploy/client",
+        "-c",
+        "client",
+        "--",
+        "standin",
+        "client",
+        "-n",
+        "60000",
+        "-rate",
+        "50",
+        "-c",
+        "40",
+        "-timeout",
+        "10s",
+        "-until-eof",
+        f"http://web.{SPACE}{WELL}",
+    ]
     silent = {"timeout": "9s", "retries": {"attempts": 0}}
     with policy(shop, resilience=silent), subprocess.Popen(argv, env=shop.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
         for number in range(50):
@@ -246,18 +307,48 @@ def test_fifty_changes_under_traffic_lose_nothing(shop: Lab) -> None:
             done = shop.module("traffic", policy={SPACE: {"web": {"resilience": silent, "split": {"versions": versions}}}})
             assert done["changed"] and "failed" not in done, done
         figures = json.loads(running.communicate(timeout=60)[0])
-    print(f"{figures['requests'] - figures['statuses'].get('200', 0)} failed of {figures['requests']} in {figures['seconds']:.0f} s; none of so many says below {300 / figures['requests']:.3f} %")
+    print(
+        f"{figures['requests'] - figures['statuses'].get('200', 0)} failed of {figures['requests']} in {figures['seconds']:.0f} s; none of so many says "
+        f"below {300 / figures['requests']:.3f} %"
+    )
     assert figures["statuses"] == {"200": figures["requests"]} and sum(figures["errors"].values()) == 0, figures
 
 
 def test_the_wrong_order_is_seen_by_the_same_traffic(shop: Lab) -> None:
     """The control: a route to a subset that no DestinationRule names."""
     route = {"name": "wrong", "route": [{"destination": {"host": f"web.{SPACE}.svc.cluster.local", "subset": "v1"}}], "retries": {"attempts": 0}}
-    wrong = {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "wrong", "namespace": SPACE}, "spec": {"hosts": [f"web.{SPACE}.svc.cluster.local"], "http": [route]}}
-    argv = ["kubectl", "exec", "-i", "-n", SPACE, "deploy/client", "-c", "client", "--", "standin", "client", "-n", "3000", "-rate", "50", "-c", "40", "-until-eof", f"http://web.{SPACE}{WELL}"]
+    wrong = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": {"name": "wrong", "namespace": SPACE},
+        "spec": {"hosts": [f"web.{SPACE}.svc.cluster.local"], "http": [route]},
+    }
+    argv = [
+        "kubectl",
+        "exec",
+        "-i",
+        "-n",
+        SPACE,
+        "deploy/client",
+        "-c",
+        "client",
+        "--",
+        "standin",
+        "client",
+        "-n",
+        "3000",
+        "-rate",
+        "50",
+        "-c",
+        "40",
+        "-until-eof",
+        f"http://web.{SPACE}{WELL}",
+    ]
     with subprocess.Popen(argv, env=shop.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
         assert "failed" not in shop.module("manifests", definition=wrong)
-        shop.kubectl("-n", SPACE, "exec", "deploy/client", "-c", "client", "--", "standin", "client", "-n", "300", "-rate", "30", "http://127.0.0.1:15021/healthz/ready")
+        shop.kubectl(
+            "-n", SPACE, "exec", "deploy/client", "-c", "client", "--", "standin", "client", "-n", "300", "-rate", "30", "http://127.0.0.1:15021/healthz/ready"
+        )
         figures = json.loads(running.communicate(timeout=60)[0])
     assert shop.module("manifests", definition=wrong, state="absent")["changed"]
     assert figures["statuses"].get("503", 0) > 0, figures
@@ -310,7 +401,12 @@ OUTSIDE = "proof-policies-plain"
 def plain(shop: Lab) -> Iterator[Lab]:
     """A caller without a sidecar."""
     shop.kubectl("create", "namespace", OUTSIDE)
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "plain", "namespace": OUTSIDE}, "spec": {"containers": [{"name": "client", "image": "localhost/lab/client:stand-in"}]}}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "plain", "namespace": OUTSIDE},
+        "spec": {"containers": [{"name": "client", "image": "localhost/lab/client:stand-in"}]},
+    }
     assert "failed" not in shop.module("manifests", definition=pod, wait_timeout=60)
     yield shop
     shop.kubectl("delete", "namespace", OUTSIDE, "--timeout=120s")
@@ -346,7 +442,11 @@ class Signer:
     def __init__(self) -> None:
         self._key = rsa.generate_private_key(65537, 2048)
         numbers = self._key.public_key().public_numbers()
-        self.keys = {"keys": [{"kty": "RSA", "kid": "one", "use": "sig", "alg": "RS256", "n": _text(numbers.n.to_bytes(256, "big")), "e": _text(numbers.e.to_bytes(3, "big"))}]}
+        self.keys = {
+            "keys": [
+                {"kty": "RSA", "kid": "one", "use": "sig", "alg": "RS256", "n": _text(numbers.n.to_bytes(256, "big")), "e": _text(numbers.e.to_bytes(3, "big"))}
+            ]
+        }
 
     def token(self, issuer: str = ISSUER, lives: int = 3600, audience: str = "shop") -> str:
         claims = {"iss": issuer, "sub": "somebody", "aud": audience, "iat": int(time.time()) - 7200, "exp": int(time.time()) + lives}
@@ -394,14 +494,19 @@ FAR = "far.example.com"
 def far(plain: Lab) -> Iterator[str]:
     """Address of a server that no Service names, so that the mesh does not know it."""
     container = server("v1")["spec"]["template"]["spec"]["containers"][0]
-    container = {**{key: value for key, value in container.items() if key != "volumeMounts"}, "env": [entry for entry in container["env"] if entry["name"] != "RECORD"]}
+    container = {
+        **{key: value for key, value in container.items() if key != "volumeMounts"},
+        "env": [entry for entry in container["env"] if entry["name"] != "RECORD"],
+    }
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "far", "namespace": OUTSIDE}, "spec": {"containers": [container]}}
     assert "failed" not in plain.module("manifests", definition=pod, wait_timeout=60)
     yield plain.get("pod", "far", "-n", OUTSIDE)["status"]["podIP"]
 
 
 def call(lab: Lab, url: str, *flags: str, count: int = 20) -> dict[str, Any]:
-    figures: dict[str, Any] = json.loads(lab.kubectl("exec", "deploy/client", "-n", SPACE, "-c", "client", "--", "standin", "client", "-n", str(count), "-c", "2", *flags, url))
+    figures: dict[str, Any] = json.loads(
+        lab.kubectl("exec", "deploy/client", "-n", SPACE, "-c", "client", "--", "standin", "client", "-n", str(count), "-c", "2", *flags, url)
+    )
     return figures
 
 
@@ -450,8 +555,14 @@ def test_what_nobody_registered_is_not_called_until_it_is(shop: Lab, far: str) -
 def secured(shop: Lab, tmp_path: Path) -> Iterator[str]:
     """The ingress gateway takes TLS for FAR and sends its requests to the shop; HTTP is redirected. Address of its pod."""
     key, certificate = tmp_path / "tls.key", tmp_path / "tls.crt"
-    private, name, now = rsa.generate_private_key(65537, 2048), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, FAR)]), datetime.datetime.now(datetime.timezone.utc)
-    made = x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number(), now - datetime.timedelta(hours=1), now + datetime.timedelta(days=1))
+    private, name, now = (
+        rsa.generate_private_key(65537, 2048),
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, FAR)]),
+        datetime.datetime.now(datetime.timezone.utc),
+    )
+    made = x509.CertificateBuilder(
+        name, name, private.public_key(), x509.random_serial_number(), now - datetime.timedelta(hours=1), now + datetime.timedelta(days=1)
+    )
     signed = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(FAR)]), critical=False).sign(private, hashes.SHA256())
     key.write_bytes(private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
     certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
@@ -535,8 +646,23 @@ def test_access_logs_are_written_only_where_they_are_asked_for(shop: Lab) -> Non
 
 def test_a_namespace_goes_back_where_requests_are_lost_and_its_callers_are_heard(secured: str, plain: Lab) -> None:
     """The gateway is told to speak plaintext: a probe through it is lost as soon as TLS is a must."""
-    rule = {"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "plaintext", "namespace": "istio-system"}, "spec": {"host": f"web.{SPACE}.svc.cluster.local", "trafficPolicy": {"tls": {"mode": "DISABLE"}}, "subsets": [{"name": "v1", "labels": {"version": "v1"}}], "exportTo": ["."]}}
-    options = {"mtls_namespaces": [SPACE], "mtls_probe": {"path": WELL, "headers": {"Host": FAR}, "rate": 5}, "mtls_probe_seconds": 60, "mtls_max_lost_share": 5.0}
+    rule = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "DestinationRule",
+        "metadata": {"name": "plaintext", "namespace": "istio-system"},
+        "spec": {
+            "host": f"web.{SPACE}.svc.cluster.local",
+            "trafficPolicy": {"tls": {"mode": "DISABLE"}},
+            "subsets": [{"name": "v1", "labels": {"version": "v1"}}],
+            "exportTo": ["."],
+        },
+    }
+    options = {
+        "mtls_namespaces": [SPACE],
+        "mtls_probe": {"path": WELL, "headers": {"Host": FAR}, "rate": 5},
+        "mtls_probe_seconds": 60,
+        "mtls_max_lost_share": 5.0,
+    }
     assert secured and "failed" not in plain.module("gateway", name="far", namespace=SPACE, hosts=[FAR])
     try:
         assert "failed" not in plain.module("manifests", definition=rule)
@@ -565,7 +691,17 @@ def simulated(lab: Lab, count: int) -> Iterator[None]:
         try:
             assert forward.stdout is not None
             port = forward.stdout.readline().split("127.0.0.1:")[1].split()[0]
-            argv = [str(programs.build("proxies")), "-n", str(count), "-address", f"127.0.0.1:{port}", "-namespace", "simulated", "-routes", "80,8080,7070,3550,50051"]
+            argv = [
+                str(programs.build("proxies")),
+                "-n",
+                str(count),
+                "-address",
+                f"127.0.0.1:{port}",
+                "-namespace",
+                "simulated",
+                "-routes",
+                "80,8080,7070,3550,50051",
+            ]
             with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
                 assert running.stdout is not None and running.stdout.readline().strip() == "synced"
                 yield
@@ -584,4 +720,7 @@ def test_a_change_converges_at_twenty_and_at_two_hundred_proxies(shop: Lab) -> N
                 told = [int(barrier.split(" at ")[1].split()[0]) for barrier in done["barriers"]]
                 assert told and all(found > count for found in told), done["barriers"]
                 waits.append(done["duration"]["apply"] + done["duration"]["wait"])
-            print(f"{count} simulated proxies, {told[0]} in all: from apply to converged {sorted(waits)[2]:.2f} s (median of 5; {min(waits):.2f} to {max(waits):.2f})")
+            print(
+                f"{count} simulated proxies, {told[0]} in all: from apply to converged {sorted(waits)[2]:.2f} s (median of 5; {min(waits):.2f} to "
+                f"{max(waits):.2f})"
+            )

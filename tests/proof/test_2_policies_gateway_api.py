@@ -196,10 +196,35 @@ def test_the_wrong_order_is_seen_by_the_same_traffic(shop: Lab) -> None:
 def secured(shop: Lab, tmp_path: Path) -> Iterator[Path]:
     """A gateway that Istio deploys takes TLS for FAR and sends its requests to v1; HTTP is redirected. Its certificate."""
     key, certificate = tmp_path / "tls.key", tmp_path / "tls.crt"
-    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={FAR}", "-addext", f"subjectAltName=DNS:{FAR}", "-keyout", str(key), "-out", str(certificate)]
+    made = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        f"/CN={FAR}",
+        "-addext",
+        f"subjectAltName=DNS:{FAR}",
+        "-keyout",
+        str(key),
+        "-out",
+        str(certificate),
+    ]
     subprocess.run(made, check=True, capture_output=True, timeout=60)
     shop.kubectl("-n", SPACE, "create", "secret", "tls", "policies-far", f"--key={key}", f"--cert={certificate}")
-    asked = {"name": "far", "namespace": SPACE, "hosts": [FAR], "tls": {"secret": "policies-far"}, "redirect": True, "service_type": "ClusterIP", **BY_GATEWAY_API}
+    asked = {
+        "name": "far",
+        "namespace": SPACE,
+        "hosts": [FAR],
+        "tls": {"secret": "policies-far"},
+        "redirect": True,
+        "service_type": "ClusterIP",
+        **BY_GATEWAY_API,
+    }
     try:
         done = shop.module("gateway", **asked, wait_timeout=180)
         assert "failed" not in done, done

@@ -19,7 +19,12 @@ pytestmark = pytest.mark.long
 assert shop
 FULL = f"web.{SPACE}.svc.cluster.local"
 SHUT = {"name": "shut", "match": [{"uri": {"prefix": "/shut"}}], "directResponse": {"status": 451}}
-OBJECT = {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "by-hand", "namespace": SPACE}, "spec": {"hosts": ["web"], "http": [SHUT]}}
+OBJECT = {
+    "apiVersion": "networking.istio.io/v1",
+    "kind": "VirtualService",
+    "metadata": {"name": "by-hand", "namespace": SPACE},
+    "spec": {"hosts": ["web"], "http": [SHUT]},
+}
 RULES = {"rules": [{"name": "gone", "when": {"path": "/gone"}, "respond": 410}]}
 
 
@@ -40,7 +45,29 @@ def forgotten(lab: Lab) -> None:
 @contextmanager
 def traffic(lab: Lab) -> Iterator[None]:
     """Requests all the while, each sent once, none of which may be lost."""
-    argv = ["kubectl", "exec", "-i", "-n", SPACE, "deploy/client", "-c", "client", "--", "standin", "client", "-n", "30000", "-rate", "50", "-c", "40", "-timeout", "10s", "-until-eof", f"http://web.{SPACE}{WELL}"]
+    argv = [
+        "kubectl",
+        "exec",
+        "-i",
+        "-n",
+        SPACE,
+        "deploy/client",
+        "-c",
+        "client",
+        "--",
+        "standin",
+        "client",
+        "-n",
+        "30000",
+        "-rate",
+        "50",
+        "-c",
+        "40",
+        "-timeout",
+        "10s",
+        "-until-eof",
+        f"http://web.{SPACE}{WELL}",
+    ]
     with subprocess.Popen(argv, env=lab.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
         yield
         figures = json.loads(running.communicate(timeout=60)[0])
@@ -77,11 +104,19 @@ def test_a_proxy_that_stands_still_is_named_and_no_other(shop: Lab) -> None:
 
 
 def test_a_proxy_that_rejects_is_named_with_its_words(shop: Lab) -> None:
-    value = {"name": "nowhere", "typed_config": {"@type": "type.googleapis.com/udpa.type.v1.TypedStruct", "type_url": "type.googleapis.com/nowhere.Filter", "value": {}}}
+    value = {
+        "name": "nowhere",
+        "typed_config": {"@type": "type.googleapis.com/udpa.type.v1.TypedStruct", "type_url": "type.googleapis.com/nowhere.Filter", "value": {}},
+    }
     where = {"context": "SIDECAR_INBOUND", "listener": {"filterChain": {"filter": {"name": "envoy.filters.network.http_connection_manager"}}}}
     patches = [{"applyTo": "HTTP_FILTER", "match": where, "patch": {"operation": "INSERT_BEFORE", "value": value}}]
     metadata = {"name": "broken", "namespace": SPACE}
-    broken = {"apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter", "metadata": metadata, "spec": {"workloadSelector": {"labels": {"version": "v2"}}, "configPatches": patches}}
+    broken = {
+        "apiVersion": "networking.istio.io/v1alpha3",
+        "kind": "EnvoyFilter",
+        "metadata": metadata,
+        "spec": {"workloadSelector": {"labels": {"version": "v2"}}, "configPatches": patches},
+    }
     assert "failed" not in shop.module("manifests", definition=broken)
     try:
         for _ in range(20):
@@ -106,7 +141,9 @@ def test_a_route_of_somebody_else_goes_on_through_every_change(shop: Lab) -> Non
         assert send(shop)["deployments"] == {"web-v2": 100} and send(shop, "/gone")["statuses"] == {"410": 100}
         assert shop.get("virtualservice", "web", "-n", SPACE)["spec"]["http"][0] == SHUT, "with all of its fields"
         assert not shop.module("traffic_split", **HOST, versions={"v2": 1})["changed"]
-    assert send(shop, "/shut")["statuses"] == {"451": 100} and send(shop)["statuses"] == {"200": 100}, "the policy is gone, theirs is not, and the rest is served"
+    assert send(shop, "/shut")["statuses"] == {"451": 100} and send(shop)["statuses"] == {
+        "200": 100
+    }, "the policy is gone, theirs is not, and the rest is served"
     forgotten(shop)
 
 

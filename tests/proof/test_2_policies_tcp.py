@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the policy of a host of TCP does to real connections. The servers' answers are HTTP, so that they tell who they are; their port is declared to be TCP, so no proxy looks into it."""
+"""What the policy of a host of TCP does to real connections.
+
+The servers' answers are HTTP, so that they tell who they are; their port is declared to be TCP, so no proxy looks into it.
+"""
+
 from __future__ import annotations
 
 import json
@@ -33,7 +37,12 @@ CALL = ("exec", "-n", SPACE, "deploy/client", "-c", "client", "--", *FRESH)
 def workload(name: str, labels: dict[str, str], image: str, **more: Any) -> dict[str, Any]:
     container = {"name": name.partition("-")[0], "image": f"localhost/lab/{image}:stand-in", **more}
     template = {"metadata": {"labels": labels}, "spec": {"containers": [container], "terminationGracePeriodSeconds": 1}}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": SPACE}, "spec": {"selector": {"matchLabels": labels}, "template": template}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": SPACE},
+        "spec": {"selector": {"matchLabels": labels}, "template": template},
+    }
 
 
 def server(version: str) -> dict[str, Any]:

@@ -15,7 +15,17 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.routing
 from playing import Lab
 
 SPACE = "shop"
-OURS = {"VirtualService", "DestinationRule", "Gateway", "ServiceEntry", "Telemetry", "Sidecar", "AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication"}
+OURS = {
+    "VirtualService",
+    "DestinationRule",
+    "Gateway",
+    "ServiceEntry",
+    "Telemetry",
+    "Sidecar",
+    "AuthorizationPolicy",
+    "PeerAuthentication",
+    "RequestAuthentication",
+}
 # Not said, and why.
 OUTSIDE = {
     "multicluster/expose-istiod.yaml": "a control plane for other clusters, at ports of its own",
@@ -44,18 +54,28 @@ def connections(**versions: int) -> tuple[dict[str, Any], list[tuple[Any, dict[s
 HTTPS = [{"number": 443, "protocol": "HTTPS"}]
 JASON = {"headers": {"end-user": "jason"}}
 NETWORKING = "bookinfo/networking"
-ALL = {**split("productpage", v1=1), **split("reviews", v1=1, v2=0, v3=0), **split("ratings", v1=1, v2=0, v2_mysql=0, v2_mysql_vm=0), **split("details", v1=1, v2=0)}
+ALL = {
+    **split("productpage", v1=1),
+    **split("reviews", v1=1, v2=0, v3=0),
+    **split("ratings", v1=1, v2=0, v2_mysql=0, v2_mysql_vm=0),
+    **split("details", v1=1, v2=0),
+}
 # Our words for each sample: {host: {concern: options}}, then other policies as (module, options).
 SAID: dict[str, tuple[dict[str, Any], list[tuple[Any, dict[str, Any]]]]] = {
-    f"{NETWORKING}/bookinfo-gateway.yaml": (at_gateway("productpage", 9080, "bookinfo-gateway", "/productpage", "/static*", "/login", "/logout", "/api/v1/products*"), [(gateway.GATEWAY, {"name": "bookinfo-gateway", "http_port": 8080})]),
-    f"{NETWORKING}/certmanager-gateway.yaml": (at_gateway("cert-manager-resolver", 8089, "cert-manager-gateway", "/.well-known/acme-challenge/*"), [(gateway.GATEWAY, {"name": "cert-manager-gateway"})]),
+    f"{NETWORKING}/bookinfo-gateway.yaml": (at_gateway("productpage", 9080, "bookinfo-gateway", "/productpage", "/static*", "/login", "/logout",
+                                                       "/api/v1/products*"), [(gateway.GATEWAY, {"name": "bookinfo-gateway", "http_port": 8080})]),
+    f"{NETWORKING}/certmanager-gateway.yaml": (at_gateway("cert-manager-resolver", 8089, "cert-manager-gateway", "/.well-known/acme-challenge/*"),
+                                               [(gateway.GATEWAY, {"name": "cert-manager-gateway"})]),
     f"{NETWORKING}/destination-rule-all.yaml": (ALL, []),
     # That proxies speak mutual TLS among each other goes without saying.
     f"{NETWORKING}/destination-rule-all-mtls.yaml": (ALL, []),
-    f"{NETWORKING}/destination-rule-reviews.yaml": ({"reviews": {**split("reviews", v1=1, v2=0, v3=0)["reviews"], "load_balancing": {"algorithm": "random"}}}, []),
-    f"{NETWORKING}/egress-rule-google-apis.yaml": ({}, [(egress.EGRESS, {"name": "googleapis", "hosts": ["www.googleapis.com"], "ports": [80, *HTTPS], "tls": {}})]),
+    f"{NETWORKING}/destination-rule-reviews.yaml": ({"reviews": {**split("reviews", v1=1, v2=0, v3=0)["reviews"], "load_balancing": {"algorithm": "random"}}},
+                                                    []),
+    f"{NETWORKING}/egress-rule-google-apis.yaml": ({}, [(egress.EGRESS,
+                                                         {"name": "googleapis", "hosts": ["www.googleapis.com"], "ports": [80, *HTTPS], "tls": {}})]),
     f"{NETWORKING}/fault-injection-details-v1.yaml": ({"details": {**split("details", v1=1)["details"], "fault": {"abort": 555}}}, []),
-    f"{NETWORKING}/virtual-service-all-v1.yaml": ({**split("productpage", v1=1), **split("reviews", v1=1), **split("ratings", v1=1), **split("details", v1=1)}, []),
+    f"{NETWORKING}/virtual-service-all-v1.yaml": ({**split("productpage", v1=1), **split("reviews", v1=1), **split("ratings", v1=1), **split("details", v1=1)},
+                                                  []),
     f"{NETWORKING}/virtual-service-details-v2.yaml": (split("details", v2=1), []),
     f"{NETWORKING}/virtual-service-ratings-db.yaml": ({**split("reviews", v3=1), **split("ratings", v2=1)}, []),
     f"{NETWORKING}/virtual-service-ratings-mysql.yaml": ({**split("reviews", v3=1), **split("ratings", v2_mysql=1)}, []),
@@ -65,8 +85,10 @@ SAID: dict[str, tuple[dict[str, Any], list[tuple[Any, dict[str, Any]]]]] = {
     f"{NETWORKING}/virtual-service-reviews-50-v3.yaml": (split("reviews", v1=50, v3=50), []),
     f"{NETWORKING}/virtual-service-reviews-80-20.yaml": (split("reviews", v1=80, v2=20), []),
     f"{NETWORKING}/virtual-service-reviews-90-10.yaml": (split("reviews", v1=90, v2=10), []),
-    f"{NETWORKING}/virtual-service-reviews-jason-v2-v3.yaml": ({"reviews": {"route": {"rules": [{"when": JASON, "to": "v2"}]}, **split("reviews", v3=1)["reviews"]}}, []),
-    f"{NETWORKING}/virtual-service-reviews-test-v2.yaml": ({"reviews": {"route": {"rules": [{"when": JASON, "to": "v2"}]}, **split("reviews", v1=1)["reviews"]}}, []),
+    f"{NETWORKING}/virtual-service-reviews-jason-v2-v3.yaml": ({"reviews": {"route": {"rules": [{"when": JASON, "to": "v2"}]},
+                                                                            **split("reviews", v3=1)["reviews"]}}, []),
+    f"{NETWORKING}/virtual-service-reviews-test-v2.yaml": ({"reviews": {"route": {"rules": [{"when": JASON, "to": "v2"}]},
+                                                                        **split("reviews", v1=1)["reviews"]}}, []),
     f"{NETWORKING}/virtual-service-reviews-v2-v3.yaml": (split("reviews", v2=50, v3=50), []),
     f"{NETWORKING}/virtual-service-reviews-v3.yaml": (split("reviews", v3=1), []),
     "helloworld/helloworld-gateway.yaml": (at_gateway("helloworld", 5000, "helloworld-gateway", "/hello"), [(gateway.GATEWAY, {"name": "helloworld-gateway"})]),
@@ -75,8 +97,10 @@ SAID: dict[str, tuple[dict[str, Any], list[tuple[Any, dict[str, Any]]]]] = {
     "extauthz/local-ext-authz.yaml": (
         {},
         [
-            (egress.EGRESS, {"name": "httpbin-ext-authz-http", "hosts": ["ext-authz-http.local"], "ports": [{"number": 8000, "protocol": "HTTP"}], "endpoints": ["127.0.0.1"]}),
-            (egress.EGRESS, {"name": "httpbin-ext-authz-grpc", "hosts": ["ext-authz-grpc.local"], "ports": [{"number": 9000, "protocol": "GRPC"}], "endpoints": ["127.0.0.1"]}),
+            (egress.EGRESS, {"name": "httpbin-ext-authz-http", "hosts": ["ext-authz-http.local"], "ports": [{"number": 8000, "protocol": "HTTP"}],
+                             "endpoints": ["127.0.0.1"]}),
+            (egress.EGRESS, {"name": "httpbin-ext-authz-grpc", "hosts": ["ext-authz-grpc.local"], "ports": [{"number": 9000, "protocol": "GRPC"}],
+                             "endpoints": ["127.0.0.1"]}),
         ],
     ),
     "tcp-echo/tcp-echo-all-v1.yaml": connections(v1=100, v2=0),
@@ -84,7 +108,9 @@ SAID: dict[str, tuple[dict[str, Any], list[tuple[Any, dict[str, Any]]]]] = {
     "tcp-echo/tcp-echo-20-v2.yaml": (connections(v1=80, v2=20)[0], []),
     # "theirs": hosts and addresses as the sample's own entry of this number has them.
     "external/aptget.yaml": ({}, [(egress.EGRESS, {"name": "apt", "hosts": "theirs", "ports": [80], "resolution": "none"})]),
-    "external/github.yaml": ({}, [(egress.EGRESS, {"name": "web", "hosts": "theirs", "ports": HTTPS, "resolution": "none"}), (egress.EGRESS, {"name": "ssh", "hosts": "theirs", "addresses": "theirs", "ports": [{"number": 22, "protocol": "TCP"}], "resolution": "none"})]),
+    "external/github.yaml": ({}, [(egress.EGRESS, {"name": "web", "hosts": "theirs", "ports": HTTPS, "resolution": "none"}),
+                                  (egress.EGRESS, {"name": "ssh", "hosts": "theirs", "addresses": "theirs", "ports": [{"number": 22, "protocol": "TCP"}],
+                                                   "resolution": "none"})]),
     "external/pypi.yaml": ({}, [(egress.EGRESS, {"name": f"python-{number}", "hosts": "theirs", "ports": HTTPS, "resolution": "none"}) for number in range(3)]),
     "open-telemetry/tracing/telemetry.yaml": ({}, [(telemetry.TELEMETRY, {"name": "otel-demo", "tracing": {"providers": ["otel-tracing"], "percent": 0}})]),
     "open-telemetry/loki/telemetry.yaml": ({}, [(telemetry.TELEMETRY, {"name": "mesh-logging", "access_logs": {"providers": ["otel"]}})]),
@@ -161,12 +187,19 @@ def meaning(objects: list[dict[str, Any]], subsets_only: bool) -> dict[str, Any]
                 found[f"subsets of {host}"] = sorted((subset["name"], json.dumps(subset["labels"])) for subset in spec.get("subsets") or [])
             found[f"balancing of {host}"] = json.dumps((spec.get("trafficPolicy") or {}).get("loadBalancer"))
         elif obj["kind"] == "Gateway":
-            found[f"gateway {obj['metadata']['name']}"] = spec["selector"], [(server["port"]["number"], server["port"]["protocol"], server["hosts"], server.get("tls")) for server in spec["servers"]]
+            found[f"gateway {obj['metadata']['name']}"] = spec["selector"], [
+                (server["port"]["number"], server["port"]["protocol"], server["hosts"], server.get("tls")) for server in spec["servers"]
+            ]
         elif obj["kind"] == "Telemetry":
             found["telemetry"] = json.dumps({key: value for key, value in spec.items()}, sort_keys=True).replace("0.0", "0")
         elif obj["kind"] == "ServiceEntry":
             for host in spec["hosts"]:
-                found[f"outside {host}"] = spec.get("resolution", "NONE"), sorted(spec.get("addresses") or []), spec.get("endpoints") or [], [_leaves(objects, host, port) for port in spec["ports"]]
+                found[f"outside {host}"] = (
+                    spec.get("resolution", "NONE"),
+                    sorted(spec.get("addresses") or []),
+                    spec.get("endpoints") or [],
+                    [_leaves(objects, host, port) for port in spec["ports"]],
+                )
     return {key: value for key, value in found.items() if not (key.startswith("balancing") and value == "null")}
 
 
@@ -189,7 +222,11 @@ def _leaves(objects: list[dict[str, Any]], host: str, port: dict[str, Any]) -> t
 
 
 def test_every_sample_is_said_or_named(samples: Path) -> None:
-    there = {str(path.relative_to(samples)) for path in samples.rglob("*.yaml") if "gateway-api" not in path.parts and "ambient-argo" not in path.parts and documents_or_none(path)}
+    there = {
+        str(path.relative_to(samples))
+        for path in samples.rglob("*.yaml")
+        if "gateway-api" not in path.parts and "ambient-argo" not in path.parts and documents_or_none(path)
+    }
     assert there == set(SAID) | set(OUTSIDE), there ^ (set(SAID) | set(OUTSIDE))
 
 

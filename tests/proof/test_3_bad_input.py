@@ -47,7 +47,16 @@ def istioctl(mesh: Lab) -> str:
         ("mesh_info", {"kubeconfig": "/nonexistent/kubeconfig"}, "kubeconfig", "/nonexistent/kubeconfig does not exist"),
         ("mesh_info", {"context": "nowhere"}, "kubeconfig", "nowhere"),
         ("control_plane", {"istioctl": "/bin/true", "host": "https://127.0.0.1:1", "revision": "Not_A_Label"}, "invalid_option", "revision"),
-        ("manifests", {"definition": {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}}, "host": "https://127.0.0.1:1", "api_key": "t0ken-that-nobody-sees"}, "unreachable", "https://127.0.0.1:1"),
+        (
+            "manifests",
+            {
+                "definition": {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}},
+                "host": "https://127.0.0.1:1",
+                "api_key": "t0ken-that-nobody-sees",
+            },
+            "unreachable",
+            "https://127.0.0.1:1",
+        ),
     ],
 )
 def test_bad_options_are_refused_by_code_and_change_nothing(mesh: Lab, module: str, options: dict[str, Any], code: str, words: str) -> None:

@@ -13,7 +13,39 @@ pytestmark = pytest.mark.long
 TARGETS = sorted(path.name for path in (ROOT / "tests/integration/targets").iterdir())
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py") if path.stem != "__init__")
 # They run in this order, for some rest on what the ones before left.
-EXAMPLES = ["release", "images", "manifests", "namespace", "mesh_info", "mesh_check", "preflight", "revision_tag", "traffic_split", "route", "fault", "resilience", "load_balancing", "traffic", "converged", "undo", "authorization", "gateway", "mtls", "jwt", "egress", "sidecar", "telemetry", "backup", "restore", "probe", "dashboard", "addons", "restart", "checkpoint", "webhooks"]
+EXAMPLES = [
+    "release",
+    "images",
+    "manifests",
+    "namespace",
+    "mesh_info",
+    "mesh_check",
+    "preflight",
+    "revision_tag",
+    "traffic_split",
+    "route",
+    "fault",
+    "resilience",
+    "load_balancing",
+    "traffic",
+    "converged",
+    "undo",
+    "authorization",
+    "gateway",
+    "mtls",
+    "jwt",
+    "egress",
+    "sidecar",
+    "telemetry",
+    "backup",
+    "restore",
+    "probe",
+    "dashboard",
+    "addons",
+    "restart",
+    "checkpoint",
+    "webhooks",
+]
 # Its example ends with the whole mesh gone: that is for a cluster of its own.
 ELSEWHERE = {"control_plane": "test_6_lab"}
 

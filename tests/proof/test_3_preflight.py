@@ -35,7 +35,13 @@ ANALYZERS = {
     "deprecation.FieldAnalyzer": ("deprecated_field", "definition_gone"),
     "destinationrule.CaCertificateAnalyzer": ("tls_unverified", "port_tls_unverified"),
     "destinationrule.PodNotSelectedAnalyzer": ("destination_rule_no_host", "subset_without_pods"),
-    "envoyfilter.EnvoyPatchAnalyzer": ("filter_relative", "filter_replaces_wrongly", "filter_adds_wrongly", "filter_removes_wrongly", "filter_relative_by_version"),
+    "envoyfilter.EnvoyPatchAnalyzer": (
+        "filter_relative",
+        "filter_replaces_wrongly",
+        "filter_adds_wrongly",
+        "filter_removes_wrongly",
+        "filter_relative_by_version",
+    ),
     "externalcontrolplane.ExternalControlPlaneAnalyzer": ("webhook_no_address", "webhook_at_address"),
     "gateway.CertificateAnalyzer": ("gateway_certificate_repeated",),
     "gateway.ConflictingGatewayAnalyzer": ("gateways_conflict",),
@@ -111,7 +117,15 @@ def cases() -> list[Case]:
         name = re.search(r'name:\s*"([^"]+)"', block)
         assert files and analyzer and name, block
         said = re.findall(r'\{msg\.(\w+), "([^"]+)"\}', block)
-        found.append(Case(name[1], tuple(re.findall(r'"([^"]+)"', files[1])), mesh[1] if mesh else "", analyzer[1], frozenset((known[message], obj) for message, obj in said)))
+        found.append(
+            Case(
+                name[1],
+                tuple(re.findall(r'"([^"]+)"', files[1])),
+                mesh[1] if mesh else "",
+                analyzer[1],
+                frozenset((known[message], obj) for message, obj in said),
+            )
+        )
     return found
 
 
@@ -151,7 +165,10 @@ def test_verdicts_on_their_test_data_are_theirs(capsys: pytest.CaptureFixture[st
         differences += [(case.name, "theirs alone", message) for message in sorted(case.expected - found) if (case.name, message) not in DIFFERS]
         differences += [(case.name, "ours alone", message) for message in sorted(found - case.expected) if (case.name, message) not in DIFFERS]
     with capsys.disabled():
-        print(f"\n{len(shared)} of {len(cases())} cases of {len(ANALYZERS)} analyzers compared: {messages} messages, {len(differences)} differences, {len(DIFFERS)} of intent")
+        print(
+            f"\n{len(shared)} of {len(cases())} cases of {len(ANALYZERS)} analyzers compared: {messages} messages, {len(differences)} differences, "
+            f"{len(DIFFERS)} of intent"
+        )
     assert len(shared) > 80 and messages > 120
     assert not differences, "\n".join(map(str, differences))
 
@@ -182,9 +199,27 @@ def split(mesh: Lab) -> Iterator[Lab]:
     """A host with a share for each of two versions, and a route of somebody else to the second one."""
     mesh.kubectl("create", "namespace", SPACE)
     container = {"name": "web", "image": "localhost/lab/client:stand-in", "imagePullPolicy": "Never", "env": [{"name": "STANDIN", "value": "client"}]}
-    pods = [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"web-{version}", "namespace": SPACE, "labels": {"app": "web", "version": version}}, "spec": {"containers": [container], "terminationGracePeriodSeconds": 0}} for version in ("v1", "v2")]
-    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": SPACE}, "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80}]}}
-    theirs = {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "theirs", "namespace": SPACE}, "spec": {"hosts": ["theirs.example.com"], "http": [{"route": [{"destination": {"host": "web", "subset": "v2"}}]}]}}
+    pods = [
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": f"web-{version}", "namespace": SPACE, "labels": {"app": "web", "version": version}},
+            "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
+        }
+        for version in ("v1", "v2")
+    ]
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web", "namespace": SPACE},
+        "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80}]},
+    }
+    theirs = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": {"name": "theirs", "namespace": SPACE},
+        "spec": {"hosts": ["theirs.example.com"], "http": [{"route": [{"destination": {"host": "web", "subset": "v2"}}]}]},
+    }
     mesh.kubectl("apply", "-f", "-", text=yaml.safe_dump_all([service, *pods]))
     done = mesh.module("traffic_split", **HOST, versions={"v1": 1, "v2": 1})
     assert "failed" not in done and done["findings"] == [] and done["unread"] == {}, done
@@ -206,6 +241,10 @@ def test_a_change_that_breaks_somebody_elses_object_is_refused_and_nothing_is_wr
         assert refused["failure"]["code"] == "preflight_failed" and refused["failure"]["reason"] == "subset_undefined" and refused["changed"] is False, refused
         assert f"VirtualService {SPACE}/theirs, spec.http[0].route[0].destination.subset" in refused["msg"] and versions_of(split) == before
     planned = split.module("traffic_split", check=True, **HOST, versions={"v1": 1})
-    assert planned["changed"] and planned["findings"] == split.module("traffic_split", **HOST, versions={"v1": 1})["findings"] and "subset_undefined" in str(planned["warnings"])
+    assert (
+        planned["changed"]
+        and planned["findings"] == split.module("traffic_split", **HOST, versions={"v1": 1})["findings"]
+        and "subset_undefined" in str(planned["warnings"])
+    )
     done = split.module("traffic_split", **HOST, versions={"v1": 1}, preflight="warn")
     assert done["changed"] and "subset_undefined" in str(done["warnings"]) and versions_of(split) != before

@@ -35,7 +35,9 @@ STAGES = {
     "traffic": {"manifests", "traffic"},
     "verify": {"probe"},
 }
-COMMANDS = [line for block in re.findall(r"```shell\n(.*?)```", (EXAMPLE / "README.md").read_text(encoding="utf-8"), re.S) for line in block.strip().splitlines()]
+COMMANDS = [
+    line for block in re.findall(r"```shell\n(.*?)```", (EXAMPLE / "README.md").read_text(encoding="utf-8"), re.S) for line in block.strip().splitlines()
+]
 # An account that owns nothing, where this one may become it.
 ACCOUNT = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 NEVER_USED = {"KUBECONFIG": "/nonexistent/never-used"}
@@ -133,7 +135,13 @@ def test_the_requirements_file_is_met_by_what_is_installed(project: Project) -> 
 
 def test_check_mode_before_the_first_run_shows_the_plan_and_writes_nothing(project: Project) -> None:
     played = project.play("--check", "--diff", "--limit", HOSTS[0]).ok()
-    created = {row["ref"]["kind"] for module in ("namespace", "manifests", "traffic") for result in played.of(module) for row in result["objects"] if row["action"] == "created"}
+    created = {
+        row["ref"]["kind"]
+        for module in ("namespace", "manifests", "traffic")
+        for result in played.of(module)
+        for row in result["objects"]
+        if row["action"] == "created"
+    }
     assert {"Namespace", "Deployment", "Gateway", "VirtualService", "DestinationRule"} <= created
     assert project.lab.kubectl("get", "namespace", *NAMESPACES, "--ignore-not-found") == ""
     assert not list(project.folder.glob("bastion-*.sh"))
@@ -176,7 +184,9 @@ def test_check_mode_afterwards_has_no_diff(project: Project) -> None:
     played = project.play("--check", "--diff", "--limit", HOSTS[1]).ok()
     assert played.changed == []
     # Ansible's own file module tells before and after also where they are the same.
-    found = [entry for row in played.rows for entry in ([row["result"]["diff"]] if isinstance(row["result"].get("diff"), dict) else row["result"].get("diff") or [])]
+    found = [
+        entry for row in played.rows for entry in ([row["result"]["diff"]] if isinstance(row["result"].get("diff"), dict) else row["result"].get("diff") or [])
+    ]
     assert [entry for entry in found if entry.get("before") != entry.get("after")] == []
 
 
@@ -186,7 +196,9 @@ def test_a_tag_runs_its_role_and_no_other(project: Project, tag: str) -> None:
     ours = {row["action"].rpartition("istio.")[2] for row in played.rows if row["kind"] == "ok" and "servicemesh.istio." in row["action"]}
     assert ours == STAGES[tag]
     # Argument specs are checked whatever the tag.
-    own = {row["task"].partition(" : ")[0] for row in played.rows if row["kind"] == "ok" and " : " in row["task"] and "validate_argument_spec" not in row["action"]}
+    own = {
+        row["task"].partition(" : ")[0] for row in played.rows if row["kind"] == "ok" and " : " in row["task"] and "validate_argument_spec" not in row["action"]
+    }
     assert own <= {tag, f"servicemesh.istio.{tag}", "servicemesh.istio.release"}
     assert played.changed == []
 
@@ -221,7 +233,13 @@ class Molecule:
         kept = {name: value for name, value in self.lab.environment.items() if not name.startswith("LAB_") or name in os.environ}
         environment = {**kept, **NEVER_USED, **lost, "PATH": f"{BIN}:{os.environ['PATH']}", **more}
         done = subprocess.run(
-            [str(BIN / "molecule"), *arguments, "--no-command-borders"], cwd=self.clone, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+            [str(BIN / "molecule"), *arguments, "--no-command-borders"],
+            cwd=self.clone,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
         return done.returncode, re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
 

@@ -46,14 +46,20 @@ class Walk:
         self.folder = folder
         inventory = folder / "inventory"
         (inventory / "group_vars").mkdir(parents=True)
-        (inventory / "hosts.yml").write_text(json.dumps({"all": {"hosts": {"localhost": {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}}}}))
+        (inventory / "hosts.yml").write_text(
+            json.dumps({"all": {"hosts": {"localhost": {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}}}})
+        )
         (inventory / "group_vars" / "all.yml").symlink_to(ROOT / "tests/lab/vars.yml")
         argv = [str(BIN / "ansible-galaxy"), "collection", "install", "--offline", "-p", str(folder / "collections"), str(tarball)]
         subprocess.run(argv, cwd=folder, capture_output=True, check=True)
 
     def run(self, lab: Lab, command: str) -> str:
         """Output of a command that must succeed."""
-        own = {"ANSIBLE_COLLECTIONS_PATH": str(self.folder / "collections"), "ANSIBLE_INVENTORY": str(self.folder / "inventory"), "PATH": f"{BIN}:{lab.environment['PATH']}"}
+        own = {
+            "ANSIBLE_COLLECTIONS_PATH": str(self.folder / "collections"),
+            "ANSIBLE_INVENTORY": str(self.folder / "inventory"),
+            "PATH": f"{BIN}:{lab.environment['PATH']}",
+        }
         argv = ["bash", "-euo", "pipefail", "-c", command]
         done = subprocess.run(argv, cwd=self.folder, env={**lab.environment, **own}, capture_output=True, text=True, timeout=1200, check=False)
         assert done.returncode == 0, f"{command}: {(done.stdout + done.stderr)[-5000:]}"
@@ -149,14 +155,18 @@ def by_istioctl(lab: Lab) -> None:
     spec = {"profile": "default", "values": values, "meshConfig": variables["control_plane_mesh_config"]}
     operator = yaml.safe_dump({"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "spec": spec})
     release = lab.module("release", version="1.31.0", mirror=lab.environment["LAB_RELEASES"])
-    done = subprocess.run([release["istioctl"], "install", "-y", "-f", "-"], env=lab.environment, input=operator, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        [release["istioctl"], "install", "-y", "-f", "-"], env=lab.environment, input=operator, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
 def of_old(lab: Lab) -> None:
     """The release before, with a namespace that follows it."""
     bare = {"site_demo": False, "site_addons": False, "site_traffic": False, "site_summary": False, "site_namespaces": [{"name": "shop"}]}
-    lab.play("playbooks/site.yml", "-e", "@tests/lab/vars.yml", "-e", json.dumps({**bare, "release_version": "1.30.4", "control_plane_revision": "1-30-4"})).ok()
+    lab.play(
+        "playbooks/site.yml", "-e", "@tests/lab/vars.yml", "-e", json.dumps({**bare, "release_version": "1.30.4", "control_plane_revision": "1-30-4"})
+    ).ok()
 
 
 def pods(lab: Lab) -> str:
@@ -178,7 +188,9 @@ def on_new(lab: Lab, before: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("guide", "begins", "ends"), [("first-mesh.md", nothing, all_gone), ("take-over.md", by_istioctl, none_restarted), ("upgrade.md", of_old, on_new)], ids=ELSEWHERE
+    ("guide", "begins", "ends"),
+    [("first-mesh.md", nothing, all_gone), ("take-over.md", by_istioctl, none_restarted), ("upgrade.md", of_old, on_new)],
+    ids=ELSEWHERE,
 )
 def test_a_guide_for_a_whole_mesh(elsewhere: Lab, walk: Walk, guide: str, begins: Callable[[Lab], None], ends: Callable[[Lab, str], None]) -> None:
     elsewhere.sweep()

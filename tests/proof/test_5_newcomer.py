@@ -11,7 +11,8 @@ import pytest
 from playing import BIN, ROOT, Lab
 
 COMMANDS, OTHERS = (
-    [line for block in re.findall(r"```shell\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.S) for line in block.strip().splitlines()] for page in ("README.md", "CONTRIBUTING.md")
+    [line for block in re.findall(r"```shell\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.S) for line in block.strip().splitlines()]
+    for page in ("README.md", "CONTRIBUTING.md")
 )
 # The clone's own Makefile makes its own environment; the others get the one that runs these tests.
 VARIABLES = ["-e", "@tests/lab/vars.yml"]
@@ -111,12 +112,21 @@ def test_the_tarball_in_an_empty_folder_runs_the_site(mesh: Lab, clone: Path, tm
     variables = ROOT / "tests/lab/vars.yml"
     played = mesh.play("servicemesh.istio.site", "-e", f"@{variables}", cwd=tmp_path, ANSIBLE_COLLECTIONS_PATH=str(tmp_path / "collections")).ok()
     assert played.changed == [] and "Measured" in played.text
-    shipped = {path.relative_to(tmp_path / "collections/ansible_collections/servicemesh/istio").parts[0] for path in (tmp_path / "collections/ansible_collections/servicemesh/istio").rglob("*") if path.is_file()}
+    shipped = {
+        path.relative_to(tmp_path / "collections/ansible_collections/servicemesh/istio").parts[0]
+        for path in (tmp_path / "collections/ansible_collections/servicemesh/istio").rglob("*")
+        if path.is_file()
+    }
     assert not shipped & {".ci", ".collections", ".venv", ".git", "Makefile"}, shipped
 
 
 def test_the_lab_says_what_a_shell_needs(mesh: Lab, clone: Path) -> None:
-    text = shell(mesh, 'make lab && eval "$(make -s lab-env)" && kubectl get nodes && istioctl version --remote=false && kind get clusters && helm version', clone, KUBECONFIG="")
+    text = shell(
+        mesh,
+        'make lab && eval "$(make -s lab-env)" && kubectl get nodes && istioctl version --remote=false && kind get clusters && helm version',
+        clone,
+        KUBECONFIG="",
+    )
     assert "servicemesh-lab-control-plane" in text and "1.31.0" in text
 
 

@@ -41,7 +41,12 @@ def test_a_cluster_without_the_mark_is_replaced_only_by_the_one_of_its_name(seco
 
     kubeconfig = settings.CACHE / f"{SECOND}.kubeconfig"
     before = docker("inspect", "-f", "{{.Id}}", second)
-    subprocess.run(["kubectl", "--kubeconfig", str(kubeconfig), "-n", "kube-system", "delete", "configmap", settings.MARK], check=True, capture_output=True, env={**os.environ, "PATH": f"{settings.programs()}:{os.environ['PATH']}"})
+    subprocess.run(
+        ["kubectl", "--kubeconfig", str(kubeconfig), "-n", "kube-system", "delete", "configmap", settings.MARK],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "PATH": f"{settings.programs()}:{os.environ['PATH']}"},
+    )
     assert "stale or broken" in second_lab("up")
     assert docker("inspect", "-f", "{{.Id}}", second) != before
 

@@ -21,7 +21,8 @@ OLD, NEW = {"release_version": "1.30.4", "control_plane_revision": "1-30-4"}, {"
 SHOP = "shop"
 RECORD = "/var/upgrade-record"
 
-# By the clock, numbered and matched at the servers; at least so many from outside, at most for so many seconds. The role's own probe is beside it, for its gates.
+# By the clock, numbered and matched at the servers; at least so many from outside, at most for so many seconds.
+# The role's own probe is beside it, for its gates.
 RUN, RATE, INSIDE_RATE = f"upgrade-{uuid.uuid4().hex}", 100, 20
 LEAST, LONGEST = 30_000, 1800
 # Only the mesh: its application is the one below.
@@ -40,9 +41,18 @@ def version(name: str) -> dict[str, Any]:
         "volumeMounts": [{"name": "record", "mountPath": "/record"}],
     }  # fmt: skip
     labels = {"app": "web", "version": name}
-    spec = {"containers": [container], "volumes": [{"name": "record", "hostPath": {"path": RECORD, "type": "DirectoryOrCreate"}}], "securityContext": {"runAsUser": 0}}
+    spec = {
+        "containers": [container],
+        "volumes": [{"name": "record", "hostPath": {"path": RECORD, "type": "DirectoryOrCreate"}}],
+        "securityContext": {"runAsUser": 0},
+    }
     metadata = {"name": f"web-{name}", "namespace": SHOP, "labels": labels}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"replicas": 2, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": spec}}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata,
+        "spec": {"replicas": 2, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": spec}},
+    }
 
 
 def application() -> list[dict[str, Any]]:
@@ -52,14 +62,19 @@ def application() -> list[dict[str, Any]]:
     ways = {"outside": {"hosts": ["*"], "gateways": ["ingress"]}, "inside": {"hosts": [host]}}
     networking = "networking.istio.io/v1"
     return [
-        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": SHOP}, "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}},
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": SHOP},
+         "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}},
         version("v1"),
         version("v2"),
-        {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web", "namespace": SHOP}, "spec": {"minAvailable": 3, "selector": {"matchLabels": {"app": "web"}}}},
-        {"apiVersion": networking, "kind": "Gateway", "metadata": {"name": "ingress", "namespace": SHOP}, "spec": {"selector": {"istio": "ingressgateway"}, "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}]}},
-        {"apiVersion": networking, "kind": "DestinationRule", "metadata": {"name": "web", "namespace": SHOP}, "spec": {"host": host, "subsets": [{"name": name, "labels": {"version": name}} for name in ("v1", "v2")]}},
+        {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web", "namespace": SHOP},
+         "spec": {"minAvailable": 3, "selector": {"matchLabels": {"app": "web"}}}},
+        {"apiVersion": networking, "kind": "Gateway", "metadata": {"name": "ingress", "namespace": SHOP},
+         "spec": {"selector": {"istio": "ingressgateway"}, "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}]}},
+        {"apiVersion": networking, "kind": "DestinationRule", "metadata": {"name": "web", "namespace": SHOP},
+         "spec": {"host": host, "subsets": [{"name": name, "labels": {"version": name}} for name in ("v1", "v2")]}},
         *(
-            {"apiVersion": networking, "kind": "VirtualService", "metadata": {"name": name, "namespace": SHOP}, "spec": {**way, "http": [{"route": route, "retries": {"attempts": 0}}]}}
+            {"apiVersion": networking, "kind": "VirtualService", "metadata": {"name": name, "namespace": SHOP},
+             "spec": {**way, "http": [{"route": route, "retries": {"attempts": 0}}]}}
             for name, way in ways.items()
         ),
     ]  # fmt: skip
@@ -119,7 +134,23 @@ class Traffic:
     def __init__(self, lab: Lab) -> None:
         self.lab, self.began = lab, time.monotonic()
         outside = [str(programs.build("standin")), "client", *self._flags(RATE), "-run", RUN, "-c", "300", self.address(lab)]
-        inside = ["kubectl", "exec", "-i", "-n", SHOP, "client", "-c", "client", "--", "standin", "client", *self._flags(INSIDE_RATE), "-c", "60", f"http://web.{SHOP}/robots.txt"]
+        inside = [
+            "kubectl",
+            "exec",
+            "-i",
+            "-n",
+            SHOP,
+            "client",
+            "-c",
+            "client",
+            "--",
+            "standin",
+            "client",
+            *self._flags(INSIDE_RATE),
+            "-c",
+            "60",
+            f"http://web.{SHOP}/robots.txt",
+        ]
         self._running = [subprocess.Popen(argv, env=lab.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for argv in (outside, inside)]
 
     @staticmethod
@@ -143,7 +174,10 @@ class Traffic:
         outside, inside = (json.loads(running.communicate(timeout=60)[0]) for running in self._running)
         for place, figures in (("outside", outside), ("inside", inside)):
             bad = figures["requests"] - figures["statuses"].get("200", 0)
-            print(f"from {place}: {bad} failed of {figures['requests']} in {figures['seconds']:.0f} s, {figures['late']} sent late; none of so many says below {300 / figures['requests']:.3f} %")
+            print(
+                f"from {place}: {bad} failed of {figures['requests']} in {figures['seconds']:.0f} s, {figures['late']} sent late; none of so many says below "
+                f"{300 / figures['requests']:.3f} %"
+            )
         for figures in (outside, inside):
             assert figures["statuses"] == {"200": figures["requests"]} and sum(figures["errors"].values()) == 0, figures
         assert outside["requests"] >= LEAST
@@ -176,7 +210,12 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(mesh_of_old: Lab) 
     before = revisions(lab)
     played = upgrade(lab, "--check", "--diff").ok()
     assert revisions(lab) == before == all_of("1.30.4") and istiods(lab) == ["1-30-4"]
-    named = {(row["ref"]["kind"], row["ref"]["name"]): row["action"] for result in played.of("control_plane") + played.of("restart") for row in result.get("objects", []) if row["action"] != "unchanged"}
+    named = {
+        (row["ref"]["kind"], row["ref"]["name"]): row["action"]
+        for result in played.of("control_plane") + played.of("restart")
+        for row in result.get("objects", [])
+        if row["action"] != "unchanged"
+    }
     assert named[("Deployment", "istiod-1-31-0")] == "created" and named[("Deployment", "istio-ingressgateway")] == "configured"
     assert named[("Deployment", "web-v1")] == named[("Deployment", "web-v2")] == "configured"
     assert named[("MutatingWebhookConfiguration", "istio-revision-tag-default")] == "configured"

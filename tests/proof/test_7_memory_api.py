@@ -30,14 +30,21 @@ def config(labels: dict[str, str] | None = None, **data: str) -> dict[str, Any]:
 
 
 def deployment(*names: str, **values: str) -> dict[str, Any]:
-    containers = [{"name": name, "image": "localhost/lab/client:stand-in", "env": [{"name": key, "value": value} for key, value in values.items()]} for name in names]
+    containers = [
+        {"name": name, "image": "localhost/lab/client:stand-in", "env": [{"name": key, "value": value} for key, value in values.items()]} for name in names
+    ]
     spec = {"replicas": 0, "selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": containers}}}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "one", "namespace": NAMESPACE}, "spec": spec}
 
 
 def in_pods(**fields: Any) -> dict[str, Any]:
     """Some fields of the pods alone."""
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "one", "namespace": NAMESPACE}, "spec": {"template": {"spec": fields}} if fields else {}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "one", "namespace": NAMESPACE},
+        "spec": {"template": {"spec": fields}} if fields else {},
+    }
 
 
 # (method, path, body, manager, force)
@@ -75,13 +82,17 @@ def tell(api: Any) -> list[Any]:
             answer = api.request(method, path, query, body, APPLY) if method == "PATCH" else api.request(method, path, query or None, body)
             said.append(_part(answer) if method != "DELETE" else "deleted")
         except ApiError as error:
-            causes = sorted((cause.get("field"), cause.get("message", "").split(" using ")[0]) for cause in error.causes if cause.get("reason") == "FieldManagerConflict")
+            causes = sorted(
+                (cause.get("field"), cause.get("message", "").split(" using ")[0]) for cause in error.causes if cause.get("reason") == "FieldManagerConflict"
+            )
             said.append((error.status, error.reason, causes))
     return said
 
 
 def _part(obj: dict[str, Any]) -> Any:
-    owners = {entry["manager"]: json.dumps(entry["fieldsV1"], sort_keys=True) for entry in obj["metadata"]["managedFields"] if entry["manager"] in ("one", "two")}
+    owners = {
+        entry["manager"]: json.dumps(entry["fieldsV1"], sort_keys=True) for entry in obj["metadata"]["managedFields"] if entry["manager"] in ("one", "two")
+    }
     containers = [{key: c.get(key) for key in ("name", "image", "env")} for c in obj.get("spec", {}).get("template", {}).get("spec", {}).get("containers", [])]
     return {"labels": obj["metadata"].get("labels"), "data": obj.get("data"), "containers": containers, "managers": sorted(owners)}
 

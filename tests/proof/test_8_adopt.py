@@ -119,7 +119,15 @@ def test_a_control_plane_of_istioctl_is_taken_over_without_a_restart(elsewhere: 
     values = yaml.safe_load((ROOT / "tests/lab/vars.yml").read_text())
     small = {"pilot": {**values["lab_small"]["pilot"], "env": values["lab_upstream_envoy"]["pilot"]["env"]}, "telemetry": {"enabled": False}}
     operator = {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "spec": {"profile": "minimal", "values": small}}
-    subprocess.run(["istioctl", "install", "-y", "-f", "-"], input=yaml.safe_dump(operator), text=True, env=elsewhere.environment, check=True, capture_output=True, timeout=300)
+    subprocess.run(
+        ["istioctl", "install", "-y", "-f", "-"],
+        input=yaml.safe_dump(operator),
+        text=True,
+        env=elsewhere.environment,
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
     before = elsewhere.get("pods", "-n", "istio-system")["items"][0]["metadata"]["uid"]
     release = elsewhere.module("release", version="1.31.0", mirror=elsewhere.environment["LAB_RELEASES"])
     options: dict[str, Any] = {"istioctl": release["istioctl"], "profile": "minimal", "values": small, "adopt": True}

@@ -32,7 +32,10 @@ def objects(namespace: str, text: str = "one", image: str = IMAGE) -> list[dict[
         "Deployment": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": pod},
     }
     found = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"words-{n}", "namespace": namespace}, "data": {"text": text}} for n in range(4)]
-    return found + [{"apiVersion": "apps/v1" if kind == "Deployment" else "v1", "kind": kind, "metadata": {"name": "web", "namespace": namespace}, "spec": spec} for kind, spec in specs.items()]
+    return found + [
+        {"apiVersion": "apps/v1" if kind == "Deployment" else "v1", "kind": kind, "metadata": {"name": "web", "namespace": namespace}, "spec": spec}
+        for kind, spec in specs.items()
+    ]
 
 
 class Account:

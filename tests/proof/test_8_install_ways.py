@@ -22,7 +22,11 @@ HOME = "istio-system"
 SPACED = "serviceaccounts,configmaps,services,deployments,roles,rolebindings,horizontalpodautoscalers,poddisruptionbudgets"
 WIDE = "clusterroles,clusterrolebindings,mutatingwebhookconfigurations,validatingwebhookconfigurations,customresourcedefinitions"
 # As tests/lab/vars.yml has it: less is asked for, and upstream Envoy is not sent what it lacks.
-PILOT = {"autoscaleEnabled": False, "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}}, "env": {"PILOT_ENABLE_ALPN_FILTER": "false", "PILOT_ENABLE_METADATA_EXCHANGE": "false"}}
+PILOT = {
+    "autoscaleEnabled": False,
+    "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}},
+    "env": {"PILOT_ENABLE_ALPN_FILTER": "false", "PILOT_ENABLE_METADATA_EXCHANGE": "false"},
+}
 VALUES: dict[str, Any] = {"pilot": PILOT, "telemetry": {"enabled": False}}
 MESH = {"accessLogFile": "/dev/stdout"}
 # The same with istioctl's gateway as it is in the lab.
@@ -30,7 +34,20 @@ WITH_GATEWAY = {**VALUES, "gateways": {"istio-ingressgateway": {"type": "NodePor
 GATEWAY = {"imagePullPolicy": "IfNotPresent", "service": {"type": "NodePort"}, "autoscaling": {"enabled": False}}
 # Whom an object belongs to, and what servers and istiod fill in.
 MARKS = ("applyset.kubernetes.io/part-of", "meta.helm.sh/release-name", "meta.helm.sh/release-namespace", "deployment.kubernetes.io/revision")
-FILLED = {"clusterIP", "clusterIPs", "nodePort", "healthCheckNodePort", "caBundle", "failurePolicy", "managedFields", "uid", "resourceVersion", "creationTimestamp", "generation", "status"}
+FILLED = {
+    "clusterIP",
+    "clusterIPs",
+    "nodePort",
+    "healthCheckNodePort",
+    "caBundle",
+    "failurePolicy",
+    "managedFields",
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "generation",
+    "status",
+}
 
 
 def helm(lab: Lab, major: int, *arguments: str, text: str = "") -> str:
@@ -83,7 +100,9 @@ def empty(elsewhere: Lab) -> Iterator[Lab]:
 
 def by_helm(lab: Lab, release: dict[str, Any], major: int = 4, **options: Any) -> dict[str, Any]:
     usual = {"values": VALUES, "mesh_config": MESH, "gateways": [{"name": "istio-ingressgateway", "values": GATEWAY}]}
-    return lab.module("control_plane", method="helm", helm=str(programs.build(f"helm{major}")), charts=f"{release['path']}/manifests/charts", **{**usual, **options})
+    return lab.module(
+        "control_plane", method="helm", helm=str(programs.build(f"helm{major}")), charts=f"{release['path']}/manifests/charts", **{**usual, **options}
+    )
 
 
 def by_istioctl(lab: Lab, release: dict[str, Any], **options: Any) -> dict[str, Any]:
@@ -173,7 +192,14 @@ def test_a_helm_that_was_killed_half_way_is_taken_up(empty: Lab, release: dict[s
     labels = {**secret["metadata"]["labels"], "version": "2", "status": "pending-upgrade"}
     secret["metadata"] = {"name": "sh.helm.release.v1.istiod.v2", "namespace": HOME, "labels": labels}
     empty.kubectl("create", "-f", "-", text=json.dumps(secret))
-    stuck = subprocess.run([str(programs.build("helm4")), "upgrade", "istiod", f"{release['path']}/manifests/charts/istio-control/istio-discovery", "-n", HOME], env=empty.environment, capture_output=True, text=True, timeout=300, check=False)
+    stuck = subprocess.run(
+        [str(programs.build("helm4")), "upgrade", "istiod", f"{release['path']}/manifests/charts/istio-control/istio-discovery", "-n", HOME],
+        env=empty.environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert stuck.returncode != 0 and "in progress" in stuck.stderr, "Helm itself is stuck there"
     done = by_helm(empty, release)
     assert done["changed"] and "failed" not in done, done

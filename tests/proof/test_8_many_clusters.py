@@ -53,7 +53,11 @@ class Both:
         given = {"site_hosts": "mesh", **PARTS, **variables}
         (self.folder / "variables.json").write_text(json.dumps(given))
         # What a task would fall back to is no cluster, so each must come from its host.
-        more = {"KUBECONFIG": "/nonexistent/kubeconfig", "ANSIBLE_CALLBACKS_ENABLED": "record,servicemesh.istio.evidence", "SERVICEMESH_EVIDENCE": str(self.folder / "evidence")}
+        more = {
+            "KUBECONFIG": "/nonexistent/kubeconfig",
+            "ANSIBLE_CALLBACKS_ENABLED": "record,servicemesh.istio.evidence",
+            "SERVICEMESH_EVIDENCE": str(self.folder / "evidence"),
+        }
         first = next(iter(self.labs.values()))
         return first.play(playbook, "-i", self.folder / "contexts.yml", "-f", "2", "-e", f"@{self.folder / 'variables.json'}", *arguments, **more)
 
@@ -77,7 +81,13 @@ def both(lab: Lab, second: str, tmp_path_factory: Any) -> Iterator[Both]:
         cluster.require_lab(path)
         labs[host] = Lab({**cluster.environment(), "KUBECONFIG": str(path)}, tmp_path_factory.mktemp("one"))
     own = {host: {"ring": number, "site_namespaces": [{"name": name}]} for number, (host, name) in enumerate(OWN.items())}
-    inventory = {"plugin": "servicemesh.istio.contexts", "kubeconfig": [str(path) for path in kubeconfigs.values()], "contexts": list(OWN), "vars": own, "groups": {"mesh": True}}
+    inventory = {
+        "plugin": "servicemesh.istio.contexts",
+        "kubeconfig": [str(path) for path in kubeconfigs.values()],
+        "contexts": list(OWN),
+        "vars": own,
+        "groups": {"mesh": True},
+    }
     (folder / "contexts.yml").write_text(yaml.safe_dump(inventory, sort_keys=False))
     (folder / "play.yml").write_text(PLAY)
     yield Both(folder, labs)

@@ -43,7 +43,9 @@ def namespace(lab: Lab) -> Iterator[Lab]:
         (IDLE, {"serviceAccountName": "nowhere"}, "refused", 'serviceaccount "nowhere" not found'),
     ],
 )
-def test_what_does_not_heal_is_told_with_its_cause_and_mended_by_the_next_run(namespace: Lab, container: dict[str, Any], more: dict[str, Any], code: str, words: str) -> None:
+def test_what_does_not_heal_is_told_with_its_cause_and_mended_by_the_next_run(
+    namespace: Lab, container: dict[str, Any], more: dict[str, Any], code: str, words: str
+) -> None:
     result = namespace.module("manifests", definition=[deployment(container, **more)], wait_timeout=600)
     assert result["failure"]["code"] == code and words in result["msg"], result
     assert result["failure"]["ref"]["name"] == "web" and result["changed"] and result["objects"][0]["action"] == "created"
@@ -74,7 +76,12 @@ def test_an_unknown_field_is_told_with_the_nearest_known_one(namespace: Lab) -> 
     wrong["spec"]["template"]["spec"]["containers"][0]["imagePullPolice"] = "Never"
     result = namespace.module("manifests", definition=[wrong])
     assert result["failure"]["code"] == "invalid_object" and result["failure"]["hint"].endswith("containers.imagePullPolicy?"), result
-    route = {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "web", "namespace": NAMESPACE}, "spec": {"hosts": ["web"], "htpp": []}}
+    route = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": {"name": "web", "namespace": NAMESPACE},
+        "spec": {"hosts": ["web"], "htpp": []},
+    }
     result = namespace.module("manifests", definition=[route])
     assert result["failure"]["code"] == "invalid_object" and result["failure"]["hint"] == "Did you mean spec.http?", result
 
@@ -93,7 +100,9 @@ def test_a_long_wait_shows_what_it_waits_for_and_ends_in_the_same_result(namespa
     timer.join()
     assert "s: waiting for Deployment proof-waiting/web: metadata.annotations.late does not hold" in played.text
     (result,) = played.of("manifests")
-    assert result["changed"] and result["summary"]["created"] == 1 and result["objects"][0]["action"] == "created" and result["objects"][0]["status"] == "Current"
+    assert (
+        result["changed"] and result["summary"]["created"] == 1 and result["objects"][0]["action"] == "created" and result["objects"][0]["status"] == "Current"
+    )
     assert len(result["diff"]) == 1 and "waiting" not in result and "_progress" not in str(result)
     never = namespace.module("manifests", definition=[deployment(slow)], wait_timeout=5)
     assert never["failure"]["code"] == "timeout"

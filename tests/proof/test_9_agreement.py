@@ -33,7 +33,12 @@ WRITERS = ("control_plane", "namespace", "manifests", "addons", "traffic")
 SHIPPED = 100
 EXAMPLES, VARIANTS = 60, 12
 BOUNDED = settings(
-    max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate, Phase.shrink]
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
 )
 EMPTY = (None, "", 0, False, {}, [])
 # Pairs of ways to write one amount, and amounts that are near.
@@ -79,24 +84,31 @@ source = st.one_of(
     st.builds(lambda ref: {"resourceFieldRef": ref}, has({"divisor": of("0", "1", 1, "1000m")}, resource=of("limits.cpu"), containerName=of("web"))),
 )
 variable = st.one_of(has({"value": of(*WORDS, None)}, name=of("A", "B", "C")), has(name=of("A", "B", "C"), valueFrom=source))
-probe = has({key: of(0, 1, 5, None) for key in ("initialDelaySeconds",)} | {"periodSeconds": of(1, 10)}, httpGet=has({"path": of("/", "/ready")}, port=of(80, "http")))
-security = maybe(runAsUser=of(0, 1, None), runAsNonRoot=of(True, False, None), allowPrivilegeEscalation=of(True, False), capabilities=maybe(drop=of([], ["ALL"])))
+probe = has(
+    {key: of(0, 1, 5, None) for key in ("initialDelaySeconds",)} | {"periodSeconds": of(1, 10)}, httpGet=has({"path": of("/", "/ready")}, port=of(80, "http"))
+)
+security = maybe(
+    runAsUser=of(0, 1, None), runAsNonRoot=of(True, False, None), allowPrivilegeEscalation=of(True, False), capabilities=maybe(drop=of([], ["ALL"]))
+)
 container_port = has({"protocol": of("TCP", "UDP"), "name": of("http", "dns")}, containerPort=port_number)
 mount = has({"subPath": of("", "a"), "readOnly": of(True, False)}, name=of("scratch"), mountPath=of("/a", "/b"))
 container = has(
     {
         "env": some(variable, key="name"), "ports": some(container_port, key="containerPort"), "resources": often(resources), "readinessProbe": often(probe),
-        "securityContext": often(security), "volumeMounts": some(mount, key="mountPath"), "args": some(of("a", "b", ""), 1), "imagePullPolicy": of("Never", "IfNotPresent"),
+        "securityContext": often(security), "volumeMounts": some(mount, key="mountPath"), "args": some(of("a", "b", ""), 1),
+        "imagePullPolicy": of("Never", "IfNotPresent"),
     },
     name=of("web"), image=of("localhost/lab/client:stand-in"),
 )  # fmt: skip
 toleration = has({"tolerationSeconds": of(0, 1, None), "value": of("")}, key=of("a", "b"), operator=of("Exists"), effect=of("NoExecute"))
 volume = has(name=of("scratch"), emptyDir=of({}, {"medium": "Memory"}, {"sizeLimit": "1024Mi"}, {"sizeLimit": "1Gi"}, None))
 pod = st.builds(
-    lambda first, rest, metadata: {"metadata": {**metadata, "labels": {"app": "drawn"}}, "spec": {**rest, "containers": [first], "volumes": [{"name": "scratch", "emptyDir": {}}]}},
+    lambda first, rest, metadata: {"metadata": {**metadata, "labels": {"app": "drawn"}},
+                                   "spec": {**rest, "containers": [first], "volumes": [{"name": "scratch", "emptyDir": {}}]}},
     container,
     maybe(
-        tolerations=often(some(toleration, key="key")), nodeSelector=often(labels), securityContext=often(maybe(fsGroup=of(0, 1, None))), enableServiceLinks=of(True, False),
+        tolerations=often(some(toleration, key="key")), nodeSelector=often(labels), securityContext=often(maybe(fsGroup=of(0, 1, None))),
+        enableServiceLinks=of(True, False),
         terminationGracePeriodSeconds=of(0, 30), automountServiceAccountToken=of(True, False), affinity=often(of({"nodeAffinity": None}, {"podAffinity": {}})),
     ),
     maybe(annotations=labels),
@@ -106,7 +118,11 @@ pod = st.builds(
 def spread(first: str, **specs: Strategy) -> Strategy:
     """metadata and the other parts of an object of this apiVersion/kind."""
     version, _slash, kind = first.rpartition("/")
-    return st.builds(lambda metadata, rest: {"apiVersion": version, "kind": kind, "metadata": metadata, **rest}, marks, maybe(**specs) if "spec" not in specs else has(**specs))
+    return st.builds(
+        lambda metadata, rest: {"apiVersion": version, "kind": kind, "metadata": metadata, **rest},
+        marks,
+        maybe(**specs) if "spec" not in specs else has(**specs),
+    )
 
 
 def fixed(strategy: Strategy, **values: Any) -> Strategy:
@@ -119,7 +135,15 @@ peers = often(some(maybe(podSelector=selector, namespaceSelector=selector)))
 policy_port = maybe(port=of(80, "http"), protocol=of("TCP", "UDP"))
 rule = has({"resourceNames": of([], ["a"])}, apiGroups=of([""], ["", "apps"]), resources=of(["pods"], ["pods", "services"]), verbs=of(["get"], ["list", "get"]))
 rollout = maybe(strategy=often(maybe(type=of("RollingUpdate"), rollingUpdate=often(maybe(maxSurge=of(1, "25%"), maxUnavailable=of(0, "25%"))))))
-metric = has(type=of("Resource"), resource=has(name=of("cpu"), target=st.one_of(has(type=of("Utilization"), averageUtilization=of(50, 80)), has(type=of("AverageValue"), averageValue=of("500m", "0.5", "1", "1000m")))))
+metric = has(
+    type=of("Resource"),
+    resource=has(
+        name=of("cpu"),
+        target=st.one_of(
+            has(type=of("Utilization"), averageUtilization=of(50, 80)), has(type=of("AverageValue"), averageValue=of("500m", "0.5", "1", "1000m"))
+        ),
+    ),
+)
 window = maybe(stabilizationWindowSeconds=of(0, 300), policies=often(some(has(type=of("Pods"), value=of(1, 4), periodSeconds=of(15, 60)))))
 claim = has(
     {"status": st.just({})},
@@ -129,13 +153,17 @@ claim = has(
 destination = has({"weight": of(0, 1, 90, 100)}, destination=has({"subset": of("v1", "v2"), "port": has(number=port_number)}, host=of("web", "shop")))
 http_route = has(
     {
-        "timeout": of("5s", "5.0s", "0s"), "retries": often(maybe(attempts=of(0, 2), perTryTimeout=of("1s"), retryOn=of("5xx", ""))), "mirrorPercentage": of({"value": 1}, {"value": 1.0}, {"value": 0.5}),
-        "match": some(has(uri=has(prefix=of("/", "/a"))), 1), "fault": of({"abort": {"httpStatus": 500, "percentage": {"value": 0}}}, {"abort": {"httpStatus": 500}}), "name": of("a", ""),
+        "timeout": of("5s", "5.0s", "0s"), "retries": often(maybe(attempts=of(0, 2), perTryTimeout=of("1s"), retryOn=of("5xx", ""))),
+        "mirrorPercentage": of({"value": 1}, {"value": 1.0}, {"value": 0.5}),
+        "match": some(has(uri=has(prefix=of("/", "/a"))), 1),
+        "fault": of({"abort": {"httpStatus": 500, "percentage": {"value": 0}}}, {"abort": {"httpStatus": 500}}), "name": of("a", ""),
         "headers": of({}, {"request": {}}, {"request": {"set": {"a": ""}}}),
     },
     route=some(destination, 1),
 )  # fmt: skip
-pool = maybe(http=maybe(http1MaxPendingRequests=of(0, 1), h2UpgradePolicy=of("UPGRADE", "DEFAULT")), tcp=maybe(maxConnections=of(0, 1), connectTimeout=of("1s", "1.0s")))
+pool = maybe(
+    http=maybe(http1MaxPendingRequests=of(0, 1), h2UpgradePolicy=of("UPGRADE", "DEFAULT")), tcp=maybe(maxConnections=of(0, 1), connectTimeout=of("1s", "1.0s"))
+)
 outliers = maybe(consecutive5xxErrors=of(0, 5, None), minHealthPercent=of(0, 50), splitExternalLocalOriginErrors=of(True, False))
 balancer = of({"simple": "ROUND_ROBIN"}, {"simple": "UNSPECIFIED"}, {"simple": "LEAST_REQUEST"})
 traffic = often(maybe(connectionPool=often(pool), outlierDetection=often(outliers), loadBalancer=balancer))
@@ -146,13 +174,15 @@ KINDS: dict[str, Strategy] = {
     "Service": spread(
         "v1/Service",
         spec=st.one_of(
-            has({"selector": often(labels), "publishNotReadyAddresses": of(True, False), "sessionAffinity": of("None", "ClientIP")}, ports=some(service_port, 1, "port", 1)),
+            has({"selector": often(labels), "publishNotReadyAddresses": of(True, False), "sessionAffinity": of("None", "ClientIP")},
+                ports=some(service_port, 1, "port", 1)),
             has({"selector": labels, "type": of("ClusterIP", "NodePort")}, ports=some(named_port, 2, "port")),
         ),
     ),
     "Deployment": spread(
         "apps/v1/Deployment",
-        spec=st.builds(lambda own, more, template: {**own, **more, "replicas": 0, "selector": {"matchLabels": {"app": "drawn"}}, "template": template}, rollout, maybe(minReadySeconds=of(0, 1), progressDeadlineSeconds=of(600, 100)), pod),
+        spec=st.builds(lambda own, more, template: {**own, **more, "replicas": 0, "selector": {"matchLabels": {"app": "drawn"}}, "template": template}, rollout,
+                       maybe(minReadySeconds=of(0, 1), progressDeadlineSeconds=of(600, 100)), pod),
     ),
     "HorizontalPodAutoscaler": spread(
         "autoscaling/v2/HorizontalPodAutoscaler",
@@ -163,25 +193,32 @@ KINDS: dict[str, Strategy] = {
     ),
     "NetworkPolicy": spread(
         "networking.k8s.io/v1/NetworkPolicy",
-        spec=has({"ingress": often(some(maybe(ports=often(some(policy_port)), **{"from": peers}))), "policyTypes": of(["Ingress"], [], None)}, podSelector=selector),
+        spec=has({"ingress": often(some(maybe(ports=often(some(policy_port)), **{"from": peers}))), "policyTypes": of(["Ingress"], [], None)},
+                 podSelector=selector),
     ),
     "Role": spread("rbac.authorization.k8s.io/v1/Role", rules=often(some(rule))),
     "StatefulSet": spread(
         "apps/v1/StatefulSet",
         spec=st.builds(
             lambda more, template: {**more, "replicas": 0, "selector": {"matchLabels": {"app": "drawn"}}, "serviceName": "drawn", "template": template},
-            maybe(volumeClaimTemplates=some(claim, 0, most=1), podManagementPolicy=of("Parallel"), revisionHistoryLimit=of(0, 10), updateStrategy=often(of({"type": "RollingUpdate"}, {"rollingUpdate": {"partition": 0}}))), pod,
+            maybe(volumeClaimTemplates=some(claim, 0, most=1), podManagementPolicy=of("Parallel"), revisionHistoryLimit=of(0, 10),
+                  updateStrategy=often(of({"type": "RollingUpdate"}, {"rollingUpdate": {"partition": 0}}))), pod,
         ),
     ),
-    "VirtualService": spread("networking.istio.io/v1/VirtualService", spec=has({"gateways": of([], ["mesh"]), "exportTo": of([], ["."])}, hosts=of(["web"], ["web", "shop"]), http=some(http_route, 1))),
-    "DestinationRule": spread("networking.istio.io/v1/DestinationRule", spec=has({"trafficPolicy": traffic, "subsets": some(subset, key="name"), "exportTo": of([], ["."])}, host=of("web", "shop"))),
+    "VirtualService": spread("networking.istio.io/v1/VirtualService",
+                             spec=has({"gateways": of([], ["mesh"]), "exportTo": of([], ["."])}, hosts=of(["web"], ["web", "shop"]), http=some(http_route, 1))),
+    "DestinationRule": spread("networking.istio.io/v1/DestinationRule",
+                              spec=has({"trafficPolicy": traffic, "subsets": some(subset, key="name"), "exportTo": of([], ["."])}, host=of("web", "shop"))),
 }  # fmt: skip
 IDENTITY = {("apiVersion",), ("kind",), ("metadata",), ("metadata", "name"), ("metadata", "namespace")}
 # What may be added anywhere, for it is there already when nothing is said, or means the same as nothing.
 ADDED = {
-    "replicas": (0, 1), "protocol": ("TCP", "UDP"), "optional": (False,), "immutable": (False,), "tolerationSeconds": (0,), "runAsUser": (0,), "allowPrivilegeEscalation": (False,), "apiVersion": ("v1",),
-    "scope": ("*",), "divisor": ("0",), "weight": (0,), "attempts": (0,), "storage": ("", "1Gi"), "labels": ({}, None), "annotations": ({}, None), "matchLabels": ({},), "value": ("", 0), "name": ("",),
-    "data": ({}, None), "policyTypes": ([],), "minReplicas": (1,), "exportTo": ([],), "volumeMode": ("Filesystem",), "partition": (0,), "type": ("ClusterIP", "RollingUpdate"),
+    "replicas": (0, 1), "protocol": ("TCP", "UDP"), "optional": (False,), "immutable": (False,), "tolerationSeconds": (0,), "runAsUser": (0,),
+    "allowPrivilegeEscalation": (False,), "apiVersion": ("v1",),
+    "scope": ("*",), "divisor": ("0",), "weight": (0,), "attempts": (0,), "storage": ("", "1Gi"), "labels": ({}, None), "annotations": ({}, None),
+    "matchLabels": ({},), "value": ("", 0), "name": ("",),
+    "data": ({}, None), "policyTypes": ([],), "minReplicas": (1,), "exportTo": ([],), "volumeMode": ("Filesystem",), "partition": (0,),
+    "type": ("ClusterIP", "RollingUpdate"),
 }  # fmt: skip
 
 
@@ -199,7 +236,10 @@ def other_words(value: Any) -> list[Any]:
     if isinstance(value, list):
         found += [value[::-1], value[:-1], value + value[:1]]
     elif isinstance(value, dict):
-        found += [{key: inner for key, inner in value.items() if inner not in EMPTY}, *({**value, key: copy.deepcopy(added)} for key, values in ADDED.items() for added in values)]
+        found += [
+            {key: inner for key, inner in value.items() if inner not in EMPTY},
+            *({**value, key: copy.deepcopy(added)} for key, values in ADDED.items() for added in values),
+        ]
     else:
         found += [str(value), f"{value}.0", *AMOUNTS]
         if isinstance(value, (int, float)):

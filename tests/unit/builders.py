@@ -46,12 +46,22 @@ def injector(revision: str, tag: str = "") -> Object:
     """The injection webhook of a revision, or of a tag that points to it."""
     labels = {"app": "sidecar-injector", "istio.io/rev": revision, **({"istio.io/tag": tag} if tag else {})}
     hooks = [{"name": "rev.namespace.sidecar-injector.istio.io", "clientConfig": {"service": {"name": "istiod", "namespace": "istio-system"}}}]
-    return {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": {"name": tag or revision, "labels": labels}, "webhooks": hooks}
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": tag or revision, "labels": labels},
+        "webhooks": hooks,
+    }
 
 
 def definition(plural: str, kind: str, group: str) -> Object:
     names = {"plural": plural, "kind": kind}
-    return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": f"{plural}.{group}"}, "spec": {"group": group, "names": names}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {"group": group, "names": names},
+    }
 
 
 def istio(kind: str, name: str, namespace: str = "shop", group: str = "networking.istio.io", **fields: Any) -> Object:

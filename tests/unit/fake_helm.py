@@ -28,8 +28,12 @@ def write_charts(folder: Path, version: str = VERSION) -> Path:
         (place / "templates").mkdir(exist_ok=True)
     # As Istio's: what is declared, what a template reads, and what it takes as a whole. The last two are what the tests here say.
     shared = {"hub": "docker.io/istio", "imagePullPolicy": "", "imagePullSecrets": []}
-    values = {"_internal_defaults_do_not_set": {"global": shared, "autoscaleEnabled": True, "resources": {"requests": {"cpu": "1"}}, "unused": "", "nonsense": ""}}
-    (folder / "istio-control/istio-discovery/templates/deployment.yaml").write_text("{{ .Values.beside }} {{ .Values.global.proxy.logLevel }} {{ toYaml .Values.resources }} {{ .Values.meshConfig }}")
+    values = {
+        "_internal_defaults_do_not_set": {"global": shared, "autoscaleEnabled": True, "resources": {"requests": {"cpu": "1"}}, "unused": "", "nonsense": ""}
+    }
+    (folder / "istio-control/istio-discovery/templates/deployment.yaml").write_text(
+        "{{ .Values.beside }} {{ .Values.global.proxy.logLevel }} {{ toYaml .Values.resources }} {{ .Values.meshConfig }}"
+    )
     (folder / "istio-control/istio-discovery/values.yaml").write_text(yaml.safe_dump(values))
     (folder / "base/files").mkdir(exist_ok=True)
     (folder / "base/files/profile-demo.yaml").write_text("{}")
@@ -73,7 +77,13 @@ def _rendered(release: helm.Release, upgrade: bool) -> list[Object]:
         its_global = {"tag": VERSION, **(values.get("global") or {}), "hub": _hub(values)}
         config = "defaultTemplates: [sidecar]\ntemplates:\n  gateway: |\n    image: \"{{ .ProxyImage }}\"\n"
         return [
-            _obj("v1", "ConfigMap", f"istio-sidecar-injector{suffix}", place, data={"values": json.dumps({"global": its_global}, sort_keys=True), "config": config}),
+            _obj(
+                "v1",
+                "ConfigMap",
+                f"istio-sidecar-injector{suffix}",
+                place,
+                data={"values": json.dumps({"global": its_global}, sort_keys=True), "config": config},
+            ),
             _obj("v1", "ConfigMap", f"istio{suffix}", place, data={"mesh": json.dumps(values.get("meshConfig") or {})}),
             _istiod(f"istiod{suffix}", place, values),
             injector,

@@ -9,7 +9,7 @@ from typing import Any
 
 from builders import Object
 
-PROGRAM = '''#!{python} -SE
+PROGRAM = """#!{python} -SE
 import json, os, sys
 
 with open(__file__ + ".calls", "a") as calls:
@@ -50,13 +50,16 @@ def injector(name, revision, labels):
     here, none = [where("istio-injection", "DoesNotExist")], [where("istio.io/rev", "DoesNotExist")]
     not_off = where("sidecar.istio.io/inject", "NotIn", "false")
     hooks = [
-        hook("rev.namespace.sidecar-injector.istio.io", {{"matchExpressions": [where("istio.io/rev", "In", revision), *here]}}, {{"matchExpressions": [not_off]}}, "/inject"),
-        hook("rev.object.sidecar-injector.istio.io", {{"matchExpressions": here + none}}, {{"matchExpressions": [where("istio.io/rev", "In", revision), not_off]}}, "/inject"),
+        hook("rev.namespace.sidecar-injector.istio.io",
+             {{"matchExpressions": [where("istio.io/rev", "In", revision), *here]}}, {{"matchExpressions": [not_off]}}, "/inject"),
+        hook("rev.object.sidecar-injector.istio.io",
+             {{"matchExpressions": here + none}}, {{"matchExpressions": [where("istio.io/rev", "In", revision), not_off]}}, "/inject"),
     ]
     if revision == "default":
         enabled = {{"matchExpressions": [where("istio-injection", "In", "enabled")]}}
         hooks.append(hook("namespace.sidecar-injector.istio.io", enabled, {{"matchExpressions": [not_off]}}, "/inject"))
-    return obj("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", name, labels={{"app": "sidecar-injector", **labels}}, space="", webhooks=hooks)
+    labels = {{"app": "sidecar-injector", **labels}}
+    return obj("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", name, labels=labels, space="", webhooks=hooks)
 
 
 def validator(name):
@@ -65,17 +68,21 @@ def validator(name):
 
 
 def workload(name, component, app):
-    template = {{"metadata": {{"labels": {{"app": app}}}}, "spec": {{"containers": [{{"name": "discovery", "image": (spec.get("hub") or "docker.io/istio") + "/pilot:1.31.0"}}]}}}}
+    container = {{"name": "discovery", "image": (spec.get("hub") or "docker.io/istio") + "/pilot:1.31.0"}}
+    template = {{"metadata": {{"labels": {{"app": app}}}}, "spec": {{"containers": [container]}}}}
     return obj("apps/v1", "Deployment", name, component, labels={{"app": app}}, spec={{"selector": {{"matchLabels": {{"app": app}}}}, "template": template}})
 
 
 hub, its_global = spec.get("hub") or "docker.io/istio", values.get("global") or {{}}
 injected = {{"global": {{"proxy": {{"image": "proxyv2"}}, "proxy_init": {{"image": "proxyv2"}}, "tag": "1.31.0", "variant": "", **its_global, "hub": hub}}}}
-sidecar = 'spec:\\n  initContainers:\\n  - name: istio-init\\n    image: "{{{{ .ProxyInitImage }}}}"\\n  containers:\\n  - name: istio-proxy\\n    image: "{{{{ .ProxyImage }}}}"\\n'
-config = json.dumps({{"defaultTemplates": ["sidecar"], "templates": {{"sidecar": sidecar, "grpc-simple": "spec:\\n  initContainers:\\n  - image: busybox:1.28\\n"}}}})
+sidecar = 'spec:\\n  initContainers:\\n  - name: istio-init\\n    image: "{{{{ .ProxyInitImage }}}}"\\n'
+sidecar += '  containers:\\n  - name: istio-proxy\\n    image: "{{{{ .ProxyImage }}}}"\\n'
+grpc = "spec:\\n  initContainers:\\n  - image: busybox:1.28\\n"
+config = json.dumps({{"defaultTemplates": ["sidecar"], "templates": {{"sidecar": sidecar, "grpc-simple": grpc}}}})
 names = {{"plural": "gateways", "kind": "Gateway"}}
 rendered = [
-    obj("apiextensions.k8s.io/v1", "CustomResourceDefinition", "gateways.networking.istio.io", "Base", "", spec={{"group": "networking.istio.io", "names": names}}),
+    obj("apiextensions.k8s.io/v1", "CustomResourceDefinition", "gateways.networking.istio.io", "Base", "",
+        spec={{"group": "networking.istio.io", "names": names}}),
     obj("v1", "ServiceAccount", "istio-reader-service-account", "Base"),
     obj("v1", "ServiceAccount", "istiod" + suffix),
     obj("v1", "ConfigMap", "istio" + suffix, data={{"mesh": json.dumps(spec.get("meshConfig") or {{}}, sort_keys=True)}}),
@@ -95,7 +102,7 @@ if profile == "default" and not (spec.get("components") or {{}}).get("ingressGat
 for document in rendered:
     print("---")
     print(json.dumps(document))
-'''
+"""
 
 
 def write(folder: Path) -> Path:

@@ -83,12 +83,23 @@ class FakeIstiod:
 
     def _clusters(self) -> dict[str, Any]:
         names = self._hosts()
-        names += [f"outbound|80|{subset['name']}|{rule['spec']['host']}" for rule in self._objects("DestinationRule") for subset in rule["spec"].get("subsets") or []]
-        names += [f"outbound|{port['number']}||{host}" for entry in self._objects("ServiceEntry") for port in entry["spec"]["ports"] for host in entry["spec"]["hosts"]]
+        names += [
+            f"outbound|80|{subset['name']}|{rule['spec']['host']}" for rule in self._objects("DestinationRule") for subset in rule["spec"].get("subsets") or []
+        ]
+        names += [
+            f"outbound|{port['number']}||{host}"
+            for entry in self._objects("ServiceEntry")
+            for port in entry["spec"]["ports"]
+            for host in entry["spec"]["hosts"]
+        ]
         return _written(names)
 
     def _hosts(self) -> list[str]:
-        return [f"outbound|{port['port']}||{obj['metadata']['name']}.{obj['metadata']['namespace']}.svc.cluster.local" for obj in self._objects("Service") for port in obj["spec"]["ports"]]
+        return [
+            f"outbound|{port['port']}||{obj['metadata']['name']}.{obj['metadata']['namespace']}.svc.cluster.local"
+            for obj in self._objects("Service")
+            for port in obj["spec"]["ports"]
+        ]
 
     def _routes(self, gateway: bool) -> dict[str, Any]:
         services = [obj for obj in self._objects("VirtualService") if not gateway or set(obj["spec"].get("gateways") or ["mesh"]) != {"mesh"}]
@@ -109,7 +120,12 @@ class FakeIstiod:
                     found.append(_listener(31400, {"filters": [_proxied(obj, route, 31400)]}))
         for service in [] if gateway else self._objects("Service"):
             for port in service["spec"]["ports"]:
-                taking = [(obj, route) for obj, names in bound if "mesh" in names and _host(service) in obj["spec"]["hosts"] for route in _of_connections(obj, {"mesh"}, port["port"])]
+                taking = [
+                    (obj, route)
+                    for obj, names in bound
+                    if "mesh" in names and _host(service) in obj["spec"]["hosts"]
+                    for route in _of_connections(obj, {"mesh"}, port["port"])
+                ]
                 whole = {"route": [{"destination": {"host": _host(service)}}]}
                 obj, route = taking[0] if taking else ({}, whole)
                 source = f"/apis/networking.istio.io/v1/namespaces/{obj['metadata']['namespace']}/virtual-service/{obj['metadata']['name']}" if obj else ""
@@ -169,20 +185,36 @@ def _written(names: list[str]) -> dict[str, Any]:
 def _of_connections(obj: Any, places: set[str], port: int) -> list[Any]:
     """Routes that hold at these gateways, for connections to this port of a Service (0: of a gateway)."""
     listed = [*(obj["spec"].get("tcp") or []), *(obj["spec"].get("tls") or [])]
-    return [route for route in listed if any(set(match.get("gateways") or places) & places and (not port or match.get("port", port) == port) for match in route.get("match") or [{}])]
+    return [
+        route
+        for route in listed
+        if any(set(match.get("gateways") or places) & places and (not port or match.get("port", port) == port) for match in route.get("match") or [{}])
+    ]
 
 
 def _proxied(obj: Any, route: Any, port: int) -> dict[str, Any]:
-    parts = [(f"outbound|{(part['destination'].get('port') or {}).get('number', port)}|{part['destination'].get('subset', '')}|{part['destination']['host']}", part.get("weight", 1)) for part in route["route"]]
+    parts = [
+        (
+            f"outbound|{(part['destination'].get('port') or {}).get('number', port)}|{part['destination'].get('subset', '')}|{part['destination']['host']}",
+            part.get("weight", 1),
+        )
+        for part in route["route"]
+    ]
     config: dict[str, Any] = {"@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"}
     if len(parts) == 1:
         return {"name": "envoy.filters.network.tcp_proxy", "typed_config": {**config, "stat_prefix": parts[0][0], "cluster": parts[0][0]}}
     weighted = {"clusters": [{"name": name, "weight": weight} for name, weight in parts if weight]}
-    return {"name": "envoy.filters.network.tcp_proxy", "typed_config": {**config, "stat_prefix": f"{obj['metadata']['name']}.{obj['metadata']['namespace']}", "weighted_clusters": weighted}}
+    return {
+        "name": "envoy.filters.network.tcp_proxy",
+        "typed_config": {**config, "stat_prefix": f"{obj['metadata']['name']}.{obj['metadata']['namespace']}", "weighted_clusters": weighted},
+    }
 
 
 def _listener(port: int, chain: dict[str, Any]) -> dict[str, Any]:
-    return {"name": f"10.0.0.1_{port}", "active_state": {"listener": {"address": {"socket_address": {"address": "10.0.0.1", "port_value": port}}, "filter_chains": [chain]}}}
+    return {
+        "name": f"10.0.0.1_{port}",
+        "active_state": {"listener": {"address": {"socket_address": {"address": "10.0.0.1", "port_value": port}}, "filter_chains": [chain]}},
+    }
 
 
 def _host(service: Any) -> str:

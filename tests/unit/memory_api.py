@@ -70,7 +70,9 @@ KINDS = [
     Kind("security.istio.io", "v1", "RequestAuthentication", "requestauthentications"),
     Kind("extensions.istio.io", "v1", "WasmPlugin", "wasmplugins"),
 ]
-PATH = re.compile(r"^(?:/api/(?P<core>v1)|/apis/(?P<group>[^/]+)/(?P<version>[^/]+))(?:/namespaces/(?P<namespace>[^/]+)(?=/))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?$")
+PATH = re.compile(
+    r"^(?:/api/(?P<core>v1)|/apis/(?P<group>[^/]+)/(?P<version>[^/]+))(?:/namespaces/(?P<namespace>[^/]+)(?=/))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?$"
+)
 LOG = re.compile(r"^/api/v1/namespaces/(?P<namespace>[^/]+)/pods/(?P<name>[^/]+)/log$")
 METADATA_ONLY = "as=PartialObjectMetadataList"
 # A server ends each watch after a while; here soon, so that no thread outlives its test for long.
@@ -96,7 +98,12 @@ class MemoryApi:
         self.objects: dict[tuple[str, str, str, str], Object] = {}
         self.requests: list[tuple[str, str]] = []
         self.faults: dict[tuple[str, str], list[ApiError]] = {}
-        self.controllers: dict[str, Callable[[Object], None]] = {"Deployment": ready, "CustomResourceDefinition": established, "HTTPRoute": taken, "Gateway": programmed}
+        self.controllers: dict[str, Callable[[Object], None]] = {
+            "Deployment": ready,
+            "CustomResourceDefinition": established,
+            "HTTPRoute": taken,
+            "Gateway": programmed,
+        }
         self.logs: dict[tuple[str, str], str] = {}
         self.tunnels: dict[tuple[str, str, int], Callable[[], Any]] = {}
         self.version = "v1.36.3"
@@ -110,7 +117,13 @@ class MemoryApi:
         """An object as somebody else made it, with its status and all of its metadata."""
         rest = {key: copy.deepcopy(value) for key, value in obj["metadata"].items() if key not in ("name", "namespace", "labels", "annotations")}
         with self._news:
-            self._apply(self._kind(obj["kind"], obj["apiVersion"].rpartition("/")[0]), {key: value for key, value in copy.deepcopy(obj).items() if key != "status"}, manager, force=True, operation="Update")
+            self._apply(
+                self._kind(obj["kind"], obj["apiVersion"].rpartition("/")[0]),
+                {key: value for key, value in copy.deepcopy(obj).items() if key != "status"},
+                manager,
+                force=True,
+                operation="Update",
+            )
             live = self.objects[self._key(obj["kind"], obj["metadata"]["name"], obj["metadata"].get("namespace", ""), obj["apiVersion"].rpartition("/")[0])]
             live["metadata"].update(rest)
             live.update({"status": copy.deepcopy(obj["status"])} if "status" in obj else {})
@@ -219,7 +232,9 @@ class MemoryApi:
         items = []
         for group in groups:
             resources = [
-                {"resource": k.plural, "responseKind": {"kind": k.kind}, "scope": "Namespaced" if k.namespaced else "Cluster"} for k in self.kinds if k.group == group
+                {"resource": k.plural, "responseKind": {"kind": k.kind}, "scope": "Namespaced" if k.namespaced else "Cluster"}
+                for k in self.kinds
+                if k.group == group
             ]
             items.append({"metadata": {"name": group}, "versions": [{"version": "v1", "resources": resources}]})
         return {"items": items}
@@ -281,7 +296,11 @@ class MemoryApi:
         new = live is None
         if metadata.get("resourceVersion") not in (None, "", (live or {"metadata": {}})["metadata"].get("resourceVersion")):
             raise ApiError(409, "Conflict", f'Operation cannot be fulfilled on {kind.plural} "{metadata["name"]}": the object has been modified')
-        live = live or {"apiVersion": wanted["apiVersion"], "kind": kind.kind, "metadata": {"name": metadata["name"], **({"namespace": namespace} if namespace else {})}}
+        live = live or {
+            "apiVersion": wanted["apiVersion"],
+            "kind": kind.kind,
+            "metadata": {"name": metadata["name"], **({"namespace": namespace} if namespace else {})},
+        }
         managed = live["metadata"].pop("managedFields", [])
         mine = {k: v for k, v in wanted.items() if k not in ("apiVersion", "kind", "metadata")}
         marks = {k: v for k, v in metadata.items() if k in ("labels", "annotations") and v}
@@ -305,7 +324,10 @@ class MemoryApi:
                 live["metadata"]["generation"] = live["metadata"].get("generation", 0) + 1
         if new:
             live["metadata"]["uid"] = f"uid-{self._counter}"
-        live["metadata"]["managedFields"] = [*others, {"manager": manager, "operation": operation, "apiVersion": wanted["apiVersion"], "fieldsType": "FieldsV1", "fieldsV1": fields}]
+        live["metadata"]["managedFields"] = [
+            *others,
+            {"manager": manager, "operation": operation, "apiVersion": wanted["apiVersion"], "fieldsType": "FieldsV1", "fieldsV1": fields},
+        ]
         if not dry_run:
             self.controllers.get(kind.kind, nothing)(live)
             self.objects[key] = live
@@ -392,7 +414,9 @@ def _refuse_conflicts(fields: dict[str, Any], mine: Object, live: Object, others
             if force:
                 _drop_field(entry["fieldsV1"], path)
             else:
-                causes.append({"reason": "FieldManagerConflict", "message": f'conflict with "{entry["manager"]}"', "field": "".join(_written(part) for part in path)})
+                causes.append(
+                    {"reason": "FieldManagerConflict", "message": f'conflict with "{entry["manager"]}"', "field": "".join(_written(part) for part in path)}
+                )
     if causes:
         raise ApiError(409, "Conflict", f"Apply failed with {len(causes)} conflicts", {"causes": causes})
 

@@ -94,4 +94,6 @@ def playbook_command(playbook: str | Path, *arguments: str) -> list[str]:
 
 def play(folder: Path, playbook: str | Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """ansible-playbook in this folder, on the cluster of its kubeconfig and on no other; `more` are variables of its environment."""
-    return subprocess.run(playbook_command(playbook, *arguments), cwd=folder, env={**environment(folder), **more}, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(
+        playbook_command(playbook, *arguments), cwd=folder, env={**environment(folder), **more}, capture_output=True, text=True, timeout=300, check=False
+    )

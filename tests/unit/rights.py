@@ -11,7 +11,9 @@ from typing import Any
 import yaml
 from collection import ROOT
 
-PATH = re.compile(r"^(?:/api/v1|/apis/(?P<group>[^/]+)/[^/]+)(?:/namespaces/[^/]+(?=/))?/(?P<plural>[^/?]+)(?:/(?P<name>[^/?]+))?(?:/(?P<sub>[a-z]+))?(?:\?dryRun)?$")
+PATH = re.compile(
+    r"^(?:/api/v1|/apis/(?P<group>[^/]+)/[^/]+)(?:/namespaces/[^/]+(?=/))?/(?P<plural>[^/?]+)(?:/(?P<name>[^/?]+))?(?:/(?P<sub>[a-z]+))?(?:\?dryRun)?$"
+)
 VERBS = {"WATCH": "watch", "PATCH": "patch", "DELETE": "delete"}
 # Whatever kinds they are given.
 ANY_KIND = {"manifests", "checkpoint"}

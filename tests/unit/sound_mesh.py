@@ -57,18 +57,30 @@ def injector(name: str, revision: str = "default", tag: str = "", answers_to: st
         hook("rev.object.sidecar-injector.istio.io", {"matchExpressions": [none, free]}, {"matchExpressions": [not_off, where("istio.io/rev", "In", own)]}),
     ]
     if own == "default":
-        hooks.append(hook("namespace.sidecar-injector.istio.io", {"matchExpressions": [where("istio-injection", "In", "enabled")]}, {"matchExpressions": [not_off]}))
+        hooks.append(
+            hook("namespace.sidecar-injector.istio.io", {"matchExpressions": [where("istio-injection", "In", "enabled")]}, {"matchExpressions": [not_off]})
+        )
         asks = [where("sidecar.istio.io/inject", "In", "true"), none]
         hooks.append(hook("object.sidecar-injector.istio.io", {"matchExpressions": [free, none]}, {"matchExpressions": asks}))
     labels = {"app": "sidecar-injector", "istio.io/rev": revision, **({"istio.io/tag": tag} if tag else {})}
-    return {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": {"name": name, "labels": labels}, "webhooks": hooks}
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": name, "labels": labels},
+        "webhooks": hooks,
+    }
 
 
 def validator(name: str, pod: Object, revision: str = "default") -> Object:
     rules = [{"apiGroups": ["security.istio.io", "networking.istio.io"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["*"]}]
     labels = {"app": "istiod", "istio.io/rev": revision}
     hooks = [hook("validation.istio.io", {}, pod, "/validate", rules=rules)]
-    return {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": {"name": name, "labels": labels}, "webhooks": hooks}
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": name, "labels": labels},
+        "webhooks": hooks,
+    }
 
 
 def istiod(revision: str = "default", version: str = VERSION, replicas: int = 2, ready: int = 2, place: str = SYSTEM, **env: str) -> list[Object]:
@@ -76,7 +88,12 @@ def istiod(revision: str = "default", version: str = VERSION, replicas: int = 2,
     name = "istiod" if revision == "default" else f"istiod-{revision}"
     labels = {"app": "istiod", "istio.io/rev": revision}
     env = {"PILOT_AUTO_SEND_UNHEALTHY_ENDPOINTS": "false", **env}
-    container = {"name": "discovery", "image": f"docker.io/istio/pilot:{version}", "args": ["discovery", "--domain", "cluster.local"], "env": [{"name": k, "value": v} for k, v in env.items()]}
+    container = {
+        "name": "discovery",
+        "image": f"docker.io/istio/pilot:{version}",
+        "args": ["discovery", "--domain", "cluster.local"],
+        "env": [{"name": k, "value": v} for k, v in env.items()],
+    }
     obj = builders.deployment(name, place, labels=labels)
     obj["spec"].update(replicas=replicas, template={"metadata": {"labels": labels}, "spec": {"containers": [container]}})
     obj["status"] = {"readyReplicas": ready}
@@ -88,7 +105,9 @@ def istiod(revision: str = "default", version: str = VERSION, replicas: int = 2,
     return [obj, *pods]
 
 
-def proxied(name: str, namespace: str = "shop", revision: str = "default", version: str = VERSION, owner: str = "", labels: dict[str, str] | None = None, **status: Any) -> Object:
+def proxied(
+    name: str, namespace: str = "shop", revision: str = "default", version: str = VERSION, owner: str = "", labels: dict[str, str] | None = None, **status: Any
+) -> Object:
     """A pod with a native sidecar, as the injector leaves it. owner: its ReplicaSet."""
     pod = builders.pod(name, namespace, labels or {"app": "web"}, **{"initContainerStatuses": [{"name": "istio-proxy", "ready": True}], **status})
     pod["spec"]["initContainers"] = [{"name": "istio-proxy", "image": f"docker.io/istio/proxyv2:{version}"}]
@@ -141,7 +160,12 @@ def routes(host: str = "web", subset: str = "v1", gateways: tuple[str, ...] = ("
 
 def objects() -> list[Object]:
     budget = {"selector": {"matchLabels": {"app": "istiod", "istio.io/rev": "default"}}, "minAvailable": 1}
-    mesh = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "istio", "namespace": SYSTEM, "labels": {"istio.io/rev": "default"}}, "data": {"mesh": "rootNamespace: istio-system\n"}}
+    mesh = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "istio", "namespace": SYSTEM, "labels": {"istio.io/rev": "default"}},
+        "data": {"mesh": "rootNamespace: istio-system\n"},
+    }
     gateway = builders.service("istio-ingressgateway", SYSTEM, type="LoadBalancer", selector={"istio": "ingressgateway"})
     gateway["metadata"]["labels"] = {"istio": "ingressgateway"}
     return [
@@ -156,7 +180,13 @@ def objects() -> list[Object]:
         *(definition(name) for name in DEFINITIONS),
         *(root(name) for name in (SYSTEM, "shop", "plain")),
         mesh,
-        {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "istiod", "namespace": SYSTEM}, "spec": budget, "status": {"disruptionsAllowed": 1}},
+        {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": {"name": "istiod", "namespace": SYSTEM},
+            "spec": budget,
+            "status": {"disruptionsAllowed": 1},
+        },
         agent("istio-cni-node", "k8s-app", "istio-cni-node"),
         agent("ztunnel", "app", "ztunnel"),
         {**gateway, "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}},

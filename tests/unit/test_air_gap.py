@@ -74,7 +74,12 @@ def test_every_line_of_the_plan_is_copied(place):
 
 def test_the_secret_comes_into_every_namespace_and_onto_no_command_line(place):
     called = place.shell(SECRETS, HOME="/home/somebody")
-    assert [line.split("kubectl ")[1].split(" secret")[0] for line in called] == ["create namespace istio-system", "-n istio-system create", "create namespace online-boutique", "-n online-boutique create"]
+    assert [line.split("kubectl ")[1].split(" secret")[0] for line in called] == [
+        "create namespace istio-system",
+        "-n istio-system create",
+        "create namespace online-boutique",
+        "-n online-boutique create",
+    ]
     assert all(line.endswith("--from-file=.dockerconfigjson=/home/somebody/.docker/config.json") for line in called if "secret" in line)
 
 
@@ -102,7 +107,18 @@ def test_images_are_listed_for_the_control_plane_that_is_installed():
     # These depend on whether it is there; the list has none of a control plane that goes.
     differ = {"istioctl", "charts"}
     assert {name: installed[name] for name in set(listed) - differ} == {name: listed[name] for name in set(listed) - differ}
-    not_rendered = {"state", "delete_crds", "delete_namespace", "delete_in_use", "purge", "default_tag", "leave_gateways", "wait_timeout", "force_conflicts", "adopt"}
+    not_rendered = {
+        "state",
+        "delete_crds",
+        "delete_namespace",
+        "delete_in_use",
+        "purge",
+        "default_tag",
+        "leave_gateways",
+        "wait_timeout",
+        "force_conflicts",
+        "adopt",
+    }
     rendering = set(installed) - not_rendered
     assert rendering == set(listed)
 

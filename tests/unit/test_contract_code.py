@@ -107,7 +107,9 @@ def test_plugins_run_on_an_old_python(path):
 def ours():
     if not (ROOT / ".git").exists():
         pytest.skip("only a checkout knows which files are ours")
-    listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
     return [Path(name) for name in listed if (Path(name).suffix in WITH_HEADER or Path(name).name == "Makefile") and not name.startswith(GENERATED)]
 
 
@@ -125,6 +127,8 @@ def test_every_file_carries_its_licence():
 
 def test_no_key_of_the_vocabulary_is_a_truth_value_in_yaml():
     """YAML 1.1, which Ansible reads, takes on, off, yes, no, y and n for one: nobody could write such a key."""
-    texts = [node for path in (UTILS / "_traffic").glob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Tuple)]
+    texts = [
+        node for path in (UTILS / "_traffic").glob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Tuple)
+    ]
     keys = {part.value for node in texts for part in node.elts if isinstance(part, ast.Constant) and isinstance(part.value, str)}
     assert "conditions" in keys and not keys & {"on", "off", "yes", "no", "y", "n", "true", "false"}

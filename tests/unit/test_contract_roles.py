@@ -12,7 +12,12 @@ import yaml
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.concern import CONCERNS
 from collection import FILTERS, MODULES, PREFIX, ROLES, ROOT, calls, load, tasks, wrong_options
 
-PLAYED = sorted(path for folder in ("roles", "playbooks", "examples", "extensions", "tests/integration") for path in (ROOT / folder).rglob("*.yml") if path.parent.name != "meta")
+PLAYED = sorted(
+    path
+    for folder in ("roles", "playbooks", "examples", "extensions", "tests/integration")
+    for path in (ROOT / folder).rglob("*.yml")
+    if path.parent.name != "meta"
+)
 # Longest first: no role's name may hide that of another.
 NAMES = sorted(ROLES, key=len, reverse=True)
 # Not before a dot or slash, which are names of modules and files.
@@ -31,7 +36,11 @@ def options(role):
 
 def texts(role):
     """Everything that a role runs, as text."""
-    return {path: path.read_text(encoding="utf-8") for part in ("tasks", "templates", "handlers", "vars") for path in sorted((ROOT / "roles" / role / part).glob("*"))}
+    return {
+        path: path.read_text(encoding="utf-8")
+        for part in ("tasks", "templates", "handlers", "vars")
+        for path in sorted((ROOT / "roles" / role / part).glob("*"))
+    }
 
 
 @functools.cache
@@ -157,6 +166,23 @@ def test_what_is_called_from_this_collection_is_there(path):
 
 
 def test_every_module_is_called_by_a_role_or_a_playbook():
-    called = {name for path in PLAYED if (content := yaml.safe_load(path.read_text(encoding="utf-8"))) and isinstance(content, list) for name, _options in calls(content)}
+    called = {
+        name
+        for path in PLAYED
+        if (content := yaml.safe_load(path.read_text(encoding="utf-8"))) and isinstance(content, list)
+        for name, _options in calls(content)
+    }
     # Single policies and what comes before and after them are for people's own playbooks; the role says those of hosts by one module.
-    assert called | (set(CONCERNS) - {"split"}) | {"traffic_split", "authorization", "converged", "egress", "gateway", "jwt", "mtls", "preflight", "sidecar", "telemetry", "undo"} == set(MODULES)
+    assert called | (set(CONCERNS) - {"split"}) | {
+        "traffic_split",
+        "authorization",
+        "converged",
+        "egress",
+        "gateway",
+        "jwt",
+        "mtls",
+        "preflight",
+        "sidecar",
+        "telemetry",
+        "undo",
+    } == set(MODULES)

@@ -55,8 +55,22 @@ def test_the_server_of_the_groups_defaults_is_the_one_that_every_module_asks(tmp
             play = {"hosts": "localhost", "gather_facts": False, "vars": {"url": named}, "tasks": [task]}
             play["module_defaults"] = {"group/servicemesh.istio.all": {name: "{{ url }}"}}
             (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
-            environment = {**os.environ, "KUBECONFIG": str(tmp_path / "kubeconfig"), "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"), "no_proxy": "127.0.0.1"}
-            argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", "play.yml"]
+            environment = {
+                **os.environ,
+                "KUBECONFIG": str(tmp_path / "kubeconfig"),
+                "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"),
+                "no_proxy": "127.0.0.1",
+            }
+            argv = [
+                str(Path(sys.executable).with_name("ansible-playbook")),
+                "-i",
+                "localhost,",
+                "-c",
+                "local",
+                "-e",
+                f"ansible_python_interpreter={sys.executable}",
+                "play.yml",
+            ]
             done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False)
             assert asked and not never, (number, done.stdout + done.stderr)
             asked.clear()

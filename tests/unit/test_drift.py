@@ -43,7 +43,14 @@ def of(*results):
 
 def test_only_what_differs_is_listed_each_object_with_its_own_difference():
     owned = [{"field": ".data.b", "manager": "kubectl-edit"}]
-    report = of(result(row("a", "unchanged"), row("b", "configured", conflicts=owned), row("c", "pruned"), diff=[entry("b", "configured", "1\n", "2\n"), entry("c", "pruned", "3\n", "")]))
+    report = of(
+        result(
+            row("a", "unchanged"),
+            row("b", "configured", conflicts=owned),
+            row("c", "pruned"),
+            diff=[entry("b", "configured", "1\n", "2\n"), entry("c", "pruned", "3\n", "")],
+        )
+    )
     assert report["drift"] and report["counts"] == {"objects": 3, "differ": 2, "conflicts": 1, "actions": {"configured": 1, "pruned": 1}}
     b, c = report["calls"][0]["differ"]
     assert (b["name"], b["before"], b["after"], b["conflicts"]) == ("ConfigMap shop/b", "1\n", "2\n", owned)
@@ -53,7 +60,10 @@ def test_only_what_differs_is_listed_each_object_with_its_own_difference():
 def test_namesakes_of_two_groups_keep_their_differences_apart():
     first, second = row("a", "configured", "networking.istio.io", "Gateway"), row("a", "configured", "gateway.networking.k8s.io", "Gateway")
     report = of(result(first, second, diff=[entry("a", "configured", "old", "one", "Gateway"), entry("a", "configured", "old", "two", "Gateway")]))
-    assert [(obj["ref"]["group"], obj["after"]) for obj in report["calls"][0]["differ"]] == [("networking.istio.io", "one"), ("gateway.networking.k8s.io", "two")]
+    assert [(obj["ref"]["group"], obj["after"]) for obj in report["calls"][0]["differ"]] == [
+        ("networking.istio.io", "one"),
+        ("gateway.networking.k8s.io", "two"),
+    ]
 
 
 def test_agreement_is_no_drift():
@@ -107,13 +117,22 @@ def test_the_filter_tells_the_cause_and_the_remedy():
 
 
 def test_the_report_asks_for_every_call_of_every_role_of_the_site():
-    included = [task["ansible.builtin.include_role"]["name"].rpartition(".")[2] for task in tasks(load("playbooks/tasks/roles.yml")) if "ansible.builtin.include_role" in task]
+    included = [
+        task["ansible.builtin.include_role"]["name"].rpartition(".")[2]
+        for task in tasks(load("playbooks/tasks/roles.yml"))
+        if "ansible.builtin.include_role" in task
+    ]
     made = set()
     for role in included:
         for path in (ROOT / "roles" / role / "tasks").glob("*.yml"):
             for task in tasks(yaml.safe_load(path.read_text())):
-                made |= {(role, module, task.get("register")) for module, _options in calls([task]) if module == "release" or "force_conflicts" in arguments(module)}
-    asked = [(call["role"], call["module"], re.findall(r"\w+_result", call["result"])[0]) for call in tasks(load("playbooks/tasks/drift.yml")[0]["vars"]["drift_calls"])]
+                made |= {
+                    (role, module, task.get("register")) for module, _options in calls([task]) if module == "release" or "force_conflicts" in arguments(module)
+                }
+    asked = [
+        (call["role"], call["module"], re.findall(r"\w+_result", call["result"])[0])
+        for call in tasks(load("playbooks/tasks/drift.yml")[0]["vars"]["drift_calls"])
+    ]
     assert set(asked) == made and all(name.startswith(f"{role}_") for role, _module, name in asked)
 
 
@@ -123,7 +142,13 @@ class Site:
     def __init__(self, folder, api):
         self.folder, self.api = folder, api
         self.report = folder / "drift.json"
-        variables = {"site_release": False, "site_addons": False, "site_summary": False, "control_plane_istioctl": str(fake_istioctl.write(folder)), "control_plane_revision_tags": ["stable"]}
+        variables = {
+            "site_release": False,
+            "site_addons": False,
+            "site_summary": False,
+            "control_plane_istioctl": str(fake_istioctl.write(folder)),
+            "control_plane_revision_tags": ["stable"],
+        }
         self.variables = ["-e", json.dumps(variables)]
 
     def play(self, playbook, *arguments):
@@ -178,7 +203,9 @@ def test_on_a_site_as_declared_the_play_succeeds_and_what_istiod_wrote_is_no_dri
 
 
 def test_what_was_edited_deleted_and_left_over_is_the_report_and_the_play_fails(live):
-    live.api.put({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "currencyservice", "namespace": DEMO}, "spec": {"replicas": 7}}, "kubectl-edit")
+    live.api.put(
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "currencyservice", "namespace": DEMO}, "spec": {"replicas": 7}}, "kubectl-edit"
+    )
     live.api.drop("Service", "frontend", DEMO)
     stray = copy.deepcopy(live.api.get("ServiceAccount", "frontend", DEMO))
     stray["metadata"]["name"] = "stray"
@@ -222,7 +249,16 @@ def test_a_cluster_that_cannot_be_reached_is_no_agreement(live):
 
 @pytest.mark.long
 def test_several_hosts_write_a_report_each_and_never_into_one(live):
-    hosts = ["-i", "east,west,", "-e", "site_hosts=all", "-e", '{"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}', "--tags", "namespaces"]
+    hosts = [
+        "-i",
+        "east,west,",
+        "-e",
+        "site_hosts=all",
+        "-e",
+        '{"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}',
+        "--tags",
+        "namespaces",
+    ]
     refused = live.drift(*hosts)
     assert refused.returncode == 2 and "names one file for several hosts" in refused.stdout
     done = live.drift(*hosts, "-e", '{"drift_report": "drift-{{ inventory_hostname }}.json"}')

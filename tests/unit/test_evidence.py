@@ -28,22 +28,63 @@ from memory_server import environment, kubeconfig, play, playbook_command, serve
 
 DOCUMENT = (ROOT / "docs/drift-and-evidence.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```shell\n(.*?)```", DOCUMENT, re.DOTALL) for line in block.strip().splitlines()]
-RUN = {"run": "0123456789abcdef", "playbook": "site.yml", "plays": ["A play"], "started": "2026-01-02T03:04:05.678Z", "ended": "2026-01-02T03:05:05.678Z", "finished": True}
+RUN = {
+    "run": "0123456789abcdef",
+    "playbook": "site.yml",
+    "plays": ["A play"],
+    "started": "2026-01-02T03:04:05.678Z",
+    "ended": "2026-01-02T03:05:05.678Z",
+    "finished": True,
+}
 COUNTS = {"ok": 3, "failures": 0, "unreachable": 0, "changed": 1, "skipped": 0, "rescued": 0, "ignored": 0}
-PROBE = {"sent": 200, "lost": 0, "codes": {"200": 200}, "counts": {"v1": 181, "v2": 19}, "shares": {"v1": 90.5, "v2": 9.5}, "errors": {}, "via": "http://192.0.2.1", "lost_at_most": 1.5}
+PROBE = {
+    "sent": 200,
+    "lost": 0,
+    "codes": {"200": 200},
+    "counts": {"v1": 181, "v2": 19},
+    "shares": {"v1": 90.5, "v2": 9.5},
+    "errors": {},
+    "via": "http://192.0.2.1",
+    "lost_at_most": 1.5,
+}
 MESH = {"cluster": {"name": "prod", "server": "https://192.0.2.9:6443", "version": "v1.36.3"}, "control_planes": [{"revision": "default", "version": "1.31.0"}]}
 
 
 def about(module="manifests", **more):
-    whole = {"task": "A task", "role": "", "host": "localhost", "delegated_to": "", "module": f"servicemesh.istio.{module}", "started": RUN["started"], "ended": RUN["ended"]}
+    whole = {
+        "task": "A task",
+        "role": "",
+        "host": "localhost",
+        "delegated_to": "",
+        "module": f"servicemesh.istio.{module}",
+        "started": RUN["started"],
+        "ended": RUN["ended"],
+    }
     return {**whole, "check_mode": False, "ignored": False, **more}
 
 
 def written(name="one", action="configured", before="data:\n  a: '1'\n", after="data:\n  a: '2'\n", **more):
     """A result of a module that writes one object, beside one that it left alone."""
-    rows = [{"ref": {"group": "", "version": "v1", "kind": "ConfigMap", "namespace": "shop", "name": n}, "action": a, "conflicts": [], "status": "Current", "message": ""} for n, a in ((name, action), ("left", "unchanged"))]
+    rows = [
+        {
+            "ref": {"group": "", "version": "v1", "kind": "ConfigMap", "namespace": "shop", "name": n},
+            "action": a,
+            "conflicts": [],
+            "status": "Current",
+            "message": "",
+        }
+        for n, a in ((name, action), ("left", "unchanged"))
+    ]
     diff = [{"before": before, "after": after, "before_header": f"ConfigMap shop/{name}", "after_header": f"ConfigMap shop/{name} ({action})"}]
-    return {"changed": True, "objects": rows, "diff": diff, "summary": {action: 1, "unchanged": 1, "asked": 1}, "barriers": ["proxies converged"], "duration": {"plan": 0.1}, **more}
+    return {
+        "changed": True,
+        "objects": rows,
+        "diff": diff,
+        "summary": {action: 1, "unchanged": 1, "asked": 1},
+        "barriers": ["proxies converged"],
+        "duration": {"plan": 0.1},
+        **more,
+    }
 
 
 def report(*calls, hosts=None, **run):
@@ -53,7 +94,9 @@ def report(*calls, hosts=None, **run):
 def test_touched_objects_are_told_with_their_differences_and_unchanged_ones_are_counted():
     call = evidence.call(about(), evidence.OK, written(invocation={"module_args": {"api_key": "secret"}}))
     assert call["outcome"] == "changed" and call["unchanged"] == 1 and call["barriers"] == ["proxies converged"]
-    assert [(obj["name"], obj["action"], obj["before"], obj["after"]) for obj in call["touched"]] == [("ConfigMap shop/one", "configured", "data:\n  a: '1'\n", "data:\n  a: '2'\n")]
+    assert [(obj["name"], obj["action"], obj["before"], obj["after"]) for obj in call["touched"]] == [
+        ("ConfigMap shop/one", "configured", "data:\n  a: '1'\n", "data:\n  a: '2'\n")
+    ]
     assert call["diff"] == [] and call["found"] == {} and "secret" not in json.dumps(call)
 
 
@@ -97,7 +140,9 @@ def test_what_was_only_planned_is_not_counted_as_done():
 
 def test_clusters_and_versions_are_those_that_the_modules_told():
     whole = report(evidence.call(about("mesh_info"), evidence.OK, MESH), evidence.call(about("control_plane"), evidence.OK, written(version="1.31.0")))
-    assert whole["clusters"] == [{"host": "localhost", "name": "prod", "server": "https://192.0.2.9:6443", "kubernetes": "v1.36.3", "control_planes": MESH["control_planes"]}]
+    assert whole["clusters"] == [
+        {"host": "localhost", "name": "prod", "server": "https://192.0.2.9:6443", "kubernetes": "v1.36.3", "control_planes": MESH["control_planes"]}
+    ]
     assert whole["versions"]["istio"] == ["1.31.0"] and whole["versions"]["collection"] == yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
 
 
@@ -159,11 +204,34 @@ def test_nothing_of_the_cluster_is_markup_in_the_page_and_nothing_is_loaded():
     evil["barriers"], evil["failure"] = [EVIL], {"code": EVIL, "reason": EVIL, "ref": {EVIL: EVIL}, "hint": EVIL}
     evil["objects"][0].update(conflicts=[{"field": EVIL, "manager": EVIL}], status=EVIL, message=EVIL)
     planes = [{"revision": EVIL, "version": EVIL}]
-    calls = [evidence.call(about(task=EVIL, role=EVIL, host=EVIL, delegated_to=EVIL), outcome, {**evil, "msg": EVIL}) for outcome in (evidence.OK, evidence.FAILED)]
+    calls = [
+        evidence.call(about(task=EVIL, role=EVIL, host=EVIL, delegated_to=EVIL), outcome, {**evil, "msg": EVIL}) for outcome in (evidence.OK, evidence.FAILED)
+    ]
     calls.append(evidence.call(about("mesh_info"), evidence.OK, {"cluster": {"name": EVIL, "server": EVIL, "version": EVIL}, "control_planes": planes}))
     html = page(report(*calls, hosts={EVIL: COUNTS}, playbook=EVIL, plays=[EVIL]))
     seen = Page(html)
-    assert seen.tags == {"html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "table", "tr", "th", "td", "a", "article", "details", "summary", "pre", "span"}
+    assert seen.tags == {
+        "html",
+        "head",
+        "meta",
+        "title",
+        "style",
+        "body",
+        "h1",
+        "h2",
+        "h3",
+        "p",
+        "table",
+        "tr",
+        "th",
+        "td",
+        "a",
+        "article",
+        "details",
+        "summary",
+        "pre",
+        "span",
+    }
     names = {name for name, _value in seen.attributes}
     assert names == {"lang", "charset", "http-equiv", "content", "name", "scope", "class", "href", "id", "open"}
     assert all(value.startswith("#call-") for name, value in seen.attributes if name == "href")
@@ -182,15 +250,36 @@ def test_the_page_tells_what_was_done_measured_and_what_failed():
     ]
     whole = report(*calls, hosts={"localhost": {**COUNTS, "failures": 1}})
     text = Page(page(whole)).text
-    for words in ("site.yml failed", "prod at https://192.0.2.9:6443, Kubernetes v1.36.3", "1 configured, 1 unchanged", "ConfigMap shop/one: configured, Current", "-  a: '1'", "+  a: '2'"):
+    for words in (
+        "site.yml failed",
+        "prod at https://192.0.2.9:6443, Kubernetes v1.36.3",
+        "1 configured, 1 unchanged",
+        "ConfigMap shop/one: configured, Current",
+        "-  a: '1'",
+        "+  a: '2'",
+    ):
         assert words in text
-    for words in ("Held: proxies converged", "sent 200, lost 0", "lost_at_most: 1.5", "v2: 9.5", "image_pull", "Check the image.", "web cannot start", "marked no_log", "It is no signature", whole["sha256"]):
+    for words in (
+        "Held: proxies converged",
+        "sent 200, lost 0",
+        "lost_at_most: 1.5",
+        "v2: 9.5",
+        "image_pull",
+        "Check the image.",
+        "web cannot start",
+        "marked no_log",
+        "It is no signature",
+        whole["sha256"],
+    ):
         assert words in text
     assert "succeeded" in Page(page(report())).text and "was cut off" in Page(page(report(hosts={}, finished=False))).text
 
 
 def test_a_result_of_an_unknown_shape_costs_no_page():
-    whole = report(evidence.call(about(), evidence.OK, {"objects": [{"ref": {}, "action": "created"}], "diff": ["text"], "summary": {}}), evidence.call(about("mesh_info"), evidence.OK, {"cluster": {"server": "s"}, "control_planes": [{}]}))
+    whole = report(
+        evidence.call(about(), evidence.OK, {"objects": [{"ref": {}, "action": "created"}], "diff": ["text"], "summary": {}}),
+        evidence.call(about("mesh_info"), evidence.OK, {"cluster": {"server": "s"}, "control_planes": [{}]}),
+    )
     assert "created" in Page(page(whole)).text
 
 
@@ -220,14 +309,23 @@ SECRET = "correct-horse-battery-staple"
 UNTOLD = "not-to-be-told"
 TASKS = [
     {"name": "Look", "servicemesh.istio.mesh_info": {"api_key": "token-of-an-account"}},
-    {"name": "Secret and settings", "servicemesh.istio.manifests": {"definition": [
-        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "shop"}, "stringData": {"password": SECRET}},
-        {**builders.config("one"), "data": {"html": EVIL}},
-    ]}},
+    {
+        "name": "Secret and settings",
+        "servicemesh.istio.manifests": {
+            "definition": [
+                {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "shop"}, "stringData": {"password": SECRET}},
+                {**builders.config("one"), "data": {"html": EVIL}},
+            ]
+        },
+    },
     {"name": "The same again", "servicemesh.istio.manifests": {"definition": {**builders.config("one"), "data": {"html": EVIL}}}},
     {"name": "In check mode", "check_mode": True, "servicemesh.istio.manifests": {"definition": builders.config("theirs", text="ours")}},
     {"name": "Quiet", "no_log": True, "servicemesh.istio.manifests": {"definition": builders.config("quiet", text=UNTOLD)}},
-    {"name": "Each", "servicemesh.istio.namespace": {"name": "{{ item.name }}", "injection": "enabled"}, "loop": [{"name": "shop", "note": UNTOLD}, {"name": "web", "note": UNTOLD}]},
+    {
+        "name": "Each",
+        "servicemesh.istio.namespace": {"name": "{{ item.name }}", "injection": "enabled"},
+        "loop": [{"name": "shop", "note": UNTOLD}, {"name": "web", "note": UNTOLD}],
+    },
     {"name": "Ask", "servicemesh.istio.probe": {"count": 5, "versions": {"any": "."}}},
     {"name": "Never", "when": False, "servicemesh.istio.mesh_info": {}},
     {"name": "Nowhere", "ignore_errors": True, "servicemesh.istio.manifests": {"definition": builders.config("one", "nowhere")}},
@@ -238,7 +336,20 @@ ENABLED = {"ANSIBLE_CALLBACKS_ENABLED": "servicemesh.istio.evidence"}
 
 
 def write_play(folder: Path, tasks, name="run.yml"):
-    (folder / name).write_text(yaml.safe_dump([{"name": "A play", "hosts": "localhost", "connection": "local", "gather_facts": False, "vars": {"ansible_python_interpreter": sys.executable}, "tasks": tasks}]))
+    (folder / name).write_text(
+        yaml.safe_dump(
+            [
+                {
+                    "name": "A play",
+                    "hosts": "localhost",
+                    "connection": "local",
+                    "gather_facts": False,
+                    "vars": {"ansible_python_interpreter": sys.executable},
+                    "tasks": tasks,
+                }
+            ]
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +362,13 @@ def folder(tmp_path_factory):
         kubeconfig(found, server)
         port = {"name": "http2", "port": int(server.rpartition(":")[2])}
         gateway = builders.service("istio-ingressgateway", "istio-system", ports=[port], type="LoadBalancer", selector={"istio": "ingressgateway"})
-        api.put({**gateway, "metadata": {**gateway["metadata"], "labels": {"istio": "ingressgateway"}}, "status": {"loadBalancer": {"ingress": [{"ip": "127.0.0.1"}]}}})
+        api.put(
+            {
+                **gateway,
+                "metadata": {**gateway["metadata"], "labels": {"istio": "ingressgateway"}},
+                "status": {"loadBalancer": {"ingress": [{"ip": "127.0.0.1"}]}},
+            }
+        )
         yield found
 
 
@@ -306,7 +423,9 @@ def test_figures_conflicts_cluster_and_versions_are_there(told):
     found = by_task["Ask"]["found"]
     assert (found["sent"], found["lost"], found["codes"]) == (5, 0, {"404": 5})
     (theirs,) = by_task["In check mode"]["touched"]
-    assert theirs["conflicts"] == [{"field": ".data.text", "manager": "kubectl-edit"}] and any("kubectl-edit" in text for text in by_task["In check mode"]["warnings"])
+    assert theirs["conflicts"] == [{"field": ".data.text", "manager": "kubectl-edit"}] and any(
+        "kubectl-edit" in text for text in by_task["In check mode"]["warnings"]
+    )
     (cluster,) = told["clusters"]
     assert (cluster["name"], cluster["kubernetes"]) == ("memory", "v1.36.3") and cluster["server"].startswith("http://127.0.0.1:")
     assert told["versions"]["ansible_core"] and told["versions"]["collection"] == "1.0.0"
@@ -349,8 +468,23 @@ def test_without_a_folder_nothing_is_written_and_one_that_cannot_be_written_is_a
 
 
 def test_a_run_that_is_interrupted_leaves_a_report_that_says_so(folder, tmp_path):
-    write_play(folder, [{"name": "Nothing much", "servicemesh.istio.manifests": {"definition": builders.config("three", a="1")}}, {"name": "Wait", "ansible.builtin.command": "sleep 60"}], "slow.yml")
-    process = subprocess.Popen(playbook_command("slow.yml"), cwd=folder, env={**environment(folder), **ENABLED, "SERVICEMESH_EVIDENCE": str(tmp_path / "reports")}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1)
+    write_play(
+        folder,
+        [
+            {"name": "Nothing much", "servicemesh.istio.manifests": {"definition": builders.config("three", a="1")}},
+            {"name": "Wait", "ansible.builtin.command": "sleep 60"},
+        ],
+        "slow.yml",
+    )
+    process = subprocess.Popen(
+        playbook_command("slow.yml"),
+        cwd=folder,
+        env={**environment(folder), **ENABLED, "SERVICEMESH_EVIDENCE": str(tmp_path / "reports")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        bufsize=1,
+    )
     for line in process.stdout:
         if "TASK [Wait]" in line:
             break

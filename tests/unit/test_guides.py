@@ -25,7 +25,9 @@ def test_tasks_of_a_guide_would_run(path):
             if role in ROLES:
                 assert set(task.get("vars") or {}) <= set(load(f"roles/{role}/defaults/main.yml"))
         for play in [play for play in block if "roles" in play]:
-            known = {name for role in play["roles"] for name in load(f"roles/{role['role'].rpartition('.')[2]}/defaults/main.yml")} | set(load("roles/release/defaults/main.yml"))
+            known = {name for role in play["roles"] for name in load(f"roles/{role['role'].rpartition('.')[2]}/defaults/main.yml")} | set(
+                load("roles/release/defaults/main.yml")
+            )
             assert {*(play.get("vars") or {}), *(name for role in play["roles"] for name in role.get("vars") or {})} <= known
 
 
@@ -45,7 +47,10 @@ def test_links_of_the_pages_lead_somewhere():
             place = (page.parent / target) if target else page
             assert place.exists(), f"{page.name} leads to {target}"
             if anchor:
-                heads = [re.sub(r"[^\w -]", "", head).strip().lower().replace(" ", "-") for head in re.findall(r"^#+ (.+)$", place.read_text(encoding="utf-8"), re.MULTILINE)]
+                heads = [
+                    re.sub(r"[^\w -]", "", head).strip().lower().replace(" ", "-")
+                    for head in re.findall(r"^#+ (.+)$", place.read_text(encoding="utf-8"), re.MULTILINE)
+                ]
                 assert anchor[1:] in heads, f"{page.name} leads to {target}{anchor}"
 
 
@@ -57,4 +62,6 @@ def test_codes_of_the_guide_are_codes_of_ours(code):
 
 def test_options_of_the_guide_are_options_of_ours():
     assert {"delete_crds", "delete_namespace", "delete_in_use", "purge"} <= set(arguments("control_plane"))
-    assert all(f"`{name}`" in UNINSTALL or f"`{name}: true`" in UNINSTALL for name in ("purge", "delete_crds", "delete_in_use", "to_other_cluster", "force_conflicts"))
+    assert all(
+        f"`{name}`" in UNINSTALL or f"`{name}: true`" in UNINSTALL for name in ("purge", "delete_crds", "delete_in_use", "to_other_cluster", "force_conflicts")
+    )

@@ -28,7 +28,13 @@ def encoded(name):
 
 def kubeconfig(path, *contexts, server="https://{}.example.com:6443", **more):
     """A file in which each context has a cluster and a user of its own name, with every kind of credential."""
-    user = {"token": SECRETS["token"], "username": "me", "password": SECRETS["password"], "client-certificate-data": encoded("certificate"), "client-key-data": encoded("key")}
+    user = {
+        "token": SECRETS["token"],
+        "username": "me",
+        "password": SECRETS["password"],
+        "client-certificate-data": encoded("certificate"),
+        "client-key-data": encoded("key"),
+    }
     exec_plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": "/nonexistent/plugin", "env": [{"name": "TOKEN", "value": SECRETS["variable"]}]}
     content = {
         "apiVersion": "v1",
@@ -69,7 +75,11 @@ class Folder:
         # A text that came from elsewhere is no template, and shown as one that never is.
         content = json.loads(done.stdout, object_hook=lambda found: found.get("__ansible_unsafe", found))
         # Long lines of a warning are broken where they are shown.
-        return content["_meta"]["hostvars"], {group: about.get("hosts", []) for group, about in content.items() if group != "_meta"}, " ".join(done.stderr.split())
+        return (
+            content["_meta"]["hostvars"],
+            {group: about.get("hosts", []) for group, about in content.items() if group != "_meta"},
+            " ".join(done.stderr.split()),
+        )
 
     def refused(self, options, **more):
         self.inventory(**options)
@@ -110,7 +120,19 @@ def test_nothing_that_is_secret_is_told(folder):
         assert encoded(name)[:12] not in told, name
 
 
-@pytest.mark.parametrize("text", ["token: never-shown\nbroken: [", "- never-shown", "never-shown", "", "contexts: never-shown", "contexts: [never-shown]", "users: [{name: a, user: never-shown}]", "contexts: [{never-shown: 1}]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "token: never-shown\nbroken: [",
+        "- never-shown",
+        "never-shown",
+        "",
+        "contexts: never-shown",
+        "contexts: [never-shown]",
+        "users: [{name: a, user: never-shown}]",
+        "contexts: [{never-shown: 1}]",
+    ],
+)
 def test_a_file_that_is_no_kubeconfig_is_named_and_its_text_is_not_repeated(folder, text):
     (folder.path / "broken").write_text(text)
     said = folder.refused({"kubeconfig": ["kubeconfig", "broken"]})
@@ -119,7 +141,9 @@ def test_a_file_that_is_no_kubeconfig_is_named_and_its_text_is_not_repeated(fold
 
 
 def test_files_are_merged_as_kubectl_does_and_a_host_has_the_files_that_it_needs(folder):
-    second = {"contexts": [{"name": "prod-eu", "context": {"cluster": "late", "user": "late"}}, {"name": "joined", "context": {"cluster": "prod-us", "user": "late"}}]}
+    second = {
+        "contexts": [{"name": "prod-eu", "context": {"cluster": "late", "user": "late"}}, {"name": "joined", "context": {"cluster": "prod-us", "user": "late"}}]
+    }
     kubeconfig(folder.path / "late" / "config", "late", **second)
     hosts, _groups, _said = folder.list({"kubeconfig": ["kubeconfig", "late/config"]})
     first, late = str(folder.path / "kubeconfig"), str(folder.path / "late/config")
@@ -144,7 +168,14 @@ def test_the_environment_and_then_the_usual_place_name_the_files(folder):
     assert list(folder.list({"kubeconfig": "~/.kube/config"}, KUBECONFIG=both)[0]) == ["usual"]
 
 
-@pytest.mark.parametrize(("options", "more", "missing"), [({"kubeconfig": ["kubeconfig", "gone"]}, {}, "/gone"), ({}, {"KUBECONFIG": "/nonexistent/a:/nonexistent/b"}, "/nonexistent/a or /nonexistent/b"), ({}, {}, "/.kube/config")])
+@pytest.mark.parametrize(
+    ("options", "more", "missing"),
+    [
+        ({"kubeconfig": ["kubeconfig", "gone"]}, {}, "/gone"),
+        ({}, {"KUBECONFIG": "/nonexistent/a:/nonexistent/b"}, "/nonexistent/a or /nonexistent/b"),
+        ({}, {}, "/.kube/config"),
+    ],
+)
 def test_a_file_that_is_not_there_is_told_with_the_option_and_the_remedy(folder, options, more, missing):
     said = folder.refused(options, **more)
     assert f"{missing}. Name files that are there" in said and "kubeconfig: there is no file" in said
@@ -171,7 +202,12 @@ def test_a_pattern_that_fits_nothing_is_told_and_a_name_that_is_not_there_is_an_
 
 
 def test_a_context_without_a_cluster_is_left_out_and_told(folder):
-    more = [{"name": "stale", "context": {"cluster": "gone", "user": "x"}}, {"name": "bare"}, {"name": "odd", "context": {"cluster": "odd"}}, {"name": "anonymous", "context": {"cluster": "fine"}}]
+    more = [
+        {"name": "stale", "context": {"cluster": "gone", "user": "x"}},
+        {"name": "bare"},
+        {"name": "odd", "context": {"cluster": "odd"}},
+        {"name": "anonymous", "context": {"cluster": "fine"}},
+    ]
     clusters = [{"name": name, "cluster": {"server": server}} for name, server in (("fine", "https://192.0.2.1"), ("odd", "https://[never"))]
     kubeconfig(folder.path / "other", contexts=more, clusters=clusters)
     hosts, _groups, said = folder.list({"kubeconfig": "other"})
@@ -200,7 +236,9 @@ def test_a_name_that_would_be_a_pattern_of_hosts_is_written_without_its_signs(fo
     hosts, _groups, _said = folder.list({"kubeconfig": "kubeconfig", "contexts": ["*", "name[0]"]})
     assert sorted(hosts) == ["admin@kubernetes", "arn-aws-eks-eu-central-1-1-cluster-prod", "name-0-"]
     assert hosts["arn-aws-eks-eu-central-1-1-cluster-prod"]["context"] == ARN
-    named, _groups, _said = folder.list({"kubeconfig": "kubeconfig", "contexts": ["arn:*"], "hostname": "context.split('/') | last ~ '-' ~ context.split(':')[3]"})
+    named, _groups, _said = folder.list(
+        {"kubeconfig": "kubeconfig", "contexts": ["arn:*"], "hostname": "context.split('/') | last ~ '-' ~ context.split(':')[3]"}
+    )
     assert list(named) == ["prod-eu-central-1"]
 
 
@@ -239,7 +277,8 @@ def test_every_example_gives_what_it_says(folder, example):
     assert "WARNING" not in said
     expected = [
         lambda: groups["mesh"] == sorted(hosts) == ["arn-aws-eks-eu-central-1-1-cluster-prod", "other"],
-        lambda: (groups["mesh"], groups["ring_0"], groups["ring_1"], groups["ring_2"], groups["europe"]) == (["prod-eu-1", "prod-us-1", "canary"], ["canary"], ["prod-eu-1"], ["prod-us-1"], ["prod-eu-1"]),
+        lambda: (groups["mesh"], groups["ring_0"], groups["ring_1"], groups["ring_2"], groups["europe"])
+        == (["prod-eu-1", "prod-us-1", "canary"], ["canary"], ["prod-eu-1"], ["prod-us-1"], ["prod-eu-1"]),
         lambda: (list(hosts), hosts["prod"]["region"], groups["region_eu_central_1"]) == (["prod"], "eu-central-1", ["prod"]),
     ]
     assert expected[EXAMPLES.index(example)](), (hosts, groups)
@@ -247,7 +286,9 @@ def test_every_example_gives_what_it_says(folder, example):
 
 def test_the_documentation_is_read_by_ansible_doc_and_tells_of_every_variable_of_a_host(folder):
     argv = [str(Path(sys.executable).with_name("ansible-doc")), "-t", "inventory", NAME, "--json"]
-    shown = json.loads(subprocess.run(argv, cwd=folder.path, env=environment(folder.path), capture_output=True, text=True, timeout=60, check=True).stdout)[NAME]["doc"]
+    shown = json.loads(subprocess.run(argv, cwd=folder.path, env=environment(folder.path), capture_output=True, text=True, timeout=60, check=True).stdout)[
+        NAME
+    ]["doc"]
     assert {"plugin", "kubeconfig", "contexts", "exclude", "hostname", "vars", "compose", "groups", "keyed_groups", "strict"} <= set(shown["options"])
     variables = folder.list({"kubeconfig": "kubeconfig"})[0]["canary"]
     assert all(f"C({name})" in " ".join(shown["description"]) for name in variables)

@@ -22,7 +22,11 @@ COMMANDS = [line for text in re.findall(r"```shell\n(.*?)```", GUIDE, re.DOTALL)
 CLUSTERS = ("canary", "prod-eu", "prod-us")
 # What is at work here is which cluster gets what; the namespaces' part is enough for that.
 PARTS = {f"site_{name}": False for name in ("release", "control_plane", "demo", "addons", "traffic", "summary")}
-OVER_CLUSTERS = {path.name: plays[-1] for path in sorted((ROOT / "playbooks").glob("*.yml")) if "site_hosts" in str((plays := load(f"playbooks/{path.name}"))[-1].get("hosts"))}
+OVER_CLUSTERS = {
+    path.name: plays[-1]
+    for path in sorted((ROOT / "playbooks").glob("*.yml"))
+    if "site_hosts" in str((plays := load(f"playbooks/{path.name}"))[-1].get("hosts"))
+}
 
 
 class Clusters:
@@ -34,14 +38,22 @@ class Clusters:
         own = {name: {"site_namespaces": [{"name": f"of-{name}"}]} for name in apis}
         rings = {"canary": {"ring": 0}, "prod-*": {"ring": 1}}
         merged = {name: {**own.get(name, {}), **rings.get(name, {})} for name in (*own, *rings)}
-        content = {"plugin": "servicemesh.istio.contexts", "kubeconfig": "kubeconfig", "vars": merged, "groups": {"mesh": True}, "keyed_groups": [{"key": "ring | string", "prefix": "ring"}]}
+        content = {
+            "plugin": "servicemesh.istio.contexts",
+            "kubeconfig": "kubeconfig",
+            "vars": merged,
+            "groups": {"mesh": True},
+            "keyed_groups": [{"key": "ring | string", "prefix": "ring"}],
+        }
         self.folder.joinpath("contexts.yml").write_text(yaml.safe_dump(content))
 
     def play(self, playbook="site", **variables):
         given = {"site_hosts": "mesh", **PARTS, **variables}
         (self.folder / "variables.json").write_text(json.dumps(given))
         # The variable that a play falls back to names no cluster.
-        return play(self.folder, ROOT / f"playbooks/{playbook}.yml", "-i", "contexts.yml", "-f", "3", "-e", "@variables.json", KUBECONFIG="/nonexistent/kubeconfig")
+        return play(
+            self.folder, ROOT / f"playbooks/{playbook}.yml", "-i", "contexts.yml", "-f", "3", "-e", "@variables.json", KUBECONFIG="/nonexistent/kubeconfig"
+        )
 
     def down(self, name):
         """From now on nobody answers there."""
@@ -148,7 +160,9 @@ def test_a_playbook_over_many_clusters_takes_each_from_its_host(name):
 
 def test_playbooks_that_change_clusters_go_by_rings_and_stop_as_they_are_told():
     assert {"site.yml", "upgrade.yml", "teardown.yml", "mtls.yml"} <= set(OVER_CLUSTERS)
-    words = [{key: OVER_CLUSTERS[name].get(key) for key in ("serial", "max_fail_percentage")} for name in ("site.yml", "upgrade.yml", "teardown.yml", "mtls.yml")]
+    words = [
+        {key: OVER_CLUSTERS[name].get(key) for key in ("serial", "max_fail_percentage")} for name in ("site.yml", "upgrade.yml", "teardown.yml", "mtls.yml")
+    ]
     assert all(found == words[0] and None not in found.values() for found in words)
 
 
@@ -158,7 +172,11 @@ def test_probes_of_two_clusters_on_one_machine_have_two_names(role):
     from ansible.template import Templar, trust_as_template
 
     text = trust_as_template(load(f"roles/{role}/vars/main.yml")[f"{role}_probe_name"])
-    hosts = [{"inventory_hostname": "localhost"}, {"inventory_hostname": "localhost", "context": "b"}, *({"inventory_hostname": name, "context": "arn:aws:eks:" + "x" * 80 + name, "kubeconfig": "k"} for name in CLUSTERS)]
+    hosts = [
+        {"inventory_hostname": "localhost"},
+        {"inventory_hostname": "localhost", "context": "b"},
+        *({"inventory_hostname": name, "context": "arn:aws:eks:" + "x" * 80 + name, "kubeconfig": "k"} for name in CLUSTERS),
+    ]
     names = [Templar(loader=DataLoader(), variables=host).template(text) for host in hosts]
     assert len(set(names)) == len(hosts) and all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name) for name in names)
 
@@ -203,7 +221,9 @@ def test_the_guides_setting_is_one_of_ansibles_and_makes_a_broken_inventory_an_e
     parser.read_string(re.search(r"```ini\n(.*?)```", GUIDE, re.DOTALL)[1])
     known = {(entry["section"], entry["key"]) for about in constants.config.get_configuration_definitions().values() for entry in about.get("ini") or []}
     assert {(section, key) for section in parser.sections() for key in parser[section]} <= known
-    (clusters.folder / "contexts.yml").write_text(yaml.safe_dump({"plugin": "servicemesh.istio.contexts", "kubeconfig": "kubeconfig", "contexts": ["prod-asia"]}))
+    (clusters.folder / "contexts.yml").write_text(
+        yaml.safe_dump({"plugin": "servicemesh.istio.contexts", "kubeconfig": "kubeconfig", "contexts": ["prod-asia"]})
+    )
     assert clusters.play().returncode == 0
     (clusters.folder / "ansible.cfg").write_text(re.search(r"```ini\n(.*?)```", GUIDE, re.DOTALL)[1])
     refused = clusters.play()

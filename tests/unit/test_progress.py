@@ -14,7 +14,15 @@ def row(name, action, status=""):
 
 def answer(*rows, **more):
     summary = {word: sum(r["action"] == word for r in rows) for word in ("created", "configured", "recreated", "unchanged", "pruned", "failed")}
-    return {"changed": any(r["action"] == "created" for r in rows), "objects": list(rows), "summary": {**summary, "asked": 1}, "diff": [], "barriers": [], "duration": {"plan": 0.5}, **more}
+    return {
+        "changed": any(r["action"] == "created" for r in rows),
+        "objects": list(rows),
+        "summary": {**summary, "asked": 1},
+        "diff": [],
+        "barriers": [],
+        "duration": {"plan": 0.5},
+        **more,
+    }
 
 
 def test_what_the_first_slice_created_stays_created():

@@ -48,7 +48,9 @@ def test_each_role_is_said_to_run_the_modules_that_it_runs():
     assert set(table) == set(ROLES)
     for role in ROLES:
         text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "roles" / role / "tasks").glob("*.yml"))
-        found = set(re.findall(r"servicemesh\.istio\.(\w+):", text)) | {name for other in re.findall(r"name: servicemesh\.istio\.(\w+)\n", text) for name in table.get(other, [])}
+        found = set(re.findall(r"servicemesh\.istio\.(\w+):", text)) | {
+            name for other in re.findall(r"name: servicemesh\.istio\.(\w+)\n", text) for name in table.get(other, [])
+        }
         assert set(table[role]) - found <= {"backup", "webhooks"} and found - set(table[role]) <= {"release", "images", "webhooks"}, role
 
 

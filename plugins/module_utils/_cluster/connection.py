@@ -157,7 +157,11 @@ def inline(kubeconfig: Any) -> Any:
         content = yaml.safe_load(kubeconfig)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise Failure("kubeconfig", f"kubeconfig: its text is no valid YAML{f', line {mark.line + 1}' if mark else ''}", hint="Give a path, a mapping, or a kubeconfig's whole content.") from None
+        raise Failure(
+            "kubeconfig",
+            f"kubeconfig: its text is no valid YAML{f', line {mark.line + 1}' if mark else ''}",
+            hint="Give a path, a mapping, or a kubeconfig's whole content.",
+        ) from None
     if not isinstance(content, dict):
         raise Failure("kubeconfig", "kubeconfig: its text is no mapping", hint="Give a path, a mapping, or a kubeconfig's whole content.")
     return content

@@ -50,7 +50,10 @@ def read(paths: list[str]) -> tuple[list[Context], list[str]]:
         cluster, user = found["clusters"].get(about.get("cluster")), found["users"].get(about.get("user"))
         server = _address((cluster.value.get("cluster") or {}).get("server")) if cluster else ""
         if not server:
-            unusable.append(f"context {name} of {node.path} is left out: its cluster {about.get('cluster')!r} {'has no server that is a URL' if cluster else 'is in none of the files'}.")
+            unusable.append(
+                f"context {name} of {node.path} is left out: its cluster {about.get('cluster')!r} "
+                f"{'has no server that is a URL' if cluster else 'is in none of the files'}."
+            )
             continue
         needed = {part.path for part in (node, cluster, user) if part}
         kubeconfig = os.pathsep.join(path for path in dict.fromkeys(paths) if path in needed)

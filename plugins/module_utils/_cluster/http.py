@@ -131,7 +131,13 @@ class HttpApi:
         cluster = {"server": self.server, "proxy-url": proxy_of(c), "tls-server-name": getattr(c, "tls_server_name", None)}
         cluster.update({"certificate-authority": c.ssl_ca_cert} if c.verify_ssl else {"insecure-skip-tls-verify": True})
         token = self._configuration.auth_settings().get("BearerToken", {}).get("value") or ""
-        user = {"token": token.removeprefix("Bearer "), "client-certificate": c.cert_file, "client-key": c.key_file, "username": c.username, "password": c.password}
+        user = {
+            "token": token.removeprefix("Bearer "),
+            "client-certificate": c.cert_file,
+            "client-key": c.key_file,
+            "username": c.username,
+            "password": c.password,
+        }
         if token.startswith("Basic "):
             # The library keeps a kubeconfig's user and password in this form.
             name, _colon, password = base64.b64decode(token.removeprefix("Basic ")).decode("utf-8").partition(":")

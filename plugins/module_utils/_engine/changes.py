@@ -134,7 +134,10 @@ def refusal(error: ApiError, ref: Ref, version: str = "") -> Failure:
     elif error.status == 409 and "has been modified" in text:
         code, hint = "moved", "Somebody wrote to it meanwhile. Run again: what they wrote will be seen."
     elif error.status == 422 and ("immutable" in text or "may not change once set" in text or "cannot change roleRef" in text):
-        code, hint = "immutable", "This field cannot be changed on a live object. Set recreate to have the object deleted and made anew, or give the new one another name."
+        code, hint = (
+            "immutable",
+            "This field cannot be changed on a live object. Set recreate to have the object deleted and made anew, or give the new one another name.",
+        )
         text = "; ".join(f"{cause.get('field')}: {cause.get('message')}" for cause in error.causes) or text
     elif error.status == 500 and "failed calling webhook" in text:
         code, hint = "webhook", "The webhook's service does not answer; see whether its pods are Ready."

@@ -67,7 +67,9 @@ class Checkpoint:
         # Without a time in it, so that equal content is equal text.
         packed = base64.b64encode(gzip.compress(json.dumps(content, sort_keys=True).encode(), mtime=0)).decode()
         if len(packed) > LARGEST:
-            raise Failure("too_large", f"objects: {len(content)} objects are {len(packed)} bytes, and a ConfigMap holds {LARGEST}", hint="Choose fewer objects.")
+            raise Failure(
+                "too_large", f"objects: {len(content)} objects are {len(packed)} bytes, and a ConfigMap holds {LARGEST}", hint="Choose fewer objects."
+            )
         metadata = {"name": self.name, "namespace": self.namespace, "labels": {LABEL: "true"}}
         data = {CONTENT: packed, NOTES: json.dumps(self.notes, sort_keys=True), CHOICES: json.dumps([asdict(choice) for choice in self.choices])}
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
@@ -123,7 +125,12 @@ def read(live: Object) -> Kept:
         return Kept([Choice(**choice) for choice in json.loads(data[CHOICES])], json.loads(data[NOTES]), objects)
     except (LookupError, ValueError, TypeError, OSError, EOFError) as error:
         ref = ref_of(live)
-        raise Failure("broken_checkpoint", f"{ref} cannot be read: {error}", ref=ref.as_result("v1"), hint="Somebody edited it. Delete it, and put its objects back by hand.") from error
+        raise Failure(
+            "broken_checkpoint",
+            f"{ref} cannot be read: {error}",
+            ref=ref.as_result("v1"),
+            hint="Somebody edited it. Delete it, and put its objects back by hand.",
+        ) from error
 
 
 def restored(kept: Kept, now: list[Object], manager: str) -> list[Step]:

@@ -132,5 +132,9 @@ def refuse(found: list[Tight], deadline: Deadline | None = None) -> None:
     bad = [entry for entry in found if entry.hopeless] or (found if deadline and deadline.over else [])
     if bad:
         text = "; ".join(map(str, bad))
-        hint = "Let it surge (maxUnavailable 0), give it more replicas, or loosen the budget." if bad[0].hopeless else "Pods of it are unhealthy: see why, or give wait_timeout more seconds."
+        hint = (
+            "Let it surge (maxUnavailable 0), give it more replicas, or loosen the budget."
+            if bad[0].hopeless
+            else "Pods of it are unhealthy: see why, or give wait_timeout more seconds."
+        )
         raise Failure("disruption_budget", f"A restart would break a PodDisruptionBudget: {text}", ref=bad[0].workload.as_result("v1"), reason=text, hint=hint)

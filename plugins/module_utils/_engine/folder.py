@@ -64,7 +64,9 @@ def refuse_strangers(root: Path, option: str) -> None:
         raise InvalidOption(option, f"{root} is no folder where this task runs")
     found = sorted(path.name for path in root.iterdir() if not path.name.startswith(".")) if root.exists() else []
     if found:
-        raise InvalidOption(option, f"{root} holds {found[0]} and no {INDEX} of ours", hint="Give an empty folder, or one that does not exist yet.", code="not_ours")
+        raise InvalidOption(
+            option, f"{root} holds {found[0]} and no {INDEX} of ours", hint="Give an empty folder, or one that does not exist yet.", code="not_ours"
+        )
 
 
 def plan(root: Path, wanted: dict[str, str], owned: Collection[str], private: Collection[str] = ()) -> list[FileChange]:

@@ -104,7 +104,7 @@ class Registries:
             return name
         for key in sorted(self.targets, key=len, reverse=True):
             if _within(name, key):
-                return self.targets[key] + name[len(key) :]
+                return self.targets[key] + name[len(key):]
         return f"{self.targets[EVERY]}/{name.partition('/')[2]}" if EVERY in self.targets else name
 
 

@@ -76,7 +76,9 @@ def _fields(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]
         yield (*path, type(value).__name__)
 
 
-def judge_of(cluster: Cluster, step: Step, live: dict[Ref, Object], coming: Coming, rules: Rules, earlier: list[Object]) -> Callable[[Object], tuple[Change, int]]:
+def judge_of(
+    cluster: Cluster, step: Step, live: dict[Ref, Object], coming: Coming, rules: Rules, earlier: list[Object]
+) -> Callable[[Object], tuple[Change, int]]:
     """The judge of a step's objects. earlier: what its program wrote at its last run."""
     if step.program is None:
         forced = replace(rules, force=True)
@@ -183,7 +185,15 @@ def _ask(cluster: Cluster, wanted: Object, live: Object | None, rules: Rules) ->
         if error.status == 404 and rules.lenient and live is None:
             return Change(ref, version, CREATED, wanted, message=NO_NAMESPACE, verified=False)
         if error.status == 500 and "failed calling webhook" in error.message:
-            return Change(ref, version, CONFIGURED if live else CREATED, wanted, live, message="a webhook does not answer, so the server did not verify it", verified=False)
+            return Change(
+                ref,
+                version,
+                CONFIGURED if live else CREATED,
+                wanted,
+                live,
+                message="a webhook does not answer, so the server did not verify it",
+                verified=False,
+            )
         failure = refusal(error, ref, version)
         if failure.code == "invalid_object":
             failure.hint = suggest.nearest(cluster, wanted, error.message) or failure.hint

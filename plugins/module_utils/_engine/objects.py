@@ -79,7 +79,10 @@ def check(obj: Object, place: str, option: str) -> None:
         raise InvalidOption(option, f"{place} ({obj['kind']}) has no metadata.name", hint="generateName cannot be idempotent: give a name.")
     if not NAME.match(name):
         raise InvalidOption(option, f"{place} ({obj['kind']}): {name!r} is no valid object name")
-    for place_of, mapping in (*((f"metadata.{field}", metadata.get(field)) for field in ("labels", "annotations")), *((field, obj.get(field)) for field in SECRETS if obj["kind"] == "Secret")):
+    for place_of, mapping in (
+        *((f"metadata.{field}", metadata.get(field)) for field in ("labels", "annotations")),
+        *((field, obj.get(field)) for field in SECRETS if obj["kind"] == "Secret"),
+    ):
         if mapping is not None and not isinstance(mapping, dict):
             raise InvalidOption(option, f"{obj['kind']} {name}: {place_of} is {type(mapping).__name__}, not a mapping")
     for field in ("labels", "annotations"):

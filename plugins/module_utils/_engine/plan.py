@@ -164,7 +164,13 @@ def _placed(cluster: Cluster, objects: list[Object], rules: Rules) -> list[Objec
             raise InvalidOption("namespace", f"{ref_of(wanted)} names no namespace, and there is no default", ref=ref_of(wanted).as_result())
         if resource and not resource.namespaced and namespace:
             hint = "Remove metadata.namespace."
-            raise InvalidOption("definition", f"{ref_of(wanted)} names a namespace, but its kind belongs to the whole cluster", ref=ref_of(wanted).as_result(), hint=hint, code="wrong_scope")
+            raise InvalidOption(
+                "definition",
+                f"{ref_of(wanted)} names a namespace, but its kind belongs to the whole cluster",
+                ref=ref_of(wanted).as_result(),
+                hint=hint,
+                code="wrong_scope",
+            )
         placed.append(rules.set.member(wanted) if rules.set else wanted)
     return placed
 
@@ -186,7 +192,9 @@ def _deletion(obj: Object) -> Change:
     return Change(ref_of(obj), group_version(obj)[1], PRUNED, live=obj)
 
 
-def _add_set(cluster: Cluster, result: Plan, rules: Rules, parent: Object | None, members: list[Object], wanted: set[Ref], elsewhere: set[Ref], unlisted: Known) -> None:
+def _add_set(
+    cluster: Cluster, result: Plan, rules: Rules, parent: Object | None, members: list[Object], wanted: set[Ref], elsewhere: set[Ref], unlisted: Known
+) -> None:
     """The set's parent first (old and new kinds), the pruned members and the parent as it ends last.
 
     elsewhere  all that the plan wants, also in other sets: a member among it moves, and is not pruned
@@ -195,7 +203,11 @@ def _add_set(cluster: Cluster, result: Plan, rules: Rules, parent: Object | None
     doomed = left if rules.prune else []
     if rules.prune_limit is not None and len(doomed) > allowed(rules.prune_limit, len(members)):
         names = ", ".join(str(ref_of(obj)) for obj in doomed)
-        raise Failure("prune_limit", f"prune would delete {len(doomed)} objects of {len(members)}, more than prune_limit {rules.prune_limit}: {names}", hint="Check the list, then raise prune_limit.")
+        raise Failure(
+            "prune_limit",
+            f"prune would delete {len(doomed)} objects of {len(members)}, more than prune_limit {rules.prune_limit}: {names}",
+            hint="Check the list, then raise prune_limit.",
+        )
     stays = wanted | {ref_of(obj) for obj in members if obj not in doomed and ref_of(obj) not in elsewhere}
     own = sure(rules.set)
     before = cluster_parent(own, stays | {ref_of(obj) for obj in members}, parent, cluster, unlisted)

@@ -205,11 +205,21 @@ def run_module(arguments: dict[str, Any], body: Callable[[Run], dict[str, Any]],
 def _on_the_host(error: OSError) -> Failure:
     """A file or folder that this host does not let the module use, such as a cache that cannot be written."""
     place = f"{error.filename}: " if error.filename else ""
-    return Failure("host", f"{place}{error.strerror or error}, on the host where this task runs", reason=str(error), hint="Check its rights and its space; XDG_CACHE_HOME moves the cache.")
+    return Failure(
+        "host",
+        f"{place}{error.strerror or error}, on the host where this task runs",
+        reason=str(error),
+        hint="Check its rights and its space; XDG_CACHE_HOME moves the cache.",
+    )
 
 
 def _general(error: ApiError, run: Run) -> Failure:
     if error.status == 0:
         server = run.cluster.api.server
-        return Failure("unreachable", f"The cluster at {server} does not answer: {error.message}", reason=error.reason, hint="Check kubeconfig, context, network and that the API server runs.")
+        return Failure(
+            "unreachable",
+            f"The cluster at {server} does not answer: {error.message}",
+            reason=error.reason,
+            hint="Check kubeconfig, context, network and that the API server runs.",
+        )
     return refusal(error, Ref("", "request", "", error.reason or str(error.status)))

@@ -49,7 +49,9 @@ class ObjectSet:
         """The object, marked as a member. Raises InvalidOption where it carries another set's mark."""
         labels = obj["metadata"].get("labels") or {}
         if labels.get(PART_OF, self.id) != self.id:
-            raise InvalidOption("set", f"{ref_of(obj)} carries the mark of another set in its own labels", hint=f"Remove the label {PART_OF} from the manifest.")
+            raise InvalidOption(
+                "set", f"{ref_of(obj)} carries the mark of another set in its own labels", hint=f"Remove the label {PART_OF} from the manifest."
+            )
         return {**obj, "metadata": {**obj["metadata"], "labels": {**labels, PART_OF: self.id}}}
 
     def parent(self, refs: set[Ref], also: Known = NOTHING) -> Object:

@@ -43,7 +43,9 @@ class Addons:
 def read(folder: Path, addons: Addons) -> dict[str, list[Object]]:
     """{addon: its objects as in the release}. folder: samples/addons. Raises InvalidOption."""
     if not folder.is_dir():
-        raise InvalidOption("samples", f"{folder} is no folder where this task runs", hint="It is samples/addons of an unpacked release, as servicemesh.istio.release gives it.")
+        raise InvalidOption(
+            "samples", f"{folder} is no folder where this task runs", hint="It is samples/addons of an unpacked release, as servicemesh.istio.release gives it."
+        )
     check(addons, {str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml")})
     return {name: sources.read_file(folder / f"{name}.yaml", "samples") for name in addons.names}
 

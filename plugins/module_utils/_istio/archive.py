@@ -86,4 +86,9 @@ def _check_name(name: str) -> None:
 
 
 def _unsafe(member: str, why: str) -> Failure:
-    return Failure("unsafe_archive", f"The archive's member {member!r} {why}", reason=why, hint="This is no release of Istio: check where it comes from. Nothing of it was kept.")
+    return Failure(
+        "unsafe_archive",
+        f"The archive's member {member!r} {why}",
+        reason=why,
+        hint="This is no release of Istio: check where it comes from. Nothing of it was kept.",
+    )

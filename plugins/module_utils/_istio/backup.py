@@ -171,7 +171,11 @@ def mesh_configs(istiods: list[Object]) -> list[Ref]:
         namespace = obj["metadata"]["namespace"]
         found.add(Ref("", "ConfigMap", namespace, revisions.suffixed("istio", revision_label(obj))))
         variables = [variable for container in obj["spec"]["template"]["spec"]["containers"] for variable in container.get("env") or []]
-        found.update(Ref("", "ConfigMap", namespace, variable["value"]) for variable in variables if variable.get("name") == "SHARED_MESH_CONFIG" and variable.get("value"))
+        found.update(
+            Ref("", "ConfigMap", namespace, variable["value"])
+            for variable in variables
+            if variable.get("name") == "SHARED_MESH_CONFIG" and variable.get("value")
+        )
     return sorted(found)
 
 
@@ -246,7 +250,9 @@ def refuse_loss(known: Index, found: Found) -> None:
     gone = [f"{count} {kind}" for kind, count in sorted(known.objects.items()) if configures(kind.partition(".")[2]) and kind not in found.served]
     gone += [name for name in found.lost if name in known.asked]
     if gone:
-        raise Failure("would_be_lost", f"dest: the cluster no longer has what this backup holds: {', '.join(gone)}", hint="Give another folder, or set prune to false.")
+        raise Failure(
+            "would_be_lost", f"dest: the cluster no longer has what this backup holds: {', '.join(gone)}", hint="Give another folder, or set prune to false."
+        )
 
 
 def joined(found: Found, known: Index, texts: dict[str, str | None]) -> Found:
@@ -285,7 +291,9 @@ def _hidden(before: str, after: str) -> tuple[str, str]:
 def check_target(index: Index, uid: str, to_other_cluster: bool) -> None:
     """Raises Failure "backup_incomplete", "other_cluster"."""
     if not index.complete:
-        raise Failure("backup_incomplete", f"src: its {INDEX} says that the writing of this backup was cut off", hint="Run the backup again, or take an older one.")
+        raise Failure(
+            "backup_incomplete", f"src: its {INDEX} says that the writing of this backup was cut off", hint="Run the backup again, or take an older one."
+        )
     if not to_other_cluster:
         refuse_another(index, uid, "src", "If this cluster is to become like that one, set to_other_cluster.")
 
@@ -300,7 +308,11 @@ def objects_of(index: Index, texts: dict[str, str | None]) -> list[Object]:
     for name, text in texts.items():
         objects = flatten(sources.parse(text or "", f"src {name}"), f"src {name}")
         if len(objects) != index.files[name]:
-            raise Failure("backup_incomplete", f"src: {name} should hold {index.files[name]} objects and holds {len(objects)}", hint=f"Bring the file back, or correct its number in {INDEX}.")
+            raise Failure(
+                "backup_incomplete",
+                f"src: {name} should hold {index.files[name]} objects and holds {len(objects)}",
+                hint=f"Bring the file back, or correct its number in {INDEX}.",
+            )
         found += objects
     return found
 
@@ -312,7 +324,9 @@ def missing(cluster: Cluster, objects: list[Object]) -> list[Failure]:
     if kinds:
         words = ", ".join(f"{kind} in {version} ({count})" for (kind, version), count in sorted(kinds.items()))
         found.append(Failure("unknown_kind", f"src: the cluster serves no {words}", hint="Install the control plane, or its definitions, first."))
-    wanted: list[Object] = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in sorted({ref_of(obj).namespace for obj in objects} - {""})]
+    wanted: list[Object] = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in sorted({ref_of(obj).namespace for obj in objects} - {""})
+    ]
     live = cluster.live(wanted)
     absent = [obj["metadata"]["name"] for obj in wanted if ref_of(obj) not in live]
     if absent:

@@ -68,7 +68,11 @@ def check(plane: ControlPlane, charts: Charts) -> None:
         raise InvalidOption("overlays", "charts have none", hint="Say it in values, or install with method istioctl.")
     for name, component in plane.components.items():
         if name not in ("cni", "ztunnel") or set(component) - {"enabled"}:
-            raise InvalidOption("components", f"{name} has settings that charts do not know", hint="With method helm only cni and ztunnel may be named, with enabled; all else is said in values and gateways.")
+            raise InvalidOption(
+                "components",
+                f"{name} has settings that charts do not know",
+                hint="With method helm only cni and ztunnel may be named, with enabled; all else is said in values and gateways.",
+            )
     refuse_unknown(charts.folder, plane.values)
 
 
@@ -84,7 +88,11 @@ def mirrored(plane: ControlPlane, charts: Charts) -> ControlPlane:
 
 def _refuse_others(steps: list[Step], plane: ControlPlane) -> None:
     for use in images.beyond([obj for step in steps for obj in step.objects], Registries.of(plane.registries)):
-        raise InvalidOption("registries", f"{use.image} of {use} is in no value that is known to name an image", hint="Name its image in values, or install with method istioctl.")
+        raise InvalidOption(
+            "registries",
+            f"{use.image} of {use} is in no value that is known to name an image",
+            hint="Name its image in values, or install with method istioctl.",
+        )
 
 
 def istiod_name(plane: ControlPlane) -> str:
@@ -131,7 +139,8 @@ def node_agents(plane: ControlPlane, charts: Charts) -> list[Release]:
 
 # What values.gateways says for istioctl's gateway charts -> where Helm's gateway chart has it.
 GATEWAY_VALUES = {
-    "type": ("service", "type"), "ports": ("service", "ports"), "serviceAnnotations": ("service", "annotations"), "loadBalancerIP": ("service", "loadBalancerIP"),
+    "type": ("service", "type"), "ports": ("service", "ports"), "serviceAnnotations": ("service", "annotations"),
+    "loadBalancerIP": ("service", "loadBalancerIP"),
     "loadBalancerSourceRanges": ("service", "loadBalancerSourceRanges"), "externalTrafficPolicy": ("service", "externalTrafficPolicy"),
     "autoscaleEnabled": ("autoscaling", "enabled"), "autoscaleMin": ("autoscaling", "minReplicas"), "autoscaleMax": ("autoscaling", "maxReplicas"),
     "resources": ("resources",), "nodeSelector": ("nodeSelector",), "tolerations": ("tolerations",), "podAnnotations": ("podAnnotations",), "env": ("env",),
@@ -146,7 +155,11 @@ def _gateway_values(plane: ControlPlane, name: str) -> dict[str, Any]:
         values["imagePullPolicy"] = policy
     for key, value in ((plane.values.get("gateways") or {}).get(name) or {}).items():
         if key not in GATEWAY_VALUES:
-            raise InvalidOption("values", f"gateways.{name}.{key} has no place in Helm's gateway chart", hint=f"Say it in gateways, under values. Known here: {', '.join(sorted(GATEWAY_VALUES))}.")
+            raise InvalidOption(
+                "values",
+                f"gateways.{name}.{key} has no place in Helm's gateway chart",
+                hint=f"Say it in gateways, under values. Known here: {', '.join(sorted(GATEWAY_VALUES))}.",
+            )
         for part in reversed(GATEWAY_VALUES[key]):
             value = {part: value}
         values = merged(values, value)
@@ -226,7 +239,11 @@ def _replaced_tag(cluster: Cluster, plane: ControlPlane, live: LiveMesh) -> list
     """The default tag's objects as istioctl makes them for an install without a revision: the chart's own injector takes their place."""
     if plane.revision:
         return []
-    hooks = [obj for obj in live.injectors if obj["metadata"]["labels"].get(TAG) == "default" and obj["metadata"]["labels"].get("istio.io/rev") == plane.revision_name]
+    hooks = [
+        obj
+        for obj in live.injectors
+        if obj["metadata"]["labels"].get(TAG) == "default" and obj["metadata"]["labels"].get("istio.io/rev") == plane.revision_name
+    ]
     services = cluster.list("", "Service", plane.namespace, f"{TAG}=default,istio.io/rev={plane.revision_name}") if hooks else []
     return hooks + services
 

@@ -276,7 +276,11 @@ def desired(plane: ControlPlane, rendered: list[Object], tag: list[Object], live
     if not live.has_newer_base(version):
         steps.append(Step("base", base, set=shared, known=True))
     steps.append(Step("control plane", core, ready=True))
-    steps.append(Step("webhooks", hooks, barrier=webhooks.armed([o["metadata"]["name"] for o in hooks if o["kind"] == "MutatingWebhookConfiguration"]) if hooks else None))
+    steps.append(
+        Step(
+            "webhooks", hooks, barrier=webhooks.armed([o["metadata"]["name"] for o in hooks if o["kind"] == "MutatingWebhookConfiguration"]) if hooks else None
+        )
+    )
     if gateways and not plane.leave_gateways:
         steps.append(Step("gateways", gateways, ready=True))
     return steps

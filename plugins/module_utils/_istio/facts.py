@@ -191,7 +191,11 @@ class Facts:
     def lacks_sidecar(self, pod: Object) -> bool:
         """Whether a living pod should have a sidecar, by its namespace's labels, its own or the webhooks, and has none."""
         asks = injection.injects(self.namespace_labels.get(pod["metadata"]["namespace"], {}))
-        return not injection.has_sidecar(pod) and pod["metadata"]["namespace"] not in NEVER_INJECTED and injection.wants_sidecar(pod, asks or bool(self.injects_now(pod)))
+        return (
+            not injection.has_sidecar(pod)
+            and pod["metadata"]["namespace"] not in NEVER_INJECTED
+            and injection.wants_sidecar(pod, asks or bool(self.injects_now(pod)))
+        )
 
     def revision_of(self, pod: Object) -> str:
         """The revision of a pod's proxy; one that no webhook injected says it by its label. Empty where that is not known."""
@@ -217,7 +221,11 @@ class Facts:
         """Why not every istiod has said what it knows of its proxies; empty where each has. One that is on its way out may still have some."""
         if not self.answers:
             return "no istiod is ready that could be asked"
-        unready = [f"istiod {p['metadata']['namespace']}/{p['metadata']['name']} runs and is not ready" for p in self["pods"] if is_istiod(p) and runs(p) and not is_ready(p)]
+        unready = [
+            f"istiod {p['metadata']['namespace']}/{p['metadata']['name']} runs and is not ready"
+            for p in self["pods"]
+            if is_istiod(p) and runs(p) and not is_ready(p)
+        ]
         return next((f"{answer.istiod} cannot be asked: {answer.refused}" for answer in self.answers if answer.refused), next(iter(unready), ""))
 
     def workloads(self, pods: Iterable[Object]) -> list[injection.Workload]:
@@ -234,7 +242,11 @@ class Facts:
     def gateway_services(self) -> list[Object]:
         """Services of gateways, by their own labels or those of the pods that they select."""
         pods = {name: [pod for pod in own if injection.is_gateway(pod)] for name, own in self.living_in.items()}
-        return [obj for obj in self["services"] if injection.is_gateway(obj) or any(selected(pod, obj["spec"].get("selector") or {}) for pod in pods.get(obj["metadata"]["namespace"], ()))]
+        return [
+            obj
+            for obj in self["services"]
+            if injection.is_gateway(obj) or any(selected(pod, obj["spec"].get("selector") or {}) for pod in pods.get(obj["metadata"]["namespace"], ()))
+        ]
 
     def ready_behind(self, service: Object) -> int | None:
         """Ready endpoints of a Service; None where a name outside the cluster is behind it, or what may not be read."""
@@ -243,7 +255,11 @@ class Facts:
             return sum(selected(pod, spec["selector"]) and is_ready(pod) for pod in self.living_in[metadata["namespace"]])
         if spec.get("type") == "ExternalName" or SLICES in self.refused:
             return None
-        own = [obj for obj in self.slices if obj["metadata"]["namespace"] == metadata["namespace"] and labels_of(obj).get("kubernetes.io/service-name") == metadata["name"]]
+        own = [
+            obj
+            for obj in self.slices
+            if obj["metadata"]["namespace"] == metadata["namespace"] and labels_of(obj).get("kubernetes.io/service-name") == metadata["name"]
+        ]
         # A missing condition counts as ready (KEP-752).
         return sum((endpoint.get("conditions") or {}).get("ready") is not False for obj in own for endpoint in obj.get("endpoints") or [])
 
@@ -339,4 +355,6 @@ def unselecting(facts: Facts) -> list[Object]:
     """Services of webhooks that select no pods, such as that of a control plane elsewhere."""
     configurations = [obj for source in ("injectors", "validators") for obj in facts.objects.get(source, ())]
     named = {webhooks.service_of(hook) for obj in configurations for hook in obj.get("webhooks") or []}
-    return [obj for obj in facts.objects.get("services", ()) if (obj["metadata"]["namespace"], obj["metadata"]["name"]) in named and not obj["spec"].get("selector")]
+    return [
+        obj for obj in facts.objects.get("services", ()) if (obj["metadata"]["namespace"], obj["metadata"]["name"]) in named and not obj["spec"].get("selector")
+    ]

@@ -69,13 +69,23 @@ class Helm(Program):
     def render(self, release: Release, kubernetes: str, upgrade: bool) -> list[Object]:
         """The chart's objects as Helm would write them.
 
-        kubernetes: the server's version, on which charts depend; empty, the one that Helm takes. Raises InvalidOption for values that the chart refuses, with Helm's words.
+        kubernetes: the server's version, on which charts depend; empty, the one that Helm takes. Raises InvalidOption for values that the chart refuses, with
+        Helm's words.
         """
         if release.chart not in self._digests:
             self._digests[release.chart] = _folder_digest(release.chart)
         values = json.dumps(release.values, sort_keys=True, ensure_ascii=False)
         key = "\n".join([self._digests[release.chart], release.name, release.namespace, kubernetes, str(upgrade), values])
-        arguments = ["template", release.name, str(release.chart), "--namespace", release.namespace, "--values", "-", *(["--kube-version", kubernetes] if kubernetes else [])]
+        arguments = [
+            "template",
+            release.name,
+            str(release.chart),
+            "--namespace",
+            release.namespace,
+            "--values",
+            "-",
+            *(["--kube-version", kubernetes] if kubernetes else []),
+        ]
         objects = self._rendered(key, lambda: parsed(self._run([*arguments, "--is-upgrade"] if upgrade else arguments, values)))
         return [_marked(obj, release) for obj in objects]
 
@@ -87,7 +97,9 @@ class Helm(Program):
     def _refusal(self, command: str, text: str) -> Failure:
         last = " ".join(line.strip() for line in text.splitlines() if line.strip())[-600:] or "no output"
         if command == "template":
-            return InvalidOption("values", f"helm refuses the configuration: {last}", code="invalid_values", hint="Correct profile, values, mesh_config or gateways.")
+            return InvalidOption(
+                "values", f"helm refuses the configuration: {last}", code="invalid_values", hint="Correct profile, values, mesh_config or gateways."
+            )
         return Failure("helm", f"helm {command}: {last}", reason=last, hint="Run again: what Helm left half done is taken up.")
 
     def upgrade(self, cluster: Cluster, release: Release, adopt: bool, force: bool, deadline: Deadline) -> None:
@@ -172,7 +184,9 @@ def _revision(secret: Object) -> Revision:
     # Kubernetes' base64 around Helm's own (helm/helm pkg/storage/driver/util.go).
     content = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(secret["data"]["release"]))))
     chart_version = content["chart"]["metadata"]["version"]
-    return Revision(secret, int(content["version"]), content["info"]["status"], chart_version, content.get("config") or {}, parsed(content.get("manifest") or ""))
+    return Revision(
+        secret, int(content["version"]), content["info"]["status"], chart_version, content.get("config") or {}, parsed(content.get("manifest") or "")
+    )
 
 
 def receipt(release: Release, version: int) -> Object:

@@ -60,8 +60,17 @@ def check(enrollment: Enrollment, live: Object | None) -> None:
     there = ((live or {}).get("metadata") or {}).get("labels") or {}
     other = INJECTION if enrollment.revision else REVISION if enrollment.injection == "enabled" else ""
     if other in there and not _is_own(live or {}, other):
-        message = f"namespace {enrollment.name} has the label {other}={there[other]}, which somebody else set; with both labels Istio uses {INJECTION} and ignores the revision"
-        raise InvalidOption("injection" if enrollment.injection else "revision", message, ref=Ref("", "Namespace", "", enrollment.name).as_result("v1"), hint=f"Remove it first: kubectl label namespace {enrollment.name} {other}-", code="both_labels")
+        message = (
+            f"namespace {enrollment.name} has the label {other}={there[other]}, which somebody else set; with both labels Istio uses {INJECTION} and ignores"
+            " the revision"
+        )
+        raise InvalidOption(
+            "injection" if enrollment.injection else "revision",
+            message,
+            ref=Ref("", "Namespace", "", enrollment.name).as_result("v1"),
+            hint=f"Remove it first: kubectl label namespace {enrollment.name} {other}-",
+            code="both_labels",
+        )
 
 
 def _is_own(namespace: Object, label: str, manager: str = "servicemesh.istio") -> bool:
@@ -204,4 +213,10 @@ def unfinished(workloads: Iterable[Object]) -> list[Object]:
 
 
 def row(workload: Workload) -> dict[str, Any]:
-    return {"kind": workload.ref.kind, "name": workload.ref.name, "namespace": workload.ref.namespace, "pods": workload.pods, "restartable": workload.restartable}
+    return {
+        "kind": workload.ref.kind,
+        "name": workload.ref.name,
+        "namespace": workload.ref.namespace,
+        "pods": workload.pods,
+        "restartable": workload.restartable,
+    }

@@ -63,4 +63,9 @@ class Istioctl(Program):
         if "profile" in last and "not found" in last:
             hint = "istioctl of this release knows other profiles: default, demo, minimal, empty, ambient, remote, ..."
             return InvalidOption("profile", last, hint=hint, code="unknown_profile")
-        return InvalidOption("values", f"istioctl refuses the configuration: {last}", code="invalid_values", hint=nearest_in(self.path, last) or "Correct profile, values, mesh_config or overlays.")
+        return InvalidOption(
+            "values",
+            f"istioctl refuses the configuration: {last}",
+            code="invalid_values",
+            hint=nearest_in(self.path, last) or "Correct profile, values, mesh_config or overlays.",
+        )

@@ -89,15 +89,19 @@ RULES = (
     Rule(ADMISSION, "ValidatingWebhookConfiguration", "no istiod answers it, so objects of Istio cannot be changed", True, "app=istiod"),
     Rule("", "Service", "of a revision tag that leads to no istiod", True, TAG),
     Rule("", "ConfigMap", "istiod's copy of certificates for the pods of the namespace", True, MARK, holds=lambda obj: _name(obj) in COPIES),
-    Rule("", "ConfigMap", ELECTION, True, home=True, holds=lambda obj: _name(obj).startswith("istio-") and LEADER in (obj["metadata"].get("annotations") or {})),
+    Rule("", "ConfigMap", ELECTION, True, home=True,
+         holds=lambda obj: _name(obj).startswith("istio-") and LEADER in (obj["metadata"].get("annotations") or {})),
     Rule("coordination.k8s.io", "Lease", ELECTION, True, home=True, holds=lambda obj: _name(obj).startswith("istio-")),
-    Rule("", "Secret", "the key of istiod's own authority, with which a next control plane would go on", True, home=True, holds=lambda obj: _name(obj) == "istio-ca-secret"),
+    Rule("", "Secret", "the key of istiod's own authority, with which a next control plane would go on", True, home=True,
+         holds=lambda obj: _name(obj) == "istio-ca-secret"),
     Rule("", "Secret", "the authority that somebody gave to istiod: it is theirs", False, home=True, holds=lambda obj: _name(obj) == "cacerts"),
     Rule("", "Secret", "access to another cluster, which somebody gave to istiod: it is theirs", False, "istio/multiCluster=true"),
     Rule(RBAC, "ClusterRole", "rights of an istiod", True, holds=_istiods_role),
     Rule(RBAC, "ClusterRoleBinding", "rights of an istiod", True, holds=_istiods_role),
-    Rule("gateway.networking.k8s.io", "GatewayClass", "istiod made it, and nothing serves it", True, holds=lambda obj: str((obj.get("spec") or {}).get("controllerName", "")).startswith("istio.io/")),
-    Rule("apiextensions.k8s.io", "CustomResourceDefinition", "with it go all objects of its kind, so only delete_crds takes it, where this collection or Helm made it", False,
+    Rule("gateway.networking.k8s.io", "GatewayClass", "istiod made it, and nothing serves it", True,
+         holds=lambda obj: str((obj.get("spec") or {}).get("controllerName", "")).startswith("istio.io/")),
+    Rule("apiextensions.k8s.io", "CustomResourceDefinition",
+         "with it go all objects of its kind, so only delete_crds takes it, where this collection or Helm made it", False,
          holds=lambda obj: str(obj["spec"]["group"]).endswith(".istio.io")),
 )  # fmt: skip
 
@@ -121,7 +125,10 @@ def listed(live: Live, manager: str, doomed: Iterable[Object] = ()) -> list[Left
     found += [label for obj in live.namespaces for label in _of_namespace(obj, manager)]
     found += _of_pods([pod for pod in live.pods if not belongs(pod, doomed)])
     found = [row for row in found if row.ref not in refs and row.ref.namespace not in places and not row.obj["metadata"].get("deletionTimestamp")]
-    unknown = [Leftover({"apiVersion": f"{rule.group}/v1".lstrip("/"), "kind": rule.kind, "metadata": {"name": "*"}}, f"not known: {words}", False) for rule, words in live.unknown]
+    unknown = [
+        Leftover({"apiVersion": f"{rule.group}/v1".lstrip("/"), "kind": rule.kind, "metadata": {"name": "*"}}, f"not known: {words}", False)
+        for rule, words in live.unknown
+    ]
     return found + unknown
 
 
@@ -153,7 +160,10 @@ def in_mesh(pod: Object) -> bool:
 def belongs(pod: Object, workloads: Iterable[Object]) -> bool:
     """Whether one of these Deployments and DaemonSets selects the pod."""
     return any(
-        obj["kind"] in ("Deployment", "DaemonSet") and obj["metadata"]["namespace"] == pod["metadata"]["namespace"] and selects(obj["spec"].get("selector"), _labels(pod)) for obj in workloads
+        obj["kind"] in ("Deployment", "DaemonSet")
+        and obj["metadata"]["namespace"] == pod["metadata"]["namespace"]
+        and selects(obj["spec"].get("selector"), _labels(pod))
+        for obj in workloads
     )
 
 
@@ -163,12 +173,17 @@ def _of_pods(pods: list[Object]) -> list[Leftover]:
     for pod in pods:
         if in_mesh(pod):
             first.setdefault(pod["metadata"]["namespace"], []).append(pod)
-    return [Leftover(found[0], f"no istiod serves its proxy, until its workload is restarted; such pods in this namespace: {len(found)}", False) for _place, found in sorted(first.items())]
+    return [
+        Leftover(found[0], f"no istiod serves its proxy, until its workload is restarted; such pods in this namespace: {len(found)}", False)
+        for _place, found in sorted(first.items())
+    ]
 
 
 def read(cluster: Cluster, home: str) -> Live:
     """home: the control plane's namespace. Raises ApiError."""
-    answers = list(zip(RULES, cluster.each(lambda rule: cluster.permitted(lambda: cluster.list(rule.group, rule.kind, home if rule.home else None, rule.selector)), RULES)))
+    answers = list(
+        zip(RULES, cluster.each(lambda rule: cluster.permitted(lambda: cluster.list(rule.group, rule.kind, home if rule.home else None, rule.selector)), RULES))
+    )
     return Live(
         objects=[(rule, answer) for rule, answer in answers if not isinstance(answer, Refused)],
         namespaces=cluster.list("", "Namespace"),

@@ -50,7 +50,16 @@ def namespaces(objects: list[Object], pods: list[Object], known: revisions.Revis
         own = by_namespace[name]
         counts, uses = injection.enrolled(own, injection.injects(labels)), known.of_namespace(labels)
         if injection.injects(labels) or counts["enrolled"]:
-            found.append({"name": name, "injection": labels.get(injection.INJECTION, ""), "revision": labels.get(injection.REVISION, ""), "uses": uses, **counts, "stale": sum(known.stale(pod, uses) for pod in own)})
+            found.append(
+                {
+                    "name": name,
+                    "injection": labels.get(injection.INJECTION, ""),
+                    "revision": labels.get(injection.REVISION, ""),
+                    "uses": uses,
+                    **counts,
+                    "stale": sum(known.stale(pod, uses) for pod in own),
+                }
+            )
     return found
 
 

@@ -76,7 +76,10 @@ def _root_certificates(found: Facts) -> list[dict[str, str]] | None:
     if "roots" not in found.objects:
         return None
     try:
-        return [{"fingerprint": root.fingerprint, "begins": f"{root.begins:%Y-%m-%dT%H:%M:%SZ}", "expires": f"{root.expires:%Y-%m-%dT%H:%M:%SZ}"} for root in found.roots]
+        return [
+            {"fingerprint": root.fingerprint, "begins": f"{root.begins:%Y-%m-%dT%H:%M:%SZ}", "expires": f"{root.expires:%Y-%m-%dT%H:%M:%SZ}"}
+            for root in found.roots
+        ]
     except ValueError:
         return None if facts.ROOT in {obj["metadata"]["name"] for obj in found["roots"]} else []
 
@@ -87,7 +90,10 @@ def _workloads(found: Facts) -> list[dict[str, Any]] | None:
         return None
     lacking = {facts.proxy_id(pod) for pod in found.living if found.lacks_sidecar(pod)}
     concerned = {facts.proxy_id(pod): pod for pod in found.living if injection.has_sidecar(pod) or facts.proxy_id(pod) in lacking}
-    return [_workload(workload, [concerned[f"{name}.{workload.ref.namespace}"] for name in workload.pods], lacking, found) for workload in found.workloads(concerned.values())]
+    return [
+        _workload(workload, [concerned[f"{name}.{workload.ref.namespace}"] for name in workload.pods], lacking, found)
+        for workload in found.workloads(concerned.values())
+    ]
 
 
 def _workload(workload: injection.Workload, pods: list[Object], lacking: set[str], found: Facts) -> dict[str, Any]:

@@ -50,7 +50,9 @@ class Program:
         try:
             done = subprocess.run([str(self.path), *arguments], input=text, capture_output=True, text=True, timeout=timeout, env=own, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise Failure(self.option, f"{self.path} could not be run: {error}", hint="Check that it is the binary of this machine's OS and architecture.") from error
+            raise Failure(
+                self.option, f"{self.path} could not be run: {error}", hint="Check that it is the binary of this machine's OS and architecture."
+            ) from error
         if done.returncode:
             raise self._refusal(arguments[0], done.stderr.strip() or done.stdout.strip())
         return done.stdout

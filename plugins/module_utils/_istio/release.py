@@ -73,7 +73,9 @@ def check(release: Release) -> None:
     if not VERSION.match(release.version):
         raise InvalidOption("version", f"{release.version!r} is no version of Istio", hint="Write it in full, such as 1.31.0.")
     if release.checksum and not DIGEST.match(release.checksum) and "://" not in release.checksum and not Path(release.checksum).expanduser().exists():
-        raise InvalidOption("checksum", f"{release.checksum!r} is no sha256, no URL and no file", hint="Give 64 hexadecimal digits, with or without sha256: before them.")
+        raise InvalidOption(
+            "checksum", f"{release.checksum!r} is no sha256, no URL and no file", hint="Give 64 hexadecimal digits, with or without sha256: before them."
+        )
 
 
 def folder(release: Release, dest: str = "") -> Path:
@@ -172,7 +174,12 @@ def _open(source: str, timeout: int) -> Any:
         hint = "Check version, os and arch, or name a mirror." if error.code == 404 else "Try again later, or name a mirror."
         raise Failure("download", f"{source}: HTTP {error.code} {error.reason}", reason=str(error), hint=hint) from error
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise Failure("download", f"{source} cannot be downloaded: {error}", reason=str(error), hint="Check the network and proxy of the host where this task runs, or name mirror, url or src.") from error
+        raise Failure(
+            "download",
+            f"{source} cannot be downloaded: {error}",
+            reason=str(error),
+            hint="Check the network and proxy of the host where this task runs, or name mirror, url or src.",
+        ) from error
 
 
 def _read(source: str, timeout: int) -> bytes:

@@ -84,7 +84,13 @@ def _users(cluster: Cluster, plane: ControlPlane, releases: list[tuple[str, str]
         labels = obj["metadata"].get("labels") or {}
         if labels.get("app") == "istiod" and revision_label(obj) == plane.revision_name and not _goes(obj, set_id, releases):
             hint = "Name the namespace and method that it was installed with; what another tool installed, install with adopt first."
-            raise InvalidOption("revision", f"{ref_of(obj)} does not belong to the control plane {plane.revision_name} in {plane.namespace}", ref=ref_of(obj).as_result(), hint=hint, code="not_ours")
+            raise InvalidOption(
+                "revision",
+                f"{ref_of(obj)} does not belong to the control plane {plane.revision_name} in {plane.namespace}",
+                ref=ref_of(obj).as_result(),
+                hint=hint,
+                code="not_ours",
+            )
     going = [obj for obj in [*deployments, *cluster.list("apps", "DaemonSet"), *injectors] if _goes(obj, set_id, releases)]
     return users(plane.revision_name, last, cluster.list("", "Pod"), cluster.list("", "Namespace"), injectors, going)
 
@@ -100,7 +106,11 @@ def _goes(obj: Object, set_id: str, releases: list[tuple[str, str]]) -> bool:
 
 def _tag_objects(cluster: Cluster, tag: str) -> list[Object]:
     """Whoever made them."""
-    kinds = [("admissionregistration.k8s.io", "MutatingWebhookConfiguration"), ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"), ("", "Service")]
+    kinds = [
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
+        ("", "Service"),
+    ]
     return [obj for kind in kinds for obj in cluster.list(*kind, selector=f"{TAG}={tag}")]
 
 

@@ -55,7 +55,9 @@ class Skew:
 
 CANARY = "istio.io, Canary upgrades and In-place upgrades"
 AMBIENT = "istio.io, Upgrade with Helm (ambient)"
-PROXY = Skew(1, 0, "a proxy may be one minor version older than its control plane, and never newer", "istio.io, Supported releases, control plane and data plane skew")
+PROXY = Skew(
+    1, 0, "a proxy may be one minor version older than its control plane, and never newer", "istio.io, Supported releases, control plane and data plane skew"
+)
 NODE_AGENT = Skew(1, 0, "a node agent of one minor version fits control planes of the same and of the next one", AMBIENT)
 BASE = Skew(0, None, "definitions are those of the newest control plane or newer", CANARY)
 IN_PLACE = Skew(1, 0, "in place, one minor version at a time", CANARY)
@@ -86,7 +88,17 @@ GATEWAY_API: dict[str, list[tuple[Release, Version]]] = {
 
 # Kinds that Istio's base brings (manifests/charts/base/files/crd-all.gen.yaml), the same in all releases that are known here.
 KINDS: dict[str, tuple[str, ...]] = {
-    "networking.istio.io": ("DestinationRule", "EnvoyFilter", "Gateway", "ProxyConfig", "ServiceEntry", "Sidecar", "VirtualService", "WorkloadEntry", "WorkloadGroup"),
+    "networking.istio.io": (
+        "DestinationRule",
+        "EnvoyFilter",
+        "Gateway",
+        "ProxyConfig",
+        "ServiceEntry",
+        "Sidecar",
+        "VirtualService",
+        "WorkloadEntry",
+        "WorkloadGroup",
+    ),
     "security.istio.io": ("AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication"),
     "telemetry.istio.io": ("Telemetry",),
     "extensions.istio.io": ("WasmPlugin",),

@@ -46,7 +46,11 @@ def armed(names: list[str]) -> Barrier:
             if not bare:
                 return f"webhooks armed: {', '.join(names)}"
             if deadline.over:
-                raise Failure("webhook_not_armed", f"istiod has not written its CA into {', '.join(bare)}", hint="Look at istiod's log; is another revision's label on the webhook?")
+                raise Failure(
+                    "webhook_not_armed",
+                    f"istiod has not written its CA into {', '.join(bare)}",
+                    hint="Look at istiod's log; is another revision's label on the webhook?",
+                )
             cluster.pause(0.2)
 
     return Barrier("armed", hold)

@@ -44,7 +44,9 @@ def refuse(skip: Iterable[str]) -> None:
     for code in skip:
         if code not in BY_CODE:
             near = difflib.get_close_matches(code, BY_CODE, n=1)
-            raise InvalidOption("skip", f"there is no check {code}", hint=f"Did you mean {near[0]}?" if near else "docs/preflight.md lists them.", code="no_such_check")
+            raise InvalidOption(
+                "skip", f"there is no check {code}", hint=f"Did you mean {near[0]}?" if near else "docs/preflight.md lists them.", code="no_such_check"
+            )
 
 
 def analyzer_codes(check: Check) -> list[str]:
@@ -87,7 +89,15 @@ def _suppressed(check: Check, finding: Finding) -> bool:
 def row(check: Check, finding: Finding) -> dict[str, Any]:
     """A finding as data."""
     ref = finding.ref.as_result(group_version(finding.obj)[1])
-    return {"code": check.code, "severity": check.severity, "ref": ref, "field": finding.field, "message": finding.message, "remedy": check.remedy, "source": check.source}
+    return {
+        "code": check.code,
+        "severity": check.severity,
+        "ref": ref,
+        "field": finding.field,
+        "message": finding.message,
+        "remedy": check.remedy,
+        "source": check.source,
+    }
 
 
 def result(rows: list[dict[str, Any]], picture: Picture) -> dict[str, Any]:

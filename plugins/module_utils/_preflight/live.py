@@ -66,7 +66,12 @@ def usual_gateway(root: str) -> list[Object]:
     pod = {"containers": [{"name": "istio-proxy", "image": "proxyv2"}]}
     return [
         {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "istio-ingressgateway", "namespace": root, "labels": labels}, "spec": pod},
-        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "istio-ingressgateway", "namespace": root, "labels": labels}, "spec": {"selector": labels, "ports": ports}},
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "istio-ingressgateway", "namespace": root, "labels": labels},
+            "spec": {"selector": labels, "ports": ports},
+        },
     ]
 
 

@@ -79,7 +79,10 @@ REVIEW = Review(ARGUMENTS, ask)
 
 
 def judged(cluster: Cluster, change: Change) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, str]]:
-    """(rows of what is found on the wanted objects and of what comes of them elsewhere, those of them that are new, kinds that may not be read). Raises ApiError."""
+    """(rows of what is found on the wanted objects and of what comes of them elsewhere, those of them that are new, kinds that may not be read).
+
+    Raises ApiError.
+    """
     asked = scope.question([*change.was.values(), *change.now.values()], SEVERITIES)
     found, refused = live.some(cluster, asked.kinds, ROOT)
     # What was not read is as unknown as what may not be.

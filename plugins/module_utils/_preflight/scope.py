@@ -61,8 +61,10 @@ SCOPES: tuple[Scope, ...] = (
     _scope(VERSIONED, "", "version_old"),
     _scope(
         "VirtualService", "",
-        "virtual_service_empty delegate_wrong route_ambiguous host_wildcard_in_mesh host_repeated weights_invalid destination_missing destination_repeated match_empty regex_invalid claim_in_mesh"
-        " duration_invalid fault_invalid retries_invalid mirror_invalid direct_response_invalid header_invalid authority_twice tls_match_wrong gateway_name_form fault_with_retries route_unreachable match_ineffective"
+        "virtual_service_empty delegate_wrong route_ambiguous host_wildcard_in_mesh host_repeated weights_invalid destination_missing destination_repeated "
+        "match_empty regex_invalid claim_in_mesh"
+        " duration_invalid fault_invalid retries_invalid mirror_invalid direct_response_invalid header_invalid authority_twice tls_match_wrong "
+        "gateway_name_form fault_with_retries route_unreachable match_ineffective"
         " gateway_generated",
     ),
     _scope("VirtualService", "VirtualService", "delegate_missing hosts_conflict subset_ineffective_at_gateway"),
@@ -74,10 +76,12 @@ SCOPES: tuple[Scope, ...] = (
     _scope("VirtualService", "Gateway Pod RequestAuthentication", "claim_without_authentication", VirtualService=_says(CLAIM)),
     _scope("VirtualService Sidecar", "", "deprecated_field"),
     _scope("VirtualService DestinationRule ServiceEntry", "", "export_ambiguous"),
-    _scope("VirtualService DestinationRule ServiceEntry", "Namespace", "export_unknown", **dict.fromkeys(("VirtualService", "DestinationRule", "ServiceEntry"), _says("exportTo"))),
+    _scope("VirtualService DestinationRule ServiceEntry", "Namespace", "export_unknown",
+           **dict.fromkeys(("VirtualService", "DestinationRule", "ServiceEntry"), _says("exportTo"))),
     _scope(
         "DestinationRule", "",
-        "rule_host_missing subset_repeated policy_empty tls_incomplete hash_incomplete locality_invalid failover_without_ejection outlier_invalid tls_unverified port_tls_unverified subset_without_labels",
+        "rule_host_missing subset_repeated policy_empty tls_incomplete hash_incomplete locality_invalid failover_without_ejection outlier_invalid "
+        "tls_unverified port_tls_unverified subset_without_labels",
     ),
     _scope("DestinationRule", "DestinationRule", "subset_in_two_rules rules_of_host_conflict"),
     _scope("DestinationRule", "Service ServiceEntry", "destination_rule_no_host"),
@@ -137,10 +141,17 @@ SCOPES: tuple[Scope, ...] = (
     _scope(ANNOTATED, "", "annotation_unknown annotation_misplaced annotation_invalid annotation_deprecated"),
 )  # fmt: skip
 # What is not asked of a change of policy, and why.
-PODS, SECRETS, ELSEWHERE = "the modules refuse a share for a version without pods", "the module gateway asks for its Secret by name", "of kinds that are not policy, and that no policy makes right or wrong"
+PODS, SECRETS, ELSEWHERE = (
+    "the modules refuse a share for a version without pods",
+    "the module gateway asks for its Secret by name",
+    "of kinds that are not policy, and that no policy makes right or wrong",
+)
 COMING = "the modules warn of it, for a policy may come before its pods"
 LEFT = {
-    **dict.fromkeys(("sidecar_selects_nothing", "authorization_selects_nothing", "authentication_selects_nothing", "peer_selects_nothing", "telemetry_selects_nothing"), COMING),
+    **dict.fromkeys(
+        ("sidecar_selects_nothing", "authorization_selects_nothing", "authentication_selects_nothing", "peer_selects_nothing", "telemetry_selects_nothing"),
+        COMING,
+    ),
     **dict.fromkeys(("subset_without_pods", "weight_on_nothing_ready"), PODS),
     **dict.fromkeys(("gateway_no_secret", "gateway_credential_invalid", "listener_no_secret"), SECRETS),
     "strict_with_plain_clients": "the module mtls names the callers, and is told what becomes of them",
@@ -148,7 +159,18 @@ LEFT = {
     "validated_by_none": "webhooks are the control plane's",
     "condition_negative": "the status is that of the object as it was",
     **dict.fromkeys(("injectors_overlap", "injector_no_service", "webhook_no_address", "webhook_at_address", "definition_old", "definition_gone"), ELSEWHERE),
-    **dict.fromkeys(("namespace_not_enrolled", "namespace_by_default", "namespace_several_labels", "pod_without_proxy", "image_auto", "image_auto_not_injected", "user_of_proxy"), ELSEWHERE),
+    **dict.fromkeys(
+        (
+            "namespace_not_enrolled",
+            "namespace_by_default",
+            "namespace_several_labels",
+            "pod_without_proxy",
+            "image_auto",
+            "image_auto_not_injected",
+            "user_of_proxy",
+        ),
+        ELSEWHERE,
+    ),
     **dict.fromkeys(("port_of_two_protocols", "ports_of_one_target"), ELSEWHERE),
 }
 

@@ -17,7 +17,10 @@ NETWORKING, SECURITY, GATEWAY_API = "networking.istio.io", "security.istio.io", 
 TELEMETRY, EXTENSIONS, ADMISSION = "telemetry.istio.io", "extensions.istio.io", "admissionregistration.k8s.io"
 # Our word for a kind -> its group and kind: two groups have a Gateway.
 KINDS = {
-    **{kind: (NETWORKING, kind) for kind in ("VirtualService", "DestinationRule", "Gateway", "ServiceEntry", "Sidecar", "WorkloadEntry", "WorkloadGroup", "EnvoyFilter")},
+    **{
+        kind: (NETWORKING, kind)
+        for kind in ("VirtualService", "DestinationRule", "Gateway", "ServiceEntry", "Sidecar", "WorkloadEntry", "WorkloadGroup", "EnvoyFilter")
+    },
     **{kind: (SECURITY, kind) for kind in ("AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication")},
     "Telemetry": (TELEMETRY, "Telemetry"),
     "WasmPlugin": (EXTENSIONS, "WasmPlugin"),
@@ -99,7 +102,15 @@ class World:
     mesh      the mesh configuration
     """
 
-    def __init__(self, objects: Iterable[Object], asked: Iterable[Object] | None = None, complete: bool = False, refused: Mapping[str, str] | None = None, root: str = "istio-system", mesh: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        objects: Iterable[Object],
+        asked: Iterable[Object] | None = None,
+        complete: bool = False,
+        refused: Mapping[str, str] | None = None,
+        root: str = "istio-system",
+        mesh: Mapping[str, Any] | None = None,
+    ) -> None:
         self._by_kind: dict[str, list[Object]] = defaultdict(list)
         self._by_place: dict[tuple[str, str, str], Object] = {}
         # Fields of another shape than their kind has: nothing else is asked of these.
@@ -226,4 +237,9 @@ def template(workload: Object) -> Object:
     """A pod as a workload's template would make it."""
     made = spec(workload).get("template") or {}
     metadata = made.get("metadata") or {}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {**metadata, "name": name(workload), "namespace": namespace(workload)}, "spec": made.get("spec") or {}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {**metadata, "name": name(workload), "namespace": namespace(workload)},
+        "spec": made.get("spec") or {},
+    }

@@ -119,7 +119,12 @@ def start(place: Place, about: dict[str, Any], prepare: Callable[[], None], work
     with open(reader, "rb") as pipe:
         answer = json.loads(pipe.read() or b'{"error": "it ended before it could answer"}')
     if "error" in answer:
-        raise Failure("not_started", f"the process in the background could not be started: {answer['error']}", reason=answer["error"], hint="Is the cache folder writable? XDG_CACHE_HOME moves it.")
+        raise Failure(
+            "not_started",
+            f"the process in the background could not be started: {answer['error']}",
+            reason=answer["error"],
+            hint="Is the cache folder writable? XDG_CACHE_HOME moves it.",
+        )
     return Process(answer["pid"], answer["born"], about)
 
 

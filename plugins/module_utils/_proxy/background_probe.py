@@ -84,7 +84,9 @@ class Reading:
         if not re.fullmatch(r"[0-9a-f]{16}\.[0-9]{1,9}", since) or (run == self.process.about["run"] and int(number) > len(self.rows)):
             raise InvalidOption("since", f"{since} is no token of this probe", hint="Give the token of an earlier call.")
         if run != self.process.about["run"]:
-            raise InvalidOption("since", f"{since} is a token of an earlier run of this probe", hint="It was started anew since. Give a token of this run, or none.")
+            raise InvalidOption(
+                "since", f"{since} is a token of an earlier run of this probe", hint="It was started anew since. Give a token of this run, or none."
+            )
         return int(number)
 
 
@@ -95,7 +97,9 @@ NEVER = Reading(background.Process(0, "", {"run": "", "started": "", "via": "", 
 def check_name(name: str) -> None:
     """Raises InvalidOption."""
     if not NAME.fullmatch(name):
-        raise InvalidOption("name", f"{name!r} is no name of a probe", hint="Up to 63 letters, digits, dots, underscores and dashes, the first a letter or digit.")
+        raise InvalidOption(
+            "name", f"{name!r} is no name of a probe", hint="Up to 63 letters, digits, dots, underscores and dashes, the first a letter or digit."
+        )
 
 
 def place(name: str) -> background.Place:
@@ -205,7 +209,9 @@ def read(name: str) -> Reading | None:
         if reading.ended or (asked is not None and reading.rows[-1]["through"] >= asked):
             return reading
         if time.monotonic() - begun > patience(process):
-            raise Failure("probe_silent", f"name: process {process.pid} of probe {name} runs and tells nothing", hint="Is the disk full?", found=reading.result())
+            raise Failure(
+                "probe_silent", f"name: process {process.pid} of probe {name} runs and tells nothing", hint="Is the disk full?", found=reading.result()
+            )
         time.sleep(BETWEEN_LOOKS)
 
 

@@ -78,7 +78,12 @@ def _hold_one(one: istiod.Istiod, change: Change, cluster: Cluster, deadline: De
         proxies = one.proxies()
         rejected = next((proxy for proxy in proxies if proxy.rejected), None)
         if rejected:
-            raise Failure("rejected", f"proxy {rejected.id} refused its configuration: {rejected.rejected}", reason=rejected.rejected, hint="Undo or correct the change that it names.")
+            raise Failure(
+                "rejected",
+                f"proxy {rejected.id} refused its configuration: {rejected.rejected}",
+                reason=rejected.rejected,
+                hint="Undo or correct the change that it names.",
+            )
         if not proxies:
             return 0
         concerned = change.concerned(proxies)
@@ -92,7 +97,12 @@ def _hold_one(one: istiod.Istiod, change: Change, cluster: Cluster, deadline: De
         if deadline.over or (shown is False and patience.over):
             waited = ", ".join(sorted({*behind, *silent}))
             cause = f"proxies that have not acknowledged: {waited}" if waited else f"none of the proxies of istiod {one.name} that were looked at has it"
-            raise Failure("not_converged", f"{change.text}: {cause}", reason=cause, hint="Look at istiod's log and at the proxies named; running again continues from here.")
+            raise Failure(
+                "not_converged",
+                f"{change.text}: {cause}",
+                reason=cause,
+                hint="Look at istiod's log and at the proxies named; running again continues from here.",
+            )
         cluster.pause(BETWEEN_LOOKS)
 
 
@@ -102,7 +112,7 @@ def _shows(cluster: Cluster, proxies: list[istiod.Proxy], change: Change, silent
     unconcerned = False
     for start in range(0, len(ordered), SAMPLE):
         answers, silent_before = [], len(silent)
-        for proxy in ordered[start : start + SAMPLE]:
+        for proxy in ordered[start:start + SAMPLE]:
             try:
                 shown = change.shown(istiod.config_dump(cluster, proxy))
             except ApiError as error:

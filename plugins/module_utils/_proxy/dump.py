@@ -97,7 +97,9 @@ def routes(dump: dict[str, Any]) -> Iterator[Route]:
                     source = _source(route)
                     action = route.get("route") or {}
                     tries = int(_part(_part(action, "retry_policy", {}), "num_retries", 0))
-                    yield Route(route.get("name", ""), table.get("name", ""), tuple(host.get("domains") or []), _weights(action), source, _seconds(action), tries)
+                    yield Route(
+                        route.get("name", ""), table.get("name", ""), tuple(host.get("domains") or []), _weights(action), source, _seconds(action), tries
+                    )
 
 
 def _source(obj: dict[str, Any]) -> str:

@@ -128,7 +128,9 @@ def port_of(service: Object, port: int, pod: Object) -> int:
     ports = [entry for container in pod["spec"].get("containers") or [] for entry in container.get("ports") or []]
     found = next((entry["containerPort"] for entry in ports if entry.get("name") == target), None)
     if found is None:
-        raise Failure("no_pods", f"pod {pod['metadata']['namespace']}/{pod['metadata']['name']} has no port named {target}", hint="Does the Service fit its pods?")
+        raise Failure(
+            "no_pods", f"pod {pod['metadata']['namespace']}/{pod['metadata']['name']} has no port named {target}", hint="Does the Service fit its pods?"
+        )
     return int(found)
 
 

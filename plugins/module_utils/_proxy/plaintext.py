@@ -44,7 +44,10 @@ class Seen:
 
 
 def look(cluster: Cluster, namespace: str, labels: dict[str, Any], seconds: int, asks: Callable[[str], bool] = lambda _port: True) -> Seen:
-    """Calls of the last seconds to the pods with a sidecar. asks: whether TLS is to be a must at a port of theirs. Raises ApiError where pods may not be listed."""
+    """Calls of the last seconds to the pods with a sidecar. asks: whether TLS is to be a must at a port of theirs.
+
+    Raises ApiError where pods may not be listed.
+    """
     pods = [pod for pod in cluster.list("", "Pod", namespace, written(labels)) if has_sidecar(pod) and not pod["metadata"].get("deletionTimestamp")]
     logs = cluster.each(lambda pod: _log(cluster, pod, seconds), pods)
     heard = [calls(log, asks) for log in logs]
@@ -52,7 +55,9 @@ def look(cluster: Cluster, namespace: str, labels: dict[str, Any], seconds: int,
     mute = [pod for pod, log, (plain, encrypted) in zip(pods, logs, heard) if not plain and (not encrypted or log.count("\n") >= MOST_LINES)]
     counts = dict(zip((pod["metadata"]["name"] for pod in mute), cluster.each(lambda pod: counted(_metrics(cluster, pod)), mute)))
     silent = tuple(name for name, both in counts.items() if not any(both))
-    return Seen(tuple(_named(cluster, addresses)), {name: plain for name, (plain, _encrypted) in counts.items() if plain}, silent, _plain(cluster) if silent else ())
+    return Seen(
+        tuple(_named(cluster, addresses)), {name: plain for name, (plain, _encrypted) in counts.items() if plain}, silent, _plain(cluster) if silent else ()
+    )
 
 
 def _plain(cluster: Cluster) -> tuple[str, ...]:
@@ -117,7 +122,11 @@ def _call(line: str) -> tuple[str, str, str]:
         cluster = str(entry.get("upstream_cluster") or "")
         if not cluster.startswith("inbound|"):
             return "", "", ""
-        return str(entry.get("downstream_remote_address") or "").rpartition(":")[0].strip("[]"), str(entry.get("requested_server_name") or ""), cluster.split("|")[1]
+        return (
+            str(entry.get("downstream_remote_address") or "").rpartition(":")[0].strip("[]"),
+            str(entry.get("requested_server_name") or ""),
+            cluster.split("|")[1],
+        )
     found = TEXT.search(line)
     return (found["caller"].strip("[]"), found["name"].strip('"'), found["port"]) if found else ("", "", "")
 

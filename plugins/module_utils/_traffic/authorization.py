@@ -12,10 +12,19 @@ from .single import Single, workload
 
 GROUP, API, KIND = "security.istio.io", "security.istio.io/v1", "AuthorizationPolicy"
 RULE, WHEN = ("from", "to", "when"), ("key", "values", "not_values")
-SOURCE = {"service_accounts": "principals", "principals": "principals", "namespaces": "namespaces", "ips": "ipBlocks", "remote_ips": "remoteIpBlocks", "request_principals": "requestPrincipals"}
+SOURCE = {
+    "service_accounts": "principals",
+    "principals": "principals",
+    "namespaces": "namespaces",
+    "ips": "ipBlocks",
+    "remote_ips": "remoteIpBlocks",
+    "request_principals": "requestPrincipals",
+}
 OPERATION = ("methods", "paths", "ports", "hosts")
 # Conditions that Istio knows (istio.io, Authorization Policy Conditions).
-CONDITIONS = ("request.headers", "source.ip", "remote.ip", "source.namespace", "source.principal", "request.auth.principal", "request.auth.audiences", "request.auth.presenter", "request.auth.claims", "destination.ip", "destination.port", "connection.sni", "experimental.envoy.filters.")  # fmt: skip
+CONDITIONS = ("request.headers", "source.ip", "remote.ip", "source.namespace", "source.principal", "request.auth.principal", "request.auth.audiences",
+              "request.auth.presenter", "request.auth.claims", "destination.ip", "destination.port", "connection.sni",
+              "experimental.envoy.filters.")  # fmt: skip
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "workload": {"type": "dict", "default": {}},
     "allow": {"type": "list", "elements": "dict"},
@@ -36,7 +45,9 @@ def wanted(options: dict[str, Any]) -> list[Object]:
     """
     allow = options.get("allow")
     if options.get("default") == "allow" and allow:
-        raise InvalidOption("default", "where something is allowed, all else is denied", hint="Leave default out, or say deny rules only.", code="authorization_ambiguous")
+        raise InvalidOption(
+            "default", "where something is allowed, all else is denied", hint="Leave default out, or say deny rules only.", code="authorization_ambiguous"
+        )
     if allow is None and options.get("default") == "deny":
         allow = []
     if allow is None and not options["deny"]:
@@ -124,7 +135,12 @@ def _operation(option: str, value: Any) -> dict[str, Any]:
         elif name == "ports":
             values = [str(checks.port(f"{option}.{key}", item)) for item in values]
         elif name == "paths" and any(not str(item).startswith(("/", "*")) for item in values):
-            raise InvalidOption(f"{option}.{key}", f"{values} do not all begin with a slash", hint="A star at the beginning or the end stands for anything.", code="path_invalid")
+            raise InvalidOption(
+                f"{option}.{key}",
+                f"{values} do not all begin with a slash",
+                hint="A star at the beginning or the end stands for anything.",
+                code="path_invalid",
+            )
         found[_camel(name, negated)] = [str(item) for item in values]
     return found
 
@@ -133,7 +149,9 @@ def _condition(option: str, value: Any) -> dict[str, Any]:
     given = checks.keys(option, value, WHEN)
     key = str(given.get("key") or "")
     if not key.startswith(CONDITIONS):
-        raise InvalidOption(f"{option}.key", f"Istio knows no condition {key!r}", hint=f"It begins with one of {', '.join(CONDITIONS)}.", code="condition_unknown")
+        raise InvalidOption(
+            f"{option}.key", f"Istio knows no condition {key!r}", hint=f"It begins with one of {', '.join(CONDITIONS)}.", code="condition_unknown"
+        )
     if not given.get("values") and not given.get("not_values"):
         raise InvalidOption(option, f"{key} has neither values nor not_values", code="list_empty")
     found: dict[str, Any] = {"key": key}

@@ -29,7 +29,9 @@ TO = "to"
 
 def checkpoint(live: Host) -> Checkpoint:
     kinds = [("VirtualService", live.object_name), ("VirtualService", live.object_name + ANY_HOST), ("DestinationRule", live.object_name)]
-    choices = [Choice(API, kind, live.namespace, name) for kind, name in kinds] + [Choice(ROUTE_API, ROUTE, live.namespace, obj["metadata"]["name"]) for obj in live.routes]
+    choices = [Choice(API, kind, live.namespace, name) for kind, name in kinds] + [
+        Choice(ROUTE_API, ROUTE, live.namespace, obj["metadata"]["name"]) for obj in live.routes
+    ]
     return Checkpoint(PREFIX + live.object_name, live.namespace, choices)
 
 

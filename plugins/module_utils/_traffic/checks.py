@@ -18,10 +18,13 @@ NOT_RE2 = re.compile(r"\(\?(?:=|!|<=|<!|>|\()|\\[1-9]|[*+?}]\+")
 LONGEST_REGEX = 1024
 # Envoy's percentages are millionths.
 LEAST_PERCENT = 0.0001
-GRPC = ("CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED")  # fmt: skip
+GRPC = ("CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED")  # fmt: skip
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 # Istio's validation of HTTPRetry.retryOn (pkg/config/validation), besides status codes.
-RETRY_ON = ("5xx", "gateway-error", "reset", "reset-before-request", "connect-failure", "envoy-ratelimited", "retriable-4xx", "refused-stream", "retriable-status-codes", "retriable-headers", "http3-post-connect-failure", "cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable")  # fmt: skip
+RETRY_ON = ("5xx", "gateway-error", "reset", "reset-before-request", "connect-failure", "envoy-ratelimited", "retriable-4xx", "refused-stream",
+            "retriable-status-codes", "retriable-headers", "http3-post-connect-failure", "cancelled", "deadline-exceeded", "internal", "resource-exhausted",
+            "unavailable")  # fmt: skip
 
 
 def duration(option: str, value: Any) -> str:
@@ -59,7 +62,12 @@ def grpc_status(option: str, value: Any) -> str:
 def header(option: str, value: Any) -> str:
     """A header's name, in lower case as Envoy has it. Pseudo headers are refused: they have options of their own."""
     if not isinstance(value, str) or not TOKEN.match(value):
-        raise InvalidOption(option, f"{value!r} is no header name", hint="Letters, digits and dashes; path, method and authority have options of their own.", code="header_invalid")
+        raise InvalidOption(
+            option,
+            f"{value!r} is no header name",
+            hint="Letters, digits and dashes; path, method and authority have options of their own.",
+            code="header_invalid",
+        )
     return value.lower()
 
 
@@ -82,7 +90,12 @@ def regex(option: str, value: Any) -> str:
         raise InvalidOption(option, f"{value!r} is no regular expression: {error}", code="regex_invalid") from error
     unknown = NOT_RE2.search(re.sub(r"\\\\|\[[^\]]*\]", "", value))
     if unknown:
-        raise InvalidOption(option, f"{value!r} has {unknown.group()!r}, which RE2 does not know", hint="No look-around, no back references, no possessive or atomic parts.", code="regex_invalid")
+        raise InvalidOption(
+            option,
+            f"{value!r} has {unknown.group()!r}, which RE2 does not know",
+            hint="No look-around, no back references, no possessive or atomic parts.",
+            code="regex_invalid",
+        )
     return value
 
 
@@ -93,7 +106,12 @@ HOST = re.compile(r"^(\*|(\*\.)?([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)(\.[a-z0-9](
 def host(option: str, value: Any, wildcard: bool = True) -> str:
     """A DNS name, with `*` for all or as its first label where a wildcard may stand."""
     if not isinstance(value, str) or len(value) > 253 or not HOST.match(value) or (not wildcard and "*" in value):
-        raise InvalidOption(option, f"{value!r} is no host name", hint="Lower case letters, digits, dashes and dots" + ("; * for all, *.example.com for a domain." if wildcard else "."), code="host_invalid")
+        raise InvalidOption(
+            option,
+            f"{value!r} is no host name",
+            hint="Lower case letters, digits, dashes and dots" + ("; * for all, *.example.com for a domain." if wildcard else "."),
+            code="host_invalid",
+        )
     return value
 
 
@@ -113,7 +131,9 @@ def retry_on(option: str, values: Any) -> str:
     """Conditions of a retry, as Istio writes them."""
     for value in values:
         if value not in RETRY_ON and not (str(value).isdigit() and 100 <= int(value) <= 599):
-            raise InvalidOption(option, f"{value!r} is nothing that a retry can be on", hint=f"A status code, or one of {', '.join(RETRY_ON)}.", code="retry_on_invalid")
+            raise InvalidOption(
+                option, f"{value!r} is nothing that a retry can be on", hint=f"A status code, or one of {', '.join(RETRY_ON)}.", code="retry_on_invalid"
+            )
     return ",".join(map(str, values))
 
 

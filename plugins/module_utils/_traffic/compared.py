@@ -57,7 +57,9 @@ def question(cluster: Cluster, host: Host) -> Question:
     every = bound + [name for name in names if name.source not in {one.source for one in bound}]
     rules = [_parents(obj) for obj in host.routes]
     said: list[Reach] = [*bound, *rules]
-    return Question(lambda place: not said and not place.gateway or any(one.at(place) for one in said), lambda place, text: lacking(host, every, place, text, rules))
+    return Question(
+        lambda place: not said and not place.gateway or any(one.at(place) for one in said), lambda place, text: lacking(host, every, place, text, rules)
+    )
 
 
 def _parents(route: Object) -> Parents:

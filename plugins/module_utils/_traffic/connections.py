@@ -26,7 +26,15 @@ FIELDS = {
     "delay": "delay", "abort": "abort", "timeout": "timeout", "retries": "retries", "mirrors": "mirror", "redirect": "redirect", "directResponse": "respond",
     "rewrite": "rewrite", "headers": "headers", "corsPolicy": "cors",
 }  # fmt: skip
-MATCHES = {"uri": "path", "method": "method", "authority": "authority", "headers": "headers", "withoutHeaders": "headers", "queryParams": "query", "ignoreUriCase": "ignore_case"}
+MATCHES = {
+    "uri": "path",
+    "method": "method",
+    "authority": "authority",
+    "headers": "headers",
+    "withoutHeaders": "headers",
+    "queryParams": "query",
+    "ignoreUriCase": "ignore_case",
+}
 LIMITS = ("max_requests", "requests_per_connection", "idle_timeout")
 
 
@@ -65,7 +73,12 @@ def _cannot(option: str, reason: str, policy: Policy, hint: str = "") -> Invalid
     stated = any(intent.get("protocol") for intent in policy.routing.values())
     how = "as protocol says" if stated else "as its gateways do" if policy.spoken else f"as its {'Service' if live.service else 'ServiceEntry'} declares"
     other = "give protocol http" if stated else "correct what is declared"
-    return InvalidOption(option, f"{live.full_name} takes connections of {policy.protocol.upper()}, {how}: {reason}", hint=hint or f"Leave it out, or {other}.", code="protocol_cannot")
+    return InvalidOption(
+        option,
+        f"{live.full_name} takes connections of {policy.protocol.upper()}, {how}: {reason}",
+        hint=hint or f"Leave it out, or {other}.",
+        code="protocol_cannot",
+    )
 
 
 def matches(piece: Piece, policy: Policy, hosts: list[str], gateways: list[str]) -> list[Match] | None:
@@ -117,7 +130,10 @@ def lacking(text: dict[str, Any], live: Host, source: str, routes: list[Route]) 
 
 def left(text: dict[str, Any], live: Host, sources: tuple[str, ...]) -> bool:
     """Whether a dump has a route of connections of ours, also where its object is gone already: only ours lead to subsets."""
-    return any(chain.source.endswith(sources) or (not chain.source and _leads_to(chain, f"|{live.full_name}") and not _leads_to(chain, f"||{live.full_name}")) for chain in dump.chains(text))
+    return any(
+        chain.source.endswith(sources) or (not chain.source and _leads_to(chain, f"|{live.full_name}") and not _leads_to(chain, f"||{live.full_name}"))
+        for chain in dump.chains(text)
+    )
 
 
 def _leads_to(chain: dump.Chain, end: str) -> bool:
@@ -145,4 +161,6 @@ def _is_here(match: Match, gateway: bool, port: int | None) -> bool:
 
 def _same(chain: dump.Chain, route: Route) -> bool:
     ports = {str(part["destination"]["port"]["number"]) for part in route["route"] if part["destination"].get("port")}
-    return same_weights(chain, weights(route)) and (not ports or {cluster.split("|")[1] for cluster, _weight in chain.weights if cluster.count("|") == 3} <= ports)
+    return same_weights(chain, weights(route)) and (
+        not ports or {cluster.split("|")[1] for cluster, _weight in chain.weights if cluster.count("|") == 3} <= ports
+    )

@@ -62,7 +62,12 @@ def wanted(options: dict[str, Any]) -> list[Object]:
     ports = _ports(options)
     for option in ("tls", "gateway"):
         if options.get(option) and (len(hosts) > 1 or "*" in hosts[0]):
-            raise InvalidOption(option, f"it is for one host, and here are {', '.join(hosts)}", hint="Give each host a policy of its own, without a star.", code="egress_one_host")
+            raise InvalidOption(
+                option,
+                f"it is for one host, and here are {', '.join(hosts)}",
+                hint="Give each host a policy of its own, without a star.",
+                code="egress_one_host",
+            )
     found = [_entry(options, hosts, ports)]
     if options.get("tls"):
         found.append(_object(options, "DestinationRule", _origination(options, hosts[0], ports)))
@@ -84,7 +89,12 @@ def _ports(options: dict[str, Any]) -> list[dict[str, Any]]:
         number = checks.port(f"{option}.number", given.get("number"))
         protocol = given.get("protocol") or USUAL.get(number)
         if protocol not in PROTOCOLS:
-            raise InvalidOption(f"{option}.protocol", f"port {number} has {'no protocol' if protocol is None else f'the protocol {protocol!r}'}", hint=f"One of {', '.join(PROTOCOLS)}.", code="protocol_invalid")
+            raise InvalidOption(
+                f"{option}.protocol",
+                f"port {number} has {'no protocol' if protocol is None else f'the protocol {protocol!r}'}",
+                hint=f"One of {', '.join(PROTOCOLS)}.",
+                code="protocol_invalid",
+            )
         if any(number == one["number"] for one in found):
             raise InvalidOption(option, f"{number} is in the list twice", code="port_taken")
         port = {"number": number, "name": str(given.get("name") or f"{protocol.lower()}-{number}"), "protocol": protocol}
@@ -102,11 +112,15 @@ def _entry(options: dict[str, Any], hosts: list[str], ports: list[dict[str, Any]
     wild = [host for host in hosts if "*" in host]
     # istio/istio, pkg/config/validation: ServiceEntry.
     if resolution in ("dns", "dns_round_robin") and wild and not endpoints:
-        raise InvalidOption("resolution", f"{wild[0]} is no name that DNS can be asked for", hint="Leave resolution out, or name the hosts.", code="resolution_invalid")
+        raise InvalidOption(
+            "resolution", f"{wild[0]} is no name that DNS can be asked for", hint="Leave resolution out, or name the hosts.", code="resolution_invalid"
+        )
     if resolution == "static" and not endpoints:
         raise InvalidOption("endpoints", "resolution static has no address to send to", hint="Name endpoints.", code="resolution_invalid")
     if resolution == "none" and endpoints:
-        raise InvalidOption("endpoints", "resolution none sends where the caller wanted to", hint="Leave endpoints out, or resolution.", code="resolution_invalid")
+        raise InvalidOption(
+            "endpoints", "resolution none sends where the caller wanted to", hint="Leave endpoints out, or resolution.", code="resolution_invalid"
+        )
     if resolution == "static" and (named := next((one["address"] for one in endpoints if not _is_address(one["address"])), None)):
         raise InvalidOption("endpoints", f"{named} is no IP address", hint="Use resolution dns.", code="resolution_invalid")
     for address in options["addresses"]:
@@ -116,7 +130,12 @@ def _entry(options: dict[str, Any], hosts: list[str], ports: list[dict[str, Any]
             raise InvalidOption("addresses", f"{address!r} is no IP address and no CIDR", code="address_invalid") from error
     opened = [port for port in ports if options.get("tls") and port["protocol"] in SPEAKS_HTTP]
     written_ports = [{**port, "targetPort": checks.port("tls.port", options["tls"]["port"])} if port in opened else port for port in ports]
-    spec: dict[str, Any] = {"hosts": hosts, "ports": written_ports, "resolution": RESOLUTIONS[resolution], "location": "MESH_INTERNAL" if options["inside"] else "MESH_EXTERNAL"}
+    spec: dict[str, Any] = {
+        "hosts": hosts,
+        "ports": written_ports,
+        "resolution": RESOLUTIONS[resolution],
+        "location": "MESH_INTERNAL" if options["inside"] else "MESH_EXTERNAL",
+    }
     for key, value in (("addresses", options["addresses"]), ("endpoints", endpoints), ("exportTo", options["export_to"])):
         if value:
             spec[key] = value
@@ -163,12 +182,22 @@ def _origination(options: dict[str, Any], host: str, ports: list[dict[str, Any]]
     tls = options["tls"]
     opened = [port["number"] for port in ports if port["protocol"] in SPEAKS_HTTP]
     if not opened:
-        raise InvalidOption("tls", "no port takes plain HTTP, which a proxy could send on by TLS", hint="Give the port that workloads call, such as {number: 80, protocol: HTTP}.", code="egress_tls_empty")
+        raise InvalidOption(
+            "tls",
+            "no port takes plain HTTP, which a proxy could send on by TLS",
+            hint="Give the port that workloads call, such as {number: 80, protocol: HTTP}.",
+            code="egress_tls_empty",
+        )
     if not tls["verify"] and (tls["names"] or tls.get("ca_file")):
         raise InvalidOption("tls.verify", "what is not verified has neither names nor ca_file", hint="Leave verify out, or them.", code="egress_tls_ambiguous")
     if tls.get("secret") and not options.get("gateway"):
         # istiod sends a sidecar no Secret without a selector, and such a proxy speaks plaintext (istio/istio, pilot/pkg/networking/core/cluster_tls.go).
-        raise InvalidOption("tls.secret", "only an egress gateway can read it", hint="Give gateway, and create the Secret in the namespace of its pods.", code="egress_secret_needs_gateway")
+        raise InvalidOption(
+            "tls.secret",
+            "only an egress gateway can read it",
+            hint="Give gateway, and create the Secret in the namespace of its pods.",
+            code="egress_secret_needs_gateway",
+        )
     name = tls.get("sni") or host
     settings: dict[str, Any] = {"mode": "MUTUAL" if tls.get("secret") else "SIMPLE", "sni": name}
     for key, written_as in (("secret", "credentialName"), ("ca_file", "caCertificates")):
@@ -192,7 +221,9 @@ def _speaks(options: dict[str, Any], ports: list[dict[str, Any]]) -> dict[str, i
         kind = "HTTP" if port["protocol"] in SPEAKS_HTTP else "TLS" if port["protocol"] in SPEAKS_TLS else ""
         if not kind or kind in found:
             hint = "One port of HTTP and one of TLS; give other ports a policy of their own, without a gateway."
-            raise InvalidOption("gateway", f"port {port['number']} ({port['protocol']}) cannot be told apart at the gateway", hint=hint, code="egress_gateway_ports")
+            raise InvalidOption(
+                "gateway", f"port {port['number']} ({port['protocol']}) cannot be told apart at the gateway", hint=hint, code="egress_gateway_ports"
+            )
         found[kind] = port["number"]
     return found
 
@@ -238,17 +269,36 @@ def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list
         namespace, name = _place(options)
         labels = written(options["gateway_selector"])
         if cluster.get("", "Service", namespace, name) is None:
-            found.append(InvalidOption("gateway", f"there is no Service {namespace}/{name}", hint="Install the egress gateway first, or correct the name.", code="no_such_gateway"))
+            found.append(
+                InvalidOption(
+                    "gateway", f"there is no Service {namespace}/{name}", hint="Install the egress gateway first, or correct the name.", code="no_such_gateway"
+                )
+            )
         elif not cluster.list("", "Pod", namespace, labels):
-            found.append(InvalidOption("gateway_selector", f"no pod of {namespace} has the labels {labels}", hint="Give the labels of the gateway's pods.", code="gateway_selects_nothing"))
+            found.append(
+                InvalidOption(
+                    "gateway_selector",
+                    f"no pod of {namespace} has the labels {labels}",
+                    hint="Give the labels of the gateway's pods.",
+                    code="gateway_selects_nothing",
+                )
+            )
     for rule in cluster.list(GROUP, "DestinationRule", options["namespace"]) if options.get("tls") else []:
         name = rule["metadata"]["name"]
         # Of two for one host Istio takes the settings of one.
         same_host = full_name(str((rule.get("spec") or {}).get("host")), options["namespace"]) == full_name(options["hosts"][0], options["namespace"])
         composed = INTENTS in (rule["metadata"].get("annotations") or {})
         if (same_host and name != options["name"]) or (composed and name == options["name"]):
-            hint = "Give one of the two up: policy of a host (resilience, load_balancing), or TLS that its proxies begin." if composed else "Remove it, or leave tls out."
-            found.append(InvalidOption("tls", f"DestinationRule {options['namespace']}/{name} says already how {options['hosts'][0]} is spoken to", hint=hint, code="rule_taken"))
+            hint = (
+                "Give one of the two up: policy of a host (resilience, load_balancing), or TLS that its proxies begin."
+                if composed
+                else "Remove it, or leave tls out."
+            )
+            found.append(
+                InvalidOption(
+                    "tls", f"DestinationRule {options['namespace']}/{name} says already how {options['hosts'][0]} is spoken to", hint=hint, code="rule_taken"
+                )
+            )
     own, hosts = (options["namespace"], options["name"]), set(options["hosts"])
     warnings = []
     for entry in cluster.list(GROUP, "ServiceEntry"):

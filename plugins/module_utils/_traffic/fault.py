@@ -37,7 +37,10 @@ def check(intent: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if intent.get("delay"):
         given = {"by": intent["delay"]} if isinstance(intent["delay"], str) else checks.keys("delay", intent["delay"], DELAY)
-        found["delay"] = {"fixedDelay": checks.duration("delay.by", given.get("by")), "percentage": {"value": checks.percent("delay.percent", given.get("percent", 100))}}
+        found["delay"] = {
+            "fixedDelay": checks.duration("delay.by", given.get("by")),
+            "percentage": {"value": checks.percent("delay.percent", given.get("percent", 100))},
+        }
     if intent.get("abort"):
         given = {"http": intent["abort"]} if isinstance(intent["abort"], int) else checks.keys("abort", intent["abort"], ABORT)
         if ("http" in given) == ("grpc" in given):
@@ -57,7 +60,9 @@ def end_of(expires: str, now: datetime.datetime) -> datetime.datetime:
         # Until Python 3.11 the library did not read the letter for UTC.
         found = datetime.datetime.fromisoformat(expires.replace("Z", "+00:00"))
     except ValueError as error:
-        raise InvalidOption("expires", f"{expires!r} is neither a time nor a duration", hint="Write it as 30m, or as 2030-01-31T12:00:00Z.", code="expires_invalid") from error
+        raise InvalidOption(
+            "expires", f"{expires!r} is neither a time nor a duration", hint="Write it as 30m, or as 2030-01-31T12:00:00Z.", code="expires_invalid"
+        ) from error
     if found.tzinfo is None:
         raise InvalidOption("expires", f"{expires!r} has no time zone", hint="End it with Z for UTC, or with an offset.", code="expires_invalid")
     return found

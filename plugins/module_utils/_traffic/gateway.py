@@ -100,7 +100,13 @@ def wanted(options: dict[str, Any]) -> list[Object]:
         servers.append({**server, "tls": {"httpsRedirect": True}} if options["redirect"] else server)
     if tls:
         number = options["https_port"]
-        servers.append({"port": {"number": number, "name": f"https-{number}", "protocol": "TLS" if tls["mode"] == "passthrough" else "HTTPS"}, "hosts": hosts, "tls": content})
+        servers.append(
+            {
+                "port": {"number": number, "name": f"https-{number}", "protocol": "TLS" if tls["mode"] == "passthrough" else "HTTPS"},
+                "hosts": hosts,
+                "tls": content,
+            }
+        )
     if tcp:
         servers.append({"port": {"number": tcp, "name": f"tcp-{tcp}", "protocol": "TCP"}, "hosts": hosts})
     metadata = {"name": options["name"], "namespace": options["namespace"]}
@@ -119,7 +125,9 @@ def _host(name: str) -> str:
 
 def _tls(tls: dict[str, Any]) -> dict[str, Any]:
     if MODES[tls["mode"]] and not tls.get("secret"):
-        raise InvalidOption("tls.secret", f"mode {tls['mode']} needs a certificate", hint="Name the Secret, in the namespace of the gateway's pods.", code="secret_needed")
+        raise InvalidOption(
+            "tls.secret", f"mode {tls['mode']} needs a certificate", hint="Name the Secret, in the namespace of the gateway's pods.", code="secret_needed"
+        )
     if not MODES[tls["mode"]] and tls.get("secret"):
         raise InvalidOption("tls.secret", f"mode {tls['mode']} has none", hint="Leave it out.", code="secret_needed")
     if tls["mode"] == "passthrough":
@@ -144,7 +152,11 @@ def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list
     pods = _pods(cluster, options)
     if not pods:
         labels = ", ".join(f"{key}={value}" for key, value in options["selector"].items())
-        return [InvalidOption("selector", f"no pod has the labels {labels}", hint="Install the gateway first, or correct the labels.", code="gateway_selects_nothing")], []
+        return [
+            InvalidOption(
+                "selector", f"no pod has the labels {labels}", hint="Install the gateway first, or correct the labels.", code="gateway_selects_nothing"
+            )
+        ], []
     return _secrets(cluster, options, {pod["metadata"]["namespace"] for pod in pods}), []
 
 
@@ -158,7 +170,9 @@ def _secrets(cluster: Cluster, options: dict[str, Any], namespaces: set[str]) ->
             hint = f"Create it in {namespace}, where the gateway's pods are."
             found.append(InvalidOption("tls.secret", f"there is no Secret {namespace}/{secret}", hint=hint, code="no_such_secret"))
         elif not {"tls.crt", "tls.key"} <= set(obj.get("data") or {}) and not {"cert", "key"} <= set(obj.get("data") or {}):
-            found.append(InvalidOption("tls.secret", f"Secret {namespace}/{secret} holds no certificate", hint="It needs tls.crt and tls.key.", code="no_such_secret"))
+            found.append(
+                InvalidOption("tls.secret", f"Secret {namespace}/{secret} holds no certificate", hint="It needs tls.crt and tls.key.", code="no_such_secret")
+            )
     return found
 
 

@@ -45,7 +45,11 @@ class GatewayApi:
         for gateway in policy.gateways:
             rules(policy.pieces(), live, gateway)
         found: list[Failure] = []
-        found += [cannot("api", f"would lose the routes that somebody else wrote into {ref_of(obj)}", live) for obj in (live.own, live.any_host) if obj and theirs.of(obj)]
+        found += [
+            cannot("api", f"would lose the routes that somebody else wrote into {ref_of(obj)}", live)
+            for obj in (live.own, live.any_host)
+            if obj and theirs.of(obj)
+        ]
         if not live.channel:
             hint = "Install its definitions (control_plane_gateway_api of the role control_plane), or give api istio."
             found.append(InvalidOption("api", "the cluster does not serve Gateway API's routes", hint=hint, code="gateway_api_absent"))
@@ -56,7 +60,11 @@ class GatewayApi:
             if not _is_ours(namesake, live) and not _stands_for(namesake, wanted[name]):
                 ref = Ref("", "Service", live.namespace, name)
                 hint = f"It should select {_text(wanted[name]['spec']['selector'])}: rename it, or give api istio."
-                found.append(InvalidOption("versions", f"{ref} is there already and does not stand for that version", ref=ref.as_result("v1"), hint=hint, code="service_taken"))
+                found.append(
+                    InvalidOption(
+                        "versions", f"{ref} is there already and does not stand for that version", ref=ref.as_result("v1"), hint=hint, code="service_taken"
+                    )
+                )
         return found
 
     def subsets(self, policy: Policy) -> dict[str, dict[str, str]]:
@@ -83,7 +91,13 @@ class GatewayApi:
         live = policy.live
         place = live.namespace if MESH in policy.gateways else policy.gateways[0].partition("/")[0]
         names = dict.fromkeys(rule["name"].rpartition("-")[0] for obj in objects for rule in obj["spec"]["rules"])
-        return converged(Change(f"{', '.join(names)} of {live.full_name}", place, lambda text: routes_shown(any(has_rules(text, obj, live) for obj in objects), text, live, policy.gateways)))
+        return converged(
+            Change(
+                f"{', '.join(names)} of {live.full_name}",
+                place,
+                lambda text: routes_shown(any(has_rules(text, obj, live) for obj in objects), text, live, policy.gateways),
+            )
+        )
 
     def shows(self, text: dict[str, Any], live: Host) -> bool:
         """Whether a dump has a route of what was said so far, or one of ours to a version's Service, also where its object is gone already."""

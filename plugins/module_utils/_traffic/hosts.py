@@ -39,7 +39,8 @@ class Host:
     version_services    this collection's Services that stand for one version of the host each
     version_rules       this collection's DestinationRules of those
     namesakes           Services that are named like one for a wanted version, by name; this collection's or not
-    other_rules         DestinationRules of its namespace that the host's own cannot be beside: for the host under another name, or of its name and not of a host's policy
+    other_rules         DestinationRules of its namespace that the host's own cannot be beside: for the host under another name, or of its name and not of a
+                        host's policy
     others              routes of other people, of either API, that name the host
     missing_gateways    wanted Gateways that are not there
     missing_hosts       other hosts that a route names, and that nothing makes known

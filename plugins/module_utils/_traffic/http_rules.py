@@ -110,7 +110,9 @@ def _filters(piece: Piece, matches: list[Match], live: Host, gateway: str) -> li
     if "corsPolicy" in fields:
         found.append({"type": "CORS", "cors": _cors(fields["corsPolicy"], live)})
     for target, percent in fields.get("mirrors") or []:
-        share = {"percent": int(percent)} if percent == int(percent) else {"fraction": {"numerator": round(percent * MILLIONTHS / 100), "denominator": MILLIONTHS}}
+        share = (
+            {"percent": int(percent)} if percent == int(percent) else {"fraction": {"numerator": round(percent * MILLIONTHS / 100), "denominator": MILLIONTHS}}
+        )
         found.append({"type": "RequestMirror", "requestMirror": {"backendRef": _service(target, live, gateway), **share}})
     return found
 
@@ -119,7 +121,9 @@ def _headers(sides: dict[str, Any]) -> list[dict[str, Any]]:
     found = []
     for side, kind in (("request", "RequestHeaderModifier"), ("response", "ResponseHeaderModifier")):
         operations = sides.get(side) or {}
-        said: dict[str, Any] = {name: [{"name": key, "value": value} for key, value in sorted(operations[name].items())] for name in ("set", "add") if operations.get(name)}
+        said: dict[str, Any] = {
+            name: [{"name": key, "value": value} for key, value in sorted(operations[name].items())] for name in ("set", "add") if operations.get(name)
+        }
         if operations.get("remove"):
             said["remove"] = sorted(set(operations["remove"]))
         if said:
@@ -182,7 +186,12 @@ def _patience(fields: dict[str, Any], live: Host) -> dict[str, Any]:
     if not retries["attempts"]:
         raise cannot("retries.attempts", "cannot say that nothing is sent twice", live)
     if live.channel == "standard":
-        raise cannot("retries", "says retries in its experimental channel alone", live, hint="Give api istio for this host, or install Gateway API's definitions of the experimental channel.")
+        raise cannot(
+            "retries",
+            "says retries in its experimental channel alone",
+            live,
+            hint="Give api istio for this host, or install Gateway API's definitions of the experimental channel.",
+        )
     conditions = set(retries["retryOn"].split(",")) if retries.get("retryOn") else RETRIED
     codes = sorted(int(one) for one in conditions - RETRIED if one.isdigit() and int(one) >= 400)
     if not conditions >= RETRIED or len(codes) != len(conditions - RETRIED):

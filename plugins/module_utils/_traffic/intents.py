@@ -24,7 +24,11 @@ def of(obj: Object | None) -> Intents:
         found = None
     if not isinstance(found, dict):
         name = f"{(obj or {}).get('kind')} {(obj or {})['metadata'].get('namespace')}/{(obj or {})['metadata'].get('name')}"
-        raise Failure("intents_unreadable", f"the annotation {INTENTS} of {name} is no JSON object", hint="Restore it, or delete the object and run again with the whole policy of its host.")
+        raise Failure(
+            "intents_unreadable",
+            f"the annotation {INTENTS} of {name} is no JSON object",
+            hint="Restore it, or delete the object and run again with the whole policy of its host.",
+        )
     return found
 
 

@@ -33,9 +33,15 @@ class Istio:
         connections.refuse(policy)
         if not policy.routing or policy.protocol == HTTP:
             return []
-        word, hint = policy.protocol.upper(), "Give it one (tcp_port, or tls with mode passthrough, of the module gateway), name another, or say another protocol."
+        word, hint = (
+            policy.protocol.upper(),
+            "Give it one (tcp_port, or tls with mode passthrough, of the module gateway), name another, or say another protocol.",
+        )
         silent = [gateway for gateway, spoken in policy.live.spoken.items() if policy.protocol not in spoken]
-        return [InvalidOption("gateways", f"Gateway {gateway} has no port for connections of {word} to {policy.live.full_name}", hint=hint, code="no_such_port") for gateway in silent]
+        return [
+            InvalidOption("gateways", f"Gateway {gateway} has no port for connections of {word} to {policy.live.full_name}", hint=hint, code="no_such_port")
+            for gateway in silent
+        ]
 
     def subsets(self, policy: Policy) -> dict[str, dict[str, str]]:
         return {version: {policy.label: version} for version in policy.versions()}
@@ -46,7 +52,9 @@ class Istio:
 
     def known(self, policy: Policy) -> Barrier | None:
         versions = sorted(policy.versions())
-        return clusters_known(policy.live, f"subsets {', '.join(versions)}", [f"|{version}|{policy.live.full_name}" for version in versions]) if versions else None
+        return (
+            clusters_known(policy.live, f"subsets {', '.join(versions)}", [f"|{version}|{policy.live.full_name}" for version in versions]) if versions else None
+        )
 
     def said(self, live: Host) -> list[Object]:
         return [obj for obj in (live.own, live.any_host) if obj]
@@ -58,9 +66,17 @@ class Istio:
         live, bound = policy.live, objects[0]["spec"]["gateways"]
         # A gateway's pods are looked at first where no sidecar has the routes.
         place = live.namespace if MESH in bound else bound[0].partition("/")[0]
-        names = dict.fromkeys(http["name"].rpartition("-")[0] for obj in objects for http in theirs.routes(obj) if theirs.is_ours(http)) or [f"routes of {policy.protocol.upper()}"]
+        names = dict.fromkeys(http["name"].rpartition("-")[0] for obj in objects for http in theirs.routes(obj) if theirs.is_ours(http)) or [
+            f"routes of {policy.protocol.upper()}"
+        ]
         gateways = {gateway for obj in objects for gateway in obj["spec"]["gateways"]}
-        return converged(Change(f"{', '.join(names)} of {live.full_name}", place, lambda text: routes_shown(any(has_all(text, obj, live) for obj in objects), text, live, gateways)))
+        return converged(
+            Change(
+                f"{', '.join(names)} of {live.full_name}",
+                place,
+                lambda text: routes_shown(any(has_all(text, obj, live) for obj in objects), text, live, gateways),
+            )
+        )
 
     def shows(self, text: dict[str, Any], live: Host) -> bool:
         """Whether a dump has a route of ours for the host, also where its objects are gone already."""
@@ -82,10 +98,17 @@ def destination_rule(policy: Policy, subsets: dict[str, dict[str, str]], traffic
 
 
 def virtual_services(policy: Policy) -> list[Object]:
-    """One for the mesh, the gateways and named outside hosts; and one for any other host at the gateways, if asked for. None where nothing is, but for other people's routes."""
+    """One for the mesh, the gateways and named outside hosts; and one for any other host at the gateways, if asked for.
+
+    None where nothing is, but for other people's routes.
+    """
     live = policy.live
     if not policy.routing:
-        return [_virtual_service(policy, obj["metadata"]["name"], obj["spec"]["hosts"], obj["spec"]["gateways"], _rest(live)) for obj in (live.own, live.any_host) if obj and theirs.of(obj)]
+        return [
+            _virtual_service(policy, obj["metadata"]["name"], obj["spec"]["hosts"], obj["spec"]["gateways"], _rest(live))
+            for obj in (live.own, live.any_host)
+            if obj and theirs.of(obj)
+        ]
     pieces = policy.pieces()
     return [_virtual_service(policy, name, hosts, bound, pieces) for name, (hosts, bound) in _places(policy).items()]
 
@@ -168,7 +191,10 @@ def _connections(piece: Piece, policy: Policy, hosts: list[str], gateways: list[
 
 def _parts(piece: Piece, live: Host) -> list[dict[str, Any]]:
     lone = len(piece.targets) == 1
-    return [{"destination": _destination(target, live), **({} if lone and not target.version else {"weight": weight}), **({"headers": headers} if headers else {})} for target, weight, headers in piece.targets]
+    return [
+        {"destination": _destination(target, live), **({} if lone and not target.version else {"weight": weight}), **({"headers": headers} if headers else {})}
+        for target, weight, headers in piece.targets
+    ]
 
 
 def _destination(target: Target, live: Host) -> dict[str, Any]:
@@ -195,7 +221,10 @@ def has_all(text: dict[str, Any], obj: Object, live: Host) -> bool:
 
 
 def has_routes(text: dict[str, Any], obj: Object) -> bool:
-    """Whether a dump has the object's routes, all that go to every proxy and none that it no longer has, with their weights. Other people's are theirs to look at."""
+    """Whether a dump has the object's routes, all that go to every proxy and none that it no longer has, with their weights.
+
+    Other people's are theirs to look at.
+    """
     wanted = {http["name"]: http for http in theirs.routes(obj) if theirs.is_ours(http)}
     everywhere = {name for name, http in wanted.items() if not limited(http)}
     found = {one.name: one for one in dump.routes(text) if one.source.endswith(source_of(obj)) and theirs.is_ours({"name": one.name})}

@@ -34,7 +34,10 @@ def _policy_name(options: dict[str, Any]) -> str:
 
 
 def wanted(options: dict[str, Any]) -> list[Object]:
-    """A RequestAuthentication alone lets in what carries no token at all (istio.io, RequestAuthentication): the policy beside it does not. Raises InvalidOption."""
+    """A RequestAuthentication alone lets in what carries no token at all (istio.io, RequestAuthentication): the policy beside it does not.
+
+    Raises InvalidOption.
+    """
     if not options["issuers"]:
         raise InvalidOption("issuers", "the list is empty", hint="Name at least one, or state absent.", code="list_empty")
     if options["open_paths"] and not options["required"]:
@@ -46,7 +49,9 @@ def wanted(options: dict[str, Any]) -> list[Object]:
         raise InvalidOption("issuers", f"two of them are {twice}", hint="Join their audiences.", code="issuer_twice")
     for path in options["open_paths"]:
         if not path.startswith(("/", "*")):
-            raise InvalidOption("open_paths", f"{path!r} does not begin with a slash", hint="A star at the beginning or the end stands for anything.", code="path_invalid")
+            raise InvalidOption(
+                "open_paths", f"{path!r} does not begin with a slash", hint="A star at the beginning or the end stands for anything.", code="path_invalid"
+            )
     chosen: dict[str, Any] = {"selector": {"matchLabels": workload(options)}} if options["workload"] else {}
     place = {"namespace": options["namespace"]}
     found: list[Object] = [{"apiVersion": API, "kind": KIND, "metadata": {"name": options["name"], **place}, "spec": {**chosen, "jwtRules": rules}}]
@@ -72,7 +77,12 @@ def _issuer(option: str, value: Any) -> dict[str, Any]:
     elif "keys_url" in given:
         found["jwksUri"] = _url(f"{option}.keys_url", given["keys_url"])
     elif not URL.match(issuer):
-        raise InvalidOption(option, f"keys of {issuer} cannot be found", hint="Give keys or keys_url; only an issuer that is a URL tells its own (OpenID Connect Discovery).", code="keys_missing")
+        raise InvalidOption(
+            option,
+            f"keys of {issuer} cannot be found",
+            hint="Give keys or keys_url; only an issuer that is a URL tells its own (OpenID Connect Discovery).",
+            code="keys_missing",
+        )
     if "audiences" in given:
         found["audiences"] = [str(one) for one in _listed(f"{option}.audiences", given["audiences"])]
     if "from_headers" in given:
@@ -118,7 +128,9 @@ def _keys(option: str, value: Any) -> str:
     if not isinstance(listed, list) or not listed or any(not isinstance(key, dict) or "kty" not in key for key in listed):
         raise InvalidOption(option, "it is no JSON Web Key Set", hint="It is {keys: [{kty: ...}, ...]}.", code="keys_invalid")
     if any(key.get("d") or key.get("kty") == "oct" for key in listed):
-        raise InvalidOption(option, "one of the keys is private", hint="Give the public keys alone; whoever has seen this one can sign tokens.", code="keys_private")
+        raise InvalidOption(
+            option, "one of the keys is private", hint="Give the public keys alone; whoever has seen this one can sign tokens.", code="keys_private"
+        )
     return json.dumps(found, sort_keys=True)
 
 

@@ -104,7 +104,11 @@ class Reader:
             missing_hosts=frozenset(name for name, service in found.items() if service is None and self._entry(name) is None),
             other_ports={name: tuple(port["port"] for port in service["spec"].get("ports") or []) for name, service in found.items() if service},
             namesakes=there,
-            spoken={gateway: frozenset(routed_at(server) for server in obj["spec"].get("servers") or obj["spec"].get("listeners") or []) for gateway, obj in parents.items() if obj},
+            spoken={
+                gateway: frozenset(routed_at(server) for server in obj["spec"].get("servers") or obj["spec"].get("listeners") or [])
+                for gateway, obj in parents.items()
+                if obj
+            },
             sections={gateway: _not_plain(obj) for gateway, obj in parents.items() if obj and REDIRECTS in (obj["metadata"].get("annotations") or {})},
             channel=self.channel if api == GATEWAY else "",
         )
@@ -121,7 +125,11 @@ class Reader:
         if not service or not selector:
             return None
         pods = self._cluster.list("", "Pod", service["metadata"]["namespace"], written(selector))
-        return [pod["metadata"].get("labels") or {} for pod in pods if not pod["metadata"].get("deletionTimestamp") and (pod.get("status") or {}).get("phase") not in OVER]
+        return [
+            pod["metadata"].get("labels") or {}
+            for pod in pods
+            if not pod["metadata"].get("deletionTimestamp") and (pod.get("status") or {}).get("phase") not in OVER
+        ]
 
     def _gateway(self, gateway: str, api: str) -> Object | None:
         namespace, _slash, name = gateway.partition("/")

@@ -45,9 +45,13 @@ def of_rule(intent: dict[str, Any]) -> dict[str, Any]:
         if "aggression" in given:
             found["warmup"]["aggression"] = float(given["aggression"])
         if intent.get("algorithm") not in (None, "least_request", "round_robin"):
-            raise InvalidOption("warmup", f"the algorithm {intent['algorithm']} has none", hint="Use least_request or round_robin.", code="load_balancing_ambiguous")
+            raise InvalidOption(
+                "warmup", f"the algorithm {intent['algorithm']} has none", hint="Use least_request or round_robin.", code="load_balancing_ambiguous"
+            )
     if not found:
-        raise InvalidOption("algorithm", "nothing is asked for", hint="Give algorithm, hash_on, locality or warmup, or state absent.", code="load_balancing_empty")
+        raise InvalidOption(
+            "algorithm", "nothing is asked for", hint="Give algorithm, hash_on, locality or warmup, or state absent.", code="load_balancing_empty"
+        )
     return {"loadBalancer": found}
 
 
@@ -79,7 +83,9 @@ def _locality(value: Any) -> dict[str, Any]:
         for entry in given["distribute"]:
             shares = checks.keys("locality.distribute", entry, ("from", "to")).get("to") or {}
             if sum(shares.values()) != 100:
-                raise InvalidOption("locality.distribute", f"the shares from {entry.get('from')} add up to {sum(shares.values())}, not to 100", code="weights_sum")
+                raise InvalidOption(
+                    "locality.distribute", f"the shares from {entry.get('from')} add up to {sum(shares.values())}, not to 100", code="weights_sum"
+                )
         found["distribute"] = given["distribute"]
     if given.get("failover"):
         found["failover"] = [checks.keys("locality.failover", entry, ("from", "to")) for entry in given["failover"]]

@@ -113,7 +113,9 @@ def _narrower(option: str, one: dict[str, str], two: dict[str, str]) -> dict[str
     if not one:
         return two
     if "regex" in one or "regex" in two:
-        raise InvalidOption(option, f"{one} and {two} cannot be put into one condition", hint="Say one of them without a regular expression.", code="match_conflict")
+        raise InvalidOption(
+            option, f"{one} and {two} cannot be put into one condition", hint="Say one of them without a regular expression.", code="match_conflict"
+        )
     (first_form, first), (second_form, second) = (next(iter(match.items())) for match in (one, two))
     if first_form == "prefix" and second.startswith(first):
         return two

@@ -64,10 +64,17 @@ def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list
     if seen.counted:
         hint = "Switch access logs on for a while to hear who it is (module telemetry; the role mtls does so with mtls_observe), or set plaintext to shut_out."
         counts = ", ".join(f"{count} at {pod}" for pod, count in sorted(seen.counted.items()))
-        return [Failure("plaintext_callers", f"somebody called {place} without TLS since its proxies began, and no log says who: {counts}", reason=counts, hint=hint)], []
+        return [
+            Failure(
+                "plaintext_callers", f"somebody called {place} without TLS since its proxies began, and no log says who: {counts}", reason=counts, hint=hint
+            )
+        ], []
     if seen.silent:
         others = f"; pods without a sidecar: {few(list(seen.plain), NAMED)}" if seen.plain else ""
-        return [], [f"plaintext callers of {place}: unknown, for the access logs of {', '.join(seen.silent)} tell of no call within {within}, or hold more than is read, and its proxies count none{others}"]
+        return [], [
+            f"plaintext callers of {place}: unknown, for the access logs of {', '.join(seen.silent)} tell of no call within {within}, or hold more than is "
+            f"read, and its proxies count none{others}"
+        ]
     return [], []
 
 

@@ -27,8 +27,14 @@ class Owner:
 OWNERS = (
     Owner("Flagger", ("flagger",), kinds=("Canary",)),
     Owner("Argo Rollouts", ("rollouts-controller",), (("argo-rollouts.argoproj.io/managed-by-rollouts", "rollout"),), ("Rollout",)),
-    Owner("Argo CD", ("argocd-controller", "argocd-application-controller"), (("argocd.argoproj.io/tracking-id", "application"), ("argocd.argoproj.io/instance", "application"))),
-    Owner("Flux", ("kustomize-controller", "helm-controller"), (("kustomize.toolkit.fluxcd.io/name", "kustomization"), ("helm.toolkit.fluxcd.io/name", "release"))),
+    Owner(
+        "Argo CD",
+        ("argocd-controller", "argocd-application-controller"),
+        (("argocd.argoproj.io/tracking-id", "application"), ("argocd.argoproj.io/instance", "application")),
+    ),
+    Owner(
+        "Flux", ("kustomize-controller", "helm-controller"), (("kustomize.toolkit.fluxcd.io/name", "kustomization"), ("helm.toolkit.fluxcd.io/name", "release"))
+    ),
     Owner("Helm", ("helm",), (("meta.helm.sh/release-name", "release"),)),
     Owner("Kiali", ("kiali",), (("kiali_wizard", "wizard"),)),
 )

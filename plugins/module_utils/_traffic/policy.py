@@ -79,7 +79,9 @@ class Policy:
         """The label that tells versions apart. Raises InvalidOption where two concerns name two."""
         named = {intent["label"] for intent in self.routing.values() if intent.get("label")}
         if len(named) > 1:
-            raise InvalidOption("label", f"other policy of {self.live.full_name} tells versions apart by another one ({', '.join(sorted(named))})", code="label_conflict")
+            raise InvalidOption(
+                "label", f"other policy of {self.live.full_name} tells versions apart by another one ({', '.join(sorted(named))})", code="label_conflict"
+            )
         return next(iter(named), "version")
 
     @property
@@ -88,7 +90,11 @@ class Policy:
 
     @property
     def protocol(self) -> str:
-        """What its routes are routes of: HTTP, TCP or TLS. As a concern says; else as its gateways have ports for nothing else, where it is for gateways alone; else as the host's port is declared; HTTP where none tells."""
+        """What its routes are routes of: HTTP, TCP or TLS.
+
+        As a concern says; else as its gateways have ports for nothing else, where it is for gateways alone; else as the host's port is declared; HTTP where
+        none tells.
+        """
         stated = next((intent["protocol"] for intent in self.routing.values() if intent.get("protocol")), "")
         ports = self.live.declared
         return str(stated or self.spoken or (ports.get(self.port) if self.port else _only(ports.values())) or HTTP)

@@ -8,7 +8,12 @@ from typing import Any
 # By the names of a VirtualService's lists of routes.
 HTTP, TCP, TLS = "http", "tcp", "tls"
 # Which routes hold at a port, by Istio's word for what is spoken there (pkg/config/protocol); none at one of UDP.
-ROUTED = {**dict.fromkeys(("http", "http2", "http_proxy", "grpc", "grpc-web"), HTTP), **dict.fromkeys(("tcp", "mongo", "redis", "mysql"), TCP), **dict.fromkeys(("tls", "https"), TLS), "udp": ""}
+ROUTED = {
+    **dict.fromkeys(("http", "http2", "http_proxy", "grpc", "grpc-web"), HTTP),
+    **dict.fromkeys(("tcp", "mongo", "redis", "mysql"), TCP),
+    **dict.fromkeys(("tls", "https"), TLS),
+    "udp": "",
+}
 OF_KUBERNETES = {"kubernetes.io/h2c": "http2", "kubernetes.io/ws": "http", "kubernetes.io/wss": "https"}
 # SMTP, DNS, MySQL and MongoDB: what is spoken there is never found out by looking at it.
 WELL_KNOWN = {25, 53, 3306, 27017}

@@ -44,7 +44,9 @@ def path_of(match: Match, form: Form, prefix: bool = False) -> dict[str, str]:
     if uri.get("prefix") == "/" or not uri:
         return {"type": "PathPrefix", "value": "/"} if form is Form.NATURAL else {"type": "RegularExpression", "value": EVERY}
     if "prefix" in uri:
-        return {"type": "PathPrefix", "value": uri["prefix"].rstrip("/")} if prefix else {"type": "RegularExpression", "value": re.escape(uri["prefix"]) + EVERY}
+        return (
+            {"type": "PathPrefix", "value": uri["prefix"].rstrip("/")} if prefix else {"type": "RegularExpression", "value": re.escape(uri["prefix"]) + EVERY}
+        )
     if "exact" in uri:
         plain = PLAIN.match(uri["exact"]) and form is not Form.EXPRESSIONS
         return {"type": "Exact", "value": uri["exact"]} if plain else {"type": "RegularExpression", "value": re.escape(uri["exact"])}
@@ -68,7 +70,7 @@ def in_order(listed: Listed, live: Host, prefixes: Collection[str]) -> Form:
 def _out_of_order(listed: Listed, form: Form, prefixes: Collection[str]) -> tuple[str, str] | None:
     """Two rules that would be tried the other way round, and that some request meets both."""
     for number, (early, first) in enumerate(listed):
-        for late, second in listed[number + 1 :]:
+        for late, second in listed[number + 1:]:
             for one in first:
                 for two in second:
                     if _key(two, form, late in prefixes) > _key(one, form, early in prefixes) and _common(one, two):
@@ -101,4 +103,4 @@ def _beginning(uri: dict[str, str]) -> str:
         return ""
     found = sure(LITERAL.match(expression))
     # The last one may be repeated, and so be there not at all.
-    return found[0][:-1] if expression[found.end() :][:1] in ("*", "?", "{") else found[0]
+    return found[0][:-1] if expression[found.end():][:1] in ("*", "?", "{") else found[0]

@@ -70,7 +70,12 @@ def _connections(value: Any) -> dict[str, Any]:
     given = checks.keys("connections", value, CONNECTIONS)
     tcp: dict[str, Any] = {}
     http: dict[str, Any] = {}
-    for key, place, name in (("max", tcp, "maxConnections"), ("max_requests", http, "http2MaxRequests"), ("pending", http, "http1MaxPendingRequests"), ("requests_per_connection", http, "maxRequestsPerConnection")):
+    for key, place, name in (
+        ("max", tcp, "maxConnections"),
+        ("max_requests", http, "http2MaxRequests"),
+        ("pending", http, "http1MaxPendingRequests"),
+        ("requests_per_connection", http, "maxRequestsPerConnection"),
+    ):
         if key in given:
             place[name] = checks.count(f"connections.{key}", given[key], least=1)
     for key, place, name in (("connect_timeout", tcp, "connectTimeout"), ("idle_timeout", http, "idleTimeout")):
@@ -78,7 +83,10 @@ def _connections(value: Any) -> dict[str, Any]:
             place[name] = checks.duration(f"connections.{key}", given[key])
     if "keepalive" in given:
         alive = checks.keys("connections.keepalive", given["keepalive"], KEEPALIVE)
-        tcp["tcpKeepalive"] = {key: checks.count("connections.keepalive.probes", value, 1) if key == "probes" else checks.duration(f"connections.keepalive.{key}", value) for key, value in alive.items()}
+        tcp["tcpKeepalive"] = {
+            key: checks.count("connections.keepalive.probes", value, 1) if key == "probes" else checks.duration(f"connections.keepalive.{key}", value)
+            for key, value in alive.items()
+        }
     return {key: value for key, value in (("tcp", tcp), ("http", http)) if value}
 
 

@@ -60,7 +60,12 @@ def pieces(intent: dict[str, Any]) -> list[Piece]:
     for early, piece in enumerate(found[:-1]):
         if not piece.matches:
             hint = "Put it last, or give it a condition."
-            raise InvalidOption("rules", f"{names[early].removeprefix('route-')} takes every request, so {names[early + 1].removeprefix('route-')} gets none", hint=hint, code="rule_unreachable")
+            raise InvalidOption(
+                "rules",
+                f"{names[early].removeprefix('route-')} takes every request, so {names[early + 1].removeprefix('route-')} gets none",
+                hint=hint,
+                code="rule_unreachable",
+            )
     return found
 
 

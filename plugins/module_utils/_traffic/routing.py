@@ -70,10 +70,20 @@ def check(policy: Policy) -> list[Failure]:
     found += policy.taking.refusals(live, policy.api, policy.inside_hosts, policy.gateways)
     for gateway in sorted(live.missing_gateways):
         kind = "Gateway of Gateway API" if policy.api == GATEWAY else "Gateway of Istio"
-        found.append(InvalidOption("gateways", f"there is no {kind} {gateway}", hint="Write it as NAMESPACE/NAME, and create it first.", code="no_such_gateway"))
+        found.append(
+            InvalidOption("gateways", f"there is no {kind} {gateway}", hint="Write it as NAMESPACE/NAME, and create it first.", code="no_such_gateway")
+        )
     for obj in live.other_rules if policy.traffic_policy() or WRITERS[policy.api].subsets(policy) else []:
         hint = "Istio takes one DestinationRule of a host: say in one place what both say, and remove or rename the other."
-        found.append(InvalidOption("host", f"{ref_of(obj)} is in the place of the DestinationRule of {live.full_name}", ref=ref_of(obj).as_result("v1"), hint=hint, code="rule_taken"))
+        found.append(
+            InvalidOption(
+                "host",
+                f"{ref_of(obj)} is in the place of the DestinationRule of {live.full_name}",
+                ref=ref_of(obj).as_result("v1"),
+                hint=hint,
+                code="rule_taken",
+            )
+        )
     found += _spoken(policy)
     found += WRITERS[policy.api].cannot(policy)
     pieces = policy.pieces() if policy.routing else []
@@ -104,9 +114,19 @@ def _spoken(policy: Policy) -> list[Failure]:
     """Ports at which sidecars would never look for such routes. At gateways it is their own ports that count."""
     live = policy.live
     ports = {intent.get("port") for intent in policy.routing.values()} if MESH in policy.gateways else set()
-    wrong = {port: spoken for port, spoken in live.declared.items() if spoken not in ("", policy.protocol) and (port in ports or (ports and len(live.declared) == 1))}
+    wrong = {
+        port: spoken for port, spoken in live.declared.items() if spoken not in ("", policy.protocol) and (port in ports or (ports and len(live.declared) == 1))
+    }
     hint = "Name the port that is meant, or correct the name of the port (or its appProtocol) in the Service."
-    return [InvalidOption("protocol", f"port {port} of {live.full_name} is declared to speak {spoken.upper()}, and the routes are of {policy.protocol.upper()}", hint=hint, code="protocol_mismatch") for port, spoken in wrong.items()]
+    return [
+        InvalidOption(
+            "protocol",
+            f"port {port} of {live.full_name} is declared to speak {spoken.upper()}, and the routes are of {policy.protocol.upper()}",
+            hint=hint,
+            code="protocol_mismatch",
+        )
+        for port, spoken in wrong.items()
+    ]
 
 
 def _weights(pieces: list[Piece], live: Host) -> dict[str, int]:
@@ -130,7 +150,9 @@ def desired(policy: Policy) -> list[Step]:
     wanted = writer.subsets(policy)
     backing, objects = writer.backing(policy), writer.routes(policy)
     said = [obj for one in WRITERS.values() for obj in one.said(live)]
-    foreign = [http for obj in objects for http in theirs.of(obj)] + [route for obj in said for name in _theirs(policy, obj) for route in obj["spec"].get(name) or []]
+    foreign = [http for obj in objects for http in theirs.of(obj)] + [
+        route for obj in said for name in _theirs(policy, obj) for route in obj["spec"].get(name) or []
+    ]
     for name in theirs.subsets(foreign, live.full_name, live.namespace) & set(known):
         wanted.setdefault(name, known[name])
     kept = {name: labels for name, labels in known.items() if name not in wanted}
@@ -190,7 +212,12 @@ def _refuse_theirs(policy: Policy, leaving: list[Object]) -> None:
         if _theirs(policy, obj):
             whose = ", ".join(sorted(managers_of(obj) - {MANAGER}))
             hint = "Take them out of it, or set force_conflicts to delete them, too."
-            raise Failure("conflict", f"{ref_of(obj)} has routes of connections that are not of this collection's writing ({whose})", ref=ref_of(obj).as_result("v1"), hint=hint)
+            raise Failure(
+                "conflict",
+                f"{ref_of(obj)} has routes of connections that are not of this collection's writing ({whose})",
+                ref=ref_of(obj).as_result("v1"),
+                hint=hint,
+            )
 
 
 def _others_part(policy: Policy, obj: Object) -> dict[str, Any]:
@@ -215,4 +242,6 @@ def _subsets(rule: Object | None) -> dict[str, dict[str, str]]:
 
 
 def _routes_gone(live: Host) -> Barrier:
-    return converged(Change(f"no routes of {live.full_name}", live.namespace, lambda text: not any(one.shows(text, live) for one in WRITERS.values()), gone=True))
+    return converged(
+        Change(f"no routes of {live.full_name}", live.namespace, lambda text: not any(one.shows(text, live) for one in WRITERS.values()), gone=True)
+    )

@@ -51,7 +51,9 @@ def _seen(value: str) -> str:
     """A namespace, or NAMESPACE/HOST."""
     namespace, slash, host = value.partition("/")
     if namespace not in PLACES and (not checks.HOST.match(namespace) or "." in namespace):
-        raise InvalidOption("sees", f"{namespace!r} is no namespace", hint="Write NAMESPACE or NAMESPACE/HOST; '.' is its own, '*' is any, '~' is none.", code="host_invalid")
+        raise InvalidOption(
+            "sees", f"{namespace!r} is no namespace", hint="Write NAMESPACE or NAMESPACE/HOST; '.' is its own, '*' is any, '~' is none.", code="host_invalid"
+        )
     return f"{namespace}/{checks.host('sees', host) if slash else '*'}"
 
 

@@ -50,7 +50,11 @@ class Taking:
         """Those of the kind and name of ours: of Gateway API one for the mesh has the host's name, one for a gateway that and the gateway's."""
         kind = "VirtualService" if api == ISTIO else "HTTPRoute"
         named = [obj for obj in live.others if obj["kind"] == kind and obj["metadata"]["namespace"] == live.namespace]
-        return [obj for obj in named if obj["metadata"]["name"] == live.object_name or (api == GATEWAY and obj["metadata"]["name"].startswith(f"{live.object_name}."))]
+        return [
+            obj
+            for obj in named
+            if obj["metadata"]["name"] == live.object_name or (api == GATEWAY and obj["metadata"]["name"].startswith(f"{live.object_name}."))
+        ]
 
     def warnings(self, live: Host) -> list[str]:
         return [f"{ref_of(obj)} is kept by {owner}, which may make it again" for obj in live.others if self.force and (owner := owner_of(obj))]
@@ -63,8 +67,12 @@ class Taking:
             if reason is None:
                 continue
             owner = owner_of(obj)
-            message = f"{ref_of(obj)} has routes for {live.full_name} already" + (f", and is kept by {owner}" if owner else "") + (f": {reason}" if reason else "")
-            hint = "A host's routes have one owner: leave its host to it, or set force_conflicts to replace it" + ("." if owner or reason else ", or adopt to keep its routes behind yours.")
+            message = (
+                f"{ref_of(obj)} has routes for {live.full_name} already" + (f", and is kept by {owner}" if owner else "") + (f": {reason}" if reason else "")
+            )
+            hint = "A host's routes have one owner: leave its host to it, or set force_conflicts to replace it" + (
+                "." if owner or reason else ", or adopt to keep its routes behind yours."
+            )
             found.append(InvalidOption("host", message, ref=ref_of(obj).as_result("v1"), hint=hint, code="host_taken"))
         return found
 
@@ -105,7 +113,9 @@ def shadowed(wanted: list[dict[str, Any]], before: list[dict[str, Any]], host: s
         name, whose = http.get("name") or "without a name", "of ours" if mine else "of somebody else"
         taker = next(one for one in wanted if theirs.takes_all(one)).get("name") or "without a name"
         hint = f"Take out the route {taker}, or move it behind." if mine else "Give your policy a match, or set force_conflicts."
-        found.append(InvalidOption("host", f"the route {taker} takes every request of {host}, so the route {name} {whose} gets none", hint=hint, code="route_shadowed"))
+        found.append(
+            InvalidOption("host", f"the route {taker} takes every request of {host}, so the route {name} {whose} gets none", hint=hint, code="route_shadowed")
+        )
     return found
 
 

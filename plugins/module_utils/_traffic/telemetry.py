@@ -13,11 +13,16 @@ from . import checks
 from .single import Single, alone, workload
 
 GROUP, API, KIND = "telemetry.istio.io", "telemetry.istio.io/v1", "Telemetry"
-LOGS, TRACING, METRICS = ("enabled", "providers", "when", "side"), ("enabled", "providers", "percent", "tags"), ("enabled", "providers", "disable", "tags", "every")
+LOGS, TRACING, METRICS = (
+    ("enabled", "providers", "when", "side"),
+    ("enabled", "providers", "percent", "tags"),
+    ("enabled", "providers", "disable", "tags", "every"),
+)
 TAG = ("literal", "header", "env", "default")
 SIDES = {"client": "CLIENT", "server": "SERVER", "both": "CLIENT_AND_SERVER"}
 # istio.io, Telemetry, MetricSelector.IstioMetric.
-METRIC = ("ALL_METRICS", "REQUEST_COUNT", "REQUEST_DURATION", "REQUEST_SIZE", "RESPONSE_SIZE", "TCP_OPENED_CONNECTIONS", "TCP_CLOSED_CONNECTIONS", "TCP_SENT_BYTES", "TCP_RECEIVED_BYTES", "GRPC_REQUEST_MESSAGES", "GRPC_RESPONSE_MESSAGES")  # fmt: skip
+METRIC = ("ALL_METRICS", "REQUEST_COUNT", "REQUEST_DURATION", "REQUEST_SIZE", "RESPONSE_SIZE", "TCP_OPENED_CONNECTIONS", "TCP_CLOSED_CONNECTIONS",
+          "TCP_SENT_BYTES", "TCP_RECEIVED_BYTES", "GRPC_REQUEST_MESSAGES", "GRPC_RESPONSE_MESSAGES")  # fmt: skip
 # Providers that need no entry in the mesh configuration (istio/istio, pkg/config/mesh: DefaultMeshConfig).
 ACCESS_LOG = "envoy"
 BUILT_IN = {ACCESS_LOG, "prometheus", "stackdriver"}
@@ -61,7 +66,12 @@ def _providers(option: str, given: dict[str, Any]) -> dict[str, Any]:
     if "providers" not in given:
         return {}
     if not isinstance(given["providers"], list) or not given["providers"]:
-        raise InvalidOption(f"{option}.providers", f"{given['providers']!r} is no list of names", hint="Leave it out to mean those of the mesh configuration.", code="list_empty")
+        raise InvalidOption(
+            f"{option}.providers",
+            f"{given['providers']!r} is no list of names",
+            hint="Leave it out to mean those of the mesh configuration.",
+            code="list_empty",
+        )
     return {"providers": [{"name": str(name)} for name in given["providers"]]}
 
 
@@ -79,7 +89,9 @@ def _logs(value: Any) -> dict[str, Any]:
         found["match"] = {"mode": _side("access_logs.side", given["side"])}
     if "when" in given:
         if not isinstance(given["when"], str) or not given["when"].strip():
-            raise InvalidOption("access_logs.when", f"{given['when']!r} is no expression", hint="Write it in CEL, such as 'response.code >= 500'.", code="expression_invalid")
+            raise InvalidOption(
+                "access_logs.when", f"{given['when']!r} is no expression", hint="Write it in CEL, such as 'response.code >= 500'.", code="expression_invalid"
+            )
         found["filter"] = {"expression": given["when"]}
     return found
 
@@ -97,7 +109,9 @@ def _tracing(value: Any) -> dict[str, Any]:
         found["disableSpanReporting"] = True
     if "percent" in given:
         # Nothing is a share here, too: proxies then only pass on what callers began.
-        found["randomSamplingPercentage"] = 0.0 if given["percent"] == 0 and not isinstance(given["percent"], bool) else checks.percent("tracing.percent", given["percent"])
+        found["randomSamplingPercentage"] = (
+            0.0 if given["percent"] == 0 and not isinstance(given["percent"], bool) else checks.percent("tracing.percent", given["percent"])
+        )
     if "tags" in given:
         found["customTags"] = {name: _tag(f"tracing.tags.{name}", tag) for name, tag in _mapping("tracing.tags", given["tags"]).items()}
     return found or {"disableSpanReporting": False}

@@ -41,7 +41,10 @@ def of(obj: Object | None) -> list[Http]:
 
 
 def untouched(obj: Object, hosts: list[str], gateways: list[str]) -> bool:
-    """Whether others have added routes and changed nothing of ours: then the field is ours to write, with their routes in it. A known owner would set it back."""
+    """Whether others have added routes and changed nothing of ours: then the field is ours to write, with their routes in it.
+
+    A known owner would set it back.
+    """
     ours = [http for http in routes(obj) if is_ours(http)]
     whole = all(http["name"].endswith(digest({key: value for key, value in http.items() if key != "name"})) for http in ours)
     spec = obj["spec"]
@@ -49,7 +52,9 @@ def untouched(obj: Object, hosts: list[str], gateways: list[str]) -> bool:
 
 
 def merged(ours: list[Http], live: list[Http]) -> list[Http]:
-    """Our routes with those of others in their place: each before the route of ours that it was before, or, where that is gone, before the last; behind all that it was behind."""
+    """Our routes with those of others in their place: each before the route of ours that it was before, or, where that is gone, before the last; behind all
+    that it was behind.
+    """
     rest = _rest(ours)
     # Where it was left out, all of theirs were before it.
     end = len(ours) if not rest or any(is_ours(http) and _piece(http) == "default" for http in live) else len(ours) - 1
@@ -58,12 +63,12 @@ def merged(ours: list[Http], live: list[Http]) -> list[Http]:
     for number, http in enumerate(live):
         if is_ours(http):
             continue
-        behind = [_piece(one) for one in live[number + 1 :] if is_ours(one)]
+        behind = [_piece(one) for one in live[number + 1:] if is_ours(one)]
         first = not any(is_ours(one) for one in live[:number])
         known = next((places[piece] for piece in behind if piece in places), len(ours) - 1)
         place = end if not behind else 0 if first else known
         before.setdefault(place, []).append(http)
-    listed = [http for number in range(len(ours) + 1) for http in [*before.get(number, []), *ours[number : number + 1]]]
+    listed = [http for number in range(len(ours) + 1) for http in [*before.get(number, []), *ours[number:number + 1]]]
     # For the rest there is nothing to say where they take it.
     return [http for http in listed if http not in rest or not any(takes_all(one) for one in listed[: listed.index(http)])]
 
@@ -97,11 +102,13 @@ def takes_all(http: Http) -> bool:
 def shadowed(listed: list[Http]) -> list[Http]:
     """Routes behind one that takes every request."""
     last = next((number for number, http in enumerate(listed) if takes_all(http)), len(listed))
-    return listed[last + 1 :]
+    return listed[last + 1:]
 
 
 def subsets(listed: list[Http], host: str, namespace: str) -> set[str]:
     """Subsets of a host (full name) to which routes lead."""
     targets = [part.get("destination") or {} for http in listed for part in http.get("route") or []]
-    targets += [part.get("destination") or {} for http in listed for part in http.get("mirrors") or []] + [http["mirror"] for http in listed if http.get("mirror")]
+    targets += [part.get("destination") or {} for http in listed for part in http.get("mirrors") or []] + [
+        http["mirror"] for http in listed if http.get("mirror")
+    ]
     return {str(target["subset"]) for target in targets if target.get("subset") and full_name(str(target.get("host")), namespace) == host}

@@ -36,7 +36,9 @@ def options_of(policy: Any) -> Wanted:
             for concern, options in _mapping(place, concerns).items():
                 if concern == API:
                     if options not in ARGUMENT[API]["choices"]:
-                        raise InvalidOption(f"{place}.{API}", f"{options!r} is no API", hint=f"One of {', '.join(ARGUMENT[API]['choices'])}.", code="options_invalid")
+                        raise InvalidOption(
+                            f"{place}.{API}", f"{options!r} is no API", hint=f"One of {', '.join(ARGUMENT[API]['choices'])}.", code="options_invalid"
+                        )
                     found[(str(namespace), str(host))][API] = options
                     continue
                 if concern not in CONCERNS:
@@ -129,7 +131,17 @@ def together(plans: list[list[Step]]) -> list[Step]:
         seen = {ref: version for step in same for ref, version in step.seen.items()}
         merged = frozenset(ref for step in same for ref in step.merged)
         barrier = _all_of(barriers) if barriers else None
-        found.append(Step(name, objects, ready=any(step.ready for step in same), deleted=[obj for step in same for obj in step.deleted], barrier=barrier, seen=seen, merged=merged))
+        found.append(
+            Step(
+                name,
+                objects,
+                ready=any(step.ready for step in same),
+                deleted=[obj for step in same for obj in step.deleted],
+                barrier=barrier,
+                seen=seen,
+                merged=merged,
+            )
+        )
     return found
 
 

@@ -81,9 +81,24 @@ def test_a_kubeconfig_may_be_given_in_place():
 
 def test_what_is_said_outright_wins_over_the_kubeconfig(kubeconfig):
     configuration, _name = connection.configure(
-        options(kubeconfig=kubeconfig, host="https://other.invalid", api_key="another", validate_certs=False, ca_cert="/ca", client_cert="/cert", client_key="/key", proxy="http://proxy.invalid:3128")
+        options(
+            kubeconfig=kubeconfig,
+            host="https://other.invalid",
+            api_key="another",
+            validate_certs=False,
+            ca_cert="/ca",
+            client_cert="/cert",
+            client_key="/key",
+            proxy="http://proxy.invalid:3128",
+        )
     )
-    assert (configuration.host, configuration.verify_ssl, configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file) == ("https://other.invalid", False, "/ca", "/cert", "/key")
+    assert (configuration.host, configuration.verify_ssl, configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file) == (
+        "https://other.invalid",
+        False,
+        "/ca",
+        "/cert",
+        "/key",
+    )
     assert configuration.proxy == "http://proxy.invalid:3128"
 
 
@@ -176,7 +191,9 @@ def test_a_module_with_a_host_of_its_own_calls_the_servers_another_name():
 def test_secrets_of_a_kubeconfig_in_place_are_known():
     inline = copy.deepcopy(KUBECONFIG)
     keys = {"client-key-data": "key-data", "client-certificate-data": "certificate-data"}
-    inline["users"].append({"name": "three", "user": {**keys, "auth-provider": {"config": {"id-token": "an-id", "refresh-token": "a-refresh", "access-token": "an-access"}}}})
+    inline["users"].append(
+        {"name": "three", "user": {**keys, "auth-provider": {"config": {"id-token": "an-id", "refresh-token": "a-refresh", "access-token": "an-access"}}}}
+    )
     assert connection.secrets_in(inline) == {"token-of-one", "password-of-two", "key-data", "certificate-data", "an-id", "a-refresh", "an-access"}
     assert connection.secrets_in("/path/of/kubeconfig") == set() and connection.secrets_in(None) == set()
 
@@ -227,7 +244,10 @@ def test_no_proxy_names_the_hosts_that_are_reached_without_it(no_proxy, by_proxy
     [
         ({"kubeconfig": KUBECONFIG}, {"token": "token-of-one"}),
         ({"kubeconfig": KUBECONFIG, "context": "two"}, {"username": "u", "password": "password-of-two"}),
-        ({"host": "https://one.invalid:6443", "api_key": "t", "impersonate_user": "jane", "impersonate_groups": ["a", "b"]}, {"token": "t", "as": "jane", "as-groups": ["a", "b"]}),
+        (
+            {"host": "https://one.invalid:6443", "api_key": "t", "impersonate_user": "jane", "impersonate_groups": ["a", "b"]},
+            {"token": "t", "as": "jane", "as-groups": ["a", "b"]},
+        ),
     ],
 )
 def test_another_program_is_given_the_same_cluster_with_the_same_rights(tmp_path, given, user):
@@ -245,7 +265,11 @@ def test_another_program_verifies_certificates_as_we_do(tmp_path):
     verified = connection.connect(options(host="https://x.invalid", ca_cert=str(tmp_path / "ca.crt")), 1.0).kubeconfig(tmp_path / "one")
     assert json.loads(verified.read_text())["clusters"][0]["cluster"] == {"server": "https://x.invalid", "certificate-authority": str(tmp_path / "ca.crt")}
     unverified = connection.connect(options(host="https://x.invalid", validate_certs=False, proxy="http://p:1"), 1.0).kubeconfig(tmp_path / "two")
-    assert json.loads(unverified.read_text())["clusters"][0]["cluster"] == {"server": "https://x.invalid", "insecure-skip-tls-verify": True, "proxy-url": "http://p:1"}
+    assert json.loads(unverified.read_text())["clusters"][0]["cluster"] == {
+        "server": "https://x.invalid",
+        "insecure-skip-tls-verify": True,
+        "proxy-url": "http://p:1",
+    }
 
 
 def test_several_kubeconfigs_are_one_and_a_missing_one_is_passed_over(kubeconfig, tmp_path):

@@ -93,7 +93,11 @@ def test_a_refusal_is_the_servers_own_status(server, http):
 
 @pytest.mark.parametrize(
     ("status", "body", "headers", "absent", "after"),
-    [(404, b"404 page not found", {}, True, None), (429, b"slow down", {"Retry-After": "3"}, False, 3.0), (502, b"<html>", {"Retry-After": "Wed, 21 Oct"}, False, None)],
+    [
+        (404, b"404 page not found", {}, True, None),
+        (429, b"slow down", {"Retry-After": "3"}, False, 3.0),
+        (502, b"<html>", {"Retry-After": "Wed, 21 Oct"}, False, None),
+    ],
 )
 def test_a_refusal_of_something_in_between_is_told_by_its_code(server, http, status, body, headers, absent, after):
     server.status, server.body, server.headers = status, body, headers

@@ -42,7 +42,10 @@ def test_minus_keeps_the_leaves_that_only_the_first_has():
 
 def test_a_field_that_nobody_sets_any_more_falls_back_to_the_servers_default():
     live = {**config(entry("helm", {"f:spec": {"f:replicas": {}, "f:paused": {}}})), "spec": {"replicas": 3, "paused": True}}
-    answer = {**config(entry("helm", {"f:spec": {"f:replicas": {}, "f:paused": {}}}), entry("ours", {"f:spec": {"f:x": {}}}, "Apply")), "spec": {"replicas": 3, "paused": True, "x": 1}}
+    answer = {
+        **config(entry("helm", {"f:spec": {"f:replicas": {}, "f:paused": {}}}), entry("ours", {"f:spec": {"f:x": {}}}, "Apply")),
+        "spec": {"replicas": 3, "paused": True, "x": 1},
+    }
     after = adopt.predicted(answer, live, {"spec": {"replicas": 1, "x": 1}}, "ours", TOOLS)
     assert after["spec"] == {"replicas": 1, "x": 1}
 
@@ -54,8 +57,20 @@ def test_a_field_that_a_controller_owns_too_stays():
 
 
 def test_items_of_lists_go_by_their_key():
-    fields = {"f:env": {'k:{"name":"a"}': {".": {}, "f:name": {}, "f:value": {}}, 'k:{"name":"b"}': {".": {}, "f:name": {}, "f:value": {}}}, "f:finalizers": {'v:"x"': {}}}
+    fields = {
+        "f:env": {'k:{"name":"a"}': {".": {}, "f:name": {}, "f:value": {}}, 'k:{"name":"b"}': {".": {}, "f:name": {}, "f:value": {}}},
+        "f:finalizers": {'v:"x"': {}},
+    }
     live = {**config(entry("helm", fields)), "env": [{"name": "a", "value": "1"}, {"name": "b", "value": "2"}], "finalizers": ["x", "y"]}
-    answer = {**live, "metadata": {**live["metadata"], "managedFields": [*live["metadata"]["managedFields"], entry("ours", {"f:env": {'k:{"name":"a"}': {".": {}, "f:name": {}, "f:value": {}}}}, "Apply")]}}
+    answer = {
+        **live,
+        "metadata": {
+            **live["metadata"],
+            "managedFields": [
+                *live["metadata"]["managedFields"],
+                entry("ours", {"f:env": {'k:{"name":"a"}': {".": {}, "f:name": {}, "f:value": {}}}}, "Apply"),
+            ],
+        },
+    }
     after = adopt.predicted(answer, live, {"env": [{"name": "a", "value": "1"}]}, "ours", TOOLS)
     assert (after["env"], after["finalizers"]) == ([{"name": "a", "value": "1"}], ["y"])

@@ -82,7 +82,12 @@ def test_what_an_earlier_run_left_open_is_held_again(cluster, api):
 
 def test_a_step_that_must_be_ready_is_waited_for(cluster, api):
     api.controllers["Deployment"] = nothing
-    threading.Timer(0.1, lambda: api.feed("Deployment", "web", "shop", status=dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "observedGeneration"), 1))).start()
+    threading.Timer(
+        0.1,
+        lambda: api.feed(
+            "Deployment", "web", "shop", status=dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "observedGeneration"), 1)
+        ),
+    ).start()
     carry_out(cluster, [Step("one", [deployment()], ready=True), Step("two", [config("b", x="1")])])
     assert written(api) == ["web", "b"] and api.get("Deployment", "web", "shop")["status"]["readyReplicas"] == 1
 

@@ -74,7 +74,10 @@ def test_what_waiting_cannot_mend_is_refused_at_once():
     found = disruption.tight([workload("StatefulSet")], [budget()])
     with pytest.raises(Failure) as refused:
         disruption.refuse(found)
-    assert refused.value.code == "disruption_budget" and "StatefulSet shop/web takes 1 of its pods away at once, PodDisruptionBudget shop/web allows 0" in refused.value.message
+    assert (
+        refused.value.code == "disruption_budget"
+        and "StatefulSet shop/web takes 1 of its pods away at once, PodDisruptionBudget shop/web allows 0" in refused.value.message
+    )
     disruption.refuse(disruption.tight([workload("StatefulSet")], [budget(healthy=1)]))
 
 

@@ -27,7 +27,13 @@ REVISION = "deployment.kubernetes.io/revision"
 
 
 def waiting(reason, restarts=0, message="", last=None):
-    return {"name": "server", "ready": False, "restartCount": restarts, "state": {"waiting": {"reason": reason, "message": message}}, "lastState": {"terminated": last} if last else {}}
+    return {
+        "name": "server",
+        "ready": False,
+        "restartCount": restarts,
+        "state": {"waiting": {"reason": reason, "message": message}},
+        "lastState": {"terminated": last} if last else {},
+    }
 
 
 @pytest.mark.parametrize(
@@ -71,7 +77,9 @@ def test_a_crash_counts_when_it_repeats(container, patience):
 
 
 def test_a_crash_tells_how_it_ended():
-    assert str(container_fault("web-1", waiting("CrashLoopBackOff", 3, last=ENDED))) == "pod web-1, container server: Error (exit code 1, 3 restarts: no database)"
+    assert (
+        str(container_fault("web-1", waiting("CrashLoopBackOff", 3, last=ENDED))) == "pod web-1, container server: Error (exit code 1, 3 restarts: no database)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,7 +98,9 @@ def test_what_runs_or_is_on_its_way_is_no_fault(container):
 
 def test_a_pod_tells_of_its_place_and_of_all_its_containers():
     unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
-    found = pod_faults(pod("web-1", conditions=[unschedulable], initContainerStatuses=[waiting("ErrImagePull")], containerStatuses=[waiting("InvalidImageName")]))
+    found = pod_faults(
+        pod("web-1", conditions=[unschedulable], initContainerStatuses=[waiting("ErrImagePull")], containerStatuses=[waiting("InvalidImageName")])
+    )
     assert [(fault.reason, fault.patience) for fault in found] == [("Unschedulable", NEVER), ("ErrImagePull", REPEATED), ("InvalidImageName", AT_ONCE)]
 
 
@@ -106,11 +116,19 @@ def test_patience_is_by_fault_and_ends_with_its_time():
     assert not patience.exhausted(Fault("web-2", "server", "ErrImagePull", "", "image_pull", REPEATED))
     assert patience.exhausted(Fault("web-2", "server", "InvalidImageName", "", "image_name", AT_ONCE))
     now[0] += 1e6
-    assert not patience.exhausted(Fault("web-1", "", "Unschedulable", "", "unschedulable", NEVER)) and not patience.exhausted(Fault("web-1", "", "Unschedulable", "", "unschedulable", NEVER))
+    assert not patience.exhausted(Fault("web-1", "", "Unschedulable", "", "unschedulable", NEVER)) and not patience.exhausted(
+        Fault("web-1", "", "Unschedulable", "", "unschedulable", NEVER)
+    )
 
 
 def replica_set(name, revision, uid, **status):
-    metadata = {"name": name, "namespace": "shop", "labels": {"app": "web", "pod-template-hash": name}, "annotations": {REVISION: revision}, "ownerReferences": [{"uid": uid}]}
+    metadata = {
+        "name": name,
+        "namespace": "shop",
+        "labels": {"app": "web", "pod-template-hash": name},
+        "annotations": {REVISION: revision},
+        "ownerReferences": [{"uid": uid}],
+    }
     return {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": metadata, "spec": {}, "status": status}
 
 
@@ -155,7 +173,13 @@ def test_other_workloads_mark_their_newest_pods_in_their_own_way(api, kind, labe
     if labels:
         api.put(pod("old", labels={"app": "web", **dict.fromkeys(labels, "old")}))
     metadata = {"name": "web", "namespace": "shop", **more.get("metadata", {})}
-    workload = {"apiVersion": "apps/v1", "kind": kind, "metadata": metadata, "spec": {"selector": {"matchLabels": {"app": "web"}}}, **{k: v for k, v in more.items() if k == "status"}}
+    workload = {
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "metadata": metadata,
+        "spec": {"selector": {"matchLabels": {"app": "web"}}},
+        **{k: v for k, v in more.items() if k == "status"},
+    }
     assert [obj["metadata"]["name"] for obj in current_pods(Cluster(api), workload)] == ["current"]
 
 

@@ -106,5 +106,7 @@ def test_what_a_killed_run_has_made_is_known_to_the_one_that_removes_it(runner, 
         with pytest.raises(Killed):
             runner(Fragile(api, number, after), "manifests", definition=web("a", "b"), **SET)
         assert "failed" not in runner(api, "manifests", set="web", namespace="shop", state="absent")
-        left = {kind for _group, kind, place, _name in api.objects if place == "web"} | {name for _group, _kind, place, name in api.objects if place == "shop" and name == "web"}
+        left = {kind for _group, kind, place, _name in api.objects if place == "web"} | {
+            name for _group, _kind, place, name in api.objects if place == "shop" and name == "web"
+        }
         assert left == set(), f"killed at write {number}"

@@ -16,7 +16,9 @@ WANTED = {
     "spec": {
         "template": {
             "spec": {
-                "containers": [{"name": "server", "image": "web:1", "resources": {"limits": {"cpu": "2000m", "memory": "1024Mi"}}, "env": [{"name": "A", "value": ""}]}],
+                "containers": [
+                    {"name": "server", "image": "web:1", "resources": {"limits": {"cpu": "2000m", "memory": "1024Mi"}}, "env": [{"name": "A", "value": ""}]}
+                ],
                 "volumes": [{"name": "scratch", "emptyDir": {}}],
             }
         }
@@ -123,7 +125,11 @@ def test_fields_of_another_manager_are_left_to_it():
 
 
 def test_an_empty_value_that_the_server_does_not_keep_is_owned_all_the_same():
-    live = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "managedFields": [{"manager": MANAGER, "operation": "Apply", "apiVersion": "v1", "fieldsV1": {"f:data": {}}}]}}
+    live = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "a", "managedFields": [{"manager": MANAGER, "operation": "Apply", "apiVersion": "v1", "fieldsV1": {"f:data": {}}}]},
+    }
     bare = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
     assert owned.matches({**bare, "data": None}, live, MANAGER)
     assert not owned.matches(bare, live, MANAGER), "the server would note that it is owned no more"
@@ -133,12 +139,24 @@ def test_an_empty_value_that_the_server_does_not_keep_is_owned_all_the_same():
 
 @pytest.mark.parametrize(("value", "equal"), [({}, True), (None, True), ("", False), ([], False), (False, False), ({"a": "b"}, False)])
 def test_of_a_key_with_one_type_the_empty_value_is_known(value, equal):
-    live = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "managedFields": [{"manager": MANAGER, "operation": "Apply", "apiVersion": "v1", "fieldsV1": {"f:metadata": {"f:labels": {}}}}]}}
+    live = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": "a",
+            "managedFields": [{"manager": MANAGER, "operation": "Apply", "apiVersion": "v1", "fieldsV1": {"f:metadata": {"f:labels": {}}}}],
+        },
+    }
     assert owned.matches({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "labels": value}}, live, MANAGER) is equal
 
 
 def test_an_empty_map_is_not_what_is_owned_as_a_whole():
-    policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "a"}, "spec": {"podSelector": {"matchLabels": {"app": "web"}}}}
+    policy = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "a"},
+        "spec": {"podSelector": {"matchLabels": {"app": "web"}}},
+    }
     entry = {"manager": MANAGER, "operation": "Apply", "apiVersion": "networking.k8s.io/v1", "fieldsV1": {"f:spec": {"f:podSelector": {}}}}
     live = {**policy, "metadata": {"name": "a", "managedFields": [entry]}}
     assert owned.matches(policy, live, MANAGER)

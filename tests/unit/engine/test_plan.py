@@ -192,9 +192,19 @@ def test_one_object_may_be_in_two_steps_but_not_twice_in_one(cluster):
 def test_stages_go_by_kind(planned):
     hook = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": {"name": "hook"}}
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "account", "namespace": "shop"}}
-    (step,) = planned(hook, TELEMETRY, deployment(), service("web"), config("map"), account, definition("things", "Thing", "example.com"), namespace("later")).steps
+    (step,) = planned(
+        hook, TELEMETRY, deployment(), service("web"), config("map"), account, definition("things", "Thing", "example.com"), namespace("later")
+    ).steps
     kinds = [sorted(change.ref.kind for change in stage) for stage in step.stages]
-    assert kinds == [["Namespace"], ["CustomResourceDefinition"], ["ServiceAccount"], ["ConfigMap", "Service"], ["Deployment"], ["Telemetry"], ["MutatingWebhookConfiguration"]]
+    assert kinds == [
+        ["Namespace"],
+        ["CustomResourceDefinition"],
+        ["ServiceAccount"],
+        ["ConfigMap", "Service"],
+        ["Deployment"],
+        ["Telemetry"],
+        ["MutatingWebhookConfiguration"],
+    ]
 
 
 def test_removal_goes_the_other_way_and_leaves_out_what_is_gone(cluster):

@@ -24,7 +24,9 @@ ONE, TWO, THREE = config("one", a="1"), config("two", a="1"), config("three", a=
 
 
 def test_counts_and_rows_are_those_of_the_plan():
-    result = outcome([plan(change(ONE, CREATED, done=True), change(TWO, UNCHANGED, TWO, TWO), change(THREE, PRUNED, THREE, done=True), asked=1)], check_mode=False)
+    result = outcome(
+        [plan(change(ONE, CREATED, done=True), change(TWO, UNCHANGED, TWO, TWO), change(THREE, PRUNED, THREE, done=True), asked=1)], check_mode=False
+    )
     assert result["changed"] and result["summary"] == {"created": 1, "configured": 0, "recreated": 0, "unchanged": 1, "pruned": 1, "failed": 0, "asked": 1}
     assert [(row["ref"]["name"], row["action"]) for row in result["objects"]] == [("one", "created"), ("two", "unchanged"), ("three", "pruned")]
     assert [part["after_header"] for part in result["diff"]] == ["ConfigMap shop/one (created)", "ConfigMap shop/three (pruned)"]
@@ -56,7 +58,11 @@ def test_after_a_failure_only_what_was_done_has_changed_anything():
         ({"a": 1, "b": 2}, {"a": 1}, ({"b": 2}, {})),
         ({"a": {"x": 1, "y": 2}}, {"a": {"x": 1, "y": 3}}, ({"a": {"y": 2}}, {"a": {"y": 3}})),
         ({"a": None}, {}, ({"a": None}, {})),
-        ([{"name": "p", "x": 1, "y": 1}, {"name": "q", "x": 1}], [{"name": "p", "x": 2, "y": 1}, {"name": "q", "x": 1}], ([{"name": "p", "x": 1}], [{"name": "p", "x": 2}])),
+        (
+            [{"name": "p", "x": 1, "y": 1}, {"name": "q", "x": 1}],
+            [{"name": "p", "x": 2, "y": 1}, {"name": "q", "x": 1}],
+            ([{"name": "p", "x": 1}], [{"name": "p", "x": 2}]),
+        ),
         ([1, 2], [1, 3], ([2], [3])),
         ([1], [1, 2], ([1], [1, 2])),
     ],
@@ -66,8 +72,15 @@ def test_a_difference_is_cut_down_to_what_differs(before, after, parts):
 
 
 def test_what_servers_write_on_their_own_is_in_no_difference():
-    live = {**deployment(), "metadata": {"name": "web", "namespace": "shop", "resourceVersion": "1", "uid": "u", "managedFields": [{}], "generation": 1}, "status": {"replicas": 1}}
-    planned = {**deployment(image="web:2"), "metadata": {"name": "web", "namespace": "shop", "resourceVersion": "2", "uid": "u", "managedFields": [], "generation": 2}}
+    live = {
+        **deployment(),
+        "metadata": {"name": "web", "namespace": "shop", "resourceVersion": "1", "uid": "u", "managedFields": [{}], "generation": 1},
+        "status": {"replicas": 1},
+    }
+    planned = {
+        **deployment(image="web:2"),
+        "metadata": {"name": "web", "namespace": "shop", "resourceVersion": "2", "uid": "u", "managedFields": [], "generation": 2},
+    }
     found = difference(change(deployment(image="web:2"), CONFIGURED, live, planned))
     assert found["before"] == "spec:\n  template:\n    spec:\n      containers:\n      - image: web:1\n        name: server\n"
     assert found["after"] == found["before"].replace("web:1", "web:2")

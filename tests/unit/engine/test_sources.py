@@ -36,7 +36,13 @@ def test_objects_may_be_given_in_many_forms(run, definition):
 def test_a_folder_is_read_in_order_of_name_and_only_its_manifests(run, tmp_path):
     folder = tmp_path / "manifests"
     (folder / "deeper").mkdir(parents=True)
-    for name, content in {"2.yml": TEXT % "b", "1.yaml": TEXT % "a", "3.json": '{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "shop"}}', "README.md": "- no object", "deeper/4.yaml": TEXT % "d"}.items():
+    for name, content in {
+        "2.yml": TEXT % "b",
+        "1.yaml": TEXT % "a",
+        "3.json": '{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "shop"}}',
+        "README.md": "- no object",
+        "deeper/4.yaml": TEXT % "d",
+    }.items():
         (folder / name).write_text(content)
     assert names(run("manifests", src=str(folder))) == ["a", "b", "c"]
 
@@ -92,7 +98,12 @@ def test_what_only_a_server_writes_is_not_sent():
 
 def test_a_secrets_plain_text_becomes_its_data_and_wins_over_it():
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"a": "eA==", "b": "eA=="}, "stringData": {"b": "é", "c": 1}}
-    assert normal(secret, "shop") == {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "shop"}, "data": {"a": "eA==", "b": "w6k=", "c": "MQ=="}}
+    assert normal(secret, "shop") == {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "s", "namespace": "shop"},
+        "data": {"a": "eA==", "b": "w6k=", "c": "MQ=="},
+    }
 
 
 def test_every_value_of_a_secret_is_known_plain_and_in_base64():

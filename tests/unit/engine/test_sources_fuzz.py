@@ -26,7 +26,8 @@ MEMORY, SECONDS = 1 << 30, 30
 PIECES = (
     "a", "b", "- ", "-", ": ", ":", ", ", "\n", "  ", "\t", "&x ", "&y ", "*x", "*y", "<<: ", "<<", "{", "}", "[", "]", "? ", "| ", ">-", "'", '"', "#",
     "---\n", "...\n", "%YAML 1.2\n", "@", "`", "=", "~", "null", "yes", "0x", "0o7", "1_0", "1:30", "1e3", ".nan", ".inf", "-", "2026-01-31", "2026-13-99",
-    "2026-01-31T10:00:00Z", "!!int ", "!!float ", "!!bool ", "!!null ", "!!timestamp ", "!!binary ", "!!set ", "!!omap ", "!!pairs ", "!!seq ", "!!map ", "!!str ",
+    "2026-01-31T10:00:00Z", "!!int ", "!!float ", "!!bool ", "!!null ", "!!timestamp ", "!!binary ", "!!set ", "!!omap ", "!!pairs ", "!!seq ", "!!map ",
+    "!!str ",
     "!own ", "!!python/object:os.system ", "é", "🎈", "\x00", "\x85", "\ufeff", "\ud800",
 )  # fmt: skip
 scraps = st.lists(st.sampled_from(PIECES), max_size=25).map("".join)
@@ -49,7 +50,8 @@ def parsed(text: str) -> list[Any] | None:
 
 def objects_of(folder: Path | None = None, **options: Any) -> list[dict[str, Any]]:
     """What a module would get to see."""
-    return sources.read(SimpleNamespace(options={"src": str(folder) if folder else None, **options}, hide=lambda values: None, module=SimpleNamespace(params={})))  # type: ignore[arg-type]
+    return sources.read(SimpleNamespace(options={"src": str(folder) if folder else None, **options}, hide=lambda values: None,
+                                        module=SimpleNamespace(params={})))  # type: ignore[arg-type]
 
 
 @FAST
@@ -121,7 +123,10 @@ def test_what_a_merge_key_brings_may_be_overridden(brought: dict[str, int], own:
 BLOW_UPS = {
     "lists of lists": ("- &a0 [x]\n" + "".join(f"- &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)), "refused"),
     "maps of maps": ("a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{{', '.join(f'k{i}: *a{n - 1}' for i in range(9))}}}\n" for n in range(1, 12)), "refused"),
-    "merges of merges": ("a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 12)), "refused or few values"),
+    "merges of merges": (
+        "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 12)),
+        "refused or few values",
+    ),
 }
 
 
@@ -155,7 +160,9 @@ def test_a_date_stays_the_text_that_it_was() -> None:
     assert sources.parse("released: 2026-01-31\n2026-02-01: later\n", "definition") == [{"released": "2026-01-31", "2026-02-01": "later"}]
 
 
-@pytest.mark.parametrize(("text", "words"), [("just words", "document 1 is str"), ("- 1\n- 2", "document 1 is int"), ("--- {}\n", "has no apiVersion"), ("42", "document 1 is int")])
+@pytest.mark.parametrize(
+    ("text", "words"), [("just words", "document 1 is str"), ("- 1\n- 2", "document 1 is int"), ("--- {}\n", "has no apiVersion"), ("42", "document 1 is int")]
+)
 def test_a_document_that_is_no_object_is_refused_by_its_place(text: str, words: str) -> None:
     with pytest.raises(InvalidOption, match=words):
         objects_of(definition=text)

@@ -54,7 +54,13 @@ TABLE = [
     ("Deployment", {"observedGeneration": 2}, {"replicas": 0}, "Current", ""),
     ("Deployment", rolled_out(replicas=1, updatedReplicas=1, readyReplicas=1, availableReplicas=1), {}, "Current", "1 of 1"),
     ("Deployment", {"observedGeneration": 2}, {"paused": True, **THREE}, "Current", "paused"),
-    ("Deployment", rolled_out(readyReplicas=0, **condition("Progressing", "False", reason="ProgressDeadlineExceeded", message="stuck")), THREE, "Failed", "stuck"),
+    (
+        "Deployment",
+        rolled_out(readyReplicas=0, **condition("Progressing", "False", reason="ProgressDeadlineExceeded", message="stuck")),
+        THREE,
+        "Failed",
+        "stuck",
+    ),
     ("StatefulSet", rolled_out(**REVISIONS), THREE, "Current", ""),
     ("StatefulSet", None, THREE, "InProgress", "not seen it yet"),
     ("StatefulSet", rolled_out(readyReplicas=2, **REVISIONS), THREE, "InProgress", "2 of 3 readyReplicas"),
@@ -95,7 +101,13 @@ TABLE = [
     ("Gateway", condition("Accepted", "True"), {}, "InProgress", "not programmed"),
     ("HTTPRoute", {}, {}, "InProgress", "no parent"),
     ("HTTPRoute", {"parents": [condition("Accepted", "True")]}, {}, "Current", ""),
-    ("HTTPRoute", {"parents": [{"parentRef": {"name": "main"}, **condition("ResolvedRefs", "False", message="no backend")}]}, {}, "InProgress", "at main: no backend"),
+    (
+        "HTTPRoute",
+        {"parents": [{"parentRef": {"name": "main"}, **condition("ResolvedRefs", "False", message="no backend")}]},
+        {},
+        "InProgress",
+        "at main: no backend",
+    ),
 ]
 
 

@@ -10,7 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 # What YAML reads as something else than what was written, if it is not written with care.
-TEXTS = st.text() | st.text(alphabet="a \n\r\x85\u2028\t:-#'\"|>\ufeffé=~0.1e", max_size=30) | st.sampled_from(["on", "no", "null", "2026-01-01", "0o644", "1e3", "22:22", "=", "<<"])
+TEXTS = (
+    st.text()
+    | st.text(alphabet="a \n\r\x85\u2028\t:-#'\"|>\ufeffé=~0.1e", max_size=30)
+    | st.sampled_from(["on", "no", "null", "2026-01-01", "0o644", "1e3", "22:22", "=", "<<"])
+)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),

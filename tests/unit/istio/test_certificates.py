@@ -38,7 +38,15 @@ KEYS = {"rsa": lambda: rsa.generate_private_key(public_exponent=65537, key_size=
 
 
 @pytest.mark.parametrize("kind", KEYS)
-@pytest.mark.parametrize(("begins", "expires"), [("2026-01-02T03:04:05", "2036-01-01T00:00:00"), ("1999-12-31T23:59:59", "2049-12-31T23:59:59"), ("2049-01-01T00:00:00", "2050-01-01T00:00:00"), ("1950-01-01T00:00:00", "9999-12-31T23:59:59")])
+@pytest.mark.parametrize(
+    ("begins", "expires"),
+    [
+        ("2026-01-02T03:04:05", "2036-01-01T00:00:00"),
+        ("1999-12-31T23:59:59", "2049-12-31T23:59:59"),
+        ("2049-01-01T00:00:00", "2050-01-01T00:00:00"),
+        ("1950-01-01T00:00:00", "9999-12-31T23:59:59"),
+    ],
+)
 def test_fingerprint_and_validity_are_those_that_a_library_reads(kind, begins, expires):
     begins, expires = (datetime.fromisoformat(text).replace(tzinfo=timezone.utc) for text in (begins, expires))
     theirs = made(KEYS[kind](), begins, expires)
@@ -49,7 +57,11 @@ def test_fingerprint_and_validity_are_those_that_a_library_reads(kind, begins, e
 
 def test_a_certificate_of_version_1_is_read_too():
     (found,) = certificates.of_pem(VERSION_1)
-    assert (found.fingerprint, found.begins.isoformat(), found.expires.isoformat()) == (VERSION_1_FINGERPRINT, "2026-11-25T00:29:23+00:00", "2126-11-01T00:29:23+00:00")
+    assert (found.fingerprint, found.begins.isoformat(), found.expires.isoformat()) == (
+        VERSION_1_FINGERPRINT,
+        "2026-11-25T00:29:23+00:00",
+        "2126-11-01T00:29:23+00:00",
+    )
 
 
 def test_a_bundle_has_all_of_its_certificates_whatever_is_between_them():
@@ -78,7 +90,16 @@ def test_what_is_no_certificate_is_a_value_error_and_nothing_else(what, data):
         certificates.of_der(data)
 
 
-@pytest.mark.parametrize("text", ["", "none", "-----BEGIN CERTIFICATE-----\nQ0E=\n-----END CERTIFICATE-----", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----", certificate() + "-----BEGIN CERTIFICATE-----\nQ0E=\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "none",
+        "-----BEGIN CERTIFICATE-----\nQ0E=\n-----END CERTIFICATE-----",
+        "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----",
+        certificate() + "-----BEGIN CERTIFICATE-----\nQ0E=\n",
+    ],
+)
 def test_a_text_without_a_whole_certificate_is_a_value_error(text):
     with pytest.raises(ValueError):
         certificates.of_pem(text)

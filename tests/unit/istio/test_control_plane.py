@@ -28,7 +28,12 @@ def injector(name="istio-sidecar-injector", revision="default", **labels):
         selectors.append({"matchExpressions": [{"key": "istio-injection", "operator": "In", "values": ["enabled"]}]})
     hooks = [{"name": f"{number}.sidecar-injector.istio.io", "namespaceSelector": selector, "objectSelector": {}} for number, selector in enumerate(selectors)]
     marks = {"app": "sidecar-injector", "istio.io/rev": revision, **{key.replace("_", "/"): value for key, value in labels.items()}}
-    return {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": {"name": name, "labels": marks}, "webhooks": hooks}
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": name, "labels": marks},
+        "webhooks": hooks,
+    }
 
 
 def tag(revision="default"):
@@ -36,7 +41,11 @@ def tag(revision="default"):
 
 
 def other(kind, name, component="Pilot"):
-    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "labels": {"helm.sh/chart": "base-1.0.0"} if component == "Base" else {"operator.istio.io/component": component}}}
+    return {
+        "apiVersion": "v1",
+        "kind": kind,
+        "metadata": {"name": name, "labels": {"helm.sh/chart": "base-1.0.0"} if component == "Base" else {"operator.istio.io/component": component}},
+    }
 
 
 def spec(**options):
@@ -79,7 +88,9 @@ def test_options_are_not_changed_by_rendering():
 
 
 def test_the_default_tag_is_rendered_for_its_revision_and_place():
-    values = tag_operator(ControlPlane(revision="canary", namespace="mesh", values={"sidecarInjectorWebhook": {"enableNamespacesByDefault": True}}))["spec"]["values"]
+    values = tag_operator(ControlPlane(revision="canary", namespace="mesh", values={"sidecarInjectorWebhook": {"enableNamespacesByDefault": True}}))["spec"][
+        "values"
+    ]
     assert values["revision"] == "canary" and values["defaultRevision"] == "canary" and values["revisionTags"] == ["default"]
     assert values["global"] == {"istioNamespace": "mesh"} and values["sidecarInjectorWebhook"] == {"enableNamespacesByDefault": True}
     assert "istiodRemote" not in values
@@ -157,7 +168,9 @@ def test_without_gateways_or_webhooks_there_is_no_step_that_waits_for_them():
 
 
 def test_an_injector_sleeps_where_the_default_tag_takes_its_place():
-    assert all(hook["namespaceSelector"] == NEVER and hook["objectSelector"] == NEVER for hook in steps_of(tag_rendered=[tag()])["webhooks"].objects[0]["webhooks"])
+    assert all(
+        hook["namespaceSelector"] == NEVER and hook["objectSelector"] == NEVER for hook in steps_of(tag_rendered=[tag()])["webhooks"].objects[0]["webhooks"]
+    )
     assert steps_of()["webhooks"].objects[0]["webhooks"] == injector()["webhooks"], "without the tag it is awake"
     canary = injector("istio-sidecar-injector-canary", "canary")
     awake = steps_of(ControlPlane(revision="canary"), [canary], [tag("canary")])["webhooks"].objects[0]
@@ -213,7 +226,13 @@ def test_gateways_are_just_those_that_are_named():
     edge = {"name": "istio-edge", "namespace": "edge", "service_type": "NodePort", "k8s": {"service": {"ports": []}}}
     components = spec(gateways=[edge, {"name": "istio-egressgateway", "egress": True}])["components"]
     assert components["ingressGateways"] == [
-        {"name": "istio-edge", "namespace": "edge", "enabled": True, "label": {"app": "istio-edge", "istio": "edge"}, "k8s": {"service": {"ports": [], "type": "NodePort"}}},
+        {
+            "name": "istio-edge",
+            "namespace": "edge",
+            "enabled": True,
+            "label": {"app": "istio-edge", "istio": "edge"},
+            "k8s": {"service": {"ports": [], "type": "NodePort"}},
+        },
         {"name": "istio-ingressgateway", "enabled": False},
     ]
     assert [entry["name"] for entry in components["egressGateways"]] == ["istio-egressgateway"]
@@ -240,6 +259,14 @@ def test_objects_carry_the_marks_by_which_istioctl_knows_its_own():
         steps = [obj for step in desired(ControlPlane(**options), list(RENDERED), [], LiveMesh(), "1.31.0") for obj in step.objects]
         return next(obj for obj in steps if obj["metadata"]["name"] == name)["metadata"]["labels"]
 
-    usual = {"operator.istio.io/managed": "Reconcile", "operator.istio.io/version": "1.31.0", "install.operator.istio.io/owning-resource-namespace": "istio-system"}
+    usual = {
+        "operator.istio.io/managed": "Reconcile",
+        "operator.istio.io/version": "1.31.0",
+        "install.operator.istio.io/owning-resource-namespace": "istio-system",
+    }
     assert labels("istiod", revision="canary") == {"operator.istio.io/component": "Pilot", "istio.io/rev": "canary", **usual}
-    assert labels("gateways", revision="canary") == {"helm.sh/chart": "base-1.0.0", "operator.istio.io/component": "Base", **usual}, "what all share names no revision"
+    assert labels("gateways", revision="canary") == {
+        "helm.sh/chart": "base-1.0.0",
+        "operator.istio.io/component": "Base",
+        **usual,
+    }, "what all share names no revision"

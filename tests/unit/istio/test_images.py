@@ -23,19 +23,29 @@ def either(values, otherwise, quote=""):
     """How the charts of 1.31 and, with quote, those of 1.30 name an image: a whole one from the values, or what istiod computes."""
     value = f"annotation .ObjectMeta `sidecar.istio.io/proxyImage` .Values.global.{values}.image"
     line = f"image: {{{{ {value} | quote }}}}" if quote else f'image: "{{{{ {value} }}}}"'
-    return f'  {{{{- if contains "/" ({value}) }}}}\n    {line}\n  {{{{- else }}}}\n    image: "{{{{ .{otherwise} }}}}"\n  {{{{- end }}}}\n    {{{{with .Values.global.imagePullPolicy }}}}imagePullPolicy: "{{{{.}}}}"{{{{end}}}}\n'
+    return (
+        f'  {{{{- if contains "/" ({value}) }}}}\n    {line}\n  {{{{- else }}}}\n    image: "{{{{ .{otherwise} }}}}"\n  {{{{- end }}}}\n    {{{{with'
+        ' .Values.global.imagePullPolicy }}imagePullPolicy: "{{.}}"{{end}}\n'
+    )
 
 
 def sidecar(init="ProxyInitImage", quote=""):
-    return f"spec:\n  initContainers:\n  - name: istio-init\n{either('proxy_init', init, quote)}  containers:\n  - name: istio-proxy\n{either('proxy', 'ProxyImage', quote)}"
+    return (
+        f"spec:\n  initContainers:\n  - name: istio-init\n{either('proxy_init', init, quote)}  containers:\n  - name:"
+        f" istio-proxy\n{either('proxy', 'ProxyImage', quote)}"
+    )
 
 
 def control_plane(templates=None, default=("sidecar",), mesh=None, suffix="", own=None, **its_global):
-    values = {"global": {"hub": "docker.io/istio", "tag": "1.31.0", "variant": "", "proxy": {"image": "proxyv2"}, "proxy_init": {"image": "proxyv2"}, **its_global}}
+    values = {
+        "global": {"hub": "docker.io/istio", "tag": "1.31.0", "variant": "", "proxy": {"image": "proxyv2"}, "proxy_init": {"image": "proxyv2"}, **its_global}
+    }
     values["sidecarInjectorWebhook"] = {"templates": own or {}}
     parts = {"sidecar": sidecar(), **(templates or {}), **(own or {})}
     # Blocks, as the charts write them.
-    text = f"defaultTemplates: {json.dumps(list(default))}\ntemplates:\n" + "".join(f"  {name}: |\n{textwrap.indent(part, '    ')}\n" for name, part in parts.items())
+    text = f"defaultTemplates: {json.dumps(list(default))}\ntemplates:\n" + "".join(
+        f"  {name}: |\n{textwrap.indent(part, '    ')}\n" for name, part in parts.items()
+    )
     maps = [config(f"istio-sidecar-injector{suffix}", HOME, values=json.dumps(values), config=text)]
     return [*maps, config(f"istio{suffix}", HOME, mesh=yaml.safe_dump(mesh or {}))]
 
@@ -71,7 +81,10 @@ def test_charts_of_an_older_minor_have_one_computed_image():
 
 
 def test_images_of_other_templates_are_read_as_they_stand():
-    text = "spec:\n  containers:\n  - image: busybox:1.28  # small\n  - name: b\n    image: '{{ .Values.global.hub }}/b:{{.Values.global.tag}}'\n  - name: c\n    image: \"{{ .Wild }}\"\n"
+    text = (
+        "spec:\n  containers:\n  - image: busybox:1.28  # small\n  - name: b\n    image: '{{ .Values.global.hub }}/b:{{.Values.global.tag}}'\n  - name: c\n   "
+        ' image: "{{ .Wild }}"\n'
+    )
     found = injection(control_plane(own={"mine": text}))
     assert found.images("mine") == (["busybox:1.28", "docker.io/istio/b:1.31.0"], ["{{ .Wild }}"])
     assert found.images("nowhere") == ([], [])
@@ -116,7 +129,9 @@ def test_the_image_auto_is_told_as_what_injection_puts_there():
         "docker.io/library/gateway:1": ["Deployment istio-system/asks, container server, by injection template gateway", "injection template gateway"],
     }
     alone = listed([gateway])
-    assert alone.rows() == [] and alone.unknown == {"Deployment istio-system/gateway, container server: injection says its image, and no control plane is given that injects"}
+    assert alone.rows() == [] and alone.unknown == {
+        "Deployment istio-system/gateway, container server: injection says its image, and no control plane is given that injects"
+    }
 
 
 def test_no_injector_injects_nothing():
@@ -126,12 +141,40 @@ def test_no_injector_injects_nothing():
 
 def test_each_image_is_listed_once_in_order_with_its_parts_and_users():
     sha = "sha256:" + "b" * 64
-    found = listed([deployment("b", image=f"quay.io/x/y@{sha}"), deployment("a", image="redis:7"), deployment("c", image="docker.io/library/redis:7"), deployment("d", image="No Image")])
+    found = listed(
+        [
+            deployment("b", image=f"quay.io/x/y@{sha}"),
+            deployment("a", image="redis:7"),
+            deployment("c", image="docker.io/library/redis:7"),
+            deployment("d", image="No Image"),
+        ]
+    )
     found.add("redis", "extra")
     assert found.rows() == [
-        {"image": "docker.io/library/redis:7", "registry": "docker.io", "repository": "library/redis", "tag": "7", "digest": "", "used_by": ["Deployment shop/a, container server", "Deployment shop/c, container server"]},
-        {"image": "docker.io/library/redis:latest", "registry": "docker.io", "repository": "library/redis", "tag": "latest", "digest": "", "used_by": ["extra"]},
-        {"image": f"quay.io/x/y@{sha}", "registry": "quay.io", "repository": "x/y", "tag": "", "digest": sha, "used_by": ["Deployment shop/b, container server"]},
+        {
+            "image": "docker.io/library/redis:7",
+            "registry": "docker.io",
+            "repository": "library/redis",
+            "tag": "7",
+            "digest": "",
+            "used_by": ["Deployment shop/a, container server", "Deployment shop/c, container server"],
+        },
+        {
+            "image": "docker.io/library/redis:latest",
+            "registry": "docker.io",
+            "repository": "library/redis",
+            "tag": "latest",
+            "digest": "",
+            "used_by": ["extra"],
+        },
+        {
+            "image": f"quay.io/x/y@{sha}",
+            "registry": "quay.io",
+            "repository": "x/y",
+            "tag": "",
+            "digest": sha,
+            "used_by": ["Deployment shop/b, container server"],
+        },
     ]
     assert found.unknown == {"Deployment shop/d, container server: 'No Image' is no image"}
 
@@ -147,7 +190,10 @@ def test_the_plan_says_what_is_copied_to_which_name():
     sha = "sha256:" + "c" * 64
     mirror = {"docker.io": "m.example.com/hub"}
     assert plan(mirror, "redis:7", "quay.io/a/b:1", "m.example.com/hub/a:1") == [("docker.io/library/redis:7", "m.example.com/hub/library/redis:7")]
-    assert plan(mirror, f"a/b:1@{sha}", f"a/c@{sha}") == [(f"docker.io/a/b@{sha}", "m.example.com/hub/a/b:1"), (f"docker.io/a/c@{sha}", f"m.example.com/hub/a/c@{sha}")]
+    assert plan(mirror, f"a/b:1@{sha}", f"a/c@{sha}") == [
+        (f"docker.io/a/b@{sha}", "m.example.com/hub/a/b:1"),
+        (f"docker.io/a/c@{sha}", f"m.example.com/hub/a/c@{sha}"),
+    ]
     assert plan(mirror, "a/b:1", f"a/b:1@{sha}") == [(f"docker.io/a/b@{sha}", "m.example.com/hub/a/b:1")]
     assert plan({}, "redis:7") == []
 
@@ -167,7 +213,12 @@ def test_values_move_by_hub_whole_image_container_and_template():
     }
     before = json.dumps(values)
     assert images.of_values(values, MIRROR) == {
-        "global": {"hub": "m.example.com/hub/istio", "proxy": {"image": "proxyv2"}, "proxy_init": {"image": "m.example.com/quay/ours/init:1"}, "imagePullSecrets": ["key"]},
+        "global": {
+            "hub": "m.example.com/hub/istio",
+            "proxy": {"image": "proxyv2"},
+            "proxy_init": {"image": "m.example.com/quay/ours/init:1"},
+            "imagePullSecrets": ["key"],
+        },
         "pilot": {"hub": "", "image": "m.example.com/hub/ours/pilot:1", "initContainers": [{"name": "wait", "image": "m.example.com/hub/library/busybox:1"}]},
         "meshConfig": {"defaultConfig": {"image": {"imageType": "debug"}}},
         "sidecarInjectorWebhook": {"templates": {"mine": "a: 1\nimage: 'm.example.com/hub/library/busybox:1' # why\nimage: \"{{ .ProxyImage }}\"\n"}},
@@ -176,7 +227,12 @@ def test_values_move_by_hub_whole_image_container_and_template():
 
 
 def test_a_rendered_control_plane_moves_with_all_that_it_will_inject():
-    plane = [*control_plane({"mine": "image: busybox:1"}), deployment("istiod", HOME, "docker.io/istio/pilot:1"), deployment("gateway", HOME, "auto"), config("values", HOME, **{"merged-values": '{"global": {"hub": "docker.io/istio"}}'})]
+    plane = [
+        *control_plane({"mine": "image: busybox:1"}),
+        deployment("istiod", HOME, "docker.io/istio/pilot:1"),
+        deployment("gateway", HOME, "auto"),
+        config("values", HOME, **{"merged-values": '{"global": {"hub": "docker.io/istio"}}'}),
+    ]
     moved = [images.of_control_plane(obj, MIRROR) for obj in plane]
     assert names(listed(moved)) == ["m.example.com/hub/istio/pilot:1", "m.example.com/hub/istio/proxyv2:1.31.0", "m.example.com/hub/library/busybox:1"]
     assert moved[3]["spec"]["template"]["spec"]["containers"][0]["image"] == "auto"
@@ -194,7 +250,12 @@ def test_configuration_of_others_is_not_mistaken_for_that_of_a_control_plane():
 
 @pytest.mark.parametrize(
     ("values", "known"),
-    [({}, ["key"]), ({"global": {"network": "n"}}, ["key"]), ({"global": {"imagePullSecrets": ["own"]}}, ["own", "key"]), ({"global": {"imagePullSecrets": ["key"]}}, ["key"])],
+    [
+        ({}, ["key"]),
+        ({"global": {"network": "n"}}, ["key"]),
+        ({"global": {"imagePullSecrets": ["own"]}}, ["own", "key"]),
+        ({"global": {"imagePullSecrets": ["key"]}}, ["key"]),
+    ],
 )
 def test_pull_secrets_stand_beside_those_of_the_values(values, known):
     found = images.with_pull_secrets(values, ["key"])

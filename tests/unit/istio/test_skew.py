@@ -66,7 +66,9 @@ def test_the_way_of_an_upgrade_ends_where_it_is_to_end(old, new, stride, way):
     assert skew.way(skew.parse(old), skew.parse(new), stride) == way
 
 
-@pytest.mark.parametrize(("old", "new", "crossed"), [("1.30.4", "1.31.0", True), ("1.29.0", "1.32.0", True), ("1.31.0", "1.32.0", False), ("1.29.0", "1.30.0", False)])
+@pytest.mark.parametrize(
+    ("old", "new", "crossed"), [("1.30.4", "1.31.0", True), ("1.29.0", "1.32.0", True), ("1.31.0", "1.32.0", False), ("1.29.0", "1.30.0", False)]
+)
 def test_an_upgrade_crosses_the_releases_between(old, new, crossed):
     assert skew.crosses(skew.parse(old), skew.parse(new), (1, 31)) is crossed
 

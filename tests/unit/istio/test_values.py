@@ -18,7 +18,9 @@ REFUSAL = 'unknown field "autoscaleEnable" in istio.operator.v1alpha1.PilotConfi
 )
 def test_the_nearest_field_is_read_from_the_program_that_refused(tmp_path, text, hint):
     program = tmp_path / "istioctl"
-    program.write_bytes(b'\x00json:"x" protobuf:"bytes,1,opt,name=autoscaleEnabled,proto3"\x00\x7fprotobuf:"varint,2,opt,name=trace_sampling,json=traceSampling,proto3"\x00')
+    program.write_bytes(
+        b'\x00json:"x" protobuf:"bytes,1,opt,name=autoscaleEnabled,proto3"\x00\x7fprotobuf:"varint,2,opt,name=trace_sampling,json=traceSampling,proto3"\x00'
+    )
     assert values.nearest_in(program, text) == hint
 
 

@@ -32,7 +32,12 @@ def test_create_change_and_delete_each_also_in_check_mode_and_again(api, say):
 
 
 def test_what_others_made_stays(api, say):
-    theirs = {"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {"name": "web-deny", "namespace": "shop"}, "spec": {"action": "DENY"}}
+    theirs = {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "AuthorizationPolicy",
+        "metadata": {"name": "web-deny", "namespace": "shop"},
+        "spec": {"action": "DENY"},
+    }
     api.put(theirs)
     assert say(default="deny")["changed"] and there(api) == ["web-allow", "web-deny"]
     refused = say(state="absent")

@@ -13,7 +13,10 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._engine.sets imp
 from builders import config, definition, deployment, istio, namespace, secret
 from memory_api import MemoryApi
 
-ROUTE, ROUTES = istio("VirtualService", "web", hosts=["web"], http=[{"route": [{"destination": {"host": "web"}}]}]), "configuration/shop/VirtualService.networking.istio.io.yaml"
+ROUTE, ROUTES = (
+    istio("VirtualService", "web", hosts=["web"], http=[{"route": [{"destination": {"host": "web"}}]}]),
+    "configuration/shop/VirtualService.networking.istio.io.yaml",
+)
 KEY = "private-key-nobody-sees"
 
 
@@ -68,8 +71,15 @@ def test_create_again_change_and_remove_each_also_in_check_mode(api, backup, kep
 
 def test_an_object_is_kept_as_its_users_wrote_it(api, backup, kept):
     mine = ObjectSet("routes", "shop").id
-    metadata = {"name": "full", "namespace": "shop", "labels": {"team": "web", PART_OF: mine}, "annotations": {"note": "x", "kubectl.kubernetes.io/last-applied-configuration": "{}"}}
-    api.put({**ROUTE, "metadata": {**metadata, "finalizers": ["a/b"], "ownerReferences": [{"kind": "App", "name": "a", "uid": "gone"}]}, "status": {"seen": True}})
+    metadata = {
+        "name": "full",
+        "namespace": "shop",
+        "labels": {"team": "web", PART_OF: mine},
+        "annotations": {"note": "x", "kubectl.kubernetes.io/last-applied-configuration": "{}"},
+    }
+    api.put(
+        {**ROUTE, "metadata": {**metadata, "finalizers": ["a/b"], "ownerReferences": [{"kind": "App", "name": "a", "uid": "gone"}]}, "status": {"seen": True}}
+    )
     backup()
     full, bare = objects(kept()[ROUTES])
     assert full == {**ROUTE, "metadata": {"name": "full", "namespace": "shop", "labels": {"team": "web"}, "annotations": {"note": "x"}}}
@@ -113,7 +123,8 @@ def test_gateway_api_mesh_configuration_and_secrets_are_kept_when_asked_for(api,
     backup(gateway_api=True, mesh_config=True, secrets=["cacerts", "shop/tls"])
     files = kept()
     assert set(files) - {ROUTES, "index.yaml"} == {
-        "configuration/shop/HTTPRoute.gateway.networking.k8s.io.yaml", "mesh_config/istio-system/ConfigMap.yaml", "secrets/istio-system/Secret.yaml", "secrets/shop/Secret.yaml",
+        "configuration/shop/HTTPRoute.gateway.networking.k8s.io.yaml", "mesh_config/istio-system/ConfigMap.yaml", "secrets/istio-system/Secret.yaml",
+        "secrets/shop/Secret.yaml",
     }  # fmt: skip
     assert "  mesh: |\n    accessLogFile: /dev/stdout\n    enableTracing: true\n" in files["mesh_config/istio-system/ConfigMap.yaml"], "its lines can be read"
     assert [obj["metadata"]["name"] for obj in objects(files["mesh_config/istio-system/ConfigMap.yaml"])] == ["istio-canary"]
@@ -167,7 +178,12 @@ def test_without_prune_what_is_gone_stays_also_when_all_is_gone(runner, api, bac
     api.put(istio("VirtualService", "later"))
     assert backup(**options)["changed"]
     assert [obj["metadata"]["name"] for obj in objects(kept()[ROUTES])] == ["later", "web"] and index(kept)["files"][ROUTES] == 2
-    for kind, name, place in (("VirtualService", "later", "shop"), ("Deployment", "istiod", "istio-system"), ("ConfigMap", "istio", "istio-system"), ("Secret", "cacerts", "istio-system")):
+    for kind, name, place in (
+        ("VirtualService", "later", "shop"),
+        ("Deployment", "istiod", "istio-system"),
+        ("ConfigMap", "istio", "istio-system"),
+        ("Secret", "cacerts", "istio-system"),
+    ):
         api.drop(kind, name, place)
     before = kept()
     again = backup(**options)

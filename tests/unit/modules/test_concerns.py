@@ -72,7 +72,10 @@ def test_all_of_them_go_one_by_one_and_nothing_is_left(shop, say):
 def test_routes_wait_until_proxies_have_them(shop, say):
     istiod = FakeIstiod(shop)
     result = say("route", rules=[{"name": "all", "to": "v2"}])
-    assert result["barriers"] == ["converged: subsets v2 of frontend.shop.svc.cluster.local at 1 proxies of 1 istiods", "converged: route-all of frontend.shop.svc.cluster.local at 1 proxies of 1 istiods"]
+    assert result["barriers"] == [
+        "converged: subsets v2 of frontend.shop.svc.cluster.local at 1 proxies of 1 istiods",
+        "converged: route-all of frontend.shop.svc.cluster.local at 1 proxies of 1 istiods",
+    ]
     istiod.rejected = {"web-1.shop": "no such thing"}
     refused = say("fault", delay="2s")
     assert refused["failure"]["code"] == "rejected" and "web-1.shop" in refused["msg"]
@@ -126,7 +129,15 @@ THEIRS = {"trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"}}}
 @pytest.mark.parametrize("host", [{"host": "frontend.shop.svc.cluster.local"}, {}])
 def test_a_rule_that_others_have_a_part_in_stays_with_it(shop, say, host):
     def theirs():
-        shop.put({"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "frontend", "namespace": "shop"}, "spec": {**host, **THEIRS}}, manager="kubectl")
+        shop.put(
+            {
+                "apiVersion": "networking.istio.io/v1",
+                "kind": "DestinationRule",
+                "metadata": {"name": "frontend", "namespace": "shop"},
+                "spec": {**host, **THEIRS},
+            },
+            manager="kubectl",
+        )
 
     if host:
         theirs()
@@ -143,7 +154,10 @@ def test_a_rule_that_others_have_a_part_in_stays_with_it(shop, say, host):
 
 def test_a_rule_that_others_have_a_part_in_goes_where_it_is_forced(shop, say):
     say("traffic_split", versions={"v1": 1})
-    shop.put({"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "frontend", "namespace": "shop"}, "spec": THEIRS}, manager="kubectl")
+    shop.put(
+        {"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "frontend", "namespace": "shop"}, "spec": THEIRS},
+        manager="kubectl",
+    )
     assert say("traffic_split", state="absent", force_conflicts=True)["changed"] and spec(shop, "DestinationRule") is None
 
 

@@ -33,7 +33,9 @@ def shop(api, monkeypatch):
 
 @pytest.fixture
 def split(run, shop):
-    return lambda versions=None, check=False, **options: run("traffic_split", check=check, **{**HOST, **({"versions": versions} if versions else {}), **options})
+    return lambda versions=None, check=False, **options: run(
+        "traffic_split", check=check, **{**HOST, **({"versions": versions} if versions else {}), **options}
+    )
 
 
 def story(api):
@@ -70,7 +72,10 @@ def test_proxies_have_the_subsets_first_and_the_routes_are_gone_before_them(shop
     FakeIstiod(shop)
     result = split({"v1": 1, "v2": 1})
     assert story(shop)[1:] == [f"PATCH {RULE}", "asked", f"PATCH {ROUTES}", "asked"]
-    assert result["barriers"] == [f"converged: subsets v1, v2 of {FULL} at 1 proxies of 1 istiods", f"converged: routes of TCP of {FULL} at 1 proxies of 1 istiods"]
+    assert result["barriers"] == [
+        f"converged: subsets v1, v2 of {FULL} at 1 proxies of 1 istiods",
+        f"converged: routes of TCP of {FULL} at 1 proxies of 1 istiods",
+    ]
     shop.requests.clear()
     split({"v2": 1})
     assert story(shop)[1:] == ["asked", f"PATCH {ROUTES}", "asked", f"PATCH {RULE}"], "the subset v1 outlasts what leads to it"
@@ -142,7 +147,9 @@ def test_where_the_api_may_be_chosen_it_is_istios(shop, split):
 def test_limits_of_connections_join_the_split(shop, split, run):
     split({"v1": 1})
     done = run("resilience", host="echo", namespace="shop", connections={"max": 5, "connect_timeout": "1s"}, eject={"errors": 3})
-    assert "failed" not in done and shop.get("DestinationRule", "echo", "shop")["spec"]["trafficPolicy"]["connectionPool"] == {"tcp": {"maxConnections": 5, "connectTimeout": "1s"}}
+    assert "failed" not in done and shop.get("DestinationRule", "echo", "shop")["spec"]["trafficPolicy"]["connectionPool"] == {
+        "tcp": {"maxConnections": 5, "connectTimeout": "1s"}
+    }
     assert weights(shop) == {"v1": 1}
 
 
@@ -154,7 +161,9 @@ def test_a_list_that_somebody_changed_is_theirs_until_it_is_told(shop, split):
     before = copy.deepcopy(shop.objects)
     for refused in (split({"v1": 1, "v2": 3}), split(state="absent")):
         assert refused["failure"]["code"] == "conflict" and "kubectl-edit" in refused["msg"], refused
-    assert {key: value for key, value in shop.objects.items() if key[1] != "ConfigMap"} == {key: value for key, value in before.items() if key[1] != "ConfigMap"}
+    assert {key: value for key, value in shop.objects.items() if key[1] != "ConfigMap"} == {
+        key: value for key, value in before.items() if key[1] != "ConfigMap"
+    }
     assert "failed" not in split({"v1": 1, "v2": 3}, force_conflicts=True) and weights(shop) == {"v1": 1, "v2": 3}
     assert split(state="absent")["summary"]["pruned"] == 2
 

@@ -151,7 +151,10 @@ def test_another_istioctl_renders_anew(plane, istioctl, nothing_kept):
 
 def test_the_default_revision_takes_the_default_tag_and_its_own_injector_sleeps(api, plane):
     plane()
-    assert all(hook["namespaceSelector"] == {"matchLabels": {"istio.io/deactivated": "never-match"}} for hook in api.get("MutatingWebhookConfiguration", INJECTOR)["webhooks"])
+    assert all(
+        hook["namespaceSelector"] == {"matchLabels": {"istio.io/deactivated": "never-match"}}
+        for hook in api.get("MutatingWebhookConfiguration", INJECTOR)["webhooks"]
+    )
     assert api.get("MutatingWebhookConfiguration", TAG)["metadata"]["labels"]["istio.io/rev"] == "default"
 
 
@@ -330,7 +333,9 @@ def test_gateways_that_are_left_are_neither_changed_nor_pruned(api, plane, run, 
     left = run("control_plane", istioctl=istioctl, profile="minimal", leave_gateways=True)
     assert "istio-ingressgateway" not in {row["ref"]["name"] for row in left["objects"]}
     assert api.get("Deployment", "istio-ingressgateway", "istio-system") == before
-    assert "istio-ingressgateway" in {row["ref"]["name"] for row in run("control_plane", istioctl=istioctl, profile="minimal")["objects"] if row["action"] == "pruned"}
+    assert "istio-ingressgateway" in {
+        row["ref"]["name"] for row in run("control_plane", istioctl=istioctl, profile="minimal")["objects"] if row["action"] == "pruned"
+    }
 
 
 def test_gateways_move_to_the_revision_that_is_told_to_have_them(api, run, istioctl):

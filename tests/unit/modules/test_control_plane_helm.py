@@ -225,14 +225,21 @@ def test_from_istioctl_to_helm_and_back_nothing_is_deleted_but_records(run, api,
     assert actions(done) == actions(planned)
     assert next(row["action"] for row in done["objects"] if (row["ref"]["kind"], row["ref"]["name"]) == ("Deployment", "istiod")) == "configured"
     istiod = api.get("Deployment", "istiod", HOME)
-    assert {entry["manager"] for entry in istiod["metadata"]["managedFields"]} == {"helm"} and "applyset.kubernetes.io/part-of" not in istiod["metadata"]["labels"]
+    assert {entry["manager"] for entry in istiod["metadata"]["managedFields"]} == {"helm"} and "applyset.kubernetes.io/part-of" not in istiod["metadata"][
+        "labels"
+    ]
     assert api.get("MutatingWebhookConfiguration", "istio-revision-tag-default") is None
     assert not plane(gateways=[])["changed"]
     back = run("control_plane", istioctl=istioctl, adopt=True)
     assert back["changed"] and actions(back)["sh.helm.release.v1.istiod.v1"] == "pruned"
     assert not run("control_plane", istioctl=istioctl)["changed"]
     kept = {key for key in uid if key in api.objects and api.objects[key]["metadata"]["uid"] == uid[key]}
-    assert {name for _group, _kind, _place, name in kept} >= {"istiod", "istio-reader-service-account", "gateways.networking.istio.io", "istio-sidecar-injector"}
+    assert {name for _group, _kind, _place, name in kept} >= {
+        "istiod",
+        "istio-reader-service-account",
+        "gateways.networking.istio.io",
+        "istio-sidecar-injector",
+    }
 
 
 def test_what_helm_did_not_make_is_refused_before_anything_is_written(run, api, fake, plane, tmp_path):
@@ -260,7 +267,11 @@ def test_what_helm_keeps_is_removed_by_helm_alone(run, api, plane):
         ({"components": {"pilot": {"enabled": False}}}, "invalid_option", "pilot has settings that charts do not know"),
         ({"values": {"nonsense": 1}}, "invalid_values", "nonsense"),
         ({"values": {"pilot": {"autoscaleEnable": False}}}, "unknown_value", "read no pilot.autoscaleEnable. Did you mean pilot.autoscaleEnabled?"),
-        ({"values": {"global": {"proxy": {"loglevel": "debug"}}, "glob": {}}}, "unknown_value", "global.proxy.loglevel, glob. Did you mean global.proxy.logLevel, global?"),
+        (
+            {"values": {"global": {"proxy": {"loglevel": "debug"}}, "glob": {}}},
+            "unknown_value",
+            "global.proxy.loglevel, glob. Did you mean global.proxy.logLevel, global?",
+        ),
         ({"values": {"global": {"autoscaleEnabled": False}}}, "unknown_value", "Did you mean autoscaleEnabled?"),
         ({"values": {"zzzz": 1}}, "unknown_value", "read no zzzz. Take them out."),
         ({"charts": None}, "invalid_option", "is needed with method helm"),

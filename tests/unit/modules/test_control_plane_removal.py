@@ -74,7 +74,12 @@ def hook(name, kind="MutatingWebhookConfiguration", **labels):
 
 def tag(name, revision="default"):
     labels = {"istio.io/tag": name, "istio.io/rev": revision}
-    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": f"istiod-revision-tag-{name}", "namespace": HOME, "labels": labels}, "spec": {"ports": [{"port": 443}]}}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": f"istiod-revision-tag-{name}", "namespace": HOME, "labels": labels},
+        "spec": {"ports": [{"port": 443}]},
+    }
     return [hook(f"istio-revision-tag-{name}", **labels), service]
 
 
@@ -176,7 +181,9 @@ def test_tags_of_a_revision_that_goes_go_first_whoever_made_them(run, api, plane
     done = remove(revision="canary", delete_in_use=True)
     assert done["changed"] and not [key for key in api.objects if "tag-ours" in key[3] or "tag-theirs" in key[3]]
     paths = [path for _method, path in api.writes()]
-    assert max(number for number, path in enumerate(paths) if "revision-tag" in path) < min(number for number, path in enumerate(paths) if path.endswith("istiod-canary"))
+    assert max(number for number, path in enumerate(paths) if "revision-tag" in path) < min(
+        number for number, path in enumerate(paths) if path.endswith("istiod-canary")
+    )
 
 
 def test_an_istiod_that_somebody_else_installed_is_not_thought_gone(api, plane, remove):
@@ -218,24 +225,43 @@ def test_an_object_that_a_finalizer_holds_is_named_and_neither_definitions_nor_n
     assert "failed" not in remove(delete_crds=True, delete_namespace=True) and api.get("Namespace", HOME) is None
 
 
-ELECTED = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "istio-leader", "namespace": HOME, "annotations": {"control-plane.alpha.kubernetes.io/leader": "{}"}}}
-ROLE = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "istiod-clusterrole-istio-system", "labels": {"app": "istiod"}}}
+ELECTED = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "istio-leader", "namespace": HOME, "annotations": {"control-plane.alpha.kubernetes.io/leader": "{}"}},
+}
+ROLE = {
+    "apiVersion": "rbac.authorization.k8s.io/v1",
+    "kind": "ClusterRole",
+    "metadata": {"name": "istiod-clusterrole-istio-system", "labels": {"app": "istiod"}},
+}
 # What Istio leaves of its own -> which purge takes.
 OWN = {
     "MutatingWebhookConfiguration old": hook("old"),
     "ValidatingWebhookConfiguration old": hook("old", "ValidatingWebhookConfiguration"),
     "Service istio-system/istiod-revision-tag-old": tag("old", "gone")[1],
     "ConfigMap istio-system/istio-leader": ELECTED,
-    "Lease istio-system/istio-gateway-status-leader": {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "istio-gateway-status-leader", "namespace": HOME}},
+    "Lease istio-system/istio-gateway-status-leader": {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": "istio-gateway-status-leader", "namespace": HOME},
+    },
     "Secret istio-system/istio-ca-secret": secret("istio-ca-secret", HOME, {"ca-key.pem": "private-key-nobody-sees"}),
     "ClusterRole istiod-clusterrole-istio-system": ROLE,
-    "ClusterRoleBinding istio-reader-clusterrole-istio-system": {**ROLE, "kind": "ClusterRoleBinding", "metadata": {"name": "istio-reader-clusterrole-istio-system", "labels": {"app": "istio-reader"}}},
+    "ClusterRoleBinding istio-reader-clusterrole-istio-system": {
+        **ROLE,
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "istio-reader-clusterrole-istio-system", "labels": {"app": "istio-reader"}},
+    },
     "GatewayClass istio": istio("GatewayClass", "istio", "", group="gateway.networking.k8s.io", controllerName="istio.io/gateway-controller"),
 }
 # What people gave to it, or still use -> which purge leaves.
 THEIRS = {
     "Secret istio-system/cacerts": secret("cacerts", HOME, {"ca-key.pem": "private-key-nobody-sees"}),
-    "Secret other/remote": {**secret("remote", "other", {"kubeconfig": "x"}), "metadata": {"name": "remote", "namespace": "other", "labels": {"istio/multiCluster": "true"}}},
+    "Secret other/remote": {
+        **secret("remote", "other", {"kubeconfig": "x"}),
+        "metadata": {"name": "remote", "namespace": "other", "labels": {"istio/multiCluster": "true"}},
+    },
     "CustomResourceDefinition sidecars.networking.istio.io": definition("sidecars", "Sidecar", "networking.istio.io"),
     "Namespace other": namespace("other", **{"istio-injection": "enabled"}),
     "Pod shop/a": proxied("a", revision="gone"),

@@ -54,7 +54,16 @@ def test_each_proxy_of_each_istiod_is_told_with_where_it_is_connected(shop, isti
     FakeIstiod(shop, "istiod-2", ("web-1.web",)).versions = {"web-1.web": "1.31.0"}
     result = look()
     assert result["changed"] is False and result["counts"] == {"converged": 3, "waiting": 0, "rejected": 0, "unknown": 0}
-    assert result["proxies"][-1] == {"proxy": "web-1.web", "namespace": "web", "pod": "web-1", "istiod": "istio-system/istiod-2", "revision": "default", "version": "1.31.0", "verdict": "converged", "reason": ""}
+    assert result["proxies"][-1] == {
+        "proxy": "web-1.web",
+        "namespace": "web",
+        "pod": "web-1",
+        "istiod": "istio-system/istiod-2",
+        "revision": "default",
+        "version": "1.31.0",
+        "verdict": "converged",
+        "reason": "",
+    }
     assert result["text"] == "3 of 3 proxies have converged"
     assert verdicts(look(namespace="web")) == {"web-1.web": "converged"}
 
@@ -186,9 +195,13 @@ def test_without_wait_converged_only_the_last_wait_is_left_out(shop, istiod, run
     assert late["failure"]["code"] == "not_converged", "the end of a subset rests on the routes, whoever waits"
 
 
-@pytest.mark.parametrize(("module", "options"), [("authorization", {"name": "web", "default": "deny"}), ("mtls", {"mode": "permissive"}), ("sidecar", {"sees": ["."]})])
+@pytest.mark.parametrize(
+    ("module", "options"), [("authorization", {"name": "web", "default": "deny"}), ("mtls", {"mode": "permissive"}), ("sidecar", {"sees": ["."]})]
+)
 def test_policies_of_one_object_may_be_left_to_arrive(shop, istiod, run, module, options):
     istiod.behind = {"frontend-v1.shop"}
     assert run(module, namespace="shop", **options, wait_timeout=1)["failure"]["code"] == "not_converged"
-    assert "failed" not in run(module, namespace="shop", state="absent", **({"name": options["name"]} if "name" in options else {}), wait_converged=False, wait_timeout=2)
+    assert "failed" not in run(
+        module, namespace="shop", state="absent", **({"name": options["name"]} if "name" in options else {}), wait_converged=False, wait_timeout=2
+    )
     assert run(module, namespace="shop", **options, wait_converged=False, wait_timeout=2)["barriers"] == []

@@ -34,7 +34,12 @@ def servers(api):
 
 def test_create_change_and_delete_each_also_in_check_mode_and_again(mesh, say):
     https = (443, "HTTPS", {"mode": "SIMPLE", "credentialName": "shop", "minProtocolVersion": "TLSV1_2"})
-    for options, seen in (({}, [(80, "HTTP", None)]), (TLS, [https]), ({**TLS, "redirect": True}, [(80, "HTTP", {"httpsRedirect": True}), https]), ({"state": "absent"}, None)):
+    for options, seen in (
+        ({}, [(80, "HTTP", None)]),
+        (TLS, [https]),
+        ({**TLS, "redirect": True}, [(80, "HTTP", {"httpsRedirect": True}), https]),
+        ({"state": "absent"}, None),
+    ):
         before = copy.deepcopy(mesh.objects)
         planned = say(check=True, **options)
         assert planned["changed"] and mesh.objects == before
@@ -48,10 +53,16 @@ def test_create_change_and_delete_each_also_in_check_mode_and_again(mesh, say):
     ("options", "seen"),
     [
         ({"tls": {"mode": "passthrough"}, "https_port": 8443}, [(8443, "TLS", {"mode": "PASSTHROUGH"})]),
-        ({"tls": {"mode": "mutual", "secret": "shop", "least_version": "1.3"}}, [(443, "HTTPS", {"mode": "MUTUAL", "credentialName": "shop", "minProtocolVersion": "TLSV1_3"})]),
+        (
+            {"tls": {"mode": "mutual", "secret": "shop", "least_version": "1.3"}},
+            [(443, "HTTPS", {"mode": "MUTUAL", "credentialName": "shop", "minProtocolVersion": "TLSV1_3"})],
+        ),
         ({"http_port": 8080, "hosts": ["shop/a.example.com", "*.example.com"]}, [(8080, "HTTP", None)]),
         ({"tcp_port": 31400}, [(31400, "TCP", None)]),
-        ({"tcp_port": 31400, "http_port": 80, "tls": {"mode": "passthrough"}}, [(80, "HTTP", None), (443, "TLS", {"mode": "PASSTHROUGH"}), (31400, "TCP", None)]),
+        (
+            {"tcp_port": 31400, "http_port": 80, "tls": {"mode": "passthrough"}},
+            [(80, "HTTP", None), (443, "TLS", {"mode": "PASSTHROUGH"}), (31400, "TCP", None)],
+        ),
     ],
 )
 def test_other_ports_and_modes(mesh, say, options, seen):
@@ -112,7 +123,12 @@ def listeners(api):
 
 
 def selected(*namespaces):
-    return {"namespaces": {"from": "Selector", "selector": {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": list(namespaces)}]}}}
+    return {
+        "namespaces": {
+            "from": "Selector",
+            "selector": {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": list(namespaces)}]},
+        }
+    }
 
 
 def test_in_gateway_api_create_change_and_delete_each_also_in_check_mode_and_again(mesh, by_gateway_api):
@@ -131,12 +147,29 @@ def test_in_gateway_api_create_change_and_delete_each_also_in_check_mode_and_aga
 @pytest.mark.parametrize(
     ("options", "seen"),
     [
-        ({"hosts": ["*.example.com", "a.example.com"]}, [("http-80.any.example.com", 80, "HTTP", "*.example.com", None), ("http-80.a.example.com", 80, "HTTP", "a.example.com", None)]),
+        (
+            {"hosts": ["*.example.com", "a.example.com"]},
+            [("http-80.any.example.com", 80, "HTTP", "*.example.com", None), ("http-80.a.example.com", 80, "HTTP", "a.example.com", None)],
+        ),
         ({"tls": {"mode": "passthrough"}, "https_port": 8443}, [("tls-8443", 8443, "TLS", None, {"mode": "Passthrough"})]),
-        ({"tls": {"mode": "mutual", "secret": "shop"}}, [("https-443", 443, "HTTPS", None, {"mode": "Terminate", "options": {"gateway.istio.io/tls-terminate-mode": "MUTUAL"}, "certificateRefs": CERTIFICATE})]),
-        ({"tls": {"mode": "istio_mutual"}}, [("https-443", 443, "HTTPS", None, {"mode": "Terminate", "options": {"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"}})]),
+        (
+            {"tls": {"mode": "mutual", "secret": "shop"}},
+            [
+                (
+                    "https-443",
+                    443,
+                    "HTTPS",
+                    None,
+                    {"mode": "Terminate", "options": {"gateway.istio.io/tls-terminate-mode": "MUTUAL"}, "certificateRefs": CERTIFICATE},
+                )
+            ],
+        ),
+        (
+            {"tls": {"mode": "istio_mutual"}},
+            [("https-443", 443, "HTTPS", None, {"mode": "Terminate", "options": {"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"}})],
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_listener_for_each_host_and_mode(mesh, by_gateway_api, options, seen):
     assert by_gateway_api(**options)["changed"] and listeners(mesh) == seen
 
@@ -159,7 +192,11 @@ def test_the_redirect_is_a_route_of_the_port_for_http(mesh, by_gateway_api):
 def test_pods_are_those_that_istio_deploys_or_those_of_a_service(mesh, by_gateway_api):
     by_gateway_api(service_type="NodePort")
     obj = mesh.get("Gateway", "web", "shop", GROUP)
-    assert obj["metadata"]["annotations"] == {"networking.istio.io/service-type": "NodePort"} and obj["spec"]["gatewayClassName"] == "istio" and "addresses" not in obj["spec"]
+    assert (
+        obj["metadata"]["annotations"] == {"networking.istio.io/service-type": "NodePort"}
+        and obj["spec"]["gatewayClassName"] == "istio"
+        and "addresses" not in obj["spec"]
+    )
     mesh.put(service("edge", ports=(80,)))
     assert by_gateway_api(service="shop/edge")["changed"]
     assert mesh.get("Gateway", "web", "shop", GROUP)["spec"]["addresses"] == [{"type": "Hostname", "value": "edge.shop.svc.cluster.local"}]
@@ -207,6 +244,8 @@ def test_auto_is_gateway_api_where_it_can_say_it(mesh, by_gateway_api):
 
 def test_a_gateway_goes_from_one_api_and_the_others_of_its_name_stays(mesh, by_gateway_api, say):
     by_gateway_api()
-    mesh.put({"apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "web", "namespace": "shop"}, "spec": {"selector": {}, "servers": []}})
+    mesh.put(
+        {"apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "web", "namespace": "shop"}, "spec": {"selector": {}, "servers": []}}
+    )
     assert say(state="absent")["failure"]["code"] == "not_ours"
     assert by_gateway_api(state="absent")["changed"] and listeners(mesh) is None and servers(mesh) == []

@@ -54,12 +54,21 @@ def listed(result):
 def test_a_control_plane_needs_what_it_runs_and_what_it_injects(images, istioctl):
     result = images(istioctl=istioctl, profile="minimal")
     assert (result["changed"], result["plan"], result["unknown"]) == (False, [], []) and "diff" not in result
-    assert [(row["image"], row["used_by"]) for row in result["images"]] == [(PILOT, ["Deployment istio-system/istiod, container discovery"]), (PROXY, ["injection template sidecar"])]
+    assert [(row["image"], row["used_by"]) for row in result["images"]] == [
+        (PILOT, ["Deployment istio-system/istiod, container discovery"]),
+        (PROXY, ["injection template sidecar"]),
+    ]
     assert result["images"][0] == {**result["images"][0], "registry": "docker.io", "repository": "istio/pilot", "tag": "1.31.0", "digest": ""}
 
 
 def test_it_is_rendered_as_the_control_plane_is(images, istioctl):
-    options = {"hub": "quay.io/mine", "revision": "canary", "namespace": "mesh", "values": {"global": {"tag": "2", "variant": "distroless"}}, "pull_secrets": ["key"]}
+    options = {
+        "hub": "quay.io/mine",
+        "revision": "canary",
+        "namespace": "mesh",
+        "values": {"global": {"tag": "2", "variant": "distroless"}},
+        "pull_secrets": ["key"],
+    }
     result = images(istioctl=istioctl, profile="minimal", **options)
     assert listed(result) == ["quay.io/mine/pilot:1.31.0", "quay.io/mine/proxyv2:2-distroless"]
     assert result["images"][0]["used_by"] == ["Deployment mesh/istiod-canary, container discovery"]
@@ -86,7 +95,14 @@ def test_charts_are_rendered_for_a_version_of_kubernetes_that_is_said(images, ch
 def test_addons_manifests_and_further_images_join_and_each_is_there_once(images, istioctl, samples):
     objects = [deployment("web", image="web:1"), deployment("other", image="docker.io/library/web:1"), deployment("edge", image="auto"), config("none")]
     result = images(istioctl=istioctl, profile="minimal", samples=samples, addons=["grafana", "kiali"], definition=objects, extra=["redis", PILOT])
-    assert listed(result) == ["docker.io/grafana/grafana:12", PILOT, PROXY, "docker.io/library/redis:latest", "docker.io/library/web:1", "quay.io/kiali/kiali:v2"]
+    assert listed(result) == [
+        "docker.io/grafana/grafana:12",
+        PILOT,
+        PROXY,
+        "docker.io/library/redis:latest",
+        "docker.io/library/web:1",
+        "quay.io/kiali/kiali:v2",
+    ]
     users = {row["repository"]: row["used_by"] for row in result["images"]}
     assert users["library/web"] == ["Deployment shop/other, container server", "Deployment shop/web, container server"]
     assert "extra" in users["istio/pilot"] and "Deployment shop/edge, container server, by injection template sidecar" in users["istio/proxyv2"]
@@ -104,7 +120,10 @@ def test_the_plan_says_where_each_goes_and_the_list_where_it_comes_from(images, 
     registries = {"docker.io": "m.example.com/hub"}
     result = images(istioctl=istioctl, profile="minimal", samples=samples, addons=["kiali"], registries=registries)
     assert listed(result) == [PILOT, PROXY, "quay.io/kiali/kiali:v2"]
-    assert result["plan"] == [{"source": PILOT, "target": "m.example.com/hub/istio/pilot:1.31.0"}, {"source": PROXY, "target": "m.example.com/hub/istio/proxyv2:1.31.0"}]
+    assert result["plan"] == [
+        {"source": PILOT, "target": "m.example.com/hub/istio/pilot:1.31.0"},
+        {"source": PROXY, "target": "m.example.com/hub/istio/proxyv2:1.31.0"},
+    ]
 
 
 def test_templates_on_request_are_listed_where_they_are_named(images, istioctl):

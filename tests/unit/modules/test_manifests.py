@@ -39,7 +39,11 @@ def test_create_change_and_delete_each_also_in_check_mode_and_again(run, api):
 
 
 def test_images_come_from_other_registries_and_with_pull_secrets(run, api):
-    options = {"definition": [deployment("web", image="web:1"), deployment("gateway", image="auto")], "registries": {"*": "m.example.com"}, "pull_secrets": ["key"]}
+    options = {
+        "definition": [deployment("web", image="web:1"), deployment("gateway", image="auto")],
+        "registries": {"*": "m.example.com"},
+        "pull_secrets": ["key"],
+    }
     run("manifests", **options)
     pods = {name: api.get("Deployment", name, "shop")["spec"]["template"]["spec"] for name in ("web", "gateway")}
     assert {name: pod["containers"][0]["image"] for name, pod in pods.items()} == {"web": "m.example.com/library/web:1", "gateway": "auto"}

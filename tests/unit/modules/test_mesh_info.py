@@ -11,7 +11,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from sound_mesh import SoundMesh, certificate, injector, owned, proxied, root
 
-NODE = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "status": {"addresses": [{"type": "Hostname", "address": "n"}, {"type": "InternalIP", "address": "192.0.2.9"}]}}
+NODE = {
+    "apiVersion": "v1",
+    "kind": "Node",
+    "metadata": {"name": "n"},
+    "status": {"addresses": [{"type": "Hostname", "address": "n"}, {"type": "InternalIP", "address": "192.0.2.9"}]},
+}
 
 
 def istiod(name="istiod", place="istio-system", revision="default", image="docker.io/istio/pilot:1.31.0", ready=1):
@@ -139,7 +144,14 @@ def test_what_may_not_be_read_is_told_and_is_never_nothing(run, api, status, cod
 def test_tags_lead_to_revisions_and_stale_pods_are_counted(run, api):
     for name, revision, tag in (("old", "1-30-4", ""), ("new", "1-31-0", ""), ("stable", "1-31-0", "stable")):
         labels = {"app": "sidecar-injector", "istio.io/rev": revision, **({"istio.io/tag": tag} if tag else {})}
-        api.put({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": {"name": name, "labels": labels}, "webhooks": []})
+        api.put(
+            {
+                "apiVersion": "admissionregistration.k8s.io/v1",
+                "kind": "MutatingWebhookConfiguration",
+                "metadata": {"name": name, "labels": labels},
+                "webhooks": [],
+            }
+        )
     api.put({**namespace("shop"), "metadata": {"name": "shop", "labels": {"istio.io/rev": "stable"}}})
     for name, revision in (("a", "1-30-4"), ("b", "1-31-0")):
         made = pod(name)
@@ -165,13 +177,32 @@ def test_a_whole_mesh_in_one_value(runner):
         "name": "istio-revision-tag-default", "kind": "injection", "revision": "default", "tag": "default", "active": True,
         "targets": ["istio-system/istiod"], "failure_policies": ["Fail"], "has_ca": True, "ready_endpoints": 2,
     }  # fmt: skip
-    assert {row["name"]: row["kind"] for row in result["webhooks"][1:]} == {"istio-validator-istio-system": "validation", "istiod-default-validator": "validation"}
+    assert {row["name"]: row["kind"] for row in result["webhooks"][1:]} == {
+        "istio-validator-istio-system": "validation",
+        "istiod-default-validator": "validation",
+    }
     assert result["definitions"] == {"version": "1.31.0", "objects": [{"name": name, "version": "1.31.0"} for name in sorted(sound_mesh.DEFINITIONS)]}
-    assert result["root_certificates"] == [{"fingerprint": known().fingerprint(hashes.SHA256()).hex(), "begins": written(known().not_valid_before_utc), "expires": written(known().not_valid_after_utc)}]
+    assert result["root_certificates"] == [
+        {
+            "fingerprint": known().fingerprint(hashes.SHA256()).hex(),
+            "begins": written(known().not_valid_before_utc),
+            "expires": written(known().not_valid_after_utc),
+        }
+    ]
     assert result["proxies"] == {"unknown": "", "connected": 4, "synced": 4, "rejected": {}, "disconnected": [], "versions": {"1.31.0": 4}}
     assert result["skew"] == {"verdict": "kept", "findings": []}
     web = next(row for row in result["workloads"] if row["name"] == "web")
-    assert web == {"kind": "Deployment", "name": "web", "namespace": "shop", "pods": ["web-a", "web-b"], "restartable": True, "revisions": ["default"], "uses": "default", "without_sidecar": [], "stale": []}
+    assert web == {
+        "kind": "Deployment",
+        "name": "web",
+        "namespace": "shop",
+        "pods": ["web-a", "web-b"],
+        "restartable": True,
+        "revisions": ["default"],
+        "uses": "default",
+        "without_sidecar": [],
+        "stale": [],
+    }
 
 
 def known():
@@ -194,12 +225,19 @@ def test_workloads_say_which_of_their_pods_lack_a_sidecar_or_have_a_stale_one(ru
 def test_a_webhook_that_a_tag_replaced_is_not_active_and_one_without_a_service_has_nothing_behind(runner):
     mesh = SoundMesh()
     mesh.put(webhooks.deactivated(injector("istio-sidecar-injector")))
-    mesh.get("ValidatingWebhookConfiguration", "istiod-default-validator")["webhooks"][0].update(clientConfig={"service": {"namespace": "istio-system", "name": "gone"}}, failurePolicy="Ignore")
-    mesh.get("ValidatingWebhookConfiguration", "istio-validator-istio-system")["webhooks"][0].update(clientConfig={"url": "https://istiod.example.com/validate"})
+    mesh.get("ValidatingWebhookConfiguration", "istiod-default-validator")["webhooks"][0].update(
+        clientConfig={"service": {"namespace": "istio-system", "name": "gone"}}, failurePolicy="Ignore"
+    )
+    mesh.get("ValidatingWebhookConfiguration", "istio-validator-istio-system")["webhooks"][0].update(
+        clientConfig={"url": "https://istiod.example.com/validate"}
+    )
     mesh.put(service("outside", "istio-system", type="ExternalName", selector={}))
     mesh.get("MutatingWebhookConfiguration", "istio-revision-tag-default")["webhooks"][0]["clientConfig"]["service"]["name"] = "outside"
     rows = {row["name"]: row for row in about(runner, mesh)["webhooks"]}
-    assert (rows["istio-revision-tag-default"]["targets"], rows["istio-revision-tag-default"]["ready_endpoints"]) == (["istio-system/istiod", "istio-system/outside"], 2)
+    assert (rows["istio-revision-tag-default"]["targets"], rows["istio-revision-tag-default"]["ready_endpoints"]) == (
+        ["istio-system/istiod", "istio-system/outside"],
+        2,
+    )
     assert rows["istio-sidecar-injector"]["active"] is False and rows["istio-revision-tag-default"]["active"] is True
     row = rows["istiod-default-validator"]
     assert (row["ready_endpoints"], row["has_ca"], row["failure_policies"]) == (0, False, ["Ignore"])
@@ -212,7 +250,14 @@ def test_proxies_that_are_behind_lost_or_refuse_are_told(runner):
     mesh.behind, mesh.rejected = {"web-a.shop"}, {"web-b.shop": "no such filter"}
     mesh.put(proxied("web-c", version="1.29.0"), proxied("web-d", conditions=[{"type": "Ready", "status": "False"}]))
     result = about(runner, mesh)
-    assert result["proxies"] == {"unknown": "", "connected": 4, "synced": 2, "rejected": {"web-b.shop": "no such filter"}, "disconnected": ["web-c.shop"], "versions": {"1.29.0": 1, "1.31.0": 5}}
+    assert result["proxies"] == {
+        "unknown": "",
+        "connected": 4,
+        "synced": 2,
+        "rejected": {"web-b.shop": "no such filter"},
+        "disconnected": ["web-c.shop"],
+        "versions": {"1.29.0": 1, "1.31.0": 5},
+    }
     assert result["skew"]["verdict"] == "broken" and result["skew"]["findings"][0]["code"] == "proxies_too_old"
 
 

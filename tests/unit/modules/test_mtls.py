@@ -9,8 +9,14 @@ import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import plaintext
 from builders import namespace, pod
 
-TEXT = '[2030-01-01T00:00:00.000Z] "GET / HTTP/1.1" 200 - via_upstream - "-" 0 2 1 1 "-" "curl" "id" "web" "10.0.0.1:8080" inbound|8080|| 127.0.0.6:4 10.0.0.1:8080 10.0.0.{}:5 {} default'
-OUT = '[2030-01-01T00:00:00.000Z] "GET / HTTP/1.1" 200 - via_upstream - "-" 0 2 1 1 "-" "curl" "id" "web" "10.0.0.3:80" outbound|80||x 10.0.0.1:4 10.0.0.3:80 10.0.0.1:5 - default'
+TEXT = (
+    '[2030-01-01T00:00:00.000Z] "GET / HTTP/1.1" 200 - via_upstream - "-" 0 2 1 1 "-" "curl" "id" "web" "10.0.0.1:8080" inbound|8080|| 127.0.0.6:4'
+    " 10.0.0.1:8080 10.0.0.{}:5 {} default"
+)
+OUT = (
+    '[2030-01-01T00:00:00.000Z] "GET / HTTP/1.1" 200 - via_upstream - "-" 0 2 1 1 "-" "curl" "id" "web" "10.0.0.3:80" outbound|80||x 10.0.0.1:4 10.0.0.3:80'
+    " 10.0.0.1:5 - default"
+)
 SNI = "outbound_.80_._.web.shop.svc.cluster.local"
 
 
@@ -101,7 +107,12 @@ COUNTED = 'istio_requests_total{{reporter="{}",response_code="200",connection_se
         (COUNTED.format("destination", "none", 3), (3, 0)),
         (COUNTED.format("source", "none", 3), (0, 0)),
         (COUNTED.format("destination", "unknown", 3), (0, 0)),
-        ("\n".join([COUNTED.format("destination", "none", "1e+01"), COUNTED.format("destination", "mutual_tls", 5), COUNTED.format("destination", "mutual_tls", 2)]), (10, 7)),
+        (
+            "\n".join(
+                [COUNTED.format("destination", "none", "1e+01"), COUNTED.format("destination", "mutual_tls", 5), COUNTED.format("destination", "mutual_tls", 2)]
+            ),
+            (10, 7),
+        ),
         (COUNTED.format("destination", "none", 3).replace("requests", "request_bytes"), (0, 0)),
     ],
 )
@@ -112,7 +123,12 @@ def test_a_proxys_metrics_tell_how_many_called_without_tls(metrics, seen):
 def test_where_logs_say_nothing_what_was_counted_does(shop, say):
     shop.metrics["web-1"] = COUNTED.format("destination", "none", 3)
     refused = say(mode="strict")
-    assert refused["failure"]["code"] == "plaintext_callers" and "3 at web-1" in refused["msg"] and "telemetry" in refused["failure"]["hint"] and mode(shop) is None
+    assert (
+        refused["failure"]["code"] == "plaintext_callers"
+        and "3 at web-1" in refused["msg"]
+        and "telemetry" in refused["failure"]["hint"]
+        and mode(shop) is None
+    )
     shop.metrics["web-1"] = COUNTED.format("destination", "mutual_tls", 3)
     done = say(mode="strict")
     assert done["changed"] and not done.get("warnings")
@@ -138,12 +154,18 @@ def policy(name="default", place="shop", **spec):
 WEB = {"name": "web", "workload": {"app": "web-1"}}
 STRICT, PERMISSIVE = {"mode": "STRICT"}, {"mode": "PERMISSIVE"}
 BECOMES = {
-    "a port that was left": ([policy("web", mtls=STRICT, selector={"matchLabels": {"app": "web-1"}}, portLevelMtls={"8080": PERMISSIVE})], {**WEB, "mode": "strict"}),
+    "a port that was left": (
+        [policy("web", mtls=STRICT, selector={"matchLabels": {"app": "web-1"}}, portLevelMtls={"8080": PERMISSIVE})],
+        {**WEB, "mode": "strict"},
+    ),
     "one port": ([], {**WEB, "mode": "permissive", "ports": {"8080": "strict"}}),
     "other pods": ([policy("web", mtls=STRICT, selector={"matchLabels": {"app": "other"}})], {**WEB, "mode": "strict"}),
     "as the mesh says": ([policy(place="istio-system", mtls=STRICT)], {"mode": "inherit"}),
     "the end of an exception": ([policy(mtls=PERMISSIVE), policy(place="istio-system", mtls=STRICT)], {"state": "absent"}),
-    "the end of a workload's exception": ([policy(mtls=STRICT), policy("web", mtls=PERMISSIVE, selector={"matchLabels": {"app": "web-1"}})], {**WEB, "state": "absent"}),
+    "the end of a workload's exception": (
+        [policy(mtls=STRICT), policy("web", mtls=PERMISSIVE, selector={"matchLabels": {"app": "web-1"}})],
+        {**WEB, "state": "absent"},
+    ),
 }
 
 
@@ -165,7 +187,11 @@ def test_a_port_that_is_left_to_them_shuts_nobody_out(shop, say):
 
 def test_ports_of_a_workload(shop, say):
     assert say(name="web", mode="strict", workload={"app": "web"}, ports={"9090": "disable"}, plaintext="shut_out")["changed"]
-    assert shop.get("PeerAuthentication", "web", "shop")["spec"] == {"mtls": {"mode": "STRICT"}, "selector": {"matchLabels": {"app": "web"}}, "portLevelMtls": {"9090": {"mode": "DISABLE"}}}
+    assert shop.get("PeerAuthentication", "web", "shop")["spec"] == {
+        "mtls": {"mode": "STRICT"},
+        "selector": {"matchLabels": {"app": "web"}},
+        "portLevelMtls": {"9090": {"mode": "DISABLE"}},
+    }
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,15 @@ def test_native_sidecars_count_and_host_network_and_opted_out_pods_are_not_expec
 
 
 def test_restart_touches_only_workloads_whose_current_pods_lack_the_sidecar(run, api):
-    put(api, deployment(), replica_set("web-1", 1), pod("a"), deployment("done"), replica_set("done-1", 1, "done"), pod("b", ("ReplicaSet", "done-1"), sidecar="native"))
+    put(
+        api,
+        deployment(),
+        replica_set("web-1", 1),
+        pod("a"),
+        deployment("done"),
+        replica_set("done-1", 1, "done"),
+        pod("b", ("ReplicaSet", "done-1"), sidecar="native"),
+    )
     put(api, pod("bare", owner=None))
     planned = run("namespace", check=True, name="shop", injection="enabled", restart=True)
     assert [row["ref"]["name"] for row in planned["objects"]] == ["shop", "web"]

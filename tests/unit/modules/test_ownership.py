@@ -166,9 +166,15 @@ def test_at_no_time_is_the_host_without_routes_and_proxies_are_asked_when_theirs
     by_hand(shop, THEIRS)
     shop.requests.clear()
     done = say("route", adopt=True, **RULES)
-    kinds = [method if method == "ASK" else f"{method} {path.rsplit('/', 1)[1]}" for method, path in shop.requests if method == "ASK" or (method, path) in shop.writes()]
+    kinds = [
+        method if method == "ASK" else f"{method} {path.rsplit('/', 1)[1]}"
+        for method, path in shop.requests
+        if method == "ASK" or (method, path) in shop.writes()
+    ]
     told = [word for number, word in enumerate(kinds) if kinds[number - 1 : number] != [word]]
-    assert told == ["PATCH servicemesh-undo-frontend", "PATCH frontend", "ASK", "PATCH frontend", "DELETE by-hand", "ASK"] and len(done["barriers"]) == 2, istiod
+    assert (
+        told == ["PATCH servicemesh-undo-frontend", "PATCH frontend", "ASK", "PATCH frontend", "DELETE by-hand", "ASK"] and len(done["barriers"]) == 2
+    ), istiod
 
 
 NOT_ADOPTED = {
@@ -195,7 +201,11 @@ def test_what_is_for_other_hosts_too_is_not_even_forced(shop, say):
 def test_what_holds_at_other_gateways_too_is_not_even_forced(shop, say):
     by_hand(shop, gateways=["mesh", "istio-system/public"])
     refused = say("route", force_conflicts=True, **RULES)
-    assert refused["failure"]["code"] == "host_taken" and "it holds at istio-system/public, too" in refused["msg"] and shop.get("VirtualService", "by-hand", "shop")
+    assert (
+        refused["failure"]["code"] == "host_taken"
+        and "it holds at istio-system/public, too" in refused["msg"]
+        and shop.get("VirtualService", "by-hand", "shop")
+    )
 
 
 @pytest.mark.parametrize("theirs", [THEIRS, ALL])
@@ -235,7 +245,11 @@ def test_the_whole_policy_adopts_as_single_modules_do(shop, run):
     assert "failed" not in run("traffic", policy=policy, adopt=True) and names(shop) == ["route-a", "theirs", "default"]
     assert not run("traffic", policy=policy, adopt=True)["changed"]
     write_in(shop, {**THEIRS, "name": "another"})
-    assert "failed" not in run("traffic", policy={"shop": {"frontend": {"split": {"versions": {"v1": 1}}}}}) and names(shop) == ["another", "theirs", "split-v1-1"]
+    assert "failed" not in run("traffic", policy={"shop": {"frontend": {"split": {"versions": {"v1": 1}}}}}) and names(shop) == [
+        "another",
+        "theirs",
+        "split-v1-1",
+    ]
 
 
 def test_a_server_that_is_busy_is_no_move(shop, say):

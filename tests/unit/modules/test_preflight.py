@@ -20,12 +20,23 @@ def rule(*names):
 
 def gateway(credential):
     port = {"number": 443, "name": "https", "protocol": "HTTPS"}
-    return istio("Gateway", "web", selector={"istio": "ingressgateway"}, servers=[{"port": port, "hosts": ["web.example.com"], "tls": {"mode": "SIMPLE", "credentialName": credential}}])
+    return istio(
+        "Gateway",
+        "web",
+        selector={"istio": "ingressgateway"},
+        servers=[{"port": port, "hosts": ["web.example.com"], "tls": {"mode": "SIMPLE", "credentialName": credential}}],
+    )
 
 
 @pytest.fixture
 def shop(api):
-    for obj in (service("web"), pod("web-1", labels={"app": "web", "version": "v1"}), pod("web-2", labels={"app": "web", "version": "v2"}), rule("v1", "v2"), route(subset="v2")):
+    for obj in (
+        service("web"),
+        pod("web-1", labels={"app": "web", "version": "v1"}),
+        pod("web-2", labels={"app": "web", "version": "v2"}),
+        rule("v1", "v2"),
+        route(subset="v2"),
+    ):
         api.put(obj)
     return api
 
@@ -61,7 +72,10 @@ def test_what_is_wrong_fails_the_play_with_its_place(run, shop):
     assert result["failure"]["ref"] == {"group": "networking.istio.io", "version": "v1", "kind": "VirtualService", "namespace": "shop", "name": "other"}
     found = result["findings"][0]
     assert found["field"] == "spec.http[0].route[0].destination.subset" and found["source"].startswith("analyzer IST0101") and found["remedy"]
-    assert result["counts"]["errors"] == 1 and result["text"].splitlines()[0] == f"error subset_undefined: VirtualService shop/other, {found['field']}: {found['message']}. {found['remedy']}"
+    assert (
+        result["counts"]["errors"] == 1
+        and result["text"].splitlines()[0] == f"error subset_undefined: VirtualService shop/other, {found['field']}: {found['message']}. {found['remedy']}"
+    )
     assert result["text"].splitlines()[0] in result["msg"]
 
 
@@ -124,7 +138,9 @@ def test_objects_that_name_no_namespace_come_into_the_given_one(alone):
 def test_files_alone_find_missing_only_what_they_hold_something_of(alone):
     result = alone(definition=route(host="elsewhere", subset="v1", gateways=["far/away"]), fail_on="info")
     assert result["findings"] == []
-    known = alone(definition=[route(host="elsewhere", subset="v1", gateways=["far/away"]), service("web"), istio("Gateway", "other", servers=[])], fail_on="never")
+    known = alone(
+        definition=[route(host="elsewhere", subset="v1", gateways=["far/away"]), service("web"), istio("Gateway", "other", servers=[])], fail_on="never"
+    )
     assert {"virtual_service_no_host", "subset_undefined", "virtual_service_no_gateway"} <= set(codes(known))
 
 
@@ -147,7 +163,12 @@ def test_the_gateway_that_every_mesh_has_is_taken_for_granted_without_a_cluster(
 def test_the_mesh_configuration_is_read_from_the_control_plane(run, api):
     logs = istio("Telemetry", "logs", group="telemetry.istio.io", accessLogging=[{}])
     assert "telemetry_no_provider" in codes(run("preflight", definition=logs))
-    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "istio", "namespace": "istio-system", "labels": {"istio.io/rev": "default"}}, "data": {"mesh": "defaultProviders: {accessLogging: [envoy]}"}}
+    config = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "istio", "namespace": "istio-system", "labels": {"istio.io/rev": "default"}},
+        "data": {"mesh": "defaultProviders: {accessLogging: [envoy]}"},
+    }
     api.put(config)
     assert "telemetry_no_provider" not in codes(run("preflight", definition=logs))
 
@@ -218,7 +239,15 @@ def test_what_the_modules_of_this_collection_write_is_sound(run, api):
     split = {"versions": {"v1": 90, "v2": 10}, "gateways": ["mesh", "shop/web"], "gateway_hosts": ["web.example.com"]}
     done = [
         run("gateway", name="web", namespace="shop", hosts=["web.example.com"], http_port=80),
-        run("traffic", policy={"shop": {"web": {"split": split, "resilience": {"retries": {"attempts": 2}}}, "cart": {"load_balancing": {"algorithm": "random"}, "fault": {"delay": "1s"}}}}),
+        run(
+            "traffic",
+            policy={
+                "shop": {
+                    "web": {"split": split, "resilience": {"retries": {"attempts": 2}}},
+                    "cart": {"load_balancing": {"algorithm": "random"}, "fault": {"delay": "1s"}},
+                }
+            },
+        ),
         run("authorization", name="default", namespace="shop", default="deny", allow=[{"from": [{"namespaces": ["istio-system"]}]}]),
         run("mtls", namespace="shop", mode="strict", plaintext="shut_out"),
         run("jwt", name="web", namespace="shop", issuers=[{"issuer": "https://login.example.com", "keys_url": "https://login.example.com/keys"}]),

@@ -101,7 +101,11 @@ def test_an_address_that_does_not_answer_is_no_way(run, api, gateway):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("istio-system/nowhere", "no Service istio-system/nowhere"), ("istio-ingressgateway", "no Service istio-ingressgateway"), ("istio-system/no-pod", "no pod of istio-system with")],
+    [
+        ("istio-system/nowhere", "no Service istio-system/nowhere"),
+        ("istio-ingressgateway", "no Service istio-ingressgateway"),
+        ("istio-system/no-pod", "no pod of istio-system with"),
+    ],
 )
 def test_a_gateway_that_is_not_there_has_a_code(run, api, gateway, name, words):
     api.put(service("no-pod", "istio-system"))

@@ -181,7 +181,9 @@ def test_a_gate_fails_with_the_numbers_and_the_first_examples(probe, gateway):
         failed = probe(state, since=token, max_lost_share=0)
         assert failed["failure"]["code"] == "too_many_lost" and failed["lost"] == 20 and len(failed["examples"]) == 10
         first = failed["examples"][0]
-        assert f"20 of {failed['sent']} requests were lost" in failed["msg"] and f"number {first['number']} at {first['time']}: 503" in failed["failure"]["reason"]
+        assert (
+            f"20 of {failed['sent']} requests were lost" in failed["msg"] and f"number {first['number']} at {first['time']}: 503" in failed["failure"]["reason"]
+        )
         assert failed["changed"] == (state == "stopped")
     assert good(probe("read", max_lost_share=100, min_sent=40))["lost"] == 20
     few = probe("read", min_sent=10**6)

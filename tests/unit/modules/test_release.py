@@ -261,7 +261,9 @@ def test_a_mirror_that_is_not_there_is_a_failed_download(run, monkeypatch, tmp_p
     assert result["failure"]["code"] == "download" and url in result["msg"]
 
 
-@pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n400\r\nabc", b"garbage\r\n\r\n"], ids=["chunks break off", "no HTTP"])
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n400\r\nabc", b"garbage\r\n\r\n"], ids=["chunks break off", "no HTTP"]
+)
 def test_an_answer_that_cannot_be_read_is_a_failed_download(run, monkeypatch, tmp_path, answer):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -28,25 +28,51 @@ def running(workload, revision="1-30-4", image="docker.io/istio/proxyv2:1.30.4",
 def workload(name, kind="StatefulSet", namespace="shop", replicas=2):
     obj = {**builders.deployment(name, namespace), "kind": kind}
     obj["spec"] = {**obj["spec"], "replicas": replicas, "serviceName": name}
-    obj["status"] = {"replicas": replicas, "readyReplicas": replicas, "updatedReplicas": replicas, "currentReplicas": replicas, "availableReplicas": replicas, "observedGeneration": 1}
+    obj["status"] = {
+        "replicas": replicas,
+        "readyReplicas": replicas,
+        "updatedReplicas": replicas,
+        "currentReplicas": replicas,
+        "availableReplicas": replicas,
+        "observedGeneration": 1,
+    }
     return obj
 
 
 def budget(allowed, healthy, name="web"):
     spec = {"minAvailable": healthy, "selector": {"matchLabels": {"app": name}}}
-    return {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": name, "namespace": "shop"}, "spec": spec, "status": {"disruptionsAllowed": allowed, "expectedPods": 2, "desiredHealthy": healthy}}
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": spec,
+        "status": {"disruptionsAllowed": allowed, "expectedPods": 2, "desiredHealthy": healthy},
+    }
 
 
 @pytest.fixture
 def api():
-    memory = MemoryApi(builders.namespace("istio-system"), builders.namespace("shop", **{"istio.io/rev": "stable"}), builders.injector("1-30-4"), builders.injector("1-31-0"), builders.injector("1-31-0", "stable"), template("1-30-4", "1.30.4"), template("1-31-0", "1.31.0"))
+    memory = MemoryApi(
+        builders.namespace("istio-system"),
+        builders.namespace("shop", **{"istio.io/rev": "stable"}),
+        builders.injector("1-30-4"),
+        builders.injector("1-31-0"),
+        builders.injector("1-31-0", "stable"),
+        template("1-30-4", "1.30.4"),
+        template("1-31-0", "1.31.0"),
+    )
     memory.controllers["StatefulSet"] = settled
     return memory
 
 
 def settled(obj):
     count, generation = obj["spec"]["replicas"], obj["metadata"].get("generation", 1)
-    obj["status"] = {**{key: count for key in ("replicas", "readyReplicas", "updatedReplicas", "currentReplicas", "availableReplicas")}, "observedGeneration": generation, "currentRevision": "a", "updateRevision": "a"}
+    obj["status"] = {
+        **{key: count for key in ("replicas", "readyReplicas", "updatedReplicas", "currentReplicas", "availableReplicas")},
+        "observedGeneration": generation,
+        "currentRevision": "a",
+        "updateRevision": "a",
+    }
 
 
 def put(api, *objects):
@@ -124,7 +150,11 @@ def test_no_more_than_asked_for_are_restarted_at_a_time(run, api):
 
 @pytest.mark.parametrize(
     ("options", "code"),
-    [({"namespaces": ["nowhere"]}, "no_such_namespace"), ({"namespaces": ["shop"], "revision": "1-32-0"}, "no_such_revision"), ({"namespaces": ["shop"], "parallel": 0}, "invalid_option")],
+    [
+        ({"namespaces": ["nowhere"]}, "no_such_namespace"),
+        ({"namespaces": ["shop"], "revision": "1-32-0"}, "no_such_revision"),
+        ({"namespaces": ["shop"], "parallel": 0}, "invalid_option"),
+    ],
 )
 def test_what_is_not_there_is_refused(run, api, options, code):
     assert run("restart", **options)["failure"]["code"] == code

@@ -154,7 +154,9 @@ def test_secrets_and_mesh_configuration_come_back_only_when_named(run, api, tmp_
     assert not run("restore", src=src)["changed"]
     done = run("restore", src=src, parts=["secrets", "mesh_config"])
     assert actions(done) == {"istio-ca-secret": "created", "istio": "created"} and KEY not in json.dumps(done)
-    assert api.get("ConfigMap", "istio", "istio-system")["data"] == {"mesh": "a: b"} and api.get("Secret", "istio-ca-secret", "istio-system")["type"] == "Opaque"
+    assert (
+        api.get("ConfigMap", "istio", "istio-system")["data"] == {"mesh": "a: b"} and api.get("Secret", "istio-ca-secret", "istio-system")["type"] == "Opaque"
+    )
 
 
 def test_an_authority_that_is_in_use_is_not_replaced_unasked(run, api, tmp_path):
@@ -202,7 +204,14 @@ def test_what_somebody_edited_in_the_files_is_what_comes(api, restore, tmp_path)
 
 @pytest.mark.parametrize(
     ("text", "code"),
-    [(None, "invalid_option"), ("a: [", "not_ours"), ("- 1", "not_ours"), ("format: servicemesh.istio.backup/v1", "not_ours"), ("format: servicemesh.istio.backup/v2", "not_ours"), ("", "not_ours")],
+    [
+        (None, "invalid_option"),
+        ("a: [", "not_ours"),
+        ("- 1", "not_ours"),
+        ("format: servicemesh.istio.backup/v1", "not_ours"),
+        ("format: servicemesh.istio.backup/v2", "not_ours"),
+        ("", "not_ours"),
+    ],
 )
 def test_a_folder_that_is_no_backup_is_told(run, api, tmp_path, text, code):
     if text is not None:

@@ -24,7 +24,11 @@ def theirs(name="theirs", host="theirs.example.com", subset="v2"):
 
 def lists(api):
     """Kinds that were listed in all namespaces, in order."""
-    found = [path.rpartition("/")[2] for method, path in api.requests if method == "GET" and "/namespaces/" not in path and path.count("/") > 2 or (method, path.count("/")) == ("GET", 3)]
+    found = [
+        path.rpartition("/")[2]
+        for method, path in api.requests
+        if method == "GET" and "/namespaces/" not in path and path.count("/") > 2 or (method, path.count("/")) == ("GET", 3)
+    ]
     return [kind for kind in found if kind != "api"]
 
 
@@ -58,16 +62,27 @@ def test_it_is_in_every_module_that_writes_policy_and_on_by_default():
 
 def test_what_a_change_breaks_of_somebody_elses_is_refused_and_nothing_is_written(say, split):
     refused = say(**ONE)
-    assert refused["failure"]["code"] == "preflight_failed" and refused["failure"]["reason"] == "subset_undefined" and refused["failure"]["ref"]["name"] == "theirs"
+    assert (
+        refused["failure"]["code"] == "preflight_failed"
+        and refused["failure"]["reason"] == "subset_undefined"
+        and refused["failure"]["ref"]["name"] == "theirs"
+    )
     assert refused["changed"] is False and [path for _method, path in split.writes() if not path.endswith("?dryRun")] == []
     assert codes(refused, "error") == [("subset_undefined", "VirtualService", "theirs")]
     row = refused["findings"][0]
-    assert all(part in refused["msg"] for part in ("subset_undefined", "VirtualService shop/theirs", "spec.http[0].route[0].destination.subset", row["remedy"], "preflight: warn"))
+    assert all(
+        part in refused["msg"]
+        for part in ("subset_undefined", "VirtualService shop/theirs", "spec.http[0].route[0].destination.subset", row["remedy"], "preflight: warn")
+    )
 
 
 def test_so_is_what_a_removal_takes_from_under_it(say, split):
     refused = say(**HOST, state="absent")
-    assert refused["failure"]["reason"] == "subset_undefined" and split.get("DestinationRule", "frontend", "shop") and split.get("VirtualService", "frontend", "shop")
+    assert (
+        refused["failure"]["reason"] == "subset_undefined"
+        and split.get("DestinationRule", "frontend", "shop")
+        and split.get("VirtualService", "frontend", "shop")
+    )
 
 
 def test_the_policy_of_many_hosts_is_judged_as_one(say, split):
@@ -79,7 +94,12 @@ def test_the_policy_of_many_hosts_is_judged_as_one(say, split):
 
 def test_with_warn_it_is_written_and_told(say, split):
     done = say(**ONE, preflight="warn")
-    assert done["changed"] and codes(done, "error") == [("subset_undefined", "VirtualService", "theirs")] and "preflight_failed" in str(done["warnings"]) and "shop/theirs" in str(done["warnings"])
+    assert (
+        done["changed"]
+        and codes(done, "error") == [("subset_undefined", "VirtualService", "theirs")]
+        and "preflight_failed" in str(done["warnings"])
+        and "shop/theirs" in str(done["warnings"])
+    )
     assert [subset["name"] for subset in split.get("DestinationRule", "frontend", "shop")["spec"]["subsets"]] == ["v1"]
 
 
@@ -145,7 +165,14 @@ def test_a_change_costs_a_list_of_each_kind_that_it_takes(say, split):
 def test_at_a_gateway_more_is_read_and_never_a_secret(say, shop):
     """The gateway's pods, and whether policies let them in."""
     shop.put(namespace("shop", **{"istio-injection": "enabled"}))
-    shop.put(istio("Gateway", "edge", selector={"istio": "edge"}, servers=[{"port": {"number": 443, "name": "https", "protocol": "HTTPS"}, "hosts": ["*"], "tls": {"mode": "SIMPLE", "credentialName": "web"}}]))
+    shop.put(
+        istio(
+            "Gateway",
+            "edge",
+            selector={"istio": "edge"},
+            servers=[{"port": {"number": 443, "name": "https", "protocol": "HTTPS"}, "hosts": ["*"], "tls": {"mode": "SIMPLE", "credentialName": "web"}}],
+        )
+    )
     shop.put(pod("edge-1", labels={"istio": "edge"}))
     shop.put(pod("frontend-3", labels={"app": "frontend", "version": "v1"}, sidecar="native"))
     shop.put(istio("AuthorizationPolicy", "nobody", group="security.istio.io"))
@@ -186,7 +213,10 @@ def test_who_may_list_nothing_beyond_a_namespace_writes_all_the_same(say, shop, 
 
 
 def test_objects_of_their_own_are_judged_too(say, shop):
-    for obj in (namespace("shop", **{"istio-injection": "enabled"}), istio("DestinationRule", "plain", host="frontend", trafficPolicy={"tls": {"mode": "DISABLE"}})):
+    for obj in (
+        namespace("shop", **{"istio-injection": "enabled"}),
+        istio("DestinationRule", "plain", host="frontend", trafficPolicy={"tls": {"mode": "DISABLE"}}),
+    ):
         shop.put(obj)
     refused = say("mtls", namespace="shop", mode="strict", plaintext="shut_out")
     assert refused["failure"]["reason"] == "tls_off_while_strict" and refused["failure"]["ref"]["name"] == "plain"

@@ -24,7 +24,9 @@ def tag(run, api, tmp_path):
     run("control_plane", istioctl=istioctl)
     run("control_plane", istioctl=istioctl, revision="canary", profile="minimal")
     api.requests.clear()
-    return lambda name="stable", check=False, **options: run("revision_tag", check=check, name=name, **({} if options.get("state") == "absent" else {"istioctl": istioctl}), **options)
+    return lambda name="stable", check=False, **options: run(
+        "revision_tag", check=check, name=name, **({} if options.get("state") == "absent" else {"istioctl": istioctl}), **options
+    )
 
 
 def revision(api, name=HOOK):

@@ -30,7 +30,13 @@ STEPS = {
 
 @pytest.fixture
 def say(run, api):
-    for obj in (namespace("shop"), namespace("other"), namespace("istio-egress"), service("out", "istio-egress", ports=[80, 443]), pod("out-1", "istio-egress", {"istio": "egressgateway"})):
+    for obj in (
+        namespace("shop"),
+        namespace("other"),
+        namespace("istio-egress"),
+        service("out", "istio-egress", ports=[80, 443]),
+        pod("out-1", "istio-egress", {"istio": "egressgateway"}),
+    ):
         api.put(obj)
     return lambda module, /, check=False, **options: run(module, check=check, namespace="shop", **options)
 
@@ -72,7 +78,9 @@ def test_how_a_host_is_spoken_to_goes_at_once_with_its_port(api, say):
     assert story[:3] == ["serviceentries", "serviceentries", "destinationrules"] and set(story[3:]) == {"asked"}, story
 
 
-@pytest.mark.parametrize(("name", "annotations", "host"), [("theirs", {}, "api.example.com"), ("web", {"servicemesh.istio/intents": "{}"}, "other.example.com")])
+@pytest.mark.parametrize(
+    ("name", "annotations", "host"), [("theirs", {}, "api.example.com"), ("web", {"servicemesh.istio/intents": "{}"}, "other.example.com")]
+)
 def test_a_rule_that_says_already_how_a_host_is_spoken_to_is_refused(api, say, name, annotations, host):
     rule = istio("DestinationRule", name, host=host)
     api.put({**rule, "metadata": {**rule["metadata"], "annotations": annotations}})
@@ -98,7 +106,10 @@ def test_what_is_not_there_is_refused(api, say, name, options, code):
     assert "failed" not in say("telemetry", tracing={"providers": ["otel"], "percent": 1})
 
 
-@pytest.mark.parametrize(("name", "kind", "group", "options"), [("sidecar", "Sidecar", "networking", {"sees": ["."]}), ("telemetry", "Telemetry", "telemetry", {"tracing": {"percent": 1}})])
+@pytest.mark.parametrize(
+    ("name", "kind", "group", "options"),
+    [("sidecar", "Sidecar", "networking", {"sees": ["."]}), ("telemetry", "Telemetry", "telemetry", {"tracing": {"percent": 1}})],
+)
 def test_a_second_one_for_all_of_a_namespace_is_refused(api, say, name, kind, group, options):
     api.put(istio(kind, "theirs", group=f"{group}.istio.io"))
     refused = say(name, **options)

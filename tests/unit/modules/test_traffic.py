@@ -73,7 +73,12 @@ def test_a_host_stays_in_its_set_whatever_single_modules_say(shop, traffic, run)
 
 
 def test_prune_leaves_alone_what_is_not_ours_and_other_namespaces(shop, traffic, api):
-    theirs = {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "theirs", "namespace": "shop"}, "spec": {"hosts": ["theirs"], "http": []}}
+    theirs = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": {"name": "theirs", "namespace": "shop"},
+        "spec": {"hosts": ["theirs"], "http": []},
+    }
     api.put(theirs)
     traffic({"frontend": SPLIT})
     assert traffic({}, prune=True)["summary"]["pruned"] == 2 and names(shop) == [("VirtualService", "theirs")]

@@ -80,7 +80,10 @@ def story(api):
 def test_proxies_have_the_subsets_before_a_weight_names_them(shop, istiod, split):
     result = split({"v1": 90, "v2": 10})
     assert story(shop) == [BEFORE, f"PATCH {RULE}", "asked", f"PATCH {ROUTES}", "asked"]
-    assert result["barriers"] == [f"converged: subsets v1, v2 of {HOST} at 1 proxies of 1 istiods", f"converged: split-v1-90-v2-10 of {HOST} at 1 proxies of 1 istiods"]
+    assert result["barriers"] == [
+        f"converged: subsets v1, v2 of {HOST} at 1 proxies of 1 istiods",
+        f"converged: split-v1-90-v2-10 of {HOST} at 1 proxies of 1 istiods",
+    ]
 
 
 @pytest.mark.parametrize("said_in", ["istio", "gateway"])
@@ -270,7 +273,10 @@ def test_absent_leaves_what_this_collection_did_not_make(shop, split):
 
 def test_another_tools_rule_of_the_same_name_is_a_conflict(shop, split):
     spec = {"host": "frontend", "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}}}
-    shop.put({"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "frontend", "namespace": "shop"}, "spec": spec}, manager="argocd")
+    shop.put(
+        {"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "frontend", "namespace": "shop"}, "spec": spec},
+        manager="argocd",
+    )
     shop.requests.clear()
     result = split({"v1": 1})
     assert result["failure"]["code"] == "conflict" and "argocd" in result["msg"] and shop.writes() == []

@@ -74,8 +74,17 @@ def test_create_change_and_delete_each_also_in_check_mode_and_again(shop, say, c
 def test_concerns_join_the_api_that_the_host_has(shop, say):
     say("traffic_split", versions={"v1": 9, "v2": 1}, api="gateway")
     assert say("resilience", timeout="2s", eject={"errors": 3})["changed"]
-    assert there(shop) == ["DestinationRule frontend", "DestinationRule frontend-v1", "DestinationRule frontend-v2", "HTTPRoute frontend", "Service frontend-v1", "Service frontend-v2"]
-    assert shop.get("HTTPRoute", "frontend", "shop")["spec"]["rules"][0]["timeouts"] == {"request": "2s"} and backends(shop) == [{"frontend-v1": 9, "frontend-v2": 1}]
+    assert there(shop) == [
+        "DestinationRule frontend",
+        "DestinationRule frontend-v1",
+        "DestinationRule frontend-v2",
+        "HTTPRoute frontend",
+        "Service frontend-v1",
+        "Service frontend-v2",
+    ]
+    assert shop.get("HTTPRoute", "frontend", "shop")["spec"]["rules"][0]["timeouts"] == {"request": "2s"} and backends(shop) == [
+        {"frontend-v1": 9, "frontend-v2": 1}
+    ]
     refused = say("fault", delay="2s")
     assert refused["failure"]["code"] == "gateway_api_cannot" and "api istio" in refused["failure"]["hint"]
     assert say("resilience", state="absent")["changed"] and there(shop) == ["HTTPRoute frontend", "Service frontend-v1", "Service frontend-v2"]
@@ -97,7 +106,10 @@ def test_proxies_have_a_versions_service_before_a_route_names_it_and_until_none_
     FakeIstiod(shop)
     result = say("traffic_split", versions={"v1": 90, "v2": 10}, api="gateway")
     assert [one for one in story(shop) if one == "asked" or "httproutes" in one] == ["asked", "PATCH httproutes/frontend", "asked"]
-    assert result["barriers"] == [f"converged: Services frontend-v1, frontend-v2 of {FULL} at 1 proxies of 1 istiods", f"converged: split-v1-90-v2-10 of {FULL} at 1 proxies of 1 istiods"]
+    assert result["barriers"] == [
+        f"converged: Services frontend-v1, frontend-v2 of {FULL} at 1 proxies of 1 istiods",
+        f"converged: split-v1-90-v2-10 of {FULL} at 1 proxies of 1 istiods",
+    ]
     shop.requests.clear()
     assert say("traffic_split", versions={"v2": 1})["changed"]
     assert story(shop) == ["asked", "PATCH httproutes/frontend", "asked", "DELETE services/frontend-v1"]
@@ -157,7 +169,9 @@ def test_auto_is_istio_where_gateway_api_is_not_served(shop, say):
 @pytest.mark.parametrize("api_asked", ["istio", "gateway"])
 @pytest.mark.parametrize("kind", ["HTTPRoute", "GRPCRoute", "VirtualService"])
 def test_a_host_whose_routes_somebody_else_has_is_taken_in_either_api(shop, say, api_asked, kind):
-    spec = {"hosts": ["frontend"], "http": []} if kind == "VirtualService" else {"parentRefs": [{"group": "", "kind": "Service", "name": "frontend"}], "rules": []}
+    spec = (
+        {"hosts": ["frontend"], "http": []} if kind == "VirtualService" else {"parentRefs": [{"group": "", "kind": "Service", "name": "frontend"}], "rules": []}
+    )
     group = "networking.istio.io" if kind == "VirtualService" else GROUP
     shop.put({"apiVersion": f"{group}/v1", "kind": kind, "metadata": {"name": "by-hand", "namespace": "shop"}, "spec": spec})
     shop.requests.clear()

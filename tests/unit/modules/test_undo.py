@@ -57,7 +57,15 @@ def test_a_policy_that_came_goes_and_one_that_went_comes(shop, say):
     assert say("undo")["changed"] and policy(shop) == there
 
 
-@pytest.mark.parametrize(("module", "options"), [("route", {"rules": [{"when": {"path": "/a"}, "to": "v2"}]}), ("fault", {"delay": "2s"}), ("resilience", {"timeout": "2s", "eject": {"errors": 3}}), ("load_balancing", {"algorithm": "random"})])
+@pytest.mark.parametrize(
+    ("module", "options"),
+    [
+        ("route", {"rules": [{"when": {"path": "/a"}, "to": "v2"}]}),
+        ("fault", {"delay": "2s"}),
+        ("resilience", {"timeout": "2s", "eject": {"errors": 3}}),
+        ("load_balancing", {"algorithm": "random"}),
+    ],
+)
 def test_of_every_concern_only_the_last_change_is_taken_back(shop, say, module, options):
     say(versions={"v1": 1})
     before = policy(shop)
@@ -167,7 +175,10 @@ def test_routes_of_others_are_left_where_they_are(shop, say):
     theirs = {"name": "theirs", "match": [{"uri": {"prefix": "/theirs"}}], "route": [{"destination": {"host": "frontend"}}]}
     live = copy.deepcopy(shop.get("VirtualService", "frontend", "shop"))
     live["spec"]["http"].insert(0, theirs)
-    shop.put({"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": {"name": "frontend", "namespace": "shop"}, "spec": live["spec"]}, manager="kubectl-edit")
+    shop.put(
+        {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": {"name": "frontend", "namespace": "shop"}, "spec": live["spec"]},
+        manager="kubectl-edit",
+    )
     say(versions={"v2": 1})
     say("undo")
     assert [http["name"].rpartition("-")[0] or http["name"] for http in policy(shop)["VirtualService"]["http"]] == ["theirs", "split-v1-1"]

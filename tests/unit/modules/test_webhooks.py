@@ -103,7 +103,11 @@ def test_what_istiod_has_closed_itself_is_left_to_it(webhooks, mesh):
     webhooks(api, "open")
     back(api)
     for obj in every(api, VALIDATING):
-        wanted = {**{key: obj[key] for key in ("apiVersion", "kind")}, "metadata": {"name": obj["metadata"]["name"]}, "webhooks": [{"name": hook["name"], "failurePolicy": "Fail"} for hook in obj["webhooks"]]}
+        wanted = {
+            **{key: obj[key] for key in ("apiVersion", "kind")},
+            "metadata": {"name": obj["metadata"]["name"]},
+            "webhooks": [{"name": hook["name"], "failurePolicy": "Fail"} for hook in obj["webhooks"]],
+        }
         api.put(wanted, "pilot-discovery")
     closed = webhooks(api, "closed")
     assert [name for name in closed["webhooks"] if name.startswith(VALIDATING)] == []

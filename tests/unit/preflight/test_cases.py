@@ -25,12 +25,28 @@ SOUND = {
     "Service web": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
     "Service two": {"ports": [{"name": "http", "port": 80}, {"name": "grpc", "port": 81}]},
     "Service istio-system/istiod": {"ports": [{"name": "https-webhook", "port": 443}]},
-    "Pod web-v1": {"+labels": {"app": "web", "version": "v1"}, "containers": [{"name": "web"}], "initContainers": [{"name": "istio-proxy", "image": "proxy"}], "=status": {"phase": "Running", "conditions": [READY]}},
-    "Pod web-v2": {"+labels": {"app": "web", "version": "v2"}, "containers": [{"name": "web"}, {"name": "istio-proxy", "image": "proxy"}], "=status": {"phase": "Running", "conditions": [READY]}},
+    "Pod web-v1": {
+        "+labels": {"app": "web", "version": "v1"},
+        "containers": [{"name": "web"}],
+        "initContainers": [{"name": "istio-proxy", "image": "proxy"}],
+        "=status": {"phase": "Running", "conditions": [READY]},
+    },
+    "Pod web-v2": {
+        "+labels": {"app": "web", "version": "v2"},
+        "containers": [{"name": "web"}, {"name": "istio-proxy", "image": "proxy"}],
+        "=status": {"phase": "Running", "conditions": [READY]},
+    },
     "Pod istio-system/prometheus": {"+labels": {"app.kubernetes.io/name": "prometheus"}, "containers": [{"name": "prometheus"}]},
     "ServiceAccount web": {},
-    "Gateway web": {"selector": {"istio": "ingressgateway"}, "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*.example.com"]}]},
-    "VirtualService web": {"hosts": ["web", "web.example.com"], "gateways": ["mesh", "web"], "http": [{"route": [{"destination": {"host": "web", "subset": "v1"}}]}]},
+    "Gateway web": {
+        "selector": {"istio": "ingressgateway"},
+        "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*.example.com"]}],
+    },
+    "VirtualService web": {
+        "hosts": ["web", "web.example.com"],
+        "gateways": ["mesh", "web"],
+        "http": [{"route": [{"destination": {"host": "web", "subset": "v1"}}]}],
+    },
     "DestinationRule web": {"host": "web", "subsets": [{"name": "v1", "labels": {"version": "v1"}}, {"name": "v2", "labels": {"version": "v2"}}]},
     "GatewayClass /istio": {},
     "RouteGateway web": {"gatewayClassName": "istio", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP", "hostname": "*.example.com"}]},
@@ -57,7 +73,10 @@ def laid(written: dict[str, Any]) -> list[dict[str, Any]]:
 
 def sound() -> list[dict[str, Any]]:
     spaces = [namespace("shop", **{"istio-injection": "enabled"}), namespace(SYSTEM), namespace("plain", **{"istio-injection": "disabled"})]
-    hooks = [injector("istio-sidecar-injector"), validator("istiod-default-validator", {"matchExpressions": [{"key": "istio.io/rev", "operator": "DoesNotExist"}]})]
+    hooks = [
+        injector("istio-sidecar-injector"),
+        validator("istiod-default-validator", {"matchExpressions": [{"key": "istio.io/rev", "operator": "DoesNotExist"}]}),
+    ]
     hooks[1]["webhooks"][0]["rules"][0]["apiGroups"] += ["telemetry.istio.io", "extensions.istio.io"]
     keys = secret("web", SYSTEM, {"tls.crt": certificate(), "tls.key": "key"})
     return [*spaces, *hooks, keys, *usual_gateway(SYSTEM), *laid(SOUND)]
@@ -133,22 +152,36 @@ def test_nothing_that_a_file_may_hold_stops_it(seed):
 def test_codes_and_sentences_have_one_form():
     for check in checks.CHECKS:
         assert re.fullmatch(r"[a-z0-9_]+", check.code) and check.severity in checks.SEVERITIES
-        assert all(text[0].isupper() or text[0].islower() for text in (check.fails, check.remedy)) and check.fails.endswith(".") and check.remedy.endswith("."), check.code
+        assert (
+            all(text[0].isupper() or text[0].islower() for text in (check.fails, check.remedy)) and check.fails.endswith(".") and check.remedy.endswith(".")
+        ), check.code
         assert "|" not in check.fails + check.remedy + check.source
 
 
 def test_objects_without_a_namespace_come_into_the_one_that_is_given_and_the_last_of_one_name_counts():
-    given = [{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {}}, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}}, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"ports": []}}]
+    given = [
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {}},
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}},
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"ports": []}},
+    ]
     assert [(obj["metadata"].get("namespace"), obj.get("spec")) for obj in placed(given, "shop")] == [("shop", {"ports": []}), (None, None)]
 
 
 def test_a_share_may_go_to_what_a_deployment_brings_along():
-    split = {"VirtualService web": {"hosts": ["web"], "http": [{"route": [{"destination": {"host": "web", "subset": "v3"}}]}]}, "DestinationRule web": {"host": "web", "subsets": [{"name": "v3", "labels": {"version": "v3"}}]}}
+    split = {
+        "VirtualService web": {"hosts": ["web"], "http": [{"route": [{"destination": {"host": "web", "subset": "v3"}}]}]},
+        "DestinationRule web": {"host": "web", "subsets": [{"name": "v3", "labels": {"version": "v3"}}]},
+    }
     assert found("weight_on_nothing_ready", mesh(split)) == ["VirtualService web spec.http[0].route[0]"]
     template = {"metadata": {"labels": {"app": "web", "version": "v3"}}}
     assert found("weight_on_nothing_ready", mesh({**split, "Deployment web-v3": {"template": template}})) == []
 
 
 def test_a_live_deployment_without_pods_is_none_that_a_subset_may_mean():
-    live = laid({"Deployment web-v3": {"template": {"metadata": {"labels": {"app": "web", "version": "v3"}}}}, "DestinationRule web": {"host": "web", "subsets": [{"name": "v3", "labels": {"version": "v3"}}]}})
+    live = laid(
+        {
+            "Deployment web-v3": {"template": {"metadata": {"labels": {"app": "web", "version": "v3"}}}},
+            "DestinationRule web": {"host": "web", "subsets": [{"name": "v3", "labels": {"version": "v3"}}]},
+        }
+    )
     assert found("subset_without_pods", Picture(World([*sound()[:-2], *live], complete=True), live)) == ["DestinationRule web spec.subsets[0]"]

@@ -211,7 +211,11 @@ def configs(snake):
         first, *rest = name.split("_")
         return name if snake else first + "".join(part.capitalize() for part in rest)
 
-    routes = [{"name": "split", "route": {word("weighted_clusters"): WEIGHTED}}, {"name": "all", "route": {"cluster": "outbound|80||web"}}, {"name": "moved", "redirect": {}}]
+    routes = [
+        {"name": "split", "route": {word("weighted_clusters"): WEIGHTED}},
+        {"name": "all", "route": {"cluster": "outbound|80||web"}},
+        {"name": "moved", "redirect": {}},
+    ]
     table = {"name": "80", word("virtual_hosts"): [{"domains": ["web"], "routes": routes}]}
     return {
         "configs": [

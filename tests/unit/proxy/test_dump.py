@@ -12,5 +12,9 @@ def test_a_listener_that_is_only_drained_takes_nothing():
 
 
 def test_a_proxy_says_what_it_is():
-    found = {"configs": [{"@type": "x/envoy.admin.v3.BootstrapConfigDump", "bootstrap": {"node": {"id": "router~10.0.0.1~in-1.istio-system~istio-system.svc.cluster.local"}}}]}
+    found = {
+        "configs": [
+            {"@type": "x/envoy.admin.v3.BootstrapConfigDump", "bootstrap": {"node": {"id": "router~10.0.0.1~in-1.istio-system~istio-system.svc.cluster.local"}}}
+        ]
+    }
     assert dump.kind(found) == dump.GATEWAY and dump.kind({"configs": [{"@type": "x/envoy.admin.v3.BootstrapConfigDump"}]}) == dump.kind({}) == ""

@@ -42,7 +42,15 @@ def row_of(*events):
     return tally
 
 
-EVENTS = [(1.0, Outcome(200, "v1")), (1.5, Outcome(503)), (3.0, Outcome(200, "v2")), (3.2, Outcome(cause="reset")), (4.0, Outcome(404)), (9.0, Outcome(200, "v1")), (9.5, Outcome(cause="reset"))]
+EVENTS = [
+    (1.0, Outcome(200, "v1")),
+    (1.5, Outcome(503)),
+    (3.0, Outcome(200, "v2")),
+    (3.2, Outcome(cause="reset")),
+    (4.0, Outcome(404)),
+    (9.0, Outcome(200, "v1")),
+    (9.5, Outcome(cause="reset")),
+]
 
 
 @pytest.mark.parametrize("cut", range(len(EVENTS) + 1))
@@ -76,7 +84,15 @@ def test_examples_are_the_first_ones():
 
 @pytest.mark.parametrize(
     ("lost", "sent", "share", "least", "code"),
-    [(0, 0, None, None, ""), (5, 10, None, None, ""), (0, 0, 0, None, "too_few_sent"), (0, 9, None, 10, "too_few_sent"), (1, 1000, 0.1, 10, ""), (1, 999, 0.1, 10, "too_many_lost"), (1, 10**6, 0, None, "too_many_lost")],
+    [
+        (0, 0, None, None, ""),
+        (5, 10, None, None, ""),
+        (0, 0, 0, None, "too_few_sent"),
+        (0, 9, None, 10, "too_few_sent"),
+        (1, 1000, 0.1, 10, ""),
+        (1, 999, 0.1, 10, "too_many_lost"),
+        (1, 10**6, 0, None, "too_many_lost"),
+    ],
 )
 def test_a_gate_opens_on_enough_good_answers_only(lost, sent, share, least, code):
     found = {"sent": sent, "lost": lost, "lost_share": 0.1, "examples": []}

@@ -17,11 +17,20 @@ def asked(**options):
     [
         ({}, {}),
         ({"from": {"service_accounts": ["shop/web"]}}, {"from": [{"source": {"principals": ["*/ns/shop/sa/web"]}}]}),
-        ({"from": [{"namespaces": ["a"]}, {"not_ips": ["10.0.0.0/8"]}]}, {"from": [{"source": {"namespaces": ["a"]}}, {"source": {"notIpBlocks": ["10.0.0.0/8"]}}]}),
+        (
+            {"from": [{"namespaces": ["a"]}, {"not_ips": ["10.0.0.0/8"]}]},
+            {"from": [{"source": {"namespaces": ["a"]}}, {"source": {"notIpBlocks": ["10.0.0.0/8"]}}]},
+        ),
         ({"from": {"service_accounts": "a/b", "principals": ["td/ns/c/sa/d"]}}, {"from": [{"source": {"principals": ["*/ns/a/sa/b", "td/ns/c/sa/d"]}}]}),
-        ({"to": {"methods": ["GET"], "paths": ["/a*"], "ports": [80], "hosts": ["x"]}}, {"to": [{"operation": {"methods": ["GET"], "paths": ["/a*"], "ports": ["80"], "hosts": ["x"]}}]}),
+        (
+            {"to": {"methods": ["GET"], "paths": ["/a*"], "ports": [80], "hosts": ["x"]}},
+            {"to": [{"operation": {"methods": ["GET"], "paths": ["/a*"], "ports": ["80"], "hosts": ["x"]}}]},
+        ),
         ({"to": {"not_paths": ["/a"]}}, {"to": [{"operation": {"notPaths": ["/a"]}}]}),
-        ({"when": [{"key": "request.headers[x-a]", "values": ["1"], "not_values": ["2"]}]}, {"when": [{"key": "request.headers[x-a]", "values": ["1"], "notValues": ["2"]}]}),
+        (
+            {"when": [{"key": "request.headers[x-a]", "values": ["1"], "not_values": ["2"]}]},
+            {"when": [{"key": "request.headers[x-a]", "values": ["1"], "notValues": ["2"]}]},
+        ),
     ],
 )
 def test_a_rule_in_istios_words(rule, written):
@@ -32,7 +41,9 @@ def test_a_rule_in_istios_words(rule, written):
 def test_what_is_allowed_and_what_is_denied_are_two_objects_of_one_workload():
     allow, deny = wanted(asked(workload={"app": "web"}, allow=[{}], deny=[{"to": {"methods": ["DELETE"]}}], dry_run=True))
     assert [obj["spec"]["action"] for obj in (allow, deny)] == ["ALLOW", "DENY"] and deny["metadata"]["name"] == "web-deny"
-    assert all(obj["spec"]["selector"] == {"matchLabels": {"app": "web"}} and obj["metadata"]["annotations"] == {"istio.io/dry-run": "true"} for obj in (allow, deny))
+    assert all(
+        obj["spec"]["selector"] == {"matchLabels": {"app": "web"}} and obj["metadata"]["annotations"] == {"istio.io/dry-run": "true"} for obj in (allow, deny)
+    )
 
 
 def test_nothing_is_allowed_by_default_or_by_an_empty_list():

@@ -91,7 +91,9 @@ def test_tls_is_compared_where_the_rule_says_how(api, mode, found, said):
 def test_routes_that_should_be_gone_are_told(api):
     live, obj, has = objects()
     assert "still the route split-v1-90-v2-10-" in lacking(api, host(rule=live.rule), has)
-    assert "still the route" in lacking(api, host(own={**obj, "spec": {**obj["spec"], "gateways": ["shop/in"]}}, rule=live.rule), has), "a sidecar where only a gateway should have them"
+    assert "still the route" in lacking(
+        api, host(own={**obj, "spec": {**obj["spec"], "gateways": ["shop/in"]}}, rule=live.rule), has
+    ), "a sidecar where only a gateway should have them"
 
 
 def test_a_host_that_is_hidden_says_nothing(api):
@@ -110,5 +112,9 @@ def test_a_route_for_one_gateway_need_not_be_at_a_sidecar(api):
 
 def test_transports_are_read_in_both_ways_of_writing():
     envoy = {"configs": [clusters("v1", **TLS)]}
-    istiod = {"configs": [{"@type": "x.ClustersConfigDump", "dynamicActiveClusters": [{"cluster": {"name": "a", "transportSocketMatches": [{}]}}, {"cluster": {"name": "b"}}]}]}
+    istiod = {
+        "configs": [
+            {"@type": "x.ClustersConfigDump", "dynamicActiveClusters": [{"cluster": {"name": "a", "transportSocketMatches": [{}]}}, {"cluster": {"name": "b"}}]}
+        ]
+    }
     assert set(dump.transports(envoy).values()) == {dump.TLS} and dump.transports(istiod) == {"a": dump.AUTOMATIC, "b": dump.PLAIN}

@@ -31,10 +31,14 @@ def written(live=None, **concerns):
 @pytest.mark.parametrize(
     ("port", "word", "routed"),
     [
-        ({"name": "http-web"}, "http", "http"), ({"name": "http2"}, "http2", "http"), ({"name": "grpc"}, "grpc", "http"), ({"name": "grpc-web-x"}, "grpc-web", "http"), ({"name": "GRPC-Web"}, "grpc-web", "http"),
-        ({"name": "tcp"}, "tcp", "tcp"), ({"name": "TCP-echo"}, "tcp", "tcp"), ({"name": "redis"}, "redis", "tcp"), ({"name": "mongo-db"}, "mongo", "tcp"), ({"name": "mysql"}, "mysql", "tcp"),
-        ({"name": "tls"}, "tls", "tls"), ({"name": "https-web"}, "https", "tls"), ({"name": "http", "appProtocol": "tcp"}, "tcp", "tcp"), ({"appProtocol": "kubernetes.io/h2c"}, "http2", "http"),
-        ({"appProtocol": "kubernetes.io/wss"}, "https", "tls"), ({"name": "web"}, "", ""), ({}, "", ""), ({"port": 3306}, "tcp", "tcp"), ({"port": 3306, "name": "http"}, "http", "http"), ({"protocol": "UDP", "name": "tcp"}, "udp", ""),
+        ({"name": "http-web"}, "http", "http"), ({"name": "http2"}, "http2", "http"), ({"name": "grpc"}, "grpc", "http"),
+        ({"name": "grpc-web-x"}, "grpc-web", "http"), ({"name": "GRPC-Web"}, "grpc-web", "http"),
+        ({"name": "tcp"}, "tcp", "tcp"), ({"name": "TCP-echo"}, "tcp", "tcp"), ({"name": "redis"}, "redis", "tcp"), ({"name": "mongo-db"}, "mongo", "tcp"),
+        ({"name": "mysql"}, "mysql", "tcp"),
+        ({"name": "tls"}, "tls", "tls"), ({"name": "https-web"}, "https", "tls"), ({"name": "http", "appProtocol": "tcp"}, "tcp", "tcp"),
+        ({"appProtocol": "kubernetes.io/h2c"}, "http2", "http"),
+        ({"appProtocol": "kubernetes.io/wss"}, "https", "tls"), ({"name": "web"}, "", ""), ({}, "", ""), ({"port": 3306}, "tcp", "tcp"),
+        ({"port": 3306, "name": "http"}, "http", "http"), ({"protocol": "UDP", "name": "tcp"}, "udp", ""),
         ({"name": "x", "appProtocol": "example.com/own"}, "", ""),
     ],
 )  # fmt: skip
@@ -44,15 +48,27 @@ def test_a_services_port_speaks_what_istiod_takes_it_for(port, word, routed):
 
 def test_a_service_entrys_port_says_its_protocol_and_a_gateways_server_what_is_behind_it():
     assert [ports.routed({"number": 443, "name": "http", "protocol": word}) for word in ("TCP", "HTTPS", "GRPC-Web", "MONGO")] == ["tcp", "tls", "http", "tcp"]
-    modes = [("HTTP", None), ("TCP", None), ("HTTPS", "SIMPLE"), ("HTTPS", "PASSTHROUGH"), ("TLS", "PASSTHROUGH"), ("TLS", "MUTUAL"), ("TLS", "AUTO_PASSTHROUGH")]
-    assert [ports.routed_at({"name": "a", "port": 443, "protocol": word, "tls": {"mode": mode}}) for word, mode in (("HTTP", ""), ("HTTPS", "Terminate"), ("TLS", "Passthrough"), ("TCP", ""))] == ["http", "http", "tls", "tcp"]
+    modes = [
+        ("HTTP", None),
+        ("TCP", None),
+        ("HTTPS", "SIMPLE"),
+        ("HTTPS", "PASSTHROUGH"),
+        ("TLS", "PASSTHROUGH"),
+        ("TLS", "MUTUAL"),
+        ("TLS", "AUTO_PASSTHROUGH"),
+    ]
+    assert [
+        ports.routed_at({"name": "a", "port": 443, "protocol": word, "tls": {"mode": mode}})
+        for word, mode in (("HTTP", ""), ("HTTPS", "Terminate"), ("TLS", "Passthrough"), ("TCP", ""))
+    ] == ["http", "http", "tls", "tcp"]
     assert [ports.routed_at({"port": {"protocol": word}, "tls": {"mode": mode}}) for word, mode in modes] == ["http", "tcp", "http", "tls", "tls", "tcp", "tls"]
 
 
 @pytest.mark.parametrize(
     ("service", "asked", "protocol"),
     [
-        (ONE, {}, "tcp"), (BARE, {}, "http"), (BARE, {"protocol": "tcp"}, "tcp"), (None, {}, "http"), (None, {"protocol": "tcp"}, "tcp"), (ONE, {"protocol": "http"}, "http"),
+        (ONE, {}, "tcp"), (BARE, {}, "http"), (BARE, {"protocol": "tcp"}, "tcp"), (None, {}, "http"), (None, {"protocol": "tcp"}, "tcp"),
+        (ONE, {"protocol": "http"}, "http"),
         ({"spec": {"ports": [{"name": "http", "port": 80}, {"name": "tcp", "port": 9000}]}}, {"port": 9000}, "tcp"),
         ({"spec": {"ports": [{"name": "http", "port": 80}, {"name": "tcp", "port": 9000}]}}, {"port": 80}, "http"),
         ({"spec": {"ports": [{"name": "tcp-dns", "port": 53}, {"name": "dns", "port": 53, "protocol": "UDP"}]}}, {}, "tcp"),
@@ -79,15 +95,30 @@ def test_weights_of_connections():
 
 def test_in_the_mesh_one_port_is_meant_and_at_a_gateway_its_own():
     (obj,) = written(echo(TWO), split=split({"v1": 1}, port=9000, gateways=["mesh", GATEWAY], gateway_hosts=["a.example"]))
-    assert obj["spec"]["tcp"] == [{"match": [{"gateways": ["mesh"], "port": 9000}, {"gateways": [GATEWAY]}], "route": [{"destination": {"host": FULL, "subset": "v1", "port": {"number": 9000}}, "weight": 1}]}]
+    assert obj["spec"]["tcp"] == [
+        {
+            "match": [{"gateways": ["mesh"], "port": 9000}, {"gateways": [GATEWAY]}],
+            "route": [{"destination": {"host": FULL, "subset": "v1", "port": {"number": 9000}}, "weight": 1}],
+        }
+    ]
     mesh, outside = written(echo(TWO), split=split({"v1": 1}, port=9000, gateways=["mesh", GATEWAY], gateway_hosts=["*"]))
     assert mesh["spec"]["tcp"][0]["match"] == [{"port": 9000}] and "match" not in outside["spec"]["tcp"][0]
 
 
 def test_rules_of_connections_tell_who_calls():
-    rules = {"rules": [{"name": "a", "when": {"from_labels": {"app": "x"}}, "to": "v2"}, {"name": "b", "when": {"port": 9001, "from_namespace": "y"}, "versions": {"v1": 1, "v2": 1}}], "port": 9000}
+    rules = {
+        "rules": [
+            {"name": "a", "when": {"from_labels": {"app": "x"}}, "to": "v2"},
+            {"name": "b", "when": {"port": 9001, "from_namespace": "y"}, "versions": {"v1": 1, "v2": 1}},
+        ],
+        "port": 9000,
+    }
     (obj,) = written(echo(TWO), route=rules)
-    assert [route.get("match") for route in obj["spec"]["tcp"]] == [[{"sourceLabels": {"app": "x"}, "port": 9000}], [{"port": 9001, "sourceNamespace": "y"}], [{"port": 9000}]]
+    assert [route.get("match") for route in obj["spec"]["tcp"]] == [
+        [{"sourceLabels": {"app": "x"}, "port": 9000}],
+        [{"port": 9001, "sourceNamespace": "y"}],
+        [{"port": 9000}],
+    ]
     assert [[part["destination"].get("subset") for part in route["route"]] for route in obj["spec"]["tcp"]] == [["v2"], ["v1", "v2"], [None]]
 
 
@@ -115,8 +146,10 @@ CANNOT = [
     ({"resilience": {"timeout": "2s"}}, "timeout"),
     ({"resilience": {"retries": {"attempts": 0}}}, "retries"),
     *(({"route": {"rules": [{"name": "a", "to": "v1", **rule}]}}, option) for rule, option in (
-        ({"when": {"path": "/a"}}, "when.path"), ({"when": {"method": "GET"}}, "when.method"), ({"when": {"authority": "a"}}, "when.authority"), ({"when": {"headers": {"a": {"present": False}}}}, "when.headers"),
-        ({"when": {"query": {"a": "b"}}}, "when.query"), ({"when": {"port": 9000, "ignore_case": True}}, "when.ignore_case"), ({"rewrite": {"host": "a.b"}}, "rewrite"), ({"headers": {"request": {"set": {"a": "b"}}}}, "headers"),
+        ({"when": {"path": "/a"}}, "when.path"), ({"when": {"method": "GET"}}, "when.method"), ({"when": {"authority": "a"}}, "when.authority"),
+        ({"when": {"headers": {"a": {"present": False}}}}, "when.headers"),
+        ({"when": {"query": {"a": "b"}}}, "when.query"), ({"when": {"port": 9000, "ignore_case": True}}, "when.ignore_case"),
+        ({"rewrite": {"host": "a.b"}}, "rewrite"), ({"headers": {"request": {"set": {"a": "b"}}}}, "headers"),
         ({"cors": {"origins": ["*"]}}, "cors"), ({"timeout": "1s"}, "timeout"), ({"mirror": "v2"}, "mirror"),
     )),
     ({"route": {"rules": [{"name": "a", "redirect": {"host": "a.b"}}]}}, "redirect"),
@@ -129,7 +162,11 @@ def test_what_only_requests_have_is_refused_by_name(concerns, option):
     with pytest.raises(InvalidOption) as refused:
         routing.check(policy(echo(), **concerns))
     assert (refused.value.option, refused.value.code) == (option, "protocol_cannot")
-    assert FULL in refused.value.message and "connections of TCP, as its Service declares" in refused.value.message and refused.value.hint.startswith("Leave it out")
+    assert (
+        FULL in refused.value.message
+        and "connections of TCP, as its Service declares" in refused.value.message
+        and refused.value.hint.startswith("Leave it out")
+    )
 
 
 def test_the_remedy_fits_how_it_came_to_be_tcp():
@@ -142,7 +179,12 @@ def test_the_remedy_fits_how_it_came_to_be_tcp():
 
 
 def test_gateways_that_have_ports_for_one_thing_alone_decide_where_the_mesh_is_not_meant():
-    for words, gateways, protocol in ((["http"], [GATEWAY], "http"), (["http", "tcp"], [GATEWAY], "tcp"), (["http"], ["mesh", GATEWAY], "tcp"), (["tls"], [GATEWAY], "tls")):
+    for words, gateways, protocol in (
+        (["http"], [GATEWAY], "http"),
+        (["http", "tcp"], [GATEWAY], "tcp"),
+        (["http"], ["mesh", GATEWAY], "tcp"),
+        (["tls"], [GATEWAY], "tls"),
+    ):
         assert policy(echo(spoken={GATEWAY: frozenset(words)}), split=split(gateways=gateways)).protocol == protocol
     assert policy(echo(BARE, spoken={GATEWAY: frozenset({"tcp"})}), split=split(gateways=[GATEWAY])).protocol == "tcp"
 
@@ -150,8 +192,10 @@ def test_gateways_that_have_ports_for_one_thing_alone_decide_where_the_mesh_is_n
 @pytest.mark.parametrize(
     ("rule", "option"),
     [
-        ({"resilience": {"connections": {"max": 1, "max_requests": 1}}}, "connections.max_requests"), ({"resilience": {"connections": {"idle_timeout": "1s"}}}, "connections.idle_timeout"),
-        ({"load_balancing": {"hash_on": {"header": "a"}}}, "hash_on.header"), ({"load_balancing": {"hash_on": {"source_ip": True}}}, ""), ({"resilience": {"connections": {"max": 1, "pending": 1, "connect_timeout": "1s"}, "eject": {"errors": 1}}}, ""),
+        ({"resilience": {"connections": {"max": 1, "max_requests": 1}}}, "connections.max_requests"),
+        ({"resilience": {"connections": {"idle_timeout": "1s"}}}, "connections.idle_timeout"),
+        ({"load_balancing": {"hash_on": {"header": "a"}}}, "hash_on.header"), ({"load_balancing": {"hash_on": {"source_ip": True}}}, ""),
+        ({"resilience": {"connections": {"max": 1, "pending": 1, "connect_timeout": "1s"}, "eject": {"errors": 1}}}, ""),
     ],
 )  # fmt: skip
 def test_limits_of_requests_are_refused_where_all_ports_are_of_connections(rule, option):
@@ -197,12 +241,25 @@ def proxy(kind, *chains):
     listeners = []
     for port, parts, source, prefix in chains:
         clusters = [{"name": f"outbound|{port}|{subset}|{FULL}", "weight": weight} for subset, weight in parts.items()]
-        action = {"cluster": clusters[0]["name"], "stat_prefix": clusters[0]["name"]} if len(parts) == 1 and not prefix else {"weighted_clusters": {"clusters": clusters}, "stat_prefix": prefix}
-        filters = [{"name": "istio.stats"}, {"name": "envoy.filters.network.tcp_proxy", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", **action}}]
+        action = (
+            {"cluster": clusters[0]["name"], "stat_prefix": clusters[0]["name"]}
+            if len(parts) == 1 and not prefix
+            else {"weighted_clusters": {"clusters": clusters}, "stat_prefix": prefix}
+        )
+        filters = [
+            {"name": "istio.stats"},
+            {
+                "name": "envoy.filters.network.tcp_proxy",
+                "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", **action},
+            },
+        ]
         chain = {"filters": filters, **({"metadata": {"filter_metadata": {"istio": {"config": source}}}} if source else {})}
         listeners.append({"active_state": {"listener": {"address": {"socket_address": {"port_value": port}}, "filter_chains": [chain]}}})
     node = {"@type": "x.BootstrapConfigDump", "bootstrap": {"node": {"id": f"{kind}~10.0.0.1"}}}
-    clusters = {"@type": "x.ClustersConfigDump", "dynamic_active_clusters": [{"cluster": {"name": f"outbound|9000|{subset}|{FULL}"}} for subset in ("", "v1", "v2")]}
+    clusters = {
+        "@type": "x.ClustersConfigDump",
+        "dynamic_active_clusters": [{"cluster": {"name": f"outbound|9000|{subset}|{FULL}"}} for subset in ("", "v1", "v2")],
+    }
     return {"configs": [node, clusters, {"@type": "x.ListenersConfigDump", "dynamic_listeners": listeners}]}
 
 
@@ -221,7 +278,10 @@ def seen(text, live=None, **asked):
 def test_a_sidecar_has_the_split_only_with_exactly_its_shares():
     assert seen(proxy("sidecar", (9000, SPLIT, OURS, PREFIX))) == (True, "")
     assert seen(proxy("sidecar", (9000, {"v1": 20, "v2": 80}, OURS, PREFIX)))[0] is False
-    assert seen(proxy("sidecar", (9000, {"": 1}, "", ""))) == (False, f"other weights of connections to port 9000: {{'outbound|9000||{FULL}': 1}}"), "as before there was a policy"
+    assert seen(proxy("sidecar", (9000, {"": 1}, "", ""))) == (
+        False,
+        f"other weights of connections to port 9000: {{'outbound|9000||{FULL}': 1}}",
+    ), "as before there was a policy"
     assert seen(proxy("sidecar", (9000, SPLIT, OURS.replace("frontend", "other"), "other.shop"))) == (False, "no route of connections"), "of another object"
     assert seen(proxy("sidecar")) == (False, "no route of connections")
 
@@ -237,7 +297,10 @@ def test_only_the_port_that_is_meant_has_it():
     both = proxy("sidecar", (9000, SPLIT, OURS, PREFIX), (9001, {"": 1}, "", ""))
     assert seen(both, live, port=9000) == (True, "") and seen(proxy("sidecar"), live, port=9000) == (False, "no route of connections")
     assert seen(proxy("sidecar", (9000, {"": 1}, "", ""), (9001, SPLIT, OURS, PREFIX)), live, port=9000)[0] is False
-    assert seen(proxy("sidecar", (9000, SPLIT, OURS, PREFIX), (9001, SPLIT, OURS, PREFIX)), live, port=9000) == (False, "still a route of connections to port 9001")
+    assert seen(proxy("sidecar", (9000, SPLIT, OURS, PREFIX), (9001, SPLIT, OURS, PREFIX)), live, port=9000) == (
+        False,
+        "still a route of connections to port 9001",
+    )
 
 
 def test_a_gateway_tells_the_object_only_where_there_are_weights():
@@ -282,7 +345,8 @@ def test_a_proxy_that_still_has_requests_routes_of_ours_has_not_the_new_ones():
 @pytest.mark.parametrize(
     ("kind", "chain", "left"),
     [
-        ("sidecar", (9000, SPLIT, OURS, PREFIX), True), ("sidecar", (9000, {"": 1}, "", ""), False), ("router", (9000, SPLIT, "", PREFIX), True), ("router", (9000, {"v1": 1}, "", ""), True),
+        ("sidecar", (9000, SPLIT, OURS, PREFIX), True), ("sidecar", (9000, {"": 1}, "", ""), False), ("router", (9000, SPLIT, "", PREFIX), True),
+        ("router", (9000, {"v1": 1}, "", ""), True),
         ("sidecar", (9000, {"": 1}, OURS, ""), True), ("sidecar", (9000, {"v1": 1, "v2": 2}, OURS.replace("frontend", "other"), "other.shop"), False),
     ],
 )  # fmt: skip
@@ -297,7 +361,10 @@ def test_the_module_converged_compares_connections_too(api):
     question = compared.question(Cluster(api), echo(own=obj, rule=rule))
     place = Place("shop", {}, False)
     assert question.lacking(place, proxy("sidecar", (9000, SPLIT, OURS, PREFIX))) == ""
-    assert question.lacking(place, proxy("sidecar", (9000, {"v1": 1, "v2": 1}, OURS, PREFIX))) == f"other weights of connections to port 9000: {{'outbound|9000|v1|{FULL}': 1, 'outbound|9000|v2|{FULL}': 1}}"
+    assert (
+        question.lacking(place, proxy("sidecar", (9000, {"v1": 1, "v2": 1}, OURS, PREFIX)))
+        == f"other weights of connections to port 9000: {{'outbound|9000|v1|{FULL}': 1, 'outbound|9000|v2|{FULL}': 1}}"
+    )
     assert question.lacking(place, proxy("sidecar")) == "no route of connections"
     assert question.lacking(Place("infra", {}, True), proxy("router")) == "", "a gateway need not have what is for the mesh"
     gone = compared.question(Cluster(api), echo(rule=rule))
@@ -305,7 +372,12 @@ def test_the_module_converged_compares_connections_too(api):
 
 
 def test_chains_are_read_in_both_ways_of_writing():
-    listener = {"address": {"socketAddress": {"portValue": 9000}}, "defaultFilterChain": {"filters": [{"typedConfig": {"@type": "x.TcpProxy", "statPrefix": "a.b.c", "weightedClusters": {"clusters": [{"name": "x", "weight": 2}]}}}]}}
+    listener = {
+        "address": {"socketAddress": {"portValue": 9000}},
+        "defaultFilterChain": {
+            "filters": [{"typedConfig": {"@type": "x.TcpProxy", "statPrefix": "a.b.c", "weightedClusters": {"clusters": [{"name": "x", "weight": 2}]}}}]
+        },
+    }
     text = {"configs": [{"@type": "x.ListenersConfigDump", "dynamicListeners": [{"activeState": {"listener": listener}}]}]}
     assert list(dump.chains(text)) == [dump.Chain(9000, (("x", 2),), "/namespaces/c/virtual-service/a.b")]
 
@@ -328,8 +400,17 @@ def test_a_subset_that_such_a_list_leads_to_stays():
     entry = {"route": [{"destination": {"host": "frontend", "subset": "v2"}}]}
     rule = istio.destination_rule(policy(), {name: {"version": name} for name in SPLIT}, {})
     for manager, names in (("kubectl-edit", ["v1", "v2"]), ("servicemesh.istio", ["v1"])):
-        live = {**obj, "spec": {**obj["spec"], "tcp": [entry]}, "metadata": {**obj["metadata"], "managedFields": [{"manager": manager, "fieldsV1": {"f:spec": {"f:tcp": {}}}}]}}
-        last = [one for step in routing.desired(policy(host(own=live, rule=rule), split=split({"v1": 1}))) for one in step.objects if one["kind"] == "DestinationRule"][-1]
+        live = {
+            **obj,
+            "spec": {**obj["spec"], "tcp": [entry]},
+            "metadata": {**obj["metadata"], "managedFields": [{"manager": manager, "fieldsV1": {"f:spec": {"f:tcp": {}}}}]},
+        }
+        last = [
+            one
+            for step in routing.desired(policy(host(own=live, rule=rule), split=split({"v1": 1})))
+            for one in step.objects
+            if one["kind"] == "DestinationRule"
+        ][-1]
         assert [subset["name"] for subset in last["spec"]["subsets"]] == names
 
 

@@ -52,9 +52,15 @@ def path(kind, value):
         ({"path": {"regex": "/a/[0-9]+"}}, [path("RegularExpression", "/a/[0-9]+")]),
         ({"path": "/a", "method": "GET"}, [{**path("Exact", "/a"), "method": "GET"}]),
         ({"path": "/a", "method": ["GET", "HEAD"]}, [{**path("Exact", "/a"), "method": "GET"}, {**path("Exact", "/a"), "method": "HEAD"}]),
-        ({"headers": {"X-User": "a", "x-b": "c*"}}, [{**ANY[0], "headers": [{"name": "x-b", "type": "RegularExpression", "value": "c.*"}, {"name": "x-user", "type": "Exact", "value": "a"}]}]),
+        (
+            {"headers": {"X-User": "a", "x-b": "c*"}},
+            [{**ANY[0], "headers": [{"name": "x-b", "type": "RegularExpression", "value": "c.*"}, {"name": "x-user", "type": "Exact", "value": "a"}]}],
+        ),
         ({"headers": {"x-user": {"present": True}}}, [{**ANY[0], "headers": [{"name": "x-user", "type": "RegularExpression", "value": ".*"}]}]),
-        ({"query": {"page": "1", "to": {"regex": "a|b"}}}, [{**ANY[0], "queryParams": [{"name": "page", "type": "Exact", "value": "1"}, {"name": "to", "type": "RegularExpression", "value": "a|b"}]}]),
+        (
+            {"query": {"page": "1", "to": {"regex": "a|b"}}},
+            [{**ANY[0], "queryParams": [{"name": "page", "type": "Exact", "value": "1"}, {"name": "to", "type": "RegularExpression", "value": "a|b"}]}],
+        ),
         ([{"path": "/a"}, {"path": "/b"}], [path("Exact", "/a"), path("Exact", "/b")]),
     ],
 )
@@ -75,10 +81,32 @@ def test_a_condition_is_a_match(when, matches):
         ({"versions": {"v1": 1, "v2": 0}}, {"backendRefs": [to("frontend-v1"), to("frontend-v2", 0)]}),
         (
             {"redirect": {"path": "/b", "host": "b.example", "scheme": "https", "port": 444, "status": 308}},
-            {"filters": [{"type": "RequestRedirect", "requestRedirect": {"statusCode": 308, "hostname": "b.example", "scheme": "https", "port": 444, "path": {"type": "ReplaceFullPath", "replaceFullPath": "/b"}}}]},
+            {
+                "filters": [
+                    {
+                        "type": "RequestRedirect",
+                        "requestRedirect": {
+                            "statusCode": 308,
+                            "hostname": "b.example",
+                            "scheme": "https",
+                            "port": 444,
+                            "path": {"type": "ReplaceFullPath", "replaceFullPath": "/b"},
+                        },
+                    }
+                ]
+            },
         ),
-        ({"redirect": {"path": "/b"}}, {"filters": [{"type": "RequestRedirect", "requestRedirect": {"statusCode": 301, "path": {"type": "ReplaceFullPath", "replaceFullPath": "/b"}}}]}),
-        ({"rewrite": {"path": "/b", "host": "b.example"}}, {"filters": [{"type": "URLRewrite", "urlRewrite": {"hostname": "b.example", "path": {"type": "ReplaceFullPath", "replaceFullPath": "/b"}}}], "backendRefs": [to()]}),
+        (
+            {"redirect": {"path": "/b"}},
+            {"filters": [{"type": "RequestRedirect", "requestRedirect": {"statusCode": 301, "path": {"type": "ReplaceFullPath", "replaceFullPath": "/b"}}}]},
+        ),
+        (
+            {"rewrite": {"path": "/b", "host": "b.example"}},
+            {
+                "filters": [{"type": "URLRewrite", "urlRewrite": {"hostname": "b.example", "path": {"type": "ReplaceFullPath", "replaceFullPath": "/b"}}}],
+                "backendRefs": [to()],
+            },
+        ),
         (
             {"headers": {"request": {"set": {"X-A": 1}, "remove": ["x-b"]}, "response": {"add": {"x-c": "d"}}}},
             {
@@ -91,18 +119,58 @@ def test_a_condition_is_a_match(when, matches):
         ),
         (
             {"cors": {"origins": ["https://a.example"], "methods": ["GET"], "headers": ["x-a"], "expose": ["x-b"], "max_age": "1h", "credentials": True}},
-            {"filters": [{"type": "CORS", "cors": {"allowOrigins": ["https://a.example"], "allowMethods": ["GET"], "allowHeaders": ["x-a"], "exposeHeaders": ["x-b"], "maxAge": 3600, "allowCredentials": True}}], "backendRefs": [to()]},
+            {
+                "filters": [
+                    {
+                        "type": "CORS",
+                        "cors": {
+                            "allowOrigins": ["https://a.example"],
+                            "allowMethods": ["GET"],
+                            "allowHeaders": ["x-a"],
+                            "exposeHeaders": ["x-b"],
+                            "maxAge": 3600,
+                            "allowCredentials": True,
+                        },
+                    }
+                ],
+                "backendRefs": [to()],
+            },
         ),
-        ({"cors": {"origins": ["*", "https://a.example"]}}, {"filters": [{"type": "CORS", "cors": {"allowOrigins": ["*"], "maxAge": 5}}], "backendRefs": [to()]}),
-        ({"mirror": {"version": "v2", "percent": 5}}, {"filters": [{"type": "RequestMirror", "requestMirror": {"backendRef": {"group": "", "kind": "Service", "name": "frontend-v2", "port": 80}, "percent": 5}}], "backendRefs": [to()]}),
+        (
+            {"cors": {"origins": ["*", "https://a.example"]}},
+            {"filters": [{"type": "CORS", "cors": {"allowOrigins": ["*"], "maxAge": 5}}], "backendRefs": [to()]},
+        ),
+        (
+            {"mirror": {"version": "v2", "percent": 5}},
+            {
+                "filters": [
+                    {
+                        "type": "RequestMirror",
+                        "requestMirror": {"backendRef": {"group": "", "kind": "Service", "name": "frontend-v2", "port": 80}, "percent": 5},
+                    }
+                ],
+                "backendRefs": [to()],
+            },
+        ),
         (
             {"mirror": {"version": "v2", "percent": 0.5}},
-            {"filters": [{"type": "RequestMirror", "requestMirror": {"backendRef": {"group": "", "kind": "Service", "name": "frontend-v2", "port": 80}, "fraction": {"numerator": 5000, "denominator": 1000000}}}], "backendRefs": [to()]},
+            {
+                "filters": [
+                    {
+                        "type": "RequestMirror",
+                        "requestMirror": {
+                            "backendRef": {"group": "", "kind": "Service", "name": "frontend-v2", "port": 80},
+                            "fraction": {"numerator": 5000, "denominator": 1000000},
+                        },
+                    }
+                ],
+                "backendRefs": [to()],
+            },
         ),
         ({"timeout": "1.5s"}, {"timeouts": {"request": "1s500ms"}, "backendRefs": [to()]}),
         ({"timeout": "90m"}, {"timeouts": {"request": "1h30m"}, "backendRefs": [to()]}),
     ],
-)  # fmt: skip
+)
 def test_a_rule_in_gateway_apis_words(rule, said):
     live = host(channel="standard", other_ports={"cart.shop.svc.cluster.local": (70,), "cart.other.svc.cluster.local": (71,)})
     (only,) = written(rule, live=live)
@@ -111,11 +179,17 @@ def test_a_rule_in_gateway_apis_words(rule, said):
 
 def test_a_prefix_that_is_replaced_is_one_of_whole_parts():
     first, _rest = written({"when": {"path": "/a/*"}, "rewrite": {"prefix": "/b/"}})
-    assert first["matches"] == [path("PathPrefix", "/a")] and first["filters"][0]["urlRewrite"]["path"] == {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/b/"}
+    assert first["matches"] == [path("PathPrefix", "/a")] and first["filters"][0]["urlRewrite"]["path"] == {
+        "type": "ReplacePrefixMatch",
+        "replacePrefixMatch": "/b/",
+    }
 
 
 def test_retries_of_the_experimental_channel():
-    resilience = {"timeout": "3s", "retries": {"attempts": 2, "per_try": "1s", "conditions": ["connect-failure", "refused-stream", "unavailable", "cancelled", 503]}}
+    resilience = {
+        "timeout": "3s",
+        "retries": {"attempts": 2, "per_try": "1s", "conditions": ["connect-failure", "refused-stream", "unavailable", "cancelled", 503]},
+    }
     (only,) = written({"to": "v1"}, resilience=resilience)
     assert only["timeouts"] == {"request": "3s", "backendRequest": "1s"} and only["retry"] == {"attempts": 2, "codes": [503]}
     (only,) = written({"to": "v1"}, resilience={"retries": {"attempts": 3}})
@@ -155,7 +229,10 @@ CANNOT = {
     "version's name": ({"split": split({"v1.2": 1})}, "versions"),
     "weight": ({"split": split({"v1": 1000001})}, "versions"),
     "too many": ({"route": rules(*({"name": f"a{number}", "when": {"path": f"/{number}"}, "to": "v1"} for number in range(16)))}, "rules"),
-    "wider first": ({"route": rules({"name": "wide", "when": {"headers": {"a": "b"}}, "to": "v1"}, {"name": "narrow", "when": {"path": "/aa"}, "to": "v2"})}, "rules"),
+    "wider first": (
+        {"route": rules({"name": "wide", "when": {"headers": {"a": "b"}}, "to": "v1"}, {"name": "narrow", "when": {"path": "/aa"}, "to": "v2"})},
+        "rules",
+    ),
 }
 
 
@@ -219,7 +296,10 @@ def test_an_order_that_gateway_api_would_not_keep_is_refused_with_both_names(lis
 
 
 def steps(wanted):
-    return [(step.name, [f"{obj['kind']} {obj['metadata']['name']}" for obj in step.objects], [f"{obj['kind']} {obj['metadata']['name']}" for obj in step.deleted]) for step in routing.desired(wanted)]
+    return [
+        (step.name, [f"{obj['kind']} {obj['metadata']['name']}" for obj in step.objects], [f"{obj['kind']} {obj['metadata']['name']}" for obj in step.deleted])
+        for step in routing.desired(wanted)
+    ]
 
 
 V1, V2, ROUTE = "Service frontend-v1", "Service frontend-v2", "HTTPRoute frontend"
@@ -268,7 +348,10 @@ def test_one_route_for_the_mesh_and_one_for_each_gateway():
     everywhere = rules({"when": {"path": "/a"}, "to": "v2"}, **INGRESS)
     inside, outside = said(told(route=everywhere, split=split()))
     assert (inside["metadata"]["name"], inside["spec"]["parentRefs"]) == ("frontend", [{"group": "", "kind": "Service", "name": "frontend"}])
-    assert (outside["metadata"]["name"], outside["spec"]["parentRefs"]) == ("frontend.edge.ingress", [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": "edge", "name": "ingress"}])
+    assert (outside["metadata"]["name"], outside["spec"]["parentRefs"]) == (
+        "frontend.edge.ingress",
+        [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": "edge", "name": "ingress"}],
+    )
     assert outside["spec"]["hostnames"] == [FULL, "shop.example"] and "hostnames" not in inside["spec"]
     assert [len(obj["spec"]["rules"]) for obj in (inside, outside)] == [3, 2], "the split holds in the mesh alone"
     assert json.loads(outside["metadata"]["annotations"][INTENTS]) == json.loads(inside["metadata"]["annotations"][INTENTS])
@@ -283,7 +366,9 @@ def taken(**labels):
 def test_a_gateways_port_that_redirects_is_left_to_the_redirect():
     live = host(channel="standard", sections={"edge/ingress": ("https-443.a", "https-443.b")})
     inside, outside = said(told(live, split=split({"v1": 1}, **INGRESS)))
-    assert [ref.get("sectionName") for ref in outside["spec"]["parentRefs"]] == ["https-443.a", "https-443.b"] and "sectionName" not in inside["spec"]["parentRefs"][0]
+    assert [ref.get("sectionName") for ref in outside["spec"]["parentRefs"]] == ["https-443.a", "https-443.b"] and "sectionName" not in inside["spec"][
+        "parentRefs"
+    ][0]
 
 
 @pytest.mark.parametrize(

@@ -88,12 +88,14 @@ def test_two_expressions_are_not_put_together_by_guessing():
         ({"to": {"version": "v1", "port": 81}}, {"route": [{"destination": {"host": FULL, "subset": "v1", "port": {"number": 81}}, "weight": 1}]}),
         ({"to": {"host": "cart"}}, {"route": [{"destination": {"host": "cart.shop.svc.cluster.local"}}]}),
         ({"versions": {"v1": 1, "v2": 2}}, {"route": [{"destination": {"host": FULL, "subset": v}, "weight": w} for v, w in (("v1", 1), ("v2", 2))]}),
-        ({"redirect": {"path": "/b", "host": "b.example", "scheme": "https", "port": 444, "status": 308}}, {"redirect": {"uri": "/b", "authority": "b.example", "scheme": "https", "port": 444, "redirectCode": 308}}),
+        ({"redirect": {"path": "/b", "host": "b.example", "scheme": "https", "port": 444, "status": 308}},
+         {"redirect": {"uri": "/b", "authority": "b.example", "scheme": "https", "port": 444, "redirectCode": 308}}),
         ({"respond": 404}, {"directResponse": {"status": 404}}),
         ({"respond": {"status": 200, "body": "hi"}}, {"directResponse": {"status": 200, "body": {"string": "hi"}}}),
         ({"rewrite": {"prefix": "/b", "host": "b.example"}}, {"route": WHOLE, "rewrite": {"uri": "/b", "authority": "b.example"}}),
         ({"rewrite": {"path": "/b"}}, {"route": WHOLE, "rewrite": {"uriRegexRewrite": {"match": "^[^?]*", "rewrite": "/b"}}}),
-        ({"rewrite": {"regex": {"match": "/(.*)", "with": r"/x/\1"}}}, {"route": WHOLE, "rewrite": {"uriRegexRewrite": {"match": "/(.*)", "rewrite": r"/x/\1"}}}),
+        ({"rewrite": {"regex": {"match": "/(.*)", "with": r"/x/\1"}}},
+         {"route": WHOLE, "rewrite": {"uriRegexRewrite": {"match": "/(.*)", "rewrite": r"/x/\1"}}}),
         ({"headers": {"request": {"set": {"X-A": 1}, "remove": ["x-b"]}}}, {"route": WHOLE, "headers": {"request": {"set": {"x-a": "1"}, "remove": ["x-b"]}}}),
         (
             {"cors": {"origins": ["*", "https://a.example"], "methods": ["GET"], "headers": ["x-a"], "expose": ["x-b"], "max_age": "1h", "credentials": False}},
@@ -105,7 +107,8 @@ def test_two_expressions_are_not_put_together_by_guessing():
                 },
             },
         ),
-        ({"mirror": "v2", "timeout": "2s"}, {"route": WHOLE, "mirrors": [{"destination": {"host": FULL, "subset": "v2"}, "percentage": {"value": 100.0}}], "timeout": "2s"}),
+        ({"mirror": "v2", "timeout": "2s"}, {"route": WHOLE, "mirrors": [{"destination": {"host": FULL, "subset": "v2"}, "percentage": {"value": 100.0}}],
+                                             "timeout": "2s"}),
     ],
 )  # fmt: skip
 def test_a_rule_in_istios_words(rule, written):
@@ -183,8 +186,18 @@ def test_what_holds_nowhere_in_an_object_is_left_out_of_it():
 
 
 def test_a_fault_for_some_requests_comes_before_each_route_that_they_would_take():
-    found = http({"name": "a", "when": {"path": "/a/*"}, "to": "v1"}, {"name": "b", "when": {"path": "/b"}, "respond": 404}, fault={"delay": "2s", "when": {"path": "/a/slow"}})
-    assert [one.get("match") for one in found] == [[{"uri": {"exact": "/a/slow"}}], [{"uri": {"prefix": "/a/"}}], [{"uri": {"exact": "/b"}}], [{"uri": {"exact": "/a/slow"}}], None]
+    found = http(
+        {"name": "a", "when": {"path": "/a/*"}, "to": "v1"},
+        {"name": "b", "when": {"path": "/b"}, "respond": 404},
+        fault={"delay": "2s", "when": {"path": "/a/slow"}},
+    )
+    assert [one.get("match") for one in found] == [
+        [{"uri": {"exact": "/a/slow"}}],
+        [{"uri": {"prefix": "/a/"}}],
+        [{"uri": {"exact": "/b"}}],
+        [{"uri": {"exact": "/a/slow"}}],
+        None,
+    ]
     assert ["fault" in one for one in found] == [True, False, False, True, False]
 
 
@@ -194,7 +207,11 @@ def test_a_fault_for_all_is_part_of_each_route():
 
 
 def test_timeouts_and_retries_are_part_of_each_route_that_sends_something_on():
-    found = http({"when": {"path": "/a"}, "timeout": "1s"}, {"when": {"path": "/b"}, "respond": 404}, resilience={"timeout": "3s", "retries": {"attempts": 2, "per_try": "1s", "conditions": ["5xx", 409]}})
+    found = http(
+        {"when": {"path": "/a"}, "timeout": "1s"},
+        {"when": {"path": "/b"}, "respond": 404},
+        resilience={"timeout": "3s", "retries": {"attempts": 2, "per_try": "1s", "conditions": ["5xx", 409]}},
+    )
     retries = {"attempts": 2, "perTryTimeout": "1s", "retryOn": "5xx,409"}
     assert [(one.get("timeout"), one.get("retries")) for one in found] == [("1s", retries), (None, None), ("3s", retries)]
 
@@ -222,7 +239,11 @@ def test_timeouts_and_retries_are_part_of_each_route_that_sends_something_on():
         (load_balancing.of_rule, {"hash_on": {"cookie": {"ttl": "1h"}}}, "cookie_invalid"),
         (load_balancing.of_rule, {"algorithm": "random", "warmup": {"for": "1m"}}, "load_balancing_ambiguous"),
         (load_balancing.of_rule, {"locality": {"distribute": [{"from": "a", "to": {"b": 99}}]}}, "weights_sum"),
-        (load_balancing.of_rule, {"locality": {"distribute": [{"from": "a", "to": {"b": 100}}], "failover": [{"from": "a", "to": "b"}]}}, "load_balancing_ambiguous"),
+        (
+            load_balancing.of_rule,
+            {"locality": {"distribute": [{"from": "a", "to": {"b": 100}}], "failover": [{"from": "a", "to": "b"}]}},
+            "load_balancing_ambiguous",
+        ),
     ],
 )
 def test_values_that_cannot_be_meant(module, intent, code):
@@ -233,7 +254,8 @@ def test_values_that_cannot_be_meant(module, intent, code):
 
 def test_what_a_rule_says_of_connections_ejection_and_choice():
     rule = {
-        "resilience": {"connections": {"max": 5, "connect_timeout": "1s", "pending": 2, "keepalive": {"probes": 3, "time": "1m"}}, "eject": {"gateway_errors": 3, "every": "1s", "for": "5s", "max_percent": 50}},
+        "resilience": {"connections": {"max": 5, "connect_timeout": "1s", "pending": 2, "keepalive": {"probes": 3, "time": "1m"}},
+                       "eject": {"gateway_errors": 3, "every": "1s", "for": "5s", "max_percent": 50}},
         "load_balancing": {"hash_on": {"cookie": "cart"}, "locality": {"failover_priority": ["topology.kubernetes.io/zone"]}},
     }  # fmt: skip
     (step,) = routing.desired(policy(rule=rule))
@@ -241,9 +263,15 @@ def test_what_a_rule_says_of_connections_ejection_and_choice():
     assert obj["spec"] == {
         "host": FULL,
         "trafficPolicy": {
-            "connectionPool": {"tcp": {"maxConnections": 5, "connectTimeout": "1s", "tcpKeepalive": {"probes": 3, "time": "1m"}}, "http": {"http1MaxPendingRequests": 2}},
+            "connectionPool": {
+                "tcp": {"maxConnections": 5, "connectTimeout": "1s", "tcpKeepalive": {"probes": 3, "time": "1m"}},
+                "http": {"http1MaxPendingRequests": 2},
+            },
             "outlierDetection": {"consecutiveGatewayErrors": 3, "interval": "1s", "baseEjectionTime": "5s", "maxEjectionPercent": 50},
-            "loadBalancer": {"consistentHash": {"httpCookie": {"name": "cart", "ttl": "0s"}}, "localityLbSetting": {"enabled": True, "failoverPriority": ["topology.kubernetes.io/zone"]}},
+            "loadBalancer": {
+                "consistentHash": {"httpCookie": {"name": "cart", "ttl": "0s"}},
+                "localityLbSetting": {"enabled": True, "failoverPriority": ["topology.kubernetes.io/zone"]},
+            },
         },
     }
     assert json.loads(obj["metadata"]["annotations"][INTENTS]) == rule

@@ -40,13 +40,16 @@ def test_a_token_is_asked_for_unless_told_otherwise():
 
 def test_all_that_can_be_said_of_an_issuer():
     given = {
-        "issuer": "testing", "keys_url": "https://keys.example.com/jwks", "audiences": ["shop"], "from_headers": ["X-Token", {"name": "authorization", "prefix": "Bearer "}],
+        "issuer": "testing", "keys_url": "https://keys.example.com/jwks", "audiences": ["shop"],
+        "from_headers": ["X-Token", {"name": "authorization", "prefix": "Bearer "}],
         "from_params": "token", "from_cookies": ["token"], "forward": True, "payload_header": "x-payload", "claim_headers": {"x-user": "sub"},
     }  # fmt: skip
     assert specs(jwt, issuers=[given])["RequestAuthentication"]["jwtRules"] == [
         {
-            "issuer": "testing", "jwksUri": "https://keys.example.com/jwks", "audiences": ["shop"], "fromHeaders": [{"name": "x-token"}, {"name": "authorization", "prefix": "Bearer "}],
-            "fromParams": ["token"], "fromCookies": ["token"], "forwardOriginalToken": True, "outputPayloadToHeader": "x-payload", "outputClaimToHeaders": [{"header": "x-user", "claim": "sub"}],
+            "issuer": "testing", "jwksUri": "https://keys.example.com/jwks", "audiences": ["shop"],
+            "fromHeaders": [{"name": "x-token"}, {"name": "authorization", "prefix": "Bearer "}],
+            "fromParams": ["token"], "fromCookies": ["token"], "forwardOriginalToken": True, "outputPayloadToHeader": "x-payload",
+            "outputClaimToHeaders": [{"header": "x-user", "claim": "sub"}],
         }
     ]  # fmt: skip
 
@@ -86,8 +89,14 @@ def test_a_private_key_is_in_no_message():
     [
         ({}, {"ports": [{"number": 443, "name": "tls-443", "protocol": "TLS"}], "resolution": "DNS", "location": "MESH_EXTERNAL"}),
         ({"hosts": ["*.example.com"]}, {"resolution": "NONE"}),
-        ({"ports": [80, {"number": 27017, "protocol": "MONGO", "name": "db", "target_port": 1}]}, {"ports": [{"number": 80, "name": "http-80", "protocol": "HTTP"}, {"number": 27017, "name": "db", "protocol": "MONGO", "targetPort": 1}]}),
-        ({"endpoints": ["10.0.0.1", {"address": "10.0.0.2", "ports": {443: 8443}, "weight": 2}]}, {"resolution": "STATIC", "endpoints": [{"address": "10.0.0.1"}, {"address": "10.0.0.2", "ports": {"tls-443": 8443}, "weight": 2}]}),
+        (
+            {"ports": [80, {"number": 27017, "protocol": "MONGO", "name": "db", "target_port": 1}]},
+            {"ports": [{"number": 80, "name": "http-80", "protocol": "HTTP"}, {"number": 27017, "name": "db", "protocol": "MONGO", "targetPort": 1}]},
+        ),
+        (
+            {"endpoints": ["10.0.0.1", {"address": "10.0.0.2", "ports": {443: 8443}, "weight": 2}]},
+            {"resolution": "STATIC", "endpoints": [{"address": "10.0.0.1"}, {"address": "10.0.0.2", "ports": {"tls-443": 8443}, "weight": 2}]},
+        ),
         ({"endpoints": ["a.example.com"]}, {"resolution": "DNS"}),
         ({"inside": True, "export_to": ["."], "addresses": ["10.0.0.0/8"]}, {"location": "MESH_INTERNAL", "exportTo": ["."], "addresses": ["10.0.0.0/8"]}),
     ],
@@ -166,7 +175,13 @@ def test_what_a_sidecar_sees():
 
 @pytest.mark.parametrize(
     ("options", "code"),
-    [({}, "sidecar_empty"), ({"sees": []}, "list_empty"), ({"sees": ["a.b"]}, "host_invalid"), ({"sees": ["Shop/*"]}, "host_invalid"), ({"sees": [".", "./*"]}, "host_twice")],
+    [
+        ({}, "sidecar_empty"),
+        ({"sees": []}, "list_empty"),
+        ({"sees": ["a.b"]}, "host_invalid"),
+        ({"sees": ["Shop/*"]}, "host_invalid"),
+        ({"sees": [".", "./*"]}, "host_twice"),
+    ],
 )
 def test_what_no_sidecar_can_see(options, code):
     assert refused(sidecar, **options) == code
@@ -177,19 +192,47 @@ def test_what_no_sidecar_can_see(options, code):
     [
         ({"access_logs": {"enabled": False}}, {"accessLogging": [{"providers": [{"name": "envoy"}], "disabled": True}]}),
         ({"access_logs": {"enabled": True, "providers": ["otel"]}}, {"accessLogging": [{"providers": [{"name": "otel"}]}]}),
-        ({"access_logs": {"providers": ["envoy"], "when": "response.code >= 500", "side": "server"}}, {"accessLogging": [{"providers": [{"name": "envoy"}], "match": {"mode": "SERVER"}, "filter": {"expression": "response.code >= 500"}}]}),
+        (
+            {"access_logs": {"providers": ["envoy"], "when": "response.code >= 500", "side": "server"}},
+            {"accessLogging": [{"providers": [{"name": "envoy"}], "match": {"mode": "SERVER"}, "filter": {"expression": "response.code >= 500"}}]},
+        ),
         ({"tracing": {"percent": 0}}, {"tracing": [{"randomSamplingPercentage": 0.0}]}),
         ({"tracing": {"enabled": False}}, {"tracing": [{"disableSpanReporting": True}]}),
         (
             {"tracing": {"percent": 12.5, "tags": {"a": "b", "c": {"header": "X-C", "default": "d"}, "e": {"env": "E"}}}},
-            {"tracing": [{"randomSamplingPercentage": 12.5, "customTags": {"a": {"literal": {"value": "b"}}, "c": {"header": {"name": "x-c", "defaultValue": "d"}}, "e": {"environment": {"name": "E"}}}}]},
+            {
+                "tracing": [
+                    {
+                        "randomSamplingPercentage": 12.5,
+                        "customTags": {
+                            "a": {"literal": {"value": "b"}},
+                            "c": {"header": {"name": "x-c", "defaultValue": "d"}},
+                            "e": {"environment": {"name": "E"}},
+                        },
+                    }
+                ]
+            },
         ),
-        ({"metrics": {"enabled": False, "providers": ["prometheus"]}}, {"metrics": [{"providers": [{"name": "prometheus"}], "overrides": [{"disabled": True}]}]}),
+        (
+            {"metrics": {"enabled": False, "providers": ["prometheus"]}},
+            {"metrics": [{"providers": [{"name": "prometheus"}], "overrides": [{"disabled": True}]}]},
+        ),
         (
             {"metrics": {"disable": ["REQUEST_SIZE"], "tags": {"host": "request.host", "response_flags": False}, "every": "30s"}, "workload": {"app": "web"}},
             {
                 "selector": {"matchLabels": {"app": "web"}},
-                "metrics": [{"overrides": [{"match": {"metric": "REQUEST_SIZE"}, "disabled": True}, {"match": {"metric": "ALL_METRICS"}, "tagOverrides": {"host": {"value": "request.host"}, "response_flags": {"operation": "REMOVE"}}}], "reportingInterval": "30s"}],
+                "metrics": [
+                    {
+                        "overrides": [
+                            {"match": {"metric": "REQUEST_SIZE"}, "disabled": True},
+                            {
+                                "match": {"metric": "ALL_METRICS"},
+                                "tagOverrides": {"host": {"value": "request.host"}, "response_flags": {"operation": "REMOVE"}},
+                            },
+                        ],
+                        "reportingInterval": "30s",
+                    }
+                ],
             },
         ),
     ],

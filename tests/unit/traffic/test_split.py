@@ -214,7 +214,12 @@ def test_a_host_is_resolved_as_istiod_does(name, full, service, objects):
 
 @pytest.mark.parametrize(
     ("pattern", "name", "covered"),
-    [("api.example.com", "api.example.com", True), ("*.example.com", "api.example.com", True), ("*.example.com", "example.com", False), ("*.example.com", "badexample.com", False)],
+    [
+        ("api.example.com", "api.example.com", True),
+        ("*.example.com", "api.example.com", True),
+        ("*.example.com", "example.com", False),
+        ("*.example.com", "badexample.com", False),
+    ],
 )
 def test_a_service_entry_covers_its_hosts(pattern, name, covered):
     assert hosts.covers(pattern, name) is covered

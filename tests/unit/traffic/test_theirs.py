@@ -16,7 +16,11 @@ def ours(*names):
 
 def written(*names):
     """As in an object: ours by their names, those of others by a letter, in capitals where it takes every request."""
-    return [http for name in names for http in (ours(name) if "-" in name else [{"name": name} if name.isupper() else {"name": name, "match": [{"uri": {"exact": "/b"}}]}])]
+    return [
+        http
+        for name in names
+        for http in (ours(name) if "-" in name else [{"name": name} if name.isupper() else {"name": name, "match": [{"uri": {"exact": "/b"}}]}])
+    ]
 
 
 def order(listed):
@@ -29,7 +33,11 @@ def order(listed):
         (["x", "split-v1-1-00000000"], ["split-v1-9-11111111"], ["x", "split-v1-9-11111111"]),
         (["split-v1-1-00000000", "x"], ["split-v1-9-11111111"], ["split-v1-9-11111111", "x"]),
         (["x", "y", REST], ["route-a-11111111", REST], ["x", "y", "route-a-11111111", REST]),
-        (["route-a-00000000", "x", "route-b-00000000", REST], ["route-a-11111111", "route-b-11111111", REST], ["route-a-11111111", "x", "route-b-11111111", REST]),
+        (
+            ["route-a-00000000", "x", "route-b-00000000", REST],
+            ["route-a-11111111", "route-b-11111111", REST],
+            ["route-a-11111111", "x", "route-b-11111111", REST],
+        ),
         (["route-a-00000000", "x", "route-b-00000000", REST], ["route-a-11111111", "split-v1-1-11111111"], ["route-a-11111111", "x", "split-v1-1-11111111"]),
         (["route-a-00000000", "x", REST], ["fault-route-a-11111111", "fault-default-11111111"], ["fault-route-a-11111111", "x", "fault-default-11111111"]),
         (["route-a-00000000", "X"], ["route-a-11111111", REST], ["route-a-11111111", "X"]),
@@ -72,7 +80,11 @@ def test_what_takes_every_request(matches, every):
 
 
 def test_subsets_to_which_they_lead():
-    listed = [{"route": [{"destination": {"host": "web", "subset": "a"}}, {"destination": {"host": "web.shop.svc.cluster.local", "subset": "b"}}]}, {"mirror": {"host": "web", "subset": "c"}}, {"route": [{"destination": {"host": "cart", "subset": "d"}}]}]
+    listed = [
+        {"route": [{"destination": {"host": "web", "subset": "a"}}, {"destination": {"host": "web.shop.svc.cluster.local", "subset": "b"}}]},
+        {"mirror": {"host": "web", "subset": "c"}},
+        {"route": [{"destination": {"host": "cart", "subset": "d"}}]},
+    ]
     assert theirs.subsets(listed, "web.shop.svc.cluster.local", "shop") == {"a", "b", "c"}
 
 

@@ -24,13 +24,21 @@ def _kubernetes(facts: Facts) -> skew.Version:
 def kubernetes_too_old(facts: Facts, gate: Gate) -> list[Finding]:
     minor = _kubernetes(facts).minor
     oldest = {version.release: _range(version.release)[0] for version in wanted(facts, gate)}
-    return [Finding(f"Kubernetes {facts.kubernetes}", f"Istio {skew.written(release)} needs Kubernetes 1.{least} or newer") for release, least in oldest.items() if minor < least]
+    return [
+        Finding(f"Kubernetes {facts.kubernetes}", f"Istio {skew.written(release)} needs Kubernetes 1.{least} or newer")
+        for release, least in oldest.items()
+        if minor < least
+    ]
 
 
 def kubernetes_untested(facts: Facts, gate: Gate) -> list[Finding]:
     minor = _kubernetes(facts).minor
     newest = {version.release: _range(version.release)[1] for version in wanted(facts, gate)}
-    return [Finding(f"Kubernetes {facts.kubernetes}", f"Istio {skew.written(release)} is supported up to Kubernetes 1.{most}") for release, most in newest.items() if minor > most]
+    return [
+        Finding(f"Kubernetes {facts.kubernetes}", f"Istio {skew.written(release)} is supported up to Kubernetes 1.{most}")
+        for release, most in newest.items()
+        if minor > most
+    ]
 
 
 def version_unknown(facts: Facts, gate: Gate) -> list[Finding]:
@@ -41,17 +49,30 @@ def version_unknown(facts: Facts, gate: Gate) -> list[Finding]:
 
 
 def namespace_terminating(facts: Facts, gate: Gate) -> list[Finding]:
-    return [Finding(ref(obj), "it is being deleted") for obj in facts["namespaces"] if obj["metadata"]["name"] == gate.namespace and obj["metadata"].get("deletionTimestamp")]
+    return [
+        Finding(ref(obj), "it is being deleted")
+        for obj in facts["namespaces"]
+        if obj["metadata"]["name"] == gate.namespace and obj["metadata"].get("deletionTimestamp")
+    ]
 
 
 def definitions_terminating(facts: Facts, _gate: Gate) -> list[Finding]:
-    return [Finding(ref(obj), "it is being deleted, with all objects of its kind") for obj in facts["definitions"] if is_istios(obj) and obj["metadata"].get("deletionTimestamp")]
+    return [
+        Finding(ref(obj), "it is being deleted, with all objects of its kind")
+        for obj in facts["definitions"]
+        if is_istios(obj) and obj["metadata"].get("deletionTimestamp")
+    ]
 
 
 def definitions_missing(facts: Facts, _gate: Gate) -> list[Finding]:
     if not facts.planes:
         return []
-    return [Finding(f"{kind}.{group}", "the cluster does not serve this kind") for group, kinds in skew.KINDS.items() for kind in kinds if (group, kind) not in facts.served]
+    return [
+        Finding(f"{kind}.{group}", "the cluster does not serve this kind")
+        for group, kinds in skew.KINDS.items()
+        for kind in kinds
+        if (group, kind) not in facts.served
+    ]
 
 
 def definitions_old(facts: Facts, _gate: Gate) -> list[Finding]:
@@ -62,7 +83,9 @@ def definitions_old(facts: Facts, _gate: Gate) -> list[Finding]:
     carried = {ref(obj): definition_version(obj) or facts.base for obj in facts["definitions"] if is_istios(obj)}
     if carried and not any(carried.values()):
         raise Unknown("the definitions do not say of which version they are")
-    return [Finding(name, f"it is of {version}, a control plane of {newest}") for name, version in carried.items() if version and skew.BASE.broken(version, newest)]
+    return [
+        Finding(name, f"it is of {version}, a control plane of {newest}") for name, version in carried.items() if version and skew.BASE.broken(version, newest)
+    ]
 
 
 def definitions_newer(facts: Facts, gate: Gate) -> list[Finding]:

@@ -14,11 +14,19 @@ def gateway_no_pods(facts: Facts, _gate: Gate) -> list[Finding]:
 
 
 def gateway_single(facts: Facts, _gate: Gate) -> list[Finding]:
-    return [Finding(ref(obj), "one ready pod is behind it, and while that is replaced nobody answers") for obj in facts.gateway_services if obj["spec"].get("selector") and facts.ready_behind(obj) == 1]
+    return [
+        Finding(ref(obj), "one ready pod is behind it, and while that is replaced nobody answers")
+        for obj in facts.gateway_services
+        if obj["spec"].get("selector") and facts.ready_behind(obj) == 1
+    ]
 
 
 def gateway_no_address(facts: Facts, _gate: Gate) -> list[Finding]:
-    waiting = [obj for obj in facts.gateway_services if obj["spec"].get("type") == "LoadBalancer" and not ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress")]
+    waiting = [
+        obj
+        for obj in facts.gateway_services
+        if obj["spec"].get("type") == "LoadBalancer" and not ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress")
+    ]
     return [Finding(ref(obj), "it is of type LoadBalancer, and has no address") for obj in waiting]
 
 

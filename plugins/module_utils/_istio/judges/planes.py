@@ -55,7 +55,11 @@ def istiod_mixed_versions(facts: Facts, _gate: Gate) -> list[Finding]:
     for pod in _pods(facts):
         image = next((c.get("image", "") for c in pod["spec"].get("containers") or [] if c.get("name") == "discovery"), "")
         tags[(pod["metadata"]["namespace"], revision_label(pod))].add(mesh.tag_of(image) or image)
-    return [Finding(f"revision {revision} in {namespace}", f"its istiods are of {', '.join(sorted(found))}") for (namespace, revision), found in sorted(tags.items()) if len(found) > 1]
+    return [
+        Finding(f"revision {revision} in {namespace}", f"its istiods are of {', '.join(sorted(found))}")
+        for (namespace, revision), found in sorted(tags.items())
+        if len(found) > 1
+    ]
 
 
 def istiod_single(facts: Facts, _gate: Gate) -> list[Finding]:
@@ -91,8 +95,16 @@ def revision_is_tag(facts: Facts, gate: Gate) -> list[Finding]:
 def revision_unused(facts: Facts, _gate: Gate) -> list[Finding]:
     if len(facts.planes) < ENOUGH:
         return []
-    used = set(facts.known.tags.values()) | {facts.revision_of(pod) for pod in facts.with_sidecar} | {facts.known.of_namespace(labels) for labels in facts.namespace_labels.values()}
-    return [Finding(f"revision {plane['revision']}", f"no tag, no namespace and no proxy uses {plane['version']}") for plane in facts.planes if plane["revision"] not in used]
+    used = (
+        set(facts.known.tags.values())
+        | {facts.revision_of(pod) for pod in facts.with_sidecar}
+        | {facts.known.of_namespace(labels) for labels in facts.namespace_labels.values()}
+    )
+    return [
+        Finding(f"revision {plane['revision']}", f"no tag, no namespace and no proxy uses {plane['version']}")
+        for plane in facts.planes
+        if plane["revision"] not in used
+    ]
 
 
 def foreign_workloads(facts: Facts, gate: Gate) -> list[Finding]:
@@ -101,7 +113,9 @@ def foreign_workloads(facts: Facts, gate: Gate) -> list[Finding]:
 
 
 def _belongs(labels: dict[str, str]) -> bool:
-    return labels.get("app.kubernetes.io/part-of") == "istio" or bool({labels.get("app"), labels.get("app.kubernetes.io/name"), labels.get("k8s-app")} & COMPANIONS)
+    return labels.get("app.kubernetes.io/part-of") == "istio" or bool(
+        {labels.get("app"), labels.get("app.kubernetes.io/name"), labels.get("k8s-app")} & COMPANIONS
+    )
 
 
 def _agents(facts: Facts, kind: str) -> list[tuple[Object, skew.Version | None]]:
@@ -136,6 +150,10 @@ def agent_skew(kind: str) -> Any:
         if unsaid:
             raise Unknown(f"{ref(unsaid[0])} does not say its version")
         broken = [(obj, number, plane, skew.NODE_AGENT.broken(number, plane)) for obj, number in agents if number for plane in planes]
-        return [Finding(ref(obj), f"it is of {number}, too far {where} a control plane of {plane}: {skew.NODE_AGENT.text}") for obj, number, plane, where in broken if where]
+        return [
+            Finding(ref(obj), f"it is of {number}, too far {where} a control plane of {plane}: {skew.NODE_AGENT.text}")
+            for obj, number, plane, where in broken
+            if where
+        ]
 
     return judge

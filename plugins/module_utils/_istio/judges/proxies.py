@@ -22,7 +22,9 @@ def _versions(facts: Facts, gate: Gate) -> list[tuple[Object, skew.Version, skew
 
 def _broken(facts: Facts, gate: Gate, how: str) -> list[Finding]:
     rows = [row for row in _versions(facts, gate) if skew.PROXY.broken(row[1], row[2]) == how]
-    return _or_unsaid(facts, _pods(facts, gate), [Finding(ref(pod), f"its proxy is of {own}, its control plane of {plane}: {skew.PROXY.text}") for pod, own, plane in rows])
+    return _or_unsaid(
+        facts, _pods(facts, gate), [Finding(ref(pod), f"its proxy is of {own}, its control plane of {plane}: {skew.PROXY.text}") for pod, own, plane in rows]
+    )
 
 
 def _or_unsaid(facts: Facts, pods: list[Object], findings: list[Finding]) -> list[Finding]:
@@ -54,7 +56,9 @@ def proxies_left_behind(facts: Facts, gate: Gate) -> list[Finding]:
     new, taken = wanted(facts, gate)[0], {plane["revision"] for plane in in_place(facts, gate)}
     own = [pod for pod in _pods(facts, gate) if facts.revision_of(pod) in taken]
     broken = [(pod, version) for pod in own if (version := facts.version_of(pod)) and skew.PROXY.broken(version, new)]
-    return _or_unsaid(facts, own, [Finding(ref(pod), f"its proxy is of {version}, and would be under a control plane of {new}: {skew.PROXY.text}") for pod, version in broken])
+    return _or_unsaid(
+        facts, own, [Finding(ref(pod), f"its proxy is of {version}, and would be under a control plane of {new}: {skew.PROXY.text}") for pod, version in broken]
+    )
 
 
 def _or_unknown(facts: Facts, findings: list[Finding]) -> list[Finding]:
@@ -76,8 +80,17 @@ def proxies_disconnected(facts: Facts, gate: Gate) -> list[Finding]:
 
 
 def proxies_not_synced(facts: Facts, gate: Gate) -> list[Finding]:
-    return _or_unknown(facts, [Finding(f"proxy {proxy.id}", "it has not acknowledged what its istiod sent") for proxy in _connected(facts, gate) if not proxy.synced and not proxy.rejected])
+    return _or_unknown(
+        facts,
+        [
+            Finding(f"proxy {proxy.id}", "it has not acknowledged what its istiod sent")
+            for proxy in _connected(facts, gate)
+            if not proxy.synced and not proxy.rejected
+        ],
+    )
 
 
 def proxies_rejected(facts: Facts, gate: Gate) -> list[Finding]:
-    return _or_unknown(facts, [Finding(f"proxy {proxy.id}", f"it refused its configuration: {proxy.rejected}") for proxy in _connected(facts, gate) if proxy.rejected])
+    return _or_unknown(
+        facts, [Finding(f"proxy {proxy.id}", f"it refused its configuration: {proxy.rejected}") for proxy in _connected(facts, gate) if proxy.rejected]
+    )

@@ -31,21 +31,35 @@ def root_missing(facts: Facts, _gate: Gate) -> list[Finding]:
 
 
 def root_expired(facts: Facts, _gate: Gate) -> list[Finding]:
-    return [Finding(f"root certificate {root.fingerprint[:16]}", f"it ended at {root.expires:%Y-%m-%d %H:%M} UTC") for root in _roots(facts) if root.expires <= facts.now]
+    return [
+        Finding(f"root certificate {root.fingerprint[:16]}", f"it ended at {root.expires:%Y-%m-%d %H:%M} UTC")
+        for root in _roots(facts)
+        if root.expires <= facts.now
+    ]
 
 
 def root_expires_soon(facts: Facts, _gate: Gate) -> list[Finding]:
-    return [Finding(f"root certificate {root.fingerprint[:16]}", f"it ends at {root.expires:%Y-%m-%d %H:%M} UTC") for root in _roots(facts) if facts.now < root.expires <= facts.now + SOON]
+    return [
+        Finding(f"root certificate {root.fingerprint[:16]}", f"it ends at {root.expires:%Y-%m-%d %H:%M} UTC")
+        for root in _roots(facts)
+        if facts.now < root.expires <= facts.now + SOON
+    ]
 
 
 def roots_several(facts: Facts, _gate: Gate) -> list[Finding]:
     found = sorted({root.fingerprint[:16] for root in _roots(facts)})
-    return [Finding(f"root certificate {name}", "it is one of several that proxies trust: is a rotation under way?") for name in found] if len(found) > 1 else []
+    return (
+        [Finding(f"root certificate {name}", "it is one of several that proxies trust: is a rotation under way?") for name in found] if len(found) > 1 else []
+    )
 
 
 def root_copies_differ(facts: Facts, gate: Gate) -> list[Finding]:
     own = {root.fingerprint for root in _roots(facts)}
-    return [Finding(f"ConfigMap {place}/{ROOT}", "its root certificates are not those of the control plane") for place, text in sorted(facts.root_copies.items()) if gate.concerns(place) and _of(text) != own]
+    return [
+        Finding(f"ConfigMap {place}/{ROOT}", "its root certificates are not those of the control plane")
+        for place, text in sorted(facts.root_copies.items())
+        if gate.concerns(place) and _of(text) != own
+    ]
 
 
 def _of(text: str) -> set[str]:

@@ -77,7 +77,11 @@ def virtual_service_no_host(facts: Facts, _gate: Gate) -> list[Finding]:
 
 def subset_undefined(facts: Facts, _gate: Gate) -> list[Finding]:
     defined = {(host, subset["name"]) for rule, host in _rules(facts) for subset in rule["spec"].get("subsets") or []}
-    missing = {(ref(obj), host, destination["subset"]) for obj, destination, host in _routes(facts) if destination.get("subset") and (host, destination["subset"]) not in defined}
+    missing = {
+        (ref(obj), host, destination["subset"])
+        for obj, destination, host in _routes(facts)
+        if destination.get("subset") and (host, destination["subset"]) not in defined
+    }
     return [Finding(name, f"it sends to subset {subset} of {host}, which no DestinationRule defines") for name, host, subset in sorted(missing)]
 
 
@@ -87,7 +91,9 @@ def _rules(facts: Facts) -> Iterator[tuple[Object, str]]:
 
 
 def destination_rule_no_host(facts: Facts, _gate: Gate) -> list[Finding]:
-    return [Finding(ref(obj), f"it is for {host}, which no Service or ServiceEntry of this cluster is") for obj, host in _rules(facts) if not _exists(facts, host)]
+    return [
+        Finding(ref(obj), f"it is for {host}, which no Service or ServiceEntry of this cluster is") for obj, host in _rules(facts) if not _exists(facts, host)
+    ]
 
 
 def subset_without_pods(facts: Facts, _gate: Gate) -> list[Finding]:
@@ -116,4 +122,8 @@ def mtls_permissive(facts: Facts, gate: Gate) -> list[Finding]:
 
 
 def mtls_disabled(facts: Facts, gate: Gate) -> list[Finding]:
-    return [Finding(ref(obj), "it turns mutual TLS off") for obj in facts["peer_authentications"] if gate.concerns(obj["metadata"]["namespace"]) and _mode(obj) == "DISABLE"]
+    return [
+        Finding(ref(obj), "it turns mutual TLS off")
+        for obj in facts["peer_authentications"]
+        if gate.concerns(obj["metadata"]["namespace"]) and _mode(obj) == "DISABLE"
+    ]

@@ -27,7 +27,10 @@ def _jumps(facts: Facts, gate: Gate, how: str) -> Iterator[tuple[dict[str, Any],
 
 
 def downgrade(facts: Facts, gate: Gate) -> list[Finding]:
-    return [Finding(f"revision {plane['revision']}", f"{skew.written(old.release)} → {skew.written(new.release)} is a downgrade, which Istio does not support") for plane, old, new in _jumps(facts, gate, "ahead")]
+    return [
+        Finding(f"revision {plane['revision']}", f"{skew.written(old.release)} → {skew.written(new.release)} is a downgrade, which Istio does not support")
+        for plane, old, new in _jumps(facts, gate, "ahead")
+    ]
 
 
 def minor_skipped(facts: Facts, gate: Gate) -> list[Finding]:
@@ -35,7 +38,9 @@ def minor_skipped(facts: Facts, gate: Gate) -> list[Finding]:
     found = []
     for plane, old, new in _jumps(facts, gate, "behind"):
         steps = ", then ".join(skew.way(old, new, rule.behind or 1)) or "to be read in Istio's notes"
-        found.append(Finding(f"revision {plane['revision']}", f"{skew.written(old.release)} → {skew.written(new.release)} is too far: {rule.text}. The way is {steps}"))
+        found.append(
+            Finding(f"revision {plane['revision']}", f"{skew.written(old.release)} → {skew.written(new.release)} is too far: {rule.text}. The way is {steps}")
+        )
     return found
 
 
@@ -55,7 +60,11 @@ def flag_set(flag: str, cause: str) -> Judge:
 
 def entries_without_tunnel(facts: Facts, _gate: Gate) -> list[Finding]:
     own = [obj for obj in facts["workload_entries"] if REGISTERED in (obj["metadata"].get("annotations") or {})]
-    return [Finding(ref(obj), "it was registered before, and stays reached in plain text") for obj in own if TUNNEL not in {**(obj["metadata"].get("labels") or {}), **((obj.get("spec") or {}).get("labels") or {})}]
+    return [
+        Finding(ref(obj), "it was registered before, and stays reached in plain text")
+        for obj in own
+        if TUNNEL not in {**(obj["metadata"].get("labels") or {}), **((obj.get("spec") or {}).get("labels") or {})}
+    ]
 
 
 def mcp_readers(facts: Facts, _gate: Gate) -> list[Finding]:

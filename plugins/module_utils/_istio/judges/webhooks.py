@@ -27,7 +27,11 @@ def _entries(objects: list[Object]) -> Iterator[tuple[Object, dict[str, Any]]]:
 
 def injector_missing(facts: Facts, _gate: Gate) -> list[Finding]:
     known = {revision_label(obj) for obj in facts["injectors"]}
-    return [Finding(f"revision {plane['revision']}", "no injection webhook is for it, so that it injects no pod") for plane in facts.planes if plane["revision"] not in known]
+    return [
+        Finding(f"revision {plane['revision']}", "no injection webhook is for it, so that it injects no pod")
+        for plane in facts.planes
+        if plane["revision"] not in known
+    ]
 
 
 def webhook_no_ca(facts: Facts, _gate: Gate) -> list[Finding]:
@@ -100,7 +104,12 @@ def webhooks_overlap(facts: Facts, _gate: Gate) -> list[Finding]:
     found = webhooks.overlap(facts["injectors"], [])
     if found is None:
         return []
-    return [Finding(f"MutatingWebhookConfiguration {found.first}", f"{found.second} takes the same pods: with labels {found.pod} in namespaces with labels {found.namespace}")]
+    return [
+        Finding(
+            f"MutatingWebhookConfiguration {found.first}",
+            f"{found.second} takes the same pods: with labels {found.pod} in namespaces with labels {found.namespace}",
+        )
+    ]
 
 
 def default_tag_missing(facts: Facts, _gate: Gate) -> list[Finding]:
@@ -112,4 +121,8 @@ def default_tag_missing(facts: Facts, _gate: Gate) -> list[Finding]:
 def tag_dangling(facts: Facts, _gate: Gate) -> list[Finding]:
     """A revision whose istiod runs elsewhere has an injector of its own, and no Deployment."""
     living = {plane["revision"] for plane in facts.planes} | facts.known.untagged
-    return [Finding(f"tag {tag}", f"it points to revision {revision}, which does not exist") for tag, revision in sorted(facts.known.tags.items()) if revision not in living]
+    return [
+        Finding(f"tag {tag}", f"it points to revision {revision}, which does not exist")
+        for tag, revision in sorted(facts.known.tags.items())
+        if revision not in living
+    ]

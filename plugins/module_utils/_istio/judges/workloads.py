@@ -63,7 +63,9 @@ def proxies_stale(facts: Facts, gate: Gate) -> list[Finding]:
 
 def pods_not_restartable(facts: Facts, gate: Gate) -> list[Finding]:
     behind = [*_stale(facts, gate), *(pod for pod in _judged(facts.living, gate) if facts.lacks_sidecar(pod))]
-    return _workloads((w for w in facts.workloads(behind) if not w.restartable), "it has a stale sidecar or none, and its owner does not replace its pods on a restart")
+    return _workloads(
+        (w for w in facts.workloads(behind) if not w.restartable), "it has a stale sidecar or none, and its owner does not replace its pods on a restart"
+    )
 
 
 def proxies_orphaned(facts: Facts, gate: Gate) -> list[Finding]:
@@ -102,4 +104,6 @@ def job_kept_by_sidecar(facts: Facts, gate: Gate) -> list[Finding]:
 
 def root_copy_missing(facts: Facts, gate: Gate) -> list[Finding]:
     places = {pod["metadata"]["namespace"] for pod in _judged(facts.with_sidecar, gate)} - set(facts.root_copies)
-    return [Finding(f"Namespace {name}", "it has proxies and no root certificate for them to trust, so that no new pod of it can start") for name in sorted(places)]
+    return [
+        Finding(f"Namespace {name}", "it has proxies and no root certificate for them to trust, so that no new pod of it can start") for name in sorted(places)
+    ]

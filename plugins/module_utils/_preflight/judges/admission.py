@@ -43,7 +43,12 @@ def version_old(world: World) -> Iterator[Finding]:
 
 def _injectors(world: World) -> list[tuple[Object, dict[str, Any]]]:
     """(configuration, entry) of all that inject sidecars."""
-    return [(obj, hook) for obj in world["MutatingWebhookConfiguration"] for hook in obj.get("webhooks") or [] if str(hook.get("name")).endswith("istio.io") or labels(obj).get(REVISION)]
+    return [
+        (obj, hook)
+        for obj in world["MutatingWebhookConfiguration"]
+        for hook in obj.get("webhooks") or []
+        if str(hook.get("name")).endswith("istio.io") or labels(obj).get(REVISION)
+    ]
 
 
 def _revisions(entries: list[tuple[Object, dict[str, Any]]]) -> set[str]:
@@ -60,7 +65,11 @@ def injectors_overlap(world: World) -> Iterator[Finding]:
     revisions: list[dict[str, str]] = [{}, *({REVISION: revision} for revision in sorted(_revisions(entries)))]
     told = set()
     for space, pod, own, other in product(PERMUTED, PODS, revisions, revisions):
-        taken = [(obj, hook) for obj, hook in entries if selects(hook.get("namespaceSelector"), {**space, **own}) and selects(hook.get("objectSelector"), {**pod, **other})]
+        taken = [
+            (obj, hook)
+            for obj, hook in entries
+            if selects(hook.get("namespaceSelector"), {**space, **own}) and selects(hook.get("objectSelector"), {**pod, **other})
+        ]
         for obj, hook in taken if len(taken) > 1 else ():
             if (name(obj), hook.get("name")) not in told:
                 told.add((name(obj), hook.get("name")))
@@ -80,7 +89,10 @@ def injector_no_service(world: World) -> Iterator[Finding]:
 
 def _outside(world: World) -> Iterator[tuple[Object, dict[str, Any]]]:
     """(configuration, entry) of webhooks that an istiod elsewhere may answer."""
-    for kind, heads in (("ValidatingWebhookConfiguration", ("istiod-default-validator", "istio-validator")), ("MutatingWebhookConfiguration", ("istio-sidecar-injector",))):
+    for kind, heads in (
+        ("ValidatingWebhookConfiguration", ("istiod-default-validator", "istio-validator")),
+        ("MutatingWebhookConfiguration", ("istio-sidecar-injector",)),
+    ):
         for obj in world[kind]:
             for hook in obj.get("webhooks") or [] if name(obj).startswith(heads) else ():
                 yield obj, hook
@@ -117,7 +129,9 @@ def validated_by_none(world: World) -> Iterator[Finding]:
     for kind, (group, _kind) in KINDS.items():
         for obj in world[kind] if group in ISTIOS else ():
             space = {"kubernetes.io/metadata.name": namespace(obj), **world.namespace_labels(namespace(obj))}
-            if not any(_validates(hook, group) and selects(hook.get("objectSelector"), labels(obj)) and selects(hook.get("namespaceSelector"), space) for hook in hooks):
+            if not any(
+                _validates(hook, group) and selects(hook.get("objectSelector"), labels(obj)) and selects(hook.get("namespaceSelector"), space) for hook in hooks
+            ):
                 yield Finding(obj, "metadata.labels", "no webhook validates it, so that the API server takes whatever its definition lets through")
 
 
@@ -130,7 +144,9 @@ def definition_old(world: World) -> Iterator[Finding]:
         found = [int(part) for part in ((obj["metadata"].get("annotations") or {}).get(BUNDLE) or "").lstrip("v").split(".")[:2] if part.isdigit()]
         least = NEEDED.get(name(obj))
         if least and len(found) == 2 and tuple(found) < least:
-            yield Finding(obj, f"metadata.annotations.{BUNDLE}", f"it is of {'.'.join(map(str, found))}, and istiod reads its objects from {'.'.join(map(str, least))} on")
+            yield Finding(
+                obj, f"metadata.annotations.{BUNDLE}", f"it is of {'.'.join(map(str, found))}, and istiod reads its objects from {'.'.join(map(str, least))} on"
+            )
 
 
 def definition_gone(world: World) -> Iterator[Finding]:
@@ -140,13 +156,20 @@ def definition_gone(world: World) -> Iterator[Finding]:
 
 
 CHECKS = (
-    Check("shape_wrong", ERROR, shape_wrong, "A field is of another shape than its kind has. The object is judged no further.", "Give it what the field is to be.", ANALYZER("IST0106") + ", definition"),
+    Check("shape_wrong", ERROR, shape_wrong, "A field is of another shape than its kind has. The object is judged no further.",
+          "Give it what the field is to be.", ANALYZER("IST0106") + ", definition"),
     Check("version_old", WARNING, version_old, "An object is written in an API version of old.", "Write v1.", KUBERNETES),
-    Check("injectors_overlap", ERROR, injectors_overlap, "Two webhooks inject the same pods.", "Move the tag, or remove the older control plane.", ANALYZER("IST0139")),
-    Check("injector_no_service", ERROR, injector_no_service, "An injection webhook leads to a Service that is not there.", "Install the control plane that it is of, or delete the webhook.", ANALYZER("IST0139")),
+    Check("injectors_overlap", ERROR, injectors_overlap, "Two webhooks inject the same pods.", "Move the tag, or remove the older control plane.",
+          ANALYZER("IST0139")),
+    Check("injector_no_service", ERROR, injector_no_service, "An injection webhook leads to a Service that is not there.",
+          "Install the control plane that it is of, or delete the webhook.", ANALYZER("IST0139")),
     Check("webhook_no_address", WARNING, webhook_no_address, "A webhook leads nowhere.", "Give the URL of the control plane.", ANALYZER("IST0163")),
-    Check("webhook_at_address", INFO, webhook_at_address, "A webhook leads to an address instead of a name.", "Use a name that the control plane's certificate holds.", ANALYZER("IST0164")),
-    Check("validated_by_none", WARNING, validated_by_none, "No webhook validates an object.", "Label it with its revision, or have a default revision, whose webhook takes what has no label.", OURS),
-    Check("definition_old", WARNING, definition_old, "A definition of the Gateway API is so old that istiod ignores its objects.", "Install the definitions of a newer Gateway API.", ANALYZER("IST0176")),
-    Check("definition_gone", WARNING, definition_gone, "There is a definition of an API that Istio has given up.", "Write AuthorizationPolicies instead, and delete the definition.", ANALYZER("IST0002")),
+    Check("webhook_at_address", INFO, webhook_at_address, "A webhook leads to an address instead of a name.",
+          "Use a name that the control plane's certificate holds.", ANALYZER("IST0164")),
+    Check("validated_by_none", WARNING, validated_by_none, "No webhook validates an object.",
+          "Label it with its revision, or have a default revision, whose webhook takes what has no label.", OURS),
+    Check("definition_old", WARNING, definition_old, "A definition of the Gateway API is so old that istiod ignores its objects.",
+          "Install the definitions of a newer Gateway API.", ANALYZER("IST0176")),
+    Check("definition_gone", WARNING, definition_gone, "There is a definition of an API that Istio has given up.",
+          "Write AuthorizationPolicies instead, and delete the definition.", ANALYZER("IST0002")),
 )  # fmt: skip

@@ -25,7 +25,9 @@ def destinations(world: World) -> Iterator[tuple[Object, str, dict[str, Any]]]:
     for obj in world["VirtualService"]:
         for protocol in ("http", "tcp", "tls"):
             for field, route in parts(spec(obj).get(protocol), f"spec.{protocol}"):
-                found = [(f"{path}.destination", part.get("destination")) for key in ("route", "mirrors") for path, part in parts(route.get(key), f"{field}.{key}")]
+                found = [
+                    (f"{path}.destination", part.get("destination")) for key in ("route", "mirrors") for path, part in parts(route.get(key), f"{field}.{key}")
+                ]
                 for path, destination in [*found, (f"{field}.mirror", route.get("mirror"))]:
                     if destination is not None and (destination.get("host") or path.endswith("destination")):
                         yield obj, path, destination
@@ -124,11 +126,17 @@ def hosts_conflict(world: World) -> Iterator[Finding]:
                     by_host[(scope, host)].append(obj)
     told: set[str] = set()
     for (scope, host), own in sorted(by_host.items()):
-        others = [] if scope == EVERYWHERE else [obj for (other, pattern), found in by_host.items() if other == EVERYWHERE and overlaps(pattern, host) for obj in found]
+        others = (
+            []
+            if scope == EVERYWHERE
+            else [obj for (other, pattern), found in by_host.items() if other == EVERYWHERE and overlaps(pattern, host) for obj in found]
+        )
         every = {place(obj): obj for obj in [*own, *others]}
         for key in sorted(set(every) - told) if len(every) > 1 else ():
             told.add(key)
-            yield Finding(every[key], "spec.hosts", f"{host} is also of VirtualService {', '.join(sorted(set(every) - {key}))}, and sidecars go by the oldest only")
+            yield Finding(
+                every[key], "spec.hosts", f"{host} is also of VirtualService {', '.join(sorted(set(every) - {key}))}, and sidecars go by the oldest only"
+            )
 
 
 def subset_ineffective_at_gateway(world: World) -> Iterator[Finding]:
@@ -152,7 +160,9 @@ def subset_ineffective_at_gateway(world: World) -> Iterator[Finding]:
 def claim_without_authentication(world: World) -> Iterator[Finding]:
     if not world.knows("RequestAuthentication", "Pod"):
         return
-    routed = {place(obj): (obj, path) for obj, field, route in http(world) for path, key, _match in matches(route, field) if key != "queryParams" and CLAIM in path}
+    routed = {
+        place(obj): (obj, path) for obj, field, route in http(world) for path, key, _match in matches(route, field) if key != "queryParams" and CLAIM in path
+    }
     for obj, field in routed.values():
         for _obj, _field, space, gateway in (row for row in _gateways(world) if row[0] is obj):
             found = world.find("Gateway", space, gateway)
@@ -192,7 +202,9 @@ def sticky_with_weights(world: World) -> Iterator[Finding]:
         hosts = {full_name((part.get("destination") or {}).get("host") or "", namespace(obj)) for part in route if share(part) > 0}
         caught = sorted(hosts & sticky)
         if sum(share(part) > 0 for part in route) > 1 and caught:
-            yield Finding(obj, field, f"{caught[0]} has a consistent hash, which holds within one destination only: between weights a client is drawn anew each time")
+            yield Finding(
+                obj, field, f"{caught[0]} has a consistent hash, which holds within one destination only: between weights a client is drawn anew each time"
+            )
 
 
 def routes_of_two_kinds(world: World) -> Iterator[Finding]:
@@ -209,7 +221,11 @@ def routes_of_two_kinds(world: World) -> Iterator[Finding]:
 
 def _route_hosts(route: Object) -> list[str]:
     """Hosts of a Gateway API route: those at gateways, and the Services whose clients it is for."""
-    services = [full_name(ref.get("name") or "", ref.get("namespace") or namespace(route)) for ref in spec(route).get("parentRefs") or [] if ref.get("kind") == "Service"]
+    services = [
+        full_name(ref.get("name") or "", ref.get("namespace") or namespace(route))
+        for ref in spec(route).get("parentRefs") or []
+        if ref.get("kind") == "Service"
+    ]
     return [*(spec(route).get("hostnames") or []), *services]
 
 
@@ -225,18 +241,32 @@ def deprecated_field(world: World) -> Iterator[Finding]:
 
 
 CHECKS = (
-    Check("virtual_service_no_host", ERROR, virtual_service_no_host, "A VirtualService sends to a host that nothing makes known.", "Correct the name, or create the Service or ServiceEntry first.", ANALYZER("IST0101") + ", Kiali KIA1101"),
-    Check("destination_no_port", ERROR, destination_no_port, "A VirtualService sends to a port that the host does not have.", "Use a port of the Service.", ANALYZER("IST0101")),
-    Check("destination_port_needed", ERROR, destination_port_needed, "A host has several ports, and a destination says none.", "Say the port.", ANALYZER("IST0112")),
-    Check("subset_undefined", ERROR, subset_undefined, "A VirtualService sends to a subset that no DestinationRule defines.", "Create the subset first, then send to it.", ANALYZER("IST0101") + ", Kiali KIA1107"),
-    Check("virtual_service_no_gateway", ERROR, virtual_service_no_gateway, "A VirtualService names a Gateway that is not there.", "Correct the name, or create the Gateway first.", ANALYZER("IST0101") + ", Kiali KIA1102"),
-    Check("gateway_generated", WARNING, gateway_generated, "A VirtualService is bound to a Gateway that istiod made of a Gateway API object.", "Use an HTTPRoute there.", ANALYZER("IST0165")),
-    Check("host_not_in_gateway", WARNING, host_not_in_gateway, "A Gateway that a VirtualService names has none of its hosts.", "Add the host to a server of the Gateway, or correct it.", ANALYZER("IST0132")),
-    Check("hosts_conflict", ERROR, hosts_conflict, "Several VirtualServices are for one host of the mesh.", "Put their routes into one, or use delegates.", ANALYZER("IST0109") + ", Kiali KIA1106"),
-    Check("subset_ineffective_at_gateway", WARNING, subset_ineffective_at_gateway, "A gateway's route goes to a host whose subsets only a VirtualService of the mesh speaks of.", "Bind one VirtualService to the mesh and the gateway.", ANALYZER("IST0140")),
-    Check("claim_without_authentication", ERROR, claim_without_authentication, "A route goes by a token's claim, and no RequestAuthentication is for its gateway.", "Create one for the gateway's pods.", ANALYZER("IST0149")),
-    Check("weight_on_nothing_ready", ERROR, weight_on_nothing_ready, "A share of the traffic goes to where no pod is ready.", "Wait until one is, or give it no weight.", OURS),
-    Check("sticky_with_weights", WARNING, sticky_with_weights, "A host has a consistent hash and a route with weights.", "Send those who were drawn once by a cookie's route ahead of the weights (istio issue 9764).", OURS),
+    Check("virtual_service_no_host", ERROR, virtual_service_no_host, "A VirtualService sends to a host that nothing makes known.",
+          "Correct the name, or create the Service or ServiceEntry first.", ANALYZER("IST0101") + ", Kiali KIA1101"),
+    Check("destination_no_port", ERROR, destination_no_port, "A VirtualService sends to a port that the host does not have.", "Use a port of the Service.",
+          ANALYZER("IST0101")),
+    Check("destination_port_needed", ERROR, destination_port_needed, "A host has several ports, and a destination says none.", "Say the port.",
+          ANALYZER("IST0112")),
+    Check("subset_undefined", ERROR, subset_undefined, "A VirtualService sends to a subset that no DestinationRule defines.",
+          "Create the subset first, then send to it.", ANALYZER("IST0101") + ", Kiali KIA1107"),
+    Check("virtual_service_no_gateway", ERROR, virtual_service_no_gateway, "A VirtualService names a Gateway that is not there.",
+          "Correct the name, or create the Gateway first.", ANALYZER("IST0101") + ", Kiali KIA1102"),
+    Check("gateway_generated", WARNING, gateway_generated, "A VirtualService is bound to a Gateway that istiod made of a Gateway API object.",
+          "Use an HTTPRoute there.", ANALYZER("IST0165")),
+    Check("host_not_in_gateway", WARNING, host_not_in_gateway, "A Gateway that a VirtualService names has none of its hosts.",
+          "Add the host to a server of the Gateway, or correct it.", ANALYZER("IST0132")),
+    Check("hosts_conflict", ERROR, hosts_conflict, "Several VirtualServices are for one host of the mesh.", "Put their routes into one, or use delegates.",
+          ANALYZER("IST0109") + ", Kiali KIA1106"),
+    Check("subset_ineffective_at_gateway", WARNING, subset_ineffective_at_gateway,
+          "A gateway's route goes to a host whose subsets only a VirtualService of the mesh speaks of.", "Bind one VirtualService to the mesh and the gateway.",
+          ANALYZER("IST0140")),
+    Check("claim_without_authentication", ERROR, claim_without_authentication,
+          "A route goes by a token's claim, and no RequestAuthentication is for its gateway.", "Create one for the gateway's pods.", ANALYZER("IST0149")),
+    Check("weight_on_nothing_ready", ERROR, weight_on_nothing_ready, "A share of the traffic goes to where no pod is ready.",
+          "Wait until one is, or give it no weight.", OURS),
+    Check("sticky_with_weights", WARNING, sticky_with_weights, "A host has a consistent hash and a route with weights.",
+          "Send those who were drawn once by a cookie's route ahead of the weights (istio issue 9764).", OURS),
     Check("routes_of_two_kinds", ERROR, routes_of_two_kinds, "A VirtualService and a Gateway API route are for one host.", "Keep one of the two.", OURS),
-    Check("deprecated_field", WARNING, deprecated_field, "A field is used that is ignored or has a successor.", "Use the one that is named.", ANALYZER("IST0002")),
+    Check("deprecated_field", WARNING, deprecated_field, "A field is used that is ignored or has a successor.", "Use the one that is named.",
+          ANALYZER("IST0002")),
 )  # fmt: skip

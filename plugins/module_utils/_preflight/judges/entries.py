@@ -97,7 +97,11 @@ def entry_repeated(world: World) -> Iterator[Finding]:
     for (host, number), entries in sorted(by_host.items()):
         for obj in entries:
             mine = scopes(obj, spec(obj).get("exportTo"))
-            others = sorted(place(other) for other in entries if other is not obj and (mine | scopes(other, spec(other).get("exportTo")) >= {EVERYWHERE} or mine & scopes(other, spec(other).get("exportTo"))))
+            others = sorted(
+                place(other)
+                for other in entries
+                if other is not obj and (mine | scopes(other, spec(other).get("exportTo")) >= {EVERYWHERE} or mine & scopes(other, spec(other).get("exportTo")))
+            )
             if others:
                 yield Finding(obj, "spec.hosts", f"ServiceEntry {', '.join(others)} also has port {number} of {host}")
 
@@ -128,7 +132,11 @@ def workload_account_missing(world: World) -> Iterator[Finding]:
             holder = (spec(obj).get("template") or {}) if kind == "WorkloadGroup" else spec(obj)
             account = holder.get("serviceAccount")
             if account and account != "default" and not world.find("ServiceAccount", namespace(obj), account):
-                yield Finding(obj, "spec.template.serviceAccount" if kind == "WorkloadGroup" else "spec.serviceAccount", f"there is no ServiceAccount {namespace(obj)}/{account}")
+                yield Finding(
+                    obj,
+                    "spec.template.serviceAccount" if kind == "WorkloadGroup" else "spec.serviceAccount",
+                    f"there is no ServiceAccount {namespace(obj)}/{account}",
+                )
 
 
 def _selector(obj: Object) -> dict[str, str]:
@@ -146,9 +154,17 @@ def sidecar_selects_nothing(world: World) -> Iterator[Finding]:
 def sidecars_overlap(world: World) -> Iterator[Finding]:
     for obj in world["Sidecar"]:
         pods = [pod for pod in world.selected(namespace(obj), _selector(obj)) if not world.ambient(pod)] if _selector(obj) else []
-        others = [other for other in world["Sidecar"] if other is not obj and namespace(other) == namespace(obj) and _selector(other) and any(has(pod, _selector(other)) for pod in pods)]
+        others = [
+            other
+            for other in world["Sidecar"]
+            if other is not obj and namespace(other) == namespace(obj) and _selector(other) and any(has(pod, _selector(other)) for pod in pods)
+        ]
         if others:
-            yield Finding(obj, "spec.workloadSelector", f"Sidecar {', '.join(sorted(map(place, others)))} is for some of the same pods, and which one holds is not defined")
+            yield Finding(
+                obj,
+                "spec.workloadSelector",
+                f"Sidecar {', '.join(sorted(map(place, others)))} is for some of the same pods, and which one holds is not defined",
+            )
 
 
 def _ambient_namespace(world: World, space: str) -> bool:
@@ -217,27 +233,47 @@ def entry_selects_nothing(world: World) -> Iterator[Finding]:
         return
     for obj in world["ServiceEntry"]:
         wanted = _selector(obj)
-        outside = [entry for entry in world["WorkloadEntry"] if namespace(entry) == namespace(obj) and wanted.items() <= {**labels(entry), **(spec(entry).get("labels") or {})}.items()]
+        outside = [
+            entry
+            for entry in world["WorkloadEntry"]
+            if namespace(entry) == namespace(obj) and wanted.items() <= {**labels(entry), **(spec(entry).get("labels") or {})}.items()
+        ]
         if wanted and not outside and not world.selected(namespace(obj), wanted):
             yield Finding(obj, "spec.workloadSelector", f"no pod or WorkloadEntry of its namespace has the labels {shown(wanted)}")
 
 
 CHECKS = (
     Check("entry_incomplete", ERROR, entry_incomplete, "A ServiceEntry has no host, the host *, or a port twice.", "Name hosts, and each port once.", WEBHOOK),
-    Check("entry_resolution_wrong", ERROR, entry_resolution_wrong, "Endpoints, addresses or hosts of a ServiceEntry do not go with its resolution.", "STATIC: endpoints. DNS: full hosts or endpoints. NONE: neither.", WEBHOOK + ", definition"),
-    Check("entry_hosts_not_told_apart", ERROR, entry_hosts_not_told_apart, "A ServiceEntry has several hosts on a port that says none.", "Give each host a ServiceEntry of its own, with addresses.", WEBHOOK),
-    Check("entry_address_needed", WARNING, entry_address_needed, "A TCP port of a ServiceEntry has no addresses.", "Give addresses, or let the mesh give them.", ANALYZER("IST0134")),
-    Check("entry_protocols_conflict", WARNING, entry_protocols_conflict, "ServiceEntries give one port of a host two protocols.", "Give it the same protocol everywhere.", ANALYZER("IST0177") + ", Kiali KIA1212"),
-    Check("entry_repeated", WARNING, entry_repeated, "Several ServiceEntries have one port of a host.", "Keep one, or bound them by exportTo.", KIALI("KIA1211")),
-    Check("entry_selects_nothing", WARNING, entry_selects_nothing, "No workload has the labels of a ServiceEntry's selector.", "Correct the labels, or create the WorkloadEntry first.", KIALI("KIA0004")),
-    Check("workload_no_address", ERROR, workload_no_address, "A WorkloadEntry has no address that can be.", "Give an address of the workload, or a network.", WEBHOOK),
+    Check("entry_resolution_wrong", ERROR, entry_resolution_wrong, "Endpoints, addresses or hosts of a ServiceEntry do not go with its resolution.",
+          "STATIC: endpoints. DNS: full hosts or endpoints. NONE: neither.", WEBHOOK + ", definition"),
+    Check("entry_hosts_not_told_apart", ERROR, entry_hosts_not_told_apart, "A ServiceEntry has several hosts on a port that says none.",
+          "Give each host a ServiceEntry of its own, with addresses.", WEBHOOK),
+    Check("entry_address_needed", WARNING, entry_address_needed, "A TCP port of a ServiceEntry has no addresses.", "Give addresses, or let the mesh give them.",
+          ANALYZER("IST0134")),
+    Check("entry_protocols_conflict", WARNING, entry_protocols_conflict, "ServiceEntries give one port of a host two protocols.",
+          "Give it the same protocol everywhere.", ANALYZER("IST0177") + ", Kiali KIA1212"),
+    Check("entry_repeated", WARNING, entry_repeated, "Several ServiceEntries have one port of a host.", "Keep one, or bound them by exportTo.",
+          KIALI("KIA1211")),
+    Check("entry_selects_nothing", WARNING, entry_selects_nothing, "No workload has the labels of a ServiceEntry's selector.",
+          "Correct the labels, or create the WorkloadEntry first.", KIALI("KIA0004")),
+    Check("workload_no_address", ERROR, workload_no_address, "A WorkloadEntry has no address that can be.", "Give an address of the workload, or a network.",
+          WEBHOOK),
     Check("workload_group_incomplete", ERROR, workload_group_incomplete, "A WorkloadGroup has no template.", "Give it a template.", KUBERNETES),
-    Check("workload_account_missing", WARNING, workload_account_missing, "A workload outside has a ServiceAccount that is not there.", "Correct the name, or create the account first.", KIALI("KIA1701, KIA1702")),
-    Check("sidecar_selects_nothing", ERROR, sidecar_selects_nothing, "No pod has the labels of a Sidecar's selector.", "Correct the labels.", ANALYZER("IST0101") + ", Kiali KIA0004"),
-    Check("sidecars_overlap", ERROR, sidecars_overlap, "Two Sidecars select one pod.", "Make their selectors exclude each other.", ANALYZER("IST0110") + ", Kiali KIA0003"),
-    Check("sidecars_without_selector", ERROR, sidecars_without_selector, "Two Sidecars of a namespace have no selector.", "Keep one for all of the namespace.", ANALYZER("IST0111") + ", Kiali KIA0002"),
-    Check("sidecar_ineffective", WARNING, sidecar_ineffective, "A Sidecar is for what has no sidecar.", "Take it away; in ambient mode a waypoint sees to what is seen.", ANALYZER("IST0167")),
-    Check("sidecar_egress_wrong", ERROR, sidecar_egress_wrong, "A Sidecar's egress has no hosts, hosts that are no namespace/host, or a listener for all the rest that is not last.", "Write hosts as ./name, namespace/name or */name.", WEBHOOK),
-    Check("sidecar_host_unknown", WARNING, sidecar_host_unknown, "A Sidecar names a host that nothing makes known.", "Correct the name, or create the Service or ServiceEntry first.", KIALI("KIA1004")),
-    Check("sidecar_global_with_selector", WARNING, sidecar_global_with_selector, "A Sidecar of the control plane's namespace has a selector.", "Leave the selector out, or move it to a namespace of its own.", KIALI("KIA1006")),
+    Check("workload_account_missing", WARNING, workload_account_missing, "A workload outside has a ServiceAccount that is not there.",
+          "Correct the name, or create the account first.", KIALI("KIA1701, KIA1702")),
+    Check("sidecar_selects_nothing", ERROR, sidecar_selects_nothing, "No pod has the labels of a Sidecar's selector.", "Correct the labels.",
+          ANALYZER("IST0101") + ", Kiali KIA0004"),
+    Check("sidecars_overlap", ERROR, sidecars_overlap, "Two Sidecars select one pod.", "Make their selectors exclude each other.",
+          ANALYZER("IST0110") + ", Kiali KIA0003"),
+    Check("sidecars_without_selector", ERROR, sidecars_without_selector, "Two Sidecars of a namespace have no selector.", "Keep one for all of the namespace.",
+          ANALYZER("IST0111") + ", Kiali KIA0002"),
+    Check("sidecar_ineffective", WARNING, sidecar_ineffective, "A Sidecar is for what has no sidecar.",
+          "Take it away; in ambient mode a waypoint sees to what is seen.", ANALYZER("IST0167")),
+    Check("sidecar_egress_wrong", ERROR, sidecar_egress_wrong,
+          "A Sidecar's egress has no hosts, hosts that are no namespace/host, or a listener for all the rest that is not last.",
+          "Write hosts as ./name, namespace/name or */name.", WEBHOOK),
+    Check("sidecar_host_unknown", WARNING, sidecar_host_unknown, "A Sidecar names a host that nothing makes known.",
+          "Correct the name, or create the Service or ServiceEntry first.", KIALI("KIA1004")),
+    Check("sidecar_global_with_selector", WARNING, sidecar_global_with_selector, "A Sidecar of the control plane's namespace has a selector.",
+          "Leave the selector out, or move it to a namespace of its own.", KIALI("KIA1006")),
 )  # fmt: skip

@@ -38,7 +38,11 @@ def route_no_parent(world: World) -> Iterator[Finding]:
 def route_no_listener(world: World) -> Iterator[Finding]:
     for obj in routes(world):
         for field, ref in parts(spec(obj).get("parentRefs"), "spec.parentRefs"):
-            gateway = world.find("RouteGateway", ref.get("namespace") or namespace(obj), ref.get("name") or "") if (ref.get("kind") or "Gateway") == "Gateway" else None
+            gateway = (
+                world.find("RouteGateway", ref.get("namespace") or namespace(obj), ref.get("name") or "")
+                if (ref.get("kind") or "Gateway") == "Gateway"
+                else None
+            )
             if not gateway:
                 continue
             listeners = [one for one in spec(gateway).get("listeners") or [] if ref.get("sectionName") in (None, one.get("name"))]
@@ -79,7 +83,10 @@ def backend_not_granted(world: World) -> Iterator[Finding]:
 
 
 def _grants(grant: Object, route: Object, ref: dict[str, Any]) -> bool:
-    given = any(one.get("group") == GATEWAY_API and one.get("kind") == route["kind"] and one.get("namespace") == namespace(route) for one in spec(grant).get("from") or [])
+    given = any(
+        one.get("group") == GATEWAY_API and one.get("kind") == route["kind"] and one.get("namespace") == namespace(route)
+        for one in spec(grant).get("from") or []
+    )
     return given and any((one.get("kind") or "Service") == "Service" and one.get("name") in (None, ref.get("name")) for one in spec(grant).get("to") or [])
 
 
@@ -139,18 +146,28 @@ def condition_negative(world: World) -> Iterator[Finding]:
             for one in given:
                 partial = one.get("type") == "WaypointAccepted" and one.get("reason") == "PartiallyInvalid"
                 if kind in CONDITIONS.get(one.get("type") or "", ()) and (one.get("status") == "False" or partial):
-                    yield Finding(obj, "status.conditions", f"{one['type']} is {one.get('status')} ({one.get('reason') or 'no reason'}): {one.get('message') or 'no message'}")
+                    yield Finding(
+                        obj,
+                        "status.conditions",
+                        f"{one['type']} is {one.get('status')} ({one.get('reason') or 'no reason'}): {one.get('message') or 'no message'}",
+                    )
 
 
 CHECKS = (
-    Check("route_no_parent", ERROR, route_no_parent, "A route of the Gateway API names a parent that is not there.", "Correct the name, or create the Gateway first.", KIALI("KIA1401")),
+    Check("route_no_parent", ERROR, route_no_parent, "A route of the Gateway API names a parent that is not there.",
+          "Correct the name, or create the Gateway first.", KIALI("KIA1401")),
     Check("route_no_listener", ERROR, route_no_listener, "No listener of its Gateway takes a route.", "Correct sectionName or hostnames.", OURS),
-    Check("route_no_backend", ERROR, route_no_backend, "A route of the Gateway API sends to a Service or port that is not there.", "Correct the name, or create the Service first.", KIALI("KIA1402")),
-    Check("backend_not_granted", ERROR, backend_not_granted, "A route sends to a Service of another namespace, which does not grant it.", "Create a ReferenceGrant in the Service's namespace.", OURS),
+    Check("route_no_backend", ERROR, route_no_backend, "A route of the Gateway API sends to a Service or port that is not there.",
+          "Correct the name, or create the Service first.", KIALI("KIA1402")),
+    Check("backend_not_granted", ERROR, backend_not_granted, "A route sends to a Service of another namespace, which does not grant it.",
+          "Create a ReferenceGrant in the Service's namespace.", OURS),
     Check("grant_no_namespace", WARNING, grant_no_namespace, "A ReferenceGrant is for a namespace that is not there.", "Correct the name.", KIALI("KIA1601")),
     Check("route_weights_zero", ERROR, route_weights_zero, "All backends of a rule have the weight 0.", "Give one a weight above 0.", OURS),
-    Check("listeners_conflict", ERROR, listeners_conflict, "Two listeners of a Gateway have one name, or one port and host.", "Make them differ.", KIALI("KIA1501 to KIA1504")),
-    Check("route_gateway_no_class", ERROR, route_gateway_no_class, "A Gateway has a class that is not there.", "Use a class that istiod serves, such as istio.", OURS),
+    Check("listeners_conflict", ERROR, listeners_conflict, "Two listeners of a Gateway have one name, or one port and host.", "Make them differ.",
+          KIALI("KIA1501 to KIA1504")),
+    Check("route_gateway_no_class", ERROR, route_gateway_no_class, "A Gateway has a class that is not there.", "Use a class that istiod serves, such as istio.",
+          OURS),
     Check("listener_no_secret", ERROR, listener_no_secret, "A listener names a Secret that is not there.", "Create it, or correct the name.", OURS),
-    Check("condition_negative", WARNING, condition_negative, "A controller says of an object that it is not in force.", "See to the reason that it gives.", ANALYZER("IST0171")),
+    Check("condition_negative", WARNING, condition_negative, "A controller says of an object that it is not in force.", "See to the reason that it gives.",
+          ANALYZER("IST0171")),
 )  # fmt: skip

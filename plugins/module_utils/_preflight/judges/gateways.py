@@ -124,7 +124,11 @@ def _services(world: World, pods: list[Object]) -> list[Object]:
     by_space: dict[str, list[Object]] = defaultdict(list)
     for pod in pods:
         by_space[namespace(pod)].append(pod)
-    return [service for service in world["Service"] if namespace(service) in by_space and spec(service).get("selector") and any(has(pod, spec(service)["selector"]) for pod in by_space[namespace(service)])]
+    return [
+        service
+        for service in world["Service"]
+        if namespace(service) in by_space and spec(service).get("selector") and any(has(pod, spec(service)["selector"]) for pod in by_space[namespace(service)])
+    ]
 
 
 def gateway_no_secret(world: World) -> Iterator[Finding]:
@@ -189,7 +193,11 @@ def gateway_certificate_repeated(world: World) -> Iterator[Finding]:
             wider = selector.items() <= (spec(other).get("selector") or {}).items()
             if other is not obj and wider and place(obj) not in told and _certificate(server) and _certificate(server) == _certificate(theirs):
                 told.add(place(obj))
-                yield Finding(obj, f"{field}.tls", f"Gateway {place(other)} has the same certificate: browsers use one connection for the hosts of both, and get 404 of one of them")
+                yield Finding(
+                    obj,
+                    f"{field}.tls",
+                    f"Gateway {place(other)} has the same certificate: browsers use one connection for the hosts of both, and get 404 of one of them",
+                )
 
 
 def _certificate(server: dict[str, Any]) -> tuple[str, ...]:
@@ -209,16 +217,27 @@ def gateway_without_service(world: World) -> Iterator[Finding]:
 
 
 CHECKS = (
-    Check("gateway_incomplete", ERROR, gateway_incomplete, "A Gateway has no server, or a server no host or no whole port.", "Give each server hosts, and a port with number, name and protocol.", WEBHOOK),
-    Check("gateway_port_name_repeated", ERROR, gateway_port_name_repeated, "Two ports of a Gateway have one name.", "Give each port a name of its own.", WEBHOOK),
-    Check("gateway_tls_wrong", ERROR, gateway_tls_wrong, "A server has tls where its protocol takes none, or none where it needs some.", "HTTPS and TLS need tls; HTTP takes only httpsRedirect.", WEBHOOK),
-    Check("gateway_tls_incomplete", ERROR, gateway_tls_incomplete, "TLS at a gateway lacks the certificates that its mode needs, or has some that it must not.", "Give a credentialName. ISTIO_MUTUAL: none.", WEBHOOK),
+    Check("gateway_incomplete", ERROR, gateway_incomplete, "A Gateway has no server, or a server no host or no whole port.",
+          "Give each server hosts, and a port with number, name and protocol.", WEBHOOK),
+    Check("gateway_port_name_repeated", ERROR, gateway_port_name_repeated, "Two ports of a Gateway have one name.", "Give each port a name of its own.",
+          WEBHOOK),
+    Check("gateway_tls_wrong", ERROR, gateway_tls_wrong, "A server has tls where its protocol takes none, or none where it needs some.",
+          "HTTPS and TLS need tls; HTTP takes only httpsRedirect.", WEBHOOK),
+    Check("gateway_tls_incomplete", ERROR, gateway_tls_incomplete, "TLS at a gateway lacks the certificates that its mode needs, or has some that it must not.",
+          "Give a credentialName. ISTIO_MUTUAL: none.", WEBHOOK),
     Check("gateway_tls_old", WARNING, gateway_tls_old, "A gateway takes TLS older than 1.2.", "Set minProtocolVersion to TLSV1_2, or leave it out.", WEBHOOK),
-    Check("gateway_selects_nothing", ERROR, gateway_selects_nothing, "No pod has the labels of a Gateway's selector.", "Correct the selector, or install the gateway that it is for.", ANALYZER("IST0101") + ", Kiali KIA0302"),
-    Check("gateway_without_service", WARNING, gateway_without_service, "No Service leads to the pods of a Gateway.", "Create a Service for the gateway's pods.", OURS),
-    Check("gateway_port_not_on_service", WARNING, gateway_port_not_on_service, "A port of a Gateway is on no Service of its pods.", "Add the port to the gateway's Service.", ANALYZER("IST0162")),
-    Check("gateway_no_secret", ERROR, gateway_no_secret, "A Gateway names a Secret that is not where its pods are.", "Create it in the namespace of the gateway's pods.", ANALYZER("IST0101")),
-    Check("gateway_credential_invalid", ERROR, gateway_credential_invalid, "A Gateway's Secret has no certificate that can be used now.", "Give it tls.crt and tls.key, with a certificate that has not expired.", ANALYZER("IST0161")),
-    Check("gateways_conflict", ERROR, gateways_conflict, "Two Gateways have one host on one port of the same pods.", "Keep the host in one of them.", ANALYZER("IST0145") + ", Kiali KIA0301"),
-    Check("gateway_certificate_repeated", WARNING, gateway_certificate_repeated, "Two Gateways of the same pods have one certificate.", "Put their servers into one Gateway.", ANALYZER("IST0138")),
+    Check("gateway_selects_nothing", ERROR, gateway_selects_nothing, "No pod has the labels of a Gateway's selector.",
+          "Correct the selector, or install the gateway that it is for.", ANALYZER("IST0101") + ", Kiali KIA0302"),
+    Check("gateway_without_service", WARNING, gateway_without_service, "No Service leads to the pods of a Gateway.", "Create a Service for the gateway's pods.",
+          OURS),
+    Check("gateway_port_not_on_service", WARNING, gateway_port_not_on_service, "A port of a Gateway is on no Service of its pods.",
+          "Add the port to the gateway's Service.", ANALYZER("IST0162")),
+    Check("gateway_no_secret", ERROR, gateway_no_secret, "A Gateway names a Secret that is not where its pods are.",
+          "Create it in the namespace of the gateway's pods.", ANALYZER("IST0101")),
+    Check("gateway_credential_invalid", ERROR, gateway_credential_invalid, "A Gateway's Secret has no certificate that can be used now.",
+          "Give it tls.crt and tls.key, with a certificate that has not expired.", ANALYZER("IST0161")),
+    Check("gateways_conflict", ERROR, gateways_conflict, "Two Gateways have one host on one port of the same pods.", "Keep the host in one of them.",
+          ANALYZER("IST0145") + ", Kiali KIA0301"),
+    Check("gateway_certificate_repeated", WARNING, gateway_certificate_repeated, "Two Gateways of the same pods have one certificate.",
+          "Put their servers into one Gateway.", ANALYZER("IST0138")),
 )  # fmt: skip

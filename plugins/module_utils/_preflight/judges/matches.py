@@ -60,7 +60,9 @@ def match_ineffective(world: World) -> Iterator[Finding]:
             yield Finding(obj, f"{path}[{number}].match[{place}]", f"route {earlier} has the same match")
     for obj in world["VirtualService"]:
         routes = spec(obj).get("http") or []
-        found = [(field, match) for field, route in parts(routes[: _catch_all(routes)], "spec.http") for field, match in parts(route.get("match"), f"{field}.match")]
+        found = [
+            (field, match) for field, route in parts(routes[: _catch_all(routes)], "spec.http") for field, match in parts(route.get("match"), f"{field}.match")
+        ]
         for number, (field, match) in enumerate(found):
             cover = next((other for other, earlier in found[:number] if _covers(earlier, match)), None)
             if cover:
@@ -76,7 +78,9 @@ def _limits(match: dict[str, Any]) -> dict[str, str]:
     """What a match asks for besides the path."""
     found = {key: _limit(match.get(key)) for key in ("authority", "scheme")}
     found["method"] = _limit(match.get("method")) or f"exact {USUAL_METHOD}"
-    found["rest"] = json.dumps({key: match.get(key) for key in ("port", "gateways", "sourceLabels", "sourceNamespace", "ignoreUriCase")}, sort_keys=True, default=str)
+    found["rest"] = json.dumps(
+        {key: match.get(key) for key in ("port", "gateways", "sourceLabels", "sourceNamespace", "ignoreUriCase")}, sort_keys=True, default=str
+    )
     for key in ("headers", "withoutHeaders", "queryParams"):
         found.update({f"{key} {name}": _limit(value) or "there" for name, value in (match.get(key) or {}).items()})
     return {key: value for key, value in found.items() if value}
@@ -89,6 +93,8 @@ def _covers(earlier: dict[str, Any], later: dict[str, Any]) -> bool:
 
 
 CHECKS = (
-    Check("route_unreachable", WARNING, route_unreachable, "A route comes after one that leaves nothing for it.", "Put the route that matches everything last, and take repeated ones away.", ANALYZER("IST0130")),
-    Check("match_ineffective", INFO, match_ineffective, "A match is the same as an earlier one, or within it.", "Put the narrower match first, or take it away.", ANALYZER("IST0131")),
+    Check("route_unreachable", WARNING, route_unreachable, "A route comes after one that leaves nothing for it.",
+          "Put the route that matches everything last, and take repeated ones away.", ANALYZER("IST0130")),
+    Check("match_ineffective", INFO, match_ineffective, "A match is the same as an earlier one, or within it.",
+          "Put the narrower match first, or take it away.", ANALYZER("IST0131")),
 )  # fmt: skip

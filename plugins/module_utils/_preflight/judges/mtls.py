@@ -36,7 +36,10 @@ def peer_ports_without_selector(world: World) -> Iterator[Finding]:
 
 def peer_mode_unknown(world: World) -> Iterator[Finding]:
     for obj in world["PeerAuthentication"]:
-        given = [("spec.mtls.mode", _mode(obj)), *((f"spec.portLevelMtls.{port}.mode", (level or {}).get("mode") or "UNSET") for port, level in (spec(obj).get("portLevelMtls") or {}).items())]
+        given = [
+            ("spec.mtls.mode", _mode(obj)),
+            *((f"spec.portLevelMtls.{port}.mode", (level or {}).get("mode") or "UNSET") for port, level in (spec(obj).get("portLevelMtls") or {}).items()),
+        ]
         for field, mode in given:
             if mode not in MODES:
                 yield Finding(obj, field, f"{mode} is none of {', '.join(MODES)}")
@@ -81,22 +84,31 @@ def strict_from_outside(world: World) -> Iterator[Finding]:
     for service, policy in _strict_services(world):
         pods = world.selected(namespace(service), spec(service)["selector"])
         if spec(service).get("type") in FROM_OUTSIDE and not any(injection.is_gateway(pod) for pod in pods) and not injection.is_gateway(service):
-            yield Finding(service, "spec.type", f"{spec(service)['type']} is for clients outside, who have no proxy, and PeerAuthentication {place(policy)} takes nothing but mutual TLS")
+            yield Finding(
+                service,
+                "spec.type",
+                f"{spec(service)['type']} is for clients outside, who have no proxy, and PeerAuthentication {place(policy)} takes nothing but mutual TLS",
+            )
 
 
 def pods_of_strict_not_enrolled(world: World) -> Iterator[Finding]:
     for obj in world["PeerAuthentication"]:
         if _mode(obj) != "STRICT" or namespace(obj) == world.root:
             continue
-        bare = [pod for pod in world.pods if namespace(pod) == namespace(obj) and has(pod, selector(obj)) and not world.enrolled(pod) and not world.ambient(pod)]
+        bare = [
+            pod for pod in world.pods if namespace(pod) == namespace(obj) and has(pod, selector(obj)) and not world.enrolled(pod) and not world.ambient(pod)
+        ]
         if bare:
             yield Finding(obj, "spec.mtls.mode", f"Pod {place(bare[0])} has no proxy: it goes on taking plain text, whatever this says")
 
 
 CHECKS = (
-    Check("peer_ports_without_selector", ERROR, peer_ports_without_selector, "A PeerAuthentication has ports and no selector.", "Select the workload whose ports they are.", KUBERNETES),
+    Check("peer_ports_without_selector", ERROR, peer_ports_without_selector, "A PeerAuthentication has ports and no selector.",
+          "Select the workload whose ports they are.", KUBERNETES),
     Check("peer_mode_unknown", ERROR, peer_mode_unknown, "A mode of mutual TLS is none.", "Use STRICT, PERMISSIVE, DISABLE or UNSET.", WEBHOOK),
-    Check("strict_with_plain_clients", ERROR, strict_with_plain_clients, "Pods without a proxy are clients of what takes nothing but mutual TLS.", "Enroll them, or use PERMISSIVE until they are.", OURS),
-    Check("strict_from_outside", WARNING, strict_from_outside, "A Service for clients outside leads to what takes nothing but mutual TLS.", "Lead them through a gateway.", OURS),
+    Check("strict_with_plain_clients", ERROR, strict_with_plain_clients, "Pods without a proxy are clients of what takes nothing but mutual TLS.",
+          "Enroll them, or use PERMISSIVE until they are.", OURS),
+    Check("strict_from_outside", WARNING, strict_from_outside, "A Service for clients outside leads to what takes nothing but mutual TLS.",
+          "Lead them through a gateway.", OURS),
     Check("pods_of_strict_not_enrolled", WARNING, pods_of_strict_not_enrolled, "STRICT is asked of pods without a proxy.", "Enroll them.", OURS),
 )  # fmt: skip

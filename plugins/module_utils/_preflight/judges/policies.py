@@ -60,7 +60,9 @@ def same_pods_twice(kind: str) -> Callable[[World], Iterator[Finding]]:
         chosen = [obj for obj in world[kind] if selector(obj)]
         for obj in chosen:
             pods = world.selected(namespace(obj), selector(obj))
-            others = sorted(place(other) for other in chosen if other is not obj and namespace(other) == namespace(obj) and any(has(pod, selector(other)) for pod in pods))
+            others = sorted(
+                place(other) for other in chosen if other is not obj and namespace(other) == namespace(obj) and any(has(pod, selector(other)) for pod in pods)
+            )
             if others:
                 yield Finding(obj, "spec.selector", f"{kind} {', '.join(others)} is for some of the same pods, and the oldest one holds")
 
@@ -71,9 +73,13 @@ def selector_ineffective(world: World) -> Iterator[Finding]:
     gateways = [pod for pod in world.pods if GATEWAY_NAME in labels(pod)]
     for kind in KINDS:
         for obj in world[kind]:
-            caught = next((pod for pod in gateways if selector(obj) and not targets(obj) and namespace(pod) == namespace(obj) and has(pod, selector(obj))), None)
+            caught = next(
+                (pod for pod in gateways if selector(obj) and not targets(obj) and namespace(pod) == namespace(obj) and has(pod, selector(obj))), None
+            )
             if caught:
-                yield Finding(obj, "spec.selector", f"Gateway {labels(caught)[GATEWAY_NAME]} of the Gateway API goes by targetRefs, not by a selector of its pods")
+                yield Finding(
+                    obj, "spec.selector", f"Gateway {labels(caught)[GATEWAY_NAME]} of the Gateway API goes by targetRefs, not by a selector of its pods"
+                )
 
 
 def selector_and_targets(world: World) -> Iterator[Finding]:
@@ -94,12 +100,18 @@ def target_missing(world: World) -> Iterator[Finding]:
 
 
 CHECKS = (
-    Check("selector_ineffective", WARNING, selector_ineffective, "A policy selects pods of a gateway of the Gateway API.", "Name the Gateway in targetRefs.", ANALYZER("IST0166")),
+    Check("selector_ineffective", WARNING, selector_ineffective, "A policy selects pods of a gateway of the Gateway API.", "Name the Gateway in targetRefs.",
+          ANALYZER("IST0166")),
     Check("selector_and_targets", ERROR, selector_and_targets, "A policy has a selector and targets.", "Keep one of them.", KUBERNETES),
     Check("target_missing", WARNING, target_missing, "A policy's target is not there.", "Correct the name, or create the target first.", OURS),
-    Check("peer_selects_nothing", WARNING, selects_nothing("PeerAuthentication"), "No pod has the labels of a PeerAuthentication's selector.", "Correct the labels.", KIALI("KIA0004")),
-    Check("peer_policies_repeated", WARNING, whole_namespace_twice("PeerAuthentication"), "Two PeerAuthentications are for all of a namespace.", "Keep one.", KIALI("KIA0002")),
-    Check("peer_policies_overlap", WARNING, same_pods_twice("PeerAuthentication"), "Two PeerAuthentications select one pod.", "Make their selectors exclude each other.", KIALI("KIA0003")),
-    Check("authentication_selects_nothing", WARNING, selects_nothing("RequestAuthentication"), "No pod has the labels of a RequestAuthentication's selector.", "Correct the labels.", KIALI("KIA0004")),
-    Check("wasm_selects_nothing", INFO, selects_nothing("WasmPlugin"), "No pod has the labels of a WasmPlugin's selector.", "Correct the labels.", KIALI("KIA0004")),
+    Check("peer_selects_nothing", WARNING, selects_nothing("PeerAuthentication"), "No pod has the labels of a PeerAuthentication's selector.",
+          "Correct the labels.", KIALI("KIA0004")),
+    Check("peer_policies_repeated", WARNING, whole_namespace_twice("PeerAuthentication"), "Two PeerAuthentications are for all of a namespace.", "Keep one.",
+          KIALI("KIA0002")),
+    Check("peer_policies_overlap", WARNING, same_pods_twice("PeerAuthentication"), "Two PeerAuthentications select one pod.",
+          "Make their selectors exclude each other.", KIALI("KIA0003")),
+    Check("authentication_selects_nothing", WARNING, selects_nothing("RequestAuthentication"), "No pod has the labels of a RequestAuthentication's selector.",
+          "Correct the labels.", KIALI("KIA0004")),
+    Check("wasm_selects_nothing", INFO, selects_nothing("WasmPlugin"), "No pod has the labels of a WasmPlugin's selector.", "Correct the labels.",
+          KIALI("KIA0004")),
 )  # fmt: skip

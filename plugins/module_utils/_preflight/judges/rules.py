@@ -62,7 +62,9 @@ def tls_incomplete(world: World) -> Iterator[Finding]:
         own = tls.get("clientCertificate") and tls.get("privateKey")
         if tls.get("mode") == "MUTUAL" and not own and not tls.get("credentialName"):
             yield Finding(obj, f"{field}.tls", "MUTUAL needs clientCertificate and privateKey, or a credentialName")
-        if tls.get("mode") == "ISTIO_MUTUAL" and (tls.get("clientCertificate") or tls.get("privateKey") or tls.get("caCertificates") or tls.get("credentialName")):
+        if tls.get("mode") == "ISTIO_MUTUAL" and (
+            tls.get("clientCertificate") or tls.get("privateKey") or tls.get("caCertificates") or tls.get("credentialName")
+        ):
             yield Finding(obj, f"{field}.tls", "with ISTIO_MUTUAL the mesh's own certificates are used, and no others are taken")
 
 
@@ -93,7 +95,9 @@ def failover_without_ejection(world: World) -> Iterator[Finding]:
     for obj, field, policy in _all(world):
         local = (policy.get("loadBalancer") or {}).get("localityLbSetting") or {}
         if (local.get("failover") or local.get("failoverPriority")) and not policy.get("outlierDetection"):
-            yield Finding(obj, f"{field}.loadBalancer.localityLbSetting", "without outlierDetection nothing is ever found to have failed, and nothing fails over")
+            yield Finding(
+                obj, f"{field}.loadBalancer.localityLbSetting", "without outlierDetection nothing is ever found to have failed, and nothing fails over"
+            )
 
 
 def outlier_invalid(world: World) -> Iterator[Finding]:
@@ -136,7 +140,11 @@ def tls_unverified(world: World) -> Iterator[Finding]:
     for obj in world["DestinationRule"]:
         tls = (spec(obj).get("trafficPolicy") or {}).get("tls") or {}
         if _unverified(tls, obj):
-            yield Finding(obj, "spec.trafficPolicy.tls", f"{tls['mode']} names no caCertificates: whether a server is believed is left to istiod (VERIFY_CERTIFICATE_AT_CLIENT)")
+            yield Finding(
+                obj,
+                "spec.trafficPolicy.tls",
+                f"{tls['mode']} names no caCertificates: whether a server is believed is left to istiod (VERIFY_CERTIFICATE_AT_CLIENT)",
+            )
 
 
 def port_tls_unverified(world: World) -> Iterator[Finding]:
@@ -145,7 +153,9 @@ def port_tls_unverified(world: World) -> Iterator[Finding]:
         for field, port in parts(policy.get("portLevelSettings"), "spec.trafficPolicy.portLevelSettings"):
             tls = port.get("tls") or {}
             if _unverified(tls, obj):
-                yield Finding(obj, f"{field}.tls", f"{tls['mode']} names no caCertificates: whether a server is believed is left to istiod (VERIFY_CERTIFICATE_AT_CLIENT)")
+                yield Finding(
+                    obj, f"{field}.tls", f"{tls['mode']} names no caCertificates: whether a server is believed is left to istiod (VERIFY_CERTIFICATE_AT_CLIENT)"
+                )
 
 
 def destination_rule_no_host(world: World) -> Iterator[Finding]:
@@ -200,7 +210,11 @@ def subset_in_two_rules(world: World) -> Iterator[Finding]:
     for (_scope, host, name), rules in sorted(by_subset.items()):
         for obj in rules if len(rules) > 1 else ():
             others = ", ".join(sorted(place(other) for other in rules if other is not obj))
-            yield Finding(obj, "spec.subsets" if name else "spec.host", f"DestinationRule {others} also has {f'subset {name} of ' if name else ''}{host}, and the older one holds")
+            yield Finding(
+                obj,
+                "spec.subsets" if name else "spec.host",
+                f"DestinationRule {others} also has {f'subset {name} of ' if name else ''}{host}, and the older one holds",
+            )
 
 
 def _mode(world: World, obj: Object, host: str) -> str:
@@ -219,7 +233,9 @@ def tls_off_while_strict(world: World) -> Iterator[Finding]:
     for obj, host in world.rules:
         for field, policy in policies(obj):
             if (policy.get("tls") or {}).get("mode") in ("DISABLE", "SIMPLE") and _mode(world, obj, host) == "STRICT":
-                yield Finding(obj, f"{field}.tls.mode", f"{policy['tls']['mode']}: clients of {host} send without mutual TLS, and its pods take nothing else (STRICT)")
+                yield Finding(
+                    obj, f"{field}.tls.mode", f"{policy['tls']['mode']}: clients of {host} send without mutual TLS, and its pods take nothing else (STRICT)"
+                )
 
 
 def mtls_while_off(world: World) -> Iterator[Finding]:
@@ -253,22 +269,40 @@ def rules_of_host_conflict(world: World) -> Iterator[Finding]:
 CHECKS = (
     Check("rule_host_missing", ERROR, rule_host_missing, "A DestinationRule says no host.", "Give the host.", WEBHOOK),
     Check("subset_repeated", ERROR, subset_repeated, "A DestinationRule has two subsets of one name.", "Give each subset a name of its own.", WEBHOOK),
-    Check("policy_empty", ERROR, policy_empty, "A traffic policy, or a part of one, is there and says nothing.", "Take it away, or say what it is for.", WEBHOOK),
-    Check("tls_incomplete", ERROR, tls_incomplete, "TLS lacks the certificates that its mode needs, or has some that it must not.", "MUTUAL: certificate and key, or a credentialName. ISTIO_MUTUAL: none.", WEBHOOK),
-    Check("hash_incomplete", ERROR, hash_incomplete, "A consistent hash has nothing to go by.", "Give a header, a cookie with a name, a query parameter, or useSourceIp.", WEBHOOK),
-    Check("locality_invalid", ERROR, locality_invalid, "Load balancing by locality has weights that are not 100, or distributes and fails over.", "Choose one, and let each set of weights add up to 100.", WEBHOOK),
-    Check("failover_without_ejection", WARNING, failover_without_ejection, "Failover by locality has no outlierDetection.", "Add outlierDetection to the same policy.", WEBHOOK),
-    Check("outlier_invalid", ERROR, outlier_invalid, "Ejection has a percentage that is none, or counts local failures that it does not tell apart.", "Set splitExternalLocalOriginErrors; give percentages from 0 to 100.", WEBHOOK),
-    Check("export_ambiguous", ERROR, export_ambiguous, "exportTo has * and others, or one namespace twice.", "Keep * alone, or name each namespace once.", WEBHOOK),
-    Check("export_unknown", WARNING, export_unknown, "exportTo names a namespace that is not there.", "Correct the name, or create the namespace first.", KIALI("KIA0005")),
-    Check("tls_unverified", WARNING, tls_unverified, "A DestinationRule begins TLS and does not say by whose certificate a server is believed.", "Give caCertificates, or a credentialName beside a workloadSelector.", ANALYZER("IST0128")),
-    Check("port_tls_unverified", WARNING, port_tls_unverified, "A port of a DestinationRule begins TLS and does not say by whose certificate a server is believed.", "Give the port's tls caCertificates, or a credentialName beside a workloadSelector.", ANALYZER("IST0129")),
-    Check("destination_rule_no_host", WARNING, destination_rule_no_host, "A DestinationRule is for a host that nothing makes known.", "Correct the name, or create the Service or ServiceEntry first.", ANALYZER("IST0174") + ", Kiali KIA0202"),
-    Check("subset_without_pods", ERROR, subset_without_pods, "No pod of the host has the labels of a subset.", "Correct the labels, or deploy that version.", ANALYZER("IST0173") + ", Kiali KIA0203"),
+    Check("policy_empty", ERROR, policy_empty, "A traffic policy, or a part of one, is there and says nothing.", "Take it away, or say what it is for.",
+          WEBHOOK),
+    Check("tls_incomplete", ERROR, tls_incomplete, "TLS lacks the certificates that its mode needs, or has some that it must not.",
+          "MUTUAL: certificate and key, or a credentialName. ISTIO_MUTUAL: none.", WEBHOOK),
+    Check("hash_incomplete", ERROR, hash_incomplete, "A consistent hash has nothing to go by.",
+          "Give a header, a cookie with a name, a query parameter, or useSourceIp.", WEBHOOK),
+    Check("locality_invalid", ERROR, locality_invalid, "Load balancing by locality has weights that are not 100, or distributes and fails over.",
+          "Choose one, and let each set of weights add up to 100.", WEBHOOK),
+    Check("failover_without_ejection", WARNING, failover_without_ejection, "Failover by locality has no outlierDetection.",
+          "Add outlierDetection to the same policy.", WEBHOOK),
+    Check("outlier_invalid", ERROR, outlier_invalid, "Ejection has a percentage that is none, or counts local failures that it does not tell apart.",
+          "Set splitExternalLocalOriginErrors; give percentages from 0 to 100.", WEBHOOK),
+    Check("export_ambiguous", ERROR, export_ambiguous, "exportTo has * and others, or one namespace twice.", "Keep * alone, or name each namespace once.",
+          WEBHOOK),
+    Check("export_unknown", WARNING, export_unknown, "exportTo names a namespace that is not there.", "Correct the name, or create the namespace first.",
+          KIALI("KIA0005")),
+    Check("tls_unverified", WARNING, tls_unverified, "A DestinationRule begins TLS and does not say by whose certificate a server is believed.",
+          "Give caCertificates, or a credentialName beside a workloadSelector.", ANALYZER("IST0128")),
+    Check("port_tls_unverified", WARNING, port_tls_unverified,
+          "A port of a DestinationRule begins TLS and does not say by whose certificate a server is believed.",
+          "Give the port's tls caCertificates, or a credentialName beside a workloadSelector.", ANALYZER("IST0129")),
+    Check("destination_rule_no_host", WARNING, destination_rule_no_host, "A DestinationRule is for a host that nothing makes known.",
+          "Correct the name, or create the Service or ServiceEntry first.", ANALYZER("IST0174") + ", Kiali KIA0202"),
+    Check("subset_without_pods", ERROR, subset_without_pods, "No pod of the host has the labels of a subset.", "Correct the labels, or deploy that version.",
+          ANALYZER("IST0173") + ", Kiali KIA0203"),
     Check("subset_without_labels", WARNING, subset_without_labels, "A subset has no labels.", "Give it the labels of its version.", KIALI("KIA0209")),
-    Check("subset_in_two_rules", WARNING, subset_in_two_rules, "Two DestinationRules of a namespace define one subset of a host, or are both for all of it.", "Keep one rule for the host.", KIALI("KIA0201")),
-    Check("rules_of_host_conflict", WARNING, rules_of_host_conflict, "Two DestinationRules of a namespace have a policy for one host.", "Put the policy into one rule.", "istio.io, Traffic management best practices"),
-    Check("tls_off_while_strict", ERROR, tls_off_while_strict, "A DestinationRule sends without mutual TLS to pods that take nothing else.", "Take tls away from the rule: the mesh chooses by itself.", KIALI("KIA0207, KIA0208")),
-    Check("mtls_while_off", ERROR, mtls_while_off, "A DestinationRule sends by mutual TLS to pods that take none.", "Take tls away from the rule, or the mode DISABLE from the PeerAuthentication.", KIALI("KIA0205, KIA0206")),
-    Check("rule_selects_nothing", WARNING, rule_selects_nothing, "A DestinationRule is for clients that are not there.", "Correct the labels of the workloadSelector.", KIALI("KIA0004")),
+    Check("subset_in_two_rules", WARNING, subset_in_two_rules, "Two DestinationRules of a namespace define one subset of a host, or are both for all of it.",
+          "Keep one rule for the host.", KIALI("KIA0201")),
+    Check("rules_of_host_conflict", WARNING, rules_of_host_conflict, "Two DestinationRules of a namespace have a policy for one host.",
+          "Put the policy into one rule.", "istio.io, Traffic management best practices"),
+    Check("tls_off_while_strict", ERROR, tls_off_while_strict, "A DestinationRule sends without mutual TLS to pods that take nothing else.",
+          "Take tls away from the rule: the mesh chooses by itself.", KIALI("KIA0207, KIA0208")),
+    Check("mtls_while_off", ERROR, mtls_while_off, "A DestinationRule sends by mutual TLS to pods that take none.",
+          "Take tls away from the rule, or the mode DISABLE from the PeerAuthentication.", KIALI("KIA0205, KIA0206")),
+    Check("rule_selects_nothing", WARNING, rule_selects_nothing, "A DestinationRule is for clients that are not there.",
+          "Correct the labels of the workloadSelector.", KIALI("KIA0004")),
 )  # fmt: skip

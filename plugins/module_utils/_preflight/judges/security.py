@@ -17,8 +17,20 @@ from ..world import EVERYWHERE, World, has, labels, name, namespace, place, show
 from .policies import covers, pods_of, selector, targets
 
 # pkg/config/security: attributes of a condition.
-ATTRIBUTES = re.compile(r"^(request\.headers\[.+\]|request\.auth\.claims(\[.+\])+|source\.(ip|namespace|serviceAccount|principal|trustDomain)|remote\.ip|request\.auth\.(principal|audiences|presenter)|destination\.(ip|port)|connection\.sni|experimental\..+\[.+\])$")
-NOT_CUSTOM = ("namespaces", "notNamespaces", "principals", "notPrincipals", "requestPrincipals", "notRequestPrincipals", "serviceAccounts", "notServiceAccounts")
+ATTRIBUTES = re.compile(
+    r"^(request\.headers\[.+\]|request\.auth\.claims(\[.+\])+|source\.(ip|namespace|serviceAccount|principal|trustDomain)|remote\.ip"
+    r"|request\.auth\.(principal|audiences|presenter)|destination\.(ip|port)|connection\.sni|experimental\..+\[.+\])$"
+)
+NOT_CUSTOM = (
+    "namespaces",
+    "notNamespaces",
+    "principals",
+    "notPrincipals",
+    "requestPrincipals",
+    "notRequestPrincipals",
+    "serviceAccounts",
+    "notServiceAccounts",
+)
 BLOCKS = ("ipBlocks", "notIpBlocks", "remoteIpBlocks", "notRemoteIpBlocks")
 OF_HTTP = ("hosts", "notHosts", "methods", "notMethods", "paths", "notPaths")
 IDENTITIES = ("principals", "notPrincipals", "namespaces", "notNamespaces", "serviceAccounts", "notServiceAccounts")
@@ -154,21 +166,48 @@ def authorization_selects_nothing(world: World) -> Iterator[Finding]:
         if targets(obj) or (namespace(obj) == world.root and not selector(obj)):
             continue
         if not any(world.enrolled(pod) or world.ambient(pod) for pod in pods_of(world, obj)):
-            yield Finding(obj, "spec.selector", f"no pod of the mesh has the labels {shown(selector(obj))}" if selector(obj) else "its namespace has no pod of the mesh")
+            yield Finding(
+                obj, "spec.selector", f"no pod of the mesh has the labels {shown(selector(obj))}" if selector(obj) else "its namespace has no pod of the mesh"
+            )
 
 
 def deny_of_http_on_tcp(world: World) -> Iterator[Finding]:
     for obj, field, rule in _rules(world):
         operations = [part.get("operation") or {} for part in rule.get("to") or []]
-        if action(obj) == "DENY" and any(operation.get(key) for operation in operations for key in OF_HTTP) and not any(operation.get("ports") for operation in operations):
-            tcp = next((_plain_port(service) for service in world["Service"] if _plain_port(service) and any(covers(world, obj, pod) and namespace(pod) == namespace(service) and spec(service).get("selector") and has(pod, spec(service)["selector"]) for pod in world.members.get(namespace(service), []))), "")
+        if (
+            action(obj) == "DENY"
+            and any(operation.get(key) for operation in operations for key in OF_HTTP)
+            and not any(operation.get("ports") for operation in operations)
+        ):
+            tcp = next(
+                (
+                    _plain_port(service)
+                    for service in world["Service"]
+                    if _plain_port(service)
+                    and any(
+                        covers(world, obj, pod)
+                        and namespace(pod) == namespace(service)
+                        and spec(service).get("selector")
+                        and has(pod, spec(service)["selector"])
+                        for pod in world.members.get(namespace(service), [])
+                    )
+                ),
+                "",
+            )
             if tcp:
                 yield Finding(obj, f"{field}.to", f"of plain TCP no host, method or path is known, and the rule denies all of port {tcp}")
 
 
 def _plain_port(service: Object) -> str:
     """The first TCP port of a Service whose name says that it is plain."""
-    return next((str(port.get("port")) for port in spec(service).get("ports") or [] if str(port.get("appProtocol") or port.get("name") or "").partition("-")[0] in ("tcp", "mongo", "mysql", "redis")), "")
+    return next(
+        (
+            str(port.get("port"))
+            for port in spec(service).get("ports") or []
+            if str(port.get("appProtocol") or port.get("name") or "").partition("-")[0] in ("tcp", "mongo", "mysql", "redis")
+        ),
+        "",
+    )
 
 
 def identity_without_mtls(world: World) -> Iterator[Finding]:
@@ -289,9 +328,15 @@ def jwks_unrestricted(world: World) -> Iterator[Finding]:
         return
     for obj in world["Deployment"]:
         containers = ((spec(obj).get("template") or {}).get("spec") or {}).get("containers") or []
-        limited = any(entry.get("name") == "BLOCKED_CIDRS_IN_JWKS_URIS" and entry.get("value") for container in containers for entry in container.get("env") or [])
+        limited = any(
+            entry.get("name") == "BLOCKED_CIDRS_IN_JWKS_URIS" and entry.get("value") for container in containers for entry in container.get("env") or []
+        )
         if labels(obj).get("app") == "istiod" and not limited:
-            yield Finding(obj, "spec.template.spec.containers", "istiod fetches keys from any address that a RequestAuthentication names: BLOCKED_CIDRS_IN_JWKS_URIS is not set")
+            yield Finding(
+                obj,
+                "spec.template.spec.containers",
+                "istiod fetches keys from any address that a RequestAuthentication names: BLOCKED_CIDRS_IN_JWKS_URIS is not set",
+            )
 
 
 def token_not_required(world: World) -> Iterator[Finding]:
@@ -299,26 +344,46 @@ def token_not_required(world: World) -> Iterator[Finding]:
     asking += [obj for obj, _field, rule in _rules(world) if any(str(when.get("key")).startswith("request.auth.") for when in rule.get("when") or [])]
     for obj in world["RequestAuthentication"]:
         own = targets(obj)
-        same = [policy for policy in asking if namespace(policy) in (world.root, namespace(obj)) and (selector(policy).items() <= selector(obj).items() if not own else [ref for _field, ref in targets(policy)] == [ref for _field, ref in own])]
+        same = [
+            policy
+            for policy in asking
+            if namespace(policy) in (world.root, namespace(obj))
+            and (selector(policy).items() <= selector(obj).items() if not own else [ref for _field, ref in targets(policy)] == [ref for _field, ref in own])
+        ]
         if not same:
             yield Finding(obj, "spec.jwtRules", "no AuthorizationPolicy asks for a token: who sends none is let in")
 
 
 CHECKS = (
-    Check("authorization_incomplete", ERROR, authorization_incomplete, "An AuthorizationPolicy says nothing where its action needs something, or has a part that is empty.", "DENY and CUSTOM need rules, CUSTOM a provider; take empty parts away.", WEBHOOK),
-    Check("authorization_values_wrong", ERROR, authorization_values_wrong, "An AuthorizationPolicy has an address or port that is none, or fields that exclude each other.", "Correct the value that is named.", WEBHOOK),
-    Check("condition_unknown", ERROR, condition_unknown, "A condition goes by something that is no attribute, or has no values.", "Use an attribute of istio.io, Authorization policy conditions.", WEBHOOK),
+    Check("authorization_incomplete", ERROR, authorization_incomplete,
+          "An AuthorizationPolicy says nothing where its action needs something, or has a part that is empty.",
+          "DENY and CUSTOM need rules, CUSTOM a provider; take empty parts away.", WEBHOOK),
+    Check("authorization_values_wrong", ERROR, authorization_values_wrong,
+          "An AuthorizationPolicy has an address or port that is none, or fields that exclude each other.", "Correct the value that is named.", WEBHOOK),
+    Check("condition_unknown", ERROR, condition_unknown, "A condition goes by something that is no attribute, or has no values.",
+          "Use an attribute of istio.io, Authorization policy conditions.", WEBHOOK),
     Check("method_unknown", WARNING, method_unknown, "A policy names a method that is none.", "Write it in capitals, such as GET.", KIALI("KIA0102")),
-    Check("authorization_host_unknown", WARNING, authorization_host_unknown, "A policy names a host that nothing makes known.", "Correct the name.", KIALI("KIA0104")),
-    Check("authorization_no_namespace", ERROR, authorization_no_namespace, "A policy names a namespace that is not there.", "Correct the name, or create the namespace first.", ANALYZER("IST0101") + ", Kiali KIA0101"),
-    Check("principal_unknown", WARNING, principal_unknown, "A policy names an identity that nobody has.", "Write cluster.local/ns/NAMESPACE/sa/ACCOUNT, of an account that is there.", KIALI("KIA0106, KIA0108")),
-    Check("authorization_selects_nothing", WARNING, authorization_selects_nothing, "An AuthorizationPolicy is for no pod of the mesh.", "Correct the labels, or enroll the pods.", ANALYZER("IST0127") + ", Kiali KIA0004"),
+    Check("authorization_host_unknown", WARNING, authorization_host_unknown, "A policy names a host that nothing makes known.", "Correct the name.",
+          KIALI("KIA0104")),
+    Check("authorization_no_namespace", ERROR, authorization_no_namespace, "A policy names a namespace that is not there.",
+          "Correct the name, or create the namespace first.", ANALYZER("IST0101") + ", Kiali KIA0101"),
+    Check("principal_unknown", WARNING, principal_unknown, "A policy names an identity that nobody has.",
+          "Write cluster.local/ns/NAMESPACE/sa/ACCOUNT, of an account that is there.", KIALI("KIA0106, KIA0108")),
+    Check("authorization_selects_nothing", WARNING, authorization_selects_nothing, "An AuthorizationPolicy is for no pod of the mesh.",
+          "Correct the labels, or enroll the pods.", ANALYZER("IST0127") + ", Kiali KIA0004"),
     Check("deny_of_http_on_tcp", WARNING, deny_of_http_on_tcp, "A DENY rule for HTTP covers a port of plain TCP.", "Name the ports that it is for.", WEBHOOK),
-    Check("identity_without_mtls", WARNING, identity_without_mtls, "A policy goes by identities where mutual TLS is off.", "Turn mutual TLS on there.", KIALI("KIA0105")),
-    Check("deny_all_shuts_out_ingress", ERROR, deny_all_shuts_out_ingress, "ALLOW policies let no gateway in that has routes to their pods.", "Allow the gateway's principal or namespace.", OURS),
-    Check("deny_all_shuts_out_scrape", WARNING, deny_all_shuts_out_scrape, "ALLOW policies let Prometheus not in where it scrapes.", "Allow the port to everyone, or let the proxy merge metrics.", OURS),
-    Check("jwt_incomplete", ERROR, jwt_incomplete, "A rule for tokens has no issuer, or keys that cannot be.", "Give issuer, and either jwks or jwksUri.", WEBHOOK),
-    Check("jwt_private_key", WARNING, jwt_private_key, "A RequestAuthentication holds a private key.", "Keep the public part only, and change the key.", WEBHOOK),
-    Check("jwks_unrestricted", WARNING, jwks_unrestricted, "istiod fetches keys of tokens from any address.", "Set BLOCKED_CIDRS_IN_JWKS_URIS in pilot.env.", ANALYZER("IST0175")),
-    Check("token_not_required", INFO, token_not_required, "Tokens are read, and none is asked for.", "Add an AuthorizationPolicy with requestPrincipals, or use the module jwt.", "istio.io, JWT"),
+    Check("identity_without_mtls", WARNING, identity_without_mtls, "A policy goes by identities where mutual TLS is off.", "Turn mutual TLS on there.",
+          KIALI("KIA0105")),
+    Check("deny_all_shuts_out_ingress", ERROR, deny_all_shuts_out_ingress, "ALLOW policies let no gateway in that has routes to their pods.",
+          "Allow the gateway's principal or namespace.", OURS),
+    Check("deny_all_shuts_out_scrape", WARNING, deny_all_shuts_out_scrape, "ALLOW policies let Prometheus not in where it scrapes.",
+          "Allow the port to everyone, or let the proxy merge metrics.", OURS),
+    Check("jwt_incomplete", ERROR, jwt_incomplete, "A rule for tokens has no issuer, or keys that cannot be.", "Give issuer, and either jwks or jwksUri.",
+          WEBHOOK),
+    Check("jwt_private_key", WARNING, jwt_private_key, "A RequestAuthentication holds a private key.", "Keep the public part only, and change the key.",
+          WEBHOOK),
+    Check("jwks_unrestricted", WARNING, jwks_unrestricted, "istiod fetches keys of tokens from any address.", "Set BLOCKED_CIDRS_IN_JWKS_URIS in pilot.env.",
+          ANALYZER("IST0175")),
+    Check("token_not_required", INFO, token_not_required, "Tokens are read, and none is asked for.",
+          "Add an AuthorizationPolicy with requestPrincipals, or use the module jwt.", "istio.io, JWT"),
 )  # fmt: skip

@@ -63,7 +63,9 @@ def telemetries_overlap(world: World) -> Iterator[Finding]:
     chosen = [obj for obj in world["Telemetry"] if selector(obj)]
     for obj in chosen:
         pods = world.selected(namespace(obj), selector(obj))
-        others = sorted(place(other) for other in chosen if other is not obj and namespace(other) == namespace(obj) and any(has(pod, selector(other)) for pod in pods))
+        others = sorted(
+            place(other) for other in chosen if other is not obj and namespace(other) == namespace(obj) and any(has(pod, selector(other)) for pod in pods)
+        )
         if others:
             yield Finding(obj, "spec.selector", f"Telemetry {', '.join(others)} is for some of the same pods, and which one holds is not defined")
 
@@ -134,15 +136,27 @@ def filter_relative_by_version(world: World) -> Iterator[Finding]:
 
 
 CHECKS = (
-    Check("telemetry_no_provider", WARNING, telemetry_no_provider, "Access logging names no provider, and the mesh has no default one.", "Name a provider, such as envoy.", ANALYZER("IST0157")),
-    Check("telemetry_provider_unknown", ERROR, telemetry_provider_unknown, "Telemetry names a provider that the mesh does not have.", "Add it to extensionProviders of the mesh, or correct the name.", "istio.io, Telemetry API"),
-    Check("telemetry_values_wrong", ERROR, telemetry_values_wrong, "Telemetry has a share that is no percentage, several providers of traces, or one without a name.", "Give a share from 0 to 100, and one provider by name.", WEBHOOK),
-    Check("telemetry_selects_nothing", ERROR, telemetry_selects_nothing, "No pod has the labels of a Telemetry's selector.", "Correct the labels.", ANALYZER("IST0101") + ", Kiali KIA0004"),
-    Check("telemetries_overlap", ERROR, telemetries_overlap, "Two Telemetries select one pod.", "Make their selectors exclude each other.", ANALYZER("IST0159") + ", Kiali KIA0003"),
-    Check("telemetries_without_selector", ERROR, telemetries_without_selector, "Two Telemetries of a namespace have no selector.", "Keep one for all of the namespace.", ANALYZER("IST0160") + ", Kiali KIA0002"),
-    Check("filter_relative", WARNING, filter_relative, "An EnvoyFilter changes relative to others, without a priority.", "Set priority, or use an operation that stands by itself.", ANALYZER("IST0151")),
-    Check("filter_replaces_wrongly", ERROR, filter_replaces_wrongly, "An EnvoyFilter replaces what cannot be replaced.", "Use MERGE, or apply it to a filter or virtual host.", ANALYZER("IST0152")),
-    Check("filter_adds_wrongly", ERROR, filter_adds_wrongly, "An EnvoyFilter adds where adding has no effect.", "Use MERGE, or INSERT_BEFORE.", ANALYZER("IST0153")),
-    Check("filter_removes_wrongly", ERROR, filter_removes_wrongly, "An EnvoyFilter removes where removing has no effect.", "Apply it to something else.", ANALYZER("IST0154")),
-    Check("filter_relative_by_version", WARNING, filter_relative_by_version, "An EnvoyFilter changes relative to one that is for one version of the proxy.", "Set priority.", ANALYZER("IST0155")),
+    Check("telemetry_no_provider", WARNING, telemetry_no_provider, "Access logging names no provider, and the mesh has no default one.",
+          "Name a provider, such as envoy.", ANALYZER("IST0157")),
+    Check("telemetry_provider_unknown", ERROR, telemetry_provider_unknown, "Telemetry names a provider that the mesh does not have.",
+          "Add it to extensionProviders of the mesh, or correct the name.", "istio.io, Telemetry API"),
+    Check("telemetry_values_wrong", ERROR, telemetry_values_wrong,
+          "Telemetry has a share that is no percentage, several providers of traces, or one without a name.",
+          "Give a share from 0 to 100, and one provider by name.", WEBHOOK),
+    Check("telemetry_selects_nothing", ERROR, telemetry_selects_nothing, "No pod has the labels of a Telemetry's selector.", "Correct the labels.",
+          ANALYZER("IST0101") + ", Kiali KIA0004"),
+    Check("telemetries_overlap", ERROR, telemetries_overlap, "Two Telemetries select one pod.", "Make their selectors exclude each other.",
+          ANALYZER("IST0159") + ", Kiali KIA0003"),
+    Check("telemetries_without_selector", ERROR, telemetries_without_selector, "Two Telemetries of a namespace have no selector.",
+          "Keep one for all of the namespace.", ANALYZER("IST0160") + ", Kiali KIA0002"),
+    Check("filter_relative", WARNING, filter_relative, "An EnvoyFilter changes relative to others, without a priority.",
+          "Set priority, or use an operation that stands by itself.", ANALYZER("IST0151")),
+    Check("filter_replaces_wrongly", ERROR, filter_replaces_wrongly, "An EnvoyFilter replaces what cannot be replaced.",
+          "Use MERGE, or apply it to a filter or virtual host.", ANALYZER("IST0152")),
+    Check("filter_adds_wrongly", ERROR, filter_adds_wrongly, "An EnvoyFilter adds where adding has no effect.", "Use MERGE, or INSERT_BEFORE.",
+          ANALYZER("IST0153")),
+    Check("filter_removes_wrongly", ERROR, filter_removes_wrongly, "An EnvoyFilter removes where removing has no effect.", "Apply it to something else.",
+          ANALYZER("IST0154")),
+    Check("filter_relative_by_version", WARNING, filter_relative_by_version, "An EnvoyFilter changes relative to one that is for one version of the proxy.",
+          "Set priority.", ANALYZER("IST0155")),
 )  # fmt: skip

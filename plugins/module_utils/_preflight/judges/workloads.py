@@ -81,7 +81,11 @@ def _by_default(world: World) -> bool:
 def _silent(world: World) -> list[Object]:
     """Namespaces that say nothing about the mesh."""
     own = [obj for obj in world["Namespace"] if name(obj) not in {world.root, *NEVER_INJECTED}]
-    return [obj for obj in own if not labels(obj).get(injection.INJECTION) and injection.REVISION not in labels(obj) and labels(obj).get("istio.io/dataplane-mode") != "ambient"]
+    return [
+        obj
+        for obj in own
+        if not labels(obj).get(injection.INJECTION) and injection.REVISION not in labels(obj) and labels(obj).get("istio.io/dataplane-mode") != "ambient"
+    ]
 
 
 def namespace_not_enrolled(world: World) -> Iterator[Finding]:
@@ -97,7 +101,12 @@ def namespace_by_default(world: World) -> Iterator[Finding]:
 def pod_without_proxy(world: World) -> Iterator[Finding]:
     for pod in world.pods:
         own = world.namespace_labels(namespace(pod))
-        if own.get(injection.INJECTION) == "enabled" and namespace(pod) not in NEVER_INJECTED and not injection.has_sidecar(pod) and injection.wants_sidecar(pod, True):
+        if (
+            own.get(injection.INJECTION) == "enabled"
+            and namespace(pod) not in NEVER_INJECTED
+            and not injection.has_sidecar(pod)
+            and injection.wants_sidecar(pod, True)
+        ):
             yield Finding(pod, "spec.containers", "its namespace asks for a proxy, and it has none")
 
 
@@ -135,7 +144,11 @@ def _services(world: World) -> Iterator[tuple[Object, list[Object]]]:
     for obj in world["Deployment"]:
         pod = template(obj)
         if world.enrolled(pod) and labels(obj).get(MANAGED) != "istio.io-mesh-controller":
-            yield obj, [service for service in world["Service"] if namespace(service) == namespace(obj) and spec(service).get("selector") and has(pod, spec(service)["selector"])]
+            yield obj, [
+                service
+                for service in world["Service"]
+                if namespace(service) == namespace(obj) and spec(service).get("selector") and has(pod, spec(service)["selector"])
+            ]
 
 
 def port_of_two_protocols(world: World) -> Iterator[Finding]:
@@ -146,7 +159,11 @@ def port_of_two_protocols(world: World) -> Iterator[Finding]:
                 by_port[port.get("port")][port.get("protocol") or "TCP"].append(name(service))
         for number, protocols in by_port.items():
             if len(protocols) > 1:
-                yield Finding(obj, "metadata.name", f"port {number} is {' and '.join(sorted(protocols))} by the Services {', '.join(sorted(one for own in protocols.values() for one in own))}")
+                yield Finding(
+                    obj,
+                    "metadata.name",
+                    f"port {number} is {' and '.join(sorted(protocols))} by the Services {', '.join(sorted(one for own in protocols.values() for one in own))}",
+                )
 
 
 def ports_of_one_target(world: World) -> Iterator[Finding]:
@@ -157,7 +174,11 @@ def ports_of_one_target(world: World) -> Iterator[Finding]:
                 by_target[str(port.get("targetPort") or port.get("port"))][port.get("port")] = name(service)
         for target, ports in by_target.items():
             if len(ports) > 1:
-                yield Finding(obj, "metadata.name", f"its port {target} is reached by the ports {', '.join(map(str, sorted(ports)))} of {', '.join(sorted(set(ports.values())))}")
+                yield Finding(
+                    obj,
+                    "metadata.name",
+                    f"its port {target} is reached by the ports {', '.join(map(str, sorted(ports)))} of {', '.join(sorted(set(ports.values())))}",
+                )
 
 
 def _user_services(world: World) -> Iterator[Object]:
@@ -175,7 +196,11 @@ def external_name_port(world: World) -> Iterator[Finding]:
     for obj in _user_services(world):
         for field, port in parts(spec(obj).get("ports"), "spec.ports"):
             if spec(obj).get("type") == "ExternalName" and (not protocol(port) or port.get("name") == "tcp"):
-                yield Finding(obj, f"{field}.name", f"{port.get('name') or 'no name'} is taken for TCP, by which a Service of type ExternalName takes all of the port's traffic")
+                yield Finding(
+                    obj,
+                    f"{field}.name",
+                    f"{port.get('name') or 'no name'} is taken for TCP, by which a Service of type ExternalName takes all of the port's traffic",
+                )
 
 
 def _annotated(world: World) -> Iterator[tuple[Object, str, str]]:
@@ -210,23 +235,38 @@ def annotation_deprecated(world: World) -> Iterator[Finding]:
     for obj, key, _value in _annotated(world):
         # Who has the label too means older control planes.
         if key in known.DEPRECATED and not (key == injection.POD_INJECT and injection.POD_INJECT in labels(obj)):
-            yield Finding(obj, f"metadata.annotations.{key}", "it is deprecated" + ("; the label of the same name has taken its place" if key == injection.POD_INJECT else ""))
+            yield Finding(
+                obj,
+                f"metadata.annotations.{key}",
+                "it is deprecated" + ("; the label of the same name has taken its place" if key == injection.POD_INJECT else ""),
+            )
 
 
 CHECKS = (
-    Check("namespace_not_enrolled", INFO, namespace_not_enrolled, "A namespace says nothing about the mesh.", "Label it, or with istio-injection=disabled say that it is meant.", ANALYZER("IST0102")),
-    Check("namespace_by_default", INFO, namespace_by_default, "A namespace says nothing, and is injected all the same.", "Label it with istio-injection=disabled where that is not meant.", ANALYZER("IST0148")),
-    Check("namespace_several_labels", WARNING, namespace_several_labels, "A namespace has several labels of the mesh.", "Keep one of them.", ANALYZER("IST0123")),
+    Check("namespace_not_enrolled", INFO, namespace_not_enrolled, "A namespace says nothing about the mesh.",
+          "Label it, or with istio-injection=disabled say that it is meant.", ANALYZER("IST0102")),
+    Check("namespace_by_default", INFO, namespace_by_default, "A namespace says nothing, and is injected all the same.",
+          "Label it with istio-injection=disabled where that is not meant.", ANALYZER("IST0148")),
+    Check("namespace_several_labels", WARNING, namespace_several_labels, "A namespace has several labels of the mesh.", "Keep one of them.",
+          ANALYZER("IST0123")),
     Check("pod_without_proxy", WARNING, pod_without_proxy, "A pod has no proxy, and its namespace asks for one.", "Restart its workload.", ANALYZER("IST0103")),
-    Check("image_auto", ERROR, image_auto, "A pod's proxy has the image auto.", "Delete the pod once the webhook answers; check its labels.", ANALYZER("IST0147")),
-    Check("image_auto_not_injected", WARNING, image_auto_not_injected, "A Deployment has a proxy with the image auto, and no webhook would inject it.", "Label the pods with sidecar.istio.io/inject, and the namespace or pods with a revision.", ANALYZER("IST0146")),
+    Check("image_auto", ERROR, image_auto, "A pod's proxy has the image auto.", "Delete the pod once the webhook answers; check its labels.",
+          ANALYZER("IST0147")),
+    Check("image_auto_not_injected", WARNING, image_auto_not_injected, "A Deployment has a proxy with the image auto, and no webhook would inject it.",
+          "Label the pods with sidecar.istio.io/inject, and the namespace or pods with a revision.", ANALYZER("IST0146")),
     Check("user_of_proxy", WARNING, user_of_proxy, "A container runs as user 1337.", "Choose another user.", ANALYZER("IST0144")),
-    Check("port_of_two_protocols", WARNING, port_of_two_protocols, "Services of a Deployment give one port two protocols.", "Give it one protocol.", ANALYZER("IST0116")),
-    Check("ports_of_one_target", WARNING, ports_of_one_target, "Several ports of Services lead to one port of a Deployment.", "Use one port of a Service for each.", ANALYZER("IST0137")),
-    Check("port_name_form", INFO, port_name_form, "A Service's port says no protocol.", "Name it like http-web, or set appProtocol.", ANALYZER("IST0118") + ", Kiali KIA0601"),
-    Check("external_name_port", WARNING, external_name_port, "A Service of type ExternalName has a port that is taken for TCP.", "Name it like https, or tls.", ANALYZER("IST0150")),
-    Check("annotation_unknown", WARNING, annotation_unknown, "An annotation in Istio's names is none of Istio's.", "Correct it, or take it away.", ANALYZER("IST0108")),
-    Check("annotation_misplaced", WARNING, annotation_misplaced, "An annotation is on a kind that it does not belong on.", "Move it; for pods that is the template.", ANALYZER("IST0107")),
+    Check("port_of_two_protocols", WARNING, port_of_two_protocols, "Services of a Deployment give one port two protocols.", "Give it one protocol.",
+          ANALYZER("IST0116")),
+    Check("ports_of_one_target", WARNING, ports_of_one_target, "Several ports of Services lead to one port of a Deployment.",
+          "Use one port of a Service for each.", ANALYZER("IST0137")),
+    Check("port_name_form", INFO, port_name_form, "A Service's port says no protocol.", "Name it like http-web, or set appProtocol.",
+          ANALYZER("IST0118") + ", Kiali KIA0601"),
+    Check("external_name_port", WARNING, external_name_port, "A Service of type ExternalName has a port that is taken for TCP.", "Name it like https, or tls.",
+          ANALYZER("IST0150")),
+    Check("annotation_unknown", WARNING, annotation_unknown, "An annotation in Istio's names is none of Istio's.", "Correct it, or take it away.",
+          ANALYZER("IST0108")),
+    Check("annotation_misplaced", WARNING, annotation_misplaced, "An annotation is on a kind that it does not belong on.",
+          "Move it; for pods that is the template.", ANALYZER("IST0107")),
     Check("annotation_invalid", WARNING, annotation_invalid, "An annotation has a value that cannot be.", "Correct the value.", ANALYZER("IST0125")),
     Check("annotation_deprecated", INFO, annotation_deprecated, "An annotation is deprecated.", "Use what has taken its place.", ANALYZER("IST0135")),
 )  # fmt: skip
