@@ -70,16 +70,20 @@ class Proxy(Protocol):
 
     # Properties, for what is frozen has these too.
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        ...
 
     @property
-    def synced(self) -> bool: ...
+    def synced(self) -> bool:
+        ...
 
     @property
-    def rejected(self) -> str: ...
+    def rejected(self) -> str:
+        ...
 
     @property
-    def version(self) -> str: ...
+    def version(self) -> str:
+        ...
 
 
 @dataclass(frozen=True)
@@ -190,12 +194,11 @@ class Facts:
 
     def lacks_sidecar(self, pod: Object) -> bool:
         """Whether a living pod should have a sidecar, by its namespace's labels, its own or the webhooks, and has none."""
-        asks = injection.injects(self.namespace_labels.get(pod["metadata"]["namespace"], {}))
-        return (
-            not injection.has_sidecar(pod)
-            and pod["metadata"]["namespace"] not in NEVER_INJECTED
-            and injection.wants_sidecar(pod, asks or bool(self.injects_now(pod)))
-        )
+        namespace = pod["metadata"]["namespace"]
+        if injection.has_sidecar(pod) or namespace in NEVER_INJECTED:
+            return False
+        asks = injection.injects(self.namespace_labels.get(namespace, {}))
+        return injection.wants_sidecar(pod, asks or bool(self.injects_now(pod)))
 
     def revision_of(self, pod: Object) -> str:
         """The revision of a pod's proxy; one that no webhook injected says it by its label. Empty where that is not known."""

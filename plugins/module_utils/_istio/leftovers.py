@@ -159,12 +159,9 @@ def in_mesh(pod: Object) -> bool:
 
 def belongs(pod: Object, workloads: Iterable[Object]) -> bool:
     """Whether one of these Deployments and DaemonSets selects the pod."""
-    return any(
-        obj["kind"] in ("Deployment", "DaemonSet")
-        and obj["metadata"]["namespace"] == pod["metadata"]["namespace"]
-        and selects(obj["spec"].get("selector"), _labels(pod))
-        for obj in workloads
-    )
+    namespace = pod["metadata"]["namespace"]
+    near = (obj for obj in workloads if obj["kind"] in ("Deployment", "DaemonSet") and obj["metadata"]["namespace"] == namespace)
+    return any(selects(obj["spec"].get("selector"), _labels(pod)) for obj in near)
 
 
 def _of_pods(pods: list[Object]) -> list[Leftover]:

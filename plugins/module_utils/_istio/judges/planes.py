@@ -95,11 +95,8 @@ def revision_is_tag(facts: Facts, gate: Gate) -> list[Finding]:
 def revision_unused(facts: Facts, _gate: Gate) -> list[Finding]:
     if len(facts.planes) < ENOUGH:
         return []
-    used = (
-        set(facts.known.tags.values())
-        | {facts.revision_of(pod) for pod in facts.with_sidecar}
-        | {facts.known.of_namespace(labels) for labels in facts.namespace_labels.values()}
-    )
+    asked = {facts.known.of_namespace(labels) for labels in facts.namespace_labels.values()}
+    used = {*facts.known.tags.values(), *asked, *(facts.revision_of(pod) for pod in facts.with_sidecar)}
     return [
         Finding(f"revision {plane['revision']}", f"no tag, no namespace and no proxy uses {plane['version']}")
         for plane in facts.planes

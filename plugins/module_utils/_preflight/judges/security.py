@@ -171,29 +171,19 @@ def authorization_selects_nothing(world: World) -> Iterator[Finding]:
             )
 
 
+def _leads_to_its_pods(world: World, policy: Object, service: Object) -> bool:
+    """Whether a pod that the policy is for is behind the Service."""
+    wanted = spec(service).get("selector") or {}
+    pods = [pod for pod in world.members.get(namespace(service), []) if namespace(pod) == namespace(service)]
+    return bool(wanted) and any(covers(world, policy, pod) and has(pod, wanted) for pod in pods)
+
+
 def deny_of_http_on_tcp(world: World) -> Iterator[Finding]:
     for obj, field, rule in _rules(world):
         operations = [part.get("operation") or {} for part in rule.get("to") or []]
-        if (
-            action(obj) == "DENY"
-            and any(operation.get(key) for operation in operations for key in OF_HTTP)
-            and not any(operation.get("ports") for operation in operations)
-        ):
-            tcp = next(
-                (
-                    _plain_port(service)
-                    for service in world["Service"]
-                    if _plain_port(service)
-                    and any(
-                        covers(world, obj, pod)
-                        and namespace(pod) == namespace(service)
-                        and spec(service).get("selector")
-                        and has(pod, spec(service)["selector"])
-                        for pod in world.members.get(namespace(service), [])
-                    )
-                ),
-                "",
-            )
+        of_http = any(operation.get(key) for operation in operations for key in OF_HTTP)
+        if action(obj) == "DENY" and of_http and not any(operation.get("ports") for operation in operations):
+            tcp = next((_plain_port(service) for service in world["Service"] if _plain_port(service) and _leads_to_its_pods(world, obj, service)), "")
             if tcp:
                 yield Finding(obj, f"{field}.to", f"of plain TCP no host, method or path is known, and the rule denies all of port {tcp}")
 
@@ -344,11 +334,10 @@ def token_not_required(world: World) -> Iterator[Finding]:
     asking += [obj for obj, _field, rule in _rules(world) if any(str(when.get("key")).startswith("request.auth.") for when in rule.get("when") or [])]
     for obj in world["RequestAuthentication"]:
         own = targets(obj)
+        near = [policy for policy in asking if namespace(policy) in (world.root, namespace(obj))]
+        refs = [ref for _field, ref in own]
         same = [
-            policy
-            for policy in asking
-            if namespace(policy) in (world.root, namespace(obj))
-            and (selector(policy).items() <= selector(obj).items() if not own else [ref for _field, ref in targets(policy)] == [ref for _field, ref in own])
+            policy for policy in near if ([ref for _field, ref in targets(policy)] == refs if own else selector(policy).items() <= selector(obj).items())
         ]
         if not same:
             yield Finding(obj, "spec.jwtRules", "no AuthorizationPolicy asks for a token: who sends none is let in")

@@ -101,12 +101,8 @@ def namespace_by_default(world: World) -> Iterator[Finding]:
 def pod_without_proxy(world: World) -> Iterator[Finding]:
     for pod in world.pods:
         own = world.namespace_labels(namespace(pod))
-        if (
-            own.get(injection.INJECTION) == "enabled"
-            and namespace(pod) not in NEVER_INJECTED
-            and not injection.has_sidecar(pod)
-            and injection.wants_sidecar(pod, True)
-        ):
+        asks = own.get(injection.INJECTION) == "enabled" and namespace(pod) not in NEVER_INJECTED
+        if asks and not injection.has_sidecar(pod) and injection.wants_sidecar(pod, True):
             yield Finding(pod, "spec.containers", "its namespace asks for a proxy, and it has none")
 
 
