@@ -21,7 +21,7 @@ from .world import KINDS, World, kind_of
 
 REFUSE, WARN, SKIP = "refuse", "warn", "skip"
 ARGUMENTS: dict[str, dict[str, Any]] = {"preflight": {"type": "str", "choices": [REFUSE, WARN, SKIP], "default": REFUSE}}
-# As of every mesh that this collection installs.
+# Where a control plane is, unless somebody has said otherwise; of one elsewhere the configuration is not known.
 ROOT = "istio-system"
 SEVERITIES = {check.code: check.severity for check in checks.CHECKS}
 HINT = "Put that right first. With preflight: warn it is written all the same."
@@ -66,7 +66,7 @@ def ask(run: Run, plan: Plan) -> None:
     errors = [row for row in new if row["severity"] == ERROR]
     if not errors:
         return
-    many = f"{len(errors)} errors" if len(errors) > 1 else "an error"
+    many = f"{len(errors)} errors" if len(errors) > 1 else "An error"
     message = "\n".join([f"{many} would come of this change, and nothing is written:", *(f"- {checks.line(row)}" for row in errors)])
     failure = Failure("preflight_failed", message, ref=errors[0]["ref"], reason=", ".join(sorted({row["code"] for row in errors})), hint=HINT)
     if run.options["preflight"] == REFUSE:
