@@ -41,7 +41,11 @@ lab-env: ## shell exports for work by hand, for eval
 	@$(LAB) env
 
 .PHONY: test
-test: lint sanity unit proof ## all that CI runs
+test: ## all that CI runs: lint, sanity, unit, proof
+	@for stage in lint sanity unit proof; do \
+		begun=$$(date +%s); $(MAKE) --no-print-directory $$stage || exit 1; \
+		times="$$times $$stage $$(( $$(date +%s) - begun )) s,"; \
+	done; echo "stages:$${times%,}"
 
 .PHONY: lint
 lint: $(VENV)/.done shellcheck ## style, types, documentation, changelog, and what Galaxy says of the built archive

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/run.svg from what a run of `make site` printed: `make picture`. Its empty lines and the asterisks that fill lines are left out."""
+"""docs/run.svg from what a run printed: `ANSIBLE_FORCE_COLOR=1 make -s site ARGS=--diff | python tests/picture.py "make site ARGS=--diff" docs/run.svg`.
+
+Left out are empty lines, the asterisks that fill lines, and tasks that only look at arguments, include others or are skipped.
+"""
 from __future__ import annotations
 
 import io
@@ -17,9 +20,15 @@ WIDTH = 120
 FORMAT = re.sub(r"@font-face \{\{.*?\}\}\s*", "", _export_format.CONSOLE_SVG_FORMAT, flags=re.DOTALL)
 
 
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+SILENT = re.compile(r"Validating arguments against|^(included|skipping): ", re.MULTILINE)
+
+
 def drawn(printed: str, title: str) -> str:
     """The SVG of a terminal that shows the text, with its colours."""
-    lines = [re.sub(r" \*{3,}", "", line) for line in printed.splitlines() if re.sub(r"\x1b\[[0-9;]*m", "", line).strip()]
+    parts = re.split(r"(?m)^(?=(?:TASK|PLAY) )", printed)
+    shown = [part for part in parts if not SILENT.search(COLOUR.sub("", part))]
+    lines = [re.sub(r" \*{3,}", "", line) for line in "".join(shown).splitlines() if COLOUR.sub("", line).strip()]
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     for line in lines:
         console.print(Text.from_ansi(line), no_wrap=True, overflow="ellipsis", crop=True)
@@ -27,4 +36,4 @@ def drawn(printed: str, title: str) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(drawn(sys.stdin.read(), "make site"), encoding="utf-8")
+    Path(sys.argv[2]).write_text(drawn(sys.stdin.read(), sys.argv[1]), encoding="utf-8")

@@ -123,8 +123,9 @@ def test_a_canary_that_loses_requests_goes_back_by_itself(site_again: Lab, walk:
     for name, _, text in blocks("canary.md"):
         if name:
             (walk.folder / name).write_text(text, encoding="utf-8")
-    # The new version answers every third request with an error.
-    site_again.module("fault", namespace="online-boutique", host="frontend", abort={"status": 503, "percent": 30})
+    # About every third request gets an error for an answer.
+    broken = site_again.module("fault", namespace="online-boutique", host="frontend", abort={"http": 503, "percent": 30})
+    assert broken.get("changed"), broken
     try:
         with pytest.raises(AssertionError) as failed:
             walk.run(site_again, "ansible-playbook canary.yml -e canary_seconds=6")

@@ -34,10 +34,10 @@ def test_tasks_of_a_guide_would_run(path):
 def test_the_readme_names_all_that_there_is():
     rows = re.findall(r"^\| (?:\[(\w+)\]\((\w+)|`(\w+)`)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     playbooks = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
-    assert sorted(name for name, folder, _ in rows if folder == "roles") == sorted(ROLES)
-    assert sorted(name for name, folder, _ in rows if folder == "playbooks") == [name for name in playbooks if name != "bootstrap"]
+    assert sorted(name for name, folder, _module in rows if folder == "roles") == sorted(ROLES)
+    assert sorted(name for name, folder, _module in rows if folder == "playbooks") == [name for name in playbooks if name != "bootstrap"]
     plugins = [path.stem for kind in ("callback", "filter", "inventory") for path in (ROOT / "plugins" / kind).glob("*.py")]
-    assert {module for _, _, module in rows} >= {*MODULES, *plugins}
+    assert {module for _name, _folder, module in rows} >= {*MODULES, *plugins}
 
 
 def test_links_of_the_pages_lead_somewhere():
