@@ -119,6 +119,7 @@ def test_the_canary_gets_all_requests_in_the_end_and_goes_back(site_again: Lab, 
     assert 25 <= measured["counts"]["v2"] <= 75, measured["counts"]
 
 
+@pytest.mark.long
 def test_a_canary_that_loses_requests_goes_back_by_itself(site_again: Lab, walk: Walk) -> None:
     for name, _, text in blocks("canary.md"):
         if name:
@@ -136,6 +137,7 @@ def test_a_canary_that_loses_requests_goes_back_by_itself(site_again: Lab, walk:
     assert measured["counts"]["v1"] == 50, measured["counts"]
 
 
+@pytest.mark.long
 def test_mutual_tls_is_a_must_and_then_no_more(site_again: Lab, walk: Walk) -> None:
     outputs = walk.all_of("mtls-to-strict.md", site_again)
     assert "changed=1" in outputs["ansible-playbook strict.yml --check --diff"][0] and "STRICT" in outputs["ansible-playbook strict.yml --check --diff"][0]
