@@ -119,6 +119,7 @@ def test_shares_of_connections_are_those_that_were_asked_for(shop: Lab) -> None:
     assert chains(shop, PORT) == [{"": 1}] and set(answers(shop, 60)) == {"v1", "v2"}, "2 in 2^60 that one of them gets none"
 
 
+@pytest.mark.long
 def test_changes_under_load_fail_no_connection(shop: Lab) -> None:
     argv = ["kubectl", *CALL[:1], "-i", *CALL[1:], "-n", "60000", "-rate", "50", "-c", "40", "-until-eof", f"http://echo.{SPACE}:{PORT}{WELL}"]
     with subprocess.Popen(argv, env=shop.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
@@ -132,6 +133,7 @@ def test_changes_under_load_fail_no_connection(shop: Lab) -> None:
     assert figures["statuses"] == {"200": figures["requests"]} and sum(figures["errors"].values()) == 0, figures
 
 
+@pytest.mark.long
 def test_the_wrong_order_is_seen_by_the_same_load(shop: Lab) -> None:
     """The control: a route to a subset that no DestinationRule names."""
     wrong = {
@@ -181,6 +183,7 @@ def from_outside(address: tuple[str, int], count: int = COUNT) -> Counter[str]:
     return Counter(found)
 
 
+@pytest.mark.long
 def test_connections_come_in_through_a_gateways_port(shop: Lab, address: tuple[str, int]) -> None:
     everywhere = {"gateways": ["mesh", GATEWAY]}
     refused = shop.module("traffic_split", **HOST, port=PORT, versions=SPLIT, **everywhere)
@@ -206,6 +209,7 @@ def hello(name: str) -> bytes:
     return sent.read()
 
 
+@pytest.mark.long
 def test_tls_is_passed_through_by_the_name_that_its_caller_asks_for(shop: Lab, address: tuple[str, int]) -> None:
     """The server speaks no TLS, and says so in words that no proxy has: so it was reached, and nobody answered in its place."""
     passed = {"gateways": [GATEWAY], "gateway_hosts": ["echo.example.com"], "protocol": "tls"}
@@ -215,6 +219,7 @@ def test_tls_is_passed_through_by_the_name_that_its_caller_asks_for(shop: Lab, a
         assert connect(address, hello("other.example.com")) == b""
 
 
+@pytest.mark.long
 def test_what_only_requests_have_is_refused_and_nothing_is_written(shop: Lab) -> None:
     asked: list[tuple[str, dict[str, Any], str]] = [
         ("traffic_split", {"port": PORT, "versions": SPLIT, "sticky": {"cookie": "a"}}, "protocol_cannot"),
