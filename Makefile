@@ -106,9 +106,8 @@ reference: $(VENV)/.done ## pages for every module, role and plugin: build/refer
 		sphinx-build -q -b html -c build/reference build/reference/rst build/reference/html
 
 .PHONY: molecule
-molecule: $(VENV)/.done ## every Molecule scenario
-	$(LAB) up
-	PATH="$(CURDIR)/$(BIN):$$PATH" molecule test --all
+molecule: $(VENV)/.done ## every Molecule scenario, or some: SCENARIOS="namespaces traffic"
+	PATH="$(CURDIR)/$(BIN):$$PATH" molecule test $(or $(SCENARIOS:%=-s %),--all)
 
 .PHONY: test-all
 test-all: test proof-long test-faults bench ## all there is, for an hour or more

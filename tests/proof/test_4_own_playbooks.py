@@ -1,9 +1,6 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The collection in other people's hands: a platform team's project with our roles among its own, and a role's Molecule scenario.
-
-The tests of the project stand on each other, in order.
-"""
+"""The collection in other people's hands: a platform team's project with our roles among its own. The tests stand on each other, in order."""
 from __future__ import annotations
 
 import json
@@ -218,74 +215,3 @@ def test_retiring_the_shop_leaves_the_mesh_as_it_was(project: Project) -> None:
     assert project.lab.kubectl("get", "namespace", *NAMESPACES, "--ignore-not-found") == ""
     assert project.lab.kubectl("get", *listed) == before
     assert project.play(playbook="retire.yml").ok().changed == []
-
-
-@dataclass
-class Molecule:
-    """Molecule in a clean clone. It must find the lab by itself, whatever the environment says."""
-
-    lab: Lab
-    clone: Path
-    state: Path
-
-    def __call__(self, *arguments: str, timeout: float = 900, **more: str) -> tuple[int, str]:
-        lost = {"K8S_AUTH_HOST": "http://127.0.0.1:1", "K8S_AUTH_CONTEXT": "nowhere", "MOLECULE_EPHEMERAL_DIRECTORY": str(self.state)}
-        kept = {name: value for name, value in self.lab.environment.items() if not name.startswith("LAB_") or name in os.environ}
-        environment = {**kept, **NEVER_USED, **lost, "PATH": f"{BIN}:{os.environ['PATH']}", **more}
-        done = subprocess.run(
-            [str(BIN / "molecule"), *arguments, "--no-command-borders"],
-            cwd=self.clone,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        return done.returncode, re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
-
-    def left(self) -> str:
-        return self.lab.kubectl("get", "namespace", "molecule-namespaces", "--ignore-not-found", "-o", "name")
-
-
-@pytest.fixture(scope="module")
-def molecule(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Molecule:
-    folder = tmp_path_factory.mktemp("molecule")
-    clone = folder / "any name"
-    # With what is not yet committed.
-    for name in run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0"):
-        if name and (ROOT / name).is_file():
-            (clone / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, clone / name)
-    return Molecule(lab, clone, folder / "state")
-
-
-def test_the_scenario_of_the_role_namespaces_passes_in_a_clean_clone(molecule: Molecule) -> None:
-    status, text = molecule("test", "-s", "namespaces")
-    assert status == 0, text[-6000:]
-    for step in ("prepare", "check", "converge", "idempotence", "verify", "cleanup"):
-        assert re.search(rf"namespaces ➜ {step}: Executed: Successful", text), f"{step}: {text[-3000:]}"
-    assert "Every pod has its sidecar and is ready" in text and "Check mode has written nothing" in text
-    assert molecule.left() == ""
-
-
-@pytest.mark.long
-def test_a_scenario_that_is_not_idempotent_fails_and_shows_what_was_there_before_it_cleans_up(molecule: Molecule) -> None:
-    scenario = molecule.clone / "extensions/molecule/namespaces"
-    before = {path: path.read_text() for path in (scenario / "converge.yml", scenario / "molecule.yml")}
-    (scenario / "converge.yml").write_text(
-        before[scenario / "converge.yml"] + "\n    - name: Never the same\n      ansible.builtin.command: date\n      changed_when: true\n"
-    )
-    (scenario / "molecule.yml").write_text("scenario: {test_sequence: [prepare, converge, idempotence]}\n")
-    try:
-        status, text = molecule("test", "-s", "namespaces")
-    finally:
-        for path, content in before.items():
-            path.write_text(content)
-    assert status != 0 and "Idempotence test failed" in text and "Never the same" in text
-    assert "kubectl -n molecule-namespaces get events" in text and "istio-proxy" in text
-    assert molecule.left() == ""
-
-
-def test_molecule_refuses_a_cluster_without_the_mark(molecule: Molecule) -> None:
-    status, text = molecule("cleanup", "-s", "namespaces", LAB_NAME="nowhere", KUBECONFIG=str(molecule.lab.kubeconfig))
-    assert status != 0 and "does not carry the lab's mark" in text

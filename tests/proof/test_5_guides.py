@@ -28,6 +28,7 @@ OTHERS = {
     "drift-and-evidence.md": "test_8_drift.py",
     "awx.md": "test_8_execution_environment.py",
     "istiod-is-down.md": "test_8_webhooks.py",
+    "testing-your-roles.md": "test_4_molecule.py",
     "many-clusters.md": "test_8_many_clusters.py",
     "rights.md": "test_8_rights.py",
 }
