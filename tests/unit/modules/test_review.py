@@ -199,6 +199,15 @@ def test_what_may_not_be_listed_leaves_its_checks_unsaid(run, split, monkeypatch
     assert done["changed"] and list(done["unread"]) == ["Service" if refused == "services" else "VirtualService"] and codes(done, "error") == []
 
 
+def test_a_second_gateway_for_all_hosts_of_a_port_is_refused(say, shop):
+    labels = {"istio": "ingressgateway"}
+    shop.put(pod("gateway-1", "istio-system", labels))
+    server = {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}
+    shop.put(istio("Gateway", "ingress", "istio-system", selector=labels, servers=[server]))
+    assert say("gateway", namespace="shop", name="web")["failure"]["reason"] == "gateways_conflict"
+    assert say("gateway", namespace="shop", name="web", hosts=["web.example.com"])["changed"]
+
+
 def test_who_may_list_nothing_beyond_a_namespace_writes_all_the_same(say, shop, monkeypatch):
     real = MemoryApi.request
 
