@@ -32,6 +32,15 @@ NOT_FROM_OUTSIDE = (
 sys.path.insert(0, str(CLONE / "tests"))
 
 
+def know_the_clone() -> None:
+    """The link by which Ansible finds this clone under the collection's name, as playbooks/bootstrap.yml makes it: plays are read after their inventory."""
+    link = CLONE / ".collections/ansible_collections/servicemesh/istio"
+    if CLONE.parts[-3:] != ("ansible_collections", "servicemesh", "istio") and not link.exists():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to("../../..")
+
+
 def second() -> dict[str, str]:
     """The second cluster's name, and a port of its own for its releases."""
     return {"LAB_NAME": f"{os.environ.get('LAB_NAME', 'servicemesh-lab')}-empty", "LAB_PORT": str(int(os.environ.get("LAB_PORT", "18730")) + 7)}
@@ -86,4 +95,5 @@ from lab import cluster, settings  # noqa: E402
 from lab.shell import LabError  # noqa: E402
 
 if __name__ == "__main__":
+    know_the_clone()
     print(json.dumps(inventory()))
