@@ -59,7 +59,7 @@ lint: $(VENV)/.done shellcheck ## style, types, documentation, changelog, and wh
 	$(PYTHON) tests/sanity galaxy
 
 .PHONY: shellcheck
-shellcheck:
+shellcheck: ## the package shellcheck, where it is missing
 	@command -v shellcheck >/dev/null || apt-get install -y -qq shellcheck || { apt-get update -qq && apt-get install -y -qq shellcheck; } || { echo 'Install the package shellcheck.' >&2; exit 1; }
 
 # The versions of ansible-core, such as SANITY=2.19: tests/sanity/cores.py has all that are known.
