@@ -66,7 +66,8 @@ def laid(written: dict[str, Any]) -> list[dict[str, Any]]:
             obj["metadata"]["namespace"] = space or "shop"
         for field, value in (fields or {}).items():
             holder, field = {"+": (obj["metadata"], field[1:]), "=": (obj, field[1:])}.get(field[0], (obj["spec"], field))
-            holder[field] = value
+            # A test may change what it was given, and the cases are everybody's.
+            holder[field] = copy.deepcopy(value)
         found.append(obj)
     return found
 
