@@ -16,6 +16,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -40,11 +41,12 @@ NOISE = re.compile(r"\s+(Downloading|━)|Collecting |Installing |Successfully |
 def environment(python: Path, requirement: str) -> Path:
     """The bin folder of an environment with this in it, kept by what is in it. What is half-made has no mark."""
     folder = CACHE / "environments" / f"{re.split('[=<>~]', requirement)[0]}-{key(requirement, str(python))}"
-    if not (folder / ".done").exists():
-        print(f"sanity: {requirement} ...", flush=True)
-        subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
-        subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement], check=True)
-        (folder / ".done").touch()
+    with locked(CACHE / "locks" / folder.name):
+        if not (folder / ".done").exists():
+            print(f"sanity: {requirement} ...", flush=True)
+            subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
+            subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement], check=True)
+            (folder / ".done").touch()
     return folder / "bin"
 
 
@@ -99,9 +101,9 @@ def bootstrap(home: Path, bin_folder: Path) -> None:
         )
 
 
-def home() -> Path:
-    """What ansible-test takes for the home folder: it keeps its environments there. pip's own settings stay in force."""
-    folder = CACHE / "home"
+def home(name: str) -> Path:
+    """What the ansible-test of this ansible-core takes for the home folder: it keeps its environments there. pip's own settings stay in force."""
+    folder = CACHE / f"home-{name}"
     for name in (".config/pip", ".pip"):
         link, real = folder / name, Path.home() / name
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -110,9 +112,8 @@ def home() -> Path:
     return folder
 
 
-def links(found: dict[str, Path]) -> Path:
+def links(folder: Path, found: dict[str, Path]) -> Path:
     """A folder of Pythons by their versions, for PATH."""
-    folder = CACHE / "pythons"
     folder.mkdir(parents=True, exist_ok=True)
     for version, python in found.items():
         link = folder / f"python{version}"
@@ -128,13 +129,14 @@ def sanity(name: str, core: Core, found: dict[str, Path]) -> tuple[list[str], li
         return [], [f"ansible-core {name}: all of it, for there is no Python {' or '.join(core.controllers)}"]
     begun = time.monotonic()
     bin_folder = environment(found[controller], f"ansible-core=={core.release}")
-    bootstrap(home(), bin_folder)
-    path = [
-        str(bin_folder),
-        str(links({version: python for version, python in found.items() if version != controller})),
-        *(part for part in os.get_exec_path() if Path(part).name != "shims"),
-    ]
-    with tempfile.TemporaryDirectory(prefix="sanity-") as temporary:
+    own = home(name)
+    with locked(own), tempfile.TemporaryDirectory(prefix="sanity-") as temporary:
+        bootstrap(own, bin_folder)
+        path = [
+            str(bin_folder),
+            str(links(own / "pythons", {version: python for version, python in found.items() if version != controller})),
+            *(part for part in os.get_exec_path() if Path(part).name != "shims"),
+        ]
         archive = build(bin_folder, Path(temporary))
         wrong = contents(archive)
         collection = Path(temporary) / "ansible_collections" / "servicemesh" / "istio"
@@ -142,7 +144,7 @@ def sanity(name: str, core: Core, found: dict[str, Path]) -> tuple[list[str], li
         with tarfile.open(archive) as opened:
             opened.extractall(collection)
         print(f"sanity: ansible-core {core.release} with Python {controller}", flush=True)
-        env = {**os.environ, "HOME": str(home()), "PATH": os.pathsep.join(path), "NO_COLOR": "1"}
+        env = {**os.environ, "HOME": str(own), "PATH": os.pathsep.join(path), "NO_COLOR": "1"}
         command = [bin_folder / "ansible-test", "sanity", "--local", "--color", "no"]
         told = []
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
@@ -150,7 +152,7 @@ def sanity(name: str, core: Core, found: dict[str, Path]) -> tuple[list[str], li
             for line in running.stdout or ():
                 told.append(line.rstrip())
                 if not NOISE.match(line):
-                    print(line, end="", flush=True)
+                    print(f"sanity: {name}: {line}", end="", flush=True)
     skipped = sorted({line.removeprefix("WARNING: ") for line in told if line.startswith("WARNING: Skipping")})
     if running.returncode:
         wrong.append(f"ansible-core {name}: ansible-test ended with {running.returncode}")
@@ -193,13 +195,13 @@ def main(arguments: list[str]) -> int:
     found = pythons()
     wrong: list[str] = []
     not_run: list[str] = []
-    with locked(CACHE):
-        for name in arguments or USUAL:
-            if name == "galaxy":
-                wrong += galaxy(found)
-            else:
-                failed, left = sanity(name, CORES[name], found)
-                wrong, not_run = wrong + failed, not_run + left
+    cores = [name for name in arguments or USUAL if name != "galaxy"]
+    # Each of them keeps one processor busy.
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for failed, left in pool.map(lambda name: sanity(name, CORES[name], found), cores):
+            wrong, not_run = wrong + failed, not_run + left
+    if "galaxy" in arguments:
+        wrong += galaxy(found)
     for line in not_run:
         print(f"sanity: not run here: {line}")
     for line in wrong:
