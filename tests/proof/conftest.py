@@ -16,6 +16,7 @@ sys.path.insert(0, str(HERE))
 
 from lab import cluster, settings  # noqa: E402
 from playing import SECOND, Lab, second_lab  # noqa: E402
+from shop import shop as shop  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import test_2_policies as policies
 from lab import settings
 from playing import Lab
-from test_2_policies import BOTH, FAR, HOST, SPACE, WELL, arrived, one_run, send, stand_still
+from shop import BOTH, HOST, SPACE, WELL, arrived, one_run, send, stand_still
 
 pytestmark = pytest.mark.long
 
-# The fixture of the same name there.
-shop = policies.shop
+FAR = "far.example.com"
 BY_GATEWAY_API = {"api": "gateway"}
 KINDS = "httproutes.gateway.networking.k8s.io,services,destinationrules.networking.istio.io,virtualservices.networking.istio.io"
 SENT = ["standin", "client", "-rate", "50", "-c", "40", "-timeout", "10s", "-until-eof"]

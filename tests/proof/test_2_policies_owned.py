@@ -11,12 +11,10 @@ from typing import Any
 
 import pytest
 from playing import Lab
-from test_2_policies import BOTH, HOST, SPACE, WELL, drained, policy, send, shop, stand_still
+from shop import BOTH, HOST, SPACE, WELL, drained, policy, send, stand_still
 
 pytestmark = pytest.mark.long
 
-# The fixture is used by its name.
-assert shop
 FULL = f"web.{SPACE}.svc.cluster.local"
 SHUT = {"name": "shut", "match": [{"uri": {"prefix": "/shut"}}], "directResponse": {"status": 451}}
 OBJECT = {

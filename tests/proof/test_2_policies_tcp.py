@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import dump
 from playing import Lab
-from test_2_policies import NEIGHBOURS, WELL
+from shop import NEIGHBOURS, WELL
 
 SPACE, PORT, GATEWAY_PORT = "proof-tcp", 9000, 31400
 HOST: dict[str, Any] = {"namespace": SPACE, "host": "echo"}
