@@ -19,6 +19,8 @@ import pytest
 import yaml
 from playing import BIN, ROOT, Lab, Played
 
+pytestmark = pytest.mark.long
+
 EXAMPLE = ROOT / "examples/platform"
 HOSTS = ["bastion-eu", "bastion-us"]
 NAMESPACES = [f"tenant-{host}" for host in HOSTS]

@@ -112,6 +112,7 @@ def site_again(mesh: Lab) -> Iterator[Lab]:
     mesh.site("--tags", "traffic,namespaces").ok()
 
 
+@pytest.mark.long
 def test_the_canary_gets_all_requests_in_the_end_and_goes_back(site_again: Lab, walk: Walk) -> None:
     outputs = walk.all_of("canary.md", site_again)
     assert set(outputs) == {"ansible-playbook canary.yml", "ansible-playbook back.yml"}

@@ -229,6 +229,7 @@ def test_an_image_that_does_not_start_is_taken_back_by_itself(mesh_of_old: Lab, 
     assert lab.play(*arguments("site", **OLD)).ok().changed == []
 
 
+@pytest.mark.long
 def test_killed_in_the_middle_and_run_again_it_is_finished_and_nothing_was_lost(mesh_of_old: Lab, traffic: Traffic) -> None:
     lab = mesh_of_old
     rings = {"upgrade_rings": [{"name": "shop", "namespaces": [SHOP], "pause": 5}]}
@@ -257,6 +258,7 @@ def test_killed_in_the_middle_and_run_again_it_is_finished_and_nothing_was_lost(
     sound(lab, release["istioctl"], proxies=5)
 
 
+@pytest.mark.long
 def test_the_probe_sees_what_a_careless_restart_loses(mesh_of_old: Lab) -> None:
     url = Traffic.address(mesh_of_old)
     argv = [str(programs.build("standin")), "client", "-n", "1500", "-rate", "100", "-c", "100", "-timeout", "2s", url]
@@ -267,12 +269,14 @@ def test_the_probe_sees_what_a_careless_restart_loses(mesh_of_old: Lab) -> None:
     assert figures["statuses"].get("200", 0) < figures["requests"], figures
 
 
+@pytest.mark.long
 def test_after_it_the_site_has_nothing_to_change(mesh_of_old: Lab) -> None:
     lab = mesh_of_old
     assert lab.play(*arguments("site", **NEW)).ok().changed == []
     assert upgrade(lab).ok().changed == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("variables", "words"),
     [

@@ -109,6 +109,7 @@ def by_istioctl(lab: Lab, release: dict[str, Any], **options: Any) -> dict[str, 
     return lab.module("control_plane", istioctl=release["istioctl"], **{"values": WITH_GATEWAY, "mesh_config": MESH, **options})
 
 
+@pytest.mark.long
 def test_ours_by_istioctl_is_what_istioctl_installs(empty: Lab, release: dict[str, Any], tmp_path: Path) -> None:
     done = by_istioctl(empty, release)
     assert done["changed"] and "failed" not in done, done
