@@ -167,11 +167,17 @@ def by_istioctl(lab: Lab) -> None:
 
 
 def of_old(lab: Lab) -> None:
-    """The release before, with a namespace that follows it."""
+    """The release before, with a namespace that follows it, and a gateway that answers."""
     bare = {"site_demo": False, "site_addons": False, "site_traffic": False, "site_summary": False, "site_namespaces": [{"name": "shop"}]}
     lab.play(
         "playbooks/site.yml", "-e", "@tests/lab/vars.yml", "-e", json.dumps({**bare, "release_version": "1.30.4", "control_plane_revision": "1-30-4"})
     ).ok()
+    networking, named = "networking.istio.io/v1", {"name": "answer", "namespace": "shop"}
+    server = {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}
+    gateway = {"apiVersion": networking, "kind": "Gateway", "metadata": named, "spec": {"selector": {"istio": "ingressgateway"}, "servers": [server]}}
+    spec = {"hosts": ["*"], "gateways": ["answer"], "http": [{"directResponse": {"status": 200}}]}
+    answer = {"apiVersion": networking, "kind": "VirtualService", "metadata": named, "spec": spec}
+    assert lab.module("manifests", definition=[gateway, answer])["changed"]
 
 
 def pods(lab: Lab) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from lab import programs
-from playing import BIN, ROOT, SECOND, Lab, Played, sound
+from playing import BIN, ROOT, SECOND, Lab, Played, objects, sound
 
 OLD, NEW = {"release_version": "1.30.4", "control_plane_revision": "1-30-4"}, {"release_version": "1.31.0", "control_plane_revision": "1-31-0"}
 SHOP = "shop"
@@ -219,6 +219,14 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(mesh_of_old: Lab) 
     assert named[("Deployment", "istiod-1-31-0")] == "created" and named[("Deployment", "istio-ingressgateway")] == "configured"
     assert named[("Deployment", "web-v1")] == named[("Deployment", "web-v2")] == "configured"
     assert named[("MutatingWebhookConfiguration", "istio-revision-tag-default")] == "configured"
+
+
+def test_a_probe_that_loses_requests_from_the_start_ends_it_before_anything_is_changed(mesh_of_old: Lab) -> None:
+    before = objects(mesh_of_old)
+    refused = upgrade(mesh_of_old, upgrade_probe={**PROBE, "path": "/nowhere", "lost_status": 400})
+    assert refused.status != 0 and refused.changed == [], refused.text
+    assert "before anything is changed" in refused.text and "upgrade_probe" in refused.text and "'404'" in str(refused.of("probe")), refused.text
+    assert objects(mesh_of_old) == before
 
 
 def test_an_image_that_does_not_start_is_taken_back_by_itself(mesh_of_old: Lab, traffic: Traffic) -> None:
