@@ -76,7 +76,7 @@ def test_every_module_knows_check_mode(name):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_that_changes_no_cluster_promises_no_difference(name):
-    only_reads = not {"wait", "state", "dest"} & set(arguments(name))
+    only_reads = not {"wait", "state", "dest", "levels"} & set(arguments(name))
     assert (documentation(name)["attributes"]["diff_mode"]["support"] == "none") == only_reads
 
 
@@ -149,6 +149,7 @@ CASES = {
     "mesh_check": ([SERVICE, POD], {"phase": "install"}),
     "preflight": ([SERVICE, POD], {"definition": SERVICE}),
     "images": ([], {"definition": POD}),
+    "proxy_log": ([], {"namespace": "shop", "levels": {"all": "debug"}, "_ansible_check_mode": True}),
     "dashboard": (KIALI, {"local_port": 45678, "_ansible_check_mode": True}),
     "release": ([], {"version": "1.31.0", "state": "absent"}),
     "backup": ([namespace("kube-system")], {"dest": "/nowhere/backup", "_ansible_check_mode": True}),
