@@ -177,7 +177,6 @@ def test_every_module_is_called_by_a_role_or_a_playbook():
         "traffic_split",
         "authorization",
         "converged",
-        "proxy_log",
         "egress",
         "gateway",
         "jwt",
