@@ -99,6 +99,39 @@ def test_the_split_measured_from_pod_to_pod(client: Lab) -> None:
     assert measured["deployments"]["frontend"] + measured["deployments"]["frontend-v2"] == COUNT
 
 
+def test_a_proxys_log_tells_of_requests_while_its_level_is_debug_and_no_longer(client: Lab) -> None:
+    """Real requests, each set of them with a word of its own in its path."""
+    chosen = {"namespace": CLIENT, "workload": {"app": "client"}}
+
+    def told(word: str) -> list[str]:
+        """Debug lines about three requests with the word."""
+        argv = ["exec", "deploy/client", "-c", "client", "--", "standin", "client", "-n", "3", "-c", "1", f"http://frontend.{DEMO}/_healthz?{word}"]
+        measured = json.loads(client.kubectl("-n", CLIENT, *argv))
+        assert measured["statuses"] == {"200": 3}, measured
+        # The kubelet writes what a container says a moment later.
+        time.sleep(3)
+        return [line for line in client.kubectl("-n", CLIENT, "logs", "deploy/client", "-c", "istio-proxy").splitlines() if "debug" in line and word in line]
+
+    assert told("before") == []
+    assert client.module("proxy_log", check=True, levels={"router": "debug"}, **chosen)["changed"] and told("checked") == []
+    done = client.module("proxy_log", levels={"router": "debug"}, **chosen)
+    assert done["changed"] and done["proxies"][0]["before"] == {"router": "warning"}, done
+    assert len(told("during")) >= 3
+    assert client.module("proxy_log", levels={"all": "warning", "misc": "error"}, **chosen)["changed"]
+    assert told("after") == []
+
+
+def test_a_new_pod_begins_with_the_levels_of_istio(client: Lab) -> None:
+    chosen = {"namespace": CLIENT, "workload": {"app": "client"}, "levels": {"all": "debug"}}
+    old = client.module("proxy_log", **chosen)["proxies"][0]
+    assert client.module("proxy_log", **chosen)["changed"] is False
+    client.kubectl("-n", CLIENT, "rollout", "restart", "deploy/client")
+    client.kubectl("-n", CLIENT, "rollout", "status", "deploy/client", "--timeout=150s")
+    client.kubectl("-n", CLIENT, "wait", "--for=delete", f"pod/{old['pod']}", "--timeout=150s")
+    [new] = client.module("proxy_log", check=True, **chosen)["proxies"]
+    assert new["pod"] != old["pod"] and new["before"] == {**dict.fromkeys(new["before"], "warning"), "misc": "error"} == old["before"]
+
+
 def test_prometheus_has_its_targets_up_and_a_series_from_a_proxy(mesh: Lab) -> None:
     def up() -> bool:
         targets = ask(mesh, "prometheus:9090", "/api/v1/targets?state=active")["data"]["activeTargets"]

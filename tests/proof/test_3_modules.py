@@ -40,6 +40,7 @@ EXAMPLES = [
     "backup",
     "restore",
     "probe",
+    "proxy_log",
     "dashboard",
     "addons",
     "restart",

@@ -76,8 +76,9 @@ def test_every_module_knows_check_mode(name):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_that_changes_no_cluster_promises_no_difference(name):
-    only_reads = not {"wait", "state", "dest"} & set(arguments(name))
-    assert (documentation(name)["attributes"]["diff_mode"]["support"] == "none") == only_reads
+    changing = {"wait", "state", "dest", "levels"} & set(arguments(name))
+    shown = documentation(name)["attributes"]["diff_mode"]["support"]
+    assert (shown == "none") == (not changing), f"diff_mode is {shown}, and of the options that change something it has {sorted(changing) or 'none'}"
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -149,12 +150,19 @@ CASES = {
     "mesh_check": ([SERVICE, POD], {"phase": "install"}),
     "preflight": ([SERVICE, POD], {"definition": SERVICE}),
     "images": ([], {"definition": POD}),
+    "proxy_log": ([], {"namespace": "shop", "levels": {"all": "debug"}, "_ansible_check_mode": True}),
     "dashboard": (KIALI, {"local_port": 45678, "_ansible_check_mode": True}),
     "release": ([], {"version": "1.31.0", "state": "absent"}),
     "backup": ([namespace("kube-system")], {"dest": "/nowhere/backup", "_ansible_check_mode": True}),
     "webhooks": ([namespace("kube-system")], {"state": "open"}),
     "restore": ([namespace("kube-system")], {"src": str(ROOT / "tests/unit/empty_backup"), "to_other_cluster": True}),
 }
+
+
+def test_every_module_has_a_case_and_an_integration_target():
+    # These three need more around them, and their own tests have it.
+    assert {*CASES, "checkpoint", "probe", "restart"} == set(MODULES), "CASES, above"
+    assert sorted(path.name for path in (ROOT / "tests/integration/targets").iterdir()) == MODULES
 
 
 @pytest.mark.parametrize(("name", "objects", "options"), [(name, *case) for name, case in CASES.items()], ids=CASES)

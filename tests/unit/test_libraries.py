@@ -52,6 +52,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "manifests": {"definition": {"kind": "ConfigMap"}},
     "mtls": {"namespace": "shop", "mode": "strict"},
     "namespace": {"name": "shop"},
+    "proxy_log": {"namespace": "shop", "levels": {"all": "debug"}},
     "release": {"version": "1.31.0", "state": "absent"},
     "resilience": {"host": "web", "namespace": "shop"},
     "restart": {"namespaces": ["shop"]},

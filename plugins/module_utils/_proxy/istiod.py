@@ -23,12 +23,21 @@ ADMIN_TIMEOUT = 5.0
 
 def get(api: Api, namespace: str, pod: str, port: int, path: str, timeout: float | None = None) -> Any:
     """Answer's JSON (text where it is not JSON) of a pod's local HTTP port. Raises ApiError."""
+    return _ask("GET", api, namespace, pod, port, path, timeout)
+
+
+def post(api: Api, namespace: str, pod: str, port: int, path: str, timeout: float | None = None) -> Any:
+    """The same for what is asked by POST, without a body. Never asked twice. Raises ApiError."""
+    return _ask("POST", api, namespace, pod, port, path, timeout)
+
+
+def _ask(method: str, api: Api, namespace: str, pod: str, port: int, path: str, timeout: float | None) -> Any:
     opened = api.tunnel(namespace, pod, port)
     if timeout is not None:
         opened.settimeout(timeout)
     connection = Connection("localhost", opened)
     try:
-        connection.request("GET", path, headers={"Connection": "close"})
+        connection.request(method, path, headers={"Connection": "close"})
         response = connection.getresponse()
         text = response.read().decode("utf-8", errors="replace")
     except (OSError, http.client.HTTPException) as error:

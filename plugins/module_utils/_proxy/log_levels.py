@@ -1,0 +1,168 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The levels of Envoy's own log in running proxies: which pods are asked, what they have, and what is to be set."""
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .._cluster.api import ApiError
+from .._engine.cluster import Cluster
+from .._engine.objects import Object, Ref, few
+from .._failure import Failure, InvalidOption
+from .._istio.injection import alive, sidecars
+from .istiod import ADMIN_PORT, ADMIN_TIMEOUT, post
+
+# Envoy's words (envoyproxy.io, Administration interface, /logging).
+LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "off")
+ALL = "all"
+PATH = "/logging"
+LINE = re.compile(r"^\s+(\S+): (\w+)$", re.MULTILINE)
+CONFIGURED, UNCHANGED, FAILED = "configured", "unchanged", "failed"
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Change:
+    """What becomes of one proxy.
+
+    before, after  {logger: level} of those that differ from what is wanted
+    error          why it could not be set; what it has then is unknown
+    """
+
+    pod: Ref
+    before: dict[str, str]
+    after: dict[str, str]
+    error: str = ""
+
+    @property
+    def action(self) -> str:
+        return FAILED if self.error else CONFIGURED if self.after else UNCHANGED
+
+
+def asked(levels: dict[Any, Any]) -> dict[str, str]:
+    """{logger or ALL: level} of the option. Raises InvalidOption, "unknown_level"."""
+    # YAML 1.1 takes off for a truth value.
+    found = {str(logger): "off" if level is False else str(level) for logger, level in levels.items()}
+    if not found:
+        raise InvalidOption("levels", "is empty", hint=f"Name a logger, or {ALL}, and its level.")
+    for logger, level in found.items():
+        if level not in LEVELS:
+            raise InvalidOption("levels", f"{logger}: there is no level {level}", hint=f"Levels are {', '.join(LEVELS)}.", code="unknown_level")
+    return found
+
+
+def chosen(pods: list[Object], words: str) -> tuple[list[Ref], list[Failure]]:
+    """(pods with a proxy that runs, why not all of them can be asked); pods that have ended or are on their way out do not count.
+
+    words  how the pods were chosen, for people
+    """
+    found, refused = [], []
+    for pod in pods:
+        if not alive(pod):
+            continue
+        ref = Ref("", "Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
+        if not sidecars(pod):
+            refused.append(_refusal("no_proxy", ref, "it has no proxy", "Narrow workload to pods that have one, or restart it with injection."))
+        elif (pod.get("status") or {}).get("phase") != "Running":
+            refused.append(_refusal("not_running", ref, "it does not run", "Wait until it does, or narrow workload."))
+        else:
+            found.append(ref)
+    if not found and not refused:
+        refused.append(Failure("no_pods", f"workload: there is no pod {words}", hint="Check namespace and workload."))
+    return found, refused
+
+
+def _refusal(code: str, pod: Ref, reason: str, hint: str) -> Failure:
+    return Failure(code, f"{pod}: {reason}", ref=pod.as_result("v1"), reason=reason, hint=hint)
+
+
+def parsed(text: str) -> dict[str, str]:
+    """{logger: level} of Envoy's answer."""
+    return {name: level for name, level in LINE.findall(text) if level in LEVELS}
+
+
+def plan(live: dict[Ref, dict[str, str]], wanted: dict[str, str]) -> list[Change]:
+    """What is to be set where, for every proxy. wanted: as asked() has it. A logger's own level goes before that of ALL.
+
+    Raises InvalidOption "unknown_logger" where a proxy has none of the name.
+    """
+    changes = []
+    for pod, levels in live.items():
+        for name in wanted:
+            if name != ALL and name not in levels:
+                near = difflib.get_close_matches(name, levels, n=1)
+                hint = f"Did you mean {near[0]}?" if near else f"It has {', '.join(sorted(levels))}."
+                raise InvalidOption("levels", f"{pod}: its proxy has no logger {name}", ref=pod.as_result("v1"), hint=hint, code="unknown_logger")
+        full = {name: wanted.get(name, wanted.get(ALL, level)) for name, level in levels.items()}
+        after = {name: level for name, level in full.items() if level != levels[name]}
+        changes.append(Change(pod, {name: levels[name] for name in after}, after))
+    return changes
+
+
+def told(changes: list[Change]) -> dict[str, Any]:
+    """{changed, proxies, diff} as the module returns them."""
+    rows = [
+        {"namespace": one.pod.namespace, "pod": one.pod.name, "action": one.action, "before": one.before, "after": one.after, "message": one.error}
+        for one in changes
+    ]
+    done = [one for one in changes if one.action == CONFIGURED]
+    diff = [{"before": _lines(one.before), "after": _lines(one.after), "before_header": str(one.pod), "after_header": str(one.pod)} for one in done]
+    return {"changed": bool(done), "proxies": rows, "diff": diff}
+
+
+def _lines(levels: dict[str, str]) -> str:
+    return "".join(f"{name}: {level}\n" for name, level in sorted(levels.items()))
+
+
+def failure(changes: list[Change]) -> Failure | None:
+    """None where every proxy was set."""
+    bad = [one for one in changes if one.error]
+    if not bad:
+        return None
+    names = few([str(one.pod) for one in bad], MOST_NAMED)
+    message = f"{len(bad)} of {len(changes)} proxies could not be set: {names}"
+    return Failure("not_set", message, ref=bad[0].pod.as_result("v1"), reason=bad[0].error, hint="Run again: only what differs is set.")
+
+
+def read(cluster: Cluster, pods: list[Ref]) -> dict[Ref, dict[str, str]]:
+    """The levels of every proxy. Raises Failure "proxy_silent", ApiError where this account may not ask."""
+    return dict(zip(pods, cluster.each(lambda pod: _read(cluster, pod), pods)))
+
+
+def _read(cluster: Cluster, pod: Ref) -> dict[str, str]:
+    reason = "its answer names no logger"
+    try:
+        levels = _logging(cluster, pod)
+    except ApiError as error:
+        if error.status in (401, 403):
+            raise
+        levels, reason = {}, error.message
+    if not levels:
+        hint = "Is its container istio-proxy running, and does it have an Envoy?"
+        raise Failure("proxy_silent", f"{pod}: its proxy does not tell its levels: {reason}", ref=pod.as_result("v1"), reason=reason, hint=hint)
+    return levels
+
+
+def carried_out(cluster: Cluster, changes: list[Change]) -> list[Change]:
+    """The changes as they went. All are tried, since each stands for itself."""
+    return cluster.each(lambda change: _set(cluster, change), changes)
+
+
+def _set(cluster: Cluster, change: Change) -> Change:
+    if not change.after:
+        return change
+    try:
+        # One request, which Envoy takes as a whole or not at all.
+        levels = _logging(cluster, change.pod, "?paths=" + ",".join(f"{name}:{level}" for name, level in change.after.items()))
+    except ApiError as error:
+        return replace(change, after={}, error=error.message)
+    other = {name: levels.get(name, "") for name, level in change.after.items() if levels.get(name) != level}
+    return replace(change, after={}, error=f"it was set, and has {other}") if other else change
+
+
+def _logging(cluster: Cluster, pod: Ref, query: str = "") -> dict[str, str]:
+    # Envoy answers this path to POST alone, also where it is only read.
+    return parsed(str(post(cluster.api, pod.namespace, pod.name, ADMIN_PORT, PATH + query, ADMIN_TIMEOUT)))
