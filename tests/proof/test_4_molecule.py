@@ -16,7 +16,7 @@ from playing import BIN, ROOT, Lab
 
 SCENARIOS = sorted(path.parent.name for path in (ROOT / "extensions/molecule").glob("*/molecule.yml") if path.parent.name != "default")
 # The quickest that show the most, on every commit.
-CORE = ("namespaces",)
+CORE = ("namespaces", "release")
 STEPS = ("prepare", "check", "converge", "idempotence", "verify", "side_effect", "cleanup")
 GUIDE = (ROOT / "docs/testing-your-roles.md").read_text(encoding="utf-8")
 
