@@ -42,8 +42,8 @@ lab-env: ## shell exports for work by hand, for eval
 
 .PHONY: test
 test: ## all that CI runs: lint, sanity, unit, proof
-	@for stage in 'lint sanity' unit proof; do \
-		begun=$$(date +%s); $(MAKE) --no-print-directory --jobs=2 $$stage || exit 1; \
+	@for stage in '--jobs=2 lint sanity' unit proof; do \
+		begun=$$(date +%s); $(MAKE) --no-print-directory $$stage || exit 1; \
 		times="$$times $$stage $$(( $$(date +%s) - begun )) s,"; \
 	done; echo "stages:$${times%,}"
 

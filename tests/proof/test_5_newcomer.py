@@ -23,8 +23,10 @@ VARIABLES = ["-e", "@tests/lab/vars.yml"]
 def shell(lab: Lab, command: str, cwd: Path, **environment: str) -> str:
     """Output of a command, as a shell in this folder runs it."""
     path = f"{BIN}:{lab.environment['PATH']}"
+    # A user's shell knows nothing of the make that runs these tests.
+    own = {name: value for name, value in lab.environment.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     argv = ["bash", "-euc", command]
-    done = subprocess.run(argv, cwd=cwd, env={**lab.environment, "PATH": path, **environment}, capture_output=True, text=True, timeout=1200, check=False)
+    done = subprocess.run(argv, cwd=cwd, env={**own, "PATH": path, **environment}, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 0, f"{command}: {(done.stdout + done.stderr)[-4000:]}"
     return done.stdout + done.stderr
 
