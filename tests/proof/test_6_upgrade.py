@@ -303,6 +303,22 @@ def test_what_must_not_be_is_refused_before_anything_is_changed(mesh_of_old: Lab
 
 
 @pytest.mark.long
+def test_a_mesh_without_a_revision_moves_to_one_that_has_one(elsewhere: Lab) -> None:
+    """As site.yml leaves a mesh: its namespaces follow the default tag."""
+    lab = elsewhere
+    lab.sweep()
+    try:
+        lab.play(*arguments("site", release_version="1.30.4")).ok()
+        assert lab.module("manifests", namespace=SHOP, definition=application(), wait_timeout=180)["changed"]
+        assert revisions(lab) == all_of("1.30.4") and istiods(lab) == ["default"]
+        upgrade(lab).ok()
+        assert revisions(lab) == all_of("1.31.0") and istiods(lab) == ["1-31-0"]
+        assert lab.play(*arguments("site", **NEW)).ok().changed == []
+    finally:
+        lab.sweep()
+
+
+@pytest.mark.long
 def test_in_place_the_same_control_plane_becomes_the_next_one(elsewhere: Lab) -> None:
     """Without a revision of its own there is no way beside: the control plane, then the workloads of each ring, then the gateways."""
     lab, old, new = elsewhere, {"release_version": "1.30.4"}, {"release_version": "1.31.0"}
