@@ -3,6 +3,8 @@
 """The one way in which anything here fails: a stable code, the object, the reason and the remedy."""
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
@@ -45,3 +47,9 @@ def sure(value: Value | None) -> Value:
     if value is None:
         raise AssertionError("this is never None here")
     return value
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """A hint with the known word that is nearest to this one, or else the other text."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"Did you mean {near[0]}?" if near else otherwise

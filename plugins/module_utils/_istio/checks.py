@@ -3,13 +3,12 @@
 """Everything that is worth checking about a mesh, as a table, and how it is gone through."""
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from .._engine.objects import few
-from .._failure import Failure, InvalidOption
+from .._failure import Failure, InvalidOption, did_you_mean
 from . import skew
 from .control_plane import check_label
 from .facts import PROXIES, SLICES, Facts
@@ -284,10 +283,8 @@ def refuse(gate: Gate, skip: Iterable[str] = ()) -> None:
     """Raises InvalidOption for what cannot be meant."""
     for code in skip:
         if code not in BY_CODE:
-            near = difflib.get_close_matches(code, BY_CODE, n=1)
-            raise InvalidOption(
-                "skip", f"there is no check {code}", hint=f"Did you mean {near[0]}?" if near else "docs/checks.md lists them.", code="no_such_check"
-            )
+            hint = did_you_mean(code, BY_CODE, "docs/checks.md lists them.")
+            raise InvalidOption("skip", f"there is no check {code}", hint=hint, code="no_such_check")
     if gate.version and gate.number is None:
         raise InvalidOption("version", f"{gate.version!r} is no version of Istio", hint="Write it as 1.31.0.")
     if gate.revision:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .._failure import InvalidOption
+from .._failure import InvalidOption, did_you_mean
 from .._libraries import yaml
 
 # {key: what is known below it}; None where anything may be.
@@ -48,8 +48,7 @@ def nearest_in(program: Path, text: str) -> str:
         return ""
     with program.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         names = {name.decode() for name in FIELD.findall(content) if b"_" not in name}
-    near = difflib.get_close_matches(found[1], sorted(names), n=1)
-    return f"Did you mean {near[0]}?" if near else ""
+    return did_you_mean(found[1], sorted(names))
 
 
 def _known(folder: Path) -> Known:

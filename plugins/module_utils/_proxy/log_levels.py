@@ -3,7 +3,6 @@
 """The levels of Envoy's own log in running proxies: which pods are asked, what they have, and what is to be set."""
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from .._cluster.api import ApiError
 from .._engine.cluster import Cluster
 from .._engine.objects import Object, Ref, few
-from .._failure import Failure, InvalidOption
+from .._failure import Failure, InvalidOption, did_you_mean
 from .._istio.injection import alive, sidecars
 from .istiod import ADMIN_PORT, ADMIN_TIMEOUT, post
 
@@ -93,8 +92,7 @@ def plan(live: dict[Ref, dict[str, str]], wanted: dict[str, str]) -> list[Change
     for pod, levels in live.items():
         for name in wanted:
             if name != ALL and name not in levels:
-                near = difflib.get_close_matches(name, levels, n=1)
-                hint = f"Did you mean {near[0]}?" if near else f"It has {', '.join(sorted(levels))}."
+                hint = did_you_mean(name, levels, f"It has {', '.join(sorted(levels))}.")
                 raise InvalidOption("levels", f"{pod}: its proxy has no logger {name}", ref=pod.as_result("v1"), hint=hint, code="unknown_logger")
         full = {name: wanted.get(name, wanted.get(ALL, level)) for name, level in levels.items()}
         after = {name: level for name, level in full.items() if level != levels[name]}
