@@ -17,6 +17,8 @@ from playing import Lab
 
 SPACE = "proof-policies"
 RECORD = "/var/policies-record"
+# A host outside of the mesh.
+FAR = "far.example.com"
 HOST = {"namespace": SPACE, "host": "web"}
 NEIGHBOURS = ("PRODUCT_CATALOG", "CURRENCY", "CART", "RECOMMENDATION", "SHIPPING", "CHECKOUT", "AD", "SHOPPING_ASSISTANT")
 WELL, SICK = "/_healthz", "/"

@@ -16,11 +16,10 @@ from typing import Any
 import pytest
 from lab import settings
 from playing import Lab
-from shop import BOTH, HOST, SPACE, WELL, arrived, one_run, send, stand_still
+from shop import BOTH, FAR, HOST, SPACE, WELL, arrived, one_run, send, stand_still
 
 pytestmark = pytest.mark.long
 
-FAR = "far.example.com"
 BY_GATEWAY_API = {"api": "gateway"}
 KINDS = "httproutes.gateway.networking.k8s.io,services,destinationrules.networking.istio.io,virtualservices.networking.istio.io"
 SENT = ["standin", "client", "-rate", "50", "-c", "40", "-timeout", "10s", "-until-eof"]

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 from playing import Lab
-from shop import SPACE, WELL, drained, policy, send, server
+from shop import FAR, SPACE, WELL, drained, policy, send, server
 
 pytestmark = pytest.mark.long
 
@@ -149,9 +149,6 @@ def test_tokens_good_expired_forged_and_none(shop: Lab) -> None:
     finally:
         assert "failed" not in shop.module("jwt", **options, state="absent")
     drained(shop, WELL, {"200": 100})
-
-
-FAR = "far.example.com"
 
 
 @pytest.fixture
