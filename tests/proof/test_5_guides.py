@@ -30,7 +30,7 @@ OTHERS = {
     "istiod-is-down.md": "test_8_webhooks.py",
     "testing-your-roles.md": "test_4_molecule.py",
     "many-clusters.md": "test_8_many_clusters.py",
-    "rights.md": "test_8_rights.py",
+    "rbac.md": "test_8_rbac.py",
 }
 PODS = "{range .items[*]}{.metadata.name} {.metadata.uid}\n{end}"
 
@@ -168,7 +168,7 @@ def by_istioctl(lab: Lab) -> None:
 
 def of_old(lab: Lab) -> None:
     """The release before, with a namespace that follows it, and a gateway that answers."""
-    bare = {"site_demo": False, "site_addons": False, "site_traffic": False, "site_summary": False, "site_namespaces": [{"name": "shop"}]}
+    bare = {"site_demo": False, "site_addons": False, "site_traffic": False, "site_summary": False, "namespaces_enrolled": [{"name": "shop"}]}
     lab.play(
         "playbooks/site.yml", "-e", "@tests/lab/vars.yml", "-e", json.dumps({**bare, "release_version": "1.30.4", "control_plane_revision": "1-30-4"})
     ).ok()

@@ -24,9 +24,9 @@ ASKED = "{{ [site_enrolled | map(attribute='name') | list, site_default_splits |
         ({"site_demo": False}, [], [], True),
         # As -e site_demo=false has it.
         ({"site_demo": "false"}, [], [], True),
-        ({"site_namespaces": False}, [], ["frontend"], False),
-        ({"site_namespaces": [{"name": "theirs"}]}, ["theirs"], ["frontend"], False),
-        ({"site_namespaces": [{"name": "theirs"}], "site_demo": False}, ["theirs"], [], False),
+        ({"namespaces_enrolled": False}, [], ["frontend"], False),
+        ({"namespaces_enrolled": [{"name": "theirs"}]}, ["theirs"], ["frontend"], False),
+        ({"namespaces_enrolled": [{"name": "theirs"}], "site_demo": False}, ["theirs"], [], False),
     ],
 )
 def test_without_the_demo_nothing_of_it_is_asked_for_and_namespaces_that_somebody_listed_are_not_deleted(said, enrolled, hosts, deleted):
