@@ -22,8 +22,6 @@ from .._istio.uninstall.leftovers import MARK
 
 NETWORKING, ADMISSION = "networking.istio.io", "admissionregistration.k8s.io"
 ROOT = "istio-ca-root-cert"
-# Namespaces in which istiod injects nothing, whatever is asked (pkg/kube/inject/initializer.go).
-NEVER_INJECTED = {"kube-system", "kube-public", "kube-node-lease", "local-path-storage"}
 # What is asked for only when the lists are known: istiods' words on their proxies, and what is behind webhooks' Services that select no pods.
 PROXIES, SLICES = "proxies", "slices"
 
@@ -189,7 +187,7 @@ class Facts:
     def injects_now(self, pod: Object) -> str:
         """The revision that would inject this pod if it were made now, by the webhooks' own selectors; empty where none does."""
         namespace = pod["metadata"]["namespace"]
-        if namespace in NEVER_INJECTED or not injection.wants_sidecar(pod, True):
+        if namespace in injection.NEVER_INJECTED or not injection.wants_sidecar(pod, True):
             return ""
         place = {"kubernetes.io/metadata.name": namespace, **self.namespace_labels.get(namespace, {})}
         return next((injection.revision_label(obj) for obj in self["injectors"] if webhooks.takes(obj, place, labels_of(pod))), "")
@@ -197,7 +195,7 @@ class Facts:
     def lacks_sidecar(self, pod: Object) -> bool:
         """Whether a living pod should have a sidecar, by its namespace's labels, its own or the webhooks, and has none."""
         namespace = pod["metadata"]["namespace"]
-        if injection.has_sidecar(pod) or namespace in NEVER_INJECTED:
+        if injection.has_sidecar(pod) or namespace in injection.NEVER_INJECTED:
             return False
         asks = injection.injects(self.namespace_labels.get(namespace, {}))
         return injection.wants_sidecar(pod, asks or bool(self.injects_now(pod)))

@@ -22,6 +22,8 @@ DEFAULT = "default"
 POD_INJECT = "sidecar.istio.io/inject"
 SIDECAR = "istio-proxy"
 RESTARTED_AT = "servicemesh.istio/restartedAt"
+# Namespaces in which istiod injects nothing, whatever is asked (pkg/kube/inject/initializer.go).
+NEVER_INJECTED = {"kube-system", "kube-public", "kube-node-lease", "local-path-storage"}
 RESTARTABLE = {"Deployment", "StatefulSet", "DaemonSet"}
 
 

@@ -13,7 +13,7 @@ from ..._engine.objects import Object
 from ..._engine.selectors import selects
 from ..._istio.dataplane import injection
 from ..._mesh.checks import workloads
-from ..._mesh.facts import NEVER_INJECTED, Facts
+from ..._mesh.facts import Facts
 from ..._mesh.findings import Finding as Told
 from ..._mesh.findings import Gate
 from ..._traffic.host.port_protocol import protocol
@@ -80,7 +80,7 @@ def _by_default(world: World) -> bool:
 
 def _silent(world: World) -> list[Object]:
     """Namespaces that say nothing about the mesh."""
-    own = [obj for obj in world["Namespace"] if name(obj) not in {world.root, *NEVER_INJECTED}]
+    own = [obj for obj in world["Namespace"] if name(obj) not in {world.root, *injection.NEVER_INJECTED}]
     return [
         obj
         for obj in own
@@ -101,7 +101,7 @@ def namespace_by_default(world: World) -> Iterator[Finding]:
 def pod_without_proxy(world: World) -> Iterator[Finding]:
     for pod in world.pods:
         own = world.namespace_labels(namespace(pod))
-        asks = own.get(injection.INJECTION) == "enabled" and namespace(pod) not in NEVER_INJECTED
+        asks = own.get(injection.INJECTION) == "enabled" and namespace(pod) not in injection.NEVER_INJECTED
         if asks and not injection.has_sidecar(pod) and injection.wants_sidecar(pod, True):
             yield Finding(pod, "spec.containers", "its namespace asks for a proxy, and it has none")
 
@@ -178,7 +178,11 @@ def ports_of_one_target(world: World) -> Iterator[Finding]:
 
 
 def _user_services(world: World) -> Iterator[Object]:
-    return (obj for obj in world["Service"] if not _istios(obj) and labels(obj).get(MANAGED) not in CONTROLLERS and namespace(obj) not in NEVER_INJECTED)
+    return (
+        obj
+        for obj in world["Service"]
+        if not _istios(obj) and labels(obj).get(MANAGED) not in CONTROLLERS and namespace(obj) not in injection.NEVER_INJECTED
+    )
 
 
 def port_name_form(world: World) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._failure import 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-PATHS = [str(Path(sources.__file__).parents[6])]
+PATHS = [str(Path(sources.__file__).parents[7])]
 FAST = settings(max_examples=300, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 MEMORY, SECONDS = 1 << 30, 30
 
@@ -137,7 +137,7 @@ def test_anchors_that_blow_up_cost_neither_memory_nor_time(name: str) -> None:
     program = f"""
 import resource, sys
 sys.path[:0] = {PATHS!r}
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine import sources
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import manifests as sources
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
 resource.setrlimit(resource.RLIMIT_AS, ({MEMORY}, {MEMORY}))
 resource.setrlimit(resource.RLIMIT_CPU, ({SECONDS}, {SECONDS}))
