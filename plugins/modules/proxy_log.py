@@ -100,7 +100,7 @@ failure:
 """
 
 from ..module_utils._engine.module import Run, run_module
-from ..module_utils._engine.selectors import written
+from ..module_utils._engine.selectors import label_selector
 from ..module_utils._proxy import log_levels
 
 ARGUMENTS = {
@@ -111,7 +111,7 @@ ARGUMENTS = {
 
 
 def body(run: Run) -> dict:
-    namespace, labels = run.options["namespace"], written(run.options["workload"])
+    namespace, labels = run.options["namespace"], label_selector(run.options["workload"])
     wanted = log_levels.asked(run.options["levels"])
     pods, refusals = log_levels.chosen(run.cluster.list("", "Pod", namespace, labels), f"in {namespace}{f' with {labels}' if labels else ''}")
     run.refuse(refusals)

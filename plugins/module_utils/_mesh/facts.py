@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any, Callable, Protocol
 
-from .._engine.cluster import Cluster, Refused
+from .._engine.cluster import Cluster, Forbidden
 from .._engine.objects import Object
 from .._engine.planning.applyset import SET_ID
 from .._engine.waiting.kstatus import pod_ready
@@ -321,13 +321,13 @@ def read(cluster: Cluster, namespace: str, sources: Iterable[str], ask: Ask | No
     served = frozenset((group, kind) for group in skew.KINDS for kind in cluster.resources.kinds(group))
     names = [name for name in SOURCES if name in set(sources)]
 
-    def one(name: str) -> list[Object] | Refused:
+    def one(name: str) -> list[Object] | Forbidden:
         return _list(cluster, SOURCES[name], namespace) if name in needed else cluster.permitted(lambda: _list(cluster, SOURCES[name], namespace))
 
     version, *lists = cluster.each(lambda name: one(name) if name else cluster.api.request("GET", "/version").get("gitVersion", ""), ["", *names])
     answers = dict(zip(names, lists))
-    objects = {name: answer for name, answer in answers.items() if not isinstance(answer, Refused)}
-    facts = Facts(namespace, str(version), served, objects, {name: answer.message for name, answer in answers.items() if isinstance(answer, Refused)})
+    objects = {name: answer for name, answer in answers.items() if not isinstance(answer, Forbidden)}
+    facts = Facts(namespace, str(version), served, objects, {name: answer.message for name, answer in answers.items() if isinstance(answer, Forbidden)})
     return _second(cluster, facts, ask if PROXIES in set(sources) else None)
 
 
@@ -348,9 +348,9 @@ def _second(cluster: Cluster, facts: Facts, ask: Ask | None) -> Facts:
     places = sorted({obj["metadata"]["namespace"] for obj in unselecting(facts)})
     slices = cluster.each(lambda place: cluster.permitted(lambda: cluster.list("discovery.k8s.io", "EndpointSlice", place)), places)
     for answer in slices:
-        if isinstance(answer, Refused):
+        if isinstance(answer, Forbidden):
             refused[SLICES] = answer.message
-    found = tuple(obj for answer in slices if not isinstance(answer, Refused) for obj in answer)
+    found = tuple(obj for answer in slices if not isinstance(answer, Forbidden) for obj in answer)
     return replace(facts, refused=refused, answers=tuple(answers), slices=found)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .._engine.objects import few
+from .._engine.objects import summarize
 from .._failure import Failure, InvalidOption, did_you_mean
 from .._istio import version_skew as skew
 from .._istio.install.control_plane import check_label
@@ -349,7 +349,7 @@ def told(findings: list[Finding]) -> str:
     by_cause: dict[str, list[str]] = {}
     for finding in findings:
         by_cause.setdefault(finding.cause, []).append(finding.object)
-    parts = [f"{few(objects, SHOWN_OBJECTS)}: {cause}" for cause, objects in by_cause.items()]
+    parts = [f"{summarize(objects, SHOWN_OBJECTS)}: {cause}" for cause, objects in by_cause.items()]
     more = len(parts) - SHOWN_CAUSES
     return "; ".join(parts[:SHOWN_CAUSES]) + (f"; and {more} more causes" if more > 0 else "")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .._engine.cluster import Cluster, Refused
+from .._engine.cluster import Cluster, Forbidden
 from .._engine.objects import Object, Ref, ref_of
 from .._libraries import yaml
 from .object_index import GLOBAL, KINDS, WORKLOADS, World, kind_of, name
@@ -100,18 +100,18 @@ def some(cluster: Cluster, kinds: Iterable[str], root: str) -> tuple[list[Object
     return _parted(_answers(cluster, kinds, root))
 
 
-def _answers(cluster: Cluster, kinds: Iterable[str], root: str) -> dict[str, list[Object] | Refused]:
+def _answers(cluster: Cluster, kinds: Iterable[str], root: str) -> dict[str, list[Object] | Forbidden]:
     # Discovery first: all lists need it, and each of several threads would ask for it.
     served = [kind for kind in KINDS if kind in kinds and cluster.resource(*KINDS[kind])]
     return dict(zip(served, cluster.each(lambda kind: cluster.permitted(lambda: _list(cluster, kind, root)), served)))
 
 
-def _parted(found: dict[str, list[Object] | Refused]) -> tuple[list[Object], dict[str, str]]:
-    refused = {kind: answer.message for kind, answer in found.items() if isinstance(answer, Refused)}
+def _parted(found: dict[str, list[Object] | Forbidden]) -> tuple[list[Object], dict[str, str]]:
+    refused = {kind: answer.message for kind, answer in found.items() if isinstance(answer, Forbidden)}
     return [obj for answer in found.values() for obj in _given(answer)], refused
 
 
-def _given(answer: list[Object] | Refused | None) -> list[Object]:
+def _given(answer: list[Object] | Forbidden | None) -> list[Object]:
     return answer if isinstance(answer, list) else []
 
 

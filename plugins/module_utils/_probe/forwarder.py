@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from .._cluster.api import ApiError
 from .._engine.cluster import Cluster
 from .._engine.objects import Object
-from .._engine.selectors import written
+from .._engine.selectors import label_selector
 from .._engine.waiting.kstatus import pod_ready
 from .._failure import Failure, InvalidOption
 from . import daemon as background
@@ -141,7 +141,7 @@ def tunnel(cluster: Cluster, namespace: str, selector: dict[str, str], port: int
 
 def running_pod(cluster: Cluster, namespace: str, selector: dict[str, str]) -> Object:
     """A ready pod. Raises Failure "no_pods"."""
-    pods = cluster.list("", "Pod", namespace, written(selector))
+    pods = cluster.list("", "Pod", namespace, label_selector(selector))
     for pod in pods:
         if pod_ready(pod):
             return pod

@@ -9,7 +9,7 @@ from typing import Any
 
 from .._cluster.api import ApiError
 from .._engine.cluster import Cluster
-from .._engine.objects import Object, Ref, few
+from .._engine.objects import Object, Ref, summarize
 from .._failure import Failure, InvalidOption, did_you_mean
 from .._istio.dataplane.injection import alive, sidecars
 from .istiod import ADMIN_PORT, ADMIN_TIMEOUT, post
@@ -120,7 +120,7 @@ def failure(changes: list[Change]) -> Failure | None:
     bad = [one for one in changes if one.error]
     if not bad:
         return None
-    names = few([str(one.pod) for one in bad], MOST_NAMED)
+    names = summarize([str(one.pod) for one in bad], MOST_NAMED)
     message = f"{len(bad)} of {len(changes)} proxies could not be set: {names}"
     return Failure("not_set", message, ref=bad[0].pod.as_result("v1"), reason=bad[0].error, hint="Run again: only what differs is set.")
 

@@ -12,7 +12,7 @@ from typing import Any
 from .._cluster.api import ApiError
 from .._engine.cluster import Cluster
 from .._engine.objects import Object
-from .._engine.selectors import written
+from .._engine.selectors import label_selector
 from .._istio.dataplane.injection import NEVER_INJECTED, SIDECAR, alive, has_sidecar
 from .._istio.uninstall.leftovers import in_mesh
 from .istiod import ADMIN_PORT, ADMIN_TIMEOUT, get
@@ -47,7 +47,7 @@ def look(cluster: Cluster, namespace: str, labels: dict[str, Any], seconds: int,
 
     Raises ApiError where pods may not be listed.
     """
-    pods = [pod for pod in cluster.list("", "Pod", namespace, written(labels)) if has_sidecar(pod) and not pod["metadata"].get("deletionTimestamp")]
+    pods = [pod for pod in cluster.list("", "Pod", namespace, label_selector(labels)) if has_sidecar(pod) and not pod["metadata"].get("deletionTimestamp")]
     logs = cluster.each(lambda pod: _log(cluster, pod, seconds), pods)
     heard = [calls(log, asks) for log in logs]
     addresses = sorted({address for plain, _encrypted in heard for address in plain})

@@ -10,7 +10,7 @@ from typing import Any
 
 from .._cluster.api import ApiError
 from .._engine.cluster import Cluster
-from .._engine.objects import Object, few
+from .._engine.objects import Object, summarize
 from .._engine.waiting.deadline import Deadline, StillWaiting
 from .._engine.waiting.kstatus import pod_ready
 from .._failure import Failure
@@ -162,7 +162,7 @@ def text(found: list[Verdict]) -> str:
     for word in (REJECTED, WAITING, UNKNOWN):
         named = [f"{one.proxy} ({one.reason})" for one in found if one.verdict == word]
         if named:
-            parts.append(f"{word}: {few(named, MOST_NAMED)}")
+            parts.append(f"{word}: {summarize(named, MOST_NAMED)}")
     return "; ".join(parts)
 
 

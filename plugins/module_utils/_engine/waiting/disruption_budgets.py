@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..._failure import Failure
-from ..cluster import Cluster, Refused
+from ..cluster import Cluster, Forbidden
 from ..objects import Object, Ref, ref_of
 from ..selectors import selects
 from ..steps import Barrier
@@ -97,7 +97,7 @@ def within_budgets(workloads: list[Ref]) -> Barrier:
 def budgets(cluster: Cluster, namespaces: set[str]) -> list[Object] | None:
     """The PodDisruptionBudgets of the namespaces; None where they may not be read. Raises ApiError."""
     found = cluster.permitted(lambda: [obj for namespace in sorted(namespaces) for obj in cluster.list("policy", "PodDisruptionBudget", namespace)])
-    return None if isinstance(found, Refused) else found
+    return None if isinstance(found, Forbidden) else found
 
 
 def binding(workload: Object, known: list[Object]) -> list[Object]:

@@ -10,7 +10,7 @@ from typing import Any
 from ..._cluster.api import ApiError
 from ..cluster import Cluster
 from ..objects import Object
-from ..selectors import written
+from ..selectors import label_selector
 
 AT_ONCE = 0.0
 # A Secret or ConfigMap may come later in the same run.
@@ -101,7 +101,7 @@ def _newest(cluster: Cluster, deployment: Object) -> Object | None:
 
 def _selector(workload: Object) -> str:
     labels = (workload["spec"].get("selector") or {}).get("matchLabels") or {}
-    return written(labels)
+    return label_selector(labels)
 
 
 def _own_faults(workload: Object) -> list[Fault]:

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..._engine.cluster import Cluster, Refused
+from ..._engine.cluster import Cluster, Forbidden
 from ..._engine.objects import Object
 from ..._engine.planning.applyset import ObjectSet
 from ..._failure import Failure, InvalidOption
@@ -64,7 +64,7 @@ def read(cluster: Cluster) -> Revisions:
     found = of(injectors)
     places = sorted({(suffixed(INJECTOR, found.resolve(name)), namespace) for name, namespace in _places(injectors)})
     configs = cluster.each(lambda place: cluster.permitted(lambda: cluster.get("", "ConfigMap", place[1], place[0])), places)
-    return replace(found, images=images([config for config in configs if config and not isinstance(config, Refused)]))
+    return replace(found, images=images([config for config in configs if config and not isinstance(config, Forbidden)]))
 
 
 def _places(injectors: list[Object]) -> set[tuple[str, str]]:

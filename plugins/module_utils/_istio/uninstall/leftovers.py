@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from ..._engine.cluster import Cluster, Refused
+from ..._engine.cluster import Cluster, Forbidden
 from ..._engine.objects import Object, Ref, ref_of
 from ..._engine.planning.managed_fields import owned_part
 from ..._engine.selectors import selects
@@ -182,8 +182,8 @@ def read(cluster: Cluster, home: str) -> Live:
         zip(RULES, cluster.each(lambda rule: cluster.permitted(lambda: cluster.list(rule.group, rule.kind, home if rule.home else None, rule.selector)), RULES))
     )
     return Live(
-        objects=[(rule, answer) for rule, answer in answers if not isinstance(answer, Refused)],
+        objects=[(rule, answer) for rule, answer in answers if not isinstance(answer, Forbidden)],
         namespaces=cluster.list("", "Namespace"),
         pods=cluster.list("", "Pod"),
-        unknown=[(rule, answer.message) for rule, answer in answers if isinstance(answer, Refused)],
+        unknown=[(rule, answer.message) for rule, answer in answers if isinstance(answer, Forbidden)],
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..._engine.cluster import Cluster
 from ..._engine.module import Run
-from ..._engine.objects import Object, few, ref_of
+from ..._engine.objects import Object, ref_of, summarize
 from ..._engine.planning.applyset import KEPT, PART_OF
 from ..._engine.planning.change import PRUNED
 from ..._engine.steps import Step
@@ -49,7 +49,7 @@ class Users:
             ("namespaces", len(self.namespaces), self.namespaces),
             ("revision tags", len(self.tags), self.tags),
         ]
-        return "; ".join(f"{words}: {count} ({few(names, NAMED)})" for words, count, names in listed if count)
+        return "; ".join(f"{words}: {count} ({summarize(names, NAMED)})" for words, count, names in listed if count)
 
 
 def users(revision: str, last: bool, pods: list[Object], namespaces: list[Object], injectors: list[Object], going: list[Object]) -> Users:

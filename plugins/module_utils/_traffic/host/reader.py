@@ -9,7 +9,7 @@ from functools import cached_property
 
 from ..._engine.cluster import Cluster
 from ..._engine.objects import Object
-from ..._engine.selectors import written
+from ..._engine.selectors import label_selector
 from ..host_policy import is_managed
 from .host import ANY_HOST, GATEWAY, INTENTS, ISTIO, REDIRECTS, VERSION_OF, Host, covers, full_name, names, outside, service_of
 from .port_protocol import routed_at
@@ -124,7 +124,7 @@ class Reader:
         selector = ((service or {}).get("spec") or {}).get("selector")
         if not service or not selector:
             return None
-        pods = self._cluster.list("", "Pod", service["metadata"]["namespace"], written(selector))
+        pods = self._cluster.list("", "Pod", service["metadata"]["namespace"], label_selector(selector))
         return [
             pod["metadata"].get("labels") or {}
             for pod in pods

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..._engine.cluster import Cluster
 from ..._engine.objects import Object, Ref
-from ..._engine.selectors import written
+from ..._engine.selectors import label_selector
 from ..._failure import Failure, InvalidOption
 from ..._proxy.config_dump import clusters
 from ..features import validators as checks
@@ -267,7 +267,7 @@ def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list
     found: list[Failure] = []
     if options.get("gateway"):
         namespace, name = _place(options)
-        labels = written(options["gateway_selector"])
+        labels = label_selector(options["gateway_selector"])
         if cluster.get("", "Service", namespace, name) is None:
             found.append(
                 InvalidOption(

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..._engine.cluster import Cluster
 from ..._engine.objects import Object, Ref
-from ..._engine.selectors import written
+from ..._engine.selectors import label_selector
 from ..._failure import Failure, InvalidOption
 from ..api_selection import ARGUMENT, AUTO
 from ..features import validators as checks
@@ -142,7 +142,7 @@ def _pods(cluster: Cluster, options: dict[str, Any]) -> list[Object]:
     namespace, labels = None, options["selector"]
     if options["api"] == BY_GATEWAY_API:
         namespace, labels = options["namespace"], listeners.labels(cluster, options)
-    return [pod for pod in cluster.list("", "Pod", namespace, written(labels)) if not pod["metadata"].get("deletionTimestamp")] if labels else []
+    return [pod for pod in cluster.list("", "Pod", namespace, label_selector(labels)) if not pod["metadata"].get("deletionTimestamp")] if labels else []
 
 
 def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list[str]]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..._engine.cluster import Cluster
-from ..._engine.objects import Object, Ref, few
+from ..._engine.objects import Object, Ref, summarize
 from ..._failure import Failure, InvalidOption
 from ..._proxy import plaintext
 from ..features import validators as checks
@@ -70,7 +70,7 @@ def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list
             )
         ], []
     if seen.silent:
-        others = f"; pods without a sidecar: {few(list(seen.plain), NAMED)}" if seen.plain else ""
+        others = f"; pods without a sidecar: {summarize(list(seen.plain), NAMED)}" if seen.plain else ""
         return [], [
             f"plaintext callers of {place}: unknown, for the access logs of {', '.join(seen.silent)} tell of no call within {within}, or hold more than is "
             f"read, and its proxies count none{others}"

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..._engine.cluster import Cluster, Refused
+from ..._engine.cluster import Cluster, Forbidden
 from ..._engine.module import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Review, Run, run_module
 from ..._engine.objects import Object, Ref, ref_of
-from ..._engine.selectors import written
+from ..._engine.selectors import label_selector
 from ..._engine.steps import Step
 from ..._failure import Failure, InvalidOption
 from ..._proxy.config_dump import listeners
@@ -84,7 +84,7 @@ def run(single: Single, review: Review) -> None:
         leaving = [obj for obj in live if is_managed(obj)]
         pods = single.pods(cluster, options)
         if objects and pods == [] and "workload" in options:
-            call.module.warn(f"no pod of {options['namespace']} has the labels {written(options.get('workload') or {})}: the policy holds for none yet")
+            call.module.warn(f"no pod of {options['namespace']} has the labels {label_selector(options.get('workload') or {})}: the policy holds for none yet")
         concerned = None if pods is None else frozenset(f"{pod['metadata']['name']}.{pod['metadata']['namespace']}" for pod in pods)
         first, routes = _parted(objects)
         surplus, old_routes = _parted(leaving)
@@ -125,7 +125,7 @@ def pods_of(cluster: Cluster, namespace: str, labels: dict[str, Any]) -> list[Ob
     """Pods of a namespace with these labels; every one of the mesh where the namespace is istiod's, whose policies hold everywhere."""
     if not labels and cluster.list("", "Pod", namespace, "app=istiod"):
         return None
-    return cluster.list("", "Pod", namespace, written(labels))
+    return cluster.list("", "Pod", namespace, label_selector(labels))
 
 
 def _shown(objects: list[Object], single: Single, concerned: frozenset[str] | None) -> Any:
@@ -142,7 +142,7 @@ def _others_marks(cluster: Cluster, obj: Object, leaving: list[Object], single: 
     """Marks that stay, for other objects have them too."""
     names = {ref_of(one) for one in leaving}
     found = cluster.permitted(lambda: cluster.list(ref_of(obj).group, obj["kind"])) if single.marks(obj) else []
-    others = [] if isinstance(found, Refused) else found
+    others = [] if isinstance(found, Forbidden) else found
     return {mark for other in others if ref_of({**other, "apiVersion": obj["apiVersion"], "kind": obj["kind"]}) not in names for mark in single.marks(other)}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import manifests as sources
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import flatten, normal
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import flatten, normalized
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
 from builders import actions, config
 
@@ -92,13 +92,13 @@ def test_what_only_a_server_writes_is_not_sent():
     obj["metadata"].update(uid="u", resourceVersion="1", managedFields=[], creationTimestamp=None, generation=1, selfLink="/", labels={"a": "b"})
     obj["status"] = {"phase": "x"}
     before = {**obj, "metadata": dict(obj["metadata"])}
-    assert normal(obj) == {**config("a", x="1"), "metadata": {"name": "a", "namespace": "shop", "labels": {"a": "b"}}}
+    assert normalized(obj) == {**config("a", x="1"), "metadata": {"name": "a", "namespace": "shop", "labels": {"a": "b"}}}
     assert obj == before, "the manifest stays as it was"
 
 
 def test_a_secrets_plain_text_becomes_its_data_and_wins_over_it():
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"a": "eA==", "b": "eA=="}, "stringData": {"b": "é", "c": 1}}
-    assert normal(secret, "shop") == {
+    assert normalized(secret, "shop") == {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": "s", "namespace": "shop"},

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import manifests as sources
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import normal, ref_of
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import normalized, ref_of
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -197,7 +197,7 @@ def test_data_that_is_almost_an_object_is_taken_or_refused(documents: list[Any])
         found = objects_of(definition=documents)
     except InvalidOption:
         return
-    assert len({ref_of(normal(obj, "default")) for obj in found}) <= len(found)
+    assert len({ref_of(normalized(obj, "default")) for obj in found}) <= len(found)
 
 
 def test_a_file_that_is_not_utf_8_is_refused_by_its_encoding(tmp_path: Path) -> None:
