@@ -151,9 +151,9 @@ def body(run: Run) -> dict:
     object_set = ObjectSet(addons.SET, wanted.namespace)
     if options["state"] == "absent":
         return run.remove([], object_set)
-    documents = addons.read(Path(options["samples"]), wanted)
+    documents = addons.read_addons(Path(options["samples"]), wanted)
     rules = run.rules(namespace=wanted.namespace, set=object_set, prune=True)
-    return run.converge(addons.desired(wanted, documents), rules)
+    return run.converge(addons.addon_steps(wanted, documents), rules)
 
 
 def main() -> None:

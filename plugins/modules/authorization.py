@@ -147,11 +147,11 @@ failure:
 
 from ..module_utils._preflight.plan_review import REVIEW
 from ..module_utils._traffic.policies.authorization import AUTHORIZATION
-from ..module_utils._traffic.policies.policy_module import run
+from ..module_utils._traffic.policies.policy_module import run_policy
 
 
 def main() -> None:
-    run(AUTHORIZATION, REVIEW)
+    run_policy(AUTHORIZATION, REVIEW)
 
 
 if __name__ == "__main__":

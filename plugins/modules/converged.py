@@ -128,8 +128,8 @@ failure:
 
 from ..module_utils._engine.module import Run, run_module
 from ..module_utils._failure import InvalidOption
-from ..module_utils._proxy import sync_status as verdicts
-from ..module_utils._traffic import proxy_comparison as compared
+from ..module_utils._proxy import sync_status
+from ..module_utils._traffic import proxy_comparison
 from ..module_utils._traffic.host.reader import Reader
 
 ARGUMENTS = {
@@ -142,25 +142,25 @@ ARGUMENTS = {
 }
 
 
-def asked(run: Run) -> verdicts.Question:
+def asked(run: Run) -> sync_status.ProxyQuery:
     options = run.options
     if options["host"]:
         host = Reader(run.cluster).read(options["host"], options["namespace"])
         if not (host.own or host.any_host or host.rule or host.routes):
             hint = "Check host and namespace."
             run.refuse([InvalidOption("host", f"{host.full_name} has no policy", hint=hint, code="no_policy")])
-        return compared.question(run.cluster, host)
-    return verdicts.Question(lambda place: options["namespace"] in (None, place.namespace))
+        return proxy_comparison.proxy_query(run.cluster, host)
+    return sync_status.ProxyQuery(lambda place: options["namespace"] in (None, place.namespace))
 
 
 def body(run: Run) -> dict:
     question = asked(run)
     deadline = run.deadline if run.options["wait_timeout"] else None
-    found = run.timed("wait", lambda: verdicts.settled(run.cluster, question, deadline))
-    run.told = {"proxies": verdicts.rows(found), "counts": verdicts.count(found), "text": verdicts.text(found)}
-    if run.told["counts"][verdicts.UNKNOWN]:
+    found = run.timed("wait", lambda: sync_status.wait_for_sync(run.cluster, question, deadline))
+    run.told = {"proxies": sync_status.verdict_rows(found), "counts": sync_status.count_verdicts(found), "text": sync_status.summary_text(found)}
+    if run.told["counts"][sync_status.UNKNOWN]:
         run.module.warn(run.told["text"])
-    failure = verdicts.failure(found)
+    failure = sync_status.sync_failure(found)
     if failure and run.options["fail"]:
         raise failure
     return run.told

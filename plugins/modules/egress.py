@@ -187,11 +187,11 @@ failure:
 
 from ..module_utils._preflight.plan_review import REVIEW
 from ..module_utils._traffic.policies.egress import EGRESS
-from ..module_utils._traffic.policies.policy_module import run
+from ..module_utils._traffic.policies.policy_module import run_policy
 
 
 def main() -> None:
-    run(EGRESS, REVIEW)
+    run_policy(EGRESS, REVIEW)
 
 
 if __name__ == "__main__":

@@ -150,7 +150,7 @@ from ..module_utils._traffic import module as concern
 
 
 def main() -> None:
-    concern.run("fault", REVIEW, required_if=[("state", "present", ["delay", "abort"], True)])
+    concern.run_feature("fault", REVIEW, required_if=[("state", "present", ["delay", "abort"], True)])
 
 
 if __name__ == "__main__":

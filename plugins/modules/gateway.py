@@ -191,11 +191,11 @@ failure:
 
 from ..module_utils._preflight.plan_review import REVIEW
 from ..module_utils._traffic.policies.gateway import GATEWAY
-from ..module_utils._traffic.policies.policy_module import run
+from ..module_utils._traffic.policies.policy_module import run_policy
 
 
 def main() -> None:
-    run(GATEWAY, REVIEW)
+    run_policy(GATEWAY, REVIEW)
 
 
 if __name__ == "__main__":

@@ -151,11 +151,11 @@ failure:
 
 from ..module_utils._preflight.plan_review import REVIEW
 from ..module_utils._traffic.policies.jwt import JWT
-from ..module_utils._traffic.policies.policy_module import run
+from ..module_utils._traffic.policies.policy_module import run_policy
 
 
 def main() -> None:
-    run(JWT, REVIEW)
+    run_policy(JWT, REVIEW)
 
 
 if __name__ == "__main__":

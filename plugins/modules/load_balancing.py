@@ -141,7 +141,7 @@ from ..module_utils._traffic import module as concern
 
 
 def main() -> None:
-    concern.run("load_balancing", REVIEW)
+    concern.run_feature("load_balancing", REVIEW)
 
 
 if __name__ == "__main__":

@@ -140,11 +140,11 @@ failure:
 
 from ..module_utils._preflight.plan_review import REVIEW
 from ..module_utils._traffic.policies.mtls import MTLS
-from ..module_utils._traffic.policies.policy_module import run
+from ..module_utils._traffic.policies.policy_module import run_policy
 
 
 def main() -> None:
-    run(MTLS, REVIEW)
+    run_policy(MTLS, REVIEW)
 
 
 if __name__ == "__main__":

@@ -154,7 +154,7 @@ from ..module_utils._traffic import module as concern
 
 
 def main() -> None:
-    concern.run("resilience", REVIEW)
+    concern.run_feature("resilience", REVIEW)
 
 
 if __name__ == "__main__":

@@ -196,7 +196,7 @@ from ..module_utils._traffic import module as concern
 
 
 def main() -> None:
-    concern.run("route", REVIEW)
+    concern.run_feature("route", REVIEW)
 
 
 if __name__ == "__main__":

@@ -124,12 +124,12 @@ failure:
 """
 
 from ..module_utils._preflight.plan_review import REVIEW
-from ..module_utils._traffic.policies.policy_module import run
+from ..module_utils._traffic.policies.policy_module import run_policy
 from ..module_utils._traffic.policies.sidecar import SIDECAR
 
 
 def main() -> None:
-    run(SIDECAR, REVIEW)
+    run_policy(SIDECAR, REVIEW)
 
 
 if __name__ == "__main__":

@@ -202,7 +202,7 @@ from ..module_utils._traffic import module as concern
 
 
 def main() -> None:
-    concern.run("split", REVIEW)
+    concern.run_feature("split", REVIEW)
 
 
 if __name__ == "__main__":

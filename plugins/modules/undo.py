@@ -125,18 +125,18 @@ from ..module_utils._engine.module import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, R
 from ..module_utils._engine.waiting.deadline import Deadline
 from ..module_utils._failure import Failure
 from ..module_utils._preflight.plan_review import REVIEW
-from ..module_utils._traffic import rollback_checkpoint as before
-from ..module_utils._traffic.api_selection import settled
+from ..module_utils._traffic import rollback_checkpoint
+from ..module_utils._traffic.api_selection import select_api
 from ..module_utils._traffic.host.reader import Reader
 from ..module_utils._traffic.host_policy import Policy
-from ..module_utils._traffic.rollout import check, desired
-from ..module_utils._traffic.wait_for_proxies import CONVERGED_ARGUMENTS, waited
+from ..module_utils._traffic.rollout import rollout_steps, validate_references
+from ..module_utils._traffic.wait_for_proxies import PROXY_WAIT_ARGUMENTS, without_last_wait
 
 ARGUMENTS = {
     "host": {"type": "str", "required": True},
     "namespace": {"type": "str", "required": True},
     **WAIT_ARGUMENTS,
-    **CONVERGED_ARGUMENTS,
+    **PROXY_WAIT_ARGUMENTS,
     **OWNERSHIP_ARGUMENTS,
 }
 
@@ -149,14 +149,14 @@ def body(run: Run) -> dict:
     reader = Reader(run.cluster)
     now = Policy.of(reader.read(options["host"], options["namespace"]))
     try:
-        policy = before.earlier(run.cluster, now)
+        policy = rollback_checkpoint.previous_policy(run.cluster, now)
     except Failure as failure:
         run.refuse([failure])
         return run.converge([], rules)
     if not policy.empty:
-        policy = settled(policy, policy.api, reader)
-        run.refuse(check(policy))
-    return run.converge([*waited(desired(policy), options), before.swapped(now, policy)], rules)
+        policy = select_api(policy, policy.api, reader)
+        run.refuse(validate_references(policy))
+    return run.converge([*without_last_wait(rollout_steps(policy), options), rollback_checkpoint.swap_step(now, policy)], rules)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import config_dump as dump
+from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import config_dump
 from playbook_runner import Lab
 from shop import NEIGHBOURS, WELL
 
@@ -94,7 +94,7 @@ def change(lab: Lab, versions: dict[str, int], **options: Any) -> None:
 def chains(lab: Lab, port: int, namespace: str = SPACE, workload: str = "deploy/client") -> list[dict[str, int]]:
     """What a proxy itself says of connections to a port: {subset: weight}."""
     text = lab.kubectl("-n", namespace, "exec", workload, "-c", "istio-proxy", "--", "pilot-agent", "request", "GET", "config_dump")
-    found = [chain for chain in dump.chains(json.loads(text)) if chain.port == port and all(name.endswith(FULL) for name, _weight in chain.weights)]
+    found = [chain for chain in config_dump.chains(json.loads(text)) if chain.port == port and all(name.endswith(FULL) for name, _weight in chain.weights)]
     return [{name.split("|")[2]: weight for name, weight in chain.weights} for chain in found]
 
 

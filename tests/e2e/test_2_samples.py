@@ -12,7 +12,7 @@ import yaml
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import module as concern
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host.host import Host, full_name
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policies import egress, gateway, telemetry
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.rollout import Policy, desired
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.rollout import Policy, rollout_steps
 from playbook_runner import Lab
 
 SPACE = "shop"
@@ -136,9 +136,9 @@ def said(name: str, theirs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for host, concerns in hosts.items():
         policy = Policy(Host(host, SPACE, service={"spec": {}}), {}, {}, Policy.time())
         for one, given in concerns.items():
-            arguments = concern.CONCERNS[one].ARGUMENTS
-            policy = concern.asking(policy, one, {**{key: spec.get("default") for key, spec in arguments.items()}, **given}, [])
-        found += [obj for step in desired(policy) for obj in step.objects]
+            arguments = concern.FEATURES[one].ARGUMENTS
+            policy = concern.with_feature(policy, one, {**{key: spec.get("default") for key, spec in arguments.items()}, **given}, [])
+        found += [obj for step in rollout_steps(policy) for obj in step.objects]
     for number, (module, options) in enumerate(others):
         given = {key: spec.get("default") for key, spec in module.arguments.items()}
         options = {key: theirs[number]["spec"][key] if value == "theirs" else value for key, value in options.items()}

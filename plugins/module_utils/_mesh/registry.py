@@ -7,15 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .._engine.objects import few
+from .._engine.objects import summarize
 from .._failure import Failure, InvalidOption, did_you_mean
-from .._istio import version_skew as skew
-from .._istio.install.control_plane import check_label
-from .checks import cluster, gateways, proxies, routes, upgrade, webhooks, workloads
-from .checks import control_planes as planes
-from .checks import root_certificates as roots
+from .._istio import version_skew
+from .._istio.install.control_plane import validate_label
+from .checks import cluster, control_planes, gateways, proxies, root_certificates, routes, upgrade, webhooks, workloads
 from .facts import PROXIES, SLICES, Facts
-from .findings import INSTALL, RUNNING, UPGRADE, Finding, Gate, Judge, Unknown, replaced
+from .findings import INSTALL, RUNNING, UPGRADE, Finding, Gate, Judge, Unknown, replaced_planes
 
 ERROR, WARNING, INFO = "error", "warning", "info"
 PASSED, FAILED, UNKNOWN, SKIPPED = "passed", "failed", "unknown", "skipped"
@@ -47,7 +45,7 @@ class Check:
     fails: str
     remedy: str
     source: str
-    release: skew.Release | None = None
+    release: version_skew.Release | None = None
 
 
 ANALYSIS = "Istio's analyzer {}".format
@@ -78,10 +76,10 @@ CHECKS = (
     Check("definitions_old", "Istio's definitions are as new as the newest control plane", ERROR, LIVE, ("istiods", "definitions", "sets"),
           cluster.definitions_old,
           "A CustomResourceDefinition of Istio is of an older release than the newest control plane.",
-          "Install the base of the newest control plane: it comes before istiod.", skew.BASE.source),
+          "Install the base of the newest control plane: it comes before istiod.", version_skew.BASE.source),
     Check("definitions_newer", "Istio's definitions are not newer than what comes", WARNING, COMING, ("definitions", "sets"), cluster.definitions_newer,
           "Istio's definitions are of a newer release than the version that comes.",
-          "Leave them as they are: definitions are never put back, and fit older control planes.", skew.BASE.source),
+          "Leave them as they are: definitions are never put back, and fit older control planes.", version_skew.BASE.source),
     Check("definitions_leftover", "No definitions are left of an earlier mesh", WARNING, (INSTALL,), ("istiods", "definitions"), cluster.definitions_leftover,
           "There are CustomResourceDefinitions of Istio, and no control plane.",
           "Look at the objects that are still there; install over them with adopt, or delete the definitions with all their objects.", "istio.io, Uninstall"),
@@ -89,44 +87,44 @@ CHECKS = (
           "A definition of the Gateway API is so old that istiod ignores its objects.",
           "Install the Gateway API's definitions of the version that is named, or newer.", ANALYSIS("IST0176")),
     # Control planes.
-    Check("control_plane_missing", "There is a control plane", ERROR, LIVE, ("istiods",), planes.control_plane_missing,
+    Check("control_plane_missing", "There is a control plane", ERROR, LIVE, ("istiods",), control_planes.control_plane_missing,
           "No istiod is in the control plane's namespace.", "Run the role control_plane, or give the control plane's namespace.",
           "istio.io, Installation guides"),
-    Check("istiod_unavailable", "Every control plane answers", ERROR, LIVE, ("istiods",), planes.istiod_unavailable,
+    Check("istiod_unavailable", "Every control plane answers", ERROR, LIVE, ("istiods",), control_planes.istiod_unavailable,
           "No replica of an istiod is ready.", "Look at its pods' events and logs.", HEALTH),
-    Check("istiod_incomplete", "All replicas of istiod are ready", WARNING, LIVE, ("istiods",), planes.istiod_incomplete,
+    Check("istiod_incomplete", "All replicas of istiod are ready", WARNING, LIVE, ("istiods",), control_planes.istiod_incomplete,
           "Fewer replicas of an istiod are ready than are wanted.", "Look at its pods' events, and wait for the rollout to end.", HEALTH),
-    Check("istiod_mixed_versions", "All istiods of a revision are of one version", WARNING, LIVE, ("pods",), planes.istiod_mixed_versions,
-          "Living istiods of one revision are of different versions.", "Wait for the rollout to end; if it is stuck, look at the newer pods.", skew.CANARY),
-    Check("istiod_single", "istiod has a second replica", WARNING, (UPGRADE,), ("istiods",), planes.istiod_single,
+    Check("istiod_mixed_versions", "All istiods of a revision are of one version", WARNING, LIVE, ("pods",), control_planes.istiod_mixed_versions,
+          "Living istiods of one revision are of different versions.", "Wait for the rollout to end; if it is stuck, look at the newer pods.", version_skew.CANARY),
+    Check("istiod_single", "istiod has a second replica", WARNING, (UPGRADE,), ("istiods",), control_planes.istiod_single,
           "An istiod is to have fewer than two replicas.", "Set pilot.autoscaleMin to 2 in the values, or pilot.replicaCount without autoscaling.",
           "istio.io, Deployment best practices"),
-    Check("istiod_no_budget", "A drain leaves an istiod", WARNING, (UPGRADE,), ("istiods", "budgets"), planes.istiod_no_budget,
+    Check("istiod_no_budget", "A drain leaves an istiod", WARNING, (UPGRADE,), ("istiods", "budgets"), control_planes.istiod_no_budget,
           "An istiod with several replicas has no PodDisruptionBudget.", "Leave global.defaultPodDisruptionBudget.enabled at true in the values.",
           "Kubernetes, Disruptions"),
-    Check("istiod_budget_blocks", "The budget of istiod lets a node be drained", WARNING, (UPGRADE,), ("istiods", "budgets"), planes.istiod_budget_blocks,
+    Check("istiod_budget_blocks", "The budget of istiod lets a node be drained", WARNING, (UPGRADE,), ("istiods", "budgets"), control_planes.istiod_budget_blocks,
           "A PodDisruptionBudget of istiod allows no disruption now.", "Have one replica more than the budget keeps, and all of them ready.",
           "Kubernetes, Disruptions"),
-    Check("foreign_control_plane", "No other tool keeps a control plane of this revision", WARNING, (INSTALL,), ("istiods",), planes.foreign_control_plane,
+    Check("foreign_control_plane", "No other tool keeps a control plane of this revision", WARNING, (INSTALL,), ("istiods",), control_planes.foreign_control_plane,
           "An istiod of the revision that is to be installed is kept by another tool.",
           "Take it over with adopt, go on with the tool that made it, or choose another revision.", "Kubernetes, Server-side apply"),
-    Check("revision_is_tag", "The new revision's name is free", ERROR, COMING, ("injectors",), planes.revision_is_tag,
+    Check("revision_is_tag", "The new revision's name is free", ERROR, COMING, ("injectors",), control_planes.revision_is_tag,
           "The new revision has the name of a revision tag.", "Choose another name, such as the version with dashes.", TAGS),
-    Check("revision_unused", "Every control plane is used", INFO, (RUNNING,), ("istiods", "pods", "namespaces", "injectors"), planes.revision_unused,
+    Check("revision_unused", "Every control plane is used", INFO, (RUNNING,), ("istiods", "pods", "namespaces", "injectors"), control_planes.revision_unused,
           "There are several control planes, and no tag, namespace or proxy uses one of them.", "Remove it: control_plane with its revision and state absent.",
-          skew.CANARY),
-    Check("foreign_workloads", "The control plane's namespace is Istio's alone", INFO, (RUNNING,), ("pods", "replica_sets"), planes.foreign_workloads,
+          version_skew.CANARY),
+    Check("foreign_workloads", "The control plane's namespace is Istio's alone", INFO, (RUNNING,), ("pods", "replica_sets"), control_planes.foreign_workloads,
           "Workloads that are no part of Istio run in the control plane's namespace.", "Move them: whoever may write there rules the mesh.",
           "istio.io, Security best practices"),
-    Check("node_agents_not_ready", "Node agents are ready on every node", ERROR, LIVE, ("node_agents",), planes.node_agents_not_ready,
+    Check("node_agents_not_ready", "Node agents are ready on every node", ERROR, LIVE, ("node_agents",), control_planes.node_agents_not_ready,
           "istio-cni or ztunnel is not ready on every node that it is for.", "Look at its pods on those nodes; pods of the mesh cannot start there.",
           "istio.io, Istio CNI node agent"),
-    Check("cni_skew", "istio-cni fits the control planes", ERROR, LIVE, ("istiods", "node_agents"), planes.agent_skew("cni"),
+    Check("cni_skew", "istio-cni fits the control planes", ERROR, LIVE, ("istiods", "node_agents"), control_planes.agent_skew("cni"),
           "istio-cni is newer than a control plane or more than one minor version older; before an upgrade, than the one that comes.",
-          "Upgrade istio-cni after istiod, and before the next minor version.", skew.AMBIENT),
-    Check("ztunnel_skew", "ztunnel fits the control planes", ERROR, LIVE, ("istiods", "node_agents"), planes.agent_skew("ztunnel"),
+          "Upgrade istio-cni after istiod, and before the next minor version.", version_skew.AMBIENT),
+    Check("ztunnel_skew", "ztunnel fits the control planes", ERROR, LIVE, ("istiods", "node_agents"), control_planes.agent_skew("ztunnel"),
           "ztunnel is newer than a control plane or more than one minor version older; before an upgrade, than the one that comes.",
-          "Upgrade ztunnel after istio-cni, and before the next minor version.", skew.AMBIENT),
+          "Upgrade ztunnel after istio-cni, and before the next minor version.", version_skew.AMBIENT),
     # Webhooks and tags.
     Check("injector_missing", "Every revision has an injection webhook", ERROR, LIVE, ("istiods", "injectors"), webhooks.injector_missing,
           "No injection webhook is for the revision of a control plane.",
@@ -164,12 +162,12 @@ CHECKS = (
     Check("pods_without_sidecar", "Every pod that should have a sidecar has one", WARNING, LIVE, MEMBERS, workloads.pods_without_sidecar,
           "Pods of a workload should have a sidecar and have none.", "Restart them: module namespace with restart.", ANALYSIS("IST0103")),
     Check("proxies_stale", "Every proxy is of the revision that would inject it now", WARNING, LIVE, MEMBERS, workloads.proxies_stale,
-          "Pods of a workload have a proxy of another revision than new ones would get.", "Restart them: module namespace with restart_stale.", skew.CANARY),
+          "Pods of a workload have a proxy of another revision than new ones would get.", "Restart them: module namespace with restart_stale.", version_skew.CANARY),
     Check("pods_not_restartable", "Every pod that is behind can be restarted", WARNING, LIVE, MEMBERS, workloads.pods_not_restartable,
-          "A bare pod, a Job's or one of an unknown owner has a stale sidecar, or should have one and has none.", "Make it anew in its own way.", skew.CANARY),
+          "A bare pod, a Job's or one of an unknown owner has a stale sidecar, or should have one and has none.", "Make it anew in its own way.", version_skew.CANARY),
     Check("proxies_orphaned", "The control plane of every proxy is there", ERROR, LIVE, ("pods", "istiods", "injectors"), workloads.proxies_orphaned,
           "The revision of a proxy has no control plane any more: it keeps its last configuration, and its certificate ends.",
-          "Restart the workload under a revision that is there.", skew.CANARY),
+          "Restart the workload under a revision that is there.", version_skew.CANARY),
     Check("sidecar_not_ready", "Every running pod's proxy is ready", WARNING, LIVE, ("pods",), workloads.sidecar_not_ready,
           "A pod runs, and the container istio-proxy is not ready.", "Look at its log; most often it cannot reach istiod.",
           "istio.io, Application requirements"),
@@ -181,14 +179,14 @@ CHECKS = (
     # Proxies.
     Check("proxies_newer", "No proxy is newer than its control plane", ERROR, LIVE, RELATED, proxies.proxies_newer,
           "A proxy is of a newer minor version than its control plane.", "Upgrade the control plane, or restart the workload under one that is as new.",
-          skew.PROXY.source),
+          version_skew.PROXY.source),
     Check("proxies_too_old", "No proxy is too old for its control plane", ERROR, LIVE, RELATED, proxies.proxies_too_old,
-          "A proxy is more than one minor version older than its control plane.", "Restart the workload.", skew.PROXY.source),
+          "A proxy is more than one minor version older than its control plane.", "Restart the workload.", version_skew.PROXY.source),
     Check("proxies_older", "Proxies are as new as their control plane", INFO, (RUNNING,), RELATED, proxies.proxies_older,
           "A proxy is older than its control plane, within what is supported.", "Restart the workload when it suits.", ANALYSIS("IST0158")),
     Check("proxies_left_behind", "No proxy will be too old after the upgrade", ERROR, (UPGRADE,), RELATED, proxies.proxies_left_behind,
           "An upgrade in place would leave a proxy more than one minor version older than its control plane.", "Restart the workload before the upgrade.",
-          skew.PROXY.source),
+          version_skew.PROXY.source),
     Check("proxies_disconnected", "Every ready proxy is connected to an istiod", ERROR, LIVE, (PROXIES, "pods"), proxies.proxies_disconnected,
           "A pod with a ready proxy is listed by no istiod.", "Look at the proxy's log: it has no new configuration, and its certificate will end.",
           "istiod's /debug/syncz"),
@@ -197,17 +195,17 @@ CHECKS = (
     Check("proxies_rejected", "No proxy refuses its configuration", ERROR, LIVE, (PROXIES, "pods"), proxies.proxies_rejected,
           "A proxy refuses its configuration and keeps the one before.", "Undo or correct the object that its words lead to.", "istiod's /debug/syncz"),
     # Root certificates.
-    Check("root_missing", "The mesh has a root certificate", ERROR, LIVE, ("roots",), roots.root_missing,
+    Check("root_missing", "The mesh has a root certificate", ERROR, LIVE, ("roots",), root_certificates.root_missing,
           "ConfigMap istio-ca-root-cert of the control plane's namespace is missing, or holds no certificate.", "See in istiod's log why it does not write it.",
           "istio.io, Plug in CA certificates"),
-    Check("root_expired", "The root certificate is valid", ERROR, LIVE, ("roots",), roots.root_expired,
+    Check("root_expired", "The root certificate is valid", ERROR, LIVE, ("roots",), root_certificates.root_expired,
           "A root certificate has expired.", "Rotate the root certificate.", "istio.io, Plug in CA certificates"),
-    Check("root_expires_soon", "The root certificate stays valid for a month", WARNING, LIVE, ("roots",), roots.root_expires_soon,
+    Check("root_expires_soon", "The root certificate stays valid for a month", WARNING, LIVE, ("roots",), root_certificates.root_expires_soon,
           "A root certificate expires within 30 days.", "Rotate the root certificate, with both trusted for a time.", "istio.io, Plug in CA certificates"),
-    Check("roots_several", "The mesh has one root certificate", INFO, LIVE, ("roots",), roots.roots_several,
+    Check("roots_several", "The mesh has one root certificate", INFO, LIVE, ("roots",), root_certificates.roots_several,
           "Proxies trust several root certificates, as in a rotation.", "When all workloads have certificates of the new one, drop the old one.",
           "istio.io, Plug in CA certificates"),
-    Check("root_copies_differ", "All namespaces trust the same root certificate", ERROR, LIVE, ("roots",), roots.root_copies_differ,
+    Check("root_copies_differ", "All namespaces trust the same root certificate", ERROR, LIVE, ("roots",), root_certificates.root_copies_differ,
           "A namespace's ConfigMap istio-ca-root-cert holds other certificates than the control plane's.",
           "See in istiod's log why it does not renew it; with several meshes, each must have its own namespaces.",
           "pilot/pkg/serviceregistry/kube/controller/namespacecontroller.go"),
@@ -253,7 +251,7 @@ CHECKS = (
           "Choose a newer version. To go back, keep or install the older one as a revision of its own, and point tags back.", SKEW),
     Check("minor_skipped", "The upgrade skips no release that it may not", ERROR, (UPGRADE,), ("istiods",), upgrade.minor_skipped,
           "In place the upgrade goes further than one minor version, by a new revision further than two.",
-          "Go by the releases that are named, and restart workloads at each.", skew.CANARY),
+          "Go by the releases that are named, and restart workloads at each.", version_skew.CANARY),
     Check("envoy_filters", "No EnvoyFilter depends on what istiod generates", INFO, (UPGRADE,), ("envoy_filters",), upgrade.envoy_filters,
           "There are EnvoyFilters.", "Try each under the new version before workloads move.", "istio.io, EnvoyFilter"),
     Check("change_unhealthy_endpoints", "Unhealthy endpoints are sent by decision", WARNING, (UPGRADE,), ("istiods",),
@@ -290,7 +288,7 @@ def refuse(gate: Gate, skip: Iterable[str] = ()) -> None:
     if gate.version and gate.number is None:
         raise InvalidOption("version", f"{gate.version!r} is no version of Istio", hint="Write it as 1.31.0.")
     if gate.revision:
-        check_label("revision", gate.revision)
+        validate_label("revision", gate.revision)
 
 
 def refuse_absent(facts: Facts, gate: Gate) -> None:
@@ -323,7 +321,7 @@ def _applies(check: Check, facts: Facts, gate: Gate) -> bool:
     if check.release is None or "istiods" in facts.refused:
         return True
     new = gate.number
-    return new is not None and any(plane["number"] is None or skew.crosses(plane["number"], new, check.release) for plane in replaced(facts, gate))
+    return new is not None and any(plane["number"] is None or version_skew.crosses(plane["number"], new, check.release) for plane in replaced_planes(facts, gate))
 
 
 def ask(check: Check, facts: Facts, gate: Gate) -> dict[str, Any]:
@@ -349,7 +347,7 @@ def told(findings: list[Finding]) -> str:
     by_cause: dict[str, list[str]] = {}
     for finding in findings:
         by_cause.setdefault(finding.cause, []).append(finding.object)
-    parts = [f"{few(objects, SHOWN_OBJECTS)}: {cause}" for cause, objects in by_cause.items()]
+    parts = [f"{summarize(objects, SHOWN_OBJECTS)}: {cause}" for cause, objects in by_cause.items()]
     more = len(parts) - SHOWN_CAUSES
     return "; ".join(parts[:SHOWN_CAUSES]) + (f"; and {more} more causes" if more > 0 else "")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.module import CONCERNS
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.module import FEATURES
 from builders import config, istio, namespace, pod
 from collection import MODULES, arguments, documentation, load
 from memory_api import MemoryApi
@@ -55,7 +55,7 @@ def split(say, shop):
 
 def test_it_is_in_every_module_that_writes_policy_and_on_by_default():
     judged = {name for name in MODULES if "preflight" in arguments(name)}
-    assert judged == {*CONCERNS, *SINGLES, "traffic", "traffic_split", "undo"} - {"split"}
+    assert judged == {*FEATURES, *SINGLES, "traffic", "traffic_split", "undo"} - {"split"}
     assert {documentation(name)["options"]["preflight"]["default"] for name in judged} == {"refuse"}
     assert load("roles/traffic/defaults/main.yml")["traffic_preflight"] == load("roles/mtls/defaults/main.yml")["mtls_preflight"] == "refuse"
 

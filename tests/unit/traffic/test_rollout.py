@@ -8,19 +8,15 @@ import json
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure, InvalidOption
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import rollout as routing
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import rollout
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends import istio
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.features import (
-    fault_injection as fault,
-)
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.features import (
+    fault_injection,
     load_balancing,
     resilience,
     route,
 )
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.features import (
-    match as matching,
-)
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.features.match import intersect, parse_matches
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host.host import INTENTS
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host_policy import MANAGED, Policy
 from policies import FULL, NOW, dumped, host, policy, split
@@ -64,9 +60,9 @@ def to(version):
 def test_a_condition_is_a_match(when, match):
     if match is None:
         with pytest.raises(InvalidOption):
-            matching.matches("when", when)
+            parse_matches("when", when)
     else:
-        assert matching.matches("when", when) == [match] and matching.matches("when", [when, when]) == [match, match]
+        assert parse_matches("when", when) == [match] and parse_matches("when", [when, when]) == [match, match]
 
 
 @pytest.mark.parametrize(
@@ -84,12 +80,12 @@ def test_a_condition_is_a_match(when, match):
     ],
 )
 def test_what_two_conditions_have_in_common(one, two, common):
-    assert matching.both("when", one, two) == common == matching.both("when", two, one)
+    assert intersect("when", one, two) == common == intersect("when", two, one)
 
 
 def test_two_expressions_are_not_put_together_by_guessing():
     with pytest.raises(InvalidOption) as refused:
-        matching.both("when", {"uri": {"regex": "/a.*"}}, {"uri": {"prefix": "/a"}})
+        intersect("when", {"uri": {"regex": "/a.*"}}, {"uri": {"prefix": "/a"}})
     assert refused.value.code == "match_conflict"
 
 
@@ -231,12 +227,12 @@ def test_timeouts_and_retries_are_part_of_each_route_that_sends_something_on():
 @pytest.mark.parametrize(
     ("module", "intent", "code"),
     [
-        (fault.check, {}, "fault_empty"),
-        (fault.check, {"delay": "now"}, "duration_invalid"),
-        (fault.check, {"delay": {"by": "1s", "percent": 0}}, "percent_invalid"),
-        (fault.check, {"abort": {"percent": 5}}, "abort_ambiguous"),
-        (fault.check, {"abort": 600}, "status_invalid"),
-        (fault.check, {"abort": {"grpc": "BROKEN"}}, "grpc_status_invalid"),
+        (fault_injection.check, {}, "fault_empty"),
+        (fault_injection.check, {"delay": "now"}, "duration_invalid"),
+        (fault_injection.check, {"delay": {"by": "1s", "percent": 0}}, "percent_invalid"),
+        (fault_injection.check, {"abort": {"percent": 5}}, "abort_ambiguous"),
+        (fault_injection.check, {"abort": 600}, "status_invalid"),
+        (fault_injection.check, {"abort": {"grpc": "BROKEN"}}, "grpc_status_invalid"),
         (resilience.of_routes, {"timeout": "1"}, "duration_invalid"),
         (resilience.of_routes, {"retries": {"attempts": 0, "conditions": ["5xx"]}}, "retries_ambiguous"),
         (resilience.of_routes, {"retries": {"attempts": -1}}, "count_invalid"),
@@ -270,7 +266,7 @@ def test_what_a_rule_says_of_connections_ejection_and_choice():
                        "eject": {"gateway_errors": 3, "every": "1s", "for": "5s", "max_percent": 50}},
         "load_balancing": {"hash_on": {"cookie": "cart"}, "locality": {"failover_priority": ["topology.kubernetes.io/zone"]}},
     }  # fmt: skip
-    (step,) = routing.desired(policy(rule=rule))
+    (step,) = rollout.rollout_steps(policy(rule=rule))
     (obj,) = step.objects
     assert obj["spec"] == {
         "host": FULL,
@@ -295,15 +291,15 @@ def minutes(count):
 
 def test_a_duration_counts_from_when_the_fault_was_first_asked_for():
     asked = {"delay": "2s", "expires": "30m"}
-    first = fault.ends(asked, None, NOW)
-    assert first["until"] == "2030-01-01T00:30:00Z" and not fault.over(first, minutes(29)) and fault.over(first, minutes(30))
-    assert fault.ends(asked, first, minutes(20)) == first, "a second run does not prolong it"
-    assert fault.ends(asked, first, minutes(50)) == first, "nor bring it back"
-    assert fault.ends({**asked, "delay": "3s"}, first, minutes(20))["until"] == "2030-01-01T00:50:00Z", "another fault does"
-    assert fault.ends({"delay": "2s", "expires": "2030-01-01T02:00:00+01:00"}, None, NOW)["until"] == "2030-01-01T01:00:00Z"
+    first = fault_injection.with_end(asked, None, NOW)
+    assert first["until"] == "2030-01-01T00:30:00Z" and not fault_injection.is_over(first, minutes(29)) and fault_injection.is_over(first, minutes(30))
+    assert fault_injection.with_end(asked, first, minutes(20)) == first, "a second run does not prolong it"
+    assert fault_injection.with_end(asked, first, minutes(50)) == first, "nor bring it back"
+    assert fault_injection.with_end({**asked, "delay": "3s"}, first, minutes(20))["until"] == "2030-01-01T00:50:00Z", "another fault does"
+    assert fault_injection.with_end({"delay": "2s", "expires": "2030-01-01T02:00:00+01:00"}, None, NOW)["until"] == "2030-01-01T01:00:00Z"
     for wrong in ("tomorrow", "2030-01-01T02:00:00"):
         with pytest.raises(InvalidOption) as refused:
-            fault.ends({"delay": "2s", "expires": wrong}, None, NOW)
+            fault_injection.with_end({"delay": "2s", "expires": wrong}, None, NOW)
         assert refused.value.code == "expires_invalid"
 
 
@@ -317,14 +313,14 @@ def test_a_fault_whose_time_has_come_goes_with_the_next_run_of_any_concern():
 
 def test_one_label_tells_versions_apart():
     with pytest.raises(InvalidOption) as refused:
-        routing.desired(policy(route=rules({"to": "v1"}), split=split(label="release")))
+        rollout.rollout_steps(policy(route=rules({"to": "v1"}), split=split(label="release")))
     assert refused.value.code == "label_conflict"
 
 
 def test_hosts_that_a_rule_leads_to_must_be_known():
     wanted = policy(host(missing_hosts=frozenset({"cart.shop.svc.cluster.local"})), route=rules({"to": {"host": "cart"}}))
     assert wanted.other_hosts() == ["cart.shop.svc.cluster.local"]
-    assert [reason.code for reason in routing.check(wanted)] == ["no_such_host"]
+    assert [reason.code for reason in rollout.validate_references(wanted)] == ["no_such_host"]
 
 
 def test_intents_that_somebody_edited_into_nonsense_are_told():
@@ -358,6 +354,6 @@ def test_routes_whose_object_is_gone_still_show_and_those_of_others_do_not():
 
 def test_what_no_route_led_to_goes_at_once():
     rule = {"kind": "DestinationRule", "metadata": {"name": "frontend", "namespace": "shop", "labels": MANAGED}, "spec": {"host": FULL, "trafficPolicy": {}}}
-    assert [step.name for step in routing.desired(policy(host(rule=rule)))] == ["subsets that go"]
+    assert [step.name for step in rollout.rollout_steps(policy(host(rule=rule)))] == ["subsets that go"]
     versions = {**rule, "spec": {"host": FULL, "subsets": [{"name": "v1"}]}}
-    assert [step.name for step in routing.desired(policy(host(rule=versions)))] == ["routes gone", "subsets that go"]
+    assert [step.name for step in rollout.rollout_steps(policy(host(rule=versions)))] == ["routes gone", "subsets that go"]

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from ..._failure import InvalidOption
-from . import validators as checks
-from .request import WHERE, Asked
-from .route_rule import Piece
+from . import validators
+from .request import WHERE, FeatureRequest
+from .route_rule import RouteRule
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "timeout": {"type": "str"},
@@ -22,7 +22,7 @@ KEEPALIVE = ("probes", "time", "interval")
 EJECT = ("errors", "gateway_errors", "every", "for", "max_percent", "min_healthy_percent")
 
 
-def intents(asked: Asked) -> tuple[Any, Any]:
+def intents(asked: FeatureRequest) -> tuple[Any, Any]:
     """Raises InvalidOption."""
     routed, ruled = asked.given("timeout", "retries"), asked.given("connections", "eject")
     of_routes(routed)
@@ -36,21 +36,21 @@ def of_routes(intent: dict[str, Any]) -> dict[str, Any]:
     """Fields of Istio's HTTPRoute. Raises InvalidOption."""
     found: dict[str, Any] = {}
     if intent.get("timeout"):
-        found["timeout"] = checks.duration("timeout", intent["timeout"])
+        found["timeout"] = validators.duration("timeout", intent["timeout"])
     if intent.get("retries") is not None:
-        given = checks.keys("retries", intent["retries"], RETRIES)
-        attempts = checks.count("retries.attempts", given.get("attempts", 2))
+        given = validators.keys("retries", intent["retries"], RETRIES)
+        attempts = validators.count("retries.attempts", given.get("attempts", 2))
         found["retries"] = {"attempts": attempts}
         if not attempts and len(given) > 1:
             raise InvalidOption("retries", "no attempts, and yet more is said of them", hint="Leave the rest out, or give attempts.", code="retries_ambiguous")
         if "per_try" in given:
-            found["retries"]["perTryTimeout"] = checks.duration("retries.per_try", given["per_try"])
+            found["retries"]["perTryTimeout"] = validators.duration("retries.per_try", given["per_try"])
         if given.get("conditions"):
-            found["retries"]["retryOn"] = checks.retry_on("retries.conditions", given["conditions"])
+            found["retries"]["retryOn"] = validators.retry_on("retries.conditions", given["conditions"])
     return found
 
 
-def into(pieces: list[Piece], intent: dict[str, Any]) -> list[Piece]:
+def into(pieces: list[RouteRule], intent: dict[str, Any]) -> list[RouteRule]:
     """A rule's own timeout stays. On a route with a fault Envoy does neither (istio/istio#13705), and keeps them for when it ends."""
     fields = of_routes(intent)
     return [replace(piece, fields={**fields, **piece.fields}) if piece.targets else piece for piece in pieces]
@@ -67,7 +67,7 @@ def of_rule(intent: dict[str, Any]) -> dict[str, Any]:
 
 
 def _connections(value: Any) -> dict[str, Any]:
-    given = checks.keys("connections", value, CONNECTIONS)
+    given = validators.keys("connections", value, CONNECTIONS)
     tcp: dict[str, Any] = {}
     http: dict[str, Any] = {}
     for key, place, name in (
@@ -77,33 +77,33 @@ def _connections(value: Any) -> dict[str, Any]:
         ("requests_per_connection", http, "maxRequestsPerConnection"),
     ):
         if key in given:
-            place[name] = checks.count(f"connections.{key}", given[key], least=1)
+            place[name] = validators.count(f"connections.{key}", given[key], least=1)
     for key, place, name in (("connect_timeout", tcp, "connectTimeout"), ("idle_timeout", http, "idleTimeout")):
         if key in given:
-            place[name] = checks.duration(f"connections.{key}", given[key])
+            place[name] = validators.duration(f"connections.{key}", given[key])
     if "keepalive" in given:
-        alive = checks.keys("connections.keepalive", given["keepalive"], KEEPALIVE)
+        alive = validators.keys("connections.keepalive", given["keepalive"], KEEPALIVE)
         tcp["tcpKeepalive"] = {
-            key: checks.count("connections.keepalive.probes", value, 1) if key == "probes" else checks.duration(f"connections.keepalive.{key}", value)
+            key: validators.count("connections.keepalive.probes", value, 1) if key == "probes" else validators.duration(f"connections.keepalive.{key}", value)
             for key, value in alive.items()
         }
     return {key: value for key, value in (("tcp", tcp), ("http", http)) if value}
 
 
 def _ejection(value: Any) -> dict[str, Any]:
-    given = checks.keys("eject", value, EJECT)
+    given = validators.keys("eject", value, EJECT)
     if "errors" not in given and "gateway_errors" not in given:
         raise InvalidOption("eject", "it does not say after how many errors", hint="Give errors or gateway_errors.", code="eject_empty")
     found: dict[str, Any] = {}
     for key, name in (("errors", "consecutive5xxErrors"), ("gateway_errors", "consecutiveGatewayErrors")):
         if key in given:
-            found[name] = checks.count(f"eject.{key}", given[key])
+            found[name] = validators.count(f"eject.{key}", given[key])
     for key, name in (("every", "interval"), ("for", "baseEjectionTime")):
         if key in given:
-            found[name] = checks.duration(f"eject.{key}", given[key])
+            found[name] = validators.duration(f"eject.{key}", given[key])
     for key, name in (("max_percent", "maxEjectionPercent"), ("min_healthy_percent", "minHealthPercent")):
         if key in given:
-            found[name] = checks.count(f"eject.{key}", given[key])
+            found[name] = validators.count(f"eject.{key}", given[key])
             if found[name] > 100:
                 raise InvalidOption(f"eject.{key}", f"{given[key]} is more than 100", code="percent_invalid")
     return found

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import rollout as routing
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import rollout
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends import gateway_api
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host.host import INTENTS, VERSION_OF, Host
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host_policy import MANAGED
@@ -240,21 +240,21 @@ CANNOT = {
 @pytest.mark.parametrize(("asked", "option"), CANNOT.values(), ids=CANNOT)
 def test_what_gateway_api_cannot_say_is_refused_with_the_reason(asked, option):
     with pytest.raises(InvalidOption) as refused:
-        routing.check(told(**asked))
+        rollout.validate_references(told(**asked))
     assert (refused.value.code, refused.value.option) == ("gateway_api_cannot", option)
     assert FULL in refused.value.message and "api istio" in refused.value.hint
 
 
 def test_retries_are_refused_where_the_definitions_are_those_of_the_standard_channel():
     with pytest.raises(InvalidOption) as refused:
-        routing.check(told(host(channel="standard"), resilience={"retries": {"attempts": 2}}))
+        rollout.validate_references(told(host(channel="standard"), resilience={"retries": {"attempts": 2}}))
     assert refused.value.option == "retries" and "experimental channel" in refused.value.hint
 
 
 @pytest.mark.parametrize("live", [Host("frontend.other.svc.cluster.local", "shop", channel="standard"), Host("api.example.com", "shop", channel="standard")])
 def test_a_host_that_is_no_service_of_its_routes_namespace_is_refused(live):
     with pytest.raises(InvalidOption) as refused:
-        routing.check(told(live, split=split({"v1": 1})))
+        rollout.validate_references(told(live, split=split({"v1": 1})))
     assert (refused.value.code, refused.value.option) == ("gateway_api_cannot", "host")
 
 
@@ -299,7 +299,7 @@ def test_an_order_that_gateway_api_would_not_keep_is_refused_with_both_names(lis
 def steps(wanted):
     return [
         (step.name, [f"{obj['kind']} {obj['metadata']['name']}" for obj in step.objects], [f"{obj['kind']} {obj['metadata']['name']}" for obj in step.deleted])
-        for step in routing.desired(wanted)
+        for step in rollout.rollout_steps(wanted)
     ]
 
 
@@ -321,14 +321,14 @@ def test_services_before_routes_and_the_end_of_those_that_no_route_names():
     live = host(channel="standard", routes=said(before), version_services=[service("v1")])
     assert steps(told(live, split=split({"v2": 1}))) == [("subsets", [V2], []), ("weights", [ROUTE], []), ("subsets that go", [], [V1])]
     assert steps(told(live)) == [("routes that go", [], [ROUTE]), ("routes gone", [], []), ("subsets that go", [], [V1])]
-    barriers = [step.barrier is not None for step in routing.desired(told(live))]
+    barriers = [step.barrier is not None for step in rollout.rollout_steps(told(live))]
     assert barriers == [False, True, False], "no Service goes while a proxy may still name it"
 
 
 def test_a_versions_service_has_the_hosts_ports_and_pods_of_that_version():
     ports = [{"name": "http", "port": 80, "targetPort": 8080, "nodePort": 30080, "protocol": "TCP", "appProtocol": "http"}]
     live = host(channel="standard", service={"spec": {"selector": {"app": "frontend"}, "ports": ports}})
-    (step, _routes) = routing.desired(told(live, split=split({"v1": 1}, label="release")))
+    (step, _routes) = rollout.rollout_steps(told(live, split=split({"v1": 1}, label="release")))
     (obj,) = step.objects
     assert obj["spec"] == {"selector": {"app": "frontend", "release": "v1"}, "ports": [{key: value for key, value in ports[0].items() if key != "nodePort"}]}
     assert obj["metadata"]["labels"] == {**MANAGED, VERSION_OF: "frontend"}
@@ -336,7 +336,7 @@ def test_a_versions_service_has_the_hosts_ports_and_pods_of_that_version():
 
 def test_limits_hold_for_the_host_and_for_each_version():
     rule = {"load_balancing": {"algorithm": "random"}}
-    (step, _routes) = routing.desired(told(split=split({"v1": 1}), rule=rule))
+    (step, _routes) = rollout.rollout_steps(told(split=split({"v1": 1}), rule=rule))
     rules_of = {obj["metadata"]["name"]: obj for obj in step.objects if obj["kind"] == "DestinationRule"}
     assert {name: obj["spec"] for name, obj in rules_of.items()} == {
         "frontend": {"host": FULL, "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}}},
@@ -383,12 +383,12 @@ def test_a_gateways_port_that_redirects_is_left_to_the_redirect():
 )
 def test_a_service_of_somebody_else_is_used_if_it_stands_for_the_version_and_never_changed(namesake, codes, made):
     wanted = told(host(channel="standard", namesakes={"frontend-v1": namesake}), split=split({"v1": 1}))
-    assert [reason.code for reason in routing.check(wanted)] == codes
+    assert [reason.code for reason in rollout.validate_references(wanted)] == codes
     assert any(V1 in objects for _name, objects, _deleted in steps(wanted)) is made
 
 
 def test_without_its_definitions_gateway_api_is_not_there():
-    assert [reason.code for reason in routing.check(told(host(), split=split()))] == ["gateway_api_absent"]
+    assert [reason.code for reason in rollout.validate_references(told(host(), split=split()))] == ["gateway_api_absent"]
 
 
 def dumped(obj, source="", **changed):
@@ -426,7 +426,7 @@ def test_a_rule_of_yesterday_is_not_converged_and_one_of_somebody_else_is_no_mat
 def test_from_one_api_to_the_other_both_say_the_routes_for_a_while():
     asked = split({"v1": 1})
     istio_first = policy(split=asked)
-    subsets, routes = (step.objects[0] for step in routing.desired(istio_first))
+    subsets, routes = (step.objects[0] for step in rollout.rollout_steps(istio_first))
     there = host(channel="standard", own=routes, rule=subsets)
     assert steps(told(there, split=asked)) == [
         ("subsets", [V1], []),
