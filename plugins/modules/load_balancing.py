@@ -16,7 +16,7 @@ description:
     What this module says is kept with them as data, so that other concerns of the host keep theirs.
   - Between subsets and routes every istiod must report that its proxies have acknowledged the change.
 options:
-  host:
+  service:
     description: Name of a Service in O(namespace), or a full host name.
     type: str
     required: true
@@ -43,11 +43,6 @@ options:
   warmup:
     description: C({for, least_percent, aggression}). A new pod gets its full share only after that time.
     type: dict
-  api_host:
-    description:
-      - URL of the API server, which other modules of this collection also call C(host). Also E(K8S_AUTH_HOST).
-      - A C(host) in the defaults of the action group C(servicemesh.istio.all) is this one.
-    type: str
   state:
     description: Whether this part of the host's policy is there. What else was asked for the host stays.
     type: str
@@ -70,13 +65,13 @@ EXAMPLES = r"""
 - name: A customer's carts are kept by one pod
   servicemesh.istio.load_balancing:
     namespace: online-boutique
-    host: cartservice
+    service: cartservice
     hash_on: {header: x-customer}
 
 - name: As Istio does by itself
   servicemesh.istio.load_balancing:
     namespace: online-boutique
-    host: cartservice
+    service: cartservice
     state: absent
 """
 

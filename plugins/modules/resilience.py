@@ -17,7 +17,7 @@ description:
     What this module says is kept with them as data, so that other concerns of the host keep theirs.
   - Between subsets and routes every istiod must report that its proxies have acknowledged the change.
 options:
-  host:
+  service:
     description: Name of a Service in O(namespace), or a full host name.
     type: str
     required: true
@@ -54,11 +54,6 @@ options:
     type: list
     elements: str
     default: []
-  api_host:
-    description:
-      - URL of the API server, which other modules of this collection also call C(host). Also E(K8S_AUTH_HOST).
-      - A C(host) in the defaults of the action group C(servicemesh.istio.all) is this one.
-    type: str
   state:
     description: Whether this part of the host's policy is there. What else was asked for the host stays.
     type: str
@@ -81,7 +76,7 @@ EXAMPLES = r"""
 - name: Nobody waits for the catalogue for more than two seconds, and a failing pod is left alone for a while
   servicemesh.istio.resilience:
     namespace: online-boutique
-    host: productcatalogservice
+    service: productcatalogservice
     timeout: 2s
     retries: {attempts: 2, per_try: 500ms, conditions: [connect-failure, reset, unavailable]}
     eject: {errors: 5, every: 10s, for: 30s, max_percent: 50}
@@ -89,7 +84,7 @@ EXAMPLES = r"""
 - name: No more of it
   servicemesh.istio.resilience:
     namespace: online-boutique
-    host: productcatalogservice
+    service: productcatalogservice
     state: absent
 """
 

@@ -17,7 +17,7 @@ description:
     What this module says is kept with them as data, so that other concerns of the host keep theirs.
   - Between subsets and routes every istiod must report that its proxies have acknowledged the change.
 options:
-  host:
+  service:
     description: Name of a Service in O(namespace), or a full host name.
     type: str
     required: true
@@ -42,7 +42,7 @@ options:
           - Regular expressions are RE2's, and must fit the whole.
         type: raw
       to:
-        description: A version of the host by name, or C({version, host, port}). Without it, the host.
+        description: A version of the host by name, or C({version, service, port}). Without it, the host.
         type: raw
       versions:
         description: Weight by version, in place of O(rules[].to).
@@ -63,7 +63,7 @@ options:
         description: C({origins, methods, headers, expose, max_age, credentials}).
         type: dict
       mirror:
-        description: A version that gets copies of the requests, or C({version, host, port, percent}), or a list of them.
+        description: A version that gets copies of the requests, or C({version, service, port, percent}), or a list of them.
         type: raw
       timeout:
         description: After which the proxy gives up, such as C(2s).
@@ -92,11 +92,6 @@ options:
       - A rule of connections has C(to) or C(versions), and of conditions C(from_labels), C(from_namespace) and C(port) alone.
     type: str
     choices: [http, tcp, tls]
-  api_host:
-    description:
-      - URL of the API server, which other modules of this collection also call C(host). Also E(K8S_AUTH_HOST).
-      - A C(host) in the defaults of the action group C(servicemesh.istio.all) is this one.
-    type: str
   state:
     description: Whether this part of the host's policy is there. What else was asked for the host stays.
     type: str
@@ -119,7 +114,7 @@ EXAMPLES = r"""
 - name: Testers get v2, and old addresses lead to the new ones
   servicemesh.istio.route:
     namespace: online-boutique
-    host: frontend
+    service: frontend
     rules:
       - name: testers
         when: {headers: {x-tester: {present: true}}}
@@ -131,7 +126,7 @@ EXAMPLES = r"""
 - name: The rules go; a split of the host stays
   servicemesh.istio.route:
     namespace: online-boutique
-    host: frontend
+    service: frontend
     state: absent
 """
 

@@ -23,7 +23,7 @@ from playbook_runner import Lab
 from shop import NEIGHBOURS, WELL
 
 SPACE, PORT, GATEWAY_PORT = "proof-tcp", 9000, 31400
-HOST: dict[str, Any] = {"namespace": SPACE, "host": "echo"}
+HOST: dict[str, Any] = {"namespace": SPACE, "service": "echo"}
 FULL = f"echo.{SPACE}.svc.cluster.local"
 GATEWAY = f"{SPACE}/in"
 COUNT = 400

@@ -127,13 +127,13 @@ def test_a_canary_that_loses_requests_goes_back_by_itself(site_again: Lab, walk:
         if name:
             (walk.folder / name).write_text(text, encoding="utf-8")
     # About every third request gets an error for an answer.
-    broken = site_again.module("fault", namespace="online-boutique", host="frontend", abort={"http": 503, "percent": 30})
+    broken = site_again.module("fault", namespace="online-boutique", service="frontend", abort={"http": 503, "percent": 30})
     assert broken.get("changed"), broken
     try:
         with pytest.raises(AssertionError) as failed:
             walk.run(site_again, "ansible-playbook canary.yml -e canary_seconds=6")
     finally:
-        site_again.module("fault", namespace="online-boutique", host="frontend", state="absent")
+        site_again.module("fault", namespace="online-boutique", service="frontend", state="absent")
     assert "The canary went back" in str(failed.value), failed.value
     measured = site_again.module("probe", count=50, versions={"v2": "#b3541e", "v1": "."})
     assert measured["counts"]["v1"] == 50, measured["counts"]

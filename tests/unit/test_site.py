@@ -18,7 +18,7 @@ DEMO = "online-boutique"
 ROW = re.compile(r"^(?:ok|changed|fatal|skipping|failed): \[localhost\].*? => (\{.*?^\})$", re.MULTILINE | re.DOTALL)
 # Every playbook passes over what needs a program or an image; the variables of those stages go to their roles directly.
 SKIPPED = "release,demo,addons,summary"
-SPLIT = {"host": "web", "namespace": "theirs", "versions": {"v1": 1}}
+SPLIT = {"service": "web", "namespace": "theirs", "versions": {"v1": 1}}
 SET = {
     "namespaces_enrolled": [{"name": "theirs"}],
     "traffic_gateways": [{"name": "front"}],

@@ -21,7 +21,7 @@ CONCERNS = {
 @pytest.fixture
 def say(run, shop):
     def call(concern, check=False, **options):
-        return run(concern, check=check, host="frontend", namespace="shop", **options)
+        return run(concern, check=check, service="frontend", namespace="shop", **options)
 
     return call
 
@@ -85,7 +85,7 @@ def test_routes_wait_until_proxies_have_them(shop, say):
     ("concern", "options", "code"),
     [
         ("route", {"rules": []}, "rules_empty"),
-        ("route", {"rules": [{"to": {"host": "nowhere"}}]}, "no_such_host"),
+        ("route", {"rules": [{"to": {"service": "nowhere"}}]}, "no_such_host"),
         ("route", {"rules": [{"to": "v3"}]}, "no_pods"),
         ("fault", {"delay": "soon"}, "duration_invalid"),
         ("fault", {"delay": "1s", "expires": "soon"}, "expires_invalid"),
@@ -93,12 +93,12 @@ def test_routes_wait_until_proxies_have_them(shop, say):
         ("resilience", {}, "resilience_empty"),
         ("resilience", {"timeout": "soon"}, "duration_invalid"),
         ("load_balancing", {}, "load_balancing_empty"),
-        ("load_balancing", {"algorithm": "random", "host": "nowhere"}, "no_such_host"),
+        ("load_balancing", {"algorithm": "random", "service": "nowhere"}, "no_such_host"),
     ],
 )
 def test_bad_options_have_a_code_and_write_nothing(shop, run, concern, options, code):
     before = copy.deepcopy(shop.objects)
-    result = run(concern, **{"host": "frontend", "namespace": "shop", **options})
+    result = run(concern, **{"service": "frontend", "namespace": "shop", **options})
     assert result["failure"]["code"] == code and not result["changed"] and shop.objects == before
 
 

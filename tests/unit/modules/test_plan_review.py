@@ -10,7 +10,7 @@ from builders import config, istio, namespace, pod
 from collection import MODULES, arguments, documentation, load
 from memory_api import MemoryApi
 
-HOST = {"host": "frontend", "namespace": "shop"}
+HOST = {"service": "frontend", "namespace": "shop"}
 BOTH = {**HOST, "versions": {"v1": 1, "v2": 1}}
 ONE = {**HOST, "versions": {"v1": 1}}
 SINGLES = {"authorization", "egress", "gateway", "jwt", "mtls", "sidecar", "telemetry"}

@@ -10,7 +10,7 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api imp
 from builders import config, service
 from fake_istiod import FakeIstiod
 
-HOST = {"host": "frontend", "namespace": "shop"}
+HOST = {"service": "frontend", "namespace": "shop"}
 API = "/apis/networking.istio.io/v1/namespaces/shop"
 KEPT = "/api/v1/namespaces/shop/configmaps/servicemesh-undo-frontend"
 
@@ -191,5 +191,5 @@ def test_the_whole_policy_of_a_mesh_is_kept_host_by_host(shop, run, say):
     run("traffic", policy={"shop": {"frontend": {"split": {"versions": {"v2": 1}}}}}, prune=True)
     say("undo")
     assert policy(shop)["VirtualService"]["http"][0]["name"].startswith("split-v1-1-") and shop.get("VirtualService", "cart", "shop") is None
-    assert run("undo", host="cart", namespace="shop")["changed"] and shop.get("VirtualService", "cart", "shop")
+    assert run("undo", service="cart", namespace="shop")["changed"] and shop.get("VirtualService", "cart", "shop")
     assert run("traffic", policy=whole)["changed"] is False

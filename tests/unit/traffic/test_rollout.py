@@ -94,7 +94,7 @@ def test_two_expressions_are_not_put_together_by_guessing():
     [
         ({"when": {"path": "/a"}, "to": "v1"}, {"match": [{"uri": {"exact": "/a"}}], "route": to("v1")}),
         ({"to": {"version": "v1", "port": 81}}, {"route": [{"destination": {"host": FULL, "subset": "v1", "port": {"number": 81}}, "weight": 1}]}),
-        ({"to": {"host": "cart"}}, {"route": [{"destination": {"host": "cart.shop.svc.cluster.local"}}]}),
+        ({"to": {"service": "cart"}}, {"route": [{"destination": {"host": "cart.shop.svc.cluster.local"}}]}),
         ({"versions": {"v1": 1, "v2": 2}}, {"route": [{"destination": {"host": FULL, "subset": v}, "weight": w} for v, w in (("v1", 1), ("v2", 2))]}),
         ({"redirect": {"path": "/b", "host": "b.example", "scheme": "https", "port": 444, "status": 308}},
          {"redirect": {"uri": "/b", "authority": "b.example", "scheme": "https", "port": 444, "redirectCode": 308}}),
@@ -146,7 +146,7 @@ def test_a_rule_in_istios_words(rule, written):
         ([{"when": {"port": 0}}], "port_invalid"),
         ([{"versions": {"v1": 0}}], "weights_zero"),
         ([{"versions": {"v1": -1, "v2": 2}}], "count_invalid"),
-        ([{"to": {"host": "A_b"}}], "host_invalid"),
+        ([{"to": {"service": "A_b"}}], "host_invalid"),
         ([{"redirect": {"status": 301}}], "redirect_empty"),
         ([{"redirect": {"path": "/a", "status": 200}}], "status_invalid"),
         ([{"redirect": {"scheme": "ftp"}}], "scheme_invalid"),
@@ -318,7 +318,7 @@ def test_one_label_tells_versions_apart():
 
 
 def test_hosts_that_a_rule_leads_to_must_be_known():
-    wanted = policy(host(missing_hosts=frozenset({"cart.shop.svc.cluster.local"})), route=rules({"to": {"host": "cart"}}))
+    wanted = policy(host(missing_hosts=frozenset({"cart.shop.svc.cluster.local"})), route=rules({"to": {"service": "cart"}}))
     assert wanted.other_hosts() == ["cart.shop.svc.cluster.local"]
     assert [reason.code for reason in rollout.validate_references(wanted)] == ["no_such_host"]
 

@@ -42,7 +42,7 @@ class GatewayApi:
         if policy.protocol != HTTP:
             raise unsupported("protocol", f"says routes of {policy.protocol.upper()} in a kind of their own, which this collection does not write", live)
         if service_of(live.name, live.namespace) != (live.namespace, live.object_name):
-            raise unsupported("host", f"says routes of a Service in its own namespace, for all who call it, and {live.full_name} is none of {live.namespace}", live)
+            raise unsupported("service", f"says routes of a Service in its own namespace, for all who call it, and {live.full_name} is none of {live.namespace}", live)
         for gateway in policy.gateways:
             route_rules(policy.pieces(), live, gateway)
         found: list[Failure] = []

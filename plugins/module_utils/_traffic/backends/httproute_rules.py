@@ -230,12 +230,12 @@ def _service(target: RouteTarget, live: Host, gateway: str) -> dict[str, Any]:
         host = full_name(target.host or "", live.namespace)
         place = service_of(host, live.namespace)
         if place is None:
-            raise unsupported("to.host", f"leads to Services, and {host} is none", live)
+            raise unsupported("to.service", f"leads to Services, and {host} is none", live)
         if target.version:
             raise unsupported("to.version", "knows no versions of another host; name its Service for that version", live)
         namespace, name = place
         if gateway != MESH and namespace != live.namespace:
-            raise unsupported("to.host", f"leads from a gateway to another namespace only where that one grants it, and {host} is in another", live)
+            raise unsupported("to.service", f"leads from a gateway to another namespace only where that one grants it, and {host} is in another", live)
         ports = live.other_ports.get(host, ())
     port = target.port or (ports[0] if len(ports) == 1 else None)
     found: dict[str, Any] = {"group": "", "kind": "Service", "name": name}

@@ -77,8 +77,8 @@ def test_a_condition_is_a_match(when, matches):
     [
         ({"to": "v2"}, {"backendRefs": [to("frontend-v2")]}),
         ({"to": {"version": "v1", "port": 81}}, {"backendRefs": [to("frontend-v1", port=81)]}),
-        ({"to": {"host": "cart"}}, {"backendRefs": [to("cart", port=70)]}),
-        ({"to": {"host": "cart.other.svc.cluster.local"}}, {"backendRefs": [to("cart", port=71, namespace="other")]}),
+        ({"to": {"service": "cart"}}, {"backendRefs": [to("cart", port=70)]}),
+        ({"to": {"service": "cart.other.svc.cluster.local"}}, {"backendRefs": [to("cart", port=71, namespace="other")]}),
         ({"versions": {"v1": 1, "v2": 0}}, {"backendRefs": [to("frontend-v1"), to("frontend-v2", 0)]}),
         (
             {"redirect": {"path": "/b", "host": "b.example", "scheme": "https", "port": 444, "status": 308}},
@@ -224,9 +224,9 @@ CANNOT = {
     "no retries": ({"resilience": {"retries": {"attempts": 0}}}, "retries.attempts"),
     "retries on": ({"resilience": {"retries": {"attempts": 1, "conditions": ["5xx"]}}}, "retries.conditions"),
     "long attempts": ({"resilience": {"timeout": "1s", "retries": {"attempts": 1, "per_try": "2s"}}}, "retries.per_try"),
-    "version of another host": ({"route": rules({"to": {"host": "cart", "version": "v1"}})}, "to.version"),
-    "no Service": ({"route": rules({"to": {"host": "api.example.com"}})}, "to.host"),
-    "another namespace from a gateway": ({"route": rules({"to": {"host": "cart.other.svc.cluster.local"}}, **INGRESS)}, "to.host"),
+    "version of another host": ({"route": rules({"to": {"service": "cart", "version": "v1"}})}, "to.version"),
+    "no Service": ({"route": rules({"to": {"service": "api.example.com"}})}, "to.service"),
+    "another namespace from a gateway": ({"route": rules({"to": {"service": "cart.other.svc.cluster.local"}}, **INGRESS)}, "to.service"),
     "version's name": ({"split": split({"v1.2": 1})}, "versions"),
     "weight": ({"split": split({"v1": 1000001})}, "versions"),
     "too many": ({"route": rules(*({"name": f"a{number}", "when": {"path": f"/{number}"}, "to": "v1"} for number in range(16)))}, "rules"),
@@ -255,7 +255,7 @@ def test_retries_are_refused_where_the_definitions_are_those_of_the_standard_cha
 def test_a_host_that_is_no_service_of_its_routes_namespace_is_refused(live):
     with pytest.raises(InvalidOption) as refused:
         rollout.validate_references(told(live, split=split({"v1": 1})))
-    assert (refused.value.code, refused.value.option) == ("gateway_api_cannot", "host")
+    assert (refused.value.code, refused.value.option) == ("gateway_api_cannot", "service")
 
 
 @pytest.mark.parametrize(
