@@ -32,8 +32,8 @@ options:
   abort:
     description: A status such as V(503), or C({http or grpc, percent}), where C(grpc) is a status such as C(UNAVAILABLE).
     type: raw
-  when:
-    description: Which requests, as in O(servicemesh.istio.route#module:rules). Without it, every request.
+  match:
+    description: Requests that the fault applies to, with the keys of O(servicemesh.istio.route#module:rules[].match). The default is every request.
     type: raw
   expires:
     description:

@@ -28,7 +28,7 @@ options:
     description: How a pod is chosen.
     type: str
     choices: [least_request, round_robin, random, passthrough]
-  hash_on:
+  consistent_hash:
     description:
       - Requests that are alike in this go to the same pod. One of C({header}), C({cookie}), C({query}) by name, or C({source_ip}).
       - C(cookie) may be C({name, path, ttl}); a proxy sets it where a request has none.
@@ -37,11 +37,11 @@ options:
       - It does not hold across the versions of a split; see O(servicemesh.istio.traffic_split#module:sticky).
     type: dict
   locality:
-    description: C({distribute, failover, failover_priority, enabled}), with C(from) and C(to) as Istio writes them. Failover needs ejection
-      (O(servicemesh.istio.resilience#module:eject)).
+    description: C({distribute, failover, failover_priority, enabled}), with C(from) and C(to) as Istio writes them. Failover needs outlier detection
+      (O(servicemesh.istio.resilience#module:outlier_detection)).
     type: dict
   warmup:
-    description: C({for, least_percent, aggression}). A new pod gets its full share only after that time.
+    description: Slow start of new pods, as C({duration, minimum_percent, aggression}). A new pod receives its full share of requests only after C(duration).
     type: dict
   state:
     description: Whether this part of the host's policy is there. What else was asked for the host stays.
@@ -66,7 +66,7 @@ EXAMPLES = r"""
   servicemesh.istio.load_balancing:
     namespace: online-boutique
     service: cartservice
-    hash_on: {header: x-customer}
+    consistent_hash: {header: x-customer}
 
 - name: As Istio does by itself
   servicemesh.istio.load_balancing:

@@ -30,18 +30,22 @@ options:
     type: str
   retries:
     description:
-      - C({attempts, per_try, conditions}). C(conditions) is a list of conditions such as C(5xx), C(reset), C(unavailable) or a status code. No
-        attempts means that nothing is sent twice.
-      - Without it Istio's own rule holds, which is two attempts after failures to connect and the like.
+      - Retries, as C({attempts, per_try_timeout, retry_on}). C(retry_on) is a list of conditions such as C(5xx), C(reset) and C(unavailable), or
+        of status codes. C(attempts=0) disables retries.
+      - If it is not set, Istio's default applies, which is two attempts after connection failures and the like.
     type: dict
-  connections:
+  connection_pool:
     description:
-      - C({max, connect_timeout, idle_timeout, max_requests, pending, requests_per_connection, keepalive}), of each caller's proxy. What is more fails with 503.
-      - Where all of the host's ports are declared TCP or TLS, C(idle_timeout), C(max_requests) and C(requests_per_connection) are refused with the code
-        C(protocol_cannot), as are O(timeout) and O(retries), for there are no requests.
+      - Limits for each caller's proxy, as C({max_connections, connect_timeout, idle_timeout, max_requests, max_pending_requests,
+        max_requests_per_connection, keepalive}). Requests above a limit fail with 503.
+      - If all of the host's ports are declared TCP or TLS, C(idle_timeout), C(max_requests), C(max_requests_per_connection), O(timeout) and
+        O(retries) fail with the code C(protocol_cannot), because they need requests.
     type: dict
-  eject:
-    description: C({errors, gateway_errors, every, for, max_percent, min_healthy_percent}). A pod that fails so often in a row gets nothing for a while.
+  outlier_detection:
+    description:
+      - Ejection of failing pods, as C({consecutive_5xx_errors, consecutive_gateway_errors, interval, base_ejection_time, max_ejection_percent,
+        min_health_percent}).
+      - A pod that returns that many errors in a row receives no requests for C(base_ejection_time).
     type: dict
   gateways:
     description:
@@ -78,8 +82,8 @@ EXAMPLES = r"""
     namespace: online-boutique
     service: productcatalogservice
     timeout: 2s
-    retries: {attempts: 2, per_try: 500ms, conditions: [connect-failure, reset, unavailable]}
-    eject: {errors: 5, every: 10s, for: 30s, max_percent: 50}
+    retries: {attempts: 2, per_try_timeout: 500ms, retry_on: [connect-failure, reset, unavailable]}
+    outlier_detection: {consecutive_5xx_errors: 5, interval: 10s, base_ejection_time: 30s, max_ejection_percent: 50}
 
 - name: No more of it
   servicemesh.istio.resilience:

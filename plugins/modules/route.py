@@ -33,9 +33,9 @@ options:
       name:
         description: Becomes part of the route's name, which access logs show. Without it, the rule's number.
         type: str
-      when:
+      match:
         description:
-          - Which requests, or a list of conditions of which one must hold. Without it, every request.
+          - Condition for a request, or a list of conditions of which one must hold. The default is every request.
           - C(path), C(method), C(authority), C(headers), C(query) (by name), C(from_labels), C(from_namespace), C(port), C(ignore_case).
           - A string is meant exactly, and as a prefix where a star is its end. Else C({exact, prefix or regex}). A header may also be C({present}),
             true or false.
@@ -50,11 +50,11 @@ options:
       redirect:
         description: C({path, host, scheme, port, status}). The proxy answers by itself.
         type: dict
-      respond:
-        description: A status, or C({status, body}). The proxy answers by itself.
+      direct_response:
+        description: Response that the proxy sends without calling the service, as a status or C({status, body}).
         type: raw
       rewrite:
-        description: C({path}), C({prefix}) in place of the prefix that was met, or C({regex}) as C({match, with}); and C(host).
+        description: C({path}), C({prefix}) in place of the prefix that was met, or C({regex}) as C({match, replacement}); and C(host).
         type: dict
       headers:
         description: C({request, response}), each with C(set), C(add) and C(remove).
@@ -117,10 +117,10 @@ EXAMPLES = r"""
     service: frontend
     rules:
       - name: testers
-        when: {headers: {x-tester: {present: true}}}
+        match: {headers: {x-tester: {present: true}}}
         to: v2
       - name: old
-        when: {path: /shop/*}
+        match: {path: /shop/*}
         redirect: {path: /, status: 301}
 
 - name: The rules go; a split of the host stays

@@ -32,7 +32,7 @@ options:
   match:
     description:
       - Only these requests are split; the others go to the host as a whole.
-      - Keys as in O(servicemesh.istio.route#module:rules). A list means that one of its conditions must hold.
+      - Keys as in O(servicemesh.istio.route#module:rules[].match). A list means that one of its conditions must hold.
     type: raw
   sticky:
     description:

@@ -129,7 +129,7 @@ CASES = {
     "manifests": ([], {"definition": config("a", x="1")}),
     "namespace": ([namespace("shop")], {"name": "shop", "injection": "enabled", "restart": True}),
     "traffic_split": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "versions": {"v1": 1}}),
-    "route": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "rules": [{"when": {"path": "/a*"}, "to": "v1"}]}),
+    "route": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "rules": [{"match": {"path": "/a*"}, "to": "v1"}]}),
     "fault": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "delay": "2s"}),
     "resilience": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "timeout": "2s"}),
     "load_balancing": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "algorithm": "random"}),

@@ -19,7 +19,7 @@ TASKS = [
     {"servicemesh.istio.namespace": {"name": "shop", "injection": "enabled"}},
     {"servicemesh.istio.manifests": {"definition": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "shop"}}}},
     {"servicemesh.istio.traffic_split": {"namespace": "shop", "service": "frontend", "versions": {"v1": 1}}},
-    {"servicemesh.istio.route": {"namespace": "shop", "service": "frontend", "rules": [{"respond": 404}]}},
+    {"servicemesh.istio.route": {"namespace": "shop", "service": "frontend", "rules": [{"direct_response": 404}]}},
 ]
 
 

@@ -124,7 +124,7 @@ def test_the_module_converged_tells_who_has_other_weights(shop, split, run):
         ("traffic_split", {"versions": {"v1": 1}, "api": "gateway"}, "gateway_api_cannot", "protocol"),
         ("traffic_split", {"versions": {"v1": 1}, "protocol": "tls", "gateways": ["infra/in"]}, "no_such_port", "gateways"),
         ("traffic_split", {"versions": {"v1": 1}, "gateways": ["mesh", "infra/web"]}, "no_such_port", "gateways"),
-        ("route", {"rules": [{"when": {"path": "/a"}, "to": "v1"}]}, "protocol_cannot", "when.path"),
+        ("route", {"rules": [{"match": {"path": "/a"}, "to": "v1"}]}, "protocol_cannot", "match.path"),
         ("traffic", {"policy": {"shop": {"echo": {"split": {"versions": {"v1": 1}, "port": 9000}, "fault": {"delay": "1s"}}}}}, "protocol_cannot", "delay"),
         ("resilience", {"timeout": "1s"}, "protocol_cannot", "timeout"),
     ],
@@ -146,7 +146,7 @@ def test_where_the_api_may_be_chosen_it_is_istios(shop, split):
 
 def test_limits_of_connections_join_the_split(shop, split, run):
     split({"v1": 1})
-    done = run("resilience", service="echo", namespace="shop", connections={"max": 5, "connect_timeout": "1s"}, eject={"errors": 3})
+    done = run("resilience", service="echo", namespace="shop", connection_pool={"max_connections": 5, "connect_timeout": "1s"}, outlier_detection={"consecutive_5xx_errors": 3})
     assert "failed" not in done and shop.get("DestinationRule", "echo", "shop")["spec"]["trafficPolicy"]["connectionPool"] == {
         "tcp": {"maxConnections": 5, "connectTimeout": "1s"}
     }

@@ -15,7 +15,7 @@ FULL = "frontend.shop.svc.cluster.local"
 ROUTES = "/apis/networking.istio.io/v1/namespaces/shop/virtualservices/frontend"
 THEIRS = {"name": "theirs", "match": [{"uri": {"prefix": "/theirs"}}], "route": [{"destination": {"host": "frontend"}}], "timeout": "3s"}
 ALL = {"name": "all", "route": [{"destination": {"host": "frontend"}}]}
-RULES = {"rules": [{"name": "a", "when": {"path": "/a"}, "to": "v1"}]}
+RULES = {"rules": [{"name": "a", "match": {"path": "/a"}, "to": "v1"}]}
 
 
 @pytest.fixture

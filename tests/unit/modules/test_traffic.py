@@ -10,7 +10,7 @@ from builders import pod, service
 from fake_istiod import FakeIstiod
 
 SPLIT = {"split": {"versions": {"v1": 9, "v2": 1}}}
-LIMITS = {"resilience": {"timeout": "2s", "eject": {"errors": 3}}, "load_balancing": {"algorithm": "random"}}
+LIMITS = {"resilience": {"timeout": "2s", "outlier_detection": {"consecutive_5xx_errors": 3}}, "load_balancing": {"algorithm": "random"}}
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ LISTENING = {"listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]}
 FULL = "frontend.shop.svc.cluster.local"
 CONCERNS = {
     "traffic_split": ({"versions": {"v1": 1}}, {"versions": {"v1": 9, "v2": 1}}),
-    "route": ({"rules": [{"when": {"path": "/a"}, "to": "v2"}]}, {"rules": [{"when": {"path": "/b"}, "redirect": {"path": "/c"}}]}),
-    "resilience": ({"timeout": "2s", "eject": {"errors": 3}}, {"timeout": "3s", "eject": {"errors": 4}}),
-    "load_balancing": ({"algorithm": "random"}, {"hash_on": {"header": "x-user"}}),
+    "route": ({"rules": [{"match": {"path": "/a"}, "to": "v2"}]}, {"rules": [{"match": {"path": "/b"}, "redirect": {"path": "/c"}}]}),
+    "resilience": ({"timeout": "2s", "outlier_detection": {"consecutive_5xx_errors": 3}}, {"timeout": "3s", "outlier_detection": {"consecutive_5xx_errors": 4}}),
+    "load_balancing": ({"algorithm": "random"}, {"consistent_hash": {"header": "x-user"}}),
 }
 
 
@@ -73,7 +73,7 @@ def test_create_change_and_delete_each_also_in_check_mode_and_again(shop, say, c
 
 def test_concerns_join_the_api_that_the_host_has(shop, say):
     say("traffic_split", versions={"v1": 9, "v2": 1}, api="gateway")
-    assert say("resilience", timeout="2s", eject={"errors": 3})["changed"]
+    assert say("resilience", timeout="2s", outlier_detection={"consecutive_5xx_errors": 3})["changed"]
     assert there(shop) == [
         "DestinationRule frontend",
         "DestinationRule frontend-v1",
