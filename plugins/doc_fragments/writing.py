@@ -39,12 +39,12 @@ options:
     description:
       - What becomes of errors that pre-flight finds in a change, before anything is written. The objects are judged as they will be behind the
         last step, together with the cluster, by the checks of M(servicemesh.istio.preflight); what was wrong before counts for nothing.
-      - V(refuse) fails with the code C(preflight_failed), that names check, object, field and remedy. In check mode it is a warning, since an
+      - V(fail) fails with the code C(preflight_failed) and names check, object, field and remedy. In check mode it is a warning, since an
         earlier task may be about to put it right.
       - V(warn) writes, and warns of each. V(skip) asks nothing of the cluster. Where nothing is to be changed, nothing is asked either.
     type: str
-    choices: [refuse, warn, skip]
-    default: refuse
+    choices: [fail, warn, skip]
+    default: fail
 """
     SHARED = r"""
 options: {}

@@ -57,11 +57,11 @@ options:
         type: str
         choices: [simple, mutual, passthrough, istio_mutual]
         default: simple
-      secret:
+      credential_name:
         description: Name of a Secret with C(tls.crt) and C(tls.key), for V(mutual) also C(ca.crt), in the namespace of the gateway's pods.
         type: str
-      least_version:
-        description: The oldest version of TLS that is taken.
+      min_protocol_version:
+        description: Minimum TLS version.
         type: str
         choices: ["1.2", "1.3"]
         default: "1.2"
@@ -78,7 +78,7 @@ options:
         latter where its
         definitions are there and it can say what is asked for.
       - Without it, and with V(auto), the gateway stays with the API that it has. Without it a new one is Istio's own.
-      - Gateway API cannot say O(selector) and O(tls.least_version), and of O(tcp_port) only what this collection does not write (TCPRoutes). That is
+      - Gateway API cannot say O(selector) and O(tls.min_protocol_version), and of O(tcp_port) only what this collection does not write (TCPRoutes). That is
         refused with the code C(gateway_api_cannot).
     type: str
     choices: [istio, gateway, auto]

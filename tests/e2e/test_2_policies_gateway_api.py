@@ -217,7 +217,7 @@ def secured(shop: Lab, tmp_path: Path) -> Iterator[Path]:
         "name": "far",
         "namespace": SPACE,
         "hosts": [FAR],
-        "tls": {"secret": "policies-far"},
+        "tls": {"credential_name": "policies-far"},
         "redirect": True,
         "service_type": "ClusterIP",
         **BY_GATEWAY_API,

@@ -141,7 +141,7 @@ CASES = {
     "authorization": ([namespace("shop")], {"name": "web", "namespace": "shop", "default": "deny"}),
     "jwt": ([namespace("shop")], {"name": "web", "namespace": "shop", "issuers": [{"issuer": "https://login.example.com"}]}),
     "egress": ([namespace("shop")], {"name": "web", "namespace": "shop", "hosts": ["example.com"]}),
-    "sidecar": ([namespace("shop")], {"namespace": "shop", "sees": ["."]}),
+    "sidecar": ([namespace("shop")], {"namespace": "shop", "egress_hosts": ["."]}),
     "telemetry": ([namespace("shop")], {"namespace": "shop", "tracing": {"percent": 1}}),
     "addons": ([], {"state": "absent"}),
     "control_plane": ([], {"state": "absent"}),

@@ -196,7 +196,7 @@ def test_without_wait_converged_only_the_last_wait_is_left_out(shop, istiod, run
 
 
 @pytest.mark.parametrize(
-    ("module", "options"), [("authorization", {"name": "web", "default": "deny"}), ("mtls", {"mode": "permissive"}), ("sidecar", {"sees": ["."]})]
+    ("module", "options"), [("authorization", {"name": "web", "default": "deny"}), ("mtls", {"mode": "permissive"}), ("sidecar", {"egress_hosts": ["."]})]
 )
 def test_policies_of_one_object_may_be_left_to_arrive(shop, istiod, run, module, options):
     istiod.behind = {"frontend-v1.shop"}

@@ -195,7 +195,7 @@ def test_gateways_are_those_of_the_api(shop, say):
 
 def test_the_port_of_a_gateway_that_redirects_gets_none_of_the_hosts_routes(shop, say, run):
     shop.put({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "web", "namespace": "shop"}, "data": {"tls.crt": "YQ==", "tls.key": "YQ=="}})
-    assert run("gateway", name="edge", namespace="shop", tls={"secret": "web"}, redirect=True, api="gateway")["changed"]
+    assert run("gateway", name="edge", namespace="shop", tls={"credential_name": "web"}, redirect=True, api="gateway")["changed"]
     assert say("traffic_split", versions={"v1": 1}, api="gateway", gateways=["shop/edge"], gateway_hosts=["shop.example"])["changed"]
     assert [ref["sectionName"] for ref in shop.get("HTTPRoute", "frontend.shop.edge", "shop")["spec"]["parentRefs"]] == ["https-443"]
 
