@@ -24,12 +24,12 @@ EJECT = ("errors", "gateway_errors", "every", "for", "max_percent", "min_healthy
 
 def intents(asked: FeatureRequest) -> tuple[Any, Any]:
     """Raises InvalidOption."""
-    routed, ruled = asked.given("timeout", "retries"), asked.given("connections", "eject")
+    routed, ruled = asked.optional("timeout", "retries"), asked.optional("connections", "eject")
     of_routes(routed)
     of_rule(ruled)
     if not routed and not ruled:
         raise InvalidOption("timeout", "nothing is asked for", hint="Give timeout, retries, connections or eject, or state absent.", code="resilience_empty")
-    return {**routed, **asked.given(*WHERE)} if routed else None, ruled
+    return {**routed, **asked.optional(*WHERE)} if routed else None, ruled
 
 
 def of_routes(intent: dict[str, Any]) -> dict[str, Any]:
