@@ -38,7 +38,6 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
 attributes:
   check_mode:
     details: It asks each proxy for its levels, and sets none. It only warns of pods that are not there, or not running yet.

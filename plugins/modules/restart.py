@@ -43,7 +43,6 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
 """

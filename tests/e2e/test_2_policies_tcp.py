@@ -23,7 +23,7 @@ from playbook_runner import Lab
 from shop import NEIGHBOURS, WELL
 
 SPACE, PORT, GATEWAY_PORT = "proof-tcp", 9000, 31400
-HOST: dict[str, Any] = {"namespace": SPACE, "host": "echo"}
+HOST: dict[str, Any] = {"namespace": SPACE, "service": "echo"}
 FULL = f"echo.{SPACE}.svc.cluster.local"
 GATEWAY = f"{SPACE}/in"
 COUNT = 400
@@ -225,7 +225,7 @@ def test_what_only_requests_have_is_refused_and_nothing_is_written(shop: Lab) ->
         ("traffic_split", {"port": PORT, "versions": SPLIT, "sticky": {"cookie": "a"}}, "protocol_cannot"),
         ("traffic_split", {"port": PORT, "versions": SPLIT, "mirror": "v2"}, "protocol_cannot"),
         ("traffic_split", {"port": PORT, "versions": SPLIT, "protocol": "http"}, "protocol_mismatch"),
-        ("route", {"port": PORT, "rules": [{"when": {"path": "/a"}, "to": "v1"}]}, "protocol_cannot"),
+        ("route", {"port": PORT, "rules": [{"match": {"path": "/a"}, "to": "v1"}]}, "protocol_cannot"),
         ("fault", {"delay": "2s"}, "protocol_cannot"),
         ("resilience", {"timeout": "2s"}, "protocol_cannot"),
     ]

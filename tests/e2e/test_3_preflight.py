@@ -192,7 +192,7 @@ def test_samples_of_istio_are_no_errors(capsys: pytest.CaptureFixture[str]) -> N
 
 
 SPACE = "proof-preflight"
-HOST = {"namespace": SPACE, "host": "web"}
+HOST = {"namespace": SPACE, "service": "web"}
 
 
 @pytest.fixture

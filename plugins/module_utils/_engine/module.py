@@ -186,7 +186,7 @@ def run_module(arguments: dict[str, Any], body: Callable[[Run], dict[str, Any]],
     # A module is a short process: collecting its garbage costs more than it gives, and ever more with many objects.
     gc.disable()
     own = {**arguments, **(review.arguments if review else {})}
-    module = AnsibleModule(argument_spec={**connection.arguments_beside(own), **own}, supports_check_mode=True, **constraints)
+    module = AnsibleModule(argument_spec={**connection.CONNECTION_ARGUMENTS, **own}, supports_check_mode=True, **constraints)
     run = Run(module, review)
     try:
         require(YAML)

@@ -20,7 +20,7 @@ from .wait_for_proxies import PROXY_WAIT_ARGUMENTS, without_last_wait
 # In the order in which they are shown.
 FEATURES: dict[str, Any] = {"route": route, "split": split, "fault": fault_injection, "resilience": resilience, "load_balancing": load_balancing}
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "host": {"type": "str", "required": True},
+    "service": {"type": "str", "required": True},
     "namespace": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **API_ARGUMENT,
@@ -49,9 +49,9 @@ def run_feature(concern: str, review: Review, **constraints: Any) -> None:
         present = options["state"] == "present"
         if present:
             # What is wrong in itself is told without a cluster.
-            FEATURES[concern].intents(FeatureRequest(options["host"], options, None, Policy.time()))
+            FEATURES[concern].intents(FeatureRequest(options["service"], options, None, Policy.time()))
         reader = Reader(call.cluster)
-        policy = replace(Policy.of(reader.read(options["host"], options["namespace"])), takeover=Takeover.of(options, call.cluster.manager))
+        policy = replace(Policy.of(reader.read(options["service"], options["namespace"])), takeover=Takeover.of(options, call.cluster.manager))
         policy = with_feature(policy, concern, options, warnings) if present else policy.asking(concern)
         for warning in [*warnings, *policy.takeover.warnings(policy.host)]:
             call.module.warn(warning)

@@ -68,7 +68,7 @@ def validate_references(policy: Policy) -> list[Failure]:
     found: list[Failure] = []
     if live.service is None and live.service_entry is None:
         hint = "Check host and namespace, or create the Service or ServiceEntry first."
-        found.append(InvalidOption("host", f"no Service or ServiceEntry is {live.full_name}", hint=hint, code="no_such_host"))
+        found.append(InvalidOption("service", f"no Service or ServiceEntry is {live.full_name}", hint=hint, code="no_such_host"))
     found += policy.takeover.refusals(live, policy.api, policy.own_hosts, policy.gateways)
     for gateway in sorted(live.missing_gateways):
         kind = "Gateway of Gateway API" if policy.api == GATEWAY else "Gateway of Istio"
@@ -79,7 +79,7 @@ def validate_references(policy: Policy) -> list[Failure]:
         hint = "Istio takes one DestinationRule of a host: say in one place what both say, and remove or rename the other."
         found.append(
             InvalidOption(
-                "host",
+                "service",
                 f"{ref_of(obj)} is in the place of the DestinationRule of {live.full_name}",
                 ref=ref_of(obj).as_result("v1"),
                 hint=hint,

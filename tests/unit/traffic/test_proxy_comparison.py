@@ -105,7 +105,7 @@ def test_a_host_that_is_hidden_says_nothing(api):
 def test_a_route_for_one_gateway_need_not_be_at_a_sidecar(api):
     asked = split()
     everywhere = {"rules": [{"name": "a", "to": "v1"}], "gateways": ["mesh", "shop/in"], "gateway_hosts": ["a.example"], "label": "version"}
-    (obj,) = istio.virtual_services(policy(split=asked, route={**everywhere, "rules": [{"name": "a", "when": {"path": "/a"}, "to": "v1"}]}))
+    (obj,) = istio.virtual_services(policy(split=asked, route={**everywhere, "rules": [{"name": "a", "match": {"path": "/a"}, "to": "v1"}]}))
     without = dumped({**obj, "spec": {**obj["spec"], "http": [http for http in obj["spec"]["http"] if not istio.limited(http)]}})
     without["configs"].append(clusters())
     assert lacking(api, host(managed_virtual_service=obj), without) == ""

@@ -42,7 +42,7 @@ class GatewayApi:
         if policy.protocol != HTTP:
             raise unsupported("protocol", f"says routes of {policy.protocol.upper()} in a kind of their own, which this collection does not write", host)
         if service_of(host.name, host.namespace) != (host.namespace, host.object_name):
-            raise unsupported("host", f"says routes of a Service in its own namespace, for all who call it, and {host.full_name} is none of {host.namespace}", host)
+            raise unsupported("service", f"says routes of a Service in its own namespace, for all who call it, and {host.full_name} is none of {host.namespace}", host)
         for gateway in policy.gateways:
             route_rules(policy.route_rules(), host, gateway)
         found: list[Failure] = []

@@ -88,7 +88,7 @@ def _common(one: Match, two: Match) -> bool:
     if not begin.startswith(other) and not other.startswith(begin):
         return False
     try:
-        return intersect("when", one, two) is not None
+        return intersect("match", one, two) is not None
     except InvalidOption:
         return True
 

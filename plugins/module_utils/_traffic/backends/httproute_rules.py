@@ -26,12 +26,12 @@ MILLIONTHS = 1000000
 RETRIED = {"connect-failure", "refused-stream", "unavailable", "cancelled"}
 # Matches that HTTPRoute has no word for, by their field: the option, and why.
 NO_MATCH = {
-    "authority": ("when.authority", "has no match of a host beside the hosts of the whole route"),
-    "withoutHeaders": ("when.headers", "has no match of a header that is not there"),
-    "sourceLabels": ("when.from_labels", "has no match of who calls"),
-    "sourceNamespace": ("when.from_namespace", "has no match of who calls"),
-    "port": ("when.port", "has no match of a port"),
-    "ignoreUriCase": ("when.ignore_case", "minds the case of paths"),
+    "authority": ("match.authority", "has no match of a host beside the hosts of the whole route"),
+    "withoutHeaders": ("match.headers", "has no match of a header that is not there"),
+    "sourceLabels": ("match.from_labels", "has no match of who calls"),
+    "sourceNamespace": ("match.from_namespace", "has no match of who calls"),
+    "port": ("match.port", "has no match of a port"),
+    "ignoreUriCase": ("match.ignore_case", "minds the case of paths"),
     "gateways": ("gateways", "cannot say a rule for some of a route's gateways"),
 }
 
@@ -71,7 +71,7 @@ def _rule(piece: RouteRule, matches: list[Match], host: Host, gateway: str, form
     if "fault" in piece.fields:
         raise unsupported("delay" if "delay" in piece.fields["fault"] else "abort", "has no faults", host)
     if "directResponse" in piece.fields:
-        raise unsupported("respond", "has no answer of the proxy's own but a redirect", host)
+        raise unsupported("direct_response", "has no answer of the proxy's own but a redirect", host)
     content: dict[str, Any] = {"matches": [_match(match, piece, form) for match in matches]}
     filters = _filters(piece, matches, host, gateway)
     if filters:
@@ -195,11 +195,11 @@ def _patience(fields: dict[str, Any], host: Host) -> dict[str, Any]:
     conditions = set(retries["retryOn"].split(",")) if retries.get("retryOn") else RETRIED
     codes = sorted(int(one) for one in conditions - RETRIED if one.isdigit() and int(one) >= 400)
     if not conditions >= RETRIED or len(codes) != len(conditions - RETRIED):
-        raise unsupported("retries.conditions", f"retries on {', '.join(sorted(RETRIED))}, and beside these on status codes from 400 on", host)
+        raise unsupported("retries.retry_on", f"retries on {', '.join(sorted(RETRIED))}, and beside these on status codes from 400 on", host)
     per_try = retries.get("perTryTimeout")
     if per_try:
         if timeout and validators.seconds(per_try) > validators.seconds(timeout):
-            raise unsupported("retries.per_try", "takes no attempt that is longer than the whole", host)
+            raise unsupported("retries.per_try_timeout", "takes no attempt that is longer than the whole", host)
         found.setdefault("timeouts", {})["backendRequest"] = _duration(per_try)
     return {**found, "retry": {"attempts": retries["attempts"], **({"codes": codes} if codes else {})}}
 
@@ -230,12 +230,12 @@ def _service(target: RouteTarget, live: Host, gateway: str) -> dict[str, Any]:
         host = full_name(target.host or "", live.namespace)
         place = service_of(host, live.namespace)
         if place is None:
-            raise unsupported("to.host", f"leads to Services, and {host} is none", live)
+            raise unsupported("to.service", f"leads to Services, and {host} is none", live)
         if target.version:
             raise unsupported("to.version", "knows no versions of another host; name its Service for that version", live)
         namespace, name = place
         if gateway != MESH and namespace != live.namespace:
-            raise unsupported("to.host", f"leads from a gateway to another namespace only where that one grants it, and {host} is in another", live)
+            raise unsupported("to.service", f"leads from a gateway to another namespace only where that one grants it, and {host} is in another", live)
         ports = live.other_ports.get(host, ())
     port = target.port or (ports[0] if len(ports) == 1 else None)
     found: dict[str, Any] = {"group": "", "kind": "Service", "name": name}

@@ -23,7 +23,7 @@ Route = dict[str, Any]
 LISTS = (TCP, TLS)
 # What is of requests alone: the option, by the field of a route or of its match.
 FIELDS = {
-    "delay": "delay", "abort": "abort", "timeout": "timeout", "retries": "retries", "mirrors": "mirror", "redirect": "redirect", "directResponse": "respond",
+    "delay": "delay", "abort": "abort", "timeout": "timeout", "retries": "retries", "mirrors": "mirror", "redirect": "redirect", "directResponse": "direct_response",
     "rewrite": "rewrite", "headers": "headers", "corsPolicy": "cors",
 }  # fmt: skip
 MATCHES = {
@@ -35,7 +35,7 @@ MATCHES = {
     "queryParams": "query",
     "ignoreUriCase": "ignore_case",
 }
-LIMITS = ("max_requests", "requests_per_connection", "idle_timeout")
+LIMITS = ("max_requests", "max_requests_per_connection", "idle_timeout")
 
 
 def require_supported(policy: Policy) -> None:
@@ -51,8 +51,8 @@ def require_supported(policy: Policy) -> None:
             hint = "Name only gateways, which pass TLS through."
             raise _unsupported("gateways", "in the mesh each name by which it may be called would need a route of its own", policy, hint)
     if set(policy.host.declared.values()) in ({TCP}, {TLS}, {TCP, TLS}):
-        limits, hashed = (policy.rule_intents.get("resilience") or {}).get("connections") or {}, (policy.rule_intents.get("load_balancing") or {}).get("hash_on") or {}
-        for option in [*(f"connections.{key}" for key in LIMITS if key in limits), *(f"hash_on.{key}" for key in hashed if key != "source_ip")]:
+        limits, hashed = (policy.rule_intents.get("resilience") or {}).get("connection_pool") or {}, (policy.rule_intents.get("load_balancing") or {}).get("consistent_hash") or {}
+        for option in [*(f"connection_pool.{key}" for key in LIMITS if key in limits), *(f"consistent_hash.{key}" for key in hashed if key != "source_ip")]:
             raise _unsupported(option, "there are no requests to count or to read", policy)
 
 
@@ -64,8 +64,7 @@ def _refuse_piece(piece: RouteRule, policy: Policy) -> None:
             raise _unsupported(option, f"that is of requests{rule}", policy)
     for field, option in MATCHES.items():
         if any(field in match for match in piece.matches):
-            where = "when" if rule else "match"
-            raise _unsupported(f"{where}.{option}", f"of a connection it is known who opens it, and at which port{rule}", policy)
+            raise _unsupported(f"match.{option}", f"of a connection it is known who opens it, and at which port{rule}", policy)
 
 
 def _unsupported(option: str, reason: str, policy: Policy, hint: str = "") -> InvalidOption:

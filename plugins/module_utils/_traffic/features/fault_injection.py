@@ -14,7 +14,7 @@ from .request import WHERE, FeatureRequest
 from .route_rule import RouteRule
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(("delay", "abort", "when"), {"type": "raw"}),
+    **dict.fromkeys(("delay", "abort", "match"), {"type": "raw"}),
     "expires": {"type": "str"},
     **WHERE,
 }
@@ -23,9 +23,9 @@ ABORT, DELAY = ("http", "grpc", "percent"), ("by", "percent")
 
 def intents(asked: FeatureRequest) -> tuple[Any, Any]:
     """Raises InvalidOption."""
-    intent = asked.optional("delay", "abort", "when", "expires", *WHERE)
+    intent = asked.optional("delay", "abort", "match", "expires", *WHERE)
     check(intent)
-    parse_matches("when", intent.get("when"))
+    parse_matches("match", intent.get("match"))
     intent = with_end(intent, asked.previous, asked.now)
     if is_over(intent, asked.now):
         asked.warnings.append(f"the fault of {asked.host} is over since {intent['until']}")
@@ -86,7 +86,7 @@ def is_over(intent: dict[str, Any], now: datetime.datetime) -> bool:
 def into(pieces: list[RouteRule], intent: dict[str, Any]) -> list[RouteRule]:
     """The pieces, before each of them one for the requests that meet the fault; where it meets all, in its place."""
     what = check(intent)
-    wanted = parse_matches("when", intent.get("when"))
+    wanted = parse_matches("match", intent.get("match"))
     found = []
     for piece in pieces:
         if not piece.targets:
@@ -94,7 +94,7 @@ def into(pieces: list[RouteRule], intent: dict[str, Any]) -> list[RouteRule]:
             found.append(piece)
             continue
         if wanted:
-            common: list[Match] = [both for one in piece.matches or ({},) for two in wanted if (both := intersect("when", one, two)) is not None]
+            common: list[Match] = [both for one in piece.matches or ({},) for two in wanted if (both := intersect("match", one, two)) is not None]
             if common:
                 found.append(replace(piece, name=f"fault-{piece.name}", matches=tuple(common), fields={**piece.fields, "fault": what}))
             found.append(piece)

@@ -10,12 +10,12 @@ from . import validators
 from .request import FeatureRequest
 
 HASH = ("header", "cookie", "source_ip", "query")
-COOKIE, LOCALITY, WARMUP = ("name", "path", "ttl"), ("distribute", "failover", "failover_priority", "enabled"), ("for", "least_percent", "aggression")
+COOKIE, LOCALITY, WARMUP = ("name", "path", "ttl"), ("distribute", "failover", "failover_priority", "enabled"), ("duration", "minimum_percent", "aggression")
 ALGORITHMS = {"least_request": "LEAST_REQUEST", "round_robin": "ROUND_ROBIN", "random": "RANDOM", "passthrough": "PASSTHROUGH"}
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "algorithm": {"type": "str", "choices": list(ALGORITHMS)},
-    **dict.fromkeys(("hash_on", "locality", "warmup"), {"type": "dict"}),
+    **dict.fromkeys(("consistent_hash", "locality", "warmup"), {"type": "dict"}),
 }
 
 
@@ -29,19 +29,19 @@ def intents(asked: FeatureRequest) -> tuple[Any, Any]:
 def of_rule(intent: dict[str, Any]) -> dict[str, Any]:
     """Fields of Istio's TrafficPolicy. Raises InvalidOption."""
     found: dict[str, Any] = {}
-    if intent.get("algorithm") and intent.get("hash_on"):
-        raise InvalidOption("hash_on", "an algorithm is given too", hint="Leave one of them out.", code="load_balancing_ambiguous")
+    if intent.get("algorithm") and intent.get("consistent_hash"):
+        raise InvalidOption("consistent_hash", "an algorithm is given too", hint="Leave one of them out.", code="load_balancing_ambiguous")
     if intent.get("algorithm"):
         found["simple"] = ALGORITHMS[intent["algorithm"]]
-    if intent.get("hash_on"):
-        found["consistentHash"] = _hash(intent["hash_on"])
+    if intent.get("consistent_hash"):
+        found["consistentHash"] = _hash(intent["consistent_hash"])
     if intent.get("locality"):
         found["localityLbSetting"] = _locality(intent["locality"])
     if intent.get("warmup"):
         given = validators.keys("warmup", intent["warmup"], WARMUP)
-        found["warmup"] = {"duration": validators.duration("warmup.for", given.get("for"))}
-        if "least_percent" in given:
-            found["warmup"]["minimumPercent"] = validators.percent("warmup.least_percent", given["least_percent"])
+        found["warmup"] = {"duration": validators.duration("warmup.duration", given.get("duration"))}
+        if "minimum_percent" in given:
+            found["warmup"]["minimumPercent"] = validators.percent("warmup.minimum_percent", given["minimum_percent"])
         if "aggression" in given:
             found["warmup"]["aggression"] = float(given["aggression"])
         if intent.get("algorithm") not in (None, "least_request", "round_robin"):
@@ -50,25 +50,25 @@ def of_rule(intent: dict[str, Any]) -> dict[str, Any]:
             )
     if not found:
         raise InvalidOption(
-            "algorithm", "nothing is asked for", hint="Give algorithm, hash_on, locality or warmup, or state absent.", code="load_balancing_empty"
+            "algorithm", "nothing is asked for", hint="Give algorithm, consistent_hash, locality or warmup, or state absent.", code="load_balancing_empty"
         )
     return {"loadBalancer": found}
 
 
 def _hash(value: Any) -> dict[str, Any]:
-    given = validators.keys("hash_on", value, HASH)
+    given = validators.keys("consistent_hash", value, HASH)
     if len(given) != 1:
-        raise InvalidOption("hash_on", f"it has {len(given)} of {', '.join(HASH)}", hint="Give one.", code="load_balancing_ambiguous")
+        raise InvalidOption("consistent_hash", f"it has {len(given)} of {', '.join(HASH)}", hint="Give one.", code="load_balancing_ambiguous")
     ((key, content),) = given.items()
     if key == "header":
-        return {"httpHeaderName": validators.header("hash_on.header", content)}
+        return {"httpHeaderName": validators.header("consistent_hash.header", content)}
     if key == "source_ip":
         return {"useSourceIp": True}
     if key == "query":
         return {"httpQueryParameterName": str(content)}
-    cookie = {"name": content} if isinstance(content, str) else validators.keys("hash_on.cookie", content, COOKIE)
+    cookie = {"name": content} if isinstance(content, str) else validators.keys("consistent_hash.cookie", content, COOKIE)
     if not validators.TOKEN.match(str(cookie.get("name") or "")):
-        raise InvalidOption("hash_on.cookie", f"{cookie.get('name')!r} is no name of a cookie", code="cookie_invalid")
+        raise InvalidOption("consistent_hash.cookie", f"{cookie.get('name')!r} is no name of a cookie", code="cookie_invalid")
     # Envoy sets the cookie only where it has a lifetime; 0s is one that ends with the session.
     return {"httpCookie": {"name": cookie["name"], "ttl": cookie.get("ttl", "0s"), **({"path": cookie["path"]} if "path" in cookie else {})}}
 

@@ -11,8 +11,8 @@ from .match import parse_matches, string_match
 from .request import PROTOCOL, WHERE, FeatureRequest
 from .route_rule import RouteRule, RouteTarget, parse_mirrors, parse_target
 
-RULE = ("name", "when", "to", "versions", "redirect", "respond", "rewrite", "headers", "cors", "mirror", "timeout")
-REDIRECT, RESPOND, REWRITE = ("path", "host", "scheme", "port", "status"), ("status", "body"), ("path", "prefix", "regex", "host")
+RULE = ("name", "match", "to", "versions", "redirect", "direct_response", "rewrite", "headers", "cors", "mirror", "timeout")
+REDIRECT, DIRECT_RESPONSE, REWRITE = ("path", "host", "scheme", "port", "status"), ("status", "body"), ("path", "prefix", "regex", "host")
 HEADERS, OPERATIONS = ("request", "response"), ("set", "add", "remove")
 CORS = ("origins", "methods", "headers", "expose", "max_age", "credentials")
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -22,7 +22,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "required": True,
         "options": {
             **dict.fromkeys(("name", "timeout"), {"type": "str"}),
-            **dict.fromkeys(("when", "to", "respond", "mirror"), {"type": "raw"}),
+            **dict.fromkeys(("match", "to", "direct_response", "mirror"), {"type": "raw"}),
             **dict.fromkeys(("versions", "redirect", "rewrite", "headers", "cors"), {"type": "dict"}),
         },
     },
@@ -74,16 +74,16 @@ def _piece(rule: Any, number: int, intent: dict[str, Any]) -> RouteRule:
     option = f"rules[{number}]"
     given = validators.keys(option, rule, RULE)
     name = str(given.get("name") or number)
-    matches = tuple(parse_matches(f"{option}.when", given.get("when")))
-    answers = [key for key in ("to", "versions", "redirect", "respond") if key in given]
+    matches = tuple(parse_matches(f"{option}.match", given.get("match")))
+    answers = [key for key in ("to", "versions", "redirect", "direct_response") if key in given]
     if len(answers) > 1:
         raise InvalidOption(option, f"{name} has {' and '.join(answers)}", hint="A request meets one of them.", code="rule_ambiguous")
     label, port = intent.get("label", "version"), intent.get("port")
     fields: dict[str, Any] = {}
     if "redirect" in given:
         fields["redirect"] = _redirect(f"{option}.redirect", given["redirect"])
-    elif "respond" in given:
-        fields["directResponse"] = _respond(f"{option}.respond", given["respond"])
+    elif "direct_response" in given:
+        fields["directResponse"] = _direct_response(f"{option}.direct_response", given["direct_response"])
     for key in ("rewrite", "mirror", "timeout"):
         if key in given and fields:
             raise InvalidOption(f"{option}.{key}", "what answers by itself sends nothing on", hint=f"Leave {key} out.", code="rule_ambiguous")
@@ -137,8 +137,8 @@ def _redirect(option: str, value: Any) -> dict[str, Any]:
     return found
 
 
-def _respond(option: str, value: Any) -> dict[str, Any]:
-    given = {"status": value} if isinstance(value, int) else validators.keys(option, value, RESPOND)
+def _direct_response(option: str, value: Any) -> dict[str, Any]:
+    given = {"status": value} if isinstance(value, int) else validators.keys(option, value, DIRECT_RESPONSE)
     found: dict[str, Any] = {"status": validators.status(f"{option}.status", given.get("status"))}
     if given.get("body"):
         if len(str(given["body"]).encode("utf-8")) > LONGEST_BODY:
@@ -161,8 +161,8 @@ def _rewrite(option: str, value: Any) -> dict[str, Any]:
         # Istio's rewrite of uri replaces what was matched; all of it is said as an expression.
         found["uriRegexRewrite"] = {"match": WHOLE_PATH, "rewrite": str(given["path"])}
     elif "regex" in given:
-        parts = validators.keys(f"{option}.regex", given["regex"], ("match", "with"))
-        found["uriRegexRewrite"] = {"match": validators.regex(f"{option}.regex.match", parts.get("match")), "rewrite": str(parts.get("with", ""))}
+        parts = validators.keys(f"{option}.regex", given["regex"], ("match", "replacement"))
+        found["uriRegexRewrite"] = {"match": validators.regex(f"{option}.regex.match", parts.get("match")), "rewrite": str(parts.get("replacement", ""))}
     return found
 
 

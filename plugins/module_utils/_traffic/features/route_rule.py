@@ -12,7 +12,7 @@ from ..host.foreign_routes import digest
 from . import validators
 from .match import Match
 
-TARGET, MIRROR = ("version", "host", "port"), ("version", "host", "port", "percent")
+TARGET, MIRROR = ("version", "service", "port"), ("version", "service", "port", "percent")
 
 
 @dataclass(frozen=True)
@@ -49,26 +49,26 @@ class RouteRule:
 
 
 def parse_target(option: str, given: Any, label: str) -> RouteTarget:
-    """A version by name, or {version, host, port}. Raises InvalidOption."""
+    """A version by name, or {version, service, port}. Raises InvalidOption."""
     if isinstance(given, str):
         given = {"version": given}
     given = validators.keys(option, given or {}, TARGET)
-    if given.get("host"):
-        validators.host(f"{option}.host", given["host"], wildcard=False)
+    if given.get("service"):
+        validators.host(f"{option}.service", given["service"], wildcard=False)
     if given.get("port") is not None:
         validators.port(f"{option}.port", given["port"])
-    return RouteTarget(given.get("version"), label, given.get("host"), given.get("port"))
+    return RouteTarget(given.get("version"), label, given.get("service"), given.get("port"))
 
 
 def parse_mirrors(option: str, given: Any, label: str) -> list[tuple[RouteTarget, float]]:
-    """Copies of requests: a version by name, or {version, host, port, percent}; one or several. Raises InvalidOption."""
+    """Copies of requests: a version by name, or {version, service, port, percent}; one or several. Raises InvalidOption."""
     listed = given if isinstance(given, list) else [given] if given else []
     found = []
     for one in listed:
         one = {"version": one} if isinstance(one, str) else validators.keys(option, one, MIRROR)
         where = parse_target(option, {key: value for key, value in one.items() if key != "percent"}, label)
         if not where.version and not where.host:
-            raise InvalidOption(option, "it says neither version nor host", code="target_missing")
+            raise InvalidOption(option, "it has neither version nor service", code="target_missing")
         found.append((where, validators.percent(f"{option}.percent", one.get("percent", 100))))
     return found
 

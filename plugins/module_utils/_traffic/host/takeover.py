@@ -73,7 +73,7 @@ class Takeover:
             hint = "A host's routes have one owner: leave its host to it, or set force_conflicts to replace it" + (
                 "." if owner or reason else ", or adopt to keep its routes behind yours."
             )
-            found.append(InvalidOption("host", message, ref=ref_of(obj).as_result("v1"), hint=hint, code="host_taken"))
+            found.append(InvalidOption("service", message, ref=ref_of(obj).as_result("v1"), hint=hint, code="host_taken"))
         return found
 
     def _against(self, obj: Object, live: Host, api: str, hosts: list[str], gateways: list[str]) -> str | None:
@@ -114,7 +114,7 @@ def shadowed_routes(wanted: list[dict[str, Any]], before: list[dict[str, Any]], 
         taker = next(one for one in wanted if foreign_routes.takes_all(one)).get("name") or "without a name"
         hint = f"Take out the route {taker}, or move it behind." if mine else "Give your policy a match, or set force_conflicts."
         found.append(
-            InvalidOption("host", f"the route {taker} takes every request of {host}, so the route {name} {whose} gets none", hint=hint, code="route_shadowed")
+            InvalidOption("service", f"the route {taker} takes every request of {host}, so the route {name} {whose} gets none", hint=hint, code="route_shadowed")
         )
     return found
 

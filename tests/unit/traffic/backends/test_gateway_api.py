@@ -66,7 +66,7 @@ def path(kind, value):
     ],
 )
 def test_a_condition_is_a_match(when, matches):
-    first, *rest = written({"when": when, "to": "v1"})
+    first, *rest = written({"match": when, "to": "v1"})
     assert first["matches"] == matches and first["backendRefs"] == [to("frontend-v1")]
     expressions = any(match["path"]["type"] == "RegularExpression" for match in matches)
     assert [one["matches"] for one in rest] == ([] if when in (None, {"path": "/*"}) and not rest else [LAST if expressions else ANY])
@@ -77,8 +77,8 @@ def test_a_condition_is_a_match(when, matches):
     [
         ({"to": "v2"}, {"backendRefs": [to("frontend-v2")]}),
         ({"to": {"version": "v1", "port": 81}}, {"backendRefs": [to("frontend-v1", port=81)]}),
-        ({"to": {"host": "cart"}}, {"backendRefs": [to("cart", port=70)]}),
-        ({"to": {"host": "cart.other.svc.cluster.local"}}, {"backendRefs": [to("cart", port=71, namespace="other")]}),
+        ({"to": {"service": "cart"}}, {"backendRefs": [to("cart", port=70)]}),
+        ({"to": {"service": "cart.other.svc.cluster.local"}}, {"backendRefs": [to("cart", port=71, namespace="other")]}),
         ({"versions": {"v1": 1, "v2": 0}}, {"backendRefs": [to("frontend-v1"), to("frontend-v2", 0)]}),
         (
             {"redirect": {"path": "/b", "host": "b.example", "scheme": "https", "port": 444, "status": 308}},
@@ -179,7 +179,7 @@ def test_a_rule_in_gateway_apis_words(rule, said):
 
 
 def test_a_prefix_that_is_replaced_is_one_of_whole_parts():
-    first, _rest = written({"when": {"path": "/a/*"}, "rewrite": {"prefix": "/b/"}})
+    first, _rest = written({"match": {"path": "/a/*"}, "rewrite": {"prefix": "/b/"}})
     assert first["matches"] == [path("PathPrefix", "/a")] and first["filters"][0]["urlRewrite"]["path"] == {
         "type": "ReplacePrefixMatch",
         "replacePrefixMatch": "/b/",
@@ -189,7 +189,7 @@ def test_a_prefix_that_is_replaced_is_one_of_whole_parts():
 def test_retries_of_the_experimental_channel():
     resilience = {
         "timeout": "3s",
-        "retries": {"attempts": 2, "per_try": "1s", "conditions": ["connect-failure", "refused-stream", "unavailable", "cancelled", 503]},
+        "retries": {"attempts": 2, "per_try_timeout": "1s", "retry_on": ["connect-failure", "refused-stream", "unavailable", "cancelled", 503]},
     }
     (only,) = written({"to": "v1"}, resilience=resilience)
     assert only["timeouts"] == {"request": "3s", "backendRequest": "1s"} and only["retry"] == {"attempts": 2, "codes": [503]}
@@ -208,30 +208,30 @@ def test_shares_with_a_cookie_that_leads_back():
 CANNOT = {
     "delay": ({"fault": {"delay": "2s"}}, "delay"),
     "abort": ({"fault": {"abort": 503}}, "abort"),
-    "respond": ({"route": rules({"respond": 404})}, "respond"),
-    "authority": ({"route": rules({"when": {"authority": "a"}, "to": "v1"})}, "when.authority"),
-    "header that is not there": ({"route": rules({"when": {"headers": {"a": {"present": False}}}, "to": "v1"})}, "when.headers"),
-    "callers": ({"route": rules({"when": {"from_labels": {"a": "b"}}, "to": "v1"})}, "when.from_labels"),
-    "callers' namespace": ({"route": rules({"when": {"from_namespace": "a"}, "to": "v1"})}, "when.from_namespace"),
-    "port": ({"route": rules({"when": {"port": 80}, "to": "v1"})}, "when.port"),
-    "case": ({"route": rules({"when": {"path": "/a", "ignore_case": True}, "to": "v1"})}, "when.ignore_case"),
-    "rewrite by expression": ({"route": rules({"rewrite": {"regex": {"match": "/a", "with": "/b"}}})}, "rewrite.regex"),
-    "rewrite of half a part": ({"route": rules({"when": {"path": "/a*"}, "rewrite": {"prefix": "/b/"}})}, "rewrite.prefix"),
-    "rewrite into half a part": ({"route": rules({"when": {"path": "/a/*"}, "rewrite": {"prefix": "/b"}})}, "rewrite.prefix"),
+    "direct_response": ({"route": rules({"direct_response": 404})}, "direct_response"),
+    "authority": ({"route": rules({"match": {"authority": "a"}, "to": "v1"})}, "match.authority"),
+    "header that is not there": ({"route": rules({"match": {"headers": {"a": {"present": False}}}, "to": "v1"})}, "match.headers"),
+    "callers": ({"route": rules({"match": {"from_labels": {"a": "b"}}, "to": "v1"})}, "match.from_labels"),
+    "callers' namespace": ({"route": rules({"match": {"from_namespace": "a"}, "to": "v1"})}, "match.from_namespace"),
+    "port": ({"route": rules({"match": {"port": 80}, "to": "v1"})}, "match.port"),
+    "case": ({"route": rules({"match": {"path": "/a", "ignore_case": True}, "to": "v1"})}, "match.ignore_case"),
+    "rewrite by expression": ({"route": rules({"rewrite": {"regex": {"match": "/a", "replacement": "/b"}}})}, "rewrite.regex"),
+    "rewrite of half a part": ({"route": rules({"match": {"path": "/a*"}, "rewrite": {"prefix": "/b/"}})}, "rewrite.prefix"),
+    "rewrite into half a part": ({"route": rules({"match": {"path": "/a/*"}, "rewrite": {"prefix": "/b"}})}, "rewrite.prefix"),
     "rewrite of all": ({"route": rules({"rewrite": {"prefix": "/b/"}})}, "rewrite.prefix"),
     "origins": ({"route": rules({"cors": {"origins": [{"regex": "https://.*"}]}})}, "cors.origins"),
     "age": ({"route": rules({"cors": {"origins": ["*"], "max_age": "1500ms"}})}, "cors.max_age"),
     "no retries": ({"resilience": {"retries": {"attempts": 0}}}, "retries.attempts"),
-    "retries on": ({"resilience": {"retries": {"attempts": 1, "conditions": ["5xx"]}}}, "retries.conditions"),
-    "long attempts": ({"resilience": {"timeout": "1s", "retries": {"attempts": 1, "per_try": "2s"}}}, "retries.per_try"),
-    "version of another host": ({"route": rules({"to": {"host": "cart", "version": "v1"}})}, "to.version"),
-    "no Service": ({"route": rules({"to": {"host": "api.example.com"}})}, "to.host"),
-    "another namespace from a gateway": ({"route": rules({"to": {"host": "cart.other.svc.cluster.local"}}, **INGRESS)}, "to.host"),
+    "retries on": ({"resilience": {"retries": {"attempts": 1, "retry_on": ["5xx"]}}}, "retries.retry_on"),
+    "long attempts": ({"resilience": {"timeout": "1s", "retries": {"attempts": 1, "per_try_timeout": "2s"}}}, "retries.per_try_timeout"),
+    "version of another host": ({"route": rules({"to": {"service": "cart", "version": "v1"}})}, "to.version"),
+    "no Service": ({"route": rules({"to": {"service": "api.example.com"}})}, "to.service"),
+    "another namespace from a gateway": ({"route": rules({"to": {"service": "cart.other.svc.cluster.local"}}, **INGRESS)}, "to.service"),
     "version's name": ({"split": split({"v1.2": 1})}, "versions"),
     "weight": ({"split": split({"v1": 1000001})}, "versions"),
-    "too many": ({"route": rules(*({"name": f"a{number}", "when": {"path": f"/{number}"}, "to": "v1"} for number in range(16)))}, "rules"),
+    "too many": ({"route": rules(*({"name": f"a{number}", "match": {"path": f"/{number}"}, "to": "v1"} for number in range(16)))}, "rules"),
     "wider first": (
-        {"route": rules({"name": "wide", "when": {"headers": {"a": "b"}}, "to": "v1"}, {"name": "narrow", "when": {"path": "/aa"}, "to": "v2"})},
+        {"route": rules({"name": "wide", "match": {"headers": {"a": "b"}}, "to": "v1"}, {"name": "narrow", "match": {"path": "/aa"}, "to": "v2"})},
         "rules",
     ),
 }
@@ -255,7 +255,7 @@ def test_retries_are_refused_where_the_definitions_are_those_of_the_standard_cha
 def test_a_host_that_is_no_service_of_its_routes_namespace_is_refused(live):
     with pytest.raises(InvalidOption) as refused:
         rollout.validate_references(told(live, split=split({"v1": 1})))
-    assert (refused.value.code, refused.value.option) == ("gateway_api_cannot", "host")
+    assert (refused.value.code, refused.value.option) == ("gateway_api_cannot", "service")
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_a_host_that_is_no_service_of_its_routes_namespace_is_refused(live):
     ],
 )
 def test_conditions_are_tried_in_the_order_that_was_asked_for(listed, types):
-    found = written(*({"name": str(number), "when": when, "to": "v1"} for number, when in enumerate(listed)))
+    found = written(*({"name": str(number), "match": when, "to": "v1"} for number, when in enumerate(listed)))
     assert [rule["matches"][0]["path"]["type"] for rule in found] == types
 
 
@@ -292,7 +292,7 @@ def test_conditions_are_tried_in_the_order_that_was_asked_for(listed, types):
 )
 def test_an_order_that_gateway_api_would_not_keep_is_refused_with_both_names(listed):
     with pytest.raises(InvalidOption) as refused:
-        written(*({"name": name, "when": when, "to": "v1"} for name, when in zip(("first", "second"), listed)))
+        written(*({"name": name, "match": when, "to": "v1"} for name, when in zip(("first", "second"), listed)))
     assert refused.value.code == "gateway_api_cannot" and "route-second would come before route-first" in refused.value.message
 
 
@@ -346,7 +346,7 @@ def test_limits_hold_for_the_host_and_for_each_version():
 
 
 def test_one_route_for_the_mesh_and_one_for_each_gateway():
-    everywhere = rules({"when": {"path": "/a"}, "to": "v2"}, **INGRESS)
+    everywhere = rules({"match": {"path": "/a"}, "to": "v2"}, **INGRESS)
     inside, outside = said(told(route=everywhere, split=split()))
     assert (inside["metadata"]["name"], inside["spec"]["parentRefs"]) == ("frontend", [{"group": "", "kind": "Service", "name": "frontend"}])
     assert (outside["metadata"]["name"], outside["spec"]["parentRefs"]) == (

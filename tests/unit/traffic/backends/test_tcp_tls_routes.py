@@ -110,8 +110,8 @@ def test_in_the_mesh_one_port_is_meant_and_at_a_gateway_its_own():
 def test_rules_of_connections_tell_who_calls():
     rules = {
         "rules": [
-            {"name": "a", "when": {"from_labels": {"app": "x"}}, "to": "v2"},
-            {"name": "b", "when": {"port": 9001, "from_namespace": "y"}, "versions": {"v1": 1, "v2": 1}},
+            {"name": "a", "match": {"from_labels": {"app": "x"}}, "to": "v2"},
+            {"name": "b", "match": {"port": 9001, "from_namespace": "y"}, "versions": {"v1": 1, "v2": 1}},
         ],
         "port": 9000,
     }
@@ -125,7 +125,7 @@ def test_rules_of_connections_tell_who_calls():
 
 
 def test_each_concern_is_for_the_port_that_it_names():
-    rules = {"rules": [{"name": "a", "when": {"from_labels": {"app": "x"}}, "to": "v2"}], "port": 9001}
+    rules = {"rules": [{"name": "a", "match": {"from_labels": {"app": "x"}}, "to": "v2"}], "port": 9001}
     (obj,) = written(echo(TWO), route=rules, split=split({"v1": 1}, port=9000))
     assert [route["match"] for route in obj["spec"]["tcp"]] == [[{"sourceLabels": {"app": "x"}, "port": 9001}], [{"port": 9000}]]
 
@@ -148,14 +148,14 @@ CANNOT = [
     ({"resilience": {"timeout": "2s"}}, "timeout"),
     ({"resilience": {"retries": {"attempts": 0}}}, "retries"),
     *(({"route": {"rules": [{"name": "a", "to": "v1", **rule}]}}, option) for rule, option in (
-        ({"when": {"path": "/a"}}, "when.path"), ({"when": {"method": "GET"}}, "when.method"), ({"when": {"authority": "a"}}, "when.authority"),
-        ({"when": {"headers": {"a": {"present": False}}}}, "when.headers"),
-        ({"when": {"query": {"a": "b"}}}, "when.query"), ({"when": {"port": 9000, "ignore_case": True}}, "when.ignore_case"),
+        ({"match": {"path": "/a"}}, "match.path"), ({"match": {"method": "GET"}}, "match.method"), ({"match": {"authority": "a"}}, "match.authority"),
+        ({"match": {"headers": {"a": {"present": False}}}}, "match.headers"),
+        ({"match": {"query": {"a": "b"}}}, "match.query"), ({"match": {"port": 9000, "ignore_case": True}}, "match.ignore_case"),
         ({"rewrite": {"host": "a.b"}}, "rewrite"), ({"headers": {"request": {"set": {"a": "b"}}}}, "headers"),
         ({"cors": {"origins": ["*"]}}, "cors"), ({"timeout": "1s"}, "timeout"), ({"mirror": "v2"}, "mirror"),
     )),
     ({"route": {"rules": [{"name": "a", "redirect": {"host": "a.b"}}]}}, "redirect"),
-    ({"route": {"rules": [{"name": "a", "respond": 404}]}}, "respond"),
+    ({"route": {"rules": [{"name": "a", "direct_response": 404}]}}, "direct_response"),
 ]  # fmt: skip
 
 
@@ -194,10 +194,10 @@ def test_gateways_that_have_ports_for_one_thing_alone_decide_where_the_mesh_is_n
 @pytest.mark.parametrize(
     ("rule", "option"),
     [
-        ({"resilience": {"connections": {"max": 1, "max_requests": 1}}}, "connections.max_requests"),
-        ({"resilience": {"connections": {"idle_timeout": "1s"}}}, "connections.idle_timeout"),
-        ({"load_balancing": {"hash_on": {"header": "a"}}}, "hash_on.header"), ({"load_balancing": {"hash_on": {"source_ip": True}}}, ""),
-        ({"resilience": {"connections": {"max": 1, "pending": 1, "connect_timeout": "1s"}, "eject": {"errors": 1}}}, ""),
+        ({"resilience": {"connection_pool": {"max_connections": 1, "max_requests": 1}}}, "connection_pool.max_requests"),
+        ({"resilience": {"connection_pool": {"idle_timeout": "1s"}}}, "connection_pool.idle_timeout"),
+        ({"load_balancing": {"consistent_hash": {"header": "a"}}}, "consistent_hash.header"), ({"load_balancing": {"consistent_hash": {"source_ip": True}}}, ""),
+        ({"resilience": {"connection_pool": {"max_connections": 1, "max_pending_requests": 1, "connect_timeout": "1s"}, "outlier_detection": {"consecutive_5xx_errors": 1}}}, ""),
     ],
 )  # fmt: skip
 def test_limits_of_requests_are_refused_where_all_ports_are_of_connections(rule, option):
@@ -329,7 +329,7 @@ def test_a_gateways_pods_may_listen_at_another_port_than_the_gateway_has():
 
 
 def test_what_is_for_some_callers_may_be_at_a_proxy_or_not():
-    rules = {"rules": [{"name": "a", "when": {"from_labels": {"app": "x"}}, "to": "v2"}]}
+    rules = {"rules": [{"name": "a", "match": {"from_labels": {"app": "x"}}, "to": "v2"}]}
     (obj,) = istio.virtual_services(policy(echo(), route=rules))
     for parts in ({"v2": 1}, {"": 1}):
         assert istio.has_all(proxy("sidecar", (9000, parts, OURS, "")), obj, echo())
