@@ -156,11 +156,11 @@ def body(run: Run) -> dict:
     found = run.timed("read", lambda: facts.read_facts(run.cluster, gate.namespace, checks.sources(gate, options["skip"]), answers))
     checks.refuse_absent(found, gate)
     rows = run.timed("judge", lambda: checks.run(found, gate, options["skip"]))
-    run.told = {"checks": rows, "summary": checks.summary(rows)}
+    run.extra_result = {"checks": rows, "summary": checks.summary(rows)}
     failure = checks.failure(rows, options["fail_at"], options["unknown_fails"])
     if failure:
         raise failure
-    return run.told
+    return run.extra_result
 
 
 def main() -> None:

@@ -168,7 +168,7 @@ def body(run: Run) -> dict:
     if absent and (options["delete"] or live is None):
         return run.remove([injection.namespace_object(enrollment)] if live else [])
     injection.validate_enrollment(enrollment, live)
-    result = run.converge([Step("namespace", [injection.namespace_object(enrollment)])], run.rules())
+    result = run.apply([Step("namespace", [injection.namespace_object(enrollment)])], run.apply_options())
     return result if absent else {**result, **_pods(run, enrollment, live)}
 
 
@@ -177,13 +177,13 @@ def _pods(run: Run, enrollment: injection.Enrollment, live: dict | None) -> dict
     labels = {**(((live or {}).get("metadata") or {}).get("labels") or {}), **enrollment.wanted_labels}
     known = revisions.read_revisions(run.cluster) if run.options["restart_stale"] else None
     seen = restarts.inspect_namespace(run.cluster, enrollment.name, labels, known)
-    result = {"pods": seen.pods, "without_sidecar": restarts.restart_rows(seen.lacking), **({"stale": restarts.restart_rows(seen.stale)} if known else {})}
+    result = {"pods": seen.pods, "without_sidecar": restarts.restart_rows(seen.missing_sidecar), **({"stale": restarts.restart_rows(seen.stale)} if known else {})}
     if not run.options["restart"] and not run.options["restart_stale"]:
         return result
-    steps = restarts.restart_steps(run.cluster, [seen], (seen.lacking if run.options["restart"] else []) + seen.stale)
+    steps = restarts.restart_steps(run.cluster, [seen], (seen.missing_sidecar if run.options["restart"] else []) + seen.stale)
     if not steps:
         return result
-    second = run.converge(steps, ApplyOptions(force=True), manager=restarts.MANAGER)
+    second = run.apply(steps, ApplyOptions(force=True), manager=restarts.MANAGER)
     if not run.check_mode:
         result["pods"] = injection.sidecar_counts(run.cluster.list("", "Pod", enrollment.name), injection.injects(labels))
     return {**result, **second}

@@ -138,18 +138,18 @@ def body(run: Run) -> dict:
         raise InvalidOption("parallel", f"is {options['parallel']}", hint="It must be 1 or more.")
     known = revisions.read_revisions(cluster)
     if options["revision"] and options["revision"] not in known.untagged:
-        run.refuse([revisions.no_such_revision(options["revision"], known)])
+        run.fail_or_warn([revisions.no_such_revision(options["revision"], known)])
     seen = []
     for name in dict.fromkeys(options["namespaces"]):
         live = cluster.get("", "Namespace", "", name)
         if live is None:
-            run.refuse([InvalidOption("namespaces", f"there is no namespace {name}", code="no_such_namespace")])
+            run.fail_or_warn([InvalidOption("namespaces", f"there is no namespace {name}", code="no_such_namespace")])
             continue
         seen.append(restarts.inspect_namespace(cluster, name, live["metadata"].get("labels") or {}, known, options["revision"] or "", options["gateways"]))
-    lacking = [workload for one in seen for workload in one.lacking]
+    lacking = [workload for one in seen for workload in one.missing_sidecar]
     stale = [workload for one in seen for workload in one.stale]
     steps = restarts.restart_steps(cluster, seen, (lacking if options["uninjected"] else []) + stale, options["parallel"])
-    return {**run.converge(steps, ApplyOptions(force=True), manager=restarts.MANAGER), "stale": restarts.restart_rows(stale), "without_sidecar": restarts.restart_rows(lacking)}
+    return {**run.apply(steps, ApplyOptions(force=True), manager=restarts.MANAGER), "stale": restarts.restart_rows(stale), "without_sidecar": restarts.restart_rows(lacking)}
 
 
 def main() -> None:

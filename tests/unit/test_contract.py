@@ -124,7 +124,7 @@ SERVICE, POD = service("frontend"), pod("frontend-v1", labels={"app": "frontend"
 KIALI = [service("kiali", "istio-system", ports=[{"name": "http", "port": 20001}]), pod("kiali-1", "istio-system", {"app": "kiali"})]
 RULE = istio("DestinationRule", "frontend", host="frontend")
 RULE["metadata"]["annotations"] = {"servicemesh.istio/intents": '{"load_balancing": {"algorithm": "random"}}'}
-KEPT = checkpoint.Checkpoint("servicemesh-undo-frontend", "shop").taken([MemoryApi(namespace("shop")).put(RULE, manager="kubectl")], frozenset())
+KEPT = checkpoint.Checkpoint("servicemesh-undo-frontend", "shop").as_config_map([MemoryApi(namespace("shop")).put(RULE, manager="kubectl")], frozenset())
 CASES = {
     "manifests": ([], {"definition": config("a", x="1")}),
     "namespace": ([namespace("shop")], {"name": "shop", "injection": "enabled", "restart": True}),

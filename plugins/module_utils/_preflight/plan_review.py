@@ -63,7 +63,7 @@ def review_plan(run: Run, plan: Plan) -> None:
     if change is None:
         return
     rows, new, unread = run.timed("preflight", lambda: review_diff(run.cluster, change))
-    run.told.update(findings=rows, unread=unread)
+    run.extra_result.update(findings=rows, unread=unread)
     errors = [row for row in new if row["severity"] == ERROR]
     if not errors:
         return
@@ -71,7 +71,7 @@ def review_plan(run: Run, plan: Plan) -> None:
     message = "\n".join([f"{many} would come of this change, and nothing is written:", *(f"- {checks.line(row)}" for row in errors)])
     failure = Failure("preflight_failed", message, ref=errors[0]["ref"], reason=", ".join(sorted({row["code"] for row in errors})), hint=HINT)
     if run.options["preflight"] == FAIL:
-        run.refuse([failure])
+        run.fail_or_warn([failure])
     else:
         run.module.warn(f"{failure.code}: " + "\n".join([f"{many} come of this change:", *message.splitlines()[1:]]))
 

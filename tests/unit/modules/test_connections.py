@@ -20,8 +20,8 @@ RULE, ROUTES = (f"/apis/networking.istio.io/v1/namespaces/shop/{plural}/echo" fo
 
 @pytest.fixture
 def shop(api, monkeypatch):
-    pause = Cluster.pause
-    monkeypatch.setattr(Cluster, "pause", lambda self, _seconds: pause(self, 0.01))
+    pause = Cluster.sleep
+    monkeypatch.setattr(Cluster, "sleep", lambda self, _seconds: pause(self, 0.01))
     api.put(service("echo", ports=PORTS))
     api.put(namespace("infra"))
     api.put(GATEWAY)

@@ -17,8 +17,8 @@ HOST = {"service": "frontend", "namespace": "shop"}
 
 @pytest.fixture
 def shop(api, monkeypatch):
-    pause = Cluster.pause
-    monkeypatch.setattr(Cluster, "pause", lambda self, _seconds: pause(self, 0.01))
+    pause = Cluster.sleep
+    monkeypatch.setattr(Cluster, "sleep", lambda self, _seconds: pause(self, 0.01))
     api.put(service("frontend"))
     for version in ("v1", "v2"):
         api.put(pod(f"frontend-{version}", labels={"app": "frontend", "version": version}, sidecar="native"))
@@ -87,7 +87,7 @@ def test_a_rejection_is_told_in_the_proxys_words_and_ends_the_wait(shop, istiod,
 
 def test_one_that_is_late_is_waited_for(shop, istiod, look, monkeypatch):
     istiod.behind = {"frontend-v1.shop"}
-    monkeypatch.setattr(Cluster, "pause", lambda _self, _seconds: istiod.behind.clear())
+    monkeypatch.setattr(Cluster, "sleep", lambda _self, _seconds: istiod.behind.clear())
     assert look(fail=True, wait_timeout=60)["counts"]["converged"] == 2
 
 

@@ -27,8 +27,8 @@ def shop(api):
 
 @pytest.fixture
 def istiod(shop, monkeypatch):
-    pause = Cluster.pause
-    monkeypatch.setattr(Cluster, "pause", lambda self, _seconds: pause(self, 0.01))
+    pause = Cluster.sleep
+    monkeypatch.setattr(Cluster, "sleep", lambda self, _seconds: pause(self, 0.01))
     return FakeIstiod(shop)
 
 

@@ -23,8 +23,8 @@ CONCERNS = {
 
 @pytest.fixture
 def shop(api, monkeypatch):
-    pause = Cluster.pause
-    monkeypatch.setattr(Cluster, "pause", lambda self, _seconds: pause(self, 0.01))
+    pause = Cluster.sleep
+    monkeypatch.setattr(Cluster, "sleep", lambda self, _seconds: pause(self, 0.01))
     for name in ("frontend", "cart"):
         api.put(service(name))
         for version in ("v1", "v2"):
