@@ -50,7 +50,7 @@ EXAMPLES = r"""
     namespace: online-boutique
     service: frontend
     versions: {v1: 90, v2: 10}
-    wait_converged: false
+    wait_for_proxies: false
 
 - name: Its proxies have it
   servicemesh.istio.converged:

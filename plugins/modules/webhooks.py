@@ -15,7 +15,7 @@ description:
   - Istio's webhooks fail closed. While no istiod answers, no pod of an injected namespace can start, and no object of Istio can be written.
   - This module opens those that nothing answers, and only these, and closes them again when istiod is back. None is deleted, no selector is
     changed.
-  - Pods that start meanwhile have no sidecar. M(servicemesh.istio.restart) with O(ignore:uninjected=true) gives them one later.
+  - Pods that start meanwhile have no sidecar. M(servicemesh.istio.restart) with O(ignore:missing_sidecar=true) gives them one later.
   - M(servicemesh.istio.control_plane) closes them, too, when it has seen istiod ready.
 options:
   state:

@@ -127,7 +127,7 @@ RULE["metadata"]["annotations"] = {"servicemesh.istio/intents": '{"load_balancin
 KEPT = checkpoint.Checkpoint("servicemesh-undo-frontend", "shop").as_config_map([MemoryApi(namespace("shop")).put(RULE, manager="kubectl")], frozenset())
 CASES = {
     "manifests": ([], {"definition": config("a", x="1")}),
-    "namespace": ([namespace("shop")], {"name": "shop", "injection": "enabled", "restart": True}),
+    "namespace": ([namespace("shop")], {"name": "shop", "injection": "enabled", "restart_missing_sidecar": True}),
     "traffic_split": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "versions": {"v1": 1}}),
     "route": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "rules": [{"match": {"path": "/a*"}, "to": "v1"}]}),
     "fault": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "delay": "2s"}),

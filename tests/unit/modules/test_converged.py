@@ -118,7 +118,7 @@ def test_where_istiod_cannot_be_asked_it_is_unknown_and_fails_nothing(shop, isti
 @pytest.fixture
 def policy(run, shop):
     def say(module="traffic_split", **options):
-        done = run(module, **HOST, **{"wait_converged": False, **options})
+        done = run(module, **HOST, **{"wait_for_proxies": False, **options})
         assert "failed" not in done, done
 
     return say
@@ -187,11 +187,11 @@ def test_a_host_needs_its_namespace(look):
 
 
 @pytest.mark.parametrize("wait", [True, False])
-def test_without_wait_converged_only_the_last_wait_is_left_out(shop, istiod, run, wait):
-    done = run("traffic_split", **HOST, versions={"v1": 1}, wait_converged=wait)
+def test_without_wait_for_proxies_only_the_last_wait_is_left_out(shop, istiod, run, wait):
+    done = run("traffic_split", **HOST, versions={"v1": 1}, wait_for_proxies=wait)
     assert [text.split()[1] for text in done["barriers"]] == ["subsets", "split-v1-1"][: 2 if wait else 1]
     istiod.behind = {"frontend-v1.shop"}
-    late = run("traffic", policy={"shop": {"frontend": {"resilience": {"timeout": "1s"}}}}, wait_converged=wait, wait_timeout=1)
+    late = run("traffic", policy={"shop": {"frontend": {"resilience": {"timeout": "1s"}}}}, wait_for_proxies=wait, wait_timeout=1)
     assert late["failure"]["code"] == "not_converged", "the end of a subset rests on the routes, whoever waits"
 
 
@@ -202,6 +202,6 @@ def test_policies_of_one_object_may_be_left_to_arrive(shop, istiod, run, module,
     istiod.behind = {"frontend-v1.shop"}
     assert run(module, namespace="shop", **options, wait_timeout=1)["failure"]["code"] == "not_converged"
     assert "failed" not in run(
-        module, namespace="shop", state="absent", **({"name": options["name"]} if "name" in options else {}), wait_converged=False, wait_timeout=2
+        module, namespace="shop", state="absent", **({"name": options["name"]} if "name" in options else {}), wait_for_proxies=False, wait_timeout=2
     )
-    assert run(module, namespace="shop", **options, wait_converged=False, wait_timeout=2)["barriers"] == []
+    assert run(module, namespace="shop", **options, wait_for_proxies=False, wait_timeout=2)["barriers"] == []

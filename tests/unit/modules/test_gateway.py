@@ -114,7 +114,7 @@ CERTIFICATE = [{"group": "", "kind": "Secret", "name": "shop"}]
 @pytest.fixture
 def by_gateway_api(mesh, say):
     mesh.put({**SECRET, "metadata": {"name": "shop", "namespace": "shop"}})
-    return lambda check=False, **options: say(check=check, **{"api": "gateway", **options})
+    return lambda check=False, **options: say(check=check, **{"api": "gateway_api", **options})
 
 
 def listeners(api):

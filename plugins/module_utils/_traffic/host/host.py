@@ -11,7 +11,7 @@ from .port_protocol import routed
 
 DOMAIN = "cluster.local"
 # The APIs in which a host's routes can be said: Istio's own kinds, and Gateway API's.
-ISTIO, GATEWAY = "istio", "gateway"
+ISTIO, GATEWAY = "istio", "gateway_api"
 # Annotation of a Gateway of Gateway API whose listeners for HTTP redirect to those for HTTPS.
 REDIRECTS = "servicemesh.istio/redirects"
 # Label of what stands for one version of a Service, with that Service's name.

@@ -94,7 +94,7 @@ def wanted(options: dict[str, Any]) -> list[Object]:
         return listeners.objects(options, validators.port("http_port", plain) if plain else None)
     for option in OF_GATEWAY_API if options["api"] == ISTIO else ():
         if options.get(option):
-            raise InvalidOption(option, "Istio's own kind takes pods by their labels", hint="Give selector, or api gateway.", code="option_of_other_api")
+            raise InvalidOption(option, "Istio's own kind takes pods by their labels", hint="Give selector, or api gateway_api.", code="option_of_other_api")
     servers = []
     if plain:
         server: dict[str, Any] = {"port": {"number": validators.port("http_port", plain), "name": f"http-{plain}", "protocol": "HTTP"}, "hosts": hosts}

@@ -20,7 +20,7 @@ INGRESS = {"gateways": ["mesh", "edge/ingress"], "gateway_hosts": ["shop.example
 
 
 def told(live=None, /, **asked):
-    return replace(policy(live or host(gateway_api_channel="experimental"), **asked), api="gateway")
+    return replace(policy(live or host(gateway_api_channel="experimental"), **asked), api="gateway_api")
 
 
 def rules(*listed, **options):
