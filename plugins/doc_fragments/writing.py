@@ -60,7 +60,7 @@ notes:
   - A DestinationRule for the host under another name, or one of this collection's that has the host's name and is of another module, is an error
     C(rule_taken) where the policy needs one; neither O(adopt) nor O(force_conflicts) takes it. Where others have a part in the host's own
     DestinationRule, it stays with that part when the policy goes, but with O(force_conflicts=true).
-  - What the host's policy was before a change is kept as a checkpoint, the ConfigMap C(servicemesh-undo-) with the host's name; M(servicemesh.istio.undo)
+  - What the host's policy was before a change is kept as a checkpoint, the ConfigMap C(servicemesh-rollback-) with the host's name; M(servicemesh.istio.traffic_rollback)
     goes back to it. It stays when the policy goes.
 """
     DOCUMENTATION = r"""

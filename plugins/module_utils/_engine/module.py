@@ -159,7 +159,7 @@ class Run:
 
     def outcome(self, failed: bool = False) -> dict[str, Any]:
         """What became of all plans so far."""
-        return {**report.outcome(self.plans, self.check_mode, failed), "barriers": self.barriers}
+        return {**report.outcome(self.plans, self.check_mode, failed), "verified": self.barriers}
 
     def _wait(self, the_plan: Plan) -> None:
         gone: list[Ref] = [change.ref for step in the_plan.steps for change in step.deletions if change.done]

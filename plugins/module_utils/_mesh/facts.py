@@ -48,7 +48,7 @@ SOURCES = {
     "injectors": Source(ADMISSION, "MutatingWebhookConfiguration", "app=sidecar-injector"),
     "validators": Source(ADMISSION, "ValidatingWebhookConfiguration", "app=istiod"),
     # Without their schemas, which are a megabyte.
-    "definitions": Source("apiextensions.k8s.io", "CustomResourceDefinition", metadata=True),
+    "crds": Source("apiextensions.k8s.io", "CustomResourceDefinition", metadata=True),
     # Of the sets in which the collection notes what it manages.
     "sets": Source("", "ConfigMap", SET_ID),
     # istiod's copies of certificates in every namespace.
@@ -290,7 +290,7 @@ class Facts:
     def base(self) -> version_skew.Version | None:
         """The version of Istio's definitions: what the collection noted when it installed them, else the oldest that they carry."""
         noted = [version_skew.parse_version((obj["metadata"].get("annotations") or {}).get(VERSION, "")) for obj in self["sets"]]
-        carried = [version for obj in self["definitions"] if is_istios(obj) and (version := definition_version(obj))]
+        carried = [version for obj in self["crds"] if is_istios(obj) and (version := definition_version(obj))]
         return next(filter(None, noted), None) or min(carried, default=None)
 
 

@@ -67,23 +67,23 @@ CHECKS = (
           "Istio is newer than the rules of this collection.", "Read the release's upgrade notes, and update the collection.", SKEW),
     Check("namespace_terminating", "The control plane's namespace stays", ERROR, ALWAYS, ("namespaces",), cluster.namespace_terminating,
           "The namespace of the control plane is being deleted.", "Wait until it is gone; what holds it back is in its status.", "Kubernetes, Namespaces"),
-    Check("definitions_terminating", "Istio's definitions stay", ERROR, ALWAYS, ("definitions",), cluster.definitions_terminating,
+    Check("crds_terminating", "Istio's definitions stay", ERROR, ALWAYS, ("crds",), cluster.crds_terminating,
           "A CustomResourceDefinition of Istio is being deleted.", "Let the deletion end, then install the base again and restore the objects.",
           "Kubernetes, CustomResourceDefinitions"),
-    Check("definitions_missing", "All of Istio's kinds are served", ERROR, LIVE, ("istiods",), cluster.definitions_missing,
+    Check("crds_missing", "All of Istio's kinds are served", ERROR, LIVE, ("istiods",), cluster.crds_missing,
           "There is a control plane, and the cluster does not serve one of Istio's kinds.", "Install the base again: run the role control_plane.",
           "manifests/charts/base"),
-    Check("definitions_old", "Istio's definitions are as new as the newest control plane", ERROR, LIVE, ("istiods", "definitions", "sets"),
-          cluster.definitions_old,
+    Check("crds_old", "Istio's definitions are as new as the newest control plane", ERROR, LIVE, ("istiods", "crds", "sets"),
+          cluster.crds_old,
           "A CustomResourceDefinition of Istio is of an older release than the newest control plane.",
           "Install the base of the newest control plane: it comes before istiod.", version_skew.BASE.source),
-    Check("definitions_newer", "Istio's definitions are not newer than what comes", WARNING, COMING, ("definitions", "sets"), cluster.definitions_newer,
+    Check("crds_newer", "Istio's definitions are not newer than what comes", WARNING, COMING, ("crds", "sets"), cluster.crds_newer,
           "Istio's definitions are of a newer release than the version that comes.",
           "Leave them as they are: definitions are never put back, and fit older control planes.", version_skew.BASE.source),
-    Check("definitions_leftover", "No definitions are left of an earlier mesh", WARNING, (INSTALL,), ("istiods", "definitions"), cluster.definitions_leftover,
+    Check("crds_leftover", "No definitions are left of an earlier mesh", WARNING, (INSTALL,), ("istiods", "crds"), cluster.crds_leftover,
           "There are CustomResourceDefinitions of Istio, and no control plane.",
           "Look at the objects that are still there; install over them with adopt, or delete the definitions with all their objects.", "istio.io, Uninstall"),
-    Check("gateway_api_old", "The Gateway API is new enough for Istio", WARNING, ALWAYS, ("istiods", "definitions"), cluster.gateway_api_old,
+    Check("gateway_api_old", "The Gateway API is new enough for Istio", WARNING, ALWAYS, ("istiods", "crds"), cluster.gateway_api_old,
           "A definition of the Gateway API is so old that istiod ignores its objects.",
           "Install the Gateway API's definitions of the version that is named, or newer.", ANALYSIS("IST0176")),
     # Control planes.
@@ -276,7 +276,7 @@ CHECKS = (
 )  # fmt: skip
 BY_CODE = {check.code: check for check in CHECKS}
 # How far the parts of a mesh are apart.
-APART = ("proxies_newer", "proxies_too_old", "cni_skew", "ztunnel_skew", "definitions_old")
+APART = ("proxies_newer", "proxies_too_old", "cni_skew", "ztunnel_skew", "crds_old")
 
 
 def refuse(gate: Gate, skip: Iterable[str] = ()) -> None:

@@ -63,7 +63,7 @@ def review_plan(run: Run, plan: Plan) -> None:
     if change is None:
         return
     rows, new, unread = run.timed("preflight", lambda: review_diff(run.cluster, change))
-    run.extra_result.update(findings=rows, unread=unread)
+    run.extra_result.update(findings=rows, forbidden_kinds=unread)
     errors = [row for row in new if row["severity"] == ERROR]
     if not errors:
         return

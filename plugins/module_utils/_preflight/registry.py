@@ -104,7 +104,7 @@ def result(rows: list[dict[str, Any]], picture: Picture) -> dict[str, Any]:
     """All that the module tells."""
     counts = {f"{severity}s": sum(one["severity"] == severity for one in rows) for severity in SEVERITIES}
     checked = Counter(obj["kind"] for obj in picture.asked)
-    return {"findings": rows, "counts": counts, "text": "\n".join(map(line, rows)), "checked": dict(sorted(checked.items())), "unread": picture.world.refused}
+    return {"findings": rows, "counts": counts, "text": "\n".join(map(line, rows)), "checked": dict(sorted(checked.items())), "forbidden_kinds": picture.world.refused}
 
 
 def line(told: dict[str, Any]) -> str:

@@ -156,16 +156,16 @@ CASES = [
     Case("kubernetes_untested", lambda m: setattr(m, "kubernetes", "v1.38.0"), ["Kubernetes v1.38.0"], lambda m: setattr(m, "kubernetes", "v1.37.9")),
     Case("version_unknown", lambda m: m.put(*istiod(version="1.99.0")), ["Istio 1.99.0"], lambda m: m.put(*istiod(version="1.31.9-distroless")), gate()),
     Case("namespace_terminating", lambda m: m.going("Namespace", SYSTEM), ["Namespace istio-system"], lambda m: m.going("Namespace", "plain")),
-    Case("definitions_terminating", lambda m: m.going("CustomResourceDefinition", "virtualservices.networking.istio.io"),
+    Case("crds_terminating", lambda m: m.going("CustomResourceDefinition", "virtualservices.networking.istio.io"),
          ["CustomResourceDefinition virtualservices.networking.istio.io"],
          lambda m: m.put(definition("others.example.com")) or m.going("CustomResourceDefinition", "others.example.com")),
-    Case("definitions_missing", lambda m: setattr(m, "without", ("WasmPlugin",)), ["WasmPlugin.extensions.istio.io"],
+    Case("crds_missing", lambda m: setattr(m, "without", ("WasmPlugin",)), ["WasmPlugin.extensions.istio.io"],
          lambda m: setattr(m, "without", ("Job",))),
-    Case("definitions_old", lambda m: m.put(definition("virtualservices.networking.istio.io", "1.30.4")),
+    Case("crds_old", lambda m: m.put(definition("virtualservices.networking.istio.io", "1.30.4")),
          ["CustomResourceDefinition virtualservices.networking.istio.io"],
          lambda m: m.put(definition("virtualservices.networking.istio.io", "1.31.9"), definition("others.example.com", "1.2.3"))),
-    Case("definitions_newer", lambda _m: None, ["istio-base"], lambda _m: None, gate(INSTALL, version="1.30.4"), gate(INSTALL, version="1.31.9")),
-    Case("definitions_leftover", lambda m: m.no_control_plane(),
+    Case("crds_newer", lambda _m: None, ["istio-base"], lambda _m: None, gate(INSTALL, version="1.30.4"), gate(INSTALL, version="1.31.9")),
+    Case("crds_leftover", lambda m: m.no_control_plane(),
          [f"CustomResourceDefinition {name}" for name in ("authorizationpolicies.security.istio.io", "destinationrules.networking.istio.io",
                                                           "virtualservices.networking.istio.io")],
          lambda m: m.no_control_plane() or m.drop("CustomResourceDefinition") or m.put(definition("others.example.com"))),
@@ -426,7 +426,7 @@ PATHS = {
     "node_agents": "/apis/apps/v1/daemonsets", "budgets": "/apis/policy/v1/namespaces/istio-system/poddisruptionbudgets",
     "injectors": "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
     "validators": "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
-    "definitions": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "sets": "/api/v1/configmaps", "roots": "/api/v1/configmaps",
+    "crds": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "sets": "/api/v1/configmaps", "roots": "/api/v1/configmaps",
     "mesh_configs": "/api/v1/namespaces/istio-system/configmaps",
     "gateways": "/apis/networking.istio.io/v1/gateways", "virtual_services": "/apis/networking.istio.io/v1/virtualservices",
     "destination_rules": "/apis/networking.istio.io/v1/destinationrules",
@@ -457,8 +457,8 @@ def test_what_may_not_be_read_makes_its_checks_unknown_and_no_other(path, the_ga
 
 
 def test_definitions_are_read_without_their_schemas():
-    found = read(SoundMesh(), gate(), {"definitions"})
-    assert found["definitions"] and all(set(obj) == {"apiVersion", "kind", "metadata"} for obj in found["definitions"])
+    found = read(SoundMesh(), gate(), {"crds"})
+    assert found["crds"] and all(set(obj) == {"apiVersion", "kind", "metadata"} for obj in found["crds"])
 
 
 def test_what_is_behind_a_service_without_pods_may_be_forbidden_too():
@@ -534,16 +534,16 @@ def test_without_a_root_certificate_what_rests_on_it_is_unknown(code):
         ("kubernetes_untested", lambda m: m.put(*istiod(version="latest")), gate()),
         *(
             (code, lambda m: m.put(*istiod(version="latest")), gate())
-            for code in ("version_unknown", "definitions_old", "gateway_api_old", "cni_skew", "ztunnel_skew", "proxies_newer", "proxies_too_old")
+            for code in ("version_unknown", "crds_old", "gateway_api_old", "cni_skew", "ztunnel_skew", "proxies_newer", "proxies_too_old")
         ),
         *((code, lambda m: m.put(*istiod(version="latest")), UP) for code in ("downgrade", "minor_skipped", "proxies_left_behind")),
         *((code, lambda m: pods(m, "web-c", version="own"), gate()) for code in ("proxies_newer", "proxies_too_old")),
         ("proxies_left_behind", lambda m: pods(m, "web-c", version="own"), UP),
         ("cni_skew", lambda m: m.put(agent("istio-cni-node", "k8s-app", "istio-cni-node", "own")), gate()),
         ("kubernetes_too_old", lambda m: m.no_control_plane(), gate()),
-        ("definitions_newer", lambda m: None, gate(INSTALL, version="")),
+        ("crds_newer", lambda m: None, gate(INSTALL, version="")),
         (
-            "definitions_old",
+            "crds_old",
             lambda m: m.put(
                 *(
                     definition(name, "")
@@ -623,17 +623,17 @@ def test_the_base_that_the_collection_noted_counts_where_definitions_say_nothing
         },
     }
     mesh.put(parent)
-    assert asked(mesh, "definitions_old")["status"] == "failed"
+    assert asked(mesh, "crds_old")["status"] == "failed"
     label = {"helm.sh/chart": "base-1.31.0"}
     mesh.get("CustomResourceDefinition", "virtualservices.networking.istio.io")["metadata"]["labels"] = label
-    assert asked(mesh, "definitions_old")["objects"] == [
+    assert asked(mesh, "crds_old")["objects"] == [
         f"CustomResourceDefinition {name}" for name in ("authorizationpolicies.security.istio.io", "destinationrules.networking.istio.io")
     ]
     # The charts inside istioctl.
     label["helm.sh/chart"] = "base-1.0.0"
-    assert len(asked(mesh, "definitions_old")["objects"]) == 3
+    assert len(asked(mesh, "crds_old")["objects"]) == 3
     parent["metadata"]["annotations"]["servicemesh.istio/version"] = "1.31.0"
-    assert asked(mesh, "definitions_old")["status"] == "passed"
+    assert asked(mesh, "crds_old")["status"] == "passed"
 
 
 def test_a_cluster_of_another_domain_has_its_own_hosts():
@@ -650,7 +650,7 @@ def test_mirrors_are_destinations_too():
             "VirtualService",
             "web",
             hosts=["web"],
-            http=[{"route": [], "mirror": {"service": "one"}, "mirrors": [{"destination": {"host": "two"}}]}],
+            http=[{"route": [], "mirror": {"host": "one"}, "mirrors": [{"destination": {"host": "two"}}]}],
             tcp=[{"route": [{"destination": {"host": "three"}}]}],
         )
     )

@@ -94,7 +94,7 @@ def test_skipped_checks_are_told_as_such_and_cost_nothing(check):
     mesh = SoundMesh()
     mesh.put(*istiod(ready=0))
     api = mesh.api()
-    result = check(api, skip=["istiod_unavailable", "webhook_unanswered", "definitions_old", "definitions_terminating", "gateway_api_old"])
+    result = check(api, skip=["istiod_unavailable", "webhook_unanswered", "crds_old", "crds_terminating", "gateway_api_old"])
     assert "failed" not in result, result["msg"]
     assert result["summary"]["skipped"] == 5 and not [path for _method, path in api.requests if "customresourcedefinitions" in path]
 
