@@ -10,7 +10,7 @@ LINK := .collections/ansible_collections/servicemesh/istio
 
 .PHONY: help
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 # Debian has venv in a package of its own.
 $(VENV)/.done: requirements.txt tests/requirements.txt
@@ -41,8 +41,8 @@ lab-env: ## shell exports for work by hand, for eval
 	@$(LAB) env
 
 .PHONY: test
-test: ## all that CI runs: lint, sanity, unit, proof
-	@for stage in '--jobs=2 lint sanity' unit proof; do \
+test: ## all that CI runs: lint, sanity, unit, e2e
+	@for stage in '--jobs=2 lint sanity' unit e2e; do \
 		begun=$$(date +%s); $(MAKE) --no-print-directory $$stage || exit 1; \
 		times="$$times $$stage $$(( $$(date +%s) - begun )) s,"; \
 	done; echo "stages:$${times%,}"
@@ -76,20 +76,20 @@ unit: $(VENV)/.done ## unit and contract tests: no cluster
 coverage: $(VENV)/.done ## lines and branches of the engine that unit tests run
 	$(BIN)/pytest -q tests/unit --cov=plugins/module_utils --cov-branch --cov-report=term-missing:skip-covered
 
-.PHONY: proof
-proof: $(VENV)/.done ## what is claimed, shown on the lab
+.PHONY: e2e
+e2e: $(VENV)/.done ## what is claimed, shown on the lab
 	$(LAB) up
-	$(BIN)/pytest -q --durations=15 -m 'not long' tests/proof
+	$(BIN)/pytest -q --durations=15 -m 'not long' tests/e2e
 
-.PHONY: proof-long
-proof-long: $(VENV)/.done ## the rest of what is claimed: every module's target and examples, adopting, waiting, secrets, few rights
+.PHONY: e2e-long
+e2e-long: $(VENV)/.done ## the rest of what is claimed: every module's target and examples, adopting, waiting, secrets, few rights
 	$(BIN)/pytest -q -n auto --dist worksteal -m long tests/unit
 	$(LAB) up
-	$(BIN)/pytest -q --durations=15 -m long tests/proof
+	$(BIN)/pytest -q --durations=15 -m long tests/e2e
 
-.PHONY: test-faults
-test-faults: $(VENV)/.done ## what breaks between us and the API server, on a cluster of its own
-	$(BIN)/pytest -q --durations=15 tests/faults
+.PHONY: test-chaos
+test-chaos: $(VENV)/.done ## what breaks between us and the API server, on a cluster of its own
+	$(BIN)/pytest -q --durations=15 tests/chaos
 
 .PHONY: bench
 bench: $(VENV)/.done ## us beside others, on a cluster of its own: docs/bench.md
@@ -110,4 +110,4 @@ molecule: $(VENV)/.done ## every Molecule scenario, or some: SCENARIOS="namespac
 	PATH="$(CURDIR)/$(BIN):$$PATH" molecule test $(or $(SCENARIOS:%=-s %),--all)
 
 .PHONY: test-all
-test-all: test proof-long test-faults bench ## all there is, for an hour or more
+test-all: test e2e-long test-chaos bench ## all there is, for an hour or more

@@ -41,7 +41,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine import files
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import atomic_write as files
 from ansible_collections.servicemesh.istio.plugins.plugin_utils import evidence
 from ansible_collections.servicemesh.istio.plugins.plugin_utils.evidence_page import page
 

@@ -124,10 +124,10 @@ failure:
 
 from pathlib import Path
 
-from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
-from ..module_utils._engine.sets import ObjectSet
-from ..module_utils._istio import addons
-from ..module_utils._istio.images import REGISTRY_ARGUMENTS
+from ..module_utils._engine.module import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.planning.applyset import ObjectSet
+from ..module_utils._istio.install import addons
+from ..module_utils._istio.install.images import REGISTRY_ARGUMENTS
 
 ARGUMENTS = {
     "samples": {"type": "path"},

@@ -145,9 +145,9 @@ failure:
   sample: {code: authorization_empty, ref: null, reason: "", hint: ""}
 """
 
-from ..module_utils._preflight.review import REVIEW
-from ..module_utils._traffic.authorization import AUTHORIZATION
-from ..module_utils._traffic.single import run
+from ..module_utils._preflight.plan_review import REVIEW
+from ..module_utils._traffic.policies.authorization import AUTHORIZATION
+from ..module_utils._traffic.policies.policy_module import run
 
 
 def main() -> None:

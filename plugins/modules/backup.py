@@ -122,8 +122,9 @@ failure:
 from dataclasses import replace
 from pathlib import Path
 
-from ..module_utils._engine import folder, sources
-from ..module_utils._engine.run import Run, run_module
+from ..module_utils._engine.files import managed_directory as folder
+from ..module_utils._engine.files import manifests as sources
+from ..module_utils._engine.module import Run, run_module
 from ..module_utils._istio import backup
 
 ARGUMENTS = {

@@ -152,11 +152,11 @@ failure:
 """
 
 from ..module_utils._engine import checkpoint
-from ..module_utils._engine.changes import Rules
-from ..module_utils._engine.run import WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.module import WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.planning.change import Rules
 from ..module_utils._engine.steps import Step
 from ..module_utils._failure import Failure, InvalidOption
-from ..module_utils._istio.control_plane import ISTIOD_MANAGER
+from ..module_utils._istio.install.control_plane import ISTIOD_MANAGER
 
 CHOICE = {
     "api_version": {"type": "str", "required": True},

@@ -168,11 +168,14 @@ failure:
 from dataclasses import replace
 from pathlib import Path
 
-from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.module import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._engine.steps import Step
-from ..module_utils._istio import charts, control_plane, removal, rendering, webhooks
-from ..module_utils._istio.helm import Helm
-from ..module_utils._istio.istioctl import Istioctl
+from ..module_utils._istio import webhooks
+from ..module_utils._istio.install import charts, control_plane
+from ..module_utils._istio.install import control_plane_options as rendering
+from ..module_utils._istio.install.helm import Helm
+from ..module_utils._istio.install.istioctl import Istioctl
+from ..module_utils._istio.uninstall import removal
 
 ARGUMENTS = {
     **rendering.ARGUMENTS,

@@ -126,11 +126,11 @@ failure:
   sample: {code: not_converged, ref: null, reason: "", hint: ""}
 """
 
-from ..module_utils._engine.run import Run, run_module
+from ..module_utils._engine.module import Run, run_module
 from ..module_utils._failure import InvalidOption
-from ..module_utils._proxy import verdicts
-from ..module_utils._traffic import compared
-from ..module_utils._traffic.live import Reader
+from ..module_utils._proxy import sync_status as verdicts
+from ..module_utils._traffic import proxy_comparison as compared
+from ..module_utils._traffic.host.reader import Reader
 
 ARGUMENTS = {
     "host": {"type": "str"},

@@ -80,10 +80,10 @@ failure:
   sample: {code: port_taken, ref: null, reason: "", hint: "Port 20002 is free: use local_port 20002."}
 """
 
-from ..module_utils._engine.run import Run, run_module
+from ..module_utils._engine.module import Run, run_module
 from ..module_utils._failure import Failure
 from ..module_utils._istio import mesh
-from ..module_utils._proxy import forwarder
+from ..module_utils._probe import forwarder
 
 # Addon -> (Service, its port, usual local port), as in the release's samples/addons.
 ADDONS = {"kiali": ("kiali", 20001, 20001), "grafana": ("grafana", 3000, 3000), "prometheus": ("prometheus", 9090, 9090), "jaeger": ("tracing", 80, 16686)}

@@ -185,9 +185,9 @@ failure:
   sample: {code: protocol_invalid, ref: null, reason: "", hint: ""}
 """
 
-from ..module_utils._preflight.review import REVIEW
-from ..module_utils._traffic.egress import EGRESS
-from ..module_utils._traffic.single import run
+from ..module_utils._preflight.plan_review import REVIEW
+from ..module_utils._traffic.policies.egress import EGRESS
+from ..module_utils._traffic.policies.policy_module import run
 
 
 def main() -> None:

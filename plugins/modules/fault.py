@@ -145,8 +145,8 @@ failure:
   sample: {code: weights_zero, ref: null, reason: "", hint: ""}
 """
 
-from ..module_utils._preflight.review import REVIEW
-from ..module_utils._traffic import concern
+from ..module_utils._preflight.plan_review import REVIEW
+from ..module_utils._traffic import module as concern
 
 
 def main() -> None:

@@ -189,9 +189,9 @@ failure:
   sample: {code: no_such_secret, ref: null, reason: "", hint: ""}
 """
 
-from ..module_utils._preflight.review import REVIEW
-from ..module_utils._traffic.gateway import GATEWAY
-from ..module_utils._traffic.single import run
+from ..module_utils._preflight.plan_review import REVIEW
+from ..module_utils._traffic.policies.gateway import GATEWAY
+from ..module_utils._traffic.policies.policy_module import run
 
 
 def main() -> None:

@@ -161,14 +161,15 @@ failure:
 
 from pathlib import Path
 
-from ..module_utils._engine import sources
+from ..module_utils._engine.files import manifests as sources
 from ..module_utils._engine.images import Registries
-from ..module_utils._engine.run import Run, run_module
-from ..module_utils._istio import addons, charts, control_plane, rendering
-from ..module_utils._istio.helm import Helm
-from ..module_utils._istio.images import Images
-from ..module_utils._istio.istioctl import Istioctl
-from ..module_utils._istio.templates import injection
+from ..module_utils._engine.module import Run, run_module
+from ..module_utils._istio.dataplane.injection_templates import injection
+from ..module_utils._istio.install import addons, charts, control_plane
+from ..module_utils._istio.install import control_plane_options as rendering
+from ..module_utils._istio.install.helm import Helm
+from ..module_utils._istio.install.images import Images
+from ..module_utils._istio.install.istioctl import Istioctl
 
 ARGUMENTS = {
     **rendering.ARGUMENTS,

@@ -149,9 +149,9 @@ failure:
   sample: {code: keys_invalid, ref: null, reason: "", hint: ""}
 """
 
-from ..module_utils._preflight.review import REVIEW
-from ..module_utils._traffic.jwt import JWT
-from ..module_utils._traffic.single import run
+from ..module_utils._preflight.plan_review import REVIEW
+from ..module_utils._traffic.policies.jwt import JWT
+from ..module_utils._traffic.policies.policy_module import run
 
 
 def main() -> None:

@@ -150,14 +150,14 @@ failure:
   sample: {code: image_pull, ref: {}, reason: ErrImagePull, hint: ""}
 """
 
-from ..module_utils._engine import conditions
+from ..module_utils._engine.files.manifests import read
 from ..module_utils._engine.images import Registries
-from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
-from ..module_utils._engine.sets import ObjectSet, allowed
-from ..module_utils._engine.sources import read
+from ..module_utils._engine.module import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.planning.applyset import ObjectSet, allowed
 from ..module_utils._engine.steps import Step
+from ..module_utils._engine.waiting import conditions
 from ..module_utils._failure import InvalidOption
-from ..module_utils._istio.images import REGISTRY_ARGUMENTS, of_pods
+from ..module_utils._istio.install.images import REGISTRY_ARGUMENTS, of_pods
 
 ARGUMENTS = {
     "definition": {"type": "raw", "aliases": ["inline", "resource_definition"]},

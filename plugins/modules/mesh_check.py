@@ -132,10 +132,11 @@ failure:
   sample: {code: checks_failed, ref: null, reason: istiod_unavailable, hint: ""}
 """
 
-from ..module_utils._engine.run import Run, run_module
-from ..module_utils._istio import checks, facts
-from ..module_utils._istio.findings import Gate
-from ..module_utils._proxy.answers import answers
+from ..module_utils._engine.module import Run, run_module
+from ..module_utils._mesh import facts
+from ..module_utils._mesh import registry as checks
+from ..module_utils._mesh.answers import answers
+from ..module_utils._mesh.findings import Gate
 
 ARGUMENTS = {
     "phase": {"type": "str", "choices": ["install", "running", "upgrade"], "default": "running"},

@@ -176,10 +176,10 @@ failure:
   sample: {code: unreachable, ref: null, reason: "", hint: ""}
 """
 
-from ..module_utils._engine import conditions
-from ..module_utils._engine.run import Run, run_module
-from ..module_utils._istio import overview
-from ..module_utils._proxy.answers import answers
+from ..module_utils._engine.module import Run, run_module
+from ..module_utils._engine.waiting import conditions
+from ..module_utils._mesh import overview
+from ..module_utils._mesh.answers import answers
 
 ARGUMENTS = {
     "query": {"type": "str"},

@@ -138,9 +138,9 @@ failure:
   sample: {code: plaintext_callers, ref: null, reason: "", hint: ""}
 """
 
-from ..module_utils._preflight.review import REVIEW
-from ..module_utils._traffic.mtls import MTLS
-from ..module_utils._traffic.single import run
+from ..module_utils._preflight.plan_review import REVIEW
+from ..module_utils._traffic.policies.mtls import MTLS
+from ..module_utils._traffic.policies.policy_module import run
 
 
 def main() -> None:

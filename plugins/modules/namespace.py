@@ -140,10 +140,10 @@ failure:
   sample: {code: both_labels, ref: null, reason: "", hint: ""}
 """
 
-from ..module_utils._engine.changes import Rules
-from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.module import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.planning.change import Rules
 from ..module_utils._engine.steps import Step
-from ..module_utils._istio import injection, restarts, revisions
+from ..module_utils._istio.dataplane import injection, restarts, revisions
 
 ARGUMENTS = {
     "name": {"type": "str", "required": True},

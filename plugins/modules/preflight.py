@@ -170,9 +170,10 @@ failure:
   sample: {code: preflight_failed, ref: {}, reason: subset_undefined, hint: ""}
 """
 
-from ..module_utils._engine.run import Run, run_module
-from ..module_utils._engine.sources import read
-from ..module_utils._preflight import checks, live
+from ..module_utils._engine.files.manifests import read
+from ..module_utils._engine.module import Run, run_module
+from ..module_utils._preflight import loader as live
+from ..module_utils._preflight import registry as checks
 
 ARGUMENTS = {
     "src": {"type": "list", "elements": "str"},

@@ -236,9 +236,12 @@ failure:
 import contextlib
 from dataclasses import asdict
 
-from ..module_utils._engine.run import Run, run_module
+from ..module_utils._engine.module import Run, run_module
 from ..module_utils._failure import Failure
-from ..module_utils._proxy import background, background_probe, figures, gateways, open_loop, probe
+from ..module_utils._probe import background_probe, open_loop, probe
+from ..module_utils._probe import daemon as background
+from ..module_utils._probe import gateway_access as gateways
+from ..module_utils._probe import probe_stats as figures
 
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["measured", "started", "read", "stopped"], "default": "measured"},

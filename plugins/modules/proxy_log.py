@@ -99,7 +99,7 @@ failure:
   sample: {code: unknown_logger, ref: null, reason: "", hint: ""}
 """
 
-from ..module_utils._engine.run import Run, run_module
+from ..module_utils._engine.module import Run, run_module
 from ..module_utils._engine.selectors import written
 from ..module_utils._proxy import log_levels
 

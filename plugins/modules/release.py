@@ -122,8 +122,8 @@ failure:
 
 import shutil
 
-from ..module_utils._engine.run import Run, run_module
-from ..module_utils._istio import release as releases
+from ..module_utils._engine.module import Run, run_module
+from ..module_utils._istio.binaries import release as releases
 
 ARGUMENTS = {
     "version": {"type": "str", "required": True},

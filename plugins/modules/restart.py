@@ -118,10 +118,10 @@ failure:
   sample: {code: disruption_budget, ref: null, reason: "", hint: ""}
 """
 
-from ..module_utils._engine.changes import Rules
-from ..module_utils._engine.run import WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.module import WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.planning.change import Rules
 from ..module_utils._failure import InvalidOption
-from ..module_utils._istio import restarts, revisions
+from ..module_utils._istio.dataplane import restarts, revisions
 
 ARGUMENTS = {
     "namespaces": {"type": "list", "elements": "str", "required": True},

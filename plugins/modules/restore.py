@@ -107,8 +107,9 @@ failure:
 
 from pathlib import Path
 
-from ..module_utils._engine import folder, sources
-from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.files import managed_directory as folder
+from ..module_utils._engine.files import manifests as sources
+from ..module_utils._engine.module import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._failure import InvalidOption
 from ..module_utils._istio import backup
 

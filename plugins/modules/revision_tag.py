@@ -125,11 +125,13 @@ failure:
   sample: {code: no_such_revision, ref: null, reason: "", hint: ""}
 """
 
-from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.module import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._engine.steps import Step
 from ..module_utils._failure import Failure
-from ..module_utils._istio import control_plane, revisions, webhooks
-from ..module_utils._istio.istioctl import Istioctl
+from ..module_utils._istio import webhooks
+from ..module_utils._istio.dataplane import revisions
+from ..module_utils._istio.install import control_plane
+from ..module_utils._istio.install.istioctl import Istioctl
 
 ARGUMENTS = {
     "name": {"type": "str", "required": True},

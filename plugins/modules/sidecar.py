@@ -123,9 +123,9 @@ failure:
   sample: {code: policy_twice, ref: null, reason: "", hint: ""}
 """
 
-from ..module_utils._preflight.review import REVIEW
-from ..module_utils._traffic.sidecar import SIDECAR
-from ..module_utils._traffic.single import run
+from ..module_utils._preflight.plan_review import REVIEW
+from ..module_utils._traffic.policies.policy_module import run
+from ..module_utils._traffic.policies.sidecar import SIDECAR
 
 
 def main() -> None:

@@ -129,9 +129,9 @@ failure:
   sample: {code: provider_unknown, ref: null, reason: "", hint: ""}
 """
 
-from ..module_utils._preflight.review import REVIEW
-from ..module_utils._traffic.single import run
-from ..module_utils._traffic.telemetry import TELEMETRY
+from ..module_utils._preflight.plan_review import REVIEW
+from ..module_utils._traffic.policies.policy_module import run
+from ..module_utils._traffic.policies.telemetry import TELEMETRY
 
 
 def main() -> None:

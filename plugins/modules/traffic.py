@@ -126,14 +126,15 @@ failure:
 
 from dataclasses import replace
 
-from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
-from ..module_utils._preflight.review import REVIEW
-from ..module_utils._traffic import before, whole
-from ..module_utils._traffic.choice import ARGUMENT
-from ..module_utils._traffic.live import Reader
-from ..module_utils._traffic.routing import check, desired
-from ..module_utils._traffic.taking import Taking
-from ..module_utils._traffic.waiting import CONVERGED_ARGUMENTS, waited
+from ..module_utils._engine.module import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._preflight.plan_review import REVIEW
+from ..module_utils._traffic import bulk_policy as whole
+from ..module_utils._traffic import rollback_checkpoint as before
+from ..module_utils._traffic.api_selection import ARGUMENT
+from ..module_utils._traffic.host.reader import Reader
+from ..module_utils._traffic.host.takeover import Taking
+from ..module_utils._traffic.rollout import check, desired
+from ..module_utils._traffic.wait_for_proxies import CONVERGED_ARGUMENTS, waited
 
 ARGUMENTS = {
     "policy": {"type": "dict", "required": True},

@@ -121,16 +121,16 @@ failure:
   sample: {code: nothing_to_undo, ref: null, reason: "", hint: ""}
 """
 
-from ..module_utils._engine.deadline import Deadline
-from ..module_utils._engine.run import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.module import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.waiting.deadline import Deadline
 from ..module_utils._failure import Failure
-from ..module_utils._preflight.review import REVIEW
-from ..module_utils._traffic import before
-from ..module_utils._traffic.choice import settled
-from ..module_utils._traffic.live import Reader
-from ..module_utils._traffic.policy import Policy
-from ..module_utils._traffic.routing import check, desired
-from ..module_utils._traffic.waiting import CONVERGED_ARGUMENTS, waited
+from ..module_utils._preflight.plan_review import REVIEW
+from ..module_utils._traffic import rollback_checkpoint as before
+from ..module_utils._traffic.api_selection import settled
+from ..module_utils._traffic.host.reader import Reader
+from ..module_utils._traffic.host_policy import Policy
+from ..module_utils._traffic.rollout import check, desired
+from ..module_utils._traffic.wait_for_proxies import CONVERGED_ARGUMENTS, waited
 
 ARGUMENTS = {
     "host": {"type": "str", "required": True},

@@ -107,12 +107,14 @@ failure:
   sample: {code: webhook_unanswered, ref: null, reason: "", hint: ""}
 """
 
-from ..module_utils._engine.changes import Rules
-from ..module_utils._engine.run import Run, run_module
+from ..module_utils._engine.module import Run, run_module
+from ..module_utils._engine.planning.change import Rules
 from ..module_utils._engine.steps import Step
 from ..module_utils._failure import Failure
-from ..module_utils._istio import checks, facts, webhooks
-from ..module_utils._istio.judges.webhooks import configurations, unanswered
+from ..module_utils._istio import webhooks
+from ..module_utils._mesh import facts
+from ..module_utils._mesh import registry as checks
+from ..module_utils._mesh.checks.webhooks import configurations, unanswered
 
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["open", "closed"], "required": True},

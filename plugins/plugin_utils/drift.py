@@ -10,7 +10,7 @@ from typing import Any
 from ansible.release import __version__ as ansible_core
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
 
-from .results import collection_version, item_name, planned, touched
+from .task_results import collection_version, item_name, planned, touched
 
 # What these modules have is on a host, and no object of a cluster.
 OUTSIDE = frozenset({"release"})

@@ -11,9 +11,9 @@ from collections import Counter
 from typing import Any
 
 from ansible.release import __version__ as ansible_core
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.changes import UNCHANGED
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.change import UNCHANGED
 
-from .results import collection_version, item_name, planned, touched
+from .task_results import collection_version, item_name, planned, touched
 
 # Of the report's own form: raised where a reader must read otherwise.
 FORMAT = 1

@@ -18,7 +18,7 @@ from statistics import median
 
 from lab.shell import LabError
 
-from .contenders import Ground, ok
+from .competitors import Ground, ok
 from .measuring import Ran, run, settle
 
 IMPORT = re.compile(r"^import time: +(\d+) \| +\d+ \| *(\S+)$", re.MULTILINE)

@@ -13,7 +13,7 @@ from pathlib import Path
 from lab.shell import step
 
 from . import inputs
-from .contenders import CORE, EMPTY, ISTIOCTL, KUBECTL, OURS, Ground, Versions, checks, ok, plain, recap, said
+from .competitors import CORE, EMPTY, ISTIOCTL, KUBECTL, OURS, Ground, Versions, checks, ok, plain, recap, said
 from .measuring import Contender, Series, ratio, settle, side_by_side
 
 NAMESPACE = "istio-system"

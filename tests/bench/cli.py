@@ -14,7 +14,7 @@ from lab.shell import LabError, say
 
 from . import breakdown, cases, page, picture, rivals
 from .cases import Result
-from .contenders import EMPTY, OURS, ROOT, Ground
+from .competitors import EMPTY, OURS, ROOT, Ground
 
 CASES = ("install", "plane", "create", "objects", "growth")
 # The page begins with what people do most.

@@ -13,7 +13,7 @@ from lab import settings
 from . import rivals
 from .breakdown import Breakdown
 from .cases import Goal, Result
-from .contenders import OURS, Ground
+from .competitors import OURS, Ground
 from .measuring import Series, ratio
 
 HEAD = """<!--

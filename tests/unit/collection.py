@@ -11,7 +11,7 @@ from typing import Any
 from unittest import mock
 
 import yaml
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine import run
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine import module as run
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = "ansible_collections.servicemesh.istio.plugins"

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 import running
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine import wait
-from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import background
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting import wait
+from ansible_collections.servicemesh.istio.plugins.module_utils._probe import daemon as background
 from builders import service
 from fake_gateway import Gateway
 from memory_api import MemoryApi

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import APPLY
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure
-from ansible_collections.servicemesh.istio.plugins.module_utils._istio import helm
+from ansible_collections.servicemesh.istio.plugins.module_utils._istio.install import helm
 from builders import Object, deployment, service
 
 VERSION = "1.31.0"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An API server in memory: enough of server-side apply, lists, deletes and errors to run a module's main().
 
-tests/proof compares it with the real one, so that what unit tests rest on is true.
+tests/e2e compares it with the real one, so that what unit tests rest on is true.
 """
 from __future__ import annotations
 

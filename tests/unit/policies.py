@@ -6,8 +6,8 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.hosts import Host
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policy import Policy
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host.host import Host
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host_policy import Policy
 
 FULL = "frontend.shop.svc.cluster.local"
 NOW = datetime.datetime(2030, 1, 1, tzinfo=datetime.timezone.utc)

@@ -12,7 +12,7 @@ import rights
 from ansible.module_utils import _internal
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.run import Run
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.module import Run
 
 MODULES = "ansible_collections.servicemesh.istio.plugins.modules"
 

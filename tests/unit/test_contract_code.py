@@ -16,13 +16,15 @@ SOURCES = sorted((ROOT / "plugins").rglob("*.py"))
 HTTP = ("urllib3", "requests", "http.client", "socket", "kubernetes")
 # Part -> what it may not import: parts of ours, and modules that reach a network.
 FORBIDDEN = {
-    "_cluster": ("_engine", "_istio", "_traffic", "_preflight", "_proxy"),
-    "_engine": ("_istio", "_traffic", "_preflight", "_proxy", *HTTP),
-    "_istio": ("_cluster", "_traffic", "_preflight", "_proxy", *HTTP),
-    "_traffic": ("_cluster", "_istio", "_preflight", *HTTP),
+    "_cluster": ("_engine", "_istio", "_proxy", "_probe", "_mesh", "_traffic", "_preflight"),
+    "_engine": ("_istio", "_proxy", "_probe", "_mesh", "_traffic", "_preflight", *HTTP),
+    "_istio": ("_cluster", "_proxy", "_probe", "_mesh", "_traffic", "_preflight", *HTTP),
+    "_proxy": ("_probe", "_mesh", "_traffic", "_preflight", "urllib3", "requests", "kubernetes"),
+    "_probe": ("_mesh", "_traffic", "_preflight", "urllib3", "requests", "kubernetes"),
+    "_mesh": ("_probe", "_traffic", "_preflight", *HTTP),
+    "_traffic": ("_cluster", "_istio", "_probe", "_mesh", "_preflight", *HTTP),
     # What others know of Istio and of traffic, brought together.
-    "_preflight": ("_cluster", "_proxy", *HTTP),
-    "_proxy": ("_traffic", "_preflight", "urllib3", "requests", "kubernetes"),
+    "_preflight": ("_cluster", "_proxy", "_probe", *HTTP),
     "modules": ("_cluster", *HTTP),
 }
 # A download may break off in the words of this library.
@@ -67,7 +69,7 @@ def test_imports_go_one_way(path):
 
 
 def test_downloads_are_the_only_network_of_what_knows_istio():
-    users = {path.name for path in (UTILS / "_istio").glob("*.py") if any(reaches(name, "urllib") or name.endswith("open_url") for name in imports(path))}
+    users = {path.name for path in (UTILS / "_istio").rglob("*.py") if any(reaches(name, "urllib") or name.endswith("open_url") for name in imports(path))}
     assert users == {"release.py"}
 
 
@@ -128,7 +130,7 @@ def test_every_file_carries_its_licence():
 def test_no_key_of_the_vocabulary_is_a_truth_value_in_yaml():
     """YAML 1.1, which Ansible reads, takes on, off, yes, no, y and n for one: nobody could write such a key."""
     texts = [
-        node for path in (UTILS / "_traffic").glob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Tuple)
+        node for path in (UTILS / "_traffic").rglob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Tuple)
     ]
     keys = {part.value for node in texts for part in node.elts if isinstance(part, ast.Constant) and isinstance(part.value, str)}
     assert "conditions" in keys and not keys & {"on", "off", "yes", "no", "y", "n", "true", "false"}

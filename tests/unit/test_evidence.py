@@ -20,7 +20,8 @@ from pathlib import Path
 import builders
 import pytest
 import yaml
-from ansible_collections.servicemesh.istio.plugins.plugin_utils import evidence, results
+from ansible_collections.servicemesh.istio.plugins.plugin_utils import evidence
+from ansible_collections.servicemesh.istio.plugins.plugin_utils import task_results as results
 from ansible_collections.servicemesh.istio.plugins.plugin_utils.evidence_page import SHOWN, in_words, lines, page
 from collection import ROOT
 from memory_api import MemoryApi

@@ -57,7 +57,7 @@ def test_links_of_the_pages_lead_somewhere():
 @pytest.mark.parametrize("code", ["would_be_lost", "revision_in_use", "not_ours", "unknown_kind", "namespace_missing", "other_cluster", "backup_incomplete"])
 def test_codes_of_the_guide_are_codes_of_ours(code):
     assert f"`{code}`" in UNINSTALL
-    assert any(f'"{code}"' in path.read_text(encoding="utf-8") for path in (ROOT / "plugins/module_utils/_istio").glob("*.py"))
+    assert any(f'"{code}"' in path.read_text(encoding="utf-8") for path in (ROOT / "plugins/module_utils/_istio").rglob("*.py"))
 
 
 def test_options_of_the_guide_are_options_of_ours():

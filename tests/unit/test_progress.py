@@ -3,8 +3,8 @@
 """Waiting in slices: the module ends each slice with what it waits for, and the slices together say what one run would have said."""
 from __future__ import annotations
 
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.deadline import Deadline
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.faults import Fault, Patience
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting.deadline import Deadline
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting.pod_failures import Fault, Patience
 from ansible_collections.servicemesh.istio.plugins.plugin_utils.progress import line, together
 
 

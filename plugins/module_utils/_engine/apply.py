@@ -7,12 +7,13 @@ import time
 
 from .._cluster.api import ApiError
 from .._failure import Failure, sure
-from . import adopt, wait
-from .changes import FAILED, PRUNED, RECREATED, Change, conflicts_of, refusal
 from .cluster import Cluster
-from .deadline import Deadline
 from .objects import Object
-from .plan import Plan, PlannedStep
+from .planning import adopt
+from .planning.change import FAILED, PRUNED, RECREATED, Change, conflicts_of, refusal
+from .planning.plan import Plan, PlannedStep
+from .waiting import wait
+from .waiting.deadline import Deadline
 
 # An established definition is served a moment later (0.08 s were seen); a lost race is no missing kind.
 SERVED_WITHIN = 15.0

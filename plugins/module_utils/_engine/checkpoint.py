@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .._failure import Failure, InvalidOption
-from .adopt import TOOLS, union
 from .cluster import Cluster
 from .objects import Object, Ref, group_version, ref_of
-from .owned import cut, entry
-from .sets import KEPT
+from .planning.adopt import TOOLS, union
+from .planning.applyset import KEPT
+from .planning.managed_fields import cut, entry
 from .steps import Step
 
 LABEL = "servicemesh.istio/checkpoint"

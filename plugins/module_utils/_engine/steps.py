@@ -10,8 +10,8 @@ from .objects import Object, Ref
 
 if TYPE_CHECKING:
     from .cluster import Cluster
-    from .deadline import Deadline
-    from .sets import ObjectSet
+    from .planning.applyset import ObjectSet
+    from .waiting.deadline import Deadline
 
 
 @dataclass(frozen=True)

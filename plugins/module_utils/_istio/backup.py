@@ -12,20 +12,21 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from .._engine import sources
-from .._engine.changes import LAST_APPLIED
 from .._engine.cluster import Cluster
-from .._engine.folder import INDEX, FileChange
+from .._engine.files import manifests as sources
+from .._engine.files.managed_directory import INDEX, FileChange
 from .._engine.objects import NAME, Object, Ref, flatten, ref_of
-from .._engine.owned import owned_part
-from .._engine.report import HIDDEN, hide_secrets
-from .._engine.sets import PART_OF
+from .._engine.planning.applyset import PART_OF
+from .._engine.planning.change import LAST_APPLIED
+from .._engine.planning.managed_fields import owned_part
+from .._engine.result import HIDDEN, hide_secrets
 from .._engine.steps import Step
 from .._failure import Failure, InvalidOption
 from .._libraries import yaml
-from . import mesh, revisions
-from .control_plane import ISTIOD_MANAGER, check_label
-from .injection import revision_label
+from . import mesh
+from .dataplane import revisions
+from .dataplane.injection import revision_label
+from .install.control_plane import ISTIOD_MANAGER, check_label
 
 CONFIGURATION, MESH_CONFIG, SECRETS = PARTS = ("configuration", "mesh_config", "secrets")
 OTHER_LINE_ENDS = {"\r", "\x85", "\u2028", "\u2029"}

@@ -7,8 +7,9 @@ from collections import defaultdict
 from typing import Any
 
 from .._engine.objects import Object
-from . import injection, revisions, skew
-from .control_plane import OPERATOR_VERSION
+from . import version_skew as skew
+from .dataplane import injection, revisions
+from .install.control_plane import OPERATOR_VERSION
 
 # Service names in the release's samples/addons -> the port with the dashboard.
 ADDONS = {"kiali": 20001, "grafana": 3000, "prometheus": 9090, "tracing": 80}

@@ -9,11 +9,11 @@ from itertools import product
 from typing import Any
 
 from .._engine.cluster import Cluster
-from .._engine.deadline import Deadline
 from .._engine.objects import Object
-from .._engine.owned import cut, entry, owned_part
+from .._engine.planning.managed_fields import cut, entry, owned_part
 from .._engine.selectors import selects
 from .._engine.steps import Barrier
+from .._engine.waiting.deadline import Deadline
 from .._failure import Failure
 
 # The field manager that opens what fails closed. What it owns is what is open; giving that up closes it.

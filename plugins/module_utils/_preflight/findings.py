@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from .._engine.objects import Object, Ref, ref_of
-from .world import World
+from .object_index import World
 
 ERROR, WARNING, INFO = "error", "warning", "info"
 

@@ -11,9 +11,9 @@ from typing import Any
 from .._cluster.api import Api, ApiError
 from .._engine.cluster import Cluster
 from .._engine.objects import Object
-from .._engine.status import pod_ready
-from .._istio.injection import revision_label
-from .wire import Connection
+from .._engine.waiting.kstatus import pod_ready
+from .._istio.dataplane.injection import revision_label
+from .socket_http import Connection
 
 PORT = 8080
 ADMIN_PORT = 15000

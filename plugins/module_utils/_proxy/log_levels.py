@@ -11,7 +11,7 @@ from .._cluster.api import ApiError
 from .._engine.cluster import Cluster
 from .._engine.objects import Object, Ref, few
 from .._failure import Failure, InvalidOption, did_you_mean
-from .._istio.injection import alive, sidecars
+from .._istio.dataplane.injection import alive, sidecars
 from .istiod import ADMIN_PORT, ADMIN_TIMEOUT, post
 
 # Envoy's words (envoyproxy.io, Administration interface, /logging).

@@ -13,9 +13,8 @@ from .._cluster.api import ApiError
 from .._engine.cluster import Cluster
 from .._engine.objects import Object
 from .._engine.selectors import written
-from .._istio.facts import NEVER_INJECTED
-from .._istio.injection import SIDECAR, alive, has_sidecar
-from .._istio.leftovers import in_mesh
+from .._istio.dataplane.injection import NEVER_INJECTED, SIDECAR, alive, has_sidecar
+from .._istio.uninstall.leftovers import in_mesh
 from .istiod import ADMIN_PORT, ADMIN_TIMEOUT, get
 
 # Istio's default text format: cluster, local address to the workload, address called, address of the caller, name asked for by TLS.

@@ -9,12 +9,12 @@ import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine import apply as applying
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.apply import apply
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.changes import Rules
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.deadline import Deadline
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.plan import plan, plan_removal
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.report import outcome
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.change import Rules
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.plan import plan, plan_removal
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.result import outcome
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.steps import Barrier, Step
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting.deadline import Deadline
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure
 from builders import config, definition, deployment, namespace, service
 from memory_api import KINDS, nothing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine import sources
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import manifests as sources
 from ansible_collections.servicemesh.istio.plugins.module_utils._istio import backup
 from builders import config, deployment, istio
 from hypothesis import given, settings

@@ -9,7 +9,7 @@ import json
 import pytest
 import yaml
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.sets import PART_OF, ObjectSet
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.applyset import PART_OF, ObjectSet
 from builders import config, definition, deployment, istio, namespace, secret
 from memory_api import MemoryApi
 
@@ -233,7 +233,7 @@ def test_an_index_that_was_tampered_with_deletes_nothing_outside(backup, tmp_pat
 
 
 def test_a_backup_that_was_cut_off_says_so_and_the_next_run_ends_it(api, backup, kept, tmp_path, monkeypatch):
-    from ansible_collections.servicemesh.istio.plugins.module_utils._engine import folder
+    from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import managed_directory as folder
 
     write, written = folder.write, []
 

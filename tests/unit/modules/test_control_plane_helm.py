@@ -9,7 +9,7 @@ import fake_istioctl
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
-from ansible_collections.servicemesh.istio.plugins.module_utils._istio import helm
+from ansible_collections.servicemesh.istio.plugins.module_utils._istio.install import helm
 from builders import actions
 from memory_api import MemoryApi
 

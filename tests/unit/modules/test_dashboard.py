@@ -11,7 +11,7 @@ import threading
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure
-from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import forwarder
+from ansible_collections.servicemesh.istio.plugins.module_utils._probe import forwarder
 from builders import pod, service
 
 

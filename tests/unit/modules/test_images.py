@@ -7,7 +7,7 @@ import fake_helm
 import fake_istioctl
 import pytest
 import yaml
-from ansible_collections.servicemesh.istio.plugins.module_utils._istio import helm
+from ansible_collections.servicemesh.istio.plugins.module_utils._istio.install import helm
 from builders import config, deployment
 
 PILOT, PROXY = "docker.io/istio/pilot:1.31.0", "docker.io/istio/proxyv2:1.31.0"

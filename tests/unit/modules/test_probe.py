@@ -7,7 +7,8 @@ import threading
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
-from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import gateways, probe
+from ansible_collections.servicemesh.istio.plugins.module_utils._probe import gateway_access as gateways
+from ansible_collections.servicemesh.istio.plugins.module_utils._probe import probe
 from builders import pod, service
 from fake_gateway import HANG_UP
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import background, background_probe
+from ansible_collections.servicemesh.istio.plugins.module_utils._probe import background_probe
+from ansible_collections.servicemesh.istio.plugins.module_utils._probe import daemon as background
 from ansible_collections.servicemesh.istio.plugins.modules import probe as module
 from builders import pod, service
 from fake_gateway import HANG_UP, LEAVE, RESET

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import fake_releases
 import pytest
-from ansible_collections.servicemesh.istio.plugins.module_utils._istio import release as releases
+from ansible_collections.servicemesh.istio.plugins.module_utils._istio.binaries import release as releases
 from fake_releases import PROGRAM, SCRIPT, VERSION, digest, good, link, special, tar, tree, zipped
 
 FILE = f"istio-{VERSION}-linux-amd64.tar.gz"

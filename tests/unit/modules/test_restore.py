@@ -8,7 +8,7 @@ import json
 import pytest
 import yaml
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.sets import PART_OF
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.applyset import PART_OF
 from builders import actions, deployment, istio, namespace, secret
 from memory_api import MemoryApi
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import ref_of
-from ansible_collections.servicemesh.istio.plugins.module_utils._preflight import checks
-from ansible_collections.servicemesh.istio.plugins.module_utils._preflight.live import Picture, mesh_of, placed, usual_gateway
-from ansible_collections.servicemesh.istio.plugins.module_utils._preflight.world import GLOBAL, KINDS, World
+from ansible_collections.servicemesh.istio.plugins.module_utils._preflight import registry as checks
+from ansible_collections.servicemesh.istio.plugins.module_utils._preflight.loader import Picture, mesh_of, placed, usual_gateway
+from ansible_collections.servicemesh.istio.plugins.module_utils._preflight.object_index import GLOBAL, KINDS, World
 from builders import READY, namespace, secret
 from collection import ROOT
 from sound_mesh import SYSTEM, certificate, injector, validator

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.servicemesh.istio.plugins.module_utils._preflight import checks
+from ansible_collections.servicemesh.istio.plugins.module_utils._preflight import registry as checks
 from collection import ROOT
 
 DOCUMENT = (ROOT / "docs/preflight.md").read_text(encoding="utf-8")

@@ -1,0 +1,140 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a rollout keeps to the PodDisruptionBudgets of its pods.
+
+A budget binds evictions alone, and a rollout takes pods away all the same (kubernetes.io, Disruptions). Here a rollout that would take more
+pods away at once than a budget has left waits for unhealthy pods, and is refused where waiting cannot help.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..._failure import Failure
+from ..cluster import Cluster, Refused
+from ..objects import Object, Ref, ref_of
+from ..selectors import selects
+from ..steps import Barrier
+from .deadline import Deadline, StillWaiting
+
+# Kubernetes' own defaults of apps/v1: of a Deployment, of a DaemonSet and a StatefulSet.
+DEPLOYMENT_UNAVAILABLE, OTHERS_UNAVAILABLE = "25%", 1
+
+
+@dataclass(frozen=True)
+class Tight:
+    """A budget that a rollout would break now. hopeless: also with all pods healthy."""
+
+    workload: Ref
+    budget: Ref
+    takes: int
+    allowed: int
+    hopeless: bool
+
+    def __str__(self) -> str:
+        return f"{self.workload} takes {self.takes} of its pods away at once, {self.budget} allows {self.allowed}"
+
+
+def taken_away(workload: Object) -> int:
+    """How many ready pods a rollout of this Deployment, StatefulSet or DaemonSet takes away at once, before others are ready."""
+    spec, kind = workload["spec"], workload["kind"]
+    strategy = spec.get("strategy" if kind == "Deployment" else "updateStrategy") or {}
+    replicas = int((workload.get("status") or {}).get("desiredNumberScheduled", 0)) if kind == "DaemonSet" else int(spec.get("replicas", 1))
+    if strategy.get("type") == "Recreate":
+        return replicas
+    if strategy.get("type") == "OnDelete":
+        return 0
+    rolling = strategy.get("rollingUpdate") or {}
+    unavailable = _count(rolling.get("maxUnavailable", DEPLOYMENT_UNAVAILABLE if kind == "Deployment" else OTHERS_UNAVAILABLE), replicas)
+    if kind == "Deployment" and unavailable == 0 and _count(rolling.get("maxSurge", DEPLOYMENT_UNAVAILABLE), replicas, up=True) == 0:
+        # Kubernetes makes it one where both come to nothing.
+        unavailable = 1
+    return min(unavailable, replicas)
+
+
+def _count(value: Any, replicas: int, up: bool = False) -> int:
+    """A number, or a share of the replicas; shares of maxUnavailable are rounded down, of maxSurge up (apps/v1)."""
+    text = str(value)
+    if not text.endswith("%"):
+        return int(text)
+    return -(-int(text[:-1]) * replicas // 100) if up else int(text[:-1]) * replicas // 100
+
+
+def tight(workloads: list[Object], known: list[Object]) -> list[Tight]:
+    """known: live PodDisruptionBudgets (policy/v1)."""
+    found = []
+    for workload in workloads:
+        takes = taken_away(workload)
+        for budget in binding(workload, known):
+            status = budget.get("status") or {}
+            allowed = int(status.get("disruptionsAllowed", 0))
+            most = int(status.get("expectedPods", 0)) - int(status.get("desiredHealthy", 0))
+            if takes > allowed:
+                found.append(Tight(ref_of(workload), ref_of(budget), takes, allowed, takes > most))
+    return found
+
+
+def within_budgets(workloads: list[Ref]) -> Barrier:
+    """Holds when a rollout of all these workloads would keep to the budgets of their pods. Raises Failure "disruption_budget"."""
+
+    def hold(cluster: Cluster, deadline: Deadline) -> str:
+        while True:
+            live = [obj for ref in workloads if (obj := cluster.get(ref.group, ref.kind, ref.namespace, ref.name))]
+            known = budgets(cluster, {ref.namespace for ref in workloads})
+            if known is None:
+                return "disruption budgets: unknown, they may not be read"
+            found = tight(live, known)
+            if not found:
+                return f"disruption budgets leave room for {', '.join(ref.name for ref in workloads)}"
+            refuse(found, deadline)
+            if deadline.slice_over:
+                raise StillWaiting(f"waiting for healthy pods: {found[0]}")
+            cluster.pause(1.0)
+
+    return Barrier("disruption budgets", hold)
+
+
+def budgets(cluster: Cluster, namespaces: set[str]) -> list[Object] | None:
+    """The PodDisruptionBudgets of the namespaces; None where they may not be read. Raises ApiError."""
+    found = cluster.permitted(lambda: [obj for namespace in sorted(namespaces) for obj in cluster.list("policy", "PodDisruptionBudget", namespace)])
+    return None if isinstance(found, Refused) else found
+
+
+def binding(workload: Object, known: list[Object]) -> list[Object]:
+    """Those of the budgets that a rollout of the workload could break."""
+    return covering(workload, known) if taken_away(workload) else []
+
+
+def covering(workload: Object, known: list[Object]) -> list[Object]:
+    """Those of the budgets that hold for the workload's pods."""
+    labels = (workload["spec"]["template"].get("metadata") or {}).get("labels") or {}
+    # An unset selector takes nothing, an empty one everything (policy/v1).
+    near = [budget for budget in known if budget["metadata"]["namespace"] == workload["metadata"]["namespace"]]
+    return [budget for budget in near if budget["spec"].get("selector") is not None and selects(budget["spec"]["selector"], labels)]
+
+
+def batches(workloads: list[Object], known: list[Object], most: int) -> list[list[Object]]:
+    """The workloads in order, at most so many at a time, and no two at a time of which both use up the same budget."""
+    found: list[tuple[list[Object], set[Ref]]] = []
+    for workload in workloads:
+        own = {ref_of(budget) for budget in binding(workload, known)}
+        batch = next((entry for entry in found if len(entry[0]) < most and not own & entry[1]), None)
+        if batch is None:
+            batch = ([], set())
+            found.append(batch)
+        batch[0].append(workload)
+        batch[1].update(own)
+    return [batch for batch, _budgets in found]
+
+
+def refuse(found: list[Tight], deadline: Deadline | None = None) -> None:
+    """Raises Failure "disruption_budget" for what waiting cannot mend, or has not mended within the deadline."""
+    bad = [entry for entry in found if entry.hopeless] or (found if deadline and deadline.over else [])
+    if bad:
+        text = "; ".join(map(str, bad))
+        hint = (
+            "Let it surge (maxUnavailable 0), give it more replicas, or loosen the budget."
+            if bad[0].hopeless
+            else "Pods of it are unhealthy: see why, or give wait_timeout more seconds."
+        )
+        raise Failure("disruption_budget", f"A restart would break a PodDisruptionBudget: {text}", ref=bad[0].workload.as_result("v1"), reason=text, hint=hint)

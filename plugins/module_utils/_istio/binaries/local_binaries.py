@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Programs of the host where the task runs, known by their sha256: what they said and rendered is kept."""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..._engine.objects import Object
+from ..._failure import Failure, InvalidOption
+from ..._libraries import SafeLoader, yaml
+from . import cache
+
+TIMEOUT = 120
+
+
+def documents(manifest: str) -> list[Any]:
+    """All that is in a rendered manifest, less empty documents. Raises yaml.YAMLError."""
+    return [document for document in yaml.load_all(manifest, Loader=SafeLoader) if document]
+
+
+class Program:
+    """One binary. Raises InvalidOption where it is none.
+
+    option  the module's option that names it; also the code of what it fails with
+    remedy  how to get one
+    """
+
+    option = ""
+    remedy = ""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not os.access(path, os.X_OK) or not path.is_file():
+            raise InvalidOption(self.option, f"{path} is no program that can be run where this task runs", hint=self.remedy)
+        self._digest = cache.kept_sha256(path)
+
+    def _refusal(self, command: str, text: str) -> Failure:
+        """What a failed command means, by its words."""
+        raise NotImplementedError
+
+    def _call(self, arguments: list[str], text: str, environment: dict[str, str], timeout: float = TIMEOUT) -> str:
+        """Its output. It is told of no cluster but one that the arguments name."""
+        own = {"PATH": os.environ.get("PATH", ""), "KUBECONFIG": os.devnull, **environment}
+        try:
+            done = subprocess.run([str(self.path), *arguments], input=text, capture_output=True, text=True, timeout=timeout, env=own, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise Failure(
+                self.option, f"{self.path} could not be run: {error}", hint="Check that it is the binary of this machine's OS and architecture."
+            ) from error
+        if done.returncode:
+            raise self._refusal(arguments[0], done.stderr.strip() or done.stdout.strip())
+        return done.stdout
+
+    def _version(self, ask: Callable[[], str]) -> str:
+        """What it says of its version, asked once."""
+        kept = cache.root() / "versions" / self._digest
+        if not kept.exists():
+            cache.write_atomically(kept, ask().encode())
+        return kept.read_text(encoding="utf-8")
+
+    def _rendered(self, key: str, render: Callable[[], list[Object]]) -> list[Object]:
+        """Objects that it renders for an input, kept by the sha256 of both."""
+        kept = cache.root() / "rendered" / f"{hashlib.sha256((self._digest + key).encode()).hexdigest()}.json"
+        try:
+            objects: list[Object] = json.loads(kept.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            # Not there, or half of it.
+            objects = render()
+            cache.write_atomically(kept, json.dumps(objects, ensure_ascii=False).encode())
+        return objects

@@ -1,0 +1,54 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a control plane is rendered from: the options of every module that renders one, and what they mean."""
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+from ..._failure import InvalidOption
+from . import images
+from .control_plane import ControlPlane, check
+
+GATEWAY = {
+    "name": {"type": "str", "required": True},
+    "namespace": {"type": "str"},
+    "egress": {"type": "bool", "default": False},
+    "service_type": {"type": "str", "choices": ["LoadBalancer", "NodePort", "ClusterIP"]},
+    "k8s": {"type": "dict", "default": {}},
+    "values": {"type": "dict", "default": {}},
+}
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "method": {"type": "str", "choices": ["istioctl", "helm"], "default": "istioctl"},
+    "istioctl": {"type": "path"},
+    "helm": {"type": "str"},
+    "charts": {"type": "path"},
+    "gateways": {"type": "list", "elements": "dict", "options": GATEWAY},
+    "profile": {"type": "str", "default": "default"},
+    "namespace": {"type": "str", "default": "istio-system"},
+    "revision": {"type": "str", "default": ""},
+    "values": {"type": "dict", "default": {}},
+    "mesh_config": {"type": "dict", "default": {}},
+    "components": {"type": "dict", "default": {}},
+    "overlays": {"type": "dict", "default": {}},
+    "hub": {"type": "str"},
+    "tag": {"type": "str"},
+    "compatibility_version": {"type": "str"},
+    **images.REGISTRY_ARGUMENTS,
+}
+# What each method renders with -> the option that names it.
+RENDERS = {"istioctl": "istioctl", "helm": "charts"}
+
+
+def plane(options: dict[str, Any]) -> ControlPlane:
+    """The control plane that the options describe. Raises InvalidOption."""
+    found = ControlPlane(**{field.name: options[field.name] for field in fields(ControlPlane) if field.name in options})
+    check(found)
+    return replace(found, values=images.with_pull_secrets(found.values, options["pull_secrets"]))
+
+
+def require(options: dict[str, Any]) -> None:
+    """Raises InvalidOption where the method lacks what it renders with."""
+    needed = RENDERS[options["method"]]
+    if not options[needed]:
+        raise InvalidOption(needed, f"is needed with method {options['method']}", hint="The release module returns where it is.")

@@ -1,0 +1,84 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The way from one version to another, and what a release changes on it."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..._engine.objects import Object
+from ..._istio import version_skew as skew
+from ..._libraries import yaml
+from ..facts import Facts, ref
+from ..findings import Finding, Gate, Judge, Unknown, replaced, stride
+
+# On entries that istiod made for workloads that registered themselves, and on those that are reached by HBONE.
+REGISTERED, TUNNEL = "istio.io/autoRegistrationGroup", "networking.istio.io/tunnel"
+
+
+def _jumps(facts: Facts, gate: Gate, how: str) -> Iterator[tuple[dict[str, Any], skew.Version, skew.Version]]:
+    """(control plane, its version, the new one) where the upgrade is broken in this direction."""
+    for plane in replaced(facts, gate):
+        old, new = plane["number"], gate.number
+        if old is None:
+            raise Unknown(f"revision {plane['revision']} does not say its version")
+        if new and stride(facts, gate).broken(old, new) == how:
+            yield plane, old, new
+
+
+def downgrade(facts: Facts, gate: Gate) -> list[Finding]:
+    return [
+        Finding(f"revision {plane['revision']}", f"{skew.written(old.release)} → {skew.written(new.release)} is a downgrade, which Istio does not support")
+        for plane, old, new in _jumps(facts, gate, "ahead")
+    ]
+
+
+def minor_skipped(facts: Facts, gate: Gate) -> list[Finding]:
+    rule = stride(facts, gate)
+    found = []
+    for plane, old, new in _jumps(facts, gate, "behind"):
+        steps = ", then ".join(skew.way(old, new, rule.behind or 1)) or "to be read in Istio's notes"
+        found.append(
+            Finding(f"revision {plane['revision']}", f"{skew.written(old.release)} → {skew.written(new.release)} is too far: {rule.text}. The way is {steps}")
+        )
+    return found
+
+
+def _environment(obj: Object) -> set[str]:
+    return {entry["name"] for container in obj["spec"]["template"]["spec"]["containers"] for entry in container.get("env") or []}
+
+
+def flag_unset(flag: str, cause: str) -> Judge:
+    """Judges control planes that have not decided for themselves what a release decides for them."""
+    return lambda facts, _gate: [Finding(ref(obj), cause) for obj in facts["istiods"] if flag not in _environment(obj)]
+
+
+def flag_set(flag: str, cause: str) -> Judge:
+    """Judges control planes that set a flag which a release has taken away."""
+    return lambda facts, _gate: [Finding(ref(obj), cause) for obj in facts["istiods"] if flag in _environment(obj)]
+
+
+def entries_without_tunnel(facts: Facts, _gate: Gate) -> list[Finding]:
+    own = [obj for obj in facts["workload_entries"] if REGISTERED in (obj["metadata"].get("annotations") or {})]
+    return [
+        Finding(ref(obj), "it was registered before, and stays reached in plain text")
+        for obj in own
+        if TUNNEL not in {**(obj["metadata"].get("labels") or {}), **((obj.get("spec") or {}).get("labels") or {})}
+    ]
+
+
+def mcp_readers(facts: Facts, _gate: Gate) -> list[Finding]:
+    """Readers outside the mesh are not to be seen from here; those that are istiods say so in their configuration."""
+    found = []
+    for obj in facts["mesh_configs"]:
+        try:
+            config = yaml.safe_load((obj.get("data") or {}).get("mesh", "")) or {}
+        except yaml.YAMLError as error:
+            raise Unknown(f"{ref(obj)} holds no YAML: {str(error).splitlines()[0]}") from error
+        if any(str(source.get("address", "")).startswith("xds://") for source in config.get("configSources") or []):
+            found.append(Finding(ref(obj), "it reads configuration from another istiod by MCP over xDS"))
+    return found
+
+
+def envoy_filters(facts: Facts, _gate: Gate) -> list[Finding]:
+    return [Finding(ref(obj), "it patches what istiod generates, which changes from release to release") for obj in facts["envoy_filters"]]

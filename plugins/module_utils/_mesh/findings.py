@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a check is asked and what it answers."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from .._istio import version_skew as skew
+from .facts import Facts
+
+INSTALL, RUNNING, UPGRADE = "install", "running", "upgrade"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What the mesh is checked for.
+
+    version     Istio's that is to be installed or upgraded to
+    revision    the new control plane's; empty: in place
+    namespaces  only proxies and workloads of these are judged; empty: all
+    """
+
+    phase: str = RUNNING
+    namespace: str = "istio-system"
+    version: str = ""
+    revision: str = ""
+    namespaces: tuple[str, ...] = ()
+
+    @property
+    def number(self) -> skew.Version | None:
+        return skew.parse(self.version)
+
+    def concerns(self, namespace: str) -> bool:
+        return not self.namespaces or namespace in self.namespaces
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One object that fails a check, and why."""
+
+    object: str
+    cause: str
+
+
+class Unknown(Exception):
+    """The check cannot be answered, for the reason in the message."""
+
+
+Judge = Callable[[Facts, Gate], list[Finding]]
+
+
+def wanted(facts: Facts, gate: Gate) -> list[skew.Version]:
+    """The versions that the cluster must bear: the one that comes, or else those that are there. Raises Unknown."""
+    if gate.phase == RUNNING:
+        if not facts.planes:
+            raise Unknown("there is no control plane")
+        return of_planes(facts)
+    if gate.number is None:
+        raise Unknown("the option version is not given")
+    return [gate.number]
+
+
+def of_planes(facts: Facts) -> list[skew.Version]:
+    """The versions of all control planes, oldest first. Raises Unknown where one of them is not known."""
+    unsaid = [plane for plane in facts.planes if plane["number"] is None]
+    if unsaid:
+        raise Unknown(f"revision {unsaid[0]['revision']} does not say its version")
+    return sorted({plane["number"] for plane in facts.planes})
+
+
+def replaced(facts: Facts, gate: Gate) -> list[dict[str, Any]]:
+    """The control planes that an upgrade takes over from: the one in whose place the new one comes, or all beside which it comes.
+
+    Each is a row of Facts.planes.
+    """
+    return in_place(facts, gate) or facts.planes
+
+
+def in_place(facts: Facts, gate: Gate) -> list[dict[str, Any]]:
+    """The control plane that is replaced; empty where a new revision comes beside what is there."""
+    return [plane for plane in facts.planes if plane["revision"] == (gate.revision or "default")]
+
+
+def stride(facts: Facts, gate: Gate) -> skew.Skew:
+    """How far an upgrade may go at once."""
+    return skew.BY_REVISION if gate.revision and not in_place(facts, gate) else skew.IN_PLACE

@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Webhooks, definitions, and the shape of what is asked about."""
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..._engine.objects import Object
+from ..._engine.selectors import selects
+from ..findings import ANALYZER, ERROR, INFO, KUBERNETES, OURS, WARNING, Check, Finding
+from ..object_index import EXTENSIONS, KINDS, NETWORKING, SECURITY, TELEMETRY, World, kind_of, labels, name, namespace, spec
+from ..schema_guard import misfits
+
+REVISION, INJECTION = "istio.io/rev", "istio-injection"
+ISTIOS = (NETWORKING, SECURITY, TELEMETRY, EXTENSIONS)
+OLD_VERSIONS = ("v1alpha3", "v1beta1")
+# Kinds that have no version v1.
+WITHOUT_V1 = {"EnvoyFilter", "ProxyConfig", "WasmPlugin", "TrafficExtension"}
+# pkg/config/analysis, GatewayAPICRDVersionBelowMinimum: kind -> the bundle from which on istiod reads it.
+BUNDLE, NEEDED = "gateway.networking.k8s.io/bundle-version", {"tlsroutes.gateway.networking.k8s.io": (1, 5)}
+PERMUTED: tuple[dict[str, str], ...] = ({}, {INJECTION: "enabled"}, {INJECTION: "disabled"})
+PODS: tuple[dict[str, str], ...] = ({}, {"sidecar.istio.io/inject": "true"}, {"sidecar.istio.io/inject": "false"})
+
+
+def shape_wrong(world: World) -> Iterator[Finding]:
+    for obj in world.misshapen:
+        for field, wanted in misfits(kind_of(obj), obj):
+            yield Finding(obj, field, f"it is to be {wanted}")
+
+
+def version_old(world: World) -> Iterator[Finding]:
+    """The server answers in the version that is stored, so that only what is asked about says its own."""
+    for kind, (group, _kind) in KINDS.items():
+        for obj in world[kind] if group in ISTIOS and kind not in WITHOUT_V1 else ():
+            version = obj["apiVersion"].rpartition("/")[2]
+            if version in OLD_VERSIONS:
+                yield Finding(obj, "apiVersion", f"{version} is of old")
+
+
+def _injectors(world: World) -> list[tuple[Object, dict[str, Any]]]:
+    """(configuration, entry) of all that inject sidecars."""
+    return [
+        (obj, hook)
+        for obj in world["MutatingWebhookConfiguration"]
+        for hook in obj.get("webhooks") or []
+        if str(hook.get("name")).endswith("istio.io") or labels(obj).get(REVISION)
+    ]
+
+
+def _revisions(entries: list[tuple[Object, dict[str, Any]]]) -> set[str]:
+    found = {labels(obj)[REVISION] for obj, _hook in entries if REVISION in labels(obj)}
+    for _obj, hook in entries:
+        for selector in (hook.get("namespaceSelector") or {}, hook.get("objectSelector") or {}):
+            found |= {value for key, value in (selector.get("matchLabels") or {}).items() if key == REVISION}
+            found |= {value for one in selector.get("matchExpressions") or [] if one.get("key") == REVISION for value in one.get("values") or []}
+    return found
+
+
+def injectors_overlap(world: World) -> Iterator[Finding]:
+    entries = _injectors(world)
+    revisions: list[dict[str, str]] = [{}, *({REVISION: revision} for revision in sorted(_revisions(entries)))]
+    told = set()
+    for space, pod, own, other in product(PERMUTED, PODS, revisions, revisions):
+        taken = [
+            (obj, hook)
+            for obj, hook in entries
+            if selects(hook.get("namespaceSelector"), {**space, **own}) and selects(hook.get("objectSelector"), {**pod, **other})
+        ]
+        for obj, hook in taken if len(taken) > 1 else ():
+            if (name(obj), hook.get("name")) not in told:
+                told.add((name(obj), hook.get("name")))
+                others = sorted({f"{name(one)} ({entry.get('name')})" for one, entry in taken if entry is not hook})
+                yield Finding(obj, "webhooks", f"{hook.get('name')} takes pods that {', '.join(others)} takes too")
+
+
+def injector_no_service(world: World) -> Iterator[Finding]:
+    if not world.knows("Service"):
+        return
+    for obj, hook in _injectors(world):
+        service = (hook.get("clientConfig") or {}).get("service") or {}
+        place = f"{service.get('namespace')}/{service.get('name')}"
+        if service and not world.find("Service", service.get("namespace") or "", service.get("name") or ""):
+            yield Finding(obj, "webhooks", f"{hook.get('name')} leads to Service {place}, which is not there")
+
+
+def _outside(world: World) -> Iterator[tuple[Object, dict[str, Any]]]:
+    """(configuration, entry) of webhooks that an istiod elsewhere may answer."""
+    for kind, heads in (
+        ("ValidatingWebhookConfiguration", ("istiod-default-validator", "istio-validator")),
+        ("MutatingWebhookConfiguration", ("istio-sidecar-injector",)),
+    ):
+        for obj in world[kind]:
+            for hook in obj.get("webhooks") or [] if name(obj).startswith(heads) else ():
+                yield obj, hook
+
+
+def webhook_no_address(world: World) -> Iterator[Finding]:
+    for obj, hook in _outside(world):
+        config = hook.get("clientConfig") or {}
+        if config.get("service") is None and not _host(config.get("url") or ""):
+            yield Finding(obj, "webhooks", f"{hook.get('name')} leads neither to a Service nor to a URL")
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def webhook_at_address(world: World) -> Iterator[Finding]:
+    for obj, hook in _outside(world):
+        host = _host((hook.get("clientConfig") or {}).get("url") or "")
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            continue
+        yield Finding(obj, "webhooks", f"{hook.get('name')} leads to the address {host}, which no certificate of a name fits")
+
+
+def validated_by_none(world: World) -> Iterator[Finding]:
+    if not world.complete or "ValidatingWebhookConfiguration" in world.refused:
+        return
+    hooks = [hook for obj in world["ValidatingWebhookConfiguration"] for hook in obj.get("webhooks") or []]
+    for kind, (group, _kind) in KINDS.items():
+        for obj in world[kind] if group in ISTIOS else ():
+            space = {"kubernetes.io/metadata.name": namespace(obj), **world.namespace_labels(namespace(obj))}
+            if not any(
+                _validates(hook, group) and selects(hook.get("objectSelector"), labels(obj)) and selects(hook.get("namespaceSelector"), space) for hook in hooks
+            ):
+                yield Finding(obj, "metadata.labels", "no webhook validates it, so that the API server takes whatever its definition lets through")
+
+
+def _validates(hook: dict[str, Any], group: str) -> bool:
+    return any({group, "*"} & set(rule.get("apiGroups") or []) for rule in hook.get("rules") or [])
+
+
+def definition_old(world: World) -> Iterator[Finding]:
+    for obj in world["CustomResourceDefinition"]:
+        found = [int(part) for part in ((obj["metadata"].get("annotations") or {}).get(BUNDLE) or "").lstrip("v").split(".")[:2] if part.isdigit()]
+        least = NEEDED.get(name(obj))
+        if least and len(found) == 2 and tuple(found) < least:
+            yield Finding(
+                obj, f"metadata.annotations.{BUNDLE}", f"it is of {'.'.join(map(str, found))}, and istiod reads its objects from {'.'.join(map(str, least))} on"
+            )
+
+
+def definition_gone(world: World) -> Iterator[Finding]:
+    for obj in world["CustomResourceDefinition"]:
+        if (spec(obj).get("group") or name(obj).partition(".")[2]) in ("rbac.istio.io", "authentication.istio.io", "config.istio.io"):
+            yield Finding(obj, "spec.group", "Istio has given this API up, and nothing reads its objects")
+
+
+CHECKS = (
+    Check("shape_wrong", ERROR, shape_wrong, "A field is of another shape than its kind has. The object is judged no further.",
+          "Give it what the field is to be.", ANALYZER("IST0106") + ", definition"),
+    Check("version_old", WARNING, version_old, "An object is written in an API version of old.", "Write v1.", KUBERNETES),
+    Check("injectors_overlap", ERROR, injectors_overlap, "Two webhooks inject the same pods.", "Move the tag, or remove the older control plane.",
+          ANALYZER("IST0139")),
+    Check("injector_no_service", ERROR, injector_no_service, "An injection webhook leads to a Service that is not there.",
+          "Install the control plane that it is of, or delete the webhook.", ANALYZER("IST0139")),
+    Check("webhook_no_address", WARNING, webhook_no_address, "A webhook leads nowhere.", "Give the URL of the control plane.", ANALYZER("IST0163")),
+    Check("webhook_at_address", INFO, webhook_at_address, "A webhook leads to an address instead of a name.",
+          "Use a name that the control plane's certificate holds.", ANALYZER("IST0164")),
+    Check("validated_by_none", WARNING, validated_by_none, "No webhook validates an object.",
+          "Label it with its revision, or have a default revision, whose webhook takes what has no label.", OURS),
+    Check("definition_old", WARNING, definition_old, "A definition of the Gateway API is so old that istiod ignores its objects.",
+          "Install the definitions of a newer Gateway API.", ANALYZER("IST0176")),
+    Check("definition_gone", WARNING, definition_gone, "There is a definition of an API that Istio has given up.",
+          "Write AuthorizationPolicies instead, and delete the definition.", ANALYZER("IST0002")),
+)  # fmt: skip

@@ -1,0 +1,117 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whom policies are for: selectors and targets of all kinds that have them."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..._engine.objects import Object
+from ..._traffic.host.host import GATEWAY_NAME
+from ..findings import ANALYZER, ERROR, INFO, KIALI, KUBERNETES, OURS, WARNING, Check, Finding, parts
+from ..object_index import EVERYWHERE, World, has, labels, namespace, place, shown, spec
+
+KINDS = ("AuthorizationPolicy", "RequestAuthentication", "Telemetry", "WasmPlugin")
+# What a target may be -> our word for its kind.
+TARGETS = {"Gateway": "RouteGateway", "Service": "Service", "ServiceEntry": "ServiceEntry", "GatewayClass": "GatewayClass"}
+
+
+def selector(obj: Object) -> dict[str, str]:
+    """The labels of the pods that a policy is for; empty: all of its namespace."""
+    return (spec(obj).get("selector") or {}).get("matchLabels") or {}
+
+
+def targets(obj: Object) -> list[tuple[str, dict[str, Any]]]:
+    single = spec(obj).get("targetRef")
+    return [*([("spec.targetRef", single)] if single else []), *parts(spec(obj).get("targetRefs"), "spec.targetRefs")]
+
+
+def covers(world: World, policy: Object, pod: Object) -> bool:
+    """Whether a policy is for a pod, by its namespace and selector."""
+    return not targets(policy) and namespace(policy) in (world.root, namespace(pod)) and has(pod, selector(policy))
+
+
+def pods_of(world: World, policy: Object) -> list[Object]:
+    return world.selected(EVERYWHERE if namespace(policy) == world.root else namespace(policy), selector(policy))
+
+
+def selects_nothing(kind: str) -> Callable[[World], Iterator[Finding]]:
+    def judge(world: World) -> Iterator[Finding]:
+        for obj in world[kind] if world.knows_pods else ():
+            if selector(obj) and not pods_of(world, obj):
+                yield Finding(obj, "spec.selector", f"no pod has the labels {shown(selector(obj))}")
+
+    return judge
+
+
+def whole_namespace_twice(kind: str) -> Callable[[World], Iterator[Finding]]:
+    def judge(world: World) -> Iterator[Finding]:
+        whole = [obj for obj in world[kind] if not selector(obj) and not targets(obj)]
+        for obj in whole:
+            others = sorted(place(other) for other in whole if other is not obj and namespace(other) == namespace(obj))
+            if others:
+                yield Finding(obj, "spec.selector", f"{kind} {', '.join(others)} is for all of the namespace too, and the oldest one holds")
+
+    return judge
+
+
+def same_pods_twice(kind: str) -> Callable[[World], Iterator[Finding]]:
+    def judge(world: World) -> Iterator[Finding]:
+        chosen = [obj for obj in world[kind] if selector(obj)]
+        for obj in chosen:
+            pods = world.selected(namespace(obj), selector(obj))
+            others = sorted(
+                place(other) for other in chosen if other is not obj and namespace(other) == namespace(obj) and any(has(pod, selector(other)) for pod in pods)
+            )
+            if others:
+                yield Finding(obj, "spec.selector", f"{kind} {', '.join(others)} is for some of the same pods, and the oldest one holds")
+
+    return judge
+
+
+def selector_ineffective(world: World) -> Iterator[Finding]:
+    gateways = [pod for pod in world.pods if GATEWAY_NAME in labels(pod)]
+    for kind in KINDS:
+        for obj in world[kind]:
+            caught = next(
+                (pod for pod in gateways if selector(obj) and not targets(obj) and namespace(pod) == namespace(obj) and has(pod, selector(obj))), None
+            )
+            if caught:
+                yield Finding(
+                    obj, "spec.selector", f"Gateway {labels(caught)[GATEWAY_NAME]} of the Gateway API goes by targetRefs, not by a selector of its pods"
+                )
+
+
+def selector_and_targets(world: World) -> Iterator[Finding]:
+    for kind in KINDS:
+        for obj in world[kind]:
+            if spec(obj).get("selector") is not None and targets(obj):
+                yield Finding(obj, targets(obj)[0][0], "it has a selector and targets, of which only one can be")
+
+
+def target_missing(world: World) -> Iterator[Finding]:
+    for kind in KINDS:
+        for obj in world[kind]:
+            for field, target in targets(obj):
+                ours = TARGETS.get(target.get("kind") or "")
+                space = "" if ours == "GatewayClass" else namespace(obj)
+                if ours and world.knows(ours) and not world.find(ours, space, target.get("name") or ""):
+                    yield Finding(obj, field, f"there is no {target['kind']} {target.get('name')} in its namespace")
+
+
+CHECKS = (
+    Check("selector_ineffective", WARNING, selector_ineffective, "A policy selects pods of a gateway of the Gateway API.", "Name the Gateway in targetRefs.",
+          ANALYZER("IST0166")),
+    Check("selector_and_targets", ERROR, selector_and_targets, "A policy has a selector and targets.", "Keep one of them.", KUBERNETES),
+    Check("target_missing", WARNING, target_missing, "A policy's target is not there.", "Correct the name, or create the target first.", OURS),
+    Check("peer_selects_nothing", WARNING, selects_nothing("PeerAuthentication"), "No pod has the labels of a PeerAuthentication's selector.",
+          "Correct the labels.", KIALI("KIA0004")),
+    Check("peer_policies_repeated", WARNING, whole_namespace_twice("PeerAuthentication"), "Two PeerAuthentications are for all of a namespace.", "Keep one.",
+          KIALI("KIA0002")),
+    Check("peer_policies_overlap", WARNING, same_pods_twice("PeerAuthentication"), "Two PeerAuthentications select one pod.",
+          "Make their selectors exclude each other.", KIALI("KIA0003")),
+    Check("authentication_selects_nothing", WARNING, selects_nothing("RequestAuthentication"), "No pod has the labels of a RequestAuthentication's selector.",
+          "Correct the labels.", KIALI("KIA0004")),
+    Check("wasm_selects_nothing", INFO, selects_nothing("WasmPlugin"), "No pod has the labels of a WasmPlugin's selector.", "Correct the labels.",
+          KIALI("KIA0004")),
+)  # fmt: skip

@@ -1,0 +1,214 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host's policy in Gateway API's kinds: versions are Services of their own, routes are HTTPRoutes.
+
+Gateway API refers to Services, never to subsets. What it cannot say of connections and load balancing stays in Istio's DestinationRules.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+from ..._engine.objects import Object, Ref, ref_of
+from ..._engine.steps import Barrier
+from ..._failure import Failure, InvalidOption
+from ..._proxy import config_dump as dump
+from ..._proxy.sync_barrier import Change, converged
+from ..features import desired_annotation as intents
+from ..host import foreign_routes as theirs
+from ..host.host import MESH, VERSION_OF, Host, full_name, service_of
+from ..host.port_protocol import HTTP
+from ..host_policy import MANAGED, Policy
+from .httproute_rules import LABEL, cannot, rules, version_service
+from .istio import API as RULE_API
+from .proxy_checks import clusters_known, routes_shown, same_weights
+
+GROUP, API = "gateway.networking.k8s.io", "gateway.networking.k8s.io/v1"
+ROUTE = "HTTPRoute"
+# Of a port of a Service, what another one with the same pods has too.
+PORT = ("name", "port", "targetPort", "protocol", "appProtocol")
+
+
+class GatewayApi:
+    """The writer of Gateway API's kinds."""
+
+    # Istio says in a route's status whether its parents have taken it.
+    has_status = True
+
+    def cannot(self, policy: Policy) -> list[Failure]:
+        """Raises InvalidOption "gateway_api_cannot" for what no cluster could change; returns what an earlier task may put right."""
+        live = policy.live
+        if not policy.routing:
+            return []
+        if policy.protocol != HTTP:
+            raise cannot("protocol", f"says routes of {policy.protocol.upper()} in a kind of their own, which this collection does not write", live)
+        if service_of(live.name, live.namespace) != (live.namespace, live.object_name):
+            raise cannot("host", f"says routes of a Service in its own namespace, for all who call it, and {live.full_name} is none of {live.namespace}", live)
+        for gateway in policy.gateways:
+            rules(policy.pieces(), live, gateway)
+        found: list[Failure] = []
+        found += [
+            cannot("api", f"would lose the routes that somebody else wrote into {ref_of(obj)}", live)
+            for obj in (live.own, live.any_host)
+            if obj and theirs.of(obj)
+        ]
+        if not live.channel:
+            hint = "Install its definitions (control_plane_gateway_api of the role control_plane), or give api istio."
+            found.append(InvalidOption("api", "the cluster does not serve Gateway API's routes", hint=hint, code="gateway_api_absent"))
+        if policy.versions() and live.service and not live.service["spec"].get("selector"):
+            found.append(cannot("versions", "leads to a Service for each version, which needs the labels of the host's pods, and its Service names none", live))
+        wanted = {service["metadata"]["name"]: service for service in _services(policy)}
+        for name, namesake in sorted(live.namesakes.items()):
+            if not _is_ours(namesake, live) and not _stands_for(namesake, wanted[name]):
+                ref = Ref("", "Service", live.namespace, name)
+                hint = f"It should select {_text(wanted[name]['spec']['selector'])}: rename it, or give api istio."
+                found.append(
+                    InvalidOption(
+                        "versions", f"{ref} is there already and does not stand for that version", ref=ref.as_result("v1"), hint=hint, code="service_taken"
+                    )
+                )
+        return found
+
+    def subsets(self, policy: Policy) -> dict[str, dict[str, str]]:
+        return {}
+
+    def backing(self, policy: Policy) -> list[Object]:
+        """A Service for each version, and its DestinationRule where the host's has a traffic policy. Services of other people that do are used as they are."""
+        live = policy.live
+        services = [obj for obj in _services(policy) if _is_ours(live.namesakes.get(obj["metadata"]["name"], obj), live)]
+        return [*services, *_rules(policy)]
+
+    def known(self, policy: Policy) -> Barrier | None:
+        names = [service["metadata"]["name"] for service in _services(policy)]
+        return clusters_known(policy.live, f"Services {', '.join(names)}", [f"||{full_name(name, policy.live.namespace)}" for name in names]) if names else None
+
+    def said(self, live: Host) -> list[Object]:
+        return list(live.routes)
+
+    def routes(self, policy: Policy) -> list[Object]:
+        """One for the mesh, and one for each gateway: what is said of one of them is then no condition of a rule."""
+        return [_route(policy, gateway) for gateway in policy.gateways] if policy.routing else []
+
+    def shown(self, policy: Policy, objects: list[Object]) -> Barrier:
+        live = policy.live
+        place = live.namespace if MESH in policy.gateways else policy.gateways[0].partition("/")[0]
+        names = dict.fromkeys(rule["name"].rpartition("-")[0] for obj in objects for rule in obj["spec"]["rules"])
+        return converged(
+            Change(
+                f"{', '.join(names)} of {live.full_name}",
+                place,
+                lambda text: routes_shown(any(has_rules(text, obj, live) for obj in objects), text, live, policy.gateways),
+            )
+        )
+
+    def shows(self, text: dict[str, Any], live: Host) -> bool:
+        """Whether a dump has a route of what was said so far, or one of ours to a version's Service, also where its object is gone already."""
+        names = {rule["name"] for obj in live.routes for rule in obj["spec"].get("rules") or [] if rule.get("name")}
+        ends = tuple(f"||{full_name(service['metadata']['name'], live.namespace)}" for service in live.version_services)
+        return any((one.name in names and any(_comes_from(one, obj) for obj in live.routes)) or _leads_to(one, ends) for one in dump.routes(text))
+
+
+def service_names(policy: Policy) -> list[str]:
+    """Names that Services for the wanted versions have; none for a version that no Service can be named after."""
+    found = [f"{policy.live.object_name}-{version}" for version in sorted(policy.versions())]
+    return [name for name in found if LABEL.match(name)]
+
+
+def _labels(live: Host) -> dict[str, str]:
+    return {**MANAGED, VERSION_OF: live.object_name}
+
+
+def _is_ours(service: Object, live: Host) -> bool:
+    """Whether a Service was made for a version of this very host."""
+    return _labels(live).items() <= (service["metadata"].get("labels") or {}).items()
+
+
+def _services(policy: Policy) -> list[Object]:
+    live = policy.live
+    spec = (live.service or {}).get("spec") or {}
+    ports = [{key: port[key] for key in PORT if key in port} for port in spec.get("ports") or []]
+    found = []
+    for version in sorted(policy.versions()):
+        metadata = {"name": version_service(live, version), "namespace": live.namespace, "labels": _labels(live)}
+        content = {"ports": ports, "selector": {**(spec.get("selector") or {}), policy.label: version}}
+        found.append({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": content})
+    return found
+
+
+def _rules(policy: Policy) -> list[Object]:
+    traffic_policy = policy.traffic_policy()
+    found = []
+    for service in _services(policy) if traffic_policy else []:
+        spec = {"host": full_name(service["metadata"]["name"], policy.live.namespace), "trafficPolicy": traffic_policy}
+        found.append({"apiVersion": RULE_API, "kind": "DestinationRule", "metadata": dict(service["metadata"]), "spec": spec})
+    return found
+
+
+def _stands_for(namesake: Object, wanted: Object) -> bool:
+    """Whether a Service of somebody else selects just the pods of a version, on the same ports."""
+    spec = namesake.get("spec") or {}
+    ports = {port["port"] for port in spec.get("ports") or []}
+    return spec.get("selector") == wanted["spec"]["selector"] and ports >= {port["port"] for port in wanted["spec"]["ports"]}
+
+
+def _text(labels: dict[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in sorted(labels.items()))
+
+
+def _route(policy: Policy, gateway: str) -> Object:
+    live = policy.live
+    spec: dict[str, Any] = {}
+    if gateway == MESH:
+        name = live.object_name
+        spec["parentRefs"] = [{"group": "", "kind": "Service", "name": live.object_name}]
+    else:
+        namespace, _slash, parent = gateway.partition("/")
+        # A Service's name has no dot: no other host's route is named like that.
+        name = f"{live.object_name}.{namespace}.{parent}"
+        reference = {"group": GROUP, "kind": "Gateway", "namespace": namespace, "name": parent}
+        # At a listener that redirects, a route that names its host would be the narrower one.
+        spec["parentRefs"] = [{**reference, "sectionName": section} for section in live.sections.get(gateway, ())] or [reference]
+        if "*" not in policy.gateway_hosts:
+            spec["hostnames"] = [live.full_name, *policy.gateway_hosts]
+    spec["rules"] = rules(policy.pieces(), live, gateway)
+    metadata = {"name": name, "namespace": live.namespace, "labels": dict(MANAGED), "annotations": intents.annotation(policy.routing)}
+    return {"apiVersion": API, "kind": ROUTE, "metadata": metadata, "spec": spec}
+
+
+def hosts_of(obj: Object) -> list[str]:
+    """Hosts whose routes an object says, as istiod names them."""
+    spec, namespace = obj["spec"], obj["metadata"]["namespace"]
+    services = [full_name(ref["name"], ref.get("namespace") or namespace) for ref in spec.get("parentRefs") or [] if ref.get("kind") == "Service"]
+    return services or list(spec.get("hostnames") or ["*"])
+
+
+def _comes_from(route: dump.Route, obj: Object) -> bool:
+    """istiod makes one VirtualService for each parent and host, and tells the host at the end of its name."""
+    return route.source.endswith(tuple(f"~{host}" for host in hosts_of(obj)))
+
+
+def _leads_to(route: dump.Route, ends: tuple[str, ...]) -> bool:
+    """Whether a route of ours leads to a cluster with one of these ends of its name."""
+    return theirs.is_ours({"name": route.name}) and any(cluster.endswith(ends) for cluster, _weight in route.weights)
+
+
+def has_rules(text: dict[str, Any], obj: Object, live: Host) -> bool:
+    """Whether a dump has the object's rules with their weights, and none that it no longer has.
+
+    At a gateway istiod puts routes of several objects for one host together, so only what was ours may be told to be too much.
+    """
+    wanted = {rule["name"]: rule for rule in obj["spec"]["rules"]}
+    before = {rule.get("name") for one in live.routes if one["metadata"]["name"] == obj["metadata"]["name"] for rule in one["spec"].get("rules") or []}
+    found = [one for one in dump.routes(text) if _comes_from(one, obj)]
+    there = {one.name for one in found}
+    if not set(wanted) <= there or there & (before - set(wanted)):
+        return False
+    return all(same_weights(one, _weights(wanted[one.name], obj)) for one in found if one.name in wanted)
+
+
+def _weights(rule: dict[str, Any], obj: Object) -> dict[tuple[str, str], int]:
+    own = obj["metadata"]["namespace"]
+    found: dict[tuple[str, str], int] = {}
+    for ref in rule.get("backendRefs") or []:
+        host = full_name(ref["name"], ref.get("namespace") or own)
+        found["", host] = found.get(("", host), 0) + ref["weight"]
+    return found

@@ -1,0 +1,240 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host's policy in Istio's own kinds: versions are subsets of a DestinationRule, routes are VirtualServices."""
+from __future__ import annotations
+
+from typing import Any
+
+from ..._engine.objects import Object, Ref, ref_of
+from ..._engine.steps import Barrier
+from ..._failure import Failure, InvalidOption
+from ..._proxy import config_dump as dump
+from ..._proxy.sync_barrier import Change, converged
+from ..features import desired_annotation as intents
+from ..features.route_rule import Piece, Target, matches_at, named_by_content
+from ..host import foreign_routes as theirs
+from ..host.host import ANY_HOST, MESH, Host, full_name, outside
+from ..host.port_protocol import HTTP
+from ..host_policy import MANAGED, Policy
+from . import tcp_tls_routes as connections
+from .proxy_checks import clusters_known, routes_shown, same_weights, weights
+
+API = "networking.istio.io/v1"
+# A route with one of these is not sent to every proxy.
+LIMITS = ("gateways", "sourceLabels", "sourceNamespace", "port")
+
+
+class Istio:
+    """The writer of Istio's own kinds."""
+
+    # Of a VirtualService only proxies tell whether it was taken.
+    has_status = False
+
+    def cannot(self, policy: Policy) -> list[Failure]:
+        """The vocabulary was made of what these kinds can say, but for what requests alone have. Returns gateways that take no such connections."""
+        connections.refuse(policy)
+        if not policy.routing or policy.protocol == HTTP:
+            return []
+        word, hint = (
+            policy.protocol.upper(),
+            "Give it one (tcp_port, or tls with mode passthrough, of the module gateway), name another, or say another protocol.",
+        )
+        silent = [gateway for gateway, spoken in policy.live.spoken.items() if policy.protocol not in spoken]
+        return [
+            InvalidOption("gateways", f"Gateway {gateway} has no port for connections of {word} to {policy.live.full_name}", hint=hint, code="no_such_port")
+            for gateway in silent
+        ]
+
+    def subsets(self, policy: Policy) -> dict[str, dict[str, str]]:
+        return {version: {policy.label: version} for version in policy.versions()}
+
+    def backing(self, policy: Policy) -> list[Object]:
+        """A subset needs nothing beside the host's DestinationRule."""
+        return []
+
+    def known(self, policy: Policy) -> Barrier | None:
+        versions = sorted(policy.versions())
+        return (
+            clusters_known(policy.live, f"subsets {', '.join(versions)}", [f"|{version}|{policy.live.full_name}" for version in versions]) if versions else None
+        )
+
+    def said(self, live: Host) -> list[Object]:
+        return [obj for obj in (live.own, live.any_host) if obj]
+
+    def routes(self, policy: Policy) -> list[Object]:
+        return virtual_services(policy)
+
+    def shown(self, policy: Policy, objects: list[Object]) -> Barrier:
+        live, bound = policy.live, objects[0]["spec"]["gateways"]
+        # A gateway's pods are looked at first where no sidecar has the routes.
+        place = live.namespace if MESH in bound else bound[0].partition("/")[0]
+        names = dict.fromkeys(http["name"].rpartition("-")[0] for obj in objects for http in theirs.routes(obj) if theirs.is_ours(http)) or [
+            f"routes of {policy.protocol.upper()}"
+        ]
+        gateways = {gateway for obj in objects for gateway in obj["spec"]["gateways"]}
+        return converged(
+            Change(
+                f"{', '.join(names)} of {live.full_name}",
+                place,
+                lambda text: routes_shown(any(has_all(text, obj, live) for obj in objects), text, live, gateways),
+            )
+        )
+
+    def shows(self, text: dict[str, Any], live: Host) -> bool:
+        """Whether a dump has a route of ours for the host, also where its objects are gone already."""
+        sources = tuple(_source(live.namespace, live.object_name + end) for end in ("", ANY_HOST))
+        return connections.left(text, live, sources) or any(one.source.endswith(sources) and theirs.is_ours({"name": one.name}) for one in dump.routes(text))
+
+
+def destination_rule(policy: Policy, subsets: dict[str, dict[str, str]], traffic_policy: dict[str, Any]) -> Object:
+    live = policy.live
+    metadata: dict[str, Any] = {"name": live.object_name, "namespace": live.namespace, "labels": dict(MANAGED)}
+    if policy.rule:
+        metadata["annotations"] = intents.annotation(policy.rule)
+    spec: dict[str, Any] = {"host": live.full_name}
+    if traffic_policy:
+        spec["trafficPolicy"] = traffic_policy
+    if subsets:
+        spec["subsets"] = [{"name": name, "labels": labels} for name, labels in sorted(subsets.items())]
+    return {"apiVersion": API, "kind": "DestinationRule", "metadata": metadata, "spec": spec}
+
+
+def virtual_services(policy: Policy) -> list[Object]:
+    """One for the mesh, the gateways and named outside hosts; and one for any other host at the gateways, if asked for.
+
+    None where nothing is, but for other people's routes.
+    """
+    live = policy.live
+    if not policy.routing:
+        return [
+            _virtual_service(policy, obj["metadata"]["name"], obj["spec"]["hosts"], obj["spec"]["gateways"], _rest(live))
+            for obj in (live.own, live.any_host)
+            if obj and theirs.of(obj)
+        ]
+    pieces = policy.pieces()
+    return [_virtual_service(policy, name, hosts, bound, pieces) for name, (hosts, bound) in _places(policy).items()]
+
+
+def _places(policy: Policy) -> dict[str, tuple[list[str], list[str]]]:
+    """By name of the objects, their hosts and where they are bound to."""
+    name, gateways, inside = policy.live.object_name, policy.gateways, policy.inside_hosts
+    any_host = "*" in policy.gateway_hosts
+    bound = [gateway for gateway in gateways if gateway == MESH or inside[1:] or not any_host]
+    own = {name: (inside, bound)} if bound else {}
+    return {**own, name + ANY_HOST: (["*"], outside(gateways))} if any_host else own
+
+
+def _rest(live: Host) -> list[Piece]:
+    """Where only routes of others are left: all else goes to the host, as before they were written."""
+    return [Piece("default", (), [(Target(port=Policy.of(live).port), 1, {})])]
+
+
+def _virtual_service(policy: Policy, name: str, hosts: list[str], gateways: list[str], pieces: list[Piece]) -> Object:
+    live = policy.live
+    metadata = {"name": name, "namespace": live.namespace, "labels": dict(MANAGED), "annotations": intents.annotation(policy.routing)}
+    obj: Object = {"apiVersion": API, "kind": "VirtualService", "metadata": metadata, "spec": {"hosts": hosts, "gateways": gateways}}
+    if policy.routing and policy.protocol != HTTP:
+        written = [route for piece in pieces if (route := _connections(piece, policy, hosts, gateways))]
+        # Where routes of ours were among those of requests, the list is ours, and what others put there with it.
+        was = before(live, obj)
+        beside = theirs.of(was) if len(theirs.of(was)) < len(theirs.routes(was)) else []
+        beside += [one for other in policy.taking.adopted(live) for one in theirs.routes(other) if name == live.object_name and one not in beside]
+        return {**obj, "spec": {**obj["spec"], policy.protocol: written, **({"http": beside} if beside else {})}}
+    http = theirs.merged([one for piece in pieces if (one := _http(piece, live, gateways))], theirs.routes(before(live, obj)))
+    if name == live.object_name and policy.routing:
+        http = theirs.joined(http, [one for other in policy.taking.adopted(live) for one in theirs.routes(other)])
+    return {**obj, "spec": {**obj["spec"], "http": http}}
+
+
+def before(live: Host, obj: Object) -> Object | None:
+    """The live object of ours that the composed one takes the place of."""
+    return next((one for one in (live.own, live.any_host) if one and (one["kind"], one["metadata"]["name"]) == (obj["kind"], obj["metadata"]["name"])), None)
+
+
+def seen(live: Host, objects: list[Object]) -> dict[Ref, str]:
+    """Versions of the live objects that these were composed from."""
+    found = {ref_of(obj): (before(live, obj) or {"metadata": {}})["metadata"].get("resourceVersion", "") for obj in objects}
+    return {ref: version for ref, version in found.items() if version}
+
+
+def merged(policy: Policy, objects: list[Object]) -> frozenset[Ref]:
+    """Those that nobody has changed but by routes beside ours."""
+    earlier = Policy.of(policy.live)
+    live_ones = [obj for obj in (policy.live.own, policy.live.any_host) if obj and theirs.of(obj)]
+    was = _places(earlier) if earlier.routing else {obj["metadata"]["name"]: (obj["spec"]["hosts"], obj["spec"]["gateways"]) for obj in live_ones}
+    found = set()
+    for obj in objects:
+        live, places = before(policy.live, obj), was.get(obj["metadata"]["name"])
+        if live and places and theirs.untouched(live, *places):
+            found.add(ref_of(obj))
+    return frozenset(found)
+
+
+def _http(piece: Piece, live: Host, gateways: list[str]) -> dict[str, Any] | None:
+    """Istio's HTTPRoute of a piece, for a VirtualService that is bound to these gateways; None where it concerns none of them."""
+    matches = matches_at(piece, gateways)
+    if matches is None:
+        return None
+    fields = {key: value for key, value in piece.fields.items() if value and key != "mirrors"}
+    content: dict[str, Any] = {"match": list(matches)} if matches else {}
+    if piece.targets:
+        content["route"] = _parts(piece, live)
+    if piece.fields.get("mirrors"):
+        content["mirrors"] = [{"destination": _destination(target, live), "percentage": {"value": percent}} for target, percent in piece.fields["mirrors"]]
+    content.update(fields)
+    return {"name": named_by_content(piece.name, content), **content}
+
+
+def _connections(piece: Piece, policy: Policy, hosts: list[str], gateways: list[str]) -> dict[str, Any] | None:
+    """Istio's TCPRoute or TLSRoute of a piece, likewise."""
+    matches = connections.matches(piece, policy, hosts, gateways)
+    return None if matches is None else {**({"match": matches} if matches else {}), "route": _parts(piece, policy.live)}
+
+
+def _parts(piece: Piece, live: Host) -> list[dict[str, Any]]:
+    lone = len(piece.targets) == 1
+    return [
+        {"destination": _destination(target, live), **({} if lone and not target.version else {"weight": weight}), **({"headers": headers} if headers else {})}
+        for target, weight, headers in piece.targets
+    ]
+
+
+def _destination(target: Target, live: Host) -> dict[str, Any]:
+    found: dict[str, Any] = {"host": full_name(target.host, live.namespace) if target.host else live.full_name}
+    if target.version:
+        found["subset"] = target.version
+    if target.port is not None:
+        found["port"] = {"number": target.port}
+    return found
+
+
+def source_of(obj: Object) -> str:
+    """How proxies name the object that a route comes from, less the version of its API."""
+    return _source(obj["metadata"]["namespace"], obj["metadata"]["name"])
+
+
+def _source(namespace: str, name: str) -> str:
+    return f"/namespaces/{namespace}/virtual-service/{name}"
+
+
+def has_all(text: dict[str, Any], obj: Object, live: Host) -> bool:
+    """The same of requests' routes and of connections'."""
+    return has_routes(text, obj) and not connections.lacking(text, live, source_of(obj), connections.of(obj))
+
+
+def has_routes(text: dict[str, Any], obj: Object) -> bool:
+    """Whether a dump has the object's routes, all that go to every proxy and none that it no longer has, with their weights.
+
+    Other people's are theirs to look at.
+    """
+    wanted = {http["name"]: http for http in theirs.routes(obj) if theirs.is_ours(http)}
+    everywhere = {name for name, http in wanted.items() if not limited(http)}
+    found = {one.name: one for one in dump.routes(text) if one.source.endswith(source_of(obj)) and theirs.is_ours({"name": one.name})}
+    if not everywhere <= set(found) or not set(found) <= set(wanted):
+        return False
+    return all(same_weights(one, weights(wanted[name])) for name, one in found.items())
+
+
+def limited(http: dict[str, Any]) -> bool:
+    """Whether a route may be for some proxies only."""
+    return any(limit in match for match in http.get("match") or [] for limit in LIMITS)

@@ -1,0 +1,153 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The policy of many hosts at once: {namespace: {host: {concern: options}}}, and the end of what left it."""
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from .._engine.cluster import Cluster
+from .._engine.steps import Barrier, Step
+from .._engine.waiting.deadline import Deadline
+from .._failure import InvalidOption
+from .api_selection import ARGUMENT, settled
+from .features import desired_annotation as intents
+from .host import reader as live
+from .host.host import ANY_HOST, Host, Object
+from .host.takeover import Taking
+from .host_policy import Policy
+from .module import CONCERNS, asking
+from .rollout import STEPS
+
+# {(namespace, host): {concern: its options, "api": its name}}.
+Wanted = dict[tuple[str, str], dict[str, Any]]
+# Beside the concerns of a host, the API in which its routes are said.
+API = "api"
+
+
+def options_of(policy: Any) -> Wanted:
+    """{(namespace, host): {concern: options}} as each concern's argument spec makes them, and the host's api beside. Raises InvalidOption naming the place."""
+    found: Wanted = {}
+    for namespace, hosts in _mapping("policy", policy).items():
+        for host, concerns in _mapping(f"policy.{namespace}", hosts).items():
+            place = f"policy.{namespace}.{host}"
+            found[(str(namespace), str(host))] = {}
+            for concern, options in _mapping(place, concerns).items():
+                if concern == API:
+                    if options not in ARGUMENT[API]["choices"]:
+                        raise InvalidOption(
+                            f"{place}.{API}", f"{options!r} is no API", hint=f"One of {', '.join(ARGUMENT[API]['choices'])}.", code="options_invalid"
+                        )
+                    found[(str(namespace), str(host))][API] = options
+                    continue
+                if concern not in CONCERNS:
+                    raise InvalidOption(place, f"there is no concern {concern!r}", hint=f"One of {', '.join(CONCERNS)}.", code="concern_unknown")
+                validator = ArgumentSpecValidator(CONCERNS[concern].ARGUMENTS)
+                result = validator.validate(_mapping(f"{place}.{concern}", options))
+                if result.error_messages:
+                    raise InvalidOption(f"{place}.{concern}", "; ".join(result.error_messages), code="options_invalid")
+                found[(str(namespace), str(host))][concern] = result.validated_parameters
+    full: dict[tuple[str, str], str] = {}
+    for namespace, host in found:
+        place, same = f"policy.{namespace}.{host}", (namespace, Host(host, namespace).full_name)
+        if same in full:
+            raise InvalidOption(place, f"{full[same]} is the same host", hint="Say its policy in one place.", code="host_twice")
+        full[same] = place
+    return found
+
+
+def _mapping(place: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InvalidOption(place, f"{value!r} is no mapping", hint="policy is {namespace: {host: {concern: options}}}.", code="options_invalid")
+    return value
+
+
+def policies(reader: live.Reader, wanted: Wanted, name: str, taking: Taking, warnings: list[str], api: str | None = None) -> list[Policy]:
+    """Each host with just what is asked for it, marked as of this set; what else was asked before goes. api: of hosts that name none.
+
+    Raises InvalidOption naming the place, ApiError.
+    """
+    found = []
+    for (namespace, host), concerns in wanted.items():
+        before = Policy.of(reader.read(host, namespace))
+        policy = replace(before, routing={}, rule={}, taking=taking)
+        warnings += taking.warnings(policy.live) if concerns else []
+        for concern in CONCERNS:
+            if concern not in concerns:
+                continue
+            try:
+                # A fault's end is counted from when it was first asked for.
+                known = replace(policy, routing={**policy.routing, **{concern: before.routing[concern]}}) if concern in before.routing else policy
+                policy = asking(known, concern, concerns[concern], warnings)
+            except InvalidOption as error:
+                message = error.message.partition(": ")[2] or error.message
+                raise InvalidOption(f"policy.{namespace}.{host}.{concern}.{error.option}", message, ref=error.ref, hint=error.hint, code=error.code) from error
+        mark = {intents.SET: {"name": name}}
+        policy = replace(policy, routing={**policy.routing, **mark} if policy.routing else {}, rule={**policy.rule, **mark} if policy.rule else {})
+        found.append(settled(policy, concerns.get(API) or api, reader) if not policy.empty else policy)
+    return found
+
+
+def left(cluster: Cluster, reader: live.Reader, kept: list[Policy], name: str) -> list[Policy]:
+    """Hosts whose policy came with the set of this name and is asked for no more: each with nothing asked. Raises ApiError."""
+    seen = {_place(policy) for policy in kept}
+    gone = []
+    for obj in [*reader.routes, *reader.gateway_routes, *cluster.list(live.NETWORKING, "DestinationRule")]:
+        host = _host_of(obj)
+        if intents.of(obj).get(intents.SET) != {"name": name} or host is None:
+            continue
+        before = Policy.of(reader.read(host, obj["metadata"]["namespace"]))
+        if _place(before) not in seen:
+            seen.add(_place(before))
+            gone.append(replace(before, routing={}, rule={}))
+    return gone
+
+
+def _place(policy: Policy) -> tuple[str, str]:
+    return policy.live.namespace, policy.live.object_name
+
+
+def _host_of(obj: Object) -> str | None:
+    """The host that an object of ours is for."""
+    if obj["metadata"]["name"].endswith(ANY_HOST) and obj["spec"].get("hosts") == ["*"]:
+        return str(obj["metadata"]["name"].removesuffix(ANY_HOST))
+    if obj["kind"] in live.KINDS:
+        # Of a route for a gateway the name goes on with the gateway's.
+        return str(obj["metadata"]["name"].partition(".")[0])
+    spec = obj.get("spec") or {}
+    return str(spec["host"]) if spec.get("host") else next(iter(spec.get("hosts") or []), None)
+
+
+def together(plans: list[list[Step]]) -> list[Step]:
+    """Steps of many hosts as those of one: of each name one step, and one wait for all of its hosts."""
+    found = []
+    for name in STEPS:
+        same = [step for steps in plans for step in steps if step.name == name]
+        if not same:
+            continue
+        barriers = [step.barrier for step in same if step.barrier]
+        objects = [obj for step in same for obj in step.objects]
+        seen = {ref: version for step in same for ref, version in step.seen.items()}
+        merged = frozenset(ref for step in same for ref in step.merged)
+        barrier = _all_of(barriers) if barriers else None
+        found.append(
+            Step(
+                name,
+                objects,
+                ready=any(step.ready for step in same),
+                deleted=[obj for step in same for obj in step.deleted],
+                barrier=barrier,
+                seen=seen,
+                merged=merged,
+            )
+        )
+    return found
+
+
+def _all_of(barriers: list[Barrier]) -> Barrier:
+    def hold(cluster: Cluster, deadline: Deadline) -> str:
+        return "; ".join(barrier.hold(cluster, deadline) for barrier in barriers)
+
+    return Barrier(barriers[0].name, hold)

@@ -1,0 +1,41 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was asked for a host, concern by concern, kept as data with the objects that say it. One owner composes them into one object."""
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ..._failure import Failure
+from ..host.host import INTENTS, Object
+
+Intents = dict[str, Any]
+# Beside the concerns: the set with which a host's policy came.
+SET = "set"
+
+
+def of(obj: Object | None) -> Intents:
+    """{concern: what was asked} of an object of ours. Raises Failure "intents_unreadable" where somebody edited them into nonsense."""
+    text = (((obj or {}).get("metadata") or {}).get("annotations") or {}).get(INTENTS, "{}")
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        name = f"{(obj or {}).get('kind')} {(obj or {})['metadata'].get('namespace')}/{(obj or {})['metadata'].get('name')}"
+        raise Failure(
+            "intents_unreadable",
+            f"the annotation {INTENTS} of {name} is no JSON object",
+            hint="Restore it, or delete the object and run again with the whole policy of its host.",
+        )
+    return found
+
+
+def annotation(intents: Mapping[str, Any]) -> dict[str, str]:
+    return {INTENTS: json.dumps(intents, sort_keys=True)}
+
+
+def changed(intents: Intents, concern: str, wanted: Any) -> Intents:
+    """The intents with this concern's replaced, or released where nothing is wanted of it any more."""
+    return {name: value for name, value in {**intents, concern: wanted}.items() if value}

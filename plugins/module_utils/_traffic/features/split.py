@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Shares of a host's traffic to its versions."""
+from __future__ import annotations
+
+from typing import Any
+
+from ..._failure import InvalidOption
+from ..host.host import outside
+from . import match as matching
+from . import validators as checks
+from .request import PROTOCOL, Asked
+from .route_rule import Piece, Target, mirrors
+
+STICKY = ("cookie", "max_age")
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "versions": {"type": "dict", "required": True},
+    "match": {"type": "raw"},
+    "sticky": {"type": "dict"},
+    "mirror": {"type": "raw"},
+    "gateways": {"type": "list", "elements": "str", "default": ["mesh"]},
+    "gateway_hosts": {"type": "list", "elements": "str", "default": []},
+    "label": {"type": "str", "default": "version"},
+    "port": {"type": "int"},
+    **PROTOCOL,
+}
+
+
+def intents(asked: Asked) -> tuple[Any, Any]:
+    """Raises InvalidOption."""
+    intent = {**asked.always("versions", "gateways", "gateway_hosts", "label"), **asked.given("match", "sticky", "mirror", "port", *PROTOCOL)}
+    check(intent, asked.host)
+    return intent, None
+
+
+def check(intent: dict[str, Any], host: str) -> None:
+    """Raises InvalidOption "weight_invalid", "weight_negative", "weights_zero" naming the version, and for the options beside.
+
+    Weights are shares: they need not add up to 100 (Istio's validation refuses only negative ones and a zero sum).
+    """
+    versions = intent["versions"]
+    if not versions:
+        raise InvalidOption("versions", f"host {host} has no version", hint="Name at least one, such as {v1: 100}.")
+    for version, weight in versions.items():
+        if isinstance(weight, bool) or not isinstance(weight, int):
+            raise InvalidOption("versions", f"the weight of {version} is {weight!r}, not a whole number", code="weight_invalid")
+        if weight < 0:
+            raise InvalidOption("versions", f"the weight of {version} is {weight}", hint="A weight is 0 or more.", code="weight_negative")
+    if not any(versions.values()):
+        raise InvalidOption("versions", f"all weights of host {host} are 0", hint="At least one version must get traffic.", code="weights_zero")
+    if not intent["gateways"]:
+        raise InvalidOption("gateways", "the list is empty", hint="Name mesh, or a gateway as NAMESPACE/NAME.")
+    if intent["gateway_hosts"] and not outside(intent["gateways"]):
+        raise InvalidOption("gateway_hosts", "they need a gateway other than mesh", hint="Name the gateway as NAMESPACE/NAME in gateways.")
+    for name in intent["gateway_hosts"]:
+        checks.host("gateway_hosts", name)
+    matching.matches("match", intent.get("match"))
+    if intent.get("sticky"):
+        sticky = checks.keys("sticky", intent["sticky"], STICKY)
+        if not checks.TOKEN.match(str(sticky.get("cookie") or "")):
+            raise InvalidOption("sticky.cookie", f"{sticky.get('cookie')!r} is no name of a cookie", code="cookie_invalid")
+        if "max_age" in sticky:
+            checks.duration("sticky.max_age", sticky["max_age"])
+    mirrors("mirror", intent.get("mirror"), intent["label"])
+
+
+def pieces(intent: dict[str, Any]) -> list[Piece]:
+    """The cookie's routes, then the shares."""
+    label, port = intent["label"], intent.get("port")
+    versions = dict(sorted(intent["versions"].items()))
+    targets = {version: Target(version=version, label=label, port=port) for version in versions}
+    asked = tuple(matching.matches("match", intent.get("match")))
+    more = {"mirrors": mirrors("mirror", intent.get("mirror"), label)}
+    found = []
+    cookie = (intent.get("sticky") or {}).get("cookie")
+    headers: dict[str, dict[str, Any]] = {}
+    if cookie:
+        # Istio's consistent hash does not hold across weighted destinations: each version's answers carry its own cookie instead.
+        age = (intent["sticky"]).get("max_age")
+        end = f"; Max-Age={int(checks.seconds(age))}" if age else ""
+        for version, weight in versions.items():
+            headers[version] = {"response": {"add": {"Set-Cookie": f"{cookie}={version}; Path=/{end}"}}}
+            if weight:
+                carried = {"headers": {"cookie": {"regex": rf"^(.*;\s*)?{cookie}={version}(;.*)?$"}}}
+                both = tuple(match for match in (matching.both("match", one, carried) for one in asked or ({},)) if match)
+                found.append(Piece(f"sticky-{version}", both, [(targets[version], 1, {})], more))
+    name = "split-" + "-".join(f"{version}-{weight}" for version, weight in versions.items())
+    found.append(Piece(name, asked, [(targets[version], weight, headers.get(version, {})) for version, weight in versions.items()], more))
+    return found

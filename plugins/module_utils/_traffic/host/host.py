@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hosts as Istio names them, and what stands behind one."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .port_protocol import routed
+
+DOMAIN = "cluster.local"
+# The APIs in which a host's routes can be said: Istio's own kinds, and Gateway API's.
+ISTIO, GATEWAY = "istio", "gateway"
+# Annotation of a Gateway of Gateway API whose listeners for HTTP redirect to those for HTTPS.
+REDIRECTS = "servicemesh.istio/redirects"
+# Label of what stands for one version of a Service, with that Service's name.
+VERSION_OF = "servicemesh.istio/version-of"
+# On the pods of a gateway that Istio deploys for a Gateway of Gateway API (GEP-1762).
+GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
+# Every sidecar, as opposed to named gateways.
+MESH = "mesh"
+# Annotation with what was asked for a host, as data, by concern.
+INTENTS = "servicemesh.istio/intents"
+# Ends the name of the second VirtualService, for any outside host: istiod refuses "*" on one that is bound to the mesh.
+ANY_HOST = "-any-host"
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host and the live objects that matter to its routes.
+
+    service, entry      what makes the host known to the mesh; both None: nothing does
+    pods                labels of its pods; None where they cannot be known
+    own, rule           this collection's VirtualService and DestinationRule of the host
+    any_host            this collection's second VirtualService, for any outside host
+    routes              this collection's routes of Gateway API, of the host
+    version_services    this collection's Services that stand for one version of the host each
+    version_rules       this collection's DestinationRules of those
+    namesakes           Services that are named like one for a wanted version, by name; this collection's or not
+    other_rules         DestinationRules of its namespace that the host's own cannot be beside: for the host under another name, or of its name and not of a
+                        host's policy
+    others              routes of other people, of either API, that name the host
+    missing_gateways    wanted Gateways that are not there
+    missing_hosts       other hosts that a route names, and that nothing makes known
+    other_ports         ports of the Services among those other hosts, by full name
+    spoken              by wanted Gateway, what may be routed at its ports: HTTP, TCP, TLS
+    sections            by gateway whose port for HTTP redirects, the listeners that are left for the host's routes
+    channel             of Gateway API's definitions, "standard" or "experimental"; empty where its routes are not served
+    """
+
+    name: str
+    namespace: str
+    service: Object | None = None
+    entry: Object | None = None
+    pods: list[dict[str, str]] | None = None
+    own: Object | None = None
+    rule: Object | None = None
+    any_host: Object | None = None
+    routes: list[Object] = field(default_factory=list)
+    version_services: list[Object] = field(default_factory=list)
+    version_rules: list[Object] = field(default_factory=list)
+    namesakes: Mapping[str, Object] = field(default_factory=dict)
+    other_rules: list[Object] = field(default_factory=list)
+    others: list[Object] = field(default_factory=list)
+    missing_gateways: frozenset[str] = frozenset()
+    missing_hosts: frozenset[str] = frozenset()
+    other_ports: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    spoken: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    sections: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    channel: str = ""
+
+    @property
+    def full_name(self) -> str:
+        return full_name(self.name, self.namespace)
+
+    @property
+    def ports(self) -> list[int]:
+        """Of its Service."""
+        return [port["port"] for port in ((self.service or {}).get("spec") or {}).get("ports") or []]
+
+    @property
+    def declared(self) -> dict[int, str]:
+        """HTTP, TCP or TLS by port of its Service or ServiceEntry; empty for a port that does not say."""
+        listed = ((self.service or self.entry or {}).get("spec") or {}).get("ports") or []
+        return {port.get("port", port.get("number")): routed(port) for port in listed if port.get("protocol") != "UDP"}
+
+    @property
+    def object_name(self) -> str:
+        """Name for objects of this host: its first label, or all of it where it is no Service's name."""
+        if self.full_name.endswith(f".{self.namespace}.svc.{DOMAIN}"):
+            return self.full_name.partition(".")[0]
+        return self.name.replace("*", "any").strip(".")
+
+
+def full_name(host: str, namespace: str) -> str:
+    """A host as istiod resolves it: a name without dots is a Service of the rule's own namespace."""
+    return f"{host}.{namespace}.svc.{DOMAIN}" if "." not in host and host != "*" else host
+
+
+def service_of(host: str, namespace: str) -> tuple[str, str] | None:
+    """(namespace, name) of the Service that a host names; None where it cannot be one."""
+    labels = full_name(host, namespace).split(".")
+    return (labels[1], labels[0]) if labels[2:] == ["svc", *DOMAIN.split(".")] else None
+
+
+def names(obj: Object) -> set[str]:
+    """Full names of the hosts of a VirtualService or DestinationRule, or of the Services whose routes an object of Gateway API says."""
+    spec = obj.get("spec") or {}
+    if "parentRefs" in spec:
+        own = obj["metadata"]["namespace"]
+        return {full_name(ref["name"], ref.get("namespace") or own) for ref in spec["parentRefs"] if ref.get("kind") == "Service"}
+    hosts = spec.get("hosts") or ([spec["host"]] if spec.get("host") else [])
+    return {full_name(host, obj["metadata"]["namespace"]) for host in hosts}
+
+
+def covers(pattern: str, host: str) -> bool:
+    """Whether a host or wildcard of a ServiceEntry covers a host."""
+    return pattern == host or (pattern.startswith("*.") and host.endswith(pattern[1:]))
+
+
+def outside(gateways: list[str]) -> list[str]:
+    return [gateway for gateway in gateways if gateway != MESH]

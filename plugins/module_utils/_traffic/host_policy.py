@@ -1,0 +1,163 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host and all that is asked for it, before it is written in the words of an API."""
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .._engine.objects import Object
+from .._failure import InvalidOption
+from .features import desired_annotation as intents
+from .features import fault_injection as fault
+from .features import load_balancing, resilience, route, split
+from .features.desired_annotation import Intents
+from .features.route_rule import Piece, Target
+from .host.host import GATEWAY, ISTIO, MESH, Host, full_name
+from .host.port_protocol import HTTP
+from .host.takeover import Taking
+
+MANAGED = {"app.kubernetes.io/managed-by": "servicemesh.istio"}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A host, and all that is asked for it.
+
+    routing  by concern, kept with the object that says the routes
+    rule     by concern, kept with the DestinationRule
+    api      in which the routes are said
+    taking   what becomes of other people's routes for it
+    """
+
+    live: Host
+    routing: Intents
+    rule: Intents
+    now: datetime.datetime
+    api: str = ISTIO
+    taking: Taking = Taking()
+
+    @staticmethod
+    def of(live: Host) -> Policy:
+        """What was asked so far. Raises Failure "intents_unreadable"."""
+        kept: list[Object | None] = [*live.routes, live.own, live.any_host]
+        routing = next((found for obj in kept if (found := intents.of(obj))), {})
+        return Policy(live, routing, intents.of(live.rule), Policy.time(), GATEWAY if live.routes else ISTIO)
+
+    @staticmethod
+    def time() -> datetime.datetime:
+        return datetime.datetime.now(datetime.timezone.utc)
+
+    def at(self, live: Host) -> Policy:
+        return replace(self, live=live)
+
+    def asking(self, concern: str, routing: Any = None, rule: Any = None) -> Policy:
+        """The same with this concern's intents replaced; None releases them."""
+        return replace(self, routing=intents.changed(self.routing, concern, routing), rule=intents.changed(self.rule, concern, rule))
+
+    @property
+    def empty(self) -> bool:
+        return not self.routing and not self.rule
+
+    @property
+    def gateways(self) -> list[str]:
+        """Where the host's routes hold: wherever one of its concerns says, else in every sidecar."""
+        named = [gateway for intent in self.routing.values() for gateway in intent.get("gateways") or []]
+        return list(dict.fromkeys(named)) or [MESH]
+
+    @property
+    def gateway_hosts(self) -> list[str]:
+        return list(dict.fromkeys(name for intent in self.routing.values() for name in intent.get("gateway_hosts") or []))
+
+    @property
+    def inside_hosts(self) -> list[str]:
+        """Hosts of the object for the mesh and named outside hosts."""
+        return [self.live.full_name, *(host for host in self.gateway_hosts if host != "*")]
+
+    @property
+    def label(self) -> str:
+        """The label that tells versions apart. Raises InvalidOption where two concerns name two."""
+        named = {intent["label"] for intent in self.routing.values() if intent.get("label")}
+        if len(named) > 1:
+            raise InvalidOption(
+                "label", f"other policy of {self.live.full_name} tells versions apart by another one ({', '.join(sorted(named))})", code="label_conflict"
+            )
+        return next(iter(named), "version")
+
+    @property
+    def port(self) -> int | None:
+        return next((intent["port"] for intent in self.routing.values() if intent.get("port")), None)
+
+    @property
+    def protocol(self) -> str:
+        """What its routes are routes of: HTTP, TCP or TLS.
+
+        As a concern says; else as its gateways have ports for nothing else, where it is for gateways alone; else as the host's port is declared; HTTP where
+        none tells.
+        """
+        stated = next((intent["protocol"] for intent in self.routing.values() if intent.get("protocol")), "")
+        ports = self.live.declared
+        return str(stated or self.spoken or (ports.get(self.port) if self.port else _only(ports.values())) or HTTP)
+
+    @property
+    def spoken(self) -> str:
+        """The one of them that gateways have ports for, where the policy is for gateways alone."""
+        return "" if MESH in self.gateways else _only(word for words in self.live.spoken.values() for word in words)
+
+    def pieces(self) -> list[Piece]:
+        """All routes in their order. Raises InvalidOption."""
+        found: list[Piece] = []
+        for concern, module in (("route", route), ("split", split)):
+            if concern in self.routing:
+                found += self._where(module.pieces(self.routing[concern]), self.routing[concern])
+        if not found or found[-1].matches:
+            found.append(Piece("default", (), [(Target(port=self.port), 1, {})], port=self.port))
+        if "resilience" in self.routing:
+            found = resilience.into(found, self.routing["resilience"])
+        if "fault" in self.routing and not fault.over(self.routing["fault"], self.now):
+            found = fault.into(found, self.routing["fault"])
+        return found
+
+    def _where(self, pieces: list[Piece], intent: dict[str, Any]) -> list[Piece]:
+        """The pieces of a concern, for its port, and for its places where these are fewer than those of the host's other policy."""
+        pieces = [replace(piece, port=intent.get("port")) for piece in pieces]
+        own = intent.get("gateways") or self.gateways
+        if set(own) == set(self.gateways):
+            return pieces
+        here: dict[str, Any] = {"gateways": own}
+        return [replace(piece, matches=tuple({**match, **here} for match in piece.matches or ({},))) for piece in pieces]
+
+    def targets(self) -> Iterator[Target]:
+        for piece in self.pieces() if self.routing else []:
+            yield from piece.every
+
+    def other_hosts(self) -> list[str]:
+        """Full names of the hosts that a route names beside the policy's own."""
+        return sorted({full_name(target.host, self.live.namespace) for target in self.targets() if target.host and not is_own(target, self.live)})
+
+    def versions(self) -> dict[str, None]:
+        """Versions of the host itself that a route names."""
+        return {target.version: None for target in self.targets() if target.version and is_own(target, self.live)}
+
+    def traffic_policy(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for concern, module in (("load_balancing", load_balancing), ("resilience", resilience)):
+            if concern in self.rule:
+                found.update(module.of_rule(self.rule[concern]))
+        return found
+
+
+def _only(words: Iterable[str]) -> str:
+    """The word that all are; empty where they differ."""
+    every = set(words)
+    return every.pop() if len(every) == 1 else ""
+
+
+def is_own(target: Target, live: Host) -> bool:
+    return target.host is None or full_name(target.host, live.namespace) == live.full_name
+
+
+def is_managed(obj: Object) -> bool:
+    return MANAGED.items() <= (obj["metadata"].get("labels") or {}).items()

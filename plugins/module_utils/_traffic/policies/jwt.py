@@ -1,0 +1,144 @@
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which tokens a workload takes, and whether it asks for one: RequestAuthentication, and an AuthorizationPolicy that denies what carries none."""
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from ..._engine.objects import Object, Ref
+from ..._failure import InvalidOption
+from ..features import validators as checks
+from .policy_module import Single, workload
+
+GROUP, API, KIND = "security.istio.io", "security.istio.io/v1", "RequestAuthentication"
+POLICY = "AuthorizationPolicy"
+ISSUER = ("issuer", "keys", "keys_url", "audiences", "from_headers", "from_params", "from_cookies", "forward", "payload_header", "claim_headers")
+URL = re.compile(r"^https?://[^/\s?#]+(/\S*)?$")
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "workload": {"type": "dict", "default": {}},
+    # Public keys are no secret; the name would have ansible-core censor them.
+    "issuers": {"type": "list", "elements": "dict", "no_log": False},
+    "required": {"type": "bool", "default": True},
+    "open_paths": {"type": "list", "elements": "str", "default": []},
+}
+
+
+def possible(options: dict[str, Any]) -> list[Ref]:
+    return [Ref(GROUP, KIND, options["namespace"], options["name"]), Ref(GROUP, POLICY, options["namespace"], _policy_name(options))]
+
+
+def _policy_name(options: dict[str, Any]) -> str:
+    return f"{options['name']}-token"
+
+
+def wanted(options: dict[str, Any]) -> list[Object]:
+    """A RequestAuthentication alone lets in what carries no token at all (istio.io, RequestAuthentication): the policy beside it does not.
+
+    Raises InvalidOption.
+    """
+    if not options["issuers"]:
+        raise InvalidOption("issuers", "the list is empty", hint="Name at least one, or state absent.", code="list_empty")
+    if options["open_paths"] and not options["required"]:
+        raise InvalidOption("open_paths", "no path asks for a token", hint="Leave it out, or set required.", code="jwt_ambiguous")
+    rules = [_issuer(f"issuers[{number}]", one) for number, one in enumerate(options["issuers"], 1)]
+    names = [rule["issuer"] for rule in rules]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise InvalidOption("issuers", f"two of them are {twice}", hint="Join their audiences.", code="issuer_twice")
+    for path in options["open_paths"]:
+        if not path.startswith(("/", "*")):
+            raise InvalidOption(
+                "open_paths", f"{path!r} does not begin with a slash", hint="A star at the beginning or the end stands for anything.", code="path_invalid"
+            )
+    chosen: dict[str, Any] = {"selector": {"matchLabels": workload(options)}} if options["workload"] else {}
+    place = {"namespace": options["namespace"]}
+    found: list[Object] = [{"apiVersion": API, "kind": KIND, "metadata": {"name": options["name"], **place}, "spec": {**chosen, "jwtRules": rules}}]
+    if options["required"]:
+        rule: dict[str, Any] = {"from": [{"source": {"notRequestPrincipals": ["*"]}}]}
+        if options["open_paths"]:
+            rule["to"] = [{"operation": {"notPaths": list(options["open_paths"])}}]
+        spec = {**chosen, "action": "DENY", "rules": [rule]}
+        found.append({"apiVersion": API, "kind": POLICY, "metadata": {"name": _policy_name(options), **place}, "spec": spec})
+    return found
+
+
+def _issuer(option: str, value: Any) -> dict[str, Any]:
+    given = checks.keys(option, value, ISSUER)
+    issuer = given.get("issuer")
+    if not isinstance(issuer, str) or not issuer:
+        raise InvalidOption(f"{option}.issuer", "it is empty", hint="Give what tokens have as iss.", code="issuer_invalid")
+    if "keys" in given and "keys_url" in given:
+        raise InvalidOption(option, "it has keys and keys_url", hint="Give one of them.", code="jwt_ambiguous")
+    found: dict[str, Any] = {"issuer": issuer}
+    if "keys" in given:
+        found["jwks"] = _keys(f"{option}.keys", given["keys"])
+    elif "keys_url" in given:
+        found["jwksUri"] = _url(f"{option}.keys_url", given["keys_url"])
+    elif not URL.match(issuer):
+        raise InvalidOption(
+            option,
+            f"keys of {issuer} cannot be found",
+            hint="Give keys or keys_url; only an issuer that is a URL tells its own (OpenID Connect Discovery).",
+            code="keys_missing",
+        )
+    if "audiences" in given:
+        found["audiences"] = [str(one) for one in _listed(f"{option}.audiences", given["audiences"])]
+    if "from_headers" in given:
+        found["fromHeaders"] = [_header(f"{option}.from_headers", one) for one in _listed(f"{option}.from_headers", given["from_headers"])]
+    for key, name in (("from_params", "fromParams"), ("from_cookies", "fromCookies")):
+        if key in given:
+            found[name] = [str(one) for one in _listed(f"{option}.{key}", given[key])]
+    if given.get("forward"):
+        found["forwardOriginalToken"] = True
+    if "payload_header" in given:
+        found["outputPayloadToHeader"] = checks.header(f"{option}.payload_header", given["payload_header"])
+    if "claim_headers" in given:
+        place = f"{option}.claim_headers"
+        if not isinstance(given["claim_headers"], dict):
+            raise InvalidOption(place, f"{given['claim_headers']!r} is no mapping of headers to claims", code="header_invalid")
+        found["outputClaimToHeaders"] = [{"header": checks.header(place, header), "claim": str(claim)} for header, claim in given["claim_headers"].items()]
+    return found
+
+
+def _listed(option: str, value: Any) -> list[Any]:
+    return checks.listed(option, value, "Leave it out.")
+
+
+def _header(option: str, value: Any) -> dict[str, str]:
+    given = {"name": value} if isinstance(value, str) else checks.keys(option, value, ("name", "prefix"))
+    found = {"name": checks.header(option, given.get("name"))}
+    return {**found, "prefix": str(given["prefix"])} if given.get("prefix") else found
+
+
+def _url(option: str, value: Any) -> str:
+    if not isinstance(value, str) or not URL.match(value):
+        raise InvalidOption(option, f"{value!r} is no http or https URL", code="url_invalid")
+    return value
+
+
+def _keys(option: str, value: Any) -> str:
+    """A JSON Web Key Set (RFC 7517), as data or as its text; private keys are refused, for anybody may read the object."""
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise InvalidOption(option, "it is no JSON", hint="Give a JSON Web Key Set, as text or as data.", code="keys_invalid") from error
+    listed = found.get("keys") if isinstance(found, dict) else None
+    if not isinstance(listed, list) or not listed or any(not isinstance(key, dict) or "kty" not in key for key in listed):
+        raise InvalidOption(option, "it is no JSON Web Key Set", hint="It is {keys: [{kty: ...}, ...]}.", code="keys_invalid")
+    if any(key.get("d") or key.get("kty") == "oct" for key in listed):
+        raise InvalidOption(
+            option, "one of the keys is private", hint="Give the public keys alone; whoever has seen this one can sign tokens.", code="keys_private"
+        )
+    return json.dumps(found, sort_keys=True)
+
+
+def marks(obj: Object) -> list[str]:
+    """Issuers, as Envoy's filter for tokens has them; the name of the policy's rule (see authorization)."""
+    if obj["kind"] == POLICY:
+        return [f"ns[{obj['metadata']['namespace']}]-policy[{obj['metadata']['name']}]-rule[0]"]
+    return [rule["issuer"] for rule in (obj.get("spec") or {}).get("jwtRules") or [] if rule.get("issuer")]
+
+
+JWT = Single(ARGUMENTS, possible, wanted, marks, constraints={"required_if": [("state", "present", ["issuers"])]})
