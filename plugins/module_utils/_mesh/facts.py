@@ -223,13 +223,14 @@ class Facts:
     def silent(self) -> str:
         """Why not every istiod has said what it knows of its proxies; empty where each has. One that is on its way out may still have some."""
         if not self.answers:
-            return "no istiod is ready that could be asked"
+            return "no istiod is ready"
         unready = [
-            f"istiod {p['metadata']['namespace']}/{p['metadata']['name']} runs and is not ready"
+            f"istiod {p['metadata']['namespace']}/{p['metadata']['name']} is running but not ready"
             for p in self["pods"]
             if is_istiod(p) and runs(p) and not is_ready(p)
         ]
-        return next((f"{answer.istiod} cannot be asked: {answer.refused}" for answer in self.answers if answer.refused), next(iter(unready), ""))
+        refused = [f"cannot read the proxy status from {answer.istiod}: {answer.refused}" for answer in self.answers if answer.refused]
+        return next(iter([*refused, *unready]), "")
 
     def workloads(self, pods: Iterable[Object]) -> list[injection.Workload]:
         """The workloads behind the pods, by namespace."""

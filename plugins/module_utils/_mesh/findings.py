@@ -54,10 +54,10 @@ def wanted(facts: Facts, gate: Gate) -> list[skew.Version]:
     """The versions that the cluster must bear: the one that comes, or else those that are there. Raises Unknown."""
     if gate.phase == RUNNING:
         if not facts.planes:
-            raise Unknown("there is no control plane")
+            raise Unknown("no control plane exists")
         return of_planes(facts)
     if gate.number is None:
-        raise Unknown("the option version is not given")
+        raise Unknown("the option version is not set")
     return [gate.number]
 
 

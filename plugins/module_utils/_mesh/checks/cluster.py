@@ -10,14 +10,14 @@ from ..findings import Finding, Gate, Unknown, of_planes, wanted
 
 def _range(release: skew.Release) -> tuple[int, int]:
     if release not in skew.KUBERNETES:
-        raise Unknown(f"it is not known here which Kubernetes Istio {skew.written(release)} is for")
+        raise Unknown(f"the supported Kubernetes versions of Istio {skew.written(release)} are not known")
     return skew.KUBERNETES[release]
 
 
 def _kubernetes(facts: Facts) -> skew.Version:
     number = skew.parse(facts.kubernetes)
     if number is None:
-        raise Unknown(f"the server calls its version {facts.kubernetes!r}")
+        raise Unknown(f"the server reports {facts.kubernetes!r}, which is not a valid Kubernetes version")
     return number
 
 
@@ -43,7 +43,7 @@ def kubernetes_untested(facts: Facts, gate: Gate) -> list[Finding]:
 
 def version_unknown(facts: Facts, gate: Gate) -> list[Finding]:
     return [
-        Finding(f"Istio {version}", f"the rules that are known here end with Istio {skew.written(skew.NEWEST_KNOWN)}")
+        Finding(f"Istio {version}", f"the newest release that this collection knows is Istio {skew.written(skew.NEWEST_KNOWN)}")
         for version in wanted(facts, gate) if version.release > skew.NEWEST_KNOWN
     ]  # fmt: skip
 
@@ -58,7 +58,7 @@ def namespace_terminating(facts: Facts, gate: Gate) -> list[Finding]:
 
 def definitions_terminating(facts: Facts, _gate: Gate) -> list[Finding]:
     return [
-        Finding(ref(obj), "it is being deleted, with all objects of its kind")
+        Finding(ref(obj), "it is being deleted, together with all objects of its kind")
         for obj in facts["definitions"]
         if is_istios(obj) and obj["metadata"].get("deletionTimestamp")
     ]
@@ -82,22 +82,24 @@ def definitions_old(facts: Facts, _gate: Gate) -> list[Finding]:
     newest = versions[-1]
     carried = {ref(obj): definition_version(obj) or facts.base for obj in facts["definitions"] if is_istios(obj)}
     if carried and not any(carried.values()):
-        raise Unknown("the definitions do not say of which version they are")
+        raise Unknown("the CRDs have no version label")
     return [
-        Finding(name, f"it is of {version}, a control plane of {newest}") for name, version in carried.items() if version and skew.BASE.broken(version, newest)
+        Finding(name, f"its version is {version}, the newest control plane has {newest}")
+        for name, version in carried.items()
+        if version and skew.BASE.broken(version, newest)
     ]
 
 
 def definitions_newer(facts: Facts, gate: Gate) -> list[Finding]:
     if gate.number is None:
-        raise Unknown("the option version is not given")
+        raise Unknown("the option version is not set")
     if facts.base is None or facts.base.release <= gate.number.release:
         return []
-    return [Finding("istio-base", f"it is of {facts.base}, newer than {gate.number}")]
+    return [Finding("istio-base", f"its version is {facts.base}, newer than {gate.number}")]
 
 
 def definitions_leftover(facts: Facts, _gate: Gate) -> list[Finding]:
-    return [Finding(ref(obj), "there is no control plane that it belongs to") for obj in facts["definitions"] if is_istios(obj) and not facts.planes]
+    return [Finding(ref(obj), "no control plane uses it") for obj in facts["definitions"] if is_istios(obj) and not facts.planes]
 
 
 def gateway_api_old(facts: Facts, gate: Gate) -> list[Finding]:
@@ -107,5 +109,5 @@ def gateway_api_old(facts: Facts, gate: Gate) -> list[Finding]:
         bundle = skew.parse((obj["metadata"].get("annotations") or {}).get("gateway.networking.k8s.io/bundle-version", ""))
         for since, least in skew.GATEWAY_API.get(obj["metadata"]["name"], ()):
             if bundle and release >= since and bundle < least:
-                found.append(Finding(ref(obj), f"it is of Gateway API {bundle}, and Istio {skew.written(release)} ignores what is older than {least}"))
+                found.append(Finding(ref(obj), f"its version is Gateway API {bundle}, and Istio {skew.written(release)} ignores versions older than {least}"))
     return found

@@ -23,7 +23,7 @@ def _versions(facts: Facts, gate: Gate) -> list[tuple[Object, skew.Version, skew
 def _broken(facts: Facts, gate: Gate, how: str) -> list[Finding]:
     rows = [row for row in _versions(facts, gate) if skew.PROXY.broken(row[1], row[2]) == how]
     return _or_unsaid(
-        facts, _pods(facts, gate), [Finding(ref(pod), f"its proxy is of {own}, its control plane of {plane}: {skew.PROXY.text}") for pod, own, plane in rows]
+        facts, _pods(facts, gate), [Finding(ref(pod), f"its proxy has version {own}, its control plane {plane}: {skew.PROXY.text}") for pod, own, plane in rows]
     )
 
 
@@ -33,7 +33,7 @@ def _or_unsaid(facts: Facts, pods: list[Object], findings: list[Finding]) -> lis
         of_planes(facts)
         unsaid = [pod for pod in pods if facts.version_of(pod) is None]
         if unsaid:
-            raise Unknown(f"of {len(unsaid)} proxies the version is not known, such as that of {ref(unsaid[0])}")
+            raise Unknown(f"the version of {len(unsaid)} proxies is not known, for example of {ref(unsaid[0])}")
     return findings
 
 
@@ -48,7 +48,7 @@ def proxies_too_old(facts: Facts, gate: Gate) -> list[Finding]:
 def proxies_older(facts: Facts, gate: Gate) -> list[Finding]:
     """Within what is allowed; analyzer IST0158 has a like word for images."""
     rows = [row for row in _versions(facts, gate) if row[1] < row[2] and not skew.PROXY.broken(row[1], row[2])]
-    return [Finding(ref(pod), f"its proxy is of {own}, its control plane of {plane}") for pod, own, plane in rows]
+    return [Finding(ref(pod), f"its proxy has version {own}, its control plane {plane}") for pod, own, plane in rows]
 
 
 def proxies_left_behind(facts: Facts, gate: Gate) -> list[Finding]:
@@ -57,7 +57,7 @@ def proxies_left_behind(facts: Facts, gate: Gate) -> list[Finding]:
     own = [pod for pod in _pods(facts, gate) if facts.revision_of(pod) in taken]
     broken = [(pod, version) for pod in own if (version := facts.version_of(pod)) and skew.PROXY.broken(version, new)]
     return _or_unsaid(
-        facts, own, [Finding(ref(pod), f"its proxy is of {version}, and would be under a control plane of {new}: {skew.PROXY.text}") for pod, version in broken]
+        facts, own, [Finding(ref(pod), f"its proxy has version {version}, its control plane would have {new}: {skew.PROXY.text}") for pod, version in broken]
     )
 
 
@@ -83,7 +83,7 @@ def proxies_not_synced(facts: Facts, gate: Gate) -> list[Finding]:
     return _or_unknown(
         facts,
         [
-            Finding(f"proxy {proxy.id}", "it has not acknowledged what its istiod sent")
+            Finding(f"proxy {proxy.id}", "it has not acknowledged its configuration")
             for proxy in _connected(facts, gate)
             if not proxy.synced and not proxy.rejected
         ],
@@ -92,5 +92,5 @@ def proxies_not_synced(facts: Facts, gate: Gate) -> list[Finding]:
 
 def proxies_rejected(facts: Facts, gate: Gate) -> list[Finding]:
     return _or_unknown(
-        facts, [Finding(f"proxy {proxy.id}", f"it refused its configuration: {proxy.rejected}") for proxy in _connected(facts, gate) if proxy.rejected]
+        facts, [Finding(f"proxy {proxy.id}", f"it rejected its configuration: {proxy.rejected}") for proxy in _connected(facts, gate) if proxy.rejected]
     )

@@ -21,7 +21,7 @@ def _jumps(facts: Facts, gate: Gate, how: str) -> Iterator[tuple[dict[str, Any],
     for plane in replaced(facts, gate):
         old, new = plane["number"], gate.number
         if old is None:
-            raise Unknown(f"revision {plane['revision']} does not say its version")
+            raise Unknown(f"the version of revision {plane['revision']} is not known")
         if new and stride(facts, gate).broken(old, new) == how:
             yield plane, old, new
 
@@ -37,9 +37,11 @@ def minor_skipped(facts: Facts, gate: Gate) -> list[Finding]:
     rule = stride(facts, gate)
     found = []
     for plane, old, new in _jumps(facts, gate, "behind"):
-        steps = ", then ".join(skew.way(old, new, rule.behind or 1)) or "to be read in Istio's notes"
+        steps = ", then ".join(skew.way(old, new, rule.behind or 1)) or "described in Istio's release notes"
         found.append(
-            Finding(f"revision {plane['revision']}", f"{skew.written(old.release)} → {skew.written(new.release)} is too far: {rule.text}. The way is {steps}")
+            Finding(
+                f"revision {plane['revision']}", f"{skew.written(old.release)} → {skew.written(new.release)} skips a release: {rule.text}. The steps: {steps}"
+            )
         )
     return found
 
@@ -61,7 +63,7 @@ def flag_set(flag: str, cause: str) -> Judge:
 def entries_without_tunnel(facts: Facts, _gate: Gate) -> list[Finding]:
     own = [obj for obj in facts["workload_entries"] if REGISTERED in (obj["metadata"].get("annotations") or {})]
     return [
-        Finding(ref(obj), "it was registered before, and stays reached in plain text")
+        Finding(ref(obj), "it was registered before the upgrade: it is still reached in plaintext")
         for obj in own
         if TUNNEL not in {**(obj["metadata"].get("labels") or {}), **((obj.get("spec") or {}).get("labels") or {})}
     ]
@@ -74,11 +76,11 @@ def mcp_readers(facts: Facts, _gate: Gate) -> list[Finding]:
         try:
             config = yaml.safe_load((obj.get("data") or {}).get("mesh", "")) or {}
         except yaml.YAMLError as error:
-            raise Unknown(f"{ref(obj)} holds no YAML: {str(error).splitlines()[0]}") from error
+            raise Unknown(f"{ref(obj)} does not contain valid YAML: {str(error).splitlines()[0]}") from error
         if any(str(source.get("address", "")).startswith("xds://") for source in config.get("configSources") or []):
             found.append(Finding(ref(obj), "it reads configuration from another istiod by MCP over xDS"))
     return found
 
 
 def envoy_filters(facts: Facts, _gate: Gate) -> list[Finding]:
-    return [Finding(ref(obj), "it patches what istiod generates, which changes from release to release") for obj in facts["envoy_filters"]]
+    return [Finding(ref(obj), "it patches generated configuration, which can change in each release") for obj in facts["envoy_filters"]]
