@@ -3,6 +3,6 @@
 """Shows progress while the module of this name waits."""
 from __future__ import annotations
 
-from ansible_collections.servicemesh.istio.plugins.plugin_utils.progress import BesideHostActionModule as ActionModule
+from ansible_collections.servicemesh.istio.plugins.plugin_utils.progress import ActionModule
 
 __all__ = ["ActionModule"]

@@ -41,7 +41,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import atomic_write as files
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import atomic_write
 from ansible_collections.servicemesh.istio.plugins.plugin_utils import evidence
 from ansible_collections.servicemesh.istio.plugins.plugin_utils.evidence_page import page
 
@@ -143,7 +143,7 @@ class CallbackModule(CallbackBase):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             name = evidence.file_name(report)
             for suffix, text in (("json", json.dumps(report, indent=2) + "\n"), ("html", page(report))):
-                files.write(folder / f"{name}.{suffix}", text.encode("utf-8", errors="backslashreplace"))
+                atomic_write.write_file(folder / f"{name}.{suffix}", text.encode("utf-8", errors="backslashreplace"))
             self._display.display(f"Evidence of this run: {folder / name}.html and .json")
         except Exception as error:  # whatever it is, the run itself has ended as it has
             self._display.warning(f"The evidence of this run could not be written: {error}")

@@ -140,7 +140,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
             # A typing error in "contexts" would else mean every cluster there is.
             for name in set(config) - set(self.option_definitions):
                 raise InvalidOption(name, "this plugin has no such option", hint="ansible-doc -t inventory servicemesh.istio.contexts lists them.")
-            found, unusable = contexts.read(self._paths("kubeconfig" in config, Path(path).absolute().parent))
+            found, unusable = contexts.read_contexts(self._paths("kubeconfig" in config, Path(path).absolute().parent))
             for words in unusable:
                 self._warn(path, words)
             self._add(path, self._selected(path, found), [context.name for context in found])

@@ -42,7 +42,7 @@ class InvalidOption(Failure):
         self.option = option
 
 
-def sure(value: Value | None) -> Value:
+def not_none(value: Value | None) -> Value:
     """A value that is not None here. Raises AssertionError where it is: a mistake of this collection's own."""
     if value is None:
         raise AssertionError("this is never None here")

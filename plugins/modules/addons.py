@@ -53,7 +53,6 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
@@ -151,9 +150,9 @@ def body(run: Run) -> dict:
     object_set = ObjectSet(addons.SET, wanted.namespace)
     if options["state"] == "absent":
         return run.remove([], object_set)
-    documents = addons.read(Path(options["samples"]), wanted)
+    documents = addons.read_addons(Path(options["samples"]), wanted)
     rules = run.rules(namespace=wanted.namespace, set=object_set, prune=True)
-    return run.converge(addons.desired(wanted, documents), rules)
+    return run.converge(addons.addon_steps(wanted, documents), rules)
 
 
 def main() -> None:

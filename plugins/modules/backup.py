@@ -56,7 +56,6 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
 attributes:
   check_mode:
     details: No file is written.
@@ -122,8 +121,7 @@ failure:
 from dataclasses import replace
 from pathlib import Path
 
-from ..module_utils._engine.files import managed_directory as folder
-from ..module_utils._engine.files import manifests as sources
+from ..module_utils._engine.files import managed_directory, manifests
 from ..module_utils._engine.module import Run, run_module
 from ..module_utils._istio import backup
 
@@ -142,26 +140,26 @@ PRIVATE = {backup.SECRETS}
 def body(run: Run) -> dict:
     options = run.options
     dest = Path(options["dest"])
-    scope = backup.Scope(**{name: options[name] for name in OPTIONS})
-    backup.check(scope)
-    text = folder.read(dest, folder.INDEX)
+    scope = backup.BackupScope(**{name: options[name] for name in OPTIONS})
+    backup.validate_scope(scope)
+    text = managed_directory.read_file(dest, managed_directory.INDEX)
     if text is None:
-        folder.refuse_strangers(dest, "dest")
+        managed_directory.require_empty(dest, "dest")
     known = None if text is None else backup.index_of(text, "dest")
-    found = run.timed("read", lambda: backup.read(run.cluster, scope))
+    found = run.timed("read", lambda: backup.read_configuration(run.cluster, scope))
     owned = set(known.files) if known else set()
     if known:
-        backup.refuse_another(known, found.cluster["uid"], "dest", "Give each cluster a folder of its own.")
+        backup.require_same_cluster(known, found.cluster["uid"], "dest", "Give each cluster a folder of its own.")
         if options["prune"]:
-            backup.refuse_loss(known, found)
+            backup.fail_if_lost(known, found)
         else:
-            found = backup.joined(found, known, {name: folder.read(dest, name) for name in owned})
-    run.hide({value for secret in found.objects[backup.SECRETS] for value in sources.secret_values(secret)})
-    wanted, index = backup.files(found)
+            found = backup.merge_with_backup(found, known, {name: managed_directory.read_file(dest, name) for name in owned})
+    run.hide({value for secret in found.objects[backup.SECRETS] for value in manifests.secret_values(secret)})
+    wanted, index = backup.backup_files(found)
     for name in set(found.lost) - set(index.asked):
         run.module.warn(f"{name} is not there, so it is not kept")
-    changes = folder.plan(dest, wanted, owned, PRIVATE)
-    listed = folder.plan(dest, {folder.INDEX: index.text}, {folder.INDEX})
+    changes = managed_directory.plan_files(dest, wanted, owned, PRIVATE)
+    listed = managed_directory.plan_files(dest, {managed_directory.INDEX: index.text}, {managed_directory.INDEX})
     changed = any(change.changes for change in changes + listed)
     if changed and not run.check_mode:
         run.timed("write", lambda: _write(dest, changes, listed, replace(index, complete=False, files={**dict.fromkeys(owned, 0), **index.files})))
@@ -172,8 +170,8 @@ def body(run: Run) -> dict:
 
 def _write(dest: Path, changes: list, listed: list, unfinished: backup.Index) -> None:
     """While files are written the index says so, and names the old and the new ones: an interruption costs a run, never a file."""
-    last = replace(listed[0], action=folder.CONFIGURED)
-    folder.carry_out(dest, [replace(last, after=unfinished.text), *changes, last])
+    last = replace(listed[0], action=managed_directory.CONFIGURED)
+    managed_directory.apply_files(dest, [replace(last, after=unfinished.text), *changes, last])
 
 
 def main() -> None:

@@ -67,7 +67,6 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
 """
@@ -153,7 +152,7 @@ failure:
 
 from ..module_utils._engine import checkpoint
 from ..module_utils._engine.module import WAIT_ARGUMENTS, Run, run_module
-from ..module_utils._engine.planning.change import Rules
+from ..module_utils._engine.planning.change import ApplyOptions
 from ..module_utils._engine.steps import Step
 from ..module_utils._failure import Failure, InvalidOption
 from ..module_utils._istio.install.control_plane import ISTIOD_MANAGER
@@ -177,13 +176,13 @@ ARGUMENTS = {
 
 def body(run: Run) -> dict:
     options, cluster = run.options, run.cluster
-    choices = [checkpoint.Choice(**choice) for choice in options["objects"]]
+    choices = [checkpoint.ObjectSelector(**choice) for choice in options["objects"]]
     notes = {name: str(text) for name, text in options["notes"].items()}
     wanted = checkpoint.Checkpoint(options["name"], options["namespace"], choices, notes)
     live = wanted.live(cluster)
     if options["state"] == "absent":
         # Also one that cannot be read.
-        return {**run.remove([live] if live else []), **_said(live, checkpoint.NOTHING)}
+        return {**run.remove([live] if live else []), **_said(live, checkpoint.EMPTY)}
     if options["state"] == "restored":
         if live is None:
             run.refuse(
@@ -195,23 +194,23 @@ def body(run: Run) -> dict:
                     )
                 ]
             )
-            return {**run.converge([], Rules()), **_said(None, checkpoint.NOTHING)}
-        kept = checkpoint.read(live)
-        steps = checkpoint.restored(kept, checkpoint.chosen(cluster, kept.choices), cluster.manager)
-        return {**run.converge(steps, Rules(force=True, yield_to=frozenset({ISTIOD_MANAGER}))), **_said(live, kept)}
+            return {**run.converge([], ApplyOptions()), **_said(None, checkpoint.EMPTY)}
+        kept = checkpoint.read_checkpoint(live)
+        steps = checkpoint.restore_steps(kept, checkpoint.selected_objects(cluster, kept.choices), cluster.manager)
+        return {**run.converge(steps, ApplyOptions(force=True, yield_to=frozenset({ISTIOD_MANAGER}))), **_said(live, kept)}
     if live:
-        return {**run.converge([], Rules()), **_said(live, checkpoint.read(live))}
+        return {**run.converge([], ApplyOptions()), **_said(live, checkpoint.read_checkpoint(live))}
     if not choices and not notes:
         raise InvalidOption("objects", "neither objects nor notes are given", hint="Say what is to be kept.")
-    taken = wanted.taken(checkpoint.chosen(cluster, choices), frozenset({ISTIOD_MANAGER}))
-    kept = checkpoint.read(taken)
-    result = run.converge([Step("checkpoint", [taken])], Rules())
-    names = "".join(f"{ref['kind']} {ref['namespace']}/{ref['name']}\n" for ref in checkpoint.refs(kept.objects))
+    taken = wanted.taken(checkpoint.selected_objects(cluster, choices), frozenset({ISTIOD_MANAGER}))
+    kept = checkpoint.read_checkpoint(taken)
+    result = run.converge([Step("checkpoint", [taken])], ApplyOptions())
+    names = "".join(f"{ref['kind']} {ref['namespace']}/{ref['name']}\n" for ref in checkpoint.result_refs(kept.objects))
     return {**result, "diff": [{**entry, "after": names} for entry in result["diff"]], **_said(None, kept)}
 
 
-def _said(live: dict | None, kept: checkpoint.Kept) -> dict:
-    return {"found": live is not None, "notes": kept.notes, "kept": checkpoint.refs(kept.objects)}
+def _said(live: dict | None, kept: checkpoint.Snapshot) -> dict:
+    return {"found": live is not None, "notes": kept.notes, "kept": checkpoint.result_refs(kept.objects)}
 
 
 def main() -> None:

@@ -13,16 +13,16 @@ author:
   - The servicemesh.istio authors (@servicemesh)
 description:
   - Asks every istiod what each of its proxies has acknowledged, through a tunnel to its debug port. Each istiod knows only its own proxies.
-  - With O(host) it also asks each proxy that the host's policy concerns for its own configuration, and compares routes, weights, timeouts,
+  - With O(service) it also asks each proxy that the host's policy concerns for its own configuration, and compares routes, weights, timeouts,
     retries, subsets and TLS mode with what the live VirtualService and DestinationRule of the host say.
-  - Where istiod cannot be asked, the proxies' own answer counts with O(host), and without it the verdict is unknown. It is never guessed.
+  - Where istiod cannot be asked, the proxies' own answer counts with O(service), and without it the verdict is unknown. It is never guessed.
   - It only reads. All proxies that are concerned are asked, not a sample.
 options:
-  host:
+  service:
     description: A host with a policy of this collection. Name of a Service in O(namespace), or a full host name.
     type: str
   namespace:
-    description: With O(host) the namespace of its objects; proxies of all namespaces are asked. Without it only proxies of this namespace are.
+    description: With O(service) the namespace of its objects; proxies of all namespaces are asked. Without it only proxies of this namespace are.
     type: str
   wait_timeout:
     description: Seconds to wait for proxies that have not converged. 0 is one look.
@@ -33,11 +33,6 @@ options:
       Whether the task fails where a proxy is still waited for, or has rejected its configuration. Unknown proxies fail nothing, and are warned of.
     type: bool
     default: true
-  api_host:
-    description:
-      - URL of the API server, which other modules of this collection also call C(host). Also E(K8S_AUTH_HOST).
-      - A C(host) in the defaults of the action group C(servicemesh.istio.all) is this one.
-    type: str
 extends_documentation_fragment:
   - servicemesh.istio.attributes.info
   - servicemesh.istio.attributes.actiongroup
@@ -53,14 +48,14 @@ EXAMPLES = r"""
 - name: A policy whose proxies are not waited for
   servicemesh.istio.traffic_split:
     namespace: online-boutique
-    host: frontend
+    service: frontend
     versions: {v1: 90, v2: 10}
     wait_converged: false
 
 - name: Its proxies have it
   servicemesh.istio.converged:
     namespace: online-boutique
-    host: frontend
+    service: frontend
 
 - name: Who is behind in one namespace, now
   servicemesh.istio.converged:
@@ -128,12 +123,12 @@ failure:
 
 from ..module_utils._engine.module import Run, run_module
 from ..module_utils._failure import InvalidOption
-from ..module_utils._proxy import sync_status as verdicts
-from ..module_utils._traffic import proxy_comparison as compared
+from ..module_utils._proxy import sync_status
+from ..module_utils._traffic import proxy_comparison
 from ..module_utils._traffic.host.reader import Reader
 
 ARGUMENTS = {
-    "host": {"type": "str"},
+    "service": {"type": "str"},
     "namespace": {"type": "str"},
     "wait_timeout": {"type": "int", "default": 60},
     "fail": {"type": "bool", "default": True},
@@ -142,32 +137,32 @@ ARGUMENTS = {
 }
 
 
-def asked(run: Run) -> verdicts.Question:
+def asked(run: Run) -> sync_status.ProxyQuery:
     options = run.options
-    if options["host"]:
-        host = Reader(run.cluster).read(options["host"], options["namespace"])
+    if options["service"]:
+        host = Reader(run.cluster).read(options["service"], options["namespace"])
         if not (host.own or host.any_host or host.rule or host.routes):
             hint = "Check host and namespace."
-            run.refuse([InvalidOption("host", f"{host.full_name} has no policy", hint=hint, code="no_policy")])
-        return compared.question(run.cluster, host)
-    return verdicts.Question(lambda place: options["namespace"] in (None, place.namespace))
+            run.refuse([InvalidOption("service", f"{host.full_name} has no policy", hint=hint, code="no_policy")])
+        return proxy_comparison.proxy_query(run.cluster, host)
+    return sync_status.ProxyQuery(lambda place: options["namespace"] in (None, place.namespace))
 
 
 def body(run: Run) -> dict:
     question = asked(run)
     deadline = run.deadline if run.options["wait_timeout"] else None
-    found = run.timed("wait", lambda: verdicts.settled(run.cluster, question, deadline))
-    run.told = {"proxies": verdicts.rows(found), "counts": verdicts.count(found), "text": verdicts.text(found)}
-    if run.told["counts"][verdicts.UNKNOWN]:
+    found = run.timed("wait", lambda: sync_status.wait_for_sync(run.cluster, question, deadline))
+    run.told = {"proxies": sync_status.verdict_rows(found), "counts": sync_status.count_verdicts(found), "text": sync_status.summary_text(found)}
+    if run.told["counts"][sync_status.UNKNOWN]:
         run.module.warn(run.told["text"])
-    failure = verdicts.failure(found)
+    failure = sync_status.sync_failure(found)
     if failure and run.options["fail"]:
         raise failure
     return run.told
 
 
 def main() -> None:
-    run_module(ARGUMENTS, body, required_by={"host": ["namespace"]})
+    run_module(ARGUMENTS, body, required_by={"service": ["namespace"]})
 
 
 if __name__ == "__main__":

@@ -40,7 +40,6 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
 """
 
 EXAMPLES = r"""
@@ -100,12 +99,12 @@ def body(run: Run) -> dict:
     options = run.options
     service, port, usual = ADDONS[options["name"]]
     local_port = options["local_port"] or usual
-    opened = forwarder.opened(local_port)
+    opened = forwarder.open_sockets(local_port)
     if options["state"] == "absent":
         if opened and not run.check_mode:
-            forwarder.stop(local_port, opened[0])
+            forwarder.stop_forwarding(local_port, opened[0])
         return {"changed": opened is not None, "diff": _diff(local_port, "open", "closed") if opened else []}
-    target = forwarder.Target(run.cluster.api.server, options["namespace"], service, port)
+    target = forwarder.ServicePort(run.cluster.api.server, options["namespace"], service, port)
     url = f"http://{mesh.bracketed(options['address'])}:{local_port}"
     if opened and opened[1] == target:
         return {"changed": False, "url": url, "pid": opened[0].pid, "diff": []}
@@ -119,7 +118,7 @@ def body(run: Run) -> dict:
     if run.check_mode:
         listener.close()
         return result
-    pid = forwarder.start(run.cluster, target, selector, pod_port, listener)
+    pid = forwarder.start_forwarding(run.cluster, target, selector, pod_port, listener)
     return {**result, "pid": pid}
 
 

@@ -18,7 +18,7 @@ description:
     What this module says is kept with them as data, so that other concerns of the host keep theirs.
   - Between subsets and routes every istiod must report that its proxies have acknowledged the change.
 options:
-  host:
+  service:
     description: Name of a Service in O(namespace), or a full host name.
     type: str
     required: true
@@ -32,8 +32,8 @@ options:
   abort:
     description: A status such as V(503), or C({http or grpc, percent}), where C(grpc) is a status such as C(UNAVAILABLE).
     type: raw
-  when:
-    description: Which requests, as in O(servicemesh.istio.route#module:rules). Without it, every request.
+  match:
+    description: Requests that the fault applies to, with the keys of O(servicemesh.istio.route#module:rules[].match). The default is every request.
     type: raw
   expires:
     description:
@@ -51,11 +51,6 @@ options:
     type: list
     elements: str
     default: []
-  api_host:
-    description:
-      - URL of the API server, which other modules of this collection also call C(host). Also E(K8S_AUTH_HOST).
-      - A C(host) in the defaults of the action group C(servicemesh.istio.all) is this one.
-    type: str
   state:
     description: Whether this part of the host's policy is there. What else was asked for the host stays.
     type: str
@@ -78,14 +73,14 @@ EXAMPLES = r"""
 - name: A tenth of the calls to the catalogue takes two seconds more, for half an hour
   servicemesh.istio.fault:
     namespace: online-boutique
-    host: productcatalogservice
+    service: productcatalogservice
     delay: {by: 2s, percent: 10}
     expires: 30m
 
 - name: No more faults
   servicemesh.istio.fault:
     namespace: online-boutique
-    host: productcatalogservice
+    service: productcatalogservice
     state: absent
 """
 
@@ -150,7 +145,7 @@ from ..module_utils._traffic import module as concern
 
 
 def main() -> None:
-    concern.run("fault", REVIEW, required_if=[("state", "present", ["delay", "abort"], True)])
+    concern.run_feature("fault", REVIEW, required_if=[("state", "present", ["delay", "abort"], True)])
 
 
 if __name__ == "__main__":

@@ -57,7 +57,6 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes.info
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.rendering
   - servicemesh.istio.registries
 """
@@ -161,18 +160,17 @@ failure:
 
 from pathlib import Path
 
-from ..module_utils._engine.files import manifests as sources
+from ..module_utils._engine.files import manifests
 from ..module_utils._engine.images import Registries
 from ..module_utils._engine.module import Run, run_module
 from ..module_utils._istio.dataplane.injection_templates import injection
-from ..module_utils._istio.install import addons, charts, control_plane
-from ..module_utils._istio.install import control_plane_options as rendering
+from ..module_utils._istio.install import addons, charts, control_plane, control_plane_options
 from ..module_utils._istio.install.helm import Helm
 from ..module_utils._istio.install.images import Images
 from ..module_utils._istio.install.istioctl import Istioctl
 
 ARGUMENTS = {
-    **rendering.ARGUMENTS,
+    **control_plane_options.ARGUMENTS,
     "kubernetes_version": {"type": "str"},
     "injection_templates": {"type": "list", "elements": "str", "default": []},
     "samples": {"type": "path"},
@@ -196,9 +194,9 @@ def body(run: Run) -> dict:
         found.add_injection(injected, options["injection_templates"])
     if options["samples"]:
         wanted = addons.Addons(names=options["addons"], namespace=options["namespace"], images=options["addon_images"])
-        documents = addons.read(Path(options["samples"]), wanted)
-        found.add_objects(obj for step in addons.desired(wanted, documents) for obj in step.objects)
-    found.add_objects(sources.read(run), injected)
+        documents = addons.read_addons(Path(options["samples"]), wanted)
+        found.add_objects(obj for step in addons.addon_steps(wanted, documents) for obj in step.objects)
+    found.add_objects(manifests.read_manifests(run), injected)
     for image in options["extra"] or []:
         found.add(image, "extra")
     for user in sorted(found.unknown):
@@ -208,13 +206,13 @@ def body(run: Run) -> dict:
 
 def _control_plane(options: dict) -> list:
     """What it renders to before its images move; nothing where what it is rendered with is not given."""
-    plane = rendering.plane(options)
+    plane = control_plane_options.control_plane_of(options)
     if options["method"] == "istioctl":
-        return Istioctl(options["istioctl"]).render(control_plane.operator(plane)) if options["istioctl"] else []
-    rendering.require(options)
+        return Istioctl(options["istioctl"]).render(control_plane.istio_operator(plane)) if options["istioctl"] else []
+    control_plane_options.require_renderer(options)
     folder = charts.Charts.of(Path(options["charts"]))
-    charts.check(plane, folder)
-    return charts.rendered(plane, Helm(options["helm"]), folder, options["kubernetes_version"] or "")
+    charts.validate_chart_options(plane, folder)
+    return charts.render_charts(plane, Helm(options["helm"]), folder, options["kubernetes_version"] or "")
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ description:
     What this module says is kept with them as data, so that other concerns of the host keep theirs.
   - Between subsets and routes every istiod must report that its proxies have acknowledged the change.
 options:
-  host:
+  service:
     description: Name of a Service in O(namespace), or a full host name.
     type: str
     required: true
@@ -28,7 +28,7 @@ options:
     description: How a pod is chosen.
     type: str
     choices: [least_request, round_robin, random, passthrough]
-  hash_on:
+  consistent_hash:
     description:
       - Requests that are alike in this go to the same pod. One of C({header}), C({cookie}), C({query}) by name, or C({source_ip}).
       - C(cookie) may be C({name, path, ttl}); a proxy sets it where a request has none.
@@ -37,17 +37,12 @@ options:
       - It does not hold across the versions of a split; see O(servicemesh.istio.traffic_split#module:sticky).
     type: dict
   locality:
-    description: C({distribute, failover, failover_priority, enabled}), with C(from) and C(to) as Istio writes them. Failover needs ejection
-      (O(servicemesh.istio.resilience#module:eject)).
+    description: C({distribute, failover, failover_priority, enabled}), with C(from) and C(to) as Istio writes them. Failover needs outlier detection
+      (O(servicemesh.istio.resilience#module:outlier_detection)).
     type: dict
   warmup:
-    description: C({for, least_percent, aggression}). A new pod gets its full share only after that time.
+    description: Slow start of new pods, as C({duration, minimum_percent, aggression}). A new pod receives its full share of requests only after C(duration).
     type: dict
-  api_host:
-    description:
-      - URL of the API server, which other modules of this collection also call C(host). Also E(K8S_AUTH_HOST).
-      - A C(host) in the defaults of the action group C(servicemesh.istio.all) is this one.
-    type: str
   state:
     description: Whether this part of the host's policy is there. What else was asked for the host stays.
     type: str
@@ -70,13 +65,13 @@ EXAMPLES = r"""
 - name: A customer's carts are kept by one pod
   servicemesh.istio.load_balancing:
     namespace: online-boutique
-    host: cartservice
-    hash_on: {header: x-customer}
+    service: cartservice
+    consistent_hash: {header: x-customer}
 
 - name: As Istio does by itself
   servicemesh.istio.load_balancing:
     namespace: online-boutique
-    host: cartservice
+    service: cartservice
     state: absent
 """
 
@@ -141,7 +136,7 @@ from ..module_utils._traffic import module as concern
 
 
 def main() -> None:
-    concern.run("load_balancing", REVIEW)
+    concern.run_feature("load_balancing", REVIEW)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,6 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
@@ -150,10 +149,10 @@ failure:
   sample: {code: image_pull, ref: {}, reason: ErrImagePull, hint: ""}
 """
 
-from ..module_utils._engine.files.manifests import read
+from ..module_utils._engine.files.manifests import read_manifests
 from ..module_utils._engine.images import Registries
 from ..module_utils._engine.module import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
-from ..module_utils._engine.planning.applyset import ObjectSet, allowed
+from ..module_utils._engine.planning.applyset import ObjectSet, prune_allowance
 from ..module_utils._engine.steps import Step
 from ..module_utils._engine.waiting import conditions
 from ..module_utils._failure import InvalidOption
@@ -188,10 +187,10 @@ def body(run: Run) -> dict:
         raise InvalidOption("prune", "only the members of a named set can be pruned", hint="Name the set.")
     object_set = ObjectSet(options["set"], options["namespace"]) if options["set"] else None
     if options["prune_limit"] is not None:
-        allowed(options["prune_limit"], 0)
-    run.conditions = conditions.parse(options["wait_for"])
+        prune_allowance(options["prune_limit"], 0)
+    run.conditions = conditions.parse_conditions(options["wait_for"])
     registries = Registries.of(options["registries"])
-    objects = [of_pods(obj, registries, options["pull_secrets"]) for obj in read(run)]
+    objects = [of_pods(obj, registries, options["pull_secrets"]) for obj in read_manifests(run)]
     if options["state"] == "absent":
         return run.remove(objects, object_set, namespace=options["namespace"])
     if not objects:

@@ -55,7 +55,6 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes.info
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
 """
 
 EXAMPLES = r"""
@@ -154,7 +153,7 @@ def body(run: Run) -> dict:
     options = run.options
     gate = Gate(options["phase"], options["namespace"], options["version"] or "", options["revision"] or "", tuple(options["namespaces"]))
     checks.refuse(gate, options["skip"])
-    found = run.timed("read", lambda: facts.read(run.cluster, gate.namespace, checks.sources(gate, options["skip"]), answers))
+    found = run.timed("read", lambda: facts.read_facts(run.cluster, gate.namespace, checks.sources(gate, options["skip"]), answers))
     checks.refuse_absent(found, gate)
     rows = run.timed("judge", lambda: checks.run(found, gate, options["skip"]))
     run.told = {"checks": rows, "summary": checks.summary(rows)}

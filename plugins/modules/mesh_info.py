@@ -32,7 +32,6 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes.info
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
 """
 
 EXAMPLES = r"""
@@ -189,9 +188,9 @@ ARGUMENTS = {
 
 def body(run: Run) -> dict:
     text = run.options["query"]
-    query = conditions.expression("query", text) if text else None
-    result = run.timed("read", lambda: overview.read(run.cluster, answers if run.options["proxies"] else None))
-    return {**result, "answer": conditions.answer("query", query, result)} if query else result
+    query = conditions.compile_expression("query", text) if text else None
+    result = run.timed("read", lambda: overview.read_overview(run.cluster, answers if run.options["proxies"] else None))
+    return {**result, "answer": conditions.search_result("query", query, result)} if query else result
 
 
 def main() -> None:

@@ -55,7 +55,6 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
@@ -141,7 +140,7 @@ failure:
 """
 
 from ..module_utils._engine.module import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
-from ..module_utils._engine.planning.change import Rules
+from ..module_utils._engine.planning.change import ApplyOptions
 from ..module_utils._engine.steps import Step
 from ..module_utils._istio.dataplane import injection, restarts, revisions
 
@@ -164,29 +163,29 @@ def body(run: Run) -> dict:
     name, absent = options["name"], options["state"] == "absent"
     asked = {} if absent else {"injection": options["injection"] or "", "revision": options["revision"] or "", "labels": options["labels"]}
     enrollment = injection.Enrollment(name, **asked)
-    injection.check(enrollment, None)
+    injection.validate_enrollment(enrollment, None)
     live = run.cluster.get("", "Namespace", "", name)
     if absent and (options["delete"] or live is None):
-        return run.remove([injection.desired(enrollment)] if live else [])
-    injection.check(enrollment, live)
-    result = run.converge([Step("namespace", [injection.desired(enrollment)])], run.rules())
+        return run.remove([injection.namespace_object(enrollment)] if live else [])
+    injection.validate_enrollment(enrollment, live)
+    result = run.converge([Step("namespace", [injection.namespace_object(enrollment)])], run.rules())
     return result if absent else {**result, **_pods(run, enrollment, live)}
 
 
 def _pods(run: Run, enrollment: injection.Enrollment, live: dict | None) -> dict:
     """What the pods are like; with restart, after those without a sidecar were replaced."""
     labels = {**(((live or {}).get("metadata") or {}).get("labels") or {}), **enrollment.wanted_labels}
-    known = revisions.read(run.cluster) if run.options["restart_stale"] else None
-    seen = restarts.look(run.cluster, enrollment.name, labels, known)
-    result = {"pods": seen.pods, "without_sidecar": restarts.rows(seen.lacking), **({"stale": restarts.rows(seen.stale)} if known else {})}
+    known = revisions.read_revisions(run.cluster) if run.options["restart_stale"] else None
+    seen = restarts.inspect_namespace(run.cluster, enrollment.name, labels, known)
+    result = {"pods": seen.pods, "without_sidecar": restarts.restart_rows(seen.lacking), **({"stale": restarts.restart_rows(seen.stale)} if known else {})}
     if not run.options["restart"] and not run.options["restart_stale"]:
         return result
-    steps = restarts.steps(run.cluster, [seen], (seen.lacking if run.options["restart"] else []) + seen.stale)
+    steps = restarts.restart_steps(run.cluster, [seen], (seen.lacking if run.options["restart"] else []) + seen.stale)
     if not steps:
         return result
-    second = run.converge(steps, Rules(force=True), manager=restarts.MANAGER)
+    second = run.converge(steps, ApplyOptions(force=True), manager=restarts.MANAGER)
     if not run.check_mode:
-        result["pods"] = injection.enrolled(run.cluster.list("", "Pod", enrollment.name), injection.injects(labels))
+        result["pods"] = injection.sidecar_counts(run.cluster.list("", "Pod", enrollment.name), injection.injects(labels))
     return {**result, **second}
 
 

@@ -57,7 +57,6 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes.info
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
 """
 
 EXAMPLES = r"""
@@ -170,9 +169,9 @@ failure:
   sample: {code: preflight_failed, ref: {}, reason: subset_undefined, hint: ""}
 """
 
-from ..module_utils._engine.files.manifests import read
+from ..module_utils._engine.files.manifests import read_manifests
 from ..module_utils._engine.module import Run, run_module
-from ..module_utils._preflight import loader as live
+from ..module_utils._preflight import loader
 from ..module_utils._preflight import registry as checks
 
 ARGUMENTS = {
@@ -190,11 +189,11 @@ def body(run: Run) -> dict:
     options = run.options
     checks.refuse(options["skip"])
     given = options["src"] is not None or options["definition"] is not None
-    objects = live.placed(read(run), options["namespace"]) if given else []
+    objects = loader.normalize_objects(read_manifests(run), options["namespace"]) if given else []
     if options["cluster"]:
-        picture = run.timed("read", lambda: live.read(run.cluster, objects, given, options["root_namespace"]))
+        picture = run.timed("read", lambda: loader.load_cluster(run.cluster, objects, given, options["root_namespace"]))
     else:
-        picture = live.offline(objects, options["root_namespace"])
+        picture = loader.load_files(objects, options["root_namespace"])
     rows = run.timed("judge", lambda: checks.run(picture, options["skip"]))
     run.told = checks.result(rows, picture)
     failure = checks.failure(rows, options["fail_on"])

@@ -93,7 +93,6 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
 attributes:
   check_mode:
     details: >-
@@ -238,10 +237,7 @@ from dataclasses import asdict
 
 from ..module_utils._engine.module import Run, run_module
 from ..module_utils._failure import Failure
-from ..module_utils._probe import background_probe, open_loop, probe
-from ..module_utils._probe import daemon as background
-from ..module_utils._probe import gateway_access as gateways
-from ..module_utils._probe import probe_stats as figures
+from ..module_utils._probe import background_probe, daemon, gateway_access, open_loop, probe, probe_stats
 
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["measured", "started", "read", "stopped"], "default": "measured"},
@@ -267,38 +263,38 @@ OPTIONS = ("path", "headers", "versions", "count", "timeout", "lost_status")
 
 def body(run: Run) -> dict:
     options = run.options
-    run.hide(probe.secrets_in(options["headers"]))
+    run.hide(probe.secret_headers(options["headers"]))
     if options["name"] is not None:
-        background_probe.check_name(options["name"])
+        background_probe.validate_name(options["name"])
     return STATES[options["state"]](run, options)
 
 
 def _wanted(options: dict, parallel: int) -> probe.Probe:
     given = options["parallel"]
     wanted = probe.Probe(parallel=parallel if given is None else given, **{name: options[name] for name in OPTIONS})
-    probe.check(wanted)
+    probe.validate_probe(wanted)
     if options["url"] is not None:
-        probe.check_url(options["url"])
+        probe.validate_url(options["url"])
     return wanted
 
 
-def _way(run: Run, options: dict) -> gateways.Way:
-    return gateways.way_by(options["url"], options["timeout"]) if options["url"] else gateways.way_to(run.cluster, options["gateway"], options["timeout"])
+def _way(run: Run, options: dict) -> gateway_access.GatewayRoute:
+    return gateway_access.route_by_gateway(options["url"], options["timeout"]) if options["url"] else gateway_access.route_to_host(run.cluster, options["gateway"], options["timeout"])
 
 
 def _measured(run: Run, options: dict) -> dict:
     wanted = _wanted(options, probe.Probe.parallel)
     way = _way(run, options)
-    return {**run.timed("probe", lambda: probe.run(wanted, way.authority, way.connect)), "via": way.via}
+    return {**run.timed("probe", lambda: probe.run_probe(wanted, way.authority, way.connect)), "via": way.via}
 
 
 def _started(run: Run, options: dict) -> dict:
-    name, wanted = options["name"], _wanted(options, open_loop.enough(options["rate"], options["timeout"]))
-    pace = open_loop.Pace(options["rate"], wanted.parallel, options["longest"])
-    open_loop.check(pace)
+    name, wanted = options["name"], _wanted(options, open_loop.enough_clients(options["rate"], options["timeout"]))
+    pace = open_loop.ProbeRate(options["rate"], wanted.parallel, options["longest"])
+    open_loop.validate_rate(pace)
     target = options["url"] or [run.cluster.api.server, options["gateway"]]
     with _alone(run, name):
-        found = background_probe.last(name)
+        found = background_probe.last_snapshot(name)
         running = None if found is None or found.ended else found
         known = [target, asdict(wanted), asdict(pace)]
         if running and running.has(known):
@@ -310,12 +306,12 @@ def _started(run: Run, options: dict) -> dict:
         if run.check_mode:
             return {**changes, **(running or background_probe.NEVER).identity(), "via": way.via}
         if running:
-            background.stop(running.process, background_probe.SLACK)
-        return {**changes, **background_probe.start(name, wanted, pace, way, known).identity()}
+            daemon.stop_process(running.process, background_probe.SLACK)
+        return {**changes, **background_probe.start_probe(name, wanted, pace, way, known).identity()}
 
 
 def _read(run: Run, options: dict) -> dict:
-    reading = run.timed("read", lambda: background_probe.read(options["name"]))
+    reading = run.timed("read", lambda: background_probe.read_snapshot(options["name"]))
     if reading is None:
         hint = "Start it first, on the same host and as the same user."
         run.refuse([Failure("no_probe", f"name: there is no probe {options['name']}", hint=hint)])
@@ -325,26 +321,26 @@ def _read(run: Run, options: dict) -> dict:
 def _stopped(run: Run, options: dict) -> dict:
     name, changes = options["name"], {}
     with _alone(run, name):
-        reading = background_probe.last(name) or background_probe.NEVER
+        reading = background_probe.last_snapshot(name) or background_probe.NEVER
         # A wrong token is told before anything is changed.
         reading.result(options["since"])
         if not reading.told:
             changes = {"changed": True, "diff": _diff(name, reading.words(), "ended")}
-            reading = run.timed("stop", lambda: background_probe.stop(name, reading, run.check_mode))
+            reading = run.timed("stop", lambda: background_probe.stop_probe(name, reading, run.check_mode))
     return _gate(run, options, reading, changes)
 
 
 def _alone(run: Run, name: str) -> contextlib.AbstractContextManager:
-    return contextlib.nullcontext() if run.check_mode else background.alone(background_probe.place(name))
+    return contextlib.nullcontext() if run.check_mode else daemon.exclusive_access(background_probe.process_place(name))
 
 
-def _gate(run: Run, options: dict, reading: background_probe.Reading, changes: dict) -> dict:
+def _gate(run: Run, options: dict, reading: background_probe.ProbeSnapshot, changes: dict) -> dict:
     found = {**changes, **reading.result(options["since"])}
     if found["ended"] == "longest":
         run.module.warn(f"Probe {options['name']} has ended by itself, as its option longest has it: nothing was sent since.")
     # In check mode there may be no probe yet, and so nothing to judge.
     if reading is not background_probe.NEVER or not run.check_mode:
-        figures.pass_gate(found, options["max_lost_share"], options["min_sent"])
+        probe_stats.pass_gate(found, options["max_lost_share"], options["min_sent"])
     return found
 
 

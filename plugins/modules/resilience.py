@@ -17,7 +17,7 @@ description:
     What this module says is kept with them as data, so that other concerns of the host keep theirs.
   - Between subsets and routes every istiod must report that its proxies have acknowledged the change.
 options:
-  host:
+  service:
     description: Name of a Service in O(namespace), or a full host name.
     type: str
     required: true
@@ -30,18 +30,22 @@ options:
     type: str
   retries:
     description:
-      - C({attempts, per_try, conditions}). C(conditions) is a list of conditions such as C(5xx), C(reset), C(unavailable) or a status code. No
-        attempts means that nothing is sent twice.
-      - Without it Istio's own rule holds, which is two attempts after failures to connect and the like.
+      - Retries, as C({attempts, per_try_timeout, retry_on}). C(retry_on) is a list of conditions such as C(5xx), C(reset) and C(unavailable), or
+        of status codes. C(attempts=0) disables retries.
+      - If it is not set, Istio's default applies, which is two attempts after connection failures and the like.
     type: dict
-  connections:
+  connection_pool:
     description:
-      - C({max, connect_timeout, idle_timeout, max_requests, pending, requests_per_connection, keepalive}), of each caller's proxy. What is more fails with 503.
-      - Where all of the host's ports are declared TCP or TLS, C(idle_timeout), C(max_requests) and C(requests_per_connection) are refused with the code
-        C(protocol_cannot), as are O(timeout) and O(retries), for there are no requests.
+      - Limits for each caller's proxy, as C({max_connections, connect_timeout, idle_timeout, max_requests, max_pending_requests,
+        max_requests_per_connection, keepalive}). Requests above a limit fail with 503.
+      - If all of the host's ports are declared TCP or TLS, C(idle_timeout), C(max_requests), C(max_requests_per_connection), O(timeout) and
+        O(retries) fail with the code C(protocol_cannot), because they need requests.
     type: dict
-  eject:
-    description: C({errors, gateway_errors, every, for, max_percent, min_healthy_percent}). A pod that fails so often in a row gets nothing for a while.
+  outlier_detection:
+    description:
+      - Ejection of failing pods, as C({consecutive_5xx_errors, consecutive_gateway_errors, interval, base_ejection_time, max_ejection_percent,
+        min_health_percent}).
+      - A pod that returns that many errors in a row receives no requests for C(base_ejection_time).
     type: dict
   gateways:
     description:
@@ -54,11 +58,6 @@ options:
     type: list
     elements: str
     default: []
-  api_host:
-    description:
-      - URL of the API server, which other modules of this collection also call C(host). Also E(K8S_AUTH_HOST).
-      - A C(host) in the defaults of the action group C(servicemesh.istio.all) is this one.
-    type: str
   state:
     description: Whether this part of the host's policy is there. What else was asked for the host stays.
     type: str
@@ -81,15 +80,15 @@ EXAMPLES = r"""
 - name: Nobody waits for the catalogue for more than two seconds, and a failing pod is left alone for a while
   servicemesh.istio.resilience:
     namespace: online-boutique
-    host: productcatalogservice
+    service: productcatalogservice
     timeout: 2s
-    retries: {attempts: 2, per_try: 500ms, conditions: [connect-failure, reset, unavailable]}
-    eject: {errors: 5, every: 10s, for: 30s, max_percent: 50}
+    retries: {attempts: 2, per_try_timeout: 500ms, retry_on: [connect-failure, reset, unavailable]}
+    outlier_detection: {consecutive_5xx_errors: 5, interval: 10s, base_ejection_time: 30s, max_ejection_percent: 50}
 
 - name: No more of it
   servicemesh.istio.resilience:
     namespace: online-boutique
-    host: productcatalogservice
+    service: productcatalogservice
     state: absent
 """
 
@@ -154,7 +153,7 @@ from ..module_utils._traffic import module as concern
 
 
 def main() -> None:
-    concern.run("resilience", REVIEW)
+    concern.run_feature("resilience", REVIEW)
 
 
 if __name__ == "__main__":

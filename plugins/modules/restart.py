@@ -43,7 +43,6 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
 """
@@ -119,7 +118,7 @@ failure:
 """
 
 from ..module_utils._engine.module import WAIT_ARGUMENTS, Run, run_module
-from ..module_utils._engine.planning.change import Rules
+from ..module_utils._engine.planning.change import ApplyOptions
 from ..module_utils._failure import InvalidOption
 from ..module_utils._istio.dataplane import restarts, revisions
 
@@ -137,20 +136,20 @@ def body(run: Run) -> dict:
     options, cluster = run.options, run.cluster
     if options["parallel"] < 1:
         raise InvalidOption("parallel", f"is {options['parallel']}", hint="It must be 1 or more.")
-    known = revisions.read(cluster)
+    known = revisions.read_revisions(cluster)
     if options["revision"] and options["revision"] not in known.untagged:
-        run.refuse([revisions.no_such(options["revision"], known)])
+        run.refuse([revisions.no_such_revision(options["revision"], known)])
     seen = []
     for name in dict.fromkeys(options["namespaces"]):
         live = cluster.get("", "Namespace", "", name)
         if live is None:
             run.refuse([InvalidOption("namespaces", f"there is no namespace {name}", code="no_such_namespace")])
             continue
-        seen.append(restarts.look(cluster, name, live["metadata"].get("labels") or {}, known, options["revision"] or "", options["gateways"]))
+        seen.append(restarts.inspect_namespace(cluster, name, live["metadata"].get("labels") or {}, known, options["revision"] or "", options["gateways"]))
     lacking = [workload for one in seen for workload in one.lacking]
     stale = [workload for one in seen for workload in one.stale]
-    steps = restarts.steps(cluster, seen, (lacking if options["uninjected"] else []) + stale, options["parallel"])
-    return {**run.converge(steps, Rules(force=True), manager=restarts.MANAGER), "stale": restarts.rows(stale), "without_sidecar": restarts.rows(lacking)}
+    steps = restarts.restart_steps(cluster, seen, (lacking if options["uninjected"] else []) + stale, options["parallel"])
+    return {**run.converge(steps, ApplyOptions(force=True), manager=restarts.MANAGER), "stale": restarts.restart_rows(stale), "without_sidecar": restarts.restart_rows(lacking)}
 
 
 def main() -> None:

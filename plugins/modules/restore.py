@@ -40,7 +40,6 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
@@ -107,8 +106,7 @@ failure:
 
 from pathlib import Path
 
-from ..module_utils._engine.files import managed_directory as folder
-from ..module_utils._engine.files import manifests as sources
+from ..module_utils._engine.files import managed_directory, manifests
 from ..module_utils._engine.module import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._failure import InvalidOption
 from ..module_utils._istio import backup
@@ -125,15 +123,15 @@ ARGUMENTS = {
 def body(run: Run) -> dict:
     options = run.options
     src = Path(options["src"])
-    text = folder.read(src, folder.INDEX)
+    text = managed_directory.read_file(src, managed_directory.INDEX)
     if text is None:
-        raise InvalidOption("src", f"{src} holds no {folder.INDEX} where this task runs", hint="Give a folder that the backup module wrote.")
+        raise InvalidOption("src", f"{src} holds no {managed_directory.INDEX} where this task runs", hint="Give a folder that the backup module wrote.")
     index = backup.index_of(text, "src")
-    objects = backup.objects_of(index, {name: folder.read(src, name) for name in backup.wanted_files(index, options["parts"])})
-    run.hide({value for obj in objects if obj["kind"] == "Secret" for value in sources.secret_values(obj)})
-    backup.check_target(index, backup.cluster_uid(run.cluster), options["to_other_cluster"])
-    run.refuse(backup.missing(run.cluster, objects))
-    steps = backup.desired(objects, run.cluster.live(objects), run.cluster.manager)
+    objects = backup.objects_of(index, {name: managed_directory.read_file(src, name) for name in backup.wanted_files(index, options["parts"])})
+    run.hide({value for obj in objects if obj["kind"] == "Secret" for value in manifests.secret_values(obj)})
+    backup.validate_backup(index, backup.cluster_uid(run.cluster), options["to_other_cluster"])
+    run.refuse(backup.missing_prerequisites(run.cluster, objects))
+    steps = backup.restore_steps(objects, run.cluster.live(objects), run.cluster.manager)
     return {**run.converge(steps, run.rules(by_value=True)), "cluster": index.cluster}
 
 

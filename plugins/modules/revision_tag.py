@@ -46,7 +46,6 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
@@ -148,21 +147,21 @@ ARGUMENTS = {
 def body(run: Run) -> dict:
     options = run.options
     tag = revisions.RevisionTag(options["name"], options["revision"] or "", options["namespace"])
-    revisions.check(tag)
-    live = revisions.read(run.cluster)
-    row = revisions.row(tag.name, live, run.cluster.list("", "Namespace"))
+    revisions.validate_tag(tag)
+    live = revisions.read_revisions(run.cluster)
+    row = revisions.tag_row(tag.name, live, run.cluster.list("", "Namespace"))
     if options["state"] == "absent":
         if row["namespaces"] and row["revision"] and not options["force"]:
             names = ", ".join(row["namespaces"])
             raise Failure("tag_in_use", f"name: {tag.name} is used by {names}", hint="Label these namespaces otherwise first, or set force.")
         return {**run.remove([], tag.own_set), "tag": row}
-    run.refuse(revisions.refusals(tag, live))
+    run.refuse(revisions.tag_problems(tag, live))
     plane = control_plane.ControlPlane(namespace=tag.namespace, revision="" if tag.revision == revisions.DEFAULT else tag.revision)
     istioctl = Istioctl(options["istioctl"])
     rendered = run.timed("render", lambda: istioctl.render(control_plane.tag_operator(plane, tag.name)))
     objects = control_plane.tag_objects(rendered, plane, tag.name)
     hooks = [obj["metadata"]["name"] for obj in objects if obj["kind"] == "MutatingWebhookConfiguration"]
-    step = Step("tag", objects, barrier=webhooks.armed(hooks))
+    step = Step("tag", objects, barrier=webhooks.webhooks_armed(hooks))
     rules = run.rules(namespace=tag.namespace, yield_to=frozenset({control_plane.ISTIOD_MANAGER}), set=tag.own_set, prune=True)
     return {**run.converge([step], rules), "tag": row}
 

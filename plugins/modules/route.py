@@ -17,7 +17,7 @@ description:
     What this module says is kept with them as data, so that other concerns of the host keep theirs.
   - Between subsets and routes every istiod must report that its proxies have acknowledged the change.
 options:
-  host:
+  service:
     description: Name of a Service in O(namespace), or a full host name.
     type: str
     required: true
@@ -33,16 +33,16 @@ options:
       name:
         description: Becomes part of the route's name, which access logs show. Without it, the rule's number.
         type: str
-      when:
+      match:
         description:
-          - Which requests, or a list of conditions of which one must hold. Without it, every request.
+          - Condition for a request, or a list of conditions of which one must hold. The default is every request.
           - C(path), C(method), C(authority), C(headers), C(query) (by name), C(from_labels), C(from_namespace), C(port), C(ignore_case).
           - A string is meant exactly, and as a prefix where a star is its end. Else C({exact, prefix or regex}). A header may also be C({present}),
             true or false.
           - Regular expressions are RE2's, and must fit the whole.
         type: raw
       to:
-        description: A version of the host by name, or C({version, host, port}). Without it, the host.
+        description: A version of the host by name, or C({version, service, port}). Without it, the host.
         type: raw
       versions:
         description: Weight by version, in place of O(rules[].to).
@@ -50,11 +50,11 @@ options:
       redirect:
         description: C({path, host, scheme, port, status}). The proxy answers by itself.
         type: dict
-      respond:
-        description: A status, or C({status, body}). The proxy answers by itself.
+      direct_response:
+        description: Response that the proxy sends without calling the service, as a status or C({status, body}).
         type: raw
       rewrite:
-        description: C({path}), C({prefix}) in place of the prefix that was met, or C({regex}) as C({match, with}); and C(host).
+        description: C({path}), C({prefix}) in place of the prefix that was met, or C({regex}) as C({match, replacement}); and C(host).
         type: dict
       headers:
         description: C({request, response}), each with C(set), C(add) and C(remove).
@@ -63,7 +63,7 @@ options:
         description: C({origins, methods, headers, expose, max_age, credentials}).
         type: dict
       mirror:
-        description: A version that gets copies of the requests, or C({version, host, port, percent}), or a list of them.
+        description: A version that gets copies of the requests, or C({version, service, port, percent}), or a list of them.
         type: raw
       timeout:
         description: After which the proxy gives up, such as C(2s).
@@ -92,11 +92,6 @@ options:
       - A rule of connections has C(to) or C(versions), and of conditions C(from_labels), C(from_namespace) and C(port) alone.
     type: str
     choices: [http, tcp, tls]
-  api_host:
-    description:
-      - URL of the API server, which other modules of this collection also call C(host). Also E(K8S_AUTH_HOST).
-      - A C(host) in the defaults of the action group C(servicemesh.istio.all) is this one.
-    type: str
   state:
     description: Whether this part of the host's policy is there. What else was asked for the host stays.
     type: str
@@ -119,19 +114,19 @@ EXAMPLES = r"""
 - name: Testers get v2, and old addresses lead to the new ones
   servicemesh.istio.route:
     namespace: online-boutique
-    host: frontend
+    service: frontend
     rules:
       - name: testers
-        when: {headers: {x-tester: {present: true}}}
+        match: {headers: {x-tester: {present: true}}}
         to: v2
       - name: old
-        when: {path: /shop/*}
+        match: {path: /shop/*}
         redirect: {path: /, status: 301}
 
 - name: The rules go; a split of the host stays
   servicemesh.istio.route:
     namespace: online-boutique
-    host: frontend
+    service: frontend
     state: absent
 """
 
@@ -196,7 +191,7 @@ from ..module_utils._traffic import module as concern
 
 
 def main() -> None:
-    concern.run("route", REVIEW)
+    concern.run_feature("route", REVIEW)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,6 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
@@ -124,12 +123,12 @@ failure:
 """
 
 from ..module_utils._preflight.plan_review import REVIEW
-from ..module_utils._traffic.policies.policy_module import run
+from ..module_utils._traffic.policies.policy_module import run_policy
 from ..module_utils._traffic.policies.sidecar import SIDECAR
 
 
 def main() -> None:
-    run(SIDECAR, REVIEW)
+    run_policy(SIDECAR, REVIEW)
 
 
 if __name__ == "__main__":

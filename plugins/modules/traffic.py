@@ -44,7 +44,6 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
@@ -128,40 +127,39 @@ from dataclasses import replace
 
 from ..module_utils._engine.module import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._preflight.plan_review import REVIEW
-from ..module_utils._traffic import bulk_policy as whole
-from ..module_utils._traffic import rollback_checkpoint as before
-from ..module_utils._traffic.api_selection import ARGUMENT
+from ..module_utils._traffic import bulk_policy, rollback_checkpoint
+from ..module_utils._traffic.api_selection import API_ARGUMENT
 from ..module_utils._traffic.host.reader import Reader
-from ..module_utils._traffic.host.takeover import Taking
-from ..module_utils._traffic.rollout import check, desired
-from ..module_utils._traffic.wait_for_proxies import CONVERGED_ARGUMENTS, waited
+from ..module_utils._traffic.host.takeover import Takeover
+from ..module_utils._traffic.rollout import rollout_steps, validate_references
+from ..module_utils._traffic.wait_for_proxies import PROXY_WAIT_ARGUMENTS, without_last_wait
 
 ARGUMENTS = {
     "policy": {"type": "dict", "required": True},
     "set": {"type": "str", "default": "traffic"},
     "prune": {"type": "bool", "default": False},
-    **ARGUMENT,
+    **API_ARGUMENT,
     **WAIT_ARGUMENTS,
-    **CONVERGED_ARGUMENTS,
+    **PROXY_WAIT_ARGUMENTS,
     **OWNERSHIP_ARGUMENTS,
 }
 
 
 def body(run: Run) -> dict:
     options = run.options
-    wanted = whole.options_of(options["policy"])
+    wanted = bulk_policy.parse_policy(options["policy"])
     reader = Reader(run.cluster)
     warnings = []
-    policies = whole.policies(reader, wanted, options["set"], Taking.of(options, run.cluster.manager), warnings, options["api"])
+    policies = bulk_policy.compose_policies(reader, wanted, options["set"], Takeover.of(options, run.cluster.manager), warnings, options["api"])
     for warning in warnings:
         run.module.warn(warning)
     for policy in policies:
-        run.refuse(check(policy) if not policy.empty else [])
-    gone = whole.left(run.cluster, reader, policies, options["set"]) if options["prune"] else []
-    steps = whole.together([[*before.kept(run.cluster, policy), *desired(policy)] for policy in [*policies, *gone]])
+        run.refuse(validate_references(policy) if not policy.empty else [])
+    gone = bulk_policy.released_policies(run.cluster, reader, policies, options["set"]) if options["prune"] else []
+    steps = bulk_policy.merge_steps([[*rollback_checkpoint.checkpoint_steps(run.cluster, policy), *rollout_steps(policy)] for policy in [*policies, *gone]])
     rules = run.rules()
     return run.converge(
-        waited(steps, options), replace(rules, adopt=rules.adopt.union(*(policy.taking.managers(policy.live, policy.api) for policy in policies)))
+        without_last_wait(steps, options), replace(rules, adopt=rules.adopt.union(*(policy.taking.managers(policy.live, policy.api) for policy in policies)))
     )
 
 

@@ -18,7 +18,7 @@ description:
   - Refuses a host that is no Service and no ServiceEntry, and a version with weight that has no pod. In check mode these are warnings,
     since an earlier task may be about to create them.
 options:
-  host:
+  service:
     description: Name of a Service in O(namespace), or a full host name.
     type: str
     required: true
@@ -32,7 +32,7 @@ options:
   match:
     description:
       - Only these requests are split; the others go to the host as a whole.
-      - Keys as in O(servicemesh.istio.route#module:rules). A list means that one of its conditions must hold.
+      - Keys as in O(servicemesh.istio.route#module:rules[].match). A list means that one of its conditions must hold.
     type: raw
   sticky:
     description:
@@ -40,7 +40,7 @@ options:
       - C(cookie) is the cookie's name, C(max_age) its lifetime such as C(24h); without it the cookie ends with the browser's session.
     type: dict
   mirror:
-    description: A version that gets copies of the requests, or C({version, host, port, percent}), or a list of them. Answers to copies are dropped.
+    description: A version that gets copies of the requests, or C({version, service, port, percent}), or a list of them. Answers to copies are dropped.
     type: raw
   gateways:
     description: Where the split holds. V(mesh) is every sidecar; a gateway is written as C(NAMESPACE/NAME).
@@ -76,11 +76,6 @@ options:
       - Gateway API's kinds for TCP and TLS are not written; V(gateway) of O(api) is refused.
     type: str
     choices: [http, tcp, tls]
-  api_host:
-    description:
-      - URL of the API server, which other modules of this collection also call C(host). Also E(K8S_AUTH_HOST).
-      - A C(host) in the defaults of the action group C(servicemesh.istio.all) is this one.
-    type: str
   state:
     description: Whether the split is there.
     type: str
@@ -103,13 +98,13 @@ EXAMPLES = r"""
 - name: A tenth of the requests goes to v2
   servicemesh.istio.traffic_split:
     namespace: online-boutique
-    host: frontend
+    service: frontend
     versions: {v1: 90, v2: 10}
 
 - name: Also for requests from outside
   servicemesh.istio.traffic_split:
     namespace: online-boutique
-    host: frontend
+    service: frontend
     versions: {v1: 90, v2: 10}
     gateways: [mesh, istio-system/ingress]
     gateway_hosts: ["*"]
@@ -117,27 +112,27 @@ EXAMPLES = r"""
 - name: In the words of Gateway API
   servicemesh.istio.traffic_split:
     namespace: online-boutique
-    host: frontend
+    service: frontend
     versions: {v1: 90, v2: 10}
     api: gateway
 
 - name: Connections to a database go to its versions, for its Service declares the port to be TCP
   servicemesh.istio.traffic_split:
     namespace: online-boutique
-    host: redis-cart
+    service: redis-cart
     label: app
     versions: {redis-cart: 100}
 
 - name: The split of connections goes
   servicemesh.istio.traffic_split:
     namespace: online-boutique
-    host: redis-cart
+    service: redis-cart
     state: absent
 
 - name: The split goes
   servicemesh.istio.traffic_split:
     namespace: online-boutique
-    host: frontend
+    service: frontend
     state: absent
 """
 
@@ -202,7 +197,7 @@ from ..module_utils._traffic import module as concern
 
 
 def main() -> None:
-    concern.run("split", REVIEW)
+    concern.run_feature("split", REVIEW)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ description:
   - It goes back one change. Undone again, the change is there again.
   - Routes that other people wrote into the VirtualService are not touched. An object of others that was adopted or replaced is not made again.
 options:
-  host:
+  service:
     description: Name of a Service in O(namespace), or a full host name.
     type: str
     required: true
@@ -26,11 +26,6 @@ options:
     description: Namespace of the objects of the policy.
     type: str
     required: true
-  api_host:
-    description:
-      - URL of the API server, which other modules of this collection also call C(host). Also E(K8S_AUTH_HOST).
-      - A C(host) in the defaults of the action group C(servicemesh.istio.all) is this one.
-    type: str
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
@@ -50,19 +45,19 @@ EXAMPLES = r"""
 - name: A tenth of the requests goes to v2
   servicemesh.istio.traffic_split:
     namespace: online-boutique
-    host: frontend
+    service: frontend
     versions: {v1: 90, v2: 10}
 
 - name: All of them
   servicemesh.istio.traffic_split:
     namespace: online-boutique
-    host: frontend
+    service: frontend
     versions: {v1: 0, v2: 100}
 
 - name: Back to a tenth
   servicemesh.istio.undo:
     namespace: online-boutique
-    host: frontend
+    service: frontend
 """
 
 RETURN = r"""
@@ -125,18 +120,18 @@ from ..module_utils._engine.module import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, R
 from ..module_utils._engine.waiting.deadline import Deadline
 from ..module_utils._failure import Failure
 from ..module_utils._preflight.plan_review import REVIEW
-from ..module_utils._traffic import rollback_checkpoint as before
-from ..module_utils._traffic.api_selection import settled
+from ..module_utils._traffic import rollback_checkpoint
+from ..module_utils._traffic.api_selection import select_api
 from ..module_utils._traffic.host.reader import Reader
 from ..module_utils._traffic.host_policy import Policy
-from ..module_utils._traffic.rollout import check, desired
-from ..module_utils._traffic.wait_for_proxies import CONVERGED_ARGUMENTS, waited
+from ..module_utils._traffic.rollout import rollout_steps, validate_references
+from ..module_utils._traffic.wait_for_proxies import PROXY_WAIT_ARGUMENTS, without_last_wait
 
 ARGUMENTS = {
-    "host": {"type": "str", "required": True},
+    "service": {"type": "str", "required": True},
     "namespace": {"type": "str", "required": True},
     **WAIT_ARGUMENTS,
-    **CONVERGED_ARGUMENTS,
+    **PROXY_WAIT_ARGUMENTS,
     **OWNERSHIP_ARGUMENTS,
 }
 
@@ -147,16 +142,16 @@ def body(run: Run) -> dict:
     run.deadline = Deadline(options["wait_timeout"])
     rules = run.rules(namespace=options["namespace"])
     reader = Reader(run.cluster)
-    now = Policy.of(reader.read(options["host"], options["namespace"]))
+    now = Policy.of(reader.read(options["service"], options["namespace"]))
     try:
-        policy = before.earlier(run.cluster, now)
+        policy = rollback_checkpoint.previous_policy(run.cluster, now)
     except Failure as failure:
         run.refuse([failure])
         return run.converge([], rules)
     if not policy.empty:
-        policy = settled(policy, policy.api, reader)
-        run.refuse(check(policy))
-    return run.converge([*waited(desired(policy), options), before.swapped(now, policy)], rules)
+        policy = select_api(policy, policy.api, reader)
+        run.refuse(validate_references(policy))
+    return run.converge([*without_last_wait(rollout_steps(policy), options), rollback_checkpoint.swap_step(now, policy)], rules)
 
 
 def main() -> None:

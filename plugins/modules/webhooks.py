@@ -39,7 +39,6 @@ extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
 """
 
 EXAMPLES = r"""
@@ -108,7 +107,7 @@ failure:
 """
 
 from ..module_utils._engine.module import Run, run_module
-from ..module_utils._engine.planning.change import Rules
+from ..module_utils._engine.planning.change import ApplyOptions
 from ..module_utils._engine.steps import Step
 from ..module_utils._failure import Failure
 from ..module_utils._istio import webhooks
@@ -127,18 +126,18 @@ def body(run: Run) -> dict:
     opening, force = run.options["state"] == "open", run.options["force"]
     # With force nobody has to know what is behind them.
     sources = checks.HOOKS if force else checks.REACHED
-    found = run.timed("read", lambda: facts.read(run.cluster, run.options["namespace"], sources, None, needed=frozenset(sources) - {facts.SLICES}))
-    dead = {} if force else {facts.ref(obj): cause for obj, cause in unanswered(found, webhooks.closed if opening else webhooks.opened)}
+    found = run.timed("read", lambda: facts.read_facts(run.cluster, run.options["namespace"], sources, None, needed=frozenset(sources) - {facts.SLICES}))
+    dead = {} if force else {facts.object_text(obj): cause for obj, cause in unanswered(found, webhooks.closed_entries if opening else webhooks.opened_entries)}
     if opening:
-        chosen = [obj for obj in configurations(found) if webhooks.closed(obj) and (force or facts.ref(obj) in dead)]
-        result = run.converge([Step("open", [webhooks.opening(obj) for obj in chosen])], Rules(force=True), manager=webhooks.OPENER)
+        chosen = [obj for obj in configurations(found) if webhooks.closed_entries(obj) and (force or facts.object_text(obj) in dead)]
+        result = run.converge([Step("open", [webhooks.open_patch(obj) for obj in chosen])], ApplyOptions(force=True), manager=webhooks.OPENER)
     else:
-        chosen = [obj for obj in configurations(found) if webhooks.opened(obj)]
+        chosen = [obj for obj in configurations(found) if webhooks.opened_entries(obj)]
         run.refuse([Failure("webhook_unanswered", f"{name}: {cause}", hint="Bring istiod up first, or set force.") for name, cause in dead.items()])
-        result = run.converge([], Rules())
-        for manager, objects in webhooks.closing([obj for obj in configurations(found) if webhooks.noted(obj)]).items():
-            result = run.converge([Step("close", objects)], Rules(force=True, adopt=frozenset({webhooks.OPENER}) - {manager}), manager=manager)
-    return {**result, "webhooks": [facts.ref(obj) for obj in chosen]}
+        result = run.converge([], ApplyOptions())
+        for manager, objects in webhooks.close_patches([obj for obj in configurations(found) if webhooks.was_opened(obj)]).items():
+            result = run.converge([Step("close", objects)], ApplyOptions(force=True, adopt=frozenset({webhooks.OPENER}) - {manager}), manager=manager)
+    return {**result, "webhooks": [facts.object_text(obj) for obj in chosen]}
 
 
 def main() -> None:

@@ -20,7 +20,6 @@ FIRST_SLICE = 15.0
 # A task or play may choose another, in seconds.
 SLICE_VARIABLE = "servicemesh_progress_seconds"
 CHANGES = ("created", "configured", "recreated", "pruned")
-GROUP = "group/servicemesh.istio.all"
 
 
 class ActionModule(ActionBase):
@@ -30,14 +29,10 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = {**self._from_defaults(), **self._task.args}
+        arguments = dict(self._task.args)
         if self._task.async_val or self._task.check_mode or not boolean(arguments.get("wait", True), strict=False):
             return {**result, **self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=bool(self._task.async_val))}
         return {**result, **self._in_slices(arguments, task_vars)}
-
-    def _from_defaults(self) -> dict[str, Any]:
-        """Arguments that the action group's defaults hold under another name."""
-        return {}
 
     def _in_slices(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         begun = time.time()
@@ -55,14 +50,6 @@ class ActionModule(ActionBase):
             seen = waiting["seen"]
             if not self._task.no_log:
                 self._display.display(line(task_vars, time.time() - begun, waiting["text"]))
-
-
-class BesideHostActionModule(ActionModule):
-    """For a module whose own `host` is a mesh host: the group's default of that name is the API server's URL, and would otherwise be lost."""
-
-    def _from_defaults(self) -> dict[str, Any]:
-        values = [defaults[GROUP]["host"] for defaults in self._task.module_defaults or [] if "host" in (defaults.get(GROUP) or {})]
-        return {"api_host": self._templar.template(values[-1])} if values else {}
 
 
 def line(task_vars: dict[str, Any], seconds: float, text: str) -> str:

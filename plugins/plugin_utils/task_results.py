@@ -48,7 +48,7 @@ def touched(result: Result) -> tuple[list[dict[str, Any]], list[dict[str, str]]]
 def item_name(item: Any) -> str:
     """A loop's item in a word. Of a mapping only what names it, for the rest may be anything."""
     if isinstance(item, dict):
-        return "/".join(str(item[key]) for key in ("namespace", "host", "name") if item.get(key))
+        return "/".join(str(item[key]) for key in ("namespace", "service", "name") if item.get(key))
     return "" if item is None or isinstance(item, (list, tuple)) else str(item)
 
 

@@ -133,10 +133,10 @@ class Lab:
         return answer
 
 
-def account(lab: Lab, folder: Path, rights_for: list[str]) -> str:
-    """Path of a kubeconfig of a ServiceAccount with the ClusterRole that playbooks/rights.yml makes for these roles and modules."""
-    name, role, kubeconfig = f"proof-{rights_for[0].replace('_', '-')}", folder / "role.yaml", folder / "kubeconfig"
-    lab.play("playbooks/rights.yml", "-e", json.dumps({"rights_for": rights_for, "rights_name": name, "rights_dest": str(role)})).ok()
+def account(lab: Lab, folder: Path, rbac_for: list[str]) -> str:
+    """Path of a kubeconfig of a ServiceAccount with the ClusterRole that playbooks/rbac.yml makes for these roles and modules."""
+    name, role, kubeconfig = f"proof-{rbac_for[0].replace('_', '-')}", folder / "role.yaml", folder / "kubeconfig"
+    lab.play("playbooks/rbac.yml", "-e", json.dumps({"rbac_for": rbac_for, "rbac_name": name, "rbac_dest": str(role)})).ok()
     subject = {"kind": "ServiceAccount", "name": name, "namespace": "default"}
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
     binding = {

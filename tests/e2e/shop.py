@@ -19,7 +19,7 @@ SPACE = "proof-policies"
 RECORD = "/var/policies-record"
 # A host outside of the mesh.
 FAR = "far.example.com"
-HOST = {"namespace": SPACE, "host": "web"}
+HOST = {"namespace": SPACE, "service": "web"}
 NEIGHBOURS = ("PRODUCT_CATALOG", "CURRENCY", "CART", "RECOMMENDATION", "SHIPPING", "CHECKOUT", "AD", "SHOPPING_ASSISTANT")
 WELL, SICK = "/_healthz", "/"
 BOTH = {"v1": 50, "v2": 50}

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import config_dump as dump
+from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import config_dump
 from playbook_runner import Lab
 
 DEMO = "online-boutique"
@@ -71,7 +71,7 @@ def concerned(lab: Lab) -> list[tuple[str, str]]:
 def weights(lab: Lab, namespace: str, pod: str) -> set[tuple[tuple[str, int], ...]]:
     """What a proxy itself says of the frontend's routes: {((subset, weight), ...)}."""
     text = lab.kubectl("-n", namespace, "exec", pod, "-c", "istio-proxy", "--", "pilot-agent", "request", "GET", "config_dump")
-    routes = dump.routes(json.loads(text))
+    routes = config_dump.routes(json.loads(text))
     return {
         tuple((name.split("|")[2], weight) for name, weight in route.weights) for route in routes if any(name.endswith(HOST) for name, _weight in route.weights)
     }

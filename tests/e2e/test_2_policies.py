@@ -24,10 +24,10 @@ pytestmark = pytest.mark.long
 
 def test_rules_send_redirect_answer_and_rewrite(shop: Lab) -> None:
     rules = [
-        {"name": "testers", "when": {"headers": {"x-tester": {"present": True}}, "path": WELL}, "to": "v2"},
-        {"name": "old", "when": {"path": "/old/*"}, "redirect": {"path": WELL, "status": 308}},
-        {"name": "shut", "when": {"path": "/shut", "method": ["GET", "HEAD"]}, "respond": {"status": 451, "body": "shut"}},
-        {"name": "moved", "when": {"path": {"regex": "/moved/[0-9]+"}}, "rewrite": {"path": WELL}, "to": "v1"},
+        {"name": "testers", "match": {"headers": {"x-tester": {"present": True}}, "path": WELL}, "to": "v2"},
+        {"name": "old", "match": {"path": "/old/*"}, "redirect": {"path": WELL, "status": 308}},
+        {"name": "shut", "match": {"path": "/shut", "method": ["GET", "HEAD"]}, "direct_response": {"status": 451, "body": "shut"}},
+        {"name": "moved", "match": {"path": {"regex": "/moved/[0-9]+"}}, "rewrite": {"path": WELL}, "to": "v1"},
     ]
     with policy(shop, route={"rules": rules}, traffic_split={"versions": {"v1": 1, "v2": 0}}):
         assert send(shop)["deployments"] == {"web-v1": 100}, "the split has what no rule takes"
@@ -57,7 +57,7 @@ def test_copies_arrive_and_their_answers_do_not(shop: Lab) -> None:
 
 def test_aborts_at_their_share_and_only_for_whom_they_are_meant(shop: Lab) -> None:
     count = 2000
-    with policy(shop, fault={"abort": {"http": 418, "percent": 20}, "when": {"headers": {"x-fault": "yes"}}, "expires": "1h"}):
+    with policy(shop, fault={"abort": {"http": 418, "percent": 20}, "match": {"headers": {"x-fault": "yes"}}, "expires": "1h"}):
         measured = send(shop, WELL, count, "-header", "x-fault: yes")["statuses"]
         # 400 ± 17.9; five standard deviations exclude 15 % (300) and 25 % (500).
         assert sum(measured.values()) == count and set(measured) == {"200", "418"} and 311 <= measured["418"] <= 489, measured
@@ -67,7 +67,7 @@ def test_aborts_at_their_share_and_only_for_whom_they_are_meant(shop: Lab) -> No
 
 
 def test_a_delay_outlasts_a_clients_patience_and_a_fault_that_is_over_is_none(shop: Lab) -> None:
-    with policy(shop, fault={"delay": {"by": "3s"}, "when": {"path": WELL}}):
+    with policy(shop, fault={"delay": {"by": "3s"}, "match": {"path": WELL}}):
         assert send(shop, WELL, 20, "-timeout", "1s")["errors"]["timeout"] == 20
         assert send(shop, "/robots.txt", 20, "-timeout", "1s")["statuses"] == {"200": 20}
         assert "failed" not in shop.module("fault", **HOST, delay={"by": "3s"}, expires="2020-01-01T00:00:00Z")
@@ -87,7 +87,7 @@ def test_nobody_waits_longer_than_the_timeout(shop: Lab) -> None:
 def test_retries_are_counted_at_the_server(shop: Lab) -> None:
     for attempts, times in ((0, 1), (2, 3)):
         name, flags = one_run()
-        on = {"conditions": ["5xx"]} if attempts else {}
+        on = {"retry_on": ["5xx"]} if attempts else {}
         with policy(shop, resilience={"retries": {"attempts": attempts, **on}}, traffic_split={"versions": {"v1": 1}}):
             assert send(shop, SICK, 20, *flags)["statuses"] == {"500": 20}
         assert arrived(shop, name)["v1"] == 20 * times
@@ -95,7 +95,7 @@ def test_retries_are_counted_at_the_server(shop: Lab) -> None:
 
 def test_a_pod_that_fails_is_left_alone(shop: Lab) -> None:
     """v2's program stands still: what goes there ends by the timeout, until it is ejected."""
-    eject = {"eject": {"gateway_errors": 2, "every": "1s", "for": "3m", "max_percent": 100}}
+    eject = {"outlier_detection": {"consecutive_gateway_errors": 2, "interval": "1s", "base_ejection_time": "3m", "max_ejection_percent": 100}}
     with policy(shop, resilience={"timeout": "1s", "retries": {"attempts": 0}, **eject}):
         stand_still(shop, "web-v2", "STOP")
         try:
@@ -107,7 +107,7 @@ def test_a_pod_that_fails_is_left_alone(shop: Lab) -> None:
 
 
 def test_requests_that_are_alike_go_to_one_pod(shop: Lab) -> None:
-    with policy(shop, load_balancing={"hash_on": {"header": "x-user"}}):
+    with policy(shop, load_balancing={"consistent_hash": {"header": "x-user"}}):
         pods = {user: send(shop, WELL, 50, "-header", f"x-user: {user}")["pods"] for user in map(str, range(12))}
     assert all(len(found) == 1 for found in pods.values()), pods
     assert len({next(iter(found)) for found in pods.values()}) == 2, "both pods have users: 2 in 2^12 that not"

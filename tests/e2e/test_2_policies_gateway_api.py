@@ -81,9 +81,9 @@ def test_shares_are_those_that_were_asked_for(shop: Lab) -> None:
 
 def test_rules_send_redirect_and_rewrite(shop: Lab) -> None:
     rules = [
-        {"name": "testers", "when": {"path": WELL, "headers": {"x-tester": {"present": True}}}, "to": "v2"},
-        {"name": "old", "when": {"path": "/old/*"}, "redirect": {"path": WELL, "status": 308}},
-        {"name": "moved", "when": {"path": {"regex": "/moved/[0-9]+"}}, "rewrite": {"path": WELL}, "to": "v1"},
+        {"name": "testers", "match": {"path": WELL, "headers": {"x-tester": {"present": True}}}, "to": "v2"},
+        {"name": "old", "match": {"path": "/old/*"}, "redirect": {"path": WELL, "status": 308}},
+        {"name": "moved", "match": {"path": {"regex": "/moved/[0-9]+"}}, "rewrite": {"path": WELL}, "to": "v1"},
     ]
     with policy(shop, route={"rules": rules}, traffic_split={"versions": {"v1": 1, "v2": 0}}):
         assert send(shop)["deployments"] == {"web-v1": 100}, "the split has what no rule takes"
@@ -98,7 +98,7 @@ def test_rules_send_redirect_and_rewrite(shop: Lab) -> None:
 
 def test_the_order_that_was_asked_for_is_the_one_that_holds(shop: Lab) -> None:
     """Gateway API would try the exact path first, where it is said as one."""
-    rules = [{"name": "all", "when": {"path": "/_health*"}, "to": "v1"}, {"name": "one", "when": {"path": WELL}, "to": "v2"}]
+    rules = [{"name": "all", "match": {"path": "/_health*"}, "to": "v1"}, {"name": "one", "match": {"path": WELL}, "to": "v2"}]
     with policy(shop, route={"rules": rules}):
         assert send(shop)["deployments"] == {"web-v1": 100}
     with policy(shop, route={"rules": rules[::-1]}):
@@ -131,7 +131,7 @@ def test_nobody_waits_longer_than_the_timeout(shop: Lab) -> None:
 
 def test_limits_hold_for_versions_too(shop: Lab) -> None:
     """One request at a time to a version, none waits: of forty at once most are refused by the caller's own proxy."""
-    limits = {"connections": {"max": 1, "pending": 1, "requests_per_connection": 1}}
+    limits = {"connection_pool": {"max_connections": 1, "max_pending_requests": 1, "max_requests_per_connection": 1}}
     with policy(shop, traffic_split={"versions": {"v1": 1}}, resilience=limits):
         assert ours(shop, "DestinationRule") == ["web", "web-v1"]
         found = send(shop, WELL, 400, "-c", "40")["statuses"]

@@ -23,7 +23,7 @@ OBJECT = {
     "metadata": {"name": "by-hand", "namespace": SPACE},
     "spec": {"hosts": ["web"], "http": [SHUT]},
 }
-RULES = {"rules": [{"name": "gone", "when": {"path": "/gone"}, "respond": 410}]}
+RULES = {"rules": [{"name": "gone", "match": {"path": "/gone"}, "direct_response": 410}]}
 
 
 def asked(lab: Lab, **options: Any) -> dict[str, Any]:

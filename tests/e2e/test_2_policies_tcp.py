@@ -18,12 +18,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import config_dump as dump
+from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import config_dump
 from playbook_runner import Lab
 from shop import NEIGHBOURS, WELL
 
 SPACE, PORT, GATEWAY_PORT = "proof-tcp", 9000, 31400
-HOST: dict[str, Any] = {"namespace": SPACE, "host": "echo"}
+HOST: dict[str, Any] = {"namespace": SPACE, "service": "echo"}
 FULL = f"echo.{SPACE}.svc.cluster.local"
 GATEWAY = f"{SPACE}/in"
 COUNT = 400
@@ -94,7 +94,7 @@ def change(lab: Lab, versions: dict[str, int], **options: Any) -> None:
 def chains(lab: Lab, port: int, namespace: str = SPACE, workload: str = "deploy/client") -> list[dict[str, int]]:
     """What a proxy itself says of connections to a port: {subset: weight}."""
     text = lab.kubectl("-n", namespace, "exec", workload, "-c", "istio-proxy", "--", "pilot-agent", "request", "GET", "config_dump")
-    found = [chain for chain in dump.chains(json.loads(text)) if chain.port == port and all(name.endswith(FULL) for name, _weight in chain.weights)]
+    found = [chain for chain in config_dump.chains(json.loads(text)) if chain.port == port and all(name.endswith(FULL) for name, _weight in chain.weights)]
     return [{name.split("|")[2]: weight for name, weight in chain.weights} for chain in found]
 
 
@@ -225,7 +225,7 @@ def test_what_only_requests_have_is_refused_and_nothing_is_written(shop: Lab) ->
         ("traffic_split", {"port": PORT, "versions": SPLIT, "sticky": {"cookie": "a"}}, "protocol_cannot"),
         ("traffic_split", {"port": PORT, "versions": SPLIT, "mirror": "v2"}, "protocol_cannot"),
         ("traffic_split", {"port": PORT, "versions": SPLIT, "protocol": "http"}, "protocol_mismatch"),
-        ("route", {"port": PORT, "rules": [{"when": {"path": "/a"}, "to": "v1"}]}, "protocol_cannot"),
+        ("route", {"port": PORT, "rules": [{"match": {"path": "/a"}, "to": "v1"}]}, "protocol_cannot"),
         ("fault", {"delay": "2s"}, "protocol_cannot"),
         ("resilience", {"timeout": "2s"}, "protocol_cannot"),
     ]

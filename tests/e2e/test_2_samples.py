@@ -12,7 +12,7 @@ import yaml
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import module as concern
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host.host import Host, full_name
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policies import egress, gateway, telemetry
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.rollout import Policy, desired
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.rollout import Policy, rollout_steps
 from playbook_runner import Lab
 
 SPACE = "shop"
@@ -42,7 +42,7 @@ def split(host: str, **versions: int) -> dict[str, Any]:
 def at_gateway(host: str, port: int | None, name: str, *paths: str) -> dict[str, Any]:
     """Paths of any outside host; all others are not found, as where no route is."""
     to = {"to": {"port": port}} if port else {}
-    rules: list[dict[str, Any]] = [{"when": [{"path": path} for path in paths], **to}, {"respond": 404}] if paths else [to]
+    rules: list[dict[str, Any]] = [{"match": [{"path": path} for path in paths], **to}, {"direct_response": 404}] if paths else [to]
     return {host: {"route": {"rules": rules, "gateways": [f"{SPACE}/{name}"], "gateway_hosts": ["*"]}}}
 
 
@@ -81,14 +81,14 @@ SAID: dict[str, tuple[dict[str, Any], list[tuple[Any, dict[str, Any]]]]] = {
     f"{NETWORKING}/virtual-service-ratings-db.yaml": ({**split("reviews", v3=1), **split("ratings", v2=1)}, []),
     f"{NETWORKING}/virtual-service-ratings-mysql.yaml": ({**split("reviews", v3=1), **split("ratings", v2_mysql=1)}, []),
     f"{NETWORKING}/virtual-service-ratings-mysql-vm.yaml": ({**split("reviews", v3=1), **split("ratings", v2_mysql_vm=1)}, []),
-    f"{NETWORKING}/virtual-service-ratings-test-abort.yaml": ({"ratings": {**split("ratings", v1=1)["ratings"], "fault": {"abort": 500, "when": JASON}}}, []),
-    f"{NETWORKING}/virtual-service-ratings-test-delay.yaml": ({"ratings": {**split("ratings", v1=1)["ratings"], "fault": {"delay": "7s", "when": JASON}}}, []),
+    f"{NETWORKING}/virtual-service-ratings-test-abort.yaml": ({"ratings": {**split("ratings", v1=1)["ratings"], "fault": {"abort": 500, "match": JASON}}}, []),
+    f"{NETWORKING}/virtual-service-ratings-test-delay.yaml": ({"ratings": {**split("ratings", v1=1)["ratings"], "fault": {"delay": "7s", "match": JASON}}}, []),
     f"{NETWORKING}/virtual-service-reviews-50-v3.yaml": (split("reviews", v1=50, v3=50), []),
     f"{NETWORKING}/virtual-service-reviews-80-20.yaml": (split("reviews", v1=80, v2=20), []),
     f"{NETWORKING}/virtual-service-reviews-90-10.yaml": (split("reviews", v1=90, v2=10), []),
-    f"{NETWORKING}/virtual-service-reviews-jason-v2-v3.yaml": ({"reviews": {"route": {"rules": [{"when": JASON, "to": "v2"}]},
+    f"{NETWORKING}/virtual-service-reviews-jason-v2-v3.yaml": ({"reviews": {"route": {"rules": [{"match": JASON, "to": "v2"}]},
                                                                             **split("reviews", v3=1)["reviews"]}}, []),
-    f"{NETWORKING}/virtual-service-reviews-test-v2.yaml": ({"reviews": {"route": {"rules": [{"when": JASON, "to": "v2"}]},
+    f"{NETWORKING}/virtual-service-reviews-test-v2.yaml": ({"reviews": {"route": {"rules": [{"match": JASON, "to": "v2"}]},
                                                                         **split("reviews", v1=1)["reviews"]}}, []),
     f"{NETWORKING}/virtual-service-reviews-v2-v3.yaml": (split("reviews", v2=50, v3=50), []),
     f"{NETWORKING}/virtual-service-reviews-v3.yaml": (split("reviews", v3=1), []),
@@ -136,9 +136,9 @@ def said(name: str, theirs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for host, concerns in hosts.items():
         policy = Policy(Host(host, SPACE, service={"spec": {}}), {}, {}, Policy.time())
         for one, given in concerns.items():
-            arguments = concern.CONCERNS[one].ARGUMENTS
-            policy = concern.asking(policy, one, {**{key: spec.get("default") for key, spec in arguments.items()}, **given}, [])
-        found += [obj for step in desired(policy) for obj in step.objects]
+            arguments = concern.FEATURES[one].ARGUMENTS
+            policy = concern.with_feature(policy, one, {**{key: spec.get("default") for key, spec in arguments.items()}, **given}, [])
+        found += [obj for step in rollout_steps(policy) for obj in step.objects]
     for number, (module, options) in enumerate(others):
         given = {key: spec.get("default") for key, spec in module.arguments.items()}
         options = {key: theirs[number]["spec"][key] if value == "theirs" else value for key, value in options.items()}

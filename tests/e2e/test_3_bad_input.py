@@ -14,7 +14,7 @@ import pytest
 from playbook_runner import Lab, objects
 
 DEMO = "online-boutique"
-SPLIT = {"namespace": DEMO, "host": "frontend", "port": 80}
+SPLIT = {"namespace": DEMO, "service": "frontend", "port": 80}
 
 
 def archive(path: Path, member: str, link: str = "") -> Path:

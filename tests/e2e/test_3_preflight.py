@@ -18,10 +18,10 @@ from playbook_runner import Lab
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "unit"))
 
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files.manifests import parse, read_file  # noqa: E402
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files.manifests import parse_manifests, read_file  # noqa: E402
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import flatten  # noqa: E402
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption  # noqa: E402
-from ansible_collections.servicemesh.istio.plugins.module_utils._preflight import loader as live  # noqa: E402
+from ansible_collections.servicemesh.istio.plugins.module_utils._preflight import loader  # noqa: E402
 from ansible_collections.servicemesh.istio.plugins.module_utils._preflight import registry as checks
 from ansible_collections.servicemesh.istio.plugins.module_utils._preflight.object_index import World, namespace  # noqa: E402
 
@@ -133,10 +133,10 @@ def cases() -> list[Case]:
 def world(case: Case) -> World:
     """The files as a whole mesh: what is not in them does not exist, as the analyzers see it."""
     folder = source() / "analyzers"
-    read = [obj for file in case.files for obj in flatten(parse((folder / file).read_text(), file), file)]
+    read = [obj for file in case.files for obj in flatten(parse_manifests((folder / file).read_text(), file), file)]
     mesh: dict[str, Any] = yaml.safe_load((folder / case.mesh).read_text()) if case.mesh else {}
     # Their reader takes objects without a namespace as they are.
-    return World([*live.usual_gateway("istio-system"), *live.placed(read, "")], complete=True, mesh=mesh)
+    return World([*loader.default_gateway("istio-system"), *loader.normalize_objects(read, "")], complete=True, mesh=mesh)
 
 
 def ours(case: Case) -> set[Message]:
@@ -180,19 +180,19 @@ def test_samples_of_istio_are_no_errors(capsys: pytest.CaptureFixture[str]) -> N
     errors, files = [], 0
     for path in sorted(path for path in folder.rglob("*.yaml") if "bookinfo" not in path.parts):
         try:
-            objects = live.placed(read_file(path, "src"), "default")
+            objects = loader.normalize_objects(read_file(path, "src"), "default")
         except InvalidOption:
             # Values of charts, and templates.
             continue
         files += bool(objects)
-        errors += [f"{path.relative_to(folder)}: {checks.line(row)}" for row in checks.run(live.offline(objects, "istio-system")) if row["severity"] == "error"]
+        errors += [f"{path.relative_to(folder)}: {checks.line(row)}" for row in checks.run(loader.load_files(objects, "istio-system")) if row["severity"] == "error"]
     with capsys.disabled():
         print(f"\n{files} files of samples without an error")
     assert files > 50 and not errors, "\n".join(errors)
 
 
 SPACE = "proof-preflight"
-HOST = {"namespace": SPACE, "host": "web"}
+HOST = {"namespace": SPACE, "service": "web"}
 
 
 @pytest.fixture

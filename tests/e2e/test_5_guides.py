@@ -30,7 +30,7 @@ OTHERS = {
     "istiod-is-down.md": "test_8_webhooks.py",
     "testing-your-roles.md": "test_4_molecule.py",
     "many-clusters.md": "test_8_many_clusters.py",
-    "rights.md": "test_8_rights.py",
+    "rbac.md": "test_8_rbac.py",
 }
 PODS = "{range .items[*]}{.metadata.name} {.metadata.uid}\n{end}"
 
@@ -127,13 +127,13 @@ def test_a_canary_that_loses_requests_goes_back_by_itself(site_again: Lab, walk:
         if name:
             (walk.folder / name).write_text(text, encoding="utf-8")
     # About every third request gets an error for an answer.
-    broken = site_again.module("fault", namespace="online-boutique", host="frontend", abort={"http": 503, "percent": 30})
+    broken = site_again.module("fault", namespace="online-boutique", service="frontend", abort={"http": 503, "percent": 30})
     assert broken.get("changed"), broken
     try:
         with pytest.raises(AssertionError) as failed:
             walk.run(site_again, "ansible-playbook canary.yml -e canary_seconds=6")
     finally:
-        site_again.module("fault", namespace="online-boutique", host="frontend", state="absent")
+        site_again.module("fault", namespace="online-boutique", service="frontend", state="absent")
     assert "The canary went back" in str(failed.value), failed.value
     measured = site_again.module("probe", count=50, versions={"v2": "#b3541e", "v1": "."})
     assert measured["counts"]["v1"] == 50, measured["counts"]
@@ -168,7 +168,7 @@ def by_istioctl(lab: Lab) -> None:
 
 def of_old(lab: Lab) -> None:
     """The release before, with a namespace that follows it, and a gateway that answers."""
-    bare = {"site_demo": False, "site_addons": False, "site_traffic": False, "site_summary": False, "site_namespaces": [{"name": "shop"}]}
+    bare = {"site_demo": False, "site_addons": False, "site_traffic": False, "site_summary": False, "namespaces_enrolled": [{"name": "shop"}]}
     lab.play(
         "playbooks/site.yml", "-e", "@tests/lab/vars.yml", "-e", json.dumps({**bare, "release_version": "1.30.4", "control_plane_revision": "1-30-4"})
     ).ok()

@@ -26,7 +26,7 @@ RECORD = "/var/upgrade-record"
 RUN, RATE, INSIDE_RATE = f"upgrade-{uuid.uuid4().hex}", 100, 20
 LEAST, LONGEST = 30_000, 1800
 # Only the mesh: its application is the one below.
-BARE = {"site_demo": False, "site_addons": False, "site_traffic": False, "site_summary": False, "site_namespaces": [{"name": SHOP}]}
+BARE = {"site_demo": False, "site_addons": False, "site_traffic": False, "site_summary": False, "namespaces_enrolled": [{"name": SHOP}]}
 PROBE = {"gateway": "istio-system/istio-ingressgateway", "path": "/robots.txt"}
 NEIGHBOURS = ("PRODUCT_CATALOG", "CURRENCY", "CART", "RECOMMENDATION", "SHIPPING", "CHECKOUT", "AD", "SHOPPING_ASSISTANT")
 

@@ -37,7 +37,7 @@ PLAY = """
         definition:
           apiVersion: v1
           kind: ConfigMap
-          metadata: {name: place, namespace: "{{ site_namespaces[0].name }}"}
+          metadata: {name: place, namespace: "{{ namespaces_enrolled[0].name }}"}
           data: {context: "{{ context }}", ring: "{{ ring | string }}"}
 """
 
@@ -80,7 +80,7 @@ def both(lab: Lab, second: str, tmp_path_factory: Any) -> Iterator[Both]:
     for host, path in kubeconfigs.items():
         cluster.require_lab(path)
         labs[host] = Lab({**cluster.environment(), "KUBECONFIG": str(path)}, tmp_path_factory.mktemp("one"))
-    own = {host: {"ring": number, "site_namespaces": [{"name": name}]} for number, (host, name) in enumerate(OWN.items())}
+    own = {host: {"ring": number, "namespaces_enrolled": [{"name": name}]} for number, (host, name) in enumerate(OWN.items())}
     inventory = {
         "plugin": "servicemesh.istio.contexts",
         "kubeconfig": [str(path) for path in kubeconfigs.values()],

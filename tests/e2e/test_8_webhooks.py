@@ -10,7 +10,7 @@ from playbook_runner import Lab
 
 pytestmark = pytest.mark.long
 
-PLACE = "proof-unblock"
+PLACE = "proof-webhooks"
 ISTIOD = ("-n", "istio-system", "-l", "app=istiod")
 
 
@@ -38,14 +38,14 @@ def test_pods_start_while_istiod_is_down_and_then_all_is_as_it_was(istiod_down: 
     refused = lab.module("manifests", definition=pod("refused"), wait=False)
     assert refused["failure"]["code"] == "webhook", refused["msg"]
 
-    opened = lab.play("playbooks/unblock.yml").ok()
+    opened = lab.play("playbooks/webhooks.yml", "-e", "webhooks_state=open").ok()
     assert any(name.startswith("MutatingWebhookConfiguration") for result in opened.of("webhooks") for name in result["webhooks"])
     assert lab.module("manifests", definition=pod("taken"), wait=False)["changed"]
-    assert "webhook_unanswered" in lab.play("playbooks/unblock.yml", "-e", "unblock_tasks=restore").text
+    assert "webhook_unanswered" in lab.play("playbooks/webhooks.yml", "-e", "webhooks_state=closed").text
 
     lab.kubectl("uncordon", lab.get("nodes")["items"][0]["metadata"]["name"])
     lab.kubectl("wait", "--for=condition=Ready", "pods", "--timeout=120s", *ISTIOD)
-    lab.play("playbooks/unblock.yml", "-e", "unblock_tasks=restore").ok()
+    lab.play("playbooks/webhooks.yml", "-e", "webhooks_state=closed").ok()
     assert lab.site().ok().changed == []
     injected = lab.module("manifests", definition=pod("injected"), wait_timeout=120)
     assert injected["changed"]

@@ -18,8 +18,8 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api imp
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine import result as report
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning import change as changes
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning import diff as judge
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.managed_fields import matches
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning import diff
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.managed_fields import owns_exactly
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure
 from hypothesis import HealthCheck, Phase, event, given, note, reject, settings
 from hypothesis import strategies as st
@@ -331,12 +331,12 @@ def server_says(cluster: Cluster, wanted: Object, live: Object) -> tuple[str, An
     """(the dry run's verdict, what it would change), on an object that nobody writes to meanwhile."""
     while True:
         try:
-            change = judge._ask(cluster, wanted, live, changes.Rules())
+            change = diff._dry_run(cluster, wanted, live, changes.ApplyOptions())
             answer: tuple[str, Any] = (change.action, report.difference(change) if change.changes else change.message)
         except Failure as failure:
             answer = (failure.code, failure.message)
         again = now(cluster, wanted)
-        if again["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"] or not matches(wanted, again, cluster.manager):
+        if again["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"] or not owns_exactly(wanted, again, cluster.manager):
             return answer
         live = again
 
@@ -356,7 +356,7 @@ def test_the_comparison_never_hides_what_the_server_would_change(cluster: Cluste
         fresh = data.draw(KINDS[kind])
         fresh["metadata"].update(name=wanted["metadata"]["name"], namespace=NAMESPACE)
         for variant in [copy.deepcopy(wanted), fresh, *others]:
-            unchanged = matches(variant, live, cluster.manager)
+            unchanged = owns_exactly(variant, live, cluster.manager)
             said[f"{'same' if variant == wanted else 'other'} {unchanged}"] += 1
             if unchanged:
                 note(f"was: {wanted}\nis wanted: {variant}")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import running
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting import wait
-from ansible_collections.servicemesh.istio.plugins.module_utils._probe import daemon as background
+from ansible_collections.servicemesh.istio.plugins.module_utils._probe import daemon
 from builders import service
 from fake_gateway import Gateway
 from memory_api import MemoryApi
@@ -67,18 +67,18 @@ def gateway(api: MemoryApi) -> Iterator[Gateway]:
 @pytest.fixture
 def processes(runner: Any, tmp_path: Path, monkeypatch: Any) -> Iterator[Path]:
     """The cache folder. What stays after its module ends with the test, also where that has failed; and none ever runs on as a second pytest."""
-    start, here = background.start, os.getpid()
+    start, here = daemon.start_process, os.getpid()
 
-    def guarded(*arguments: Any) -> background.Process:
+    def guarded(*arguments: Any) -> daemon.Process:
         try:
             return start(*arguments)
         finally:
             if os.getpid() != here:
                 os._exit(1)
 
-    monkeypatch.setattr(background, "start", guarded)
+    monkeypatch.setattr(daemon, "start", guarded)
     yield tmp_path / "cache"
     for record in (tmp_path / "cache").rglob("process.json"):
-        found = background.find(background.Place(record.parent.parent.name, record.parent.name))
+        found = daemon.find_process(daemon.ProcessPlace(record.parent.parent.name, record.parent.name))
         if found and found.alive:
             os.kill(found.pid, signal.SIGKILL)

@@ -56,7 +56,7 @@ def _istiod(name: str, namespace: str, values: dict[str, Any]) -> Object:
     return obj
 
 
-def _rendered(release: helm.Release, upgrade: bool) -> list[Object]:
+def _rendered(release: helm.HelmRelease, upgrade: bool) -> list[Object]:
     chart, values, place = release.chart.name, release.values, release.namespace
     if "nonsense" in values:
         raise helm.Helm._refusal(None, "template", "Error: nonsense")
@@ -105,12 +105,12 @@ class FakeHelm:
     def run(self, arguments: list[str], text: str = "", timeout: float = 0) -> str:
         if arguments[0] == "version":
             return "v4.3.1"
-        release = helm.Release(arguments[1], arguments[arguments.index("--namespace") + 1], Path(arguments[2]), json.loads(text))
+        release = helm.HelmRelease(arguments[1], arguments[arguments.index("--namespace") + 1], Path(arguments[2]), json.loads(text))
         return "".join(f"---\n{json.dumps(obj)}\n" for obj in _rendered(release, "--is-upgrade" in arguments))
 
-    def upgrade(self, cluster: Any, release: helm.Release, adopt: bool, force: bool, deadline: Any) -> None:
+    def upgrade(self, cluster: Any, release: helm.HelmRelease, adopt: bool, force: bool, deadline: Any) -> None:
         self.calls.append(("upgrade", release.name))
-        known = helm.revisions(cluster, release.name, release.namespace)
+        known = helm.helm_revisions(cluster, release.name, release.namespace)
         if known and known[-1].status.startswith("pending"):
             raise Failure("helm", "another operation (install/upgrade/rollback) is in progress")
         objects = _rendered(release, upgrade=bool(known))
@@ -126,7 +126,7 @@ class FakeHelm:
             if obj["metadata"]["name"] not in {o["metadata"]["name"] for o in objects}:
                 self.api.drop(obj["kind"], obj["metadata"]["name"], obj["metadata"].get("namespace", ""))
 
-    def keep(self, release: helm.Release, objects: list[Object], version: int, status: str) -> None:
+    def keep(self, release: helm.HelmRelease, objects: list[Object], version: int, status: str) -> None:
         chart = yaml.safe_load((release.chart / "Chart.yaml").read_text())
         manifest = "".join(f"---\n{json.dumps(obj)}\n" for obj in objects)
         content = {"version": version, "info": {"status": status}, "chart": {"metadata": chart}, "config": release.values, "manifest": manifest}
@@ -136,7 +136,7 @@ class FakeHelm:
 
     def uninstall(self, cluster: Any, name: str, namespace: str, deadline: Any) -> None:
         self.calls.append(("uninstall", name))
-        known = helm.revisions(cluster, name, namespace)
+        known = helm.helm_revisions(cluster, name, namespace)
         for obj in [obj for revision in known[-1:] for obj in revision.deletable]:
             self.api.drop(obj["kind"], obj["metadata"]["name"], obj["metadata"].get("namespace", ""))
         for revision in known:

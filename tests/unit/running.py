@@ -8,7 +8,7 @@ import importlib
 import json
 from typing import Any
 
-import rights
+import rbac
 from ansible.module_utils import _internal
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
@@ -31,6 +31,6 @@ def run(capsys: Any, monkeypatch: Any, api: Any, name: str, check: bool, options
         module.main()
     lines = capsys.readouterr().out.strip().splitlines()
     result: dict[str, Any] = json.loads(lines[-1])
-    lacking = rights.lacking(name, getattr(api, "requests", ())[before:])
-    assert not lacking, f"{name} asks for what playbooks/vars/rights.yml does not give it: {sorted(lacking)}"
+    lacking = rbac.lacking(name, getattr(api, "requests", ())[before:])
+    assert not lacking, f"{name} asks for what playbooks/vars/rbac.yml does not give it: {sorted(lacking)}"
     return result

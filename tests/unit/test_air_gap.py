@@ -93,7 +93,7 @@ def test_a_role_may_have_a_mirror_of_its_own_and_a_part_may_be_left_out(place):
 def test_the_site_takes_the_same_variables():
     assert INSTALL.strip() == "ansible-playbook playbooks/site.yml -e @air-gap.yml"
     assert any(task.get("ansible.builtin.import_tasks") == "tasks/roles.yml" for task in load("playbooks/site.yml")[1]["tasks"])
-    for played, file in ((load("playbooks/tasks/roles.yml"), "registries.yml"), (load("playbooks/images.yml")[1]["tasks"], "tasks/registries.yml")):
+    for played, file in ((load("playbooks/tasks/roles.yml"), "site_variables.yml"), (load("playbooks/images.yml")[1]["tasks"], "tasks/site_variables.yml")):
         included = [task["ansible.builtin.include_tasks"] for task in played if "ansible.builtin.include_tasks" in task]
         assert any(isinstance(task, dict) and task["file"] == file for task in included)
 

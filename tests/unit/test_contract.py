@@ -9,7 +9,7 @@ import pytest
 import yaml
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.connection import CONNECTION_ARGUMENTS
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine import checkpoint
-from ansible_collections.servicemesh.istio.plugins.plugin_utils.progress import ActionModule, BesideHostActionModule
+from ansible_collections.servicemesh.istio.plugins.plugin_utils.progress import ActionModule
 from builders import config, istio, namespace, pod, service
 from collection import MODULES, PLUGINS, ROOT, arguments, calls, documentation, fragments, load, module, spec, tasks, wrong_options
 from memory_api import MemoryApi
@@ -47,7 +47,7 @@ def test_every_option_is_described(name):
 def test_every_module_takes_the_whole_connection_with_its_variables(name):
     options = documentation(name)["options"]
     for option, value in CONNECTION_ARGUMENTS.items():
-        shown = options["api_host" if option == "host" and "api_host" in options else option]
+        shown = options[option]
         variable = value["fallback"][1][0]
         assert f"E({variable})" in str(shown["description"]), f"{option} does not tell of {variable}"
 
@@ -128,13 +128,13 @@ KEPT = checkpoint.Checkpoint("servicemesh-undo-frontend", "shop").taken([MemoryA
 CASES = {
     "manifests": ([], {"definition": config("a", x="1")}),
     "namespace": ([namespace("shop")], {"name": "shop", "injection": "enabled", "restart": True}),
-    "traffic_split": ([SERVICE, POD], {"host": "frontend", "namespace": "shop", "versions": {"v1": 1}}),
-    "route": ([SERVICE, POD], {"host": "frontend", "namespace": "shop", "rules": [{"when": {"path": "/a*"}, "to": "v1"}]}),
-    "fault": ([SERVICE, POD], {"host": "frontend", "namespace": "shop", "delay": "2s"}),
-    "resilience": ([SERVICE, POD], {"host": "frontend", "namespace": "shop", "timeout": "2s"}),
-    "load_balancing": ([SERVICE, POD], {"host": "frontend", "namespace": "shop", "algorithm": "random"}),
+    "traffic_split": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "versions": {"v1": 1}}),
+    "route": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "rules": [{"match": {"path": "/a*"}, "to": "v1"}]}),
+    "fault": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "delay": "2s"}),
+    "resilience": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "timeout": "2s"}),
+    "load_balancing": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "algorithm": "random"}),
     "traffic": ([SERVICE, POD], {"policy": {"shop": {"frontend": {"split": {"versions": {"v1": 1}}}}}, "prune": True}),
-    "undo": ([SERVICE, POD, KEPT], {"host": "frontend", "namespace": "shop"}),
+    "undo": ([SERVICE, POD, KEPT], {"service": "frontend", "namespace": "shop"}),
     "converged": ([SERVICE, POD], {}),
     "gateway": ([namespace("shop"), pod("gateway", "shop", {"istio": "ingressgateway"})], {"name": "web", "namespace": "shop"}),
     "mtls": ([namespace("shop")], {"namespace": "shop", "mode": "strict"}),
@@ -192,4 +192,4 @@ def test_what_waits_shows_its_progress():
     shown = [path.stem for path in (ROOT / "plugins" / "action").glob("*.py")]
     assert sorted(shown) == WAITING
     for name in shown:
-        assert importlib.import_module(f"{PLUGINS}.action.{name}").ActionModule is (BesideHostActionModule if "api_host" in arguments(name) else ActionModule)
+        assert importlib.import_module(f"{PLUGINS}.action.{name}").ActionModule is ActionModule

@@ -133,4 +133,4 @@ def test_no_key_of_the_vocabulary_is_a_truth_value_in_yaml():
         node for path in (UTILS / "_traffic").rglob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Tuple)
     ]
     keys = {part.value for node in texts for part in node.elts if isinstance(part, ast.Constant) and isinstance(part.value, str)}
-    assert "conditions" in keys and not keys & {"on", "off", "yes", "no", "y", "n", "true", "false"}
+    assert "retry_on" in keys and not keys & {"on", "off", "yes", "no", "y", "n", "true", "false"}

@@ -9,7 +9,7 @@ import re
 
 import pytest
 import yaml
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.module import CONCERNS
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.module import FEATURES
 from collection import FILTERS, MODULES, PREFIX, ROLES, ROOT, calls, load, tasks, wrong_options
 
 PLAYED = sorted(
@@ -173,7 +173,7 @@ def test_every_module_is_called_by_a_role_or_a_playbook():
         for name, _options in calls(content)
     }
     # Single policies and what comes before and after them are for people's own playbooks; the role says those of hosts by one module.
-    assert called | (set(CONCERNS) - {"split"}) | {
+    assert called | (set(FEATURES) - {"split"}) | {
         "traffic_split",
         "authorization",
         "converged",

@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import pytest
 import yaml
 from collection import ROOT
 
@@ -19,8 +18,8 @@ TASKS = [
     {"servicemesh.istio.mesh_info": {}},
     {"servicemesh.istio.namespace": {"name": "shop", "injection": "enabled"}},
     {"servicemesh.istio.manifests": {"definition": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "shop"}}}},
-    {"servicemesh.istio.traffic_split": {"namespace": "shop", "host": "frontend", "versions": {"v1": 1}}},
-    {"servicemesh.istio.route": {"namespace": "shop", "host": "frontend", "rules": [{"respond": 404}]}},
+    {"servicemesh.istio.traffic_split": {"namespace": "shop", "service": "frontend", "versions": {"v1": 1}}},
+    {"servicemesh.istio.route": {"namespace": "shop", "service": "frontend", "rules": [{"direct_response": 404}]}},
 ]
 
 
@@ -44,8 +43,7 @@ def server():
     found.server_close()
 
 
-@pytest.mark.parametrize("name", ["host", "api_host"])
-def test_the_server_of_the_groups_defaults_is_the_one_that_every_module_asks(tmp_path, name):
+def test_the_server_of_the_groups_defaults_is_the_one_that_every_module_asks(tmp_path):
     with ExitStack() as stack:
         (named, asked), (ambient, never) = stack.enter_context(server()), stack.enter_context(server())
         kubeconfig = {"apiVersion": "v1", "kind": "Config", "current-context": "c", "users": [{"name": "c", "user": {}}]}
@@ -53,7 +51,7 @@ def test_the_server_of_the_groups_defaults_is_the_one_that_every_module_asks(tmp
         (tmp_path / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
         for number, task in enumerate(TASKS):
             play = {"hosts": "localhost", "gather_facts": False, "vars": {"url": named}, "tasks": [task]}
-            play["module_defaults"] = {"group/servicemesh.istio.all": {name: "{{ url }}"}}
+            play["module_defaults"] = {"group/servicemesh.istio.all": {"host": "{{ url }}"}}
             (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
             environment = {
                 **os.environ,

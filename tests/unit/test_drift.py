@@ -76,7 +76,7 @@ def test_a_field_that_somebody_else_owns_is_drift_even_where_the_value_is_as_wan
 
 
 def test_each_item_of_a_loop_is_a_call_named_by_what_names_it():
-    items = [{"ansible_loop_var": "own", "own": {"namespace": "shop", "host": "web", "token": "secret"}, **result(row("a", "created"))}]
+    items = [{"ansible_loop_var": "own", "own": {"namespace": "shop", "service": "web", "token": "secret"}, **result(row("a", "created"))}]
     report = of({"results": items, "changed": True, "warnings": ["no_pods: none"]})
     assert [call["item"] for call in report["calls"]] == ["shop/web"] and "secret" not in json.dumps(report)
     assert report["warnings"] == [{"role": "role0", "module": "manifests", "text": "no_pods: none"}]

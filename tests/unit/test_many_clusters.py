@@ -35,7 +35,7 @@ class Clusters:
     def __init__(self, folder, apis, servers):
         self.folder, self.apis = folder, apis
         self.folder.joinpath("kubeconfig").write_text(yaml.safe_dump(_kubeconfig(servers)))
-        own = {name: {"site_namespaces": [{"name": f"of-{name}"}]} for name in apis}
+        own = {name: {"namespaces_enrolled": [{"name": f"of-{name}"}]} for name in apis}
         rings = {"canary": {"ring": 0}, "prod-*": {"ring": 1}}
         merged = {name: {**own.get(name, {}), **rings.get(name, {})} for name in (*own, *rings)}
         content = {
@@ -120,7 +120,7 @@ RINGS = {"site_hosts": "ring_0:ring_1", "site_serial": "{{ ['ring_0', 'ring_1'] 
 def test_rings_of_clusters_go_one_after_the_other(clusters):
     done = clusters.play(**RINGS)
     assert done.returncode == 0, done.stdout
-    plays = done.stdout.split("\nPLAY [From a cluster")[1:]
+    plays = done.stdout.split("\nPLAY [Install the mesh")[1:]
     assert [{name for name in CLUSTERS if f"[{name}]" in text} for text in plays] == [{"canary"}, {"prod-eu", "prod-us"}]
 
 
@@ -201,7 +201,7 @@ def test_the_guides_inventory_and_its_play_give_what_is_said(clusters):
 def test_the_guides_rings_are_those_that_it_tells_of(clusters, variables):
     done = clusters.play(**{name: value for name, value in variables.items() if name.startswith("site_")})
     assert done.returncode == 0, done.stdout
-    plays = done.stdout.split("\nPLAY [From a cluster")[1:]
+    plays = done.stdout.split("\nPLAY [Install the mesh")[1:]
     rings = [sorted(name for name in CLUSTERS if f"[{name}]" in text) for text in plays]
     # Of three clusters a quarter is one.
     assert rings == ([["canary"], ["prod-eu"], ["prod-us"]] if isinstance(variables["site_serial"], list) else [["canary"], ["prod-eu", "prod-us"]])

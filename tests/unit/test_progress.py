@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting.deadline import Deadline
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting.pod_failures import Fault, Patience
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting.pod_failures import FailureTracker, PodFailure
 from ansible_collections.servicemesh.istio.plugins.plugin_utils.progress import line, together
 
 
@@ -56,15 +56,15 @@ def test_a_slice_ends_without_the_deadline_and_the_deadline_counts_all_slices():
 
 
 def test_patience_goes_on_where_the_slice_before_left_it():
-    fault = Fault("web-1", "web", "ErrImagePull", "", "image_pull", 30.0)
+    fault = PodFailure("web-1", "web", "ErrImagePull", "", "image_pull", 30.0)
     now = [100.0]
-    first = Patience(clock=lambda: now[0])
+    first = FailureTracker(clock=lambda: now[0])
     assert not first.exhausted(fault)
     now[0] = 129.0
-    assert not Patience(first.export(), clock=lambda: now[0]).exhausted(fault)
+    assert not FailureTracker(first.export(), clock=lambda: now[0]).exhausted(fault)
     now[0] = 131.0
-    assert Patience(first.export(), clock=lambda: now[0]).exhausted(fault)
-    assert not Patience(clock=lambda: now[0]).exhausted(fault)
+    assert FailureTracker(first.export(), clock=lambda: now[0]).exhausted(fault)
+    assert not FailureTracker(clock=lambda: now[0]).exhausted(fault)
 
 
 def test_the_module_says_what_it_waits_for_at_the_end_of_its_slice(run):

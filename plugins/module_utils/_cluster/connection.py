@@ -30,7 +30,7 @@ CONNECTION_ARGUMENTS: dict[str, dict[str, Any]] = {
     # A path is worth seeing; of a mapping only the secrets are hidden (secrets_in).
     "kubeconfig": _env("K8S_AUTH_KUBECONFIG", type="raw", no_log=False),
     "context": _env("K8S_AUTH_CONTEXT", type="str"),
-    "host": _env("K8S_AUTH_HOST", type="str", aliases=["api_host"]),
+    "host": _env("K8S_AUTH_HOST", type="str"),
     "api_key": _env("K8S_AUTH_API_KEY", type="str", no_log=True),
     "username": _env("K8S_AUTH_USERNAME", type="str"),
     "password": _env("K8S_AUTH_PASSWORD", type="str", no_log=True),
@@ -46,22 +46,9 @@ CONNECTION_ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-# The API server's URL has this name in every module, and where a module has no host of its own (a mesh host) also kubernetes.core's.
-API_HOST = "api_host"
-
-
-def arguments_beside(own: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The connection's part of the argument spec of a module with these options of its own."""
-    if "host" not in own:
-        return CONNECTION_ARGUMENTS
-    host = {key: value for key, value in CONNECTION_ARGUMENTS["host"].items() if key != "aliases"}
-    return {**{name: spec for name, spec in CONNECTION_ARGUMENTS.items() if name != "host"}, API_HOST: host}
-
-
 def options_of(options: dict[str, Any]) -> dict[str, Any]:
-    """The options by the names that connect knows; one that is empty, as a variable of the environment may be, counts as not given."""
-    host = options[API_HOST] if API_HOST in options else options.get("host")
-    return {name: None if value == "" else value for name, value in {**options, "host": host}.items()}
+    """The options, with None for one that is empty, as a variable of the environment may be."""
+    return {name: None if value == "" else value for name, value in options.items()}
 
 
 def connect(options: dict[str, Any], patience: float) -> Api:

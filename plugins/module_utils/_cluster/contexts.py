@@ -33,7 +33,7 @@ class Context:
     kubeconfig: str
 
 
-def read(paths: list[str]) -> tuple[list[Context], list[str]]:
+def read_contexts(paths: list[str]) -> tuple[list[Context], list[str]]:
     """(contexts in the order of the files, a sentence for each context that nobody could use).
 
     As kubectl merges: of things with one name the first file's counts.

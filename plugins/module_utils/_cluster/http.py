@@ -124,7 +124,7 @@ class HttpApi:
             response.close()
 
     def tunnel(self, namespace: str, pod: str, port: int) -> socket.socket:
-        return tunnel.connect(self._configuration, self._headers, namespace, pod, port)
+        return tunnel.open_tunnel(self._configuration, self._headers, namespace, pod, port)
 
     def kubeconfig(self, folder: Path) -> Path:
         c = self._configuration

@@ -9,7 +9,7 @@ from typing import Any
 from .api import ApiError
 
 
-def connect(configuration: Any, headers: list[tuple[str, str]], namespace: str, pod: str, port: int) -> socket.socket:
+def open_tunnel(configuration: Any, headers: list[tuple[str, str]], namespace: str, pod: str, port: int) -> socket.socket:
     """A socket whose other end is the pod's port. Raises ApiError."""
     # Here, for these load the models of every kind, which costs more than all the rest of a module that opens no tunnel.
     from kubernetes.client import ApiClient, CoreV1Api

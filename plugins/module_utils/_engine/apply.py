@@ -6,11 +6,11 @@ from __future__ import annotations
 import time
 
 from .._cluster.api import ApiError
-from .._failure import Failure, sure
+from .._failure import Failure, not_none
 from .cluster import Cluster
 from .objects import Object
 from .planning import adopt
-from .planning.change import FAILED, PRUNED, RECREATED, Change, conflicts_of, refusal
+from .planning.change import FAILED, PRUNED, RECREATED, ObjectChange, conflicts_of, failure_of
 from .planning.plan import Plan, PlannedStep
 from .waiting import wait
 from .waiting.deadline import Deadline
@@ -45,7 +45,7 @@ def _by_program(cluster: Cluster, step: PlannedStep, deadline: Deadline) -> None
         return
     before = {change.ref: _version(change.live) for change in changes}
     try:
-        sure(step.program).run(cluster, deadline)
+        not_none(step.program).run(cluster, deadline)
     finally:
         live = cluster.live([change.wanted or change.live or {} for change in changes])
         for change in changes:
@@ -60,14 +60,14 @@ def _version(obj: Object | None) -> tuple[str, str]:
     return metadata.get("uid", ""), metadata.get("resourceVersion", "")
 
 
-def _apply_stage(cluster: Cluster, changes: list[Change], force: bool, deadline: Deadline) -> None:
+def _apply_stage(cluster: Cluster, changes: list[ObjectChange], force: bool, deadline: Deadline) -> None:
     cluster.each(lambda change: _apply_one(cluster, change, force), changes)
     if any(change.ref.kind == "CustomResourceDefinition" for change in changes):
         wait.until_current(cluster, changes, deadline)
         cluster.resources.refresh()
 
 
-def _apply_one(cluster: Cluster, change: Change, force: bool) -> None:
+def _apply_one(cluster: Cluster, change: ObjectChange, force: bool) -> None:
     give_up = time.monotonic() + SERVED_WITHIN
     while True:
         try:
@@ -81,7 +81,7 @@ def _apply_one(cluster: Cluster, change: Change, force: bool) -> None:
                 time.sleep(0.1)
                 continue
             change.action, change.message, change.conflicts = FAILED, error.message, conflicts_of(error)
-            raise refusal(error, change.ref, change.version) from error
+            raise failure_of(error, change.ref, change.version) from error
         except Failure as failure:
             if failure.code == "unknown_kind" and time.monotonic() < give_up:
                 time.sleep(0.1)
@@ -91,27 +91,27 @@ def _apply_one(cluster: Cluster, change: Change, force: bool) -> None:
             raise
 
 
-def _as_seen(change: Change) -> Object:
+def _as_seen(change: ObjectChange) -> Object:
     """With a resourceVersion the server refuses where the live one is another."""
-    wanted = sure(change.wanted)
+    wanted = not_none(change.wanted)
     return {**wanted, "metadata": {**wanted["metadata"], "resourceVersion": change.seen}} if change.seen else wanted
 
 
-def _adopt(cluster: Cluster, change: Change) -> None:
+def _adopt(cluster: Cluster, change: ObjectChange) -> None:
     """Moves the fields to us. An object that its controllers keep writing to is read again, a few times."""
-    wanted, live, tools = sure(change.wanted), sure(change.live), change.adopted
-    change.live = adopt.steadily(cluster, live, lambda obj: adopt.migrate(cluster, obj, wanted, tools) if adopt.owners(obj, tools) else obj)
+    wanted, live, tools = not_none(change.wanted), not_none(change.live), change.adopted
+    change.live = adopt.retry_on_conflict(cluster, live, lambda obj: adopt.migrate(cluster, obj, wanted, tools) if adopt.owners(obj, tools) else obj)
     # The move was under the live version itself, and has made another.
     change.adopted, change.seen = frozenset(), ""
 
 
-def _remove(cluster: Cluster, changes: list[Change]) -> None:
-    def one(change: Change) -> None:
+def _remove(cluster: Cluster, changes: list[ObjectChange]) -> None:
+    def one(change: ObjectChange) -> None:
         try:
-            cluster.delete(sure(change.live))
+            cluster.delete(not_none(change.live))
             change.done = True
         except ApiError as error:
             change.action, change.message = FAILED, error.message
-            raise refusal(error, change.ref, change.version) from error
+            raise failure_of(error, change.ref, change.version) from error
 
     cluster.each(one, changes)

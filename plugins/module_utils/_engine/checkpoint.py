@@ -17,8 +17,8 @@ from .._failure import Failure, InvalidOption
 from .cluster import Cluster
 from .objects import Object, Ref, group_version, ref_of
 from .planning.adopt import TOOLS, union
-from .planning.applyset import KEPT
-from .planning.managed_fields import cut, entry
+from .planning.applyset import NEVER_PRUNED_KINDS
+from .planning.managed_fields import managed_entry, select_owned
 from .steps import Step
 
 LABEL = "servicemesh.istio/checkpoint"
@@ -28,7 +28,7 @@ LARGEST = 1_000_000
 
 
 @dataclass(frozen=True)
-class Choice:
+class ObjectSelector:
     """Objects by kind, and by name or label in one namespace, or in all."""
 
     api_version: str
@@ -48,7 +48,7 @@ class Checkpoint:
 
     name: str
     namespace: str
-    choices: list[Choice] = field(default_factory=list)
+    choices: list[ObjectSelector] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
 
     def live(self, cluster: Cluster) -> Object | None:
@@ -87,12 +87,12 @@ def declared(live: Object, yield_to: frozenset[str] = frozenset()) -> Object | N
             fields = union(fields, item.get("fieldsV1") or {})
     if not fields:
         return None
-    part = cut(fields, live)
+    part = select_owned(fields, live)
     metadata = {"name": live["metadata"]["name"], **({"namespace": live["metadata"]["namespace"]} if live["metadata"].get("namespace") else {})}
     return {**part, "apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": {**(part.get("metadata") or {}), **metadata}}
 
 
-def chosen(cluster: Cluster, choices: list[Choice]) -> list[Object]:
+def selected_objects(cluster: Cluster, choices: list[ObjectSelector]) -> list[Object]:
     """The live objects of the choices. Raises ApiError."""
     found: dict[Ref, Object] = {}
     for choice in choices:
@@ -106,23 +106,23 @@ def chosen(cluster: Cluster, choices: list[Choice]) -> list[Object]:
 
 
 @dataclass(frozen=True)
-class Kept:
+class Snapshot:
     """A checkpoint as it was read."""
 
-    choices: list[Choice]
+    choices: list[ObjectSelector]
     notes: dict[str, str]
     objects: list[Object]
 
 
-NOTHING = Kept([], {}, [])
+EMPTY = Snapshot([], {}, [])
 
 
-def read(live: Object) -> Kept:
+def read_checkpoint(live: Object) -> Snapshot:
     """Raises Failure "broken_checkpoint"."""
     try:
         data = live["data"]
         objects = json.loads(gzip.decompress(base64.b64decode(data[CONTENT])))
-        return Kept([Choice(**choice) for choice in json.loads(data[CHOICES])], json.loads(data[NOTES]), objects)
+        return Snapshot([ObjectSelector(**choice) for choice in json.loads(data[CHOICES])], json.loads(data[NOTES]), objects)
     except (LookupError, ValueError, TypeError, OSError, EOFError) as error:
         ref = ref_of(live)
         raise Failure(
@@ -133,12 +133,12 @@ def read(live: Object) -> Kept:
         ) from error
 
 
-def restored(kept: Kept, now: list[Object], manager: str) -> list[Step]:
+def restore_steps(kept: Snapshot, now: list[Object], manager: str) -> list[Step]:
     """Everything as it was: the kept objects until they are ready, then those away that this manager has made since. now: what the choices find."""
     known = {ref_of(obj) for obj in kept.objects}
-    made = [obj for obj in now if ref_of(obj) not in known and obj["kind"] not in KEPT and entry(obj, manager)]
+    made = [obj for obj in now if ref_of(obj) not in known and obj["kind"] not in NEVER_PRUNED_KINDS and managed_entry(obj, manager)]
     return [Step("as they were", kept.objects, ready=True), Step("made since", deleted=made)]
 
 
-def refs(objects: list[Object]) -> list[dict[str, str]]:
+def result_refs(objects: list[Object]) -> list[dict[str, str]]:
     return [ref_of(obj).as_result(group_version(obj)[1]) for obj in objects]

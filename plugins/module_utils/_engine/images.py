@@ -50,7 +50,7 @@ def _is_registry(host: str) -> bool:
     return host == "localhost" or any(sign in host for sign in ".:") or host != host.lower()
 
 
-def parse(image: str) -> Reference:
+def parse_reference(image: str) -> Reference:
     """With Docker's defaults: registry docker.io, library/ before a bare name, tag latest where there is no digest. Raises ValueError."""
     found = REFERENCE.fullmatch(image)
     if not found:
@@ -81,7 +81,7 @@ class Registries:
     def rewrite(self, image: str) -> str:
         """The image under its new name. One that is there already, that no registry is named for, or that is no image stays as it is."""
         try:
-            reference = parse(image)
+            reference = parse_reference(image)
         except ValueError:
             return image
         name = self._name(reference.name)
@@ -90,7 +90,7 @@ class Registries:
     def hub(self, hub: str) -> str:
         """A registry with a path, under which images are, under its new name. Raises InvalidOption where its images would part."""
         try:
-            name = parse(f"{hub}/image").name.rpartition("/")[0]
+            name = parse_reference(f"{hub}/image").name.rpartition("/")[0]
         except ValueError:
             return hub
         below = [key for key in self.targets if key.startswith(f"{name}/")]

@@ -21,8 +21,8 @@ from .apply import apply
 from .cluster import Cluster
 from .objects import Object, Ref
 from .planning.adopt import TOOLS
-from .planning.applyset import KEPT, ObjectSet
-from .planning.change import Rules, refusal
+from .planning.applyset import NEVER_PRUNED_KINDS, ObjectSet
+from .planning.change import ApplyOptions, failure_of
 from .planning.plan import Plan, plan, plan_removal
 from .steps import Step
 from .waiting import conditions, wait
@@ -42,7 +42,7 @@ OWNERSHIP_ARGUMENTS: dict[str, dict[str, Any]] = {
     "plan": {"type": "str", "choices": ["lists", "server"], "default": "lists"},
 }
 # How long a request that may be repeated is repeated.
-PATIENCE = 60.0
+RETRY_SECONDS = 60.0
 # Shorter values are hidden where they stand; as a pattern over all output they would blot out everything.
 SHORTEST_PATTERN = 4
 
@@ -93,7 +93,7 @@ class Run:
     @property
     def cluster(self) -> Cluster:
         if self._cluster is None:
-            self._cluster = Cluster(self.connect(connection.options_of(self.options), PATIENCE))
+            self._cluster = Cluster(self.connect(connection.options_of(self.options), RETRY_SECONDS))
         return self._cluster
 
     def hide(self, values: set[str]) -> None:
@@ -114,13 +114,13 @@ class Run:
         finally:
             self.duration[name] = round(self.duration.get(name, 0.0) + time.monotonic() - start, 3)
 
-    def rules(self, **own: Any) -> Rules:
+    def rules(self, **own: Any) -> ApplyOptions:
         """Rules with what the ownership options say."""
         options = self.options
         adopt = frozenset(options["adopt_from"]) if options["adopt"] else frozenset()
-        return Rules(force=options["force_conflicts"], adopt=adopt, recreate=options["recreate"], ask_all=options["plan"] == "server", **own)
+        return ApplyOptions(force=options["force_conflicts"], adopt=adopt, recreate=options["recreate"], ask_all=options["plan"] == "server", **own)
 
-    def converge(self, steps: list[Step], rules: Rules, manager: str = "") -> dict[str, Any]:
+    def converge(self, steps: list[Step], rules: ApplyOptions, manager: str = "") -> dict[str, Any]:
         """Makes the cluster equal to the steps; in check mode only says what that would take. The result is that of all plans so far.
 
         manager: field manager for a change that must not be part of what the collection declares
@@ -137,7 +137,7 @@ class Run:
         objects: list[Object],
         object_set: ObjectSet | None = None,
         namespace: str | None = None,
-        kept: frozenset[str] = frozenset(KEPT),
+        kept: frozenset[str] = frozenset(NEVER_PRUNED_KINDS),
         spared: frozenset[Ref] = frozenset(),
     ) -> dict[str, Any]:
         """Deletes the objects and the members of the set less the kept kinds and the spared ones, and waits until they are gone."""
@@ -165,7 +165,7 @@ class Run:
         gone: list[Ref] = [change.ref for step in the_plan.steps for change in step.deletions if change.done]
         wait.until_gone(self.cluster, gone, self.deadline)
         wanted = [c for step in the_plan.steps for stage in step.stages for c in stage]
-        wait.until_current(self.cluster, wanted, self.deadline, partial(conditions.judge, self.conditions))
+        wait.until_current(self.cluster, wanted, self.deadline, partial(conditions.status_under, self.conditions))
 
     def pause(self, still: StillWaiting) -> None:
         """Ends this slice of the wait: what was done so far, and what is waited for."""
@@ -186,7 +186,7 @@ def run_module(arguments: dict[str, Any], body: Callable[[Run], dict[str, Any]],
     # A module is a short process: collecting its garbage costs more than it gives, and ever more with many objects.
     gc.disable()
     own = {**arguments, **(review.arguments if review else {})}
-    module = AnsibleModule(argument_spec={**connection.arguments_beside(own), **own}, supports_check_mode=True, **constraints)
+    module = AnsibleModule(argument_spec={**connection.CONNECTION_ARGUMENTS, **own}, supports_check_mode=True, **constraints)
     run = Run(module, review)
     try:
         require(YAML)
@@ -196,14 +196,14 @@ def run_module(arguments: dict[str, Any], body: Callable[[Run], dict[str, Any]],
     except Failure as failure:
         run.fail(failure)
     except ApiError as error:
-        run.fail(_general(error, run))
+        run.fail(_from_api_error(error, run))
     except OSError as error:
-        run.fail(_on_the_host(error))
+        run.fail(_from_os_error(error))
     else:
         module.exit_json(**{"changed": False, **run.told, **result, "duration": run.duration})
 
 
-def _on_the_host(error: OSError) -> Failure:
+def _from_os_error(error: OSError) -> Failure:
     """A file or folder that this host does not let the module use, such as a cache that cannot be written."""
     place = f"{error.filename}: " if error.filename else ""
     return Failure(
@@ -214,7 +214,7 @@ def _on_the_host(error: OSError) -> Failure:
     )
 
 
-def _general(error: ApiError, run: Run) -> Failure:
+def _from_api_error(error: ApiError, run: Run) -> Failure:
     if error.status == 0:
         server = run.cluster.api.server
         return Failure(
@@ -223,4 +223,4 @@ def _general(error: ApiError, run: Run) -> Failure:
             reason=error.reason,
             hint="Check kubeconfig, context, network and that the API server runs.",
         )
-    return refusal(error, Ref("", "request", "", error.reason or str(error.status)))
+    return failure_of(error, Ref("", "request", "", error.reason or str(error.status)))

@@ -45,7 +45,7 @@ def ref_of(obj: Object) -> Ref:
     return Ref(group_version(obj)[0], obj["kind"], metadata.get("namespace") or "", metadata["name"])
 
 
-def few(names: list[str], most: int) -> str:
+def summarize(names: list[str], most: int) -> str:
     """The first names in a row, and how many there are more."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
@@ -65,12 +65,12 @@ def flatten(documents: Iterable[Any], option: str) -> list[Object]:
         if str(document.get("kind", "")).endswith("List") and isinstance(document.get("items"), list):
             objects.extend(flatten(document["items"], option))
             continue
-        check(document, f"document {number}", option)
+        validate_object(document, f"document {number}", option)
         objects.append(document)
     return objects
 
 
-def check(obj: Object, place: str, option: str) -> None:
+def validate_object(obj: Object, place: str, option: str) -> None:
     for key in ("apiVersion", "kind"):
         if not isinstance(obj.get(key), str) or not obj[key]:
             raise InvalidOption(option, f"{place} has no {key}", hint="Every Kubernetes object needs apiVersion, kind and metadata.name.")
@@ -91,7 +91,7 @@ def check(obj: Object, place: str, option: str) -> None:
                 raise InvalidOption(option, f"{obj['kind']} {name}: metadata.{field}[{key}] is {value!r}, not a string", hint="Quote it in YAML.")
 
 
-def normal(obj: Object, namespace: str | None = None) -> Object:
+def normalized(obj: Object, namespace: str | None = None) -> Object:
     """A copy as it is sent: without what only a server writes, Secret.stringData turned into data.
 
     stringData is owned but never shown by the server, so it can be neither compared nor removed (kubernetes 108008).

@@ -9,7 +9,7 @@ from .._failure import Failure
 from .._libraries import SafeDumper, yaml
 from . import checkpoint
 from .objects import Object, ref_of
-from .planning.change import CONFIGURED, CREATED, FAILED, PRUNED, RECREATED, UNCHANGED, Change, visible
+from .planning.change import CONFIGURED, CREATED, FAILED, PRUNED, RECREATED, UNCHANGED, ObjectChange, visible
 from .planning.plan import Plan
 
 PENDING = "pending"
@@ -31,11 +31,11 @@ def outcome(plans: list[Plan], check_mode: bool, failed: bool = False) -> dict[s
     }
 
 
-def _action(change: Change, failed: bool) -> str:
+def _action(change: ObjectChange, failed: bool) -> str:
     return PENDING if failed and change.changes and not change.done else change.action
 
 
-def difference(change: Change) -> dict[str, str]:
+def difference(change: ObjectChange) -> dict[str, str]:
     """{before, after, before_header, after_header}: YAML of only those fields that the plan touches, secrets hidden."""
     before = visible(change.before) if change.before else None
     after = visible(change.planned or change.wanted or {}) if change.action != PRUNED else None
@@ -57,7 +57,7 @@ def readable(obj: Object) -> Object:
     if (obj["metadata"].get("labels") or {}).get(checkpoint.LABEL) != "true":
         return obj
     try:
-        names = [str(ref_of(one)) for one in checkpoint.read({"apiVersion": "v1", "kind": "ConfigMap", **obj}).objects]
+        names = [str(ref_of(one)) for one in checkpoint.read_checkpoint({"apiVersion": "v1", "kind": "ConfigMap", **obj}).objects]
     except Failure:
         return obj
     return {**obj, "data": {**obj["data"], checkpoint.CONTENT: names}}

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def written(labels: dict[str, Any]) -> str:
+def label_selector(labels: dict[str, Any]) -> str:
     """Labels as a selector in a query."""
     return ",".join(f"{key}={value}" for key, value in labels.items())
 

@@ -26,7 +26,7 @@ class Barrier:
 
 
 @dataclass(frozen=True)
-class Record:
+class WriterRecord:
     """What a program did before.
 
     written  objects of its last run; it will delete those that are wanted no more
@@ -39,7 +39,7 @@ class Record:
     fits: bool
 
 
-class Program(Protocol):
+class ExternalWriter(Protocol):
     """What writes a step's objects in the engine's place. The plan is still ours: values are compared, whoever owns them.
 
     namespace  for namespaced objects that name none
@@ -49,7 +49,7 @@ class Program(Protocol):
     namespace: str
     manager: str
 
-    def record(self) -> Record:
+    def record(self) -> WriterRecord:
         """What it did at its last run."""
 
     def check(self, live: list[Object]) -> None:
@@ -80,6 +80,6 @@ class Step:
     deleted: list[Object] = field(default_factory=list)
     set: ObjectSet | None = None
     known: bool = False
-    program: Program | None = None
+    program: ExternalWriter | None = None
     seen: dict[Ref, str] = field(default_factory=dict)
     merged: frozenset[Ref] = frozenset()

@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import Any
 
 from .._engine.objects import Object
-from . import version_skew as skew
+from . import version_skew
 from .dataplane import injection, revisions
 from .install.control_plane import OPERATOR_VERSION
 
@@ -15,7 +15,7 @@ from .install.control_plane import OPERATOR_VERSION
 ADDONS = {"kiali": 20001, "grafana": 3000, "prometheus": 9090, "tracing": 80}
 
 
-def control_planes(deployments: list[Object]) -> list[dict[str, Any]]:
+def control_plane_rows(deployments: list[Object]) -> list[dict[str, Any]]:
     """[{revision, namespace, version, ready, replicas}]: the version is the tag of istiod's image, or what its installer noted where that names none."""
     found = []
     for obj in deployments:
@@ -27,7 +27,7 @@ def control_planes(deployments: list[Object]) -> list[dict[str, Any]]:
             {
                 "revision": injection.revision_label(obj),
                 "namespace": obj["metadata"]["namespace"],
-                "version": tag if skew.parse(tag) else labels.get(OPERATOR_VERSION, tag),
+                "version": tag if version_skew.parse_version(tag) else labels.get(OPERATOR_VERSION, tag),
                 "ready": (obj.get("status") or {}).get("readyReplicas", 0),
                 "replicas": obj["spec"].get("replicas", 1),
             }
@@ -40,7 +40,7 @@ def tag_of(image: str) -> str:
     return image.partition("@")[0].rpartition("/")[2].partition(":")[2]
 
 
-def namespaces(objects: list[Object], pods: list[Object], known: revisions.Revisions) -> list[dict[str, Any]]:
+def namespace_rows(objects: list[Object], pods: list[Object], known: revisions.Revisions) -> list[dict[str, Any]]:
     """[{name, injection, revision, uses, enrolled, expected, total, stale}] of namespaces that ask for sidecars or have some."""
     found, by_namespace = [], defaultdict(list)
     for pod in pods:
@@ -49,7 +49,7 @@ def namespaces(objects: list[Object], pods: list[Object], known: revisions.Revis
     for obj in objects:
         name, labels = obj["metadata"]["name"], obj["metadata"].get("labels") or {}
         own = by_namespace[name]
-        counts, uses = injection.enrolled(own, injection.injects(labels)), known.of_namespace(labels)
+        counts, uses = injection.sidecar_counts(own, injection.injects(labels)), known.of_namespace(labels)
         if injection.injects(labels) or counts["enrolled"]:
             found.append(
                 {
@@ -64,7 +64,7 @@ def namespaces(objects: list[Object], pods: list[Object], known: revisions.Revis
     return found
 
 
-def gateway(service: Object, nodes: list[Object]) -> dict[str, Any]:
+def gateway_row(service: Object, nodes: list[Object]) -> dict[str, Any]:
     """{name, namespace, type, addresses, ports, url}: how the gateway is reached from outside, best way first."""
     spec = service["spec"]
     balancer = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
@@ -91,7 +91,7 @@ def bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
-def addons(services: list[Object], places: set[str]) -> list[dict[str, Any]]:
+def addon_rows(services: list[Object], places: set[str]) -> list[dict[str, Any]]:
     """[{name, namespace, address}] inside the cluster."""
     found = []
     for service in services:

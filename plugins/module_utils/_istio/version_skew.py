@@ -26,13 +26,13 @@ class Version:
         return f"{self.major}.{self.minor}.{self.patch}"
 
 
-def parse(text: str) -> Version | None:
+def parse_version(text: str) -> Version | None:
     """The numbers of such as 1.31.0, v1.36.3 or 1.31.0-distroless; None for what names no version, such as latest."""
     found = NUMBERS.match(text)
     return Version(int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
 
 
-def written(release: Release) -> str:
+def release_text(release: Release) -> str:
     return f"{release[0]}.{release[1]}"
 
 
@@ -110,9 +110,9 @@ def crosses(old: Version, new: Version, release: Release) -> bool:
     return old.release < release <= new.release
 
 
-def way(old: Version, new: Version, stride: int) -> list[str]:
+def upgrade_path(old: Version, new: Version, stride: int) -> list[str]:
     """The releases of a lawful upgrade, the last one included; empty where there is none."""
     if old.major != new.major:
         return []
     minors = list(range(old.minor + stride, new.minor, stride))
-    return [written((old.major, minor)) for minor in [*minors, new.minor]]
+    return [release_text((old.major, minor)) for minor in [*minors, new.minor]]

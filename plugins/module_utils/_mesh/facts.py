@@ -10,12 +10,11 @@ from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any, Callable, Protocol
 
-from .._engine.cluster import Cluster, Refused
+from .._engine.cluster import Cluster, Forbidden
 from .._engine.objects import Object
 from .._engine.planning.applyset import SET_ID
 from .._engine.waiting.kstatus import pod_ready
-from .._istio import certificates, mesh, webhooks
-from .._istio import version_skew as skew
+from .._istio import certificates, mesh, version_skew, webhooks
 from .._istio.dataplane import injection, revisions
 from .._istio.install.control_plane import BASE, CHART, OPERATOR_VERSION, VERSION
 from .._istio.uninstall.leftovers import MARK
@@ -99,7 +98,7 @@ class Answer:
 Ask = Callable[[Cluster, list[Object]], list[Answer]]
 
 
-def ref(obj: Object) -> str:
+def object_text(obj: Object) -> str:
     """Such as "Pod shop/web-1"."""
     metadata = obj["metadata"]
     place = f"{metadata['namespace']}/" if metadata.get("namespace") else ""
@@ -111,10 +110,10 @@ def labels_of(obj: Object) -> dict[str, str]:
 
 
 def is_ready(pod: Object) -> bool:
-    return injection.alive(pod) and pod_ready(pod)
+    return injection.is_alive(pod) and pod_ready(pod)
 
 
-def runs(pod: Object) -> bool:
+def is_running(pod: Object) -> bool:
     return bool((pod.get("status") or {}).get("phase") == "Running")
 
 
@@ -153,11 +152,11 @@ class Facts:
     @cached_property
     def planes(self) -> list[dict[str, Any]]:
         """Control planes as rows of mesh_info, each with its parsed `number`, None where its version is not known."""
-        return [{**plane, "number": skew.parse(plane["version"])} for plane in mesh.control_planes(self["istiods"])]
+        return [{**plane, "number": version_skew.parse_version(plane["version"])} for plane in mesh.control_plane_rows(self["istiods"])]
 
     @cached_property
     def known(self) -> revisions.Revisions:
-        return replace(revisions.of(self["injectors"]), images=revisions.images(self.objects.get("mesh_configs", [])))
+        return replace(revisions.revisions_of(self["injectors"]), images=revisions.sidecar_images(self.objects.get("mesh_configs", [])))
 
     def is_stale(self, pod: Object) -> bool:
         """Whether a living pod's sidecar is of another revision or version than what would be injected now."""
@@ -169,7 +168,7 @@ class Facts:
 
     @cached_property
     def living(self) -> list[Object]:
-        return [pod for pod in self["pods"] if injection.alive(pod)]
+        return [pod for pod in self["pods"] if injection.is_alive(pod)]
 
     @cached_property
     def living_in(self) -> dict[str, list[Object]]:
@@ -190,7 +189,7 @@ class Facts:
         if namespace in injection.NEVER_INJECTED or not injection.wants_sidecar(pod, True):
             return ""
         place = {"kubernetes.io/metadata.name": namespace, **self.namespace_labels.get(namespace, {})}
-        return next((injection.revision_label(obj) for obj in self["injectors"] if webhooks.takes(obj, place, labels_of(pod))), "")
+        return next((injection.revision_label(obj) for obj in self["injectors"] if webhooks.injects_pod(obj, place, labels_of(pod))), "")
 
     def lacks_sidecar(self, pod: Object) -> bool:
         """Whether a living pod should have a sidecar, by its namespace's labels, its own or the webhooks, and has none."""
@@ -202,9 +201,9 @@ class Facts:
 
     def revision_of(self, pod: Object) -> str:
         """The revision of a pod's proxy; one that no webhook injected says it by its label. Empty where that is not known."""
-        return revisions.of_pod(pod) or self.known.resolve(labels_of(pod).get(injection.REVISION, ""))
+        return revisions.revision_of_pod(pod) or self.known.resolve(labels_of(pod).get(injection.REVISION, ""))
 
-    def plane_of(self, pod: Object) -> skew.Version | None:
+    def plane_of(self, pod: Object) -> version_skew.Version | None:
         """The version of the control plane of a pod's proxy."""
         revision = self.revision_of(pod)
         return max((plane["number"] for plane in self.planes if plane["revision"] == revision and plane["number"]), default=None)
@@ -214,10 +213,10 @@ class Facts:
         """{POD.NAMESPACE: proxy} of all that an istiod lists."""
         return {proxy.id: proxy for answer in self.answers for proxy in answer.proxies}
 
-    def version_of(self, pod: Object) -> skew.Version | None:
+    def version_of(self, pod: Object) -> version_skew.Version | None:
         """The version of a pod's proxy: what it told its istiod, else the tag of its image."""
         proxy = self.connected.get(proxy_id(pod))
-        return skew.parse(proxy.version if proxy else "") or skew.parse(mesh.tag_of(injection.sidecar_image(pod)))
+        return version_skew.parse_version(proxy.version if proxy else "") or version_skew.parse_version(mesh.tag_of(injection.sidecar_image(pod)))
 
     @cached_property
     def silent(self) -> str:
@@ -227,7 +226,7 @@ class Facts:
         unready = [
             f"istiod {p['metadata']['namespace']}/{p['metadata']['name']} is running but not ready"
             for p in self["pods"]
-            if is_istiod(p) and runs(p) and not is_ready(p)
+            if is_istiod(p) and is_running(p) and not is_ready(p)
         ]
         refused = [f"cannot read the proxy status from {answer.istiod}: {answer.refused}" for answer in self.answers if answer.refused]
         return next(iter([*refused, *unready]), "")
@@ -289,46 +288,46 @@ class Facts:
         return certificates.of_pem(self.root_copies.get(self.namespace, ""))
 
     @cached_property
-    def base(self) -> skew.Version | None:
+    def base(self) -> version_skew.Version | None:
         """The version of Istio's definitions: what the collection noted when it installed them, else the oldest that they carry."""
-        noted = [skew.parse((obj["metadata"].get("annotations") or {}).get(VERSION, "")) for obj in self["sets"]]
+        noted = [version_skew.parse_version((obj["metadata"].get("annotations") or {}).get(VERSION, "")) for obj in self["sets"]]
         carried = [version for obj in self["definitions"] if is_istios(obj) and (version := definition_version(obj))]
         return next(filter(None, noted), None) or min(carried, default=None)
 
 
 def is_istios(definition: Object) -> bool:
     """Whether a CustomResourceDefinition is of Istio's own base."""
-    return str(definition["metadata"]["name"]).partition(".")[2] in skew.KINDS
+    return str(definition["metadata"]["name"]).partition(".")[2] in version_skew.KINDS
 
 
-def definition_version(definition: Object) -> skew.Version | None:
+def definition_version(definition: Object) -> version_skew.Version | None:
     """What istioctl or a chart wrote on it; the charts inside istioctl all say 1.0.0."""
     labels = labels_of(definition)
-    chart = skew.parse(labels.get(CHART, "").removeprefix(BASE))
-    return skew.parse(labels.get(OPERATOR_VERSION, "")) or (chart if chart != skew.Version(1, 0) else None)
+    chart = version_skew.parse_version(labels.get(CHART, "").removeprefix(BASE))
+    return version_skew.parse_version(labels.get(OPERATOR_VERSION, "")) or (chart if chart != version_skew.Version(1, 0) else None)
 
 
 def proxy_id(pod: Object) -> str:
     return f"{pod['metadata']['name']}.{pod['metadata']['namespace']}"
 
 
-def read(cluster: Cluster, namespace: str, sources: Iterable[str], ask: Ask | None, needed: frozenset[str] = frozenset()) -> Facts:
+def read_facts(cluster: Cluster, namespace: str, sources: Iterable[str], ask: Ask | None, needed: frozenset[str] = frozenset()) -> Facts:
     """Each source once, side by side; then istiods, if PROXIES is among the sources.
 
     needed: sources without which nothing can be said: where these are forbidden, ApiError is raised. All others become `refused`.
     Raises ApiError where the server cannot be reached.
     """
     # Discovery first: all lists need it, and each of several threads would ask for it.
-    served = frozenset((group, kind) for group in skew.KINDS for kind in cluster.resources.kinds(group))
+    served = frozenset((group, kind) for group in version_skew.KINDS for kind in cluster.resources.kinds(group))
     names = [name for name in SOURCES if name in set(sources)]
 
-    def one(name: str) -> list[Object] | Refused:
+    def one(name: str) -> list[Object] | Forbidden:
         return _list(cluster, SOURCES[name], namespace) if name in needed else cluster.permitted(lambda: _list(cluster, SOURCES[name], namespace))
 
     version, *lists = cluster.each(lambda name: one(name) if name else cluster.api.request("GET", "/version").get("gitVersion", ""), ["", *names])
     answers = dict(zip(names, lists))
-    objects = {name: answer for name, answer in answers.items() if not isinstance(answer, Refused)}
-    facts = Facts(namespace, str(version), served, objects, {name: answer.message for name, answer in answers.items() if isinstance(answer, Refused)})
+    objects = {name: answer for name, answer in answers.items() if not isinstance(answer, Forbidden)}
+    facts = Facts(namespace, str(version), served, objects, {name: answer.message for name, answer in answers.items() if isinstance(answer, Forbidden)})
     return _second(cluster, facts, ask if PROXIES in set(sources) else None)
 
 
@@ -349,9 +348,9 @@ def _second(cluster: Cluster, facts: Facts, ask: Ask | None) -> Facts:
     places = sorted({obj["metadata"]["namespace"] for obj in unselecting(facts)})
     slices = cluster.each(lambda place: cluster.permitted(lambda: cluster.list("discovery.k8s.io", "EndpointSlice", place)), places)
     for answer in slices:
-        if isinstance(answer, Refused):
+        if isinstance(answer, Forbidden):
             refused[SLICES] = answer.message
-    found = tuple(obj for answer in slices if not isinstance(answer, Refused) for obj in answer)
+    found = tuple(obj for answer in slices if not isinstance(answer, Forbidden) for obj in answer)
     return replace(facts, refused=refused, answers=tuple(answers), slices=found)
 
 

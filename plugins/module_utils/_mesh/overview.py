@@ -23,20 +23,20 @@ MORE = {"replica_sets", "validators", "definitions", "sets", "roots", "node_agen
 KINDS = {"injectors": "injection", "validators": "validation"}
 
 
-def read(cluster: Cluster, ask: Ask | None) -> dict[str, Any]:
+def read_overview(cluster: Cluster, ask: Ask | None) -> dict[str, Any]:
     """As RETURN of mesh_info has it. ask: None where istiods are not asked for their proxies. Raises ApiError."""
-    found = facts.read(cluster, "istio-system", NEEDED | MORE | {PROXIES}, ask, NEEDED)
-    planes = mesh.control_planes(found["istiods"])
+    found = facts.read_facts(cluster, "istio-system", NEEDED | MORE | {PROXIES}, ask, NEEDED)
+    planes = mesh.control_plane_rows(found["istiods"])
     places = {plane["namespace"] for plane in planes}
     if places and found.namespace not in places:
         found = replace(found, namespace=min(places))
     return {
         "cluster": {"name": cluster.api.name, "server": cluster.api.server, "version": found.kubernetes},
         "control_planes": planes,
-        "tags": [revisions.row(tag, found.known, found["namespaces"]) for tag in sorted(found.known.tags)],
-        "namespaces": mesh.namespaces(found["namespaces"], found["pods"], found.known),
-        "gateways": [mesh.gateway(service, found["nodes"]) for service in found["services"] if injection.is_gateway(service)],
-        "addons": mesh.addons(found["services"], places),
+        "tags": [revisions.tag_row(tag, found.known, found["namespaces"]) for tag in sorted(found.known.tags)],
+        "namespaces": mesh.namespace_rows(found["namespaces"], found["pods"], found.known),
+        "gateways": [mesh.gateway_row(service, found["nodes"]) for service in found["services"] if injection.is_gateway(service)],
+        "addons": mesh.addon_rows(found["services"], places),
         "webhooks": [_webhook(obj, kind, found) for source, kind in KINDS.items() for obj in found.objects.get(source, ())],
         "definitions": _definitions(found),
         "root_certificates": _root_certificates(found),
@@ -48,7 +48,7 @@ def read(cluster: Cluster, ask: Ask | None) -> dict[str, Any]:
 
 
 def _webhook(obj: Object, kind: str, found: Facts) -> dict[str, Any]:
-    labels, hooks = labels_of(obj), webhooks.active(obj)
+    labels, hooks = labels_of(obj), webhooks.active_entries(obj)
     places = sorted({place for hook in hooks if (place := webhooks.service_of(hook))})
     addresses = sorted({hook["clientConfig"]["url"] for hook in hooks if (hook.get("clientConfig") or {}).get("url")})
     services = [found.service(*place) for place in places]
@@ -103,7 +103,7 @@ def _workload(workload: injection.Workload, pods: list[Object], lacking: set[str
     would = {pod["metadata"]["name"]: found.injects_now(pod) for pod in pods}
     used = sorted({found.revision_of(pod) for pod in pods if injection.has_sidecar(pod)} - {""})
     return {
-        **injection.row(workload),
+        **injection.workload_row(workload),
         "revisions": used,
         "uses": next(filter(None, would.values()), ""),
         "without_sidecar": [pod["metadata"]["name"] for pod in pods if facts.proxy_id(pod) in lacking],

@@ -7,15 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .._engine.objects import few
+from .._engine.objects import summarize
 from .._failure import Failure, InvalidOption, did_you_mean
-from .._istio import version_skew as skew
-from .._istio.install.control_plane import check_label
-from .checks import cluster, gateways, proxies, routes, upgrade, webhooks, workloads
-from .checks import control_planes as planes
-from .checks import root_certificates as roots
+from .._istio import version_skew
+from .._istio.install.control_plane import validate_label
+from .checks import cluster, control_planes, gateways, proxies, root_certificates, routes, upgrade, webhooks, workloads
 from .facts import PROXIES, SLICES, Facts
-from .findings import INSTALL, RUNNING, UPGRADE, Finding, Gate, Judge, Unknown, replaced
+from .findings import INSTALL, RUNNING, UPGRADE, Finding, Gate, Judge, Unknown, replaced_planes
 
 ERROR, WARNING, INFO = "error", "warning", "info"
 PASSED, FAILED, UNKNOWN, SKIPPED = "passed", "failed", "unknown", "skipped"
@@ -47,7 +45,7 @@ class Check:
     fails: str
     remedy: str
     source: str
-    release: skew.Release | None = None
+    release: version_skew.Release | None = None
 
 
 ANALYSIS = "Istio's analyzer {}".format
@@ -80,10 +78,10 @@ CHECKS = (
     Check("definitions_old", "The Istio CRDs are as new as the newest control plane", ERROR, LIVE, ("istiods", "definitions", "sets"),
           cluster.definitions_old,
           "An Istio CRD belongs to an older release than the newest control plane.",
-          "Install the CRDs of the newest control plane. Upgrade CRDs before istiod.", skew.BASE.source),
+          "Install the CRDs of the newest control plane. Upgrade CRDs before istiod.", version_skew.BASE.source),
     Check("definitions_newer", "The Istio CRDs are not newer than the planned version", WARNING, COMING, ("definitions", "sets"), cluster.definitions_newer,
           "The Istio CRDs belong to a newer release than the planned version.",
-          "Keep them: CRDs are never downgraded, and they work with older control planes.", skew.BASE.source),
+          "Keep them: CRDs are never downgraded, and they work with older control planes.", version_skew.BASE.source),
     Check("definitions_leftover", "No CRDs remain from an earlier mesh", WARNING, (INSTALL,), ("istiods", "definitions"), cluster.definitions_leftover,
           "Istio CRDs exist, but no control plane.",
           "Check which objects still exist. Install with adopt, or delete the CRDs with all their objects.", "istio.io, Uninstall"),
@@ -91,48 +89,51 @@ CHECKS = (
           "A Gateway API CRD is so old that istiod ignores its objects.",
           "Install the Gateway API CRDs of the version that is named, or of a newer version.", ANALYSIS("IST0176")),
     # Control planes.
-    Check("control_plane_missing", "A control plane exists", ERROR, LIVE, ("istiods",), planes.control_plane_missing,
+    Check("control_plane_missing", "A control plane exists", ERROR, LIVE, ("istiods",), control_planes.control_plane_missing,
           "The control plane's namespace contains no istiod.", "Run the role control_plane, or set namespace to the control plane's namespace.",
           "istio.io, Installation guides"),
-    Check("istiod_unavailable", "Every control plane has a ready replica", ERROR, LIVE, ("istiods",), planes.istiod_unavailable,
+    Check("istiod_unavailable", "Every control plane has a ready replica", ERROR, LIVE, ("istiods",), control_planes.istiod_unavailable,
           "No replica of an istiod is ready.", "Check the events and logs of its pods.", HEALTH),
-    Check("istiod_incomplete", "All replicas of istiod are ready", WARNING, LIVE, ("istiods",), planes.istiod_incomplete,
+    Check("istiod_incomplete", "All replicas of istiod are ready", WARNING, LIVE, ("istiods",), control_planes.istiod_incomplete,
           "An istiod has fewer ready replicas than configured.", "Check the events of its pods, and wait until the rollout is complete.", HEALTH),
-    Check("istiod_mixed_versions", "All istiod pods of a revision have the same version", WARNING, LIVE, ("pods",), planes.istiod_mixed_versions,
+    Check("istiod_mixed_versions", "All istiod pods of a revision have the same version", WARNING, LIVE, ("pods",), control_planes.istiod_mixed_versions,
           "Running istiod pods of one revision have different versions.", "Wait until the rollout is complete. If it does not progress, check the newer pods.",
-          skew.CANARY),
-    Check("istiod_single", "istiod has at least two replicas", WARNING, (UPGRADE,), ("istiods",), planes.istiod_single,
+          version_skew.CANARY),
+    Check("istiod_single", "istiod has at least two replicas", WARNING, (UPGRADE,), ("istiods",), control_planes.istiod_single,
           "An istiod is configured with fewer than two replicas.", "Set pilot.autoscaleMin to 2 in the values, or pilot.replicaCount without autoscaling.",
           "istio.io, Deployment best practices"),
-    Check("istiod_no_budget", "A PodDisruptionBudget protects istiod", WARNING, (UPGRADE,), ("istiods", "budgets"), planes.istiod_no_budget,
+    Check("istiod_no_budget", "A PodDisruptionBudget protects istiod", WARNING, (UPGRADE,), ("istiods", "budgets"), control_planes.istiod_no_budget,
           "An istiod with several replicas has no PodDisruptionBudget.", "Keep global.defaultPodDisruptionBudget.enabled set to true in the values.",
           "Kubernetes, Disruptions"),
     Check("istiod_budget_blocks", "The PodDisruptionBudget of istiod allows a node to be drained", WARNING, (UPGRADE,), ("istiods", "budgets"),
-          planes.istiod_budget_blocks,
+          control_planes.istiod_budget_blocks,
           "A PodDisruptionBudget of istiod currently allows no disruption.",
           "Run one replica more than the budget requires, and make sure that all replicas are ready.",
           "Kubernetes, Disruptions"),
-    Check("foreign_control_plane", "No other tool manages a control plane of this revision", WARNING, (INSTALL,), ("istiods",), planes.foreign_control_plane,
+    Check("foreign_control_plane", "No other tool manages a control plane of this revision", WARNING, (INSTALL,), ("istiods",),
+          control_planes.foreign_control_plane,
           "Another tool manages an istiod of the revision to install.",
           "Adopt it with adopt, keep using the tool that created it, or choose another revision.", "Kubernetes, Server-side apply"),
-    Check("revision_is_tag", "No revision tag has the name of the new revision", ERROR, COMING, ("injectors",), planes.revision_is_tag,
+    Check("revision_is_tag", "No revision tag has the name of the new revision", ERROR, COMING, ("injectors",), control_planes.revision_is_tag,
           "A revision tag already has the name of the new revision.", "Choose another name, such as the version with dashes.", TAGS),
-    Check("revision_unused", "Every control plane is used", INFO, (RUNNING,), ("istiods", "pods", "namespaces", "injectors"), planes.revision_unused,
+    Check("revision_unused", "Every control plane is used", INFO, (RUNNING,), ("istiods", "pods", "namespaces", "injectors"), control_planes.revision_unused,
           "Several control planes exist, and no tag, namespace or proxy uses one of them.", "Remove it: use control_plane with its revision and state absent.",
-          skew.CANARY),
-    Check("foreign_workloads", "The control plane's namespace contains only Istio", INFO, (RUNNING,), ("pods", "replica_sets"), planes.foreign_workloads,
+          version_skew.CANARY),
+    Check("foreign_workloads", "The control plane's namespace contains only Istio", INFO, (RUNNING,), ("pods", "replica_sets"),
+          control_planes.foreign_workloads,
           "Workloads that do not belong to Istio run in the control plane's namespace.",
           "Move them: write access to this namespace gives control over the mesh.",
           "istio.io, Security best practices"),
-    Check("node_agents_not_ready", "Node agents are ready on every node", ERROR, LIVE, ("node_agents",), planes.node_agents_not_ready,
+    Check("node_agents_not_ready", "Node agents are ready on every node", ERROR, LIVE, ("node_agents",), control_planes.node_agents_not_ready,
           "istio-cni or ztunnel is not ready on all of its nodes.", "Check its pods on those nodes: pods of the mesh cannot start there.",
           "istio.io, Istio CNI node agent"),
-    Check("cni_skew", "The version of istio-cni is supported by the control planes", ERROR, LIVE, ("istiods", "node_agents"), planes.agent_skew("cni"),
+    Check("cni_skew", "The version of istio-cni is supported by the control planes", ERROR, LIVE, ("istiods", "node_agents"), control_planes.agent_skew("cni"),
           "istio-cni is newer than a control plane, or more than one minor version older. Before an upgrade, this includes the new control plane.",
-          "Upgrade istio-cni after istiod, and before the next minor version.", skew.AMBIENT),
-    Check("ztunnel_skew", "The version of ztunnel is supported by the control planes", ERROR, LIVE, ("istiods", "node_agents"), planes.agent_skew("ztunnel"),
+          "Upgrade istio-cni after istiod, and before the next minor version.", version_skew.AMBIENT),
+    Check("ztunnel_skew", "The version of ztunnel is supported by the control planes", ERROR, LIVE, ("istiods", "node_agents"),
+          control_planes.agent_skew("ztunnel"),
           "ztunnel is newer than a control plane, or more than one minor version older. Before an upgrade, this includes the new control plane.",
-          "Upgrade ztunnel after istio-cni, and before the next minor version.", skew.AMBIENT),
+          "Upgrade ztunnel after istio-cni, and before the next minor version.", version_skew.AMBIENT),
     # Webhooks and tags.
     Check("injector_missing", "Every revision has an injection webhook", ERROR, LIVE, ("istiods", "injectors"), webhooks.injector_missing,
           "The revision of a control plane has no injection webhook.",
@@ -173,13 +174,13 @@ CHECKS = (
           "Pods of a workload are missing their sidecar.", "Restart them: use the module namespace with restart_missing_sidecar.", ANALYSIS("IST0103")),
     Check("proxies_stale", "Every proxy has the revision that new pods get", WARNING, LIVE, MEMBERS, workloads.proxies_stale,
           "Pods of a workload have a proxy of another revision than new pods get.", "Restart them: use the module namespace with restart_stale_sidecar.",
-          skew.CANARY),
+          version_skew.CANARY),
     Check("pods_not_restartable", "Every pod with a missing or stale sidecar can be restarted", WARNING, LIVE, MEMBERS, workloads.pods_not_restartable,
           "A sidecar is missing or stale in a pod that no restart replaces: a pod without an owner, of a Job, or of an unknown owner.",
-          "Recreate the pod yourself.", skew.CANARY),
+          "Recreate the pod yourself.", version_skew.CANARY),
     Check("proxies_orphaned", "The control plane of every proxy exists", ERROR, LIVE, ("pods", "istiods", "injectors"), workloads.proxies_orphaned,
           "The revision of a proxy no longer has a control plane. The proxy keeps its last configuration, and its certificate expires.",
-          "Restart the workload with an existing revision.", skew.CANARY),
+          "Restart the workload with an existing revision.", version_skew.CANARY),
     Check("sidecar_not_ready", "The proxy of every running pod is ready", WARNING, LIVE, ("pods",), workloads.sidecar_not_ready,
           "A pod is running, but its container istio-proxy is not ready.", "Check the container's log. The most common cause is that it cannot reach istiod.",
           "istio.io, Application requirements"),
@@ -192,14 +193,14 @@ CHECKS = (
     Check("proxies_newer", "No proxy is newer than its control plane", ERROR, LIVE, RELATED, proxies.proxies_newer,
           "A proxy has a newer minor version than its control plane.",
           "Upgrade the control plane, or restart the workload with a control plane of at least that version.",
-          skew.PROXY.source),
+          version_skew.PROXY.source),
     Check("proxies_too_old", "No proxy is too old for its control plane", ERROR, LIVE, RELATED, proxies.proxies_too_old,
-          "A proxy is more than one minor version older than its control plane.", "Restart the workload.", skew.PROXY.source),
+          "A proxy is more than one minor version older than its control plane.", "Restart the workload.", version_skew.PROXY.source),
     Check("proxies_older", "Every proxy has the version of its control plane", INFO, (RUNNING,), RELATED, proxies.proxies_older,
           "A proxy is older than its control plane, but still supported.", "Restart the workload when convenient.", ANALYSIS("IST0158")),
     Check("proxies_left_behind", "No proxy will be too old after the upgrade", ERROR, (UPGRADE,), RELATED, proxies.proxies_left_behind,
           "An upgrade in place would leave a proxy more than one minor version older than its control plane.", "Restart the workload before the upgrade.",
-          skew.PROXY.source),
+          version_skew.PROXY.source),
     Check("proxies_disconnected", "Every ready proxy is connected to an istiod", ERROR, LIVE, (PROXIES, "pods"), proxies.proxies_disconnected,
           "A ready proxy is not connected to any istiod.", "Check the proxy's log. The proxy gets no new configuration, and its certificate expires.",
           "istiod's /debug/syncz"),
@@ -210,18 +211,18 @@ CHECKS = (
           "A proxy rejects its configuration and keeps the previous one.", "Correct or roll back the object that the error message names.",
           "istiod's /debug/syncz"),
     # Root certificates.
-    Check("root_missing", "The mesh has a root certificate", ERROR, LIVE, ("roots",), roots.root_missing,
+    Check("root_missing", "The mesh has a root certificate", ERROR, LIVE, ("roots",), root_certificates.root_missing,
           "ConfigMap istio-ca-root-cert of the control plane's namespace is missing, or contains no certificate.", "Check istiod's log for the reason.",
           "istio.io, Plug in CA certificates"),
-    Check("root_expired", "The root certificate has not expired", ERROR, LIVE, ("roots",), roots.root_expired,
+    Check("root_expired", "The root certificate has not expired", ERROR, LIVE, ("roots",), root_certificates.root_expired,
           "A root certificate has expired.", "Rotate the root certificate.", "istio.io, Plug in CA certificates"),
-    Check("root_expires_soon", "The root certificate is valid for another 30 days", WARNING, LIVE, ("roots",), roots.root_expires_soon,
+    Check("root_expires_soon", "The root certificate is valid for another 30 days", WARNING, LIVE, ("roots",), root_certificates.root_expires_soon,
           "A root certificate expires within 30 days.", "Rotate the root certificate. Trust both certificates during the rotation.",
           "istio.io, Plug in CA certificates"),
-    Check("roots_several", "The mesh has one root certificate", INFO, LIVE, ("roots",), roots.roots_several,
+    Check("roots_several", "The mesh has one root certificate", INFO, LIVE, ("roots",), root_certificates.roots_several,
           "Proxies trust several root certificates, as during a rotation.", "Remove the old one when all workloads have certificates of the new one.",
           "istio.io, Plug in CA certificates"),
-    Check("root_copies_differ", "All namespaces trust the same root certificate", ERROR, LIVE, ("roots",), roots.root_copies_differ,
+    Check("root_copies_differ", "All namespaces trust the same root certificate", ERROR, LIVE, ("roots",), root_certificates.root_copies_differ,
           "ConfigMap istio-ca-root-cert of a namespace contains other certificates than that of the control plane.",
           "Check istiod's log for the reason. If the cluster has several meshes, each needs its own namespaces.",
           "pilot/pkg/serviceregistry/kube/controller/namespacecontroller.go"),
@@ -267,7 +268,7 @@ CHECKS = (
           "Choose a newer version. To roll back, keep or install the older version as a separate revision, and move the revision tags to it.", SKEW),
     Check("minor_skipped", "The upgrade skips no required release", ERROR, (UPGRADE,), ("istiods",), upgrade.minor_skipped,
           "The upgrade spans more than one minor version in place, or more than two with a new revision.",
-          "Upgrade through the releases that are named, and restart workloads at each of them.", skew.CANARY),
+          "Upgrade through the releases that are named, and restart workloads at each of them.", version_skew.CANARY),
     Check("envoy_filters", "No EnvoyFilter patches generated configuration", INFO, (UPGRADE,), ("envoy_filters",), upgrade.envoy_filters,
           "EnvoyFilters exist.", "Test each of them with the new version before you move workloads.", "istio.io, EnvoyFilter"),
     Check("change_unhealthy_endpoints", "istiod sets PILOT_AUTO_SEND_UNHEALTHY_ENDPOINTS explicitly", WARNING, (UPGRADE,), ("istiods",),
@@ -304,7 +305,7 @@ def refuse(gate: Gate, skip: Iterable[str] = ()) -> None:
     if gate.version and gate.number is None:
         raise InvalidOption("version", f"{gate.version!r} is not a valid Istio version", hint="Use the form 1.31.0.")
     if gate.revision:
-        check_label("revision", gate.revision)
+        validate_label("revision", gate.revision)
 
 
 def refuse_absent(facts: Facts, gate: Gate) -> None:
@@ -337,7 +338,9 @@ def _applies(check: Check, facts: Facts, gate: Gate) -> bool:
     if check.release is None or "istiods" in facts.refused:
         return True
     new = gate.number
-    return new is not None and any(plane["number"] is None or skew.crosses(plane["number"], new, check.release) for plane in replaced(facts, gate))
+    return new is not None and any(
+        plane["number"] is None or version_skew.crosses(plane["number"], new, check.release) for plane in replaced_planes(facts, gate)
+    )
 
 
 def ask(check: Check, facts: Facts, gate: Gate) -> dict[str, Any]:
@@ -363,7 +366,7 @@ def told(findings: list[Finding]) -> str:
     by_cause: dict[str, list[str]] = {}
     for finding in findings:
         by_cause.setdefault(finding.cause, []).append(finding.object)
-    parts = [f"{few(objects, SHOWN_OBJECTS)}: {cause}" for cause, objects in by_cause.items()]
+    parts = [f"{summarize(objects, SHOWN_OBJECTS)}: {cause}" for cause, objects in by_cause.items()]
     more = len(parts) - SHOWN_CAUSES
     return "; ".join(parts[:SHOWN_CAUSES]) + (f"; and {more} more causes" if more > 0 else "")
 

@@ -58,21 +58,21 @@ def labels(obj: Object) -> dict[str, str]:
     return obj["metadata"].get("labels") or {}
 
 
-def notes(obj: Object) -> dict[str, str]:
+def annotations_of(obj: Object) -> dict[str, str]:
     return obj["metadata"].get("annotations") or {}
 
 
-def place(obj: Object) -> str:
+def place_text(obj: Object) -> str:
     """Such as shop/web."""
     return f"{namespace(obj)}/{name(obj)}" if namespace(obj) else name(obj)
 
 
-def has(obj: Object, wanted: Mapping[str, Any]) -> bool:
+def contains(obj: Object, wanted: Mapping[str, Any]) -> bool:
     """Whether an object has all of these labels; any object has none."""
     return wanted.items() <= labels(obj).items()
 
 
-def shown(wanted: Mapping[str, Any]) -> str:
+def quoted(wanted: Mapping[str, Any]) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(wanted.items()))
 
 
@@ -145,7 +145,7 @@ class World:
     @cached_property
     def pods(self) -> list[Object]:
         """Living pods."""
-        return [pod for pod in self["Pod"] if injection.alive(pod)]
+        return [pod for pod in self["Pod"] if injection.is_alive(pod)]
 
     @cached_property
     def members(self) -> dict[str, list[Object]]:
@@ -164,7 +164,7 @@ class World:
     def selected(self, space: str, wanted: Mapping[str, Any]) -> list[Object]:
         """Pods of a namespace, or of all with "*", that have these labels."""
         pods = [pod for own in self.members.values() for pod in own] if space == EVERYWHERE else self.members.get(space, [])
-        return [pod for pod in pods if has(pod, wanted)]
+        return [pod for pod in pods if contains(pod, wanted)]
 
     @property
     def knows_pods(self) -> bool:
@@ -179,7 +179,7 @@ class World:
         return injection.has_sidecar(pod) or injection.wants_sidecar(pod, injection.injects(self.namespace_labels(namespace(pod))))
 
     def ambient(self, pod: Object) -> bool:
-        return notes(pod).get(AMBIENT) == "enabled"
+        return annotations_of(pod).get(AMBIENT) == "enabled"
 
     @cached_property
     def hosts(self) -> dict[tuple[str, str], Ports]:
@@ -190,7 +190,7 @@ class World:
                 for host in spec(obj).get("hosts") or []:
                     found[(scope, full_name(host, namespace(obj)))] = spec(obj).get("ports") or []
         for obj in self["Service"]:
-            said = notes(obj).get(EXPORT)
+            said = annotations_of(obj).get(EXPORT)
             for scope in scopes(obj, [part.strip() for part in said.split(",")] if said else None):
                 ports = [{**port, "number": port.get("port")} for port in spec(obj).get("ports") or []]
                 found[(scope, full_name(name(obj), namespace(obj)))] = ports

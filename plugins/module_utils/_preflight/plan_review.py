@@ -15,8 +15,7 @@ from .._engine.objects import Object, Ref, ref_of
 from .._engine.planning.change import PRUNED
 from .._engine.planning.plan import Plan
 from .._failure import Failure
-from . import check_dependencies as scope
-from . import loader as live
+from . import check_dependencies, loader
 from . import registry as checks
 from .findings import ERROR, Check, Finding
 from .object_index import KINDS, World, kind_of
@@ -32,7 +31,7 @@ POLICY = frozenset(KINDS) - {"ConfigMap", "Secret"}
 
 
 @dataclass(frozen=True)
-class Change:
+class PolicyDiff:
     """What a plan makes of a mesh.
 
     was  objects that it changes or deletes, as they are
@@ -43,7 +42,7 @@ class Change:
     now: dict[Ref, Object]
 
     @staticmethod
-    def of(plan: Plan) -> Change | None:
+    def of(plan: Plan) -> PolicyDiff | None:
         """None where the plan changes no policy."""
         was: dict[Ref, Object] = {}
         now: dict[Ref, Object] = {}
@@ -55,15 +54,15 @@ class Change:
                 now.pop(change.ref, None)
             else:
                 now[change.ref] = change.planned or change.wanted or {}
-        return Change(was, now) if any(change.changes for change in changes) else None
+        return PolicyDiff(was, now) if any(change.changes for change in changes) else None
 
 
-def ask(run: Run, plan: Plan) -> None:
+def review_plan(run: Run, plan: Plan) -> None:
     """Adds `findings` and `unread` to what the run tells. Raises Failure "preflight_failed" where errors come of the plan, in check mode only warns."""
-    change = Change.of(plan) if run.options["preflight"] != SKIP else None
+    change = PolicyDiff.of(plan) if run.options["preflight"] != SKIP else None
     if change is None:
         return
-    rows, new, unread = run.timed("preflight", lambda: judged(run.cluster, change))
+    rows, new, unread = run.timed("preflight", lambda: review_diff(run.cluster, change))
     run.told.update(findings=rows, unread=unread)
     errors = [row for row in new if row["severity"] == ERROR]
     if not errors:
@@ -77,19 +76,19 @@ def ask(run: Run, plan: Plan) -> None:
         run.module.warn(f"{failure.code}: " + "\n".join([f"{many} would result from this change:", *message.splitlines()[1:]]))
 
 
-REVIEW = Review(ARGUMENTS, ask)
+REVIEW = Review(ARGUMENTS, review_plan)
 
 
-def judged(cluster: Cluster, change: Change) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, str]]:
+def review_diff(cluster: Cluster, change: PolicyDiff) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, str]]:
     """(rows of what is found on the wanted objects and of what comes of them elsewhere, those of them that are new, kinds that may not be read).
 
     Raises ApiError.
     """
-    asked = scope.question([*change.was.values(), *change.now.values()], SEVERITIES)
-    found, refused = live.some(cluster, asked.kinds, ROOT)
+    asked = check_dependencies.review_scope([*change.was.values(), *change.now.values()], SEVERITIES)
+    found, refused = loader.load_kinds(cluster, asked.kinds, ROOT)
     # What was not read is as unknown as what may not be.
     unknown = {**dict.fromkeys(set(KINDS) - asked.kinds, "not read"), **refused}
-    whole, alone = Sight(change, found, unknown), Sight(change, [], unknown)
+    whole, alone = BeforeAndAfter(change, found, unknown), BeforeAndAfter(change, [], unknown)
     rows: list[dict[str, Any]] = []
     new: list[dict[str, Any]] = []
     for check in checks.CHECKS:
@@ -97,39 +96,39 @@ def judged(cluster: Cluster, change: Change) -> tuple[list[dict[str, Any]], list
         if check.code not in asked.codes or asked.codes[check.code] & set(refused):
             continue
         sight = whole if asked.codes[check.code] else alone
-        for finding, fresh in _told(check, sight):
+        for finding, fresh in _new_findings(check, sight):
             row = checks.row(check, finding)
             rows += [row] if fresh or sight.after.asks(finding.ref) else []
             new += [row] if fresh else []
     return checks.ranked(rows), checks.ranked(new), refused
 
 
-class Sight:
+class BeforeAndAfter:
     """The mesh before and after a change; what is before is seldom asked for.
 
     found    live objects, those of the change among them or not
     unknown  {kind: why nothing is known to be missing of it}
     """
 
-    def __init__(self, change: Change, found: list[Object], unknown: dict[str, str]) -> None:
+    def __init__(self, change: PolicyDiff, found: list[Object], unknown: dict[str, str]) -> None:
         self._change = change
         self._others = [obj for obj in found if ref_of(obj) not in change.was and ref_of(obj) not in change.now]
         self._unknown = unknown
-        self._mesh = live.mesh_of(found, ROOT)
+        self._mesh = loader.mesh_config_of(found, ROOT)
 
     @cached_property
     def before(self) -> World:
-        return World([*self._others, *live.placed(self._change.was.values(), "")], None, True, self._unknown, ROOT, self._mesh)
+        return World([*self._others, *loader.normalize_objects(self._change.was.values(), "")], None, True, self._unknown, ROOT, self._mesh)
 
     @cached_property
     def after(self) -> World:
         was = self._change.was
         now = [{**obj, "status": was[ref]["status"]} if "status" not in obj and "status" in was.get(ref, {}) else obj for ref, obj in self._change.now.items()]
-        wanted = live.placed(now, "")
+        wanted = loader.normalize_objects(now, "")
         return World([*self._others, *wanted], wanted, True, self._unknown, ROOT, self._mesh)
 
 
-def _told(check: Check, sight: Sight) -> list[tuple[Finding, bool]]:
+def _new_findings(check: Check, sight: BeforeAndAfter) -> list[tuple[Finding, bool]]:
     """(finding, whether it was not there before). What stands in a list may have another place in it now."""
     found = checks.found(check, sight.after)
     known = Counter(map(_key, checks.found(check, sight.before))) if found else Counter()

@@ -14,7 +14,7 @@ from .._failure import Failure, InvalidOption
 from .checks import admission, destinations, entries, gateway_api, gateways, matches, mtls, policies, routes, rules, security, telemetry, workloads
 from .findings import ERROR, INFO, WARNING, Check, Finding
 from .loader import Picture
-from .object_index import World, notes
+from .object_index import World, annotations_of
 
 CHECKS: tuple[Check, ...] = (
     *admission.CHECKS,
@@ -82,7 +82,7 @@ def _key(finding: Finding) -> tuple[Any, ...]:
 
 
 def _suppressed(check: Check, finding: Finding) -> bool:
-    said = {part.strip() for part in str(notes(finding.obj).get(SUPPRESS) or "").split(",")}
+    said = {part.strip() for part in str(annotations_of(finding.obj).get(SUPPRESS) or "").split(",")}
     return "*" in said or bool(said & {check.code, *analyzer_codes(check)})
 
 

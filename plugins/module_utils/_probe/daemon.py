@@ -24,7 +24,7 @@ BETWEEN_LOOKS = 0.1
 
 
 @dataclass(frozen=True)
-class Place:
+class ProcessPlace:
     """Where the process of one kind and name keeps its files: a folder of its own that nobody else may read."""
 
     kind: str
@@ -41,7 +41,7 @@ class Place:
     def emptied(self, name: str) -> Path:
         """A private folder of this name in it, with nothing of an earlier process. Raises OSError."""
         shutil.rmtree(self.folder / name, ignore_errors=True)
-        return private(self.folder / name)
+        return private_folder(self.folder / name)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Process:
         return _birth(self.pid) == self.born
 
 
-def find(place: Place) -> Process | None:
+def find_process(place: ProcessPlace) -> Process | None:
     """The last process of this name, whether it is alive or not; None where there was none, or its record is no good."""
     try:
         kept = json.loads(place.record.read_text(encoding="utf-8"))
@@ -84,7 +84,7 @@ def _birth(pid: int) -> str | None:
     return None if state in "ZX" and threads <= 1 else born
 
 
-def private(folder: Path) -> Path:
+def private_folder(folder: Path) -> Path:
     """The folder, made if need be, open to its owner alone. Raises OSError where it is somebody else's."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -92,13 +92,13 @@ def private(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def alone(place: Place) -> Iterator[None]:
+def exclusive_access(place: ProcessPlace) -> Iterator[None]:
     """No other call on this host starts or ends the process of this name meanwhile."""
-    with cache.alone(private(place.folder) / "lock"):
+    with cache.exclusive_lock(private_folder(place.folder) / "lock"):
         yield
 
 
-def start(place: Place, about: dict[str, Any], prepare: Callable[[], None], work: Callable[[], None], kept: frozenset[int] = frozenset()) -> Process:
+def start_process(place: ProcessPlace, about: dict[str, Any], prepare: Callable[[], None], work: Callable[[], None], kept: frozenset[int] = frozenset()) -> Process:
     """A new process that does the work until it is done or ended. It has the caller's memory, and of its open files only the kept ones.
 
     prepare  runs in it while the caller still waits; where this raises, nothing is left
@@ -128,10 +128,10 @@ def start(place: Place, about: dict[str, Any], prepare: Callable[[], None], work
     return Process(answer["pid"], answer["born"], about)
 
 
-def _run(place: Place, about: dict[str, Any], prepare: Callable[[], None], work: Callable[[], None], kept: frozenset[int], writer: int) -> None:
+def _run(place: ProcessPlace, about: dict[str, Any], prepare: Callable[[], None], work: Callable[[], None], kept: frozenset[int], writer: int) -> None:
     try:
         _become_daemon(kept | {writer})
-        private(place.folder)
+        private_folder(place.folder)
         prepare()
         answer = {"pid": os.getpid(), "born": _birth(os.getpid())}
         # By the process itself, so that it is found again also where its caller is killed now.
@@ -170,7 +170,7 @@ def _is_open(descriptor: int) -> bool:
         return False
 
 
-def stop(process: Process, patience: float) -> None:
+def stop_process(process: Process, patience: float) -> None:
     """Ends it, and waits until it has ended: by request, and by force after `patience` seconds. Does nothing to a process that is not ours."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         end = time.monotonic() + patience

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from .._cluster.api import ApiError
 from .._engine.cluster import Cluster
 from .._engine.objects import Object
-from .._engine.selectors import written
+from .._engine.selectors import label_selector
 from .._engine.waiting.kstatus import pod_ready
 from .._failure import Failure, InvalidOption
-from . import daemon as background
+from . import daemon
 
 CHUNK = 65536
 # Seconds. A forwarder has nothing to finish: it ends at once.
@@ -23,7 +23,7 @@ PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
-class Target:
+class ServicePort:
     """A port of a Service in one cluster."""
 
     server: str
@@ -32,15 +32,15 @@ class Target:
     port: int
 
 
-def place(local_port: int) -> background.Place:
-    return background.Place("dashboards", str(local_port))
+def process_place(local_port: int) -> daemon.ProcessPlace:
+    return daemon.ProcessPlace("dashboards", str(local_port))
 
 
-def opened(local_port: int) -> tuple[background.Process, Target] | None:
+def open_sockets(local_port: int) -> tuple[daemon.Process, ServicePort] | None:
     """(process, target) of a forwarder of ours on this port; None where there is none, or it has ended."""
-    found = background.find(place(local_port))
+    found = daemon.find_process(process_place(local_port))
     try:
-        return (found, Target(**found.about)) if found and found.alive else None
+        return (found, ServicePort(**found.about)) if found and found.alive else None
     except TypeError:
         return None
 
@@ -71,9 +71,9 @@ def _next_free(address: str, port: int) -> int:
     return 0
 
 
-def start(cluster: Cluster, target: Target, selector: dict[str, str], pod_port: int, listener: socket.socket) -> int:
+def start_forwarding(cluster: Cluster, target: ServicePort, selector: dict[str, str], pod_port: int, listener: socket.socket) -> int:
     """Process id of a new process that serves the listener until it is stopped."""
-    where = place(listener.getsockname()[1])
+    where = process_place(listener.getsockname()[1])
 
     def prepare() -> None:
         # What it needs to reach the cluster; gone when it is stopped.
@@ -82,14 +82,14 @@ def start(cluster: Cluster, target: Target, selector: dict[str, str], pod_port: 
     def work() -> None:
         _serve(cluster, target.namespace, selector, pod_port, listener)
 
-    process = background.start(where, asdict(target), prepare, work, frozenset({listener.fileno()}))
+    process = daemon.start_process(where, asdict(target), prepare, work, frozenset({listener.fileno()}))
     listener.close()
     return process.pid
 
 
-def stop(local_port: int, process: background.Process) -> None:
-    background.stop(process, PATIENCE)
-    shutil.rmtree(place(local_port).folder, ignore_errors=True)
+def stop_forwarding(local_port: int, process: daemon.Process) -> None:
+    daemon.stop_process(process, PATIENCE)
+    shutil.rmtree(process_place(local_port).folder, ignore_errors=True)
 
 
 def _serve(cluster: Cluster, namespace: str, selector: dict[str, str], pod_port: int, listener: socket.socket) -> None:
@@ -141,7 +141,7 @@ def tunnel(cluster: Cluster, namespace: str, selector: dict[str, str], port: int
 
 def running_pod(cluster: Cluster, namespace: str, selector: dict[str, str]) -> Object:
     """A ready pod. Raises Failure "no_pods"."""
-    pods = cluster.list("", "Pod", namespace, written(selector))
+    pods = cluster.list("", "Pod", namespace, label_selector(selector))
     for pod in pods:
         if pod_ready(pod):
             return pod

@@ -21,8 +21,8 @@ from typing import Any
 from .._cluster.api import ApiError
 from .._failure import Failure, InvalidOption
 from .._proxy.socket_http import Connection
-from .probe import Connect, Probe, ask, cause_of_no_connection
-from .probe_stats import MOST_EXAMPLES, Outcome, Tally
+from .probe import Connect, Probe, cause_of_no_connection, send_request
+from .probe_stats import MOST_EXAMPLES, Outcome, ProbeStats
 
 RUN_HEADER = "X-Probe-Run"
 NUMBER_HEADER = "X-Probe-Number"
@@ -43,7 +43,7 @@ Write = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
-class Pace:
+class ProbeRate:
     """rate requests a second for `longest` seconds, at most `parallel` at a time."""
 
     rate: int = 20
@@ -51,14 +51,14 @@ class Pace:
     longest: int = 3600
 
 
-def check(pace: Pace) -> None:
+def validate_rate(pace: ProbeRate) -> None:
     """Raises InvalidOption."""
     for option, most in (("rate", FASTEST), ("parallel", MOST_PARALLEL), ("longest", LONGEST)):
         if not 1 <= getattr(pace, option) <= most:
             raise InvalidOption(option, f"is {getattr(pace, option)}", hint=f"It must be 1 to {most}.")
 
 
-def enough(rate: int, timeout: float) -> int:
+def enough_clients(rate: int, timeout: float) -> int:
     """How many requests at a time there are when none is answered, within reason."""
     return int(max(1, min(rate * timeout, MOST_PARALLEL // 2)))
 
@@ -88,7 +88,7 @@ class OpenLoop:
     through  all numbers up to this one have their outcome
     """
 
-    def __init__(self, probe: Probe, pace: Pace, run: str, authority: str, connect: Connect, write: Write) -> None:
+    def __init__(self, probe: Probe, pace: ProbeRate, run: str, authority: str, connect: Connect, write: Write) -> None:
         self._probe, self._pace, self._run_id = probe, pace, run
         self._authority, self._connect, self._write = authority, connect, write
         self._stopping = False
@@ -98,7 +98,7 @@ class OpenLoop:
         self._open: dict[int, Request] = {}
         self._queue: deque[Request] = deque()
         self._workers = self._waiting = 0
-        self._tally = Tally()
+        self._tally = ProbeStats()
         self._idle: deque[Connection] = deque()
         self._held = 0
         self._keep = min(KEPT, max(1, pace.rate // 2), pace.parallel)
@@ -158,7 +158,7 @@ class OpenLoop:
 
     def _row(self) -> dict[str, Any]:
         with self._news:
-            tally, self._tally = self._tally, Tally()
+            tally, self._tally = self._tally, ProbeStats()
             through = min(self._open) - 1 if self._open else self._due
             return {"clock": time.monotonic(), "due": self._due, "through": through, **tally.as_row()}
 
@@ -225,7 +225,7 @@ class OpenLoop:
         outcome = None
         if self._open_on(request, connection.sock, "kept" if held else "fresh"):
             headers = {RUN_HEADER: self._run_id, NUMBER_HEADER: str(request.number), **({"Connection": "close"} if fresh else {})}
-            outcome = ask(self._probe, connection, headers)
+            outcome = send_request(self._probe, connection, headers)
             if not self._settle(request, outcome):
                 outcome = None
         if fresh:

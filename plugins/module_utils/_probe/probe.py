@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from .._failure import InvalidOption
 from .._proxy.socket_http import Connection
-from . import probe_stats as figures
-from .probe_stats import Outcome, Tally
+from . import probe_stats
+from .probe_stats import Outcome, ProbeStats
 
 Connect = Callable[[], socket.socket]
 OTHER = "other"
@@ -47,7 +47,7 @@ class Probe:
     lost_status: int = 500
 
 
-def check(probe: Probe) -> None:
+def validate_probe(probe: Probe) -> None:
     """Raises InvalidOption, before any request is sent."""
     for option in ("count", "parallel", "timeout", "lost_status"):
         if getattr(probe, option) < 1:
@@ -64,13 +64,13 @@ def check(probe: Probe) -> None:
             raise InvalidOption("versions", f"the pattern of {name} is no regular expression: {error}") from error
 
 
-def secrets_in(headers: Mapping[str, Any]) -> set[str]:
+def secret_headers(headers: Mapping[str, Any]) -> set[str]:
     """Values of headers that must never be shown, with and without a scheme before them."""
     found = {str(value) for name, value in headers.items() if SECRET.search(name)}
     return found | {value.partition(" ")[2] for value in found}
 
 
-def check_url(url: str) -> None:
+def validate_url(url: str) -> None:
     """Raises InvalidOption where it is not http://HOST or http://HOST:PORT."""
     try:
         good = re.fullmatch(r"http://[0-9A-Za-z.:_%\[\]-]+/?", url) and urlsplit(url).hostname and urlsplit(url).port != 0
@@ -88,7 +88,7 @@ def to_address(url: str, timeout: float) -> tuple[str, Connect]:
     return parts.netloc, lambda: socket.create_connection((parts.hostname or "", port), timeout)
 
 
-def ask(probe: Probe, connection: Connection, headers: Mapping[str, str]) -> Outcome:
+def send_request(probe: Probe, connection: Connection, headers: Mapping[str, str]) -> Outcome:
     """One request on an open connection, sent once."""
     try:
         connection.request("GET", probe.path, headers={name: str(value) for name, value in {**probe.headers, **headers}.items()})
@@ -112,18 +112,18 @@ def _version(probe: Probe, text: str) -> str:
     return next((name for name, pattern in probe.versions.items() if re.search(str(pattern), text)), OTHER)
 
 
-def run(probe: Probe, authority: str, connect: Connect) -> dict[str, Any]:
+def run_probe(probe: Probe, authority: str, connect: Connect) -> dict[str, Any]:
     """The shares of `count` requests, each client sending the next one after the last one's answer."""
     numbers = [probe.count // probe.parallel + (1 if number < probe.count % probe.parallel else 0) for number in range(probe.parallel)]
-    tally = Tally()
+    tally = ProbeStats()
     with ThreadPoolExecutor(probe.parallel) as pool:
         for part in pool.map(lambda count: _one_client(probe, authority, connect, count), [number for number in numbers if number]):
             tally.include(part)
-    return figures.shares(tally, probe.lost_status)
+    return probe_stats.percent_by_version(tally, probe.lost_status)
 
 
-def _one_client(probe: Probe, authority: str, connect: Connect, count: int) -> Tally:
-    tally = Tally()
+def _one_client(probe: Probe, authority: str, connect: Connect, count: int) -> ProbeStats:
+    tally = ProbeStats()
     connection: Connection | None = None
     for _number in range(count):
         try:
@@ -131,7 +131,7 @@ def _one_client(probe: Probe, authority: str, connect: Connect, count: int) -> T
         except OSError as error:
             tally.note(Outcome(cause=cause_of_no_connection(error)))
             continue
-        outcome = ask(probe, connection, {})
+        outcome = send_request(probe, connection, {})
         tally.note(outcome)
         if outcome.closes:
             connection.close()

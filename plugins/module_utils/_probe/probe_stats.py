@@ -34,7 +34,7 @@ class Outcome:
 
 
 @dataclass
-class Tally:
+class ProbeStats:
     """codes, counts, errors and connections: numbers by status, version, cause, and kind of connection; times are those of time.monotonic.
 
     late         requests that were not sent at their time
@@ -63,9 +63,9 @@ class Tally:
 
     def good(self, now: float) -> None:
         """A good answer came now."""
-        self.include(Tally(first=now, last=now))
+        self.include(ProbeStats(first=now, last=now))
 
-    def include(self, later: Tally) -> None:
+    def include(self, later: ProbeStats) -> None:
         """Adds what came after this."""
         for name in ("codes", "counts", "errors", "connections"):
             getattr(self, name).update(getattr(later, name))
@@ -82,13 +82,13 @@ class Tally:
         return {name: value for name, value in vars(self).items() if value}
 
     @classmethod
-    def of_row(cls, row: dict[str, Any]) -> Tally:
+    def of_row(cls, row: dict[str, Any]) -> ProbeStats:
         """The tally that as_row wrote; the row may hold more."""
         counters: dict[str, Any] = {name: Counter(row.get(name) or {}) for name in ("codes", "counts", "errors", "connections")}
         return cls(**counters, **{name: row[name] for name in ("late", "first", "last", "gap", "examples") if name in row})
 
 
-def shares(tally: Tally, lost_status: int) -> dict[str, Any]:
+def percent_by_version(tally: ProbeStats, lost_status: int) -> dict[str, Any]:
     """{sent, lost, lost_share, upper_bound, codes, counts, shares, errors}. Lost: no answer, or a status of lost_status and more."""
     sent = sum(tally.codes.values()) + sum(tally.errors.values())
     lost = sum(tally.errors.values()) + sum(number for code, number in tally.codes.items() if int(code) >= lost_status)
@@ -105,11 +105,11 @@ def shares(tally: Tally, lost_status: int) -> dict[str, Any]:
     }
 
 
-def window(tally: Tally, lost_status: int, start: float, end: float) -> dict[str, Any]:
+def stats_result(tally: ProbeStats, lost_status: int, start: float, end: float) -> dict[str, Any]:
     """The shares, and {late, connections, longest_gap, examples} of what came between two times."""
     edges = [end - start] if tally.first is None or tally.last is None else [tally.first - start, tally.gap, end - tally.last]
     return {
-        **shares(tally, lost_status),
+        **percent_by_version(tally, lost_status),
         "late": tally.late,
         "connections": {kind: tally.connections[kind] for kind in ("fresh", "kept")},
         "longest_gap": round(max(0.0, *edges), 3),

@@ -110,7 +110,7 @@ def _proxy(entry: dict[str, Any]) -> Proxy:
     return Proxy(entry["proxy"], not behind, rejected, entry.get("istio_version") or "", behind)
 
 
-def running(cluster: Cluster) -> list[Istiod]:
+def ready_istiods(cluster: Cluster) -> list[Istiod]:
     """Every ready istiod of every revision."""
     pods = cluster.list("", "Pod", None, "app=istiod")
     return [Istiod(cluster, pod) for pod in pods if pod_ready(pod)]

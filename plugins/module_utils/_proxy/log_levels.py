@@ -9,9 +9,9 @@ from typing import Any
 
 from .._cluster.api import ApiError
 from .._engine.cluster import Cluster
-from .._engine.objects import Object, Ref, few
+from .._engine.objects import Object, Ref, summarize
 from .._failure import Failure, InvalidOption, did_you_mean
-from .._istio.dataplane.injection import alive, sidecars
+from .._istio.dataplane.injection import is_alive, sidecars
 from .istiod import ADMIN_PORT, ADMIN_TIMEOUT, post
 
 # Envoy's words (envoyproxy.io, Administration interface, /logging).
@@ -24,7 +24,7 @@ MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
-class Change:
+class LogLevelChange:
     """What becomes of one proxy.
 
     before, after  {logger: level} of those that differ from what is wanted
@@ -41,7 +41,7 @@ class Change:
         return FAILED if self.error else CONFIGURED if self.after else UNCHANGED
 
 
-def asked(levels: dict[Any, Any]) -> dict[str, str]:
+def parse_levels(levels: dict[Any, Any]) -> dict[str, str]:
     """{logger or ALL: level} of the option. Raises InvalidOption, "unknown_level"."""
     # YAML 1.1 takes off for a truth value.
     found = {str(logger): "off" if level is False else str(level) for logger, level in levels.items()}
@@ -53,14 +53,14 @@ def asked(levels: dict[Any, Any]) -> dict[str, str]:
     return found
 
 
-def chosen(pods: list[Object], words: str) -> tuple[list[Ref], list[Failure]]:
+def select_proxies(pods: list[Object], words: str) -> tuple[list[Ref], list[Failure]]:
     """(pods with a proxy that runs, why not all of them can be asked); pods that have ended or are on their way out do not count.
 
     words  how the pods were chosen, for people
     """
     found, refused = [], []
     for pod in pods:
-        if not alive(pod):
+        if not is_alive(pod):
             continue
         ref = Ref("", "Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
         if not sidecars(pod):
@@ -78,12 +78,12 @@ def _refusal(code: str, pod: Ref, reason: str, hint: str) -> Failure:
     return Failure(code, f"{pod}: {reason}", ref=pod.as_result("v1"), reason=reason, hint=hint)
 
 
-def parsed(text: str) -> dict[str, str]:
+def parse_answer(text: str) -> dict[str, str]:
     """{logger: level} of Envoy's answer."""
     return {name: level for name, level in LINE.findall(text) if level in LEVELS}
 
 
-def plan(live: dict[Ref, dict[str, str]], wanted: dict[str, str]) -> list[Change]:
+def plan_levels(live: dict[Ref, dict[str, str]], wanted: dict[str, str]) -> list[LogLevelChange]:
     """What is to be set where, for every proxy. wanted: as asked() has it. A logger's own level goes before that of ALL.
 
     Raises InvalidOption "unknown_logger" where a proxy has none of the name.
@@ -96,11 +96,11 @@ def plan(live: dict[Ref, dict[str, str]], wanted: dict[str, str]) -> list[Change
                 raise InvalidOption("levels", f"{pod}: its proxy has no logger {name}", ref=pod.as_result("v1"), hint=hint, code="unknown_logger")
         full = {name: wanted.get(name, wanted.get(ALL, level)) for name, level in levels.items()}
         after = {name: level for name, level in full.items() if level != levels[name]}
-        changes.append(Change(pod, {name: levels[name] for name in after}, after))
+        changes.append(LogLevelChange(pod, {name: levels[name] for name in after}, after))
     return changes
 
 
-def told(changes: list[Change]) -> dict[str, Any]:
+def levels_result(changes: list[LogLevelChange]) -> dict[str, Any]:
     """{changed, proxies, diff} as the module returns them."""
     rows = [
         {"namespace": one.pod.namespace, "pod": one.pod.name, "action": one.action, "before": one.before, "after": one.after, "message": one.error}
@@ -115,22 +115,22 @@ def _lines(levels: dict[str, str]) -> str:
     return "".join(f"{name}: {level}\n" for name, level in sorted(levels.items()))
 
 
-def failure(changes: list[Change]) -> Failure | None:
+def levels_failure(changes: list[LogLevelChange]) -> Failure | None:
     """None where every proxy was set."""
     bad = [one for one in changes if one.error]
     if not bad:
         return None
-    names = few([str(one.pod) for one in bad], MOST_NAMED)
+    names = summarize([str(one.pod) for one in bad], MOST_NAMED)
     message = f"{len(bad)} of {len(changes)} proxies could not be set: {names}"
     return Failure("not_set", message, ref=bad[0].pod.as_result("v1"), reason=bad[0].error, hint="Run again: only what differs is set.")
 
 
-def read(cluster: Cluster, pods: list[Ref]) -> dict[Ref, dict[str, str]]:
+def read_levels(cluster: Cluster, pods: list[Ref]) -> dict[Ref, dict[str, str]]:
     """The levels of every proxy. Raises Failure "proxy_silent", ApiError where this account may not ask."""
-    return dict(zip(pods, cluster.each(lambda pod: _read(cluster, pod), pods)))
+    return dict(zip(pods, cluster.each(lambda pod: _read_one(cluster, pod), pods)))
 
 
-def _read(cluster: Cluster, pod: Ref) -> dict[str, str]:
+def _read_one(cluster: Cluster, pod: Ref) -> dict[str, str]:
     reason = "its answer names no logger"
     try:
         levels = _logging(cluster, pod)
@@ -144,12 +144,12 @@ def _read(cluster: Cluster, pod: Ref) -> dict[str, str]:
     return levels
 
 
-def carried_out(cluster: Cluster, changes: list[Change]) -> list[Change]:
+def apply_levels(cluster: Cluster, changes: list[LogLevelChange]) -> list[LogLevelChange]:
     """The changes as they went. All are tried, since each stands for itself."""
     return cluster.each(lambda change: _set(cluster, change), changes)
 
 
-def _set(cluster: Cluster, change: Change) -> Change:
+def _set(cluster: Cluster, change: LogLevelChange) -> LogLevelChange:
     if not change.after:
         return change
     try:
@@ -163,4 +163,4 @@ def _set(cluster: Cluster, change: Change) -> Change:
 
 def _logging(cluster: Cluster, pod: Ref, query: str = "") -> dict[str, str]:
     # Envoy answers this path to POST alone, also where it is only read.
-    return parsed(str(post(cluster.api, pod.namespace, pod.name, ADMIN_PORT, PATH + query, ADMIN_TIMEOUT)))
+    return parse_answer(str(post(cluster.api, pod.namespace, pod.name, ADMIN_PORT, PATH + query, ADMIN_TIMEOUT)))

@@ -26,7 +26,7 @@ Shown = Callable[[dict[str, Any]], Optional[bool]]
 
 
 @dataclass(frozen=True)
-class Change:
+class ProxyCondition:
     """What is waited for.
 
     text       for people
@@ -46,7 +46,7 @@ class Change:
         return [proxy for proxy in proxies if self.only is None or proxy.id in self.only]
 
 
-def converged(change: Change) -> Barrier:
+def proxies_in_sync(change: ProxyCondition) -> Barrier:
     """Holds when proxies of every istiod show the change and all of them have acknowledged what was sent.
 
     Where none of an istiod's proxies is concerned, it is enough that all of them have acknowledged.
@@ -56,7 +56,7 @@ def converged(change: Change) -> Barrier:
 
     def hold(cluster: Cluster, deadline: Deadline) -> str:
         try:
-            all_istiods = istiod.running(cluster)
+            all_istiods = istiod.ready_istiods(cluster)
             if not all_istiods:
                 return "converged: unknown, no istiod is ready"
             counts = [_hold_one(one, change, cluster, deadline) for one in all_istiods]
@@ -69,7 +69,7 @@ def converged(change: Change) -> Barrier:
     return Barrier("converged", hold)
 
 
-def _hold_one(one: istiod.Istiod, change: Change, cluster: Cluster, deadline: Deadline) -> int:
+def _hold_one(one: istiod.Istiod, change: ProxyCondition, cluster: Cluster, deadline: Deadline) -> int:
     quiet = 0
     seen = False
     silent: set[str] = set()
@@ -106,7 +106,7 @@ def _hold_one(one: istiod.Istiod, change: Change, cluster: Cluster, deadline: De
         cluster.pause(BETWEEN_LOOKS)
 
 
-def _shows(cluster: Cluster, proxies: list[istiod.Proxy], change: Change, silent: set[str]) -> bool | None:
+def _shows(cluster: Cluster, proxies: list[istiod.Proxy], change: ProxyCondition, silent: set[str]) -> bool | None:
     """None where no proxy that was looked at is concerned. Adds to `silent` who gave no answer. Raises ApiError where nobody may be asked."""
     ordered = sorted(proxies, key=lambda proxy: proxy.namespace != change.namespace)[:MOST]
     unconcerned = False

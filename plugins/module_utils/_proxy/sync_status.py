@@ -10,7 +10,7 @@ from typing import Any
 
 from .._cluster.api import ApiError
 from .._engine.cluster import Cluster
-from .._engine.objects import Object, few
+from .._engine.objects import Object, summarize
 from .._engine.waiting.deadline import Deadline, StillWaiting
 from .._engine.waiting.kstatus import pod_ready
 from .._failure import Failure
@@ -39,7 +39,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Place:
+class ProxyLocation:
     """Where a proxy is. labels: of its pod; none where it runs in none."""
 
     namespace: str
@@ -47,12 +47,12 @@ class Place:
     gateway: bool
 
     @staticmethod
-    def of(proxy: Proxy, pod: Object | None) -> Place:
-        return Place(proxy.namespace, (pod or {"metadata": {}})["metadata"].get("labels") or {}, pod is not None and is_gateway(pod))
+    def of(proxy: Proxy, pod: Object | None) -> ProxyLocation:
+        return ProxyLocation(proxy.namespace, (pod or {"metadata": {}})["metadata"].get("labels") or {}, pod is not None and is_gateway(pod))
 
 
 @dataclass(frozen=True)
-class Question:
+class ProxyQuery:
     """Which proxies are asked, and what.
 
     concerns  whether the one at this place is
@@ -60,36 +60,36 @@ class Question:
               without it only what was acknowledged counts
     """
 
-    concerns: Callable[[Place], bool]
-    lacking: Callable[[Place, dict[str, Any]], str | None] | None = None
+    concerns: Callable[[ProxyLocation], bool]
+    lacking: Callable[[ProxyLocation, dict[str, Any]], str | None] | None = None
 
 
 @dataclass(frozen=True)
-class Asked:
+class KnownProxy:
     """A proxy, and by which istiod it is known; empty for none."""
 
     proxy: Proxy
     istiod: str
     revision: str
-    place: Place
+    place: ProxyLocation
 
 
-def look(cluster: Cluster, question: Question) -> list[Verdict]:
+def read_sync_status(cluster: Cluster, question: ProxyQuery) -> list[Verdict]:
     """One look at every concerned proxy, in order. Raises ApiError where pods may not be listed."""
     pods = {f"{pod['metadata']['name']}.{pod['metadata']['namespace']}": pod for pod in cluster.list("", "Pod")}
     istiods = [Istiod(cluster, pod) for pod in pods.values() if (pod["metadata"].get("labels") or {}).get("app") == "istiod" and pod_ready(pod)]
-    connected: dict[str, Asked] = {}
+    connected: dict[str, KnownProxy] = {}
     refusals = [] if istiods else ["no istiod is ready"]
     for one, answer in zip(istiods, cluster.each(_proxies, istiods)):
         if isinstance(answer, str):
             refusals.append(answer)
         else:
-            connected.update({proxy.id: Asked(proxy, f"{one.namespace}/{one.name}", one.revision, Place.of(proxy, pods.get(proxy.id))) for proxy in answer})
+            connected.update({proxy.id: KnownProxy(proxy, f"{one.namespace}/{one.name}", one.revision, ProxyLocation.of(proxy, pods.get(proxy.id))) for proxy in answer})
     every = [connected[name] for name in sorted(connected)]
     for name in sorted(name for name, pod in pods.items() if name not in connected and has_sidecar(pod) and pod_ready(pod)):
         proxy = Proxy(name, False)
-        every.append(Asked(proxy, "", revision_label(pods[name]), Place.of(proxy, pods[name])))
-    found = cluster.each(lambda asked: _judge(cluster, question, asked, "; ".join(refusals)), [asked for asked in every if question.concerns(asked.place)])
+        every.append(KnownProxy(proxy, "", revision_label(pods[name]), ProxyLocation.of(proxy, pods[name])))
+    found = cluster.each(lambda asked: _verdict(cluster, question, asked, "; ".join(refusals)), [asked for asked in every if question.concerns(asked.place)])
     return [verdict for verdict in found if verdict]
 
 
@@ -101,7 +101,7 @@ def _proxies(istiod: Istiod) -> list[Proxy] | str:
         return error.message
 
 
-def _judge(cluster: Cluster, question: Question, asked: Asked, refused: str) -> Verdict | None:
+def _verdict(cluster: Cluster, question: ProxyQuery, asked: KnownProxy, refused: str) -> Verdict | None:
     """None for a proxy from which all of it is hidden."""
     proxy, istiod = asked.proxy, asked.istiod
 
@@ -133,40 +133,40 @@ def _behind(proxy: Proxy) -> str:
     return f"it has not acknowledged {', '.join(proxy.behind)}"
 
 
-def settled(cluster: Cluster, question: Question, deadline: Deadline | None) -> list[Verdict]:
+def wait_for_sync(cluster: Cluster, question: ProxyQuery, deadline: Deadline | None) -> list[Verdict]:
     """The verdicts once no proxy is to be waited for, twice in a row, or one has rejected; at the end of the deadline, or without one, as they are.
 
     Raises StillWaiting at the end of a slice, ApiError.
     """
     quiet = 0
     while True:
-        found = look(cluster, question)
-        counts = count(found)
+        found = read_sync_status(cluster, question)
+        counts = count_verdicts(found)
         quiet = 0 if counts[WAITING] else quiet + 1
         if deadline is None or deadline.over or counts[REJECTED] or quiet >= QUIET_LOOKS:
             return found
         if deadline.slice_over:
-            raise StillWaiting(text(found))
+            raise StillWaiting(summary_text(found))
         cluster.pause(BETWEEN_LOOKS)
 
 
-def count(found: list[Verdict]) -> dict[str, int]:
+def count_verdicts(found: list[Verdict]) -> dict[str, int]:
     counted = Counter(one.verdict for one in found)
     return {word: counted[word] for word in WORDS}
 
 
-def text(found: list[Verdict]) -> str:
+def summary_text(found: list[Verdict]) -> str:
     """In a sentence, with the names of those that have not converged."""
-    counts = count(found)
+    counts = count_verdicts(found)
     parts = [f"{counts[CONVERGED]} of {len(found)} proxies have converged"]
     for word in (REJECTED, WAITING, UNKNOWN):
         named = [f"{one.proxy} ({one.reason})" for one in found if one.verdict == word]
         if named:
-            parts.append(f"{word}: {few(named, MOST_NAMED)}")
+            parts.append(f"{word}: {summarize(named, MOST_NAMED)}")
     return "; ".join(parts)
 
 
-def failure(found: list[Verdict]) -> Failure | None:
+def sync_failure(found: list[Verdict]) -> Failure | None:
     """A proxy that rejects before one that is waited for; what is unknown fails nothing."""
     for word, code, hint in (
         (REJECTED, "rejected", "Undo or correct the change that it names."),
@@ -174,9 +174,9 @@ def failure(found: list[Verdict]) -> Failure | None:
     ):
         bad = [one for one in found if one.verdict == word]
         if bad:
-            return Failure(code, text(found), reason="; ".join(f"{one.proxy}: {one.reason}" for one in bad), hint=hint)
+            return Failure(code, summary_text(found), reason="; ".join(f"{one.proxy}: {one.reason}" for one in bad), hint=hint)
     return None
 
 
-def rows(found: list[Verdict]) -> list[dict[str, Any]]:
+def verdict_rows(found: list[Verdict]) -> list[dict[str, Any]]:
     return [asdict(one) for one in found]

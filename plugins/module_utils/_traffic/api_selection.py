@@ -11,21 +11,21 @@ from .backends.gateway_api import service_names
 from .host.host import GATEWAY, ISTIO
 from .host.reader import Reader
 from .host_policy import Policy
-from .rollout import WRITERS
+from .rollout import BACKENDS
 
 AUTO = "auto"
 # Without one, a host stays with what it has: a concern that says nothing of it must not move the others.
-ARGUMENT: dict[str, dict[str, Any]] = {"api": {"type": "str", "choices": [ISTIO, GATEWAY, AUTO]}}
+API_ARGUMENT: dict[str, dict[str, Any]] = {"api": {"type": "str", "choices": [ISTIO, GATEWAY, AUTO]}}
 
 
-def settled(policy: Policy, asked: str | None, reader: Reader) -> Policy:
+def select_api(policy: Policy, asked: str | None, reader: Reader) -> Policy:
     """The policy in the API that it is to be said in, with what it refers to. Raises ApiError."""
     *may, must = _candidates(policy, asked, reader)
     for api in may:
-        tried = _in(policy, api, reader)
-        if _can(tried):
+        tried = _with_api(policy, api, reader)
+        if _is_supported(tried):
             return tried
-    return _in(policy, must, reader)
+    return _with_api(policy, must, reader)
 
 
 def _candidates(policy: Policy, asked: str | None, reader: Reader) -> list[str]:
@@ -38,15 +38,15 @@ def _candidates(policy: Policy, asked: str | None, reader: Reader) -> list[str]:
     return [asked or has or ISTIO]
 
 
-def _in(policy: Policy, api: str, reader: Reader) -> Policy:
+def _with_api(policy: Policy, api: str, reader: Reader) -> Policy:
     spoken = replace(policy, api=api)
     services = service_names(spoken) if api == GATEWAY else []
     return spoken.at(reader.with_references(spoken.live, api, spoken.gateways, spoken.other_hosts(), services))
 
 
-def _can(policy: Policy) -> bool:
+def _is_supported(policy: Policy) -> bool:
     """Whether the policy's API can say it, and its gateways are of that API."""
     try:
-        return not WRITERS[policy.api].cannot(policy) and not policy.live.missing_gateways
+        return not BACKENDS[policy.api].cannot(policy) and not policy.live.missing_gateways
     except InvalidOption:
         return False

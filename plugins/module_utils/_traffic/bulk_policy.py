@@ -12,39 +12,39 @@ from .._engine.cluster import Cluster
 from .._engine.steps import Barrier, Step
 from .._engine.waiting.deadline import Deadline
 from .._failure import InvalidOption
-from .api_selection import ARGUMENT, settled
-from .features import desired_annotation as intents
-from .host import reader as live
+from .api_selection import API_ARGUMENT, select_api
+from .features import desired_annotation
 from .host.host import ANY_HOST, Host, Object
-from .host.takeover import Taking
+from .host.reader import KINDS, NETWORKING, Reader
+from .host.takeover import Takeover
 from .host_policy import Policy
-from .module import CONCERNS, asking
+from .module import FEATURES, with_feature
 from .rollout import STEPS
 
 # {(namespace, host): {concern: its options, "api": its name}}.
-Wanted = dict[tuple[str, str], dict[str, Any]]
+PolicyByHost = dict[tuple[str, str], dict[str, Any]]
 # Beside the concerns of a host, the API in which its routes are said.
 API = "api"
 
 
-def options_of(policy: Any) -> Wanted:
+def parse_policy(policy: Any) -> PolicyByHost:
     """{(namespace, host): {concern: options}} as each concern's argument spec makes them, and the host's api beside. Raises InvalidOption naming the place."""
-    found: Wanted = {}
+    found: PolicyByHost = {}
     for namespace, hosts in _mapping("policy", policy).items():
         for host, concerns in _mapping(f"policy.{namespace}", hosts).items():
             place = f"policy.{namespace}.{host}"
             found[(str(namespace), str(host))] = {}
             for concern, options in _mapping(place, concerns).items():
                 if concern == API:
-                    if options not in ARGUMENT[API]["choices"]:
+                    if options not in API_ARGUMENT[API]["choices"]:
                         raise InvalidOption(
-                            f"{place}.{API}", f"{options!r} is no API", hint=f"One of {', '.join(ARGUMENT[API]['choices'])}.", code="options_invalid"
+                            f"{place}.{API}", f"{options!r} is no API", hint=f"One of {', '.join(API_ARGUMENT[API]['choices'])}.", code="options_invalid"
                         )
                     found[(str(namespace), str(host))][API] = options
                     continue
-                if concern not in CONCERNS:
-                    raise InvalidOption(place, f"there is no concern {concern!r}", hint=f"One of {', '.join(CONCERNS)}.", code="concern_unknown")
-                validator = ArgumentSpecValidator(CONCERNS[concern].ARGUMENTS)
+                if concern not in FEATURES:
+                    raise InvalidOption(place, f"there is no concern {concern!r}", hint=f"One of {', '.join(FEATURES)}.", code="concern_unknown")
+                validator = ArgumentSpecValidator(FEATURES[concern].ARGUMENTS)
                 result = validator.validate(_mapping(f"{place}.{concern}", options))
                 if result.error_messages:
                     raise InvalidOption(f"{place}.{concern}", "; ".join(result.error_messages), code="options_invalid")
@@ -64,7 +64,7 @@ def _mapping(place: str, value: Any) -> dict[str, Any]:
     return value
 
 
-def policies(reader: live.Reader, wanted: Wanted, name: str, taking: Taking, warnings: list[str], api: str | None = None) -> list[Policy]:
+def compose_policies(reader: Reader, wanted: PolicyByHost, name: str, taking: Takeover, warnings: list[str], api: str | None = None) -> list[Policy]:
     """Each host with just what is asked for it, marked as of this set; what else was asked before goes. api: of hosts that name none.
 
     Raises InvalidOption naming the place, ApiError.
@@ -74,29 +74,29 @@ def policies(reader: live.Reader, wanted: Wanted, name: str, taking: Taking, war
         before = Policy.of(reader.read(host, namespace))
         policy = replace(before, routing={}, rule={}, taking=taking)
         warnings += taking.warnings(policy.live) if concerns else []
-        for concern in CONCERNS:
+        for concern in FEATURES:
             if concern not in concerns:
                 continue
             try:
                 # A fault's end is counted from when it was first asked for.
                 known = replace(policy, routing={**policy.routing, **{concern: before.routing[concern]}}) if concern in before.routing else policy
-                policy = asking(known, concern, concerns[concern], warnings)
+                policy = with_feature(known, concern, concerns[concern], warnings)
             except InvalidOption as error:
                 message = error.message.partition(": ")[2] or error.message
                 raise InvalidOption(f"policy.{namespace}.{host}.{concern}.{error.option}", message, ref=error.ref, hint=error.hint, code=error.code) from error
-        mark = {intents.SET: {"name": name}}
+        mark = {desired_annotation.SET: {"name": name}}
         policy = replace(policy, routing={**policy.routing, **mark} if policy.routing else {}, rule={**policy.rule, **mark} if policy.rule else {})
-        found.append(settled(policy, concerns.get(API) or api, reader) if not policy.empty else policy)
+        found.append(select_api(policy, concerns.get(API) or api, reader) if not policy.empty else policy)
     return found
 
 
-def left(cluster: Cluster, reader: live.Reader, kept: list[Policy], name: str) -> list[Policy]:
+def released_policies(cluster: Cluster, reader: Reader, kept: list[Policy], name: str) -> list[Policy]:
     """Hosts whose policy came with the set of this name and is asked for no more: each with nothing asked. Raises ApiError."""
     seen = {_place(policy) for policy in kept}
     gone = []
-    for obj in [*reader.routes, *reader.gateway_routes, *cluster.list(live.NETWORKING, "DestinationRule")]:
+    for obj in [*reader.routes, *reader.gateway_routes, *cluster.list(NETWORKING, "DestinationRule")]:
         host = _host_of(obj)
-        if intents.of(obj).get(intents.SET) != {"name": name} or host is None:
+        if desired_annotation.read_intents(obj).get(desired_annotation.SET) != {"name": name} or host is None:
             continue
         before = Policy.of(reader.read(host, obj["metadata"]["namespace"]))
         if _place(before) not in seen:
@@ -113,14 +113,14 @@ def _host_of(obj: Object) -> str | None:
     """The host that an object of ours is for."""
     if obj["metadata"]["name"].endswith(ANY_HOST) and obj["spec"].get("hosts") == ["*"]:
         return str(obj["metadata"]["name"].removesuffix(ANY_HOST))
-    if obj["kind"] in live.KINDS:
+    if obj["kind"] in KINDS:
         # Of a route for a gateway the name goes on with the gateway's.
         return str(obj["metadata"]["name"].partition(".")[0])
     spec = obj.get("spec") or {}
     return str(spec["host"]) if spec.get("host") else next(iter(spec.get("hosts") or []), None)
 
 
-def together(plans: list[list[Step]]) -> list[Step]:
+def merge_steps(plans: list[list[Step]]) -> list[Step]:
     """Steps of many hosts as those of one: of each name one step, and one wait for all of its hosts."""
     found = []
     for name in STEPS:

@@ -10,14 +10,12 @@ from typing import Any
 
 from .._engine.objects import Object
 from .._failure import InvalidOption
-from .features import desired_annotation as intents
-from .features import fault_injection as fault
-from .features import load_balancing, resilience, route, split
+from .features import desired_annotation, fault_injection, load_balancing, resilience, route, split
 from .features.desired_annotation import Intents
-from .features.route_rule import Piece, Target
+from .features.route_rule import RouteRule, RouteTarget
 from .host.host import GATEWAY, ISTIO, MESH, Host, full_name
 from .host.port_protocol import HTTP
-from .host.takeover import Taking
+from .host.takeover import Takeover
 
 MANAGED = {"app.kubernetes.io/managed-by": "servicemesh.istio"}
 
@@ -37,14 +35,14 @@ class Policy:
     rule: Intents
     now: datetime.datetime
     api: str = ISTIO
-    taking: Taking = Taking()
+    taking: Takeover = Takeover()
 
     @staticmethod
     def of(live: Host) -> Policy:
         """What was asked so far. Raises Failure "intents_unreadable"."""
         kept: list[Object | None] = [*live.routes, live.own, live.any_host]
-        routing = next((found for obj in kept if (found := intents.of(obj))), {})
-        return Policy(live, routing, intents.of(live.rule), Policy.time(), GATEWAY if live.routes else ISTIO)
+        routing = next((found for obj in kept if (found := desired_annotation.read_intents(obj))), {})
+        return Policy(live, routing, desired_annotation.read_intents(live.rule), Policy.time(), GATEWAY if live.routes else ISTIO)
 
     @staticmethod
     def time() -> datetime.datetime:
@@ -55,7 +53,7 @@ class Policy:
 
     def asking(self, concern: str, routing: Any = None, rule: Any = None) -> Policy:
         """The same with this concern's intents replaced; None releases them."""
-        return replace(self, routing=intents.changed(self.routing, concern, routing), rule=intents.changed(self.rule, concern, rule))
+        return replace(self, routing=desired_annotation.with_intent(self.routing, concern, routing), rule=desired_annotation.with_intent(self.rule, concern, rule))
 
     @property
     def empty(self) -> bool:
@@ -106,21 +104,21 @@ class Policy:
         """The one of them that gateways have ports for, where the policy is for gateways alone."""
         return "" if MESH in self.gateways else _only(word for words in self.live.spoken.values() for word in words)
 
-    def pieces(self) -> list[Piece]:
+    def pieces(self) -> list[RouteRule]:
         """All routes in their order. Raises InvalidOption."""
-        found: list[Piece] = []
+        found: list[RouteRule] = []
         for concern, module in (("route", route), ("split", split)):
             if concern in self.routing:
                 found += self._where(module.pieces(self.routing[concern]), self.routing[concern])
         if not found or found[-1].matches:
-            found.append(Piece("default", (), [(Target(port=self.port), 1, {})], port=self.port))
+            found.append(RouteRule("default", (), [(RouteTarget(port=self.port), 1, {})], port=self.port))
         if "resilience" in self.routing:
             found = resilience.into(found, self.routing["resilience"])
-        if "fault" in self.routing and not fault.over(self.routing["fault"], self.now):
-            found = fault.into(found, self.routing["fault"])
+        if "fault" in self.routing and not fault_injection.is_over(self.routing["fault"], self.now):
+            found = fault_injection.into(found, self.routing["fault"])
         return found
 
-    def _where(self, pieces: list[Piece], intent: dict[str, Any]) -> list[Piece]:
+    def _where(self, pieces: list[RouteRule], intent: dict[str, Any]) -> list[RouteRule]:
         """The pieces of a concern, for its port, and for its places where these are fewer than those of the host's other policy."""
         pieces = [replace(piece, port=intent.get("port")) for piece in pieces]
         own = intent.get("gateways") or self.gateways
@@ -129,17 +127,17 @@ class Policy:
         here: dict[str, Any] = {"gateways": own}
         return [replace(piece, matches=tuple({**match, **here} for match in piece.matches or ({},))) for piece in pieces]
 
-    def targets(self) -> Iterator[Target]:
+    def targets(self) -> Iterator[RouteTarget]:
         for piece in self.pieces() if self.routing else []:
             yield from piece.every
 
     def other_hosts(self) -> list[str]:
         """Full names of the hosts that a route names beside the policy's own."""
-        return sorted({full_name(target.host, self.live.namespace) for target in self.targets() if target.host and not is_own(target, self.live)})
+        return sorted({full_name(target.host, self.live.namespace) for target in self.targets() if target.host and not targets_own_host(target, self.live)})
 
     def versions(self) -> dict[str, None]:
         """Versions of the host itself that a route names."""
-        return {target.version: None for target in self.targets() if target.version and is_own(target, self.live)}
+        return {target.version: None for target in self.targets() if target.version and targets_own_host(target, self.live)}
 
     def traffic_policy(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -155,7 +153,7 @@ def _only(words: Iterable[str]) -> str:
     return every.pop() if len(every) == 1 else ""
 
 
-def is_own(target: Target, live: Host) -> bool:
+def targets_own_host(target: RouteTarget, live: Host) -> bool:
     return target.host is None or full_name(target.host, live.namespace) == live.full_name
 
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 from dataclasses import replace
 
-from .._engine.checkpoint import Checkpoint, Choice, read
+from .._engine.checkpoint import Checkpoint, ObjectSelector, read_checkpoint
 from .._engine.cluster import Cluster
 from .._engine.objects import Object, ref_of
 from .._engine.steps import Step
@@ -18,7 +18,7 @@ from .._failure import Failure
 from .backends.gateway_api import API as ROUTE_API
 from .backends.gateway_api import ROUTE
 from .backends.istio import API
-from .features import desired_annotation as intents
+from .features import desired_annotation
 from .host.host import ANY_HOST, GATEWAY, ISTIO, Host
 from .host_policy import Policy, is_managed
 
@@ -29,8 +29,8 @@ TO = "to"
 
 def checkpoint(live: Host) -> Checkpoint:
     kinds = [("VirtualService", live.object_name), ("VirtualService", live.object_name + ANY_HOST), ("DestinationRule", live.object_name)]
-    choices = [Choice(API, kind, live.namespace, name) for kind, name in kinds] + [
-        Choice(ROUTE_API, ROUTE, live.namespace, obj["metadata"]["name"]) for obj in live.routes
+    choices = [ObjectSelector(API, kind, live.namespace, name) for kind, name in kinds] + [
+        ObjectSelector(ROUTE_API, ROUTE, live.namespace, obj["metadata"]["name"]) for obj in live.routes
     ]
     return Checkpoint(PREFIX + live.object_name, live.namespace, choices)
 
@@ -41,7 +41,7 @@ def differ(one: Policy, two: Policy) -> bool:
 
 
 def _asked(policy: Policy) -> list[object]:
-    parts = [{concern: intent for concern, intent in part.items() if concern != intents.SET} for part in (policy.routing, policy.rule)]
+    parts = [{concern: intent for concern, intent in part.items() if concern != desired_annotation.SET} for part in (policy.routing, policy.rule)]
     # Where nothing is routed, the API says nothing; Istio's own is not named, as in what was kept before there were two.
     return [*parts, *([policy.api] if parts[0] and policy.api != ISTIO else [])]
 
@@ -50,13 +50,13 @@ def _digest(policy: Policy) -> str:
     return hashlib.sha256(json.dumps(_asked(policy), sort_keys=True).encode("utf-8")).hexdigest()[:16]
 
 
-def kept(cluster: Cluster, wanted: Policy) -> list[Step]:
+def checkpoint_steps(cluster: Cluster, wanted: Policy) -> list[Step]:
     """The step that keeps what the host's policy is now, where the wanted one differs. Raises Failure, ApiError."""
     now = Policy.of(wanted.live)
     if not differ(now, wanted):
         return []
     known = checkpoint(wanted.live).live(cluster)
-    if known and read(known).notes.get(TO) == _digest(wanted):
+    if known and read_checkpoint(known).notes.get(TO) == _digest(wanted):
         return []
     return [_step(now, wanted)]
 
@@ -69,14 +69,14 @@ def _step(now: Policy, wanted: Policy) -> Step:
     return Step("before", [taken], merged=frozenset({ref_of(taken)}))
 
 
-def earlier(cluster: Cluster, now: Policy) -> Policy:
+def previous_policy(cluster: Cluster, now: Policy) -> Policy:
     """The policy before the last change; that of now where an undo was cut off behind its last write. Raises Failure "nothing_to_undo"."""
     live = now.live
     found = checkpoint(live).live(cluster)
     hint = "It goes back one change, which one of the modules of this collection made."
     if found is None:
-        raise Failure("nothing_to_undo", f"host: no change of {live.full_name} is known", hint=hint)
-    taken = read(found)
+        raise Failure("nothing_to_undo", f"service: no change of {live.full_name} is known", hint=hint)
+    taken = read_checkpoint(found)
     objects = taken.objects
     routes = [obj for obj in objects if obj["kind"] != "DestinationRule"]
     rules = [obj for obj in objects if obj["kind"] == "DestinationRule"]
@@ -84,14 +84,14 @@ def earlier(cluster: Cluster, now: Policy) -> Policy:
     before = replace(now, routing=_first(routes), rule=_first(rules), api=api)
     # Where the note names another policy, what keeps it is still to be written.
     if not differ(now, before) and taken.notes.get(TO, _digest(now)) == _digest(now):
-        raise Failure("nothing_to_undo", f"host: the policy of {live.full_name} is as it was before its last change", hint=hint)
+        raise Failure("nothing_to_undo", f"service: the policy of {live.full_name} is as it was before its last change", hint=hint)
     return before
 
 
-def _first(objects: list[Object]) -> intents.Intents:
-    return next((found for obj in objects if (found := intents.of(obj))), {})
+def _first(objects: list[Object]) -> desired_annotation.Intents:
+    return next((found for obj in objects if (found := desired_annotation.read_intents(obj))), {})
 
 
-def swapped(now: Policy, before: Policy) -> Step:
+def swap_step(now: Policy, before: Policy) -> Step:
     """What keeps the policy that is undone. Behind all other steps: one that was cut off can be undone again."""
     return _step(now, before)

@@ -10,20 +10,20 @@ from .._engine.objects import Object, ref_of
 from .._engine.planning.adopt import union
 from .._engine.steps import Barrier, Step
 from .._failure import Failure, InvalidOption
-from .._proxy.sync_barrier import Change, converged
-from .backends import tcp_tls_routes as connections
+from .._proxy.sync_barrier import ProxyCondition, proxies_in_sync
+from .backends import tcp_tls_routes
 from .backends.gateway_api import GatewayApi
-from .backends.istio import Istio, before, destination_rule, merged, seen, virtual_services
-from .backends.proxy_checks import acknowledged
-from .features.route_rule import Piece
-from .host import foreign_routes as theirs
+from .backends.istio import Istio, changed_beside_ours, composed_versions, destination_rule, live_counterpart, virtual_services
+from .backends.proxy_checks import all_acknowledged
+from .features.route_rule import RouteRule
+from .host import foreign_routes
 from .host import takeover as taking
 from .host.external_owners import managers_of
 from .host.host import GATEWAY, ISTIO, MESH, Host, full_name
-from .host_policy import Policy, is_managed, is_own
+from .host_policy import Policy, is_managed, targets_own_host
 
 
-class Writer(Protocol):
+class RouteBackend(Protocol):
     """An API in which a host's routes can be said.
 
     has_status  whether its objects tell by their status that they were taken
@@ -56,10 +56,10 @@ class Writer(Protocol):
         """Whether a proxy's dump has a route of what was said of the host, also where its objects are gone already."""
 
 
-WRITERS: dict[str, Writer] = {ISTIO: Istio(), GATEWAY: GatewayApi()}
+BACKENDS: dict[str, RouteBackend] = {ISTIO: Istio(), GATEWAY: GatewayApi()}
 
 
-def check(policy: Policy) -> list[Failure]:
+def validate_references(policy: Policy) -> list[Failure]:
     """What is wrong with the objects that the policy refers to, worst first; empty if nothing is.
 
     Raises InvalidOption "label_conflict", and "gateway_api_cannot" for what the policy's API can never say.
@@ -68,18 +68,18 @@ def check(policy: Policy) -> list[Failure]:
     found: list[Failure] = []
     if live.service is None and live.entry is None:
         hint = "Check host and namespace, or create the Service or ServiceEntry first."
-        found.append(InvalidOption("host", f"no Service or ServiceEntry is {live.full_name}", hint=hint, code="no_such_host"))
+        found.append(InvalidOption("service", f"no Service or ServiceEntry is {live.full_name}", hint=hint, code="no_such_host"))
     found += policy.taking.refusals(live, policy.api, policy.inside_hosts, policy.gateways)
     for gateway in sorted(live.missing_gateways):
         kind = "Gateway of Gateway API" if policy.api == GATEWAY else "Gateway of Istio"
         found.append(
             InvalidOption("gateways", f"there is no {kind} {gateway}", hint="Write it as NAMESPACE/NAME, and create it first.", code="no_such_gateway")
         )
-    for obj in live.other_rules if policy.traffic_policy() or WRITERS[policy.api].subsets(policy) else []:
+    for obj in live.other_rules if policy.traffic_policy() or BACKENDS[policy.api].subsets(policy) else []:
         hint = "Istio takes one DestinationRule of a host: say in one place what both say, and remove or rename the other."
         found.append(
             InvalidOption(
-                "host",
+                "service",
                 f"{ref_of(obj)} is in the place of the DestinationRule of {live.full_name}",
                 ref=ref_of(obj).as_result("v1"),
                 hint=hint,
@@ -87,20 +87,20 @@ def check(policy: Policy) -> list[Failure]:
             )
         )
     found += _spoken(policy)
-    found += WRITERS[policy.api].cannot(policy)
+    found += BACKENDS[policy.api].cannot(policy)
     pieces = policy.pieces() if policy.routing else []
     targets = [target for piece in pieces for target in piece.every]
-    for name in sorted({full_name(target.host, live.namespace) for target in targets if not is_own(target, live) and target.host} & live.missing_hosts):
+    for name in sorted({full_name(target.host, live.namespace) for target in targets if not targets_own_host(target, live) and target.host} & live.missing_hosts):
         found.append(InvalidOption("to", f"no Service or ServiceEntry is {name}", hint="Check its name, or create it first.", code="no_such_host"))
     for obj in virtual_services(policy) if policy.api == ISTIO and not found else []:
-        dead = theirs.shadowed(theirs.routes(before(live, obj)))
-        found += taking.shadowed(theirs.routes(obj), dead, live.full_name, policy.taking.force)
-    if len(live.ports) > 1 and any(target.port is None and is_own(target, live) for target in targets):
+        dead = foreign_routes.shadowed(foreign_routes.http_routes(live_counterpart(live, obj)))
+        found += taking.shadowed_routes(foreign_routes.http_routes(obj), dead, live.full_name, policy.taking.force)
+    if len(live.ports) > 1 and any(target.port is None and targets_own_host(target, live) for target in targets):
         numbers = ", ".join(map(str, live.ports))
         found.append(InvalidOption("port", f"{live.full_name} has several ports ({numbers}): name one", code="port_needed"))
     for target in targets if policy.api == GATEWAY else []:
         host = full_name(target.host or "", live.namespace)
-        if target.port is None and not is_own(target, live) and len(live.other_ports.get(host, ())) > 1:
+        if target.port is None and not targets_own_host(target, live) and len(live.other_ports.get(host, ())) > 1:
             found.append(InvalidOption("to.port", f"{host} has several ports: name one", code="port_needed"))
     if live.pods is not None:
         label = policy.label
@@ -131,31 +131,31 @@ def _spoken(policy: Policy) -> list[Failure]:
     ]
 
 
-def _weights(pieces: list[Piece], live: Host) -> dict[str, int]:
+def _weights(pieces: list[RouteRule], live: Host) -> dict[str, int]:
     """{version: the largest weight that a route gives it}."""
     found: dict[str, int] = {}
     for piece in pieces:
         for target, weight, _headers in piece.targets:
-            if target.version and is_own(target, live):
+            if target.version and targets_own_host(target, live):
                 found[target.version] = max(weight, found.get(target.version, 0))
     return found
 
 
-def desired(policy: Policy) -> list[Step]:
+def rollout_steps(policy: Policy) -> list[Step]:
     """What routes lead to, old and new; then routes; then an end of what no route names; converged in between.
 
     From one API to the other the host's routes are said in both for a while: Istio takes one of the two objects, and both are right.
     """
     live = policy.live
-    writer = WRITERS[policy.api]
+    writer = BACKENDS[policy.api]
     known = _subsets(live.rule)
     wanted = writer.subsets(policy)
     backing, objects = writer.backing(policy), writer.routes(policy)
-    said = [obj for one in WRITERS.values() for obj in one.said(live)]
-    foreign = [http for obj in objects for http in theirs.of(obj)] + [
+    said = [obj for one in BACKENDS.values() for obj in one.said(live)]
+    foreign = [http for obj in objects for http in foreign_routes.foreign_routes_of(obj)] + [
         route for obj in said for name in _theirs(policy, obj) for route in obj["spec"].get(name) or []
     ]
-    for name in theirs.subsets(foreign, live.full_name, live.namespace) & set(known):
+    for name in foreign_routes.referenced_subsets(foreign, live.full_name, live.namespace) & set(known):
         wanted.setdefault(name, known[name])
     kept = {name: labels for name, labels in known.items() if name not in wanted}
     leaving = _without(said, objects)
@@ -171,9 +171,9 @@ def desired(policy: Policy) -> list[Step]:
         steps.append(Step("subsets", first, barrier=writer.known(policy)))
     if objects:
         taken = policy.taking.gone(live, policy.api) if policy.routing else []
-        shown = acknowledged(live) if moving else writer.shown(policy, objects)
-        ours = merged(policy, objects) if policy.api == ISTIO else frozenset()
-        steps.append(Step("weights", objects, ready=writer.has_status, deleted=taken, barrier=None if taken else shown, seen=seen(live, objects), merged=ours))
+        shown = all_acknowledged(live) if moving else writer.shown(policy, objects)
+        ours = changed_beside_ours(policy, objects) if policy.api == ISTIO else frozenset()
+        steps.append(Step("weights", objects, ready=writer.has_status, deleted=taken, barrier=None if taken else shown, seen=composed_versions(live, objects), merged=ours))
         if taken:
             # Of two objects for one host the older one holds.
             steps.append(Step("taken over", barrier=shown))
@@ -205,7 +205,7 @@ def _without(live: list[Object], wanted: list[Object]) -> list[Object]:
 
 def _theirs(policy: Policy, obj: Object) -> list[str]:
     """Lists of connections' routes in an object of ours that others wrote: what is in them has no names, so a list is whose field it is."""
-    return [name for name in connections.LISTS if f"f:{name}" in _others_part(policy, obj)] if obj["kind"] == "VirtualService" else []
+    return [name for name in tcp_tls_routes.LISTS if f"f:{name}" in _others_part(policy, obj)] if obj["kind"] == "VirtualService" else []
 
 
 def _refuse_theirs(policy: Policy, leaving: list[Object]) -> None:
@@ -244,6 +244,6 @@ def _subsets(rule: Object | None) -> dict[str, dict[str, str]]:
 
 
 def _routes_gone(live: Host) -> Barrier:
-    return converged(
-        Change(f"no routes of {live.full_name}", live.namespace, lambda text: not any(one.shows(text, live) for one in WRITERS.values()), gone=True)
+    return proxies_in_sync(
+        ProxyCondition(f"no routes of {live.full_name}", live.namespace, lambda text: not any(one.shows(text, live) for one in BACKENDS.values()), gone=True)
     )

@@ -179,15 +179,6 @@ def test_a_cluster_is_asked_again_where_that_is_safe():
     assert isinstance(api, RetryingApi) and isinstance(api._api, HttpApi)
 
 
-def test_a_module_with_a_host_of_its_own_calls_the_servers_another_name():
-    own = {"host": {"type": "str"}}
-    beside = connection.arguments_beside(own)
-    assert "host" not in beside and {**beside["api_host"], "aliases": ["api_host"]} == connection.CONNECTION_ARGUMENTS["host"]
-    assert connection.arguments_beside({}) == connection.CONNECTION_ARGUMENTS
-    assert connection.options_of({"host": "frontend", "api_host": "https://server"})["host"] == "https://server"
-    assert connection.options_of({"host": "https://server"})["host"] == "https://server"
-
-
 def test_secrets_of_a_kubeconfig_in_place_are_known():
     inline = copy.deepcopy(KUBECONFIG)
     keys = {"client-key-data": "key-data", "client-certificate-data": "certificate-data"}

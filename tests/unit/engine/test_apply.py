@@ -10,7 +10,7 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api imp
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine import apply as applying
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.apply import apply
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.change import Rules
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.change import ApplyOptions
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.plan import plan, plan_removal
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.result import outcome
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.steps import Barrier, Step
@@ -30,7 +30,7 @@ def cluster(api):
 
 def carry_out(cluster, steps, force=False, seconds=5, said=None, **rules):
     """The plan, after it was applied."""
-    found = plan(cluster, steps, Rules(force=force, **rules))
+    found = plan(cluster, steps, ApplyOptions(force=force, **rules))
     apply(cluster, found, force, Deadline(seconds), said if said is not None else [])
     return found
 
@@ -58,7 +58,7 @@ def test_a_barrier_that_cannot_hold_stops_before_the_next_step(cluster, api):
     def hold(_cluster, _deadline):
         raise Failure("not_converged", "no")
 
-    found = plan(cluster, [Step("one", [config("a", x="1")], barrier=Barrier("b", hold)), Step("two", [config("b", x="1")])], Rules())
+    found = plan(cluster, [Step("one", [config("a", x="1")], barrier=Barrier("b", hold)), Step("two", [config("b", x="1")])], ApplyOptions())
     with pytest.raises(Failure):
         apply(cluster, found, False, Deadline(5), [])
     assert written(api) == ["a"]
@@ -101,7 +101,7 @@ def test_stages_of_a_step_follow_each_other(cluster, api):
 
 def test_a_stage_that_fails_ends_before_the_next_and_tells_of_its_neighbours(cluster, api):
     api.faults[("PATCH", f"{CONFIG_MAPS}/b")] = [ApiError(422, "Invalid", "data: Invalid value")]
-    found = plan(cluster, [Step("one", [config("a", x="1"), config("b", x="1"), deployment()])], Rules())
+    found = plan(cluster, [Step("one", [config("a", x="1"), config("b", x="1"), deployment()])], ApplyOptions())
     with pytest.raises(Failure) as failed:
         apply(cluster, found, False, Deadline(5), [])
     assert failed.value.code == "invalid_object" and failed.value.ref["name"] == "b"
@@ -112,7 +112,7 @@ def test_a_stage_that_fails_ends_before_the_next_and_tells_of_its_neighbours(clu
 
 
 def test_a_conflict_that_came_after_the_plan_is_told(cluster, api):
-    found = plan(cluster, [Step("one", [config("a", x="1")])], Rules())
+    found = plan(cluster, [Step("one", [config("a", x="1")])], ApplyOptions())
     api.put(config("a", x="theirs"), manager="kiali")
     with pytest.raises(Failure):
         apply(cluster, found, False, Deadline(5), [])
@@ -176,7 +176,7 @@ def test_a_kind_that_never_comes_is_told(cluster, api, monkeypatch):
 
 def test_adopting_reads_again_what_a_controller_has_moved_meanwhile(cluster, api):
     api.put(config("a", x="1", y="2"), manager="helm")
-    found = plan(cluster, [Step("one", [config("a", x="1")])], Rules(adopt=frozenset({"helm"})))
+    found = plan(cluster, [Step("one", [config("a", x="1")])], ApplyOptions(adopt=frozenset({"helm"})))
     api.feed("ConfigMap", "a", "shop", metadata={"labels": {"touched": "yes"}})
     apply(cluster, found, False, Deadline(5), [])
     live = api.get("ConfigMap", "a", "shop")
@@ -189,7 +189,7 @@ def test_recreating_deletes_before_it_makes_anew(cluster, api):
     path = "/apis/apps/v1/namespaces/shop/deployments/web"
     api.faults[("PATCH", f"{path}?dryRun")] = [ApiError(422, "Invalid", "spec.selector: field is immutable")] * 2
     with pytest.raises(Failure) as refused:
-        plan(cluster, [Step("one", [deployment(image="web:2")])], Rules())
+        plan(cluster, [Step("one", [deployment(image="web:2")])], ApplyOptions())
     assert refused.value.code == "immutable"
     api.requests.clear()
     found = carry_out(cluster, [Step("one", [deployment(image="web:2")])], recreate=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 
 import pytest
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.images import Reference, Registries, adapted, parse, uses
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.images import Reference, Registries, adapted, parse_reference, uses
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
 from builders import config, definition, deployment, pod
 
@@ -32,14 +32,14 @@ SHA = "sha256:" + "a" * 64
     ],
 )
 def test_a_reference_is_read_with_dockers_defaults(image, parts):
-    assert parse(image) == Reference(*parts)
-    assert parse(str(parse(image))) == parse(image)
+    assert parse_reference(image) == Reference(*parts)
+    assert parse_reference(str(parse_reference(image))) == parse_reference(image)
 
 
 @pytest.mark.parametrize("image", ["", "a b", "Redis", "a//b", "a:", "a@sha256:short", "https://quay.io/a", "a:b:c", "{{ .ProxyImage }}", "a/-b", "-a.b/c"])
 def test_what_is_no_image_is_told(image):
     with pytest.raises(ValueError, match="is no image"):
-        parse(image)
+        parse_reference(image)
     assert Registries.of({"*": "mirror.example.com"}).rewrite(image) == image
 
 

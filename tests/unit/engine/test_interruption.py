@@ -59,7 +59,7 @@ def web(*names, image="web:1"):
 
 
 SET = {"set": "web", "namespace": "shop", "prune": True}
-SPLIT = {"host": "frontend", "namespace": "shop"}
+SPLIT = {"service": "frontend", "namespace": "shop"}
 # (module, options of the run before, options of the run that is killed)
 STORIES = {
     "a set is created": ("manifests", None, {"definition": web("a", "b"), **SET}),

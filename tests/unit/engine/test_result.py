@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import ref_of
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.change import CONFIGURED, CREATED, FAILED, PRUNED, UNCHANGED, Change
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.change import CONFIGURED, CREATED, FAILED, PRUNED, UNCHANGED, ObjectChange
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.plan import Plan, PlannedStep
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.result import difference, outcome, touched
 from builders import config, deployment
 
 
 def change(obj, action, live=None, planned=None, done=False, **more):
-    return Change(ref_of(obj), "v1", action, obj if action != PRUNED else None, live, planned, done=done, **more)
+    return ObjectChange(ref_of(obj), "v1", action, obj if action != PRUNED else None, live, planned, done=done, **more)
 
 
 def plan(*changes, asked=0):

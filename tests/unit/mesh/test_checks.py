@@ -47,7 +47,7 @@ def gate(phase=RUNNING, **more):
 
 
 def read(mesh, the_gate, sources):
-    return facts.read(Cluster(mesh.api()), the_gate.namespace, sources, answers)
+    return facts.read_facts(Cluster(mesh.api()), the_gate.namespace, sources, answers)
 
 
 def asked(mesh, code, the_gate=None):
@@ -447,7 +447,7 @@ def test_what_may_not_be_read_makes_its_checks_unknown_and_no_other(path, the_ga
     api = SoundMesh().api()
     names = {name for name, place in PATHS.items() if place == path}
     api.faults[("GET", path)] = [ApiError(403, "Forbidden", "this is forbidden") for _name in names]
-    rows = checks.run(facts.read(Cluster(api), SYSTEM, checks.sources(the_gate), answers), the_gate)
+    rows = checks.run(facts.read_facts(Cluster(api), SYSTEM, checks.sources(the_gate), answers), the_gate)
     # Without pods nobody knows whom to ask.
     names |= {PROXIES} if "pods" in names else set()
     lost = {check.code for check in checks.of_phase(the_gate) if set(check.reads) & names}
@@ -466,7 +466,7 @@ def test_what_is_behind_a_service_without_pods_may_be_forbidden_too():
     unselecting(mesh, ready=True)
     api = mesh.api()
     api.faults[("GET", "/apis/discovery.k8s.io/v1/namespaces/istio-system/endpointslices")] = [ApiError(403, "Forbidden", "this is forbidden")]
-    found = facts.read(Cluster(api), SYSTEM, checks.sources(gate()), answers)
+    found = facts.read_facts(Cluster(api), SYSTEM, checks.sources(gate()), answers)
     (row,) = (row for row in checks.run(found, gate()) if row["status"] == "unknown")
     assert row["code"] == "webhook_unanswered" and "this is forbidden" in row["cause"] and found.ready_behind(found.service(SYSTEM, "istiod")) is None
 
@@ -475,7 +475,7 @@ def test_a_server_that_breaks_off_is_no_unknown():
     api = SoundMesh().api()
     api.faults[("GET", "/api/v1/pods")] = [ApiError(0, "Unreachable", "reset")]
     with pytest.raises(ApiError):
-        facts.read(Cluster(api), SYSTEM, {"pods"}, answers)
+        facts.read_facts(Cluster(api), SYSTEM, {"pods"}, answers)
 
 
 ASKED = ("proxies_disconnected", "proxies_not_synced", "proxies_rejected")
@@ -497,7 +497,7 @@ def test_one_istiod_that_can_be_asked_is_enough_for_what_is_wrong_but_not_for_wh
     the_gate, sources = gate(), {PROXIES, "pods"}
     api = mesh.api()
     del api.tunnels[(SYSTEM, "istiod-1", 8080)]
-    found = facts.read(Cluster(api), SYSTEM, sources, answers)
+    found = facts.read_facts(Cluster(api), SYSTEM, sources, answers)
     statuses = {code: checks.ask(checks.BY_CODE[code], found, the_gate)["status"] for code in ASKED}
     assert statuses == {"proxies_disconnected": "unknown", "proxies_not_synced": "failed", "proxies_rejected": "failed"}
 
@@ -600,7 +600,7 @@ def test_a_control_plane_of_another_tool_is_told_with_that_tools_name():
     mesh.keeper = "helm"
     api = mesh.api()
     api.get("Deployment", "istiod", SYSTEM)["metadata"]["managedFields"].append({"manager": "kube-controller-manager", "fieldsV1": {}})
-    found = facts.read(Cluster(api), SYSTEM, {"istiods"}, answers)
+    found = facts.read_facts(Cluster(api), SYSTEM, {"istiods"}, answers)
     assert checks.ask(checks.BY_CODE["foreign_control_plane"], found, gate(INSTALL))["cause"].endswith("is managed by helm")
 
 
@@ -650,7 +650,7 @@ def test_mirrors_are_destinations_too():
             "VirtualService",
             "web",
             hosts=["web"],
-            http=[{"route": [], "mirror": {"host": "one"}, "mirrors": [{"destination": {"host": "two"}}]}],
+            http=[{"route": [], "mirror": {"service": "one"}, "mirrors": [{"destination": {"host": "two"}}]}],
             tcp=[{"route": [{"destination": {"host": "three"}}]}],
         )
     )

@@ -233,9 +233,9 @@ def test_an_index_that_was_tampered_with_deletes_nothing_outside(backup, tmp_pat
 
 
 def test_a_backup_that_was_cut_off_says_so_and_the_next_run_ends_it(api, backup, kept, tmp_path, monkeypatch):
-    from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import managed_directory as folder
+    from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import managed_directory
 
-    write, written = folder.write, []
+    write, written = managed_directory.write_text, []
 
     def killed(path, text, mode):
         written.append(path)
@@ -243,9 +243,9 @@ def test_a_backup_that_was_cut_off_says_so_and_the_next_run_ends_it(api, backup,
             raise OSError(28, "No space left on device")
         write(path, text, mode)
 
-    monkeypatch.setattr(folder, "write", killed)
+    monkeypatch.setattr(managed_directory, "write", killed)
     assert backup()["failure"]["code"] == "host" and index(kept)["complete"] is False
-    monkeypatch.setattr(folder, "write", write)
+    monkeypatch.setattr(managed_directory, "write", write)
     assert backup()["changed"] and index(kept)["complete"] is True and not backup()["changed"]
 
 

@@ -11,7 +11,7 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster 
 from builders import definition, istio, namespace, pod, service
 from fake_istiod import FakeIstiod
 
-HOST = {"host": "echo", "namespace": "shop", "port": 9000}
+HOST = {"service": "echo", "namespace": "shop", "port": 9000}
 FULL = "echo.shop.svc.cluster.local"
 PORTS = [{"name": "tcp", "port": 9000}, {"name": "tcp-other", "port": 9001}]
 GATEWAY = istio("Gateway", "in", "infra", selector={}, servers=[{"port": {"number": 31400, "name": "tcp", "protocol": "TCP"}, "hosts": ["*"]}])
@@ -100,7 +100,7 @@ def test_through_a_gateway_alone_and_with_the_mesh(shop, split, run):
         for versions in ({"v1": 1}, {"v1": 80, "v2": 20}):
             done = split(versions, gateways=gateways, gateway_hosts=hosts)
             assert "failed" not in done and weights(shop, name) == versions and len(done["barriers"]) >= 2, done
-        found = run("converged", host="echo", namespace="shop", wait_timeout=0)
+        found = run("converged", service="echo", namespace="shop", wait_timeout=0)
         assert "failed" not in found and found["counts"]["waiting"] == 0, found
     assert "failed" not in split(state="absent")
 
@@ -108,11 +108,11 @@ def test_through_a_gateway_alone_and_with_the_mesh(shop, split, run):
 def test_the_module_converged_tells_who_has_other_weights(shop, split, run):
     istiod = FakeIstiod(shop)
     split({"v1": 1, "v2": 1})
-    assert run("converged", host="echo", namespace="shop", wait_timeout=0)["counts"]["waiting"] == 0
+    assert run("converged", service="echo", namespace="shop", wait_timeout=0)["counts"]["waiting"] == 0
     listeners = istiod._listeners(False)
     istiod._listeners = lambda _gateway: listeners
     split({"v1": 1, "v2": 3}, wait_converged=False)
-    found = run("converged", host="echo", namespace="shop", wait_timeout=0)
+    found = run("converged", service="echo", namespace="shop", wait_timeout=0)
     assert found["failure"]["code"] == "not_converged" and "other weights of connections to port 9000" in found["failure"]["reason"]
 
 
@@ -124,7 +124,7 @@ def test_the_module_converged_tells_who_has_other_weights(shop, split, run):
         ("traffic_split", {"versions": {"v1": 1}, "api": "gateway"}, "gateway_api_cannot", "protocol"),
         ("traffic_split", {"versions": {"v1": 1}, "protocol": "tls", "gateways": ["infra/in"]}, "no_such_port", "gateways"),
         ("traffic_split", {"versions": {"v1": 1}, "gateways": ["mesh", "infra/web"]}, "no_such_port", "gateways"),
-        ("route", {"rules": [{"when": {"path": "/a"}, "to": "v1"}]}, "protocol_cannot", "when.path"),
+        ("route", {"rules": [{"match": {"path": "/a"}, "to": "v1"}]}, "protocol_cannot", "match.path"),
         ("traffic", {"policy": {"shop": {"echo": {"split": {"versions": {"v1": 1}, "port": 9000}, "fault": {"delay": "1s"}}}}}, "protocol_cannot", "delay"),
         ("resilience", {"timeout": "1s"}, "protocol_cannot", "timeout"),
     ],
@@ -133,7 +133,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(shop, run, module,
     shop.put(istio("Gateway", "web", "infra", selector={}, servers=[{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}]))
     shop.put(definition("httproutes", "HTTPRoute", "gateway.networking.k8s.io"))
     before = copy.deepcopy(shop.objects)
-    place = {} if module == "traffic" else {"host": "echo", "namespace": "shop", **({"port": 9000} if module != "resilience" else {})}
+    place = {} if module == "traffic" else {"service": "echo", "namespace": "shop", **({"port": 9000} if module != "resilience" else {})}
     refused = run(module, **place, **options)
     assert refused["failure"]["code"] == code and refused["msg"].startswith(f"{named}: ") and FULL in refused["msg"] and refused["failure"]["hint"], refused
     assert shop.objects == before
@@ -146,7 +146,7 @@ def test_where_the_api_may_be_chosen_it_is_istios(shop, split):
 
 def test_limits_of_connections_join_the_split(shop, split, run):
     split({"v1": 1})
-    done = run("resilience", host="echo", namespace="shop", connections={"max": 5, "connect_timeout": "1s"}, eject={"errors": 3})
+    done = run("resilience", service="echo", namespace="shop", connection_pool={"max_connections": 5, "connect_timeout": "1s"}, outlier_detection={"consecutive_5xx_errors": 3})
     assert "failed" not in done and shop.get("DestinationRule", "echo", "shop")["spec"]["trafficPolicy"]["connectionPool"] == {
         "tcp": {"maxConnections": 5, "connectTimeout": "1s"}
     }
@@ -179,7 +179,7 @@ def test_an_object_of_somebody_else_for_the_host_is_refused_or_replaced(shop, sp
 def test_a_change_goes_back(shop, split, run):
     split({"v1": 1, "v2": 0})
     split({"v1": 80, "v2": 20})
-    assert "failed" not in run("undo", host="echo", namespace="shop") and weights(shop) == {"v1": 1, "v2": 0}
+    assert "failed" not in run("undo", service="echo", namespace="shop") and weights(shop) == {"v1": 1, "v2": 0}
 
 
 def test_a_host_whose_port_is_declared_otherwise_later_is_said_anew(shop, split):

@@ -171,9 +171,9 @@ def test_a_gateway_that_another_revision_took_over_stays_with_it(api, plane):
 def test_what_the_values_say_of_a_gateway_holds_for_its_chart(api, plane):
     values = {"gateways": {"istio-ingressgateway": {"type": "NodePort", "autoscaleEnabled": False}}, "global": {"imagePullPolicy": "IfNotPresent"}}
     plane(values=values)
-    kept = helm.revisions(Cluster(api), "istio-ingressgateway", HOME)[-1].values
+    kept = helm.helm_revisions(Cluster(api), "istio-ingressgateway", HOME)[-1].values
     assert kept == {"service": {"type": "NodePort"}, "autoscaling": {"enabled": False}, "imagePullPolicy": "IfNotPresent"}
-    assert "gateways" not in helm.revisions(Cluster(api), "istiod", HOME)[-1].values
+    assert "gateways" not in helm.helm_revisions(Cluster(api), "istiod", HOME)[-1].values
     refused = plane(values={"gateways": {"istio-ingressgateway": {"secretVolumes": []}}})
     assert refused["failure"]["code"] == "invalid_option" and "gateways.istio-ingressgateway.secretVolumes" in refused["msg"]
 
@@ -181,19 +181,19 @@ def test_what_the_values_say_of_a_gateway_holds_for_its_chart(api, plane):
 def test_helm_is_given_values_that_name_other_registries_and_pull_secrets(api, fake, plane):
     options = {"registries": {"docker.io": "m.example.com/hub"}, "pull_secrets": ["key"]}
     assert plane(**options)["changed"] and not plane(**options)["changed"]
-    kept = {name: helm.revisions(Cluster(api), name, HOME)[-1].values for name in ("istio-base", "istiod", "istio-ingressgateway")}
+    kept = {name: helm.helm_revisions(Cluster(api), name, HOME)[-1].values for name in ("istio-base", "istiod", "istio-ingressgateway")}
     assert kept["istiod"]["global"] == {"istioNamespace": HOME, "hub": "m.example.com/hub/istio", "imagePullSecrets": ["key"]}
     assert kept["istio-base"]["global"]["imagePullSecrets"] == ["key"] and kept["istio-ingressgateway"] == {}
     containers = [api.get("Deployment", name, HOME)["spec"]["template"]["spec"]["containers"][0]["image"] for name in ("istiod", "istio-ingressgateway")]
     assert containers == ["m.example.com/hub/istio/pilot:1.31.0", "auto"]
     assert plane(hub="quay.io/istio", **options)["changed"], "a hub of no such registry is the user's"
-    assert helm.revisions(Cluster(api), "istiod", HOME)[-1].values["global"]["hub"] == "quay.io/istio"
+    assert helm.helm_revisions(Cluster(api), "istiod", HOME)[-1].values["global"]["hub"] == "quay.io/istio"
 
 
 def test_gateways_move_by_the_values_that_they_are_given(api, plane):
     given = [{"name": "edge", "values": {"additionalContainers": [{"name": "logs", "image": "busybox:1"}]}}]
     plane(gateways=given, registries={"docker.io": "m.example.com/hub"})
-    moved = helm.revisions(Cluster(api), "edge", HOME)[-1].values["additionalContainers"]
+    moved = helm.helm_revisions(Cluster(api), "edge", HOME)[-1].values["additionalContainers"]
     assert moved == [{"name": "logs", "image": "m.example.com/hub/library/busybox:1"}]
 
 
@@ -213,7 +213,7 @@ def test_charts_that_do_not_say_their_hub_need_one(api, plane, charts):
 def test_gateways_that_istiod_makes_are_set_by_its_own_chart(api, plane):
     seccomp = {"type": "RuntimeDefault"}
     plane(values={"gateways": {"seccompProfile": seccomp, "istio-ingressgateway": {"type": "NodePort"}}})
-    assert helm.revisions(Cluster(api), "istiod", HOME)[-1].values["gateways"] == {"seccompProfile": seccomp}
+    assert helm.helm_revisions(Cluster(api), "istiod", HOME)[-1].values["gateways"] == {"seccompProfile": seccomp}
 
 
 def test_from_istioctl_to_helm_and_back_nothing_is_deleted_but_records(run, api, fake, plane, tmp_path):

@@ -12,7 +12,7 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import is
 from builders import istio, pod, service
 from fake_istiod import FakeIstiod
 
-HOST = {"host": "frontend", "namespace": "shop"}
+HOST = {"service": "frontend", "namespace": "shop"}
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_a_host_without_a_policy_is_refused_and_in_check_mode_warned_of(shop, is
 
 
 def test_a_host_needs_its_namespace(look):
-    assert "namespace" in look(host="frontend")["msg"]
+    assert "namespace" in look(service="frontend")["msg"]
 
 
 @pytest.mark.parametrize("wait", [True, False])

@@ -70,7 +70,7 @@ def test_a_port_is_opened_once_leads_to_the_pod_and_is_closed_once(run, kiali, p
     assert (again["changed"], again["pid"]) == (False, done["pid"])
     assert run("dashboard", check=True, state="absent", local_port=free)["changed"] and is_open(free)
     assert run("dashboard", state="absent", local_port=free)["changed"]
-    assert not is_open(free) and forwarder.opened(free) is None and not forwarder.place(free).folder.exists()
+    assert not is_open(free) and forwarder.open_sockets(free) is None and not forwarder.process_place(free).folder.exists()
     assert not run("dashboard", state="absent", local_port=free)["changed"]
     assert kiali.writes() == []
 
@@ -132,7 +132,7 @@ def test_each_addon_has_its_usual_port(run, api, name, port):
 
 
 def keep(port, **record):
-    path = forwarder.place(port).record
+    path = forwarder.process_place(port).record
     path.parent.mkdir(parents=True)
     target = {"server": "https://memory.invalid", "namespace": "istio-system", "service": "kiali", "port": 20001}
     path.write_text(json.dumps({"about": target, **record}))
@@ -141,7 +141,7 @@ def keep(port, **record):
 @pytest.mark.parametrize("record", [{"pid": os.getpid(), "born": "1"}, {"pid": 2**22 + 1, "born": "1"}, {}], ids=["of another process", "of none", "half"])
 def test_a_record_that_is_true_no_more_is_no_forwarder(run, free, record):
     keep(free, **record)
-    assert forwarder.opened(free) is None
+    assert forwarder.open_sockets(free) is None
     # Were the record believed, this would end the test itself.
     assert not run("dashboard", state="absent", local_port=free)["changed"]
 

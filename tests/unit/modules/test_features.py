@@ -11,17 +11,17 @@ from fake_istiod import FakeIstiod
 
 CONCERNS = {
     "traffic_split": ({"versions": {"v1": 1}}, {"versions": {"v1": 9, "v2": 1}}),
-    "route": ({"rules": [{"when": {"path": "/a"}, "to": "v2"}]}, {"rules": [{"when": {"path": "/b"}, "respond": 404}]}),
-    "fault": ({"delay": "2s"}, {"abort": {"grpc": "UNAVAILABLE", "percent": 5}, "when": {"path": "/a"}}),
-    "resilience": ({"timeout": "2s", "eject": {"errors": 3}}, {"retries": {"attempts": 0}, "eject": {"errors": 4}}),
-    "load_balancing": ({"algorithm": "random"}, {"hash_on": {"header": "x-user"}}),
+    "route": ({"rules": [{"match": {"path": "/a"}, "to": "v2"}]}, {"rules": [{"match": {"path": "/b"}, "direct_response": 404}]}),
+    "fault": ({"delay": "2s"}, {"abort": {"grpc": "UNAVAILABLE", "percent": 5}, "match": {"path": "/a"}}),
+    "resilience": ({"timeout": "2s", "outlier_detection": {"consecutive_5xx_errors": 3}}, {"retries": {"attempts": 0}, "outlier_detection": {"consecutive_5xx_errors": 4}}),
+    "load_balancing": ({"algorithm": "random"}, {"consistent_hash": {"header": "x-user"}}),
 }
 
 
 @pytest.fixture
 def say(run, shop):
     def call(concern, check=False, **options):
-        return run(concern, check=check, host="frontend", namespace="shop", **options)
+        return run(concern, check=check, service="frontend", namespace="shop", **options)
 
     return call
 
@@ -85,20 +85,20 @@ def test_routes_wait_until_proxies_have_them(shop, say):
     ("concern", "options", "code"),
     [
         ("route", {"rules": []}, "rules_empty"),
-        ("route", {"rules": [{"to": {"host": "nowhere"}}]}, "no_such_host"),
+        ("route", {"rules": [{"to": {"service": "nowhere"}}]}, "no_such_host"),
         ("route", {"rules": [{"to": "v3"}]}, "no_pods"),
         ("fault", {"delay": "soon"}, "duration_invalid"),
         ("fault", {"delay": "1s", "expires": "soon"}, "expires_invalid"),
-        ("fault", {"delay": "1s", "when": {"nowhere": 1}}, "key_unknown"),
+        ("fault", {"delay": "1s", "match": {"nowhere": 1}}, "key_unknown"),
         ("resilience", {}, "resilience_empty"),
         ("resilience", {"timeout": "soon"}, "duration_invalid"),
         ("load_balancing", {}, "load_balancing_empty"),
-        ("load_balancing", {"algorithm": "random", "host": "nowhere"}, "no_such_host"),
+        ("load_balancing", {"algorithm": "random", "service": "nowhere"}, "no_such_host"),
     ],
 )
 def test_bad_options_have_a_code_and_write_nothing(shop, run, concern, options, code):
     before = copy.deepcopy(shop.objects)
-    result = run(concern, **{"host": "frontend", "namespace": "shop", **options})
+    result = run(concern, **{"service": "frontend", "namespace": "shop", **options})
     assert result["failure"]["code"] == code and not result["changed"] and shop.objects == before
 
 

@@ -41,7 +41,7 @@ def entry(caller, name, cluster="inbound|8080||"):
     ],
 )
 def test_an_access_log_tells_who_called_without_tls(log, seen):
-    assert plaintext.calls(log) == seen
+    assert plaintext.parse_access_log(log) == seen
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ COUNTED = 'istio_requests_total{{reporter="{}",response_code="200",connection_se
     ],
 )
 def test_a_proxys_metrics_tell_how_many_called_without_tls(metrics, seen):
-    assert plaintext.counted(metrics) == seen
+    assert plaintext.parse_metrics(metrics) == seen
 
 
 def test_where_logs_say_nothing_what_was_counted_does(shop, say):

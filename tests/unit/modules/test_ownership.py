@@ -10,12 +10,12 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api imp
 from builders import istio
 from fake_istiod import FakeIstiod
 
-HOST = {"host": "frontend", "namespace": "shop"}
+HOST = {"service": "frontend", "namespace": "shop"}
 FULL = "frontend.shop.svc.cluster.local"
 ROUTES = "/apis/networking.istio.io/v1/namespaces/shop/virtualservices/frontend"
 THEIRS = {"name": "theirs", "match": [{"uri": {"prefix": "/theirs"}}], "route": [{"destination": {"host": "frontend"}}], "timeout": "3s"}
 ALL = {"name": "all", "route": [{"destination": {"host": "frontend"}}]}
-RULES = {"rules": [{"name": "a", "when": {"path": "/a"}, "to": "v1"}]}
+RULES = {"rules": [{"name": "a", "match": {"path": "/a"}, "to": "v1"}]}
 
 
 @pytest.fixture

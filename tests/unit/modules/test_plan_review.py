@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.module import CONCERNS
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.module import FEATURES
 from builders import config, istio, namespace, pod
 from collection import MODULES, arguments, documentation, load
 from memory_api import MemoryApi
 
-HOST = {"host": "frontend", "namespace": "shop"}
+HOST = {"service": "frontend", "namespace": "shop"}
 BOTH = {**HOST, "versions": {"v1": 1, "v2": 1}}
 ONE = {**HOST, "versions": {"v1": 1}}
 SINGLES = {"authorization", "egress", "gateway", "jwt", "mtls", "sidecar", "telemetry"}
@@ -55,7 +55,7 @@ def split(say, shop):
 
 def test_it_is_in_every_module_that_writes_policy_and_on_by_default():
     judged = {name for name in MODULES if "preflight" in arguments(name)}
-    assert judged == {*CONCERNS, *SINGLES, "traffic", "traffic_split", "undo"} - {"split"}
+    assert judged == {*FEATURES, *SINGLES, "traffic", "traffic_split", "undo"} - {"split"}
     assert {documentation(name)["options"]["preflight"]["default"] for name in judged} == {"refuse"}
     assert load("roles/traffic/defaults/main.yml")["traffic_preflight"] == load("roles/mtls/defaults/main.yml")["mtls_preflight"] == "refuse"
 
@@ -125,7 +125,7 @@ def test_nor_is_what_is_wrong_in_the_objects_themselves_and_stays_so(say, shop):
     live = shop.get("VirtualService", "frontend", "shop")
     broken = {"name": "by-hand", "match": [{"uri": {"exact": "/x"}}], "route": [{"destination": {"host": "frontend", "subset": "v9"}}]}
     shop.put({**live, "spec": {**live["spec"], "http": [broken, *live["spec"]["http"]]}})
-    done = say("route", **HOST, rules=[{"when": {"path": "/a"}, "to": "v1"}], force_conflicts=True)
+    done = say("route", **HOST, rules=[{"match": {"path": "/a"}, "to": "v1"}], force_conflicts=True)
     assert done["changed"] and codes(done, "error") == [("subset_undefined", "VirtualService", "frontend")], done
 
 
@@ -138,7 +138,7 @@ def test_steps_are_judged_by_their_end(say, shop):
 
 def test_what_is_no_error_is_told_and_refuses_nothing(say, shop):
     shop.put(istio("DestinationRule", "theirs", host="*.example.com"))
-    assert say("load_balancing", **HOST, hash_on={"header": "x-user"})["findings"] == []
+    assert say("load_balancing", **HOST, consistent_hash={"header": "x-user"})["findings"] == []
     done = say(**BOTH)
     assert done["changed"] and codes(done, "warning") == [("sticky_with_weights", "VirtualService", "frontend")] and "preflight" in done["duration"]
     assert set(done["findings"][0]) == {"code", "severity", "ref", "field", "message", "remedy", "source"} and done["unread"] == {}

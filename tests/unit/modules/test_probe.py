@@ -7,8 +7,7 @@ import threading
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
-from ansible_collections.servicemesh.istio.plugins.module_utils._probe import gateway_access as gateways
-from ansible_collections.servicemesh.istio.plugins.module_utils._probe import probe
+from ansible_collections.servicemesh.istio.plugins.module_utils._probe import gateway_access, probe
 from builders import pod, service
 from fake_gateway import HANG_UP
 
@@ -134,7 +133,7 @@ def test_bad_options_are_told_before_anything_is_sent(run, gateway, options, wor
 
 def test_a_tunnel_leads_to_a_pod_that_is_ready_then(api, gateway):
     tunnelled(api, gateway, targetPort=8080)
-    way = gateways.way_to(Cluster(api), "istio-system/inside", 5)
+    way = gateway_access.route_to_host(Cluster(api), "istio-system/inside", 5)
     api.put(pod("inside-1", "istio-system", {"app": "inside"}, conditions=[{"type": "Ready", "status": "False"}]))
     api.tunnels[("istio-system", "inside-2", 8080)] = api.tunnels.pop(("istio-system", "inside-1", 8080))
     api.put(pod("inside-2", "istio-system", {"app": "inside"}))
@@ -144,9 +143,9 @@ def test_a_tunnel_leads_to_a_pod_that_is_ready_then(api, gateway):
 def test_a_connection_that_was_closed_is_not_opened_again_unseen(gateway):
     authority, connect = probe.to_address(gateway.url, 5)
     connection = probe.Connection(authority, connect())
-    assert probe.ask(probe.Probe(), connection, {}).status == 200
+    assert probe.send_request(probe.Probe(), connection, {}).status == 200
     connection.close()
-    assert probe.ask(probe.Probe(), connection, {}).cause == "protocol" and len(gateway.seen) == 1
+    assert probe.send_request(probe.Probe(), connection, {}).cause == "protocol" and len(gateway.seen) == 1
 
 
 def test_a_target_port_may_be_the_name_of_a_containers_port(run, api, gateway):

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.servicemesh.istio.plugins.module_utils._probe import background_probe
-from ansible_collections.servicemesh.istio.plugins.module_utils._probe import daemon as background
+from ansible_collections.servicemesh.istio.plugins.module_utils._probe import background_probe, daemon
 from ansible_collections.servicemesh.istio.plugins.modules import probe as module
 from builders import pod, service
 from fake_gateway import HANG_UP, LEAVE, RESET
@@ -37,7 +36,7 @@ def eventually(look):
 
 
 def process(name="upgrade"):
-    return background.find(background_probe.place(name))
+    return daemon.find_process(background_probe.process_place(name))
 
 
 @pytest.fixture
@@ -165,9 +164,9 @@ def test_a_reading_waits_for_what_was_due_when_it_began(probe, gateway):
     probe("started", rate=10, parallel=100, timeout=PATIENCE)
     eventually(lambda: len(gateway.seen) >= 5)
     asked = []
-    reading = threading.Thread(target=lambda: asked.append(background_probe.read("upgrade")))
+    reading = threading.Thread(target=lambda: asked.append(background_probe.read_snapshot("upgrade")))
     reading.start()
-    eventually(lambda: background_probe.last("upgrade").rows and background_probe.last("upgrade").rows[-1]["due"] >= 15)
+    eventually(lambda: background_probe.last_snapshot("upgrade").rows and background_probe.last_snapshot("upgrade").rows[-1]["due"] >= 15)
     assert reading.is_alive(), "what hangs has no outcome yet"
     release.set()
     reading.join(PATIENCE)
@@ -202,7 +201,7 @@ def test_a_gate_that_saw_nothing_is_closed(probe, gateway):
 def test_started_twice_it_is_the_same_probe_and_with_other_options_another(probe, gateway):
     first = probe("started", headers={"X-Site": "a"})
     was = process()
-    eventually(lambda: background_probe.last("upgrade").rows)
+    eventually(lambda: background_probe.last_snapshot("upgrade").rows)
     again = good(probe("started", headers={"X-Site": "a"}))
     assert (again["changed"], again["diff"], again["started"]) == (False, [], first["started"]) and process() == was
     other = good(probe("started", headers={"X-Site": "b"}))
@@ -211,7 +210,7 @@ def test_started_twice_it_is_the_same_probe_and_with_other_options_another(probe
     assert "earlier run" in probe("read", since=first["token"])["msg"]
     assert probe("stopped", since=first["token"])["failure"]["code"] == "invalid_option" and process().alive, "told before anything is changed"
     assert good(probe("stopped"))["sent"] == len({headers["X-Probe-Number"] for _path, headers in gateway.seen if headers["X-Site"] == "b"})
-    assert len(list(background_probe.place("upgrade").folder.glob("*.rows"))) == 1, "figures of the run before are gone"
+    assert len(list(background_probe.process_place("upgrade").folder.glob("*.rows"))) == 1, "figures of the run before are gone"
 
 
 def test_probes_of_two_names_do_not_touch_each_other(probe, gateway):
@@ -295,7 +294,7 @@ def test_secrets_reach_the_server_and_no_file_command_line_or_result(probe, gate
     assert len([path for path in files if path.suffix == ".rows"]) <= 1 and any(path.name == "process.json" for path in files)
     for path in files:
         assert word.encode() not in path.read_bytes() and path.stat().st_mode & 0o077 == 0, path
-    assert background_probe.place("upgrade").folder.stat().st_mode & 0o077 == 0
+    assert background_probe.process_place("upgrade").folder.stat().st_mode & 0o077 == 0
     probe("stopped")
     assert all(word.encode() not in path.read_bytes() for path in processes.rglob("*") if path.is_file())
 
@@ -328,7 +327,7 @@ def test_a_tunnel_is_warned_of_and_leads_to_a_pod_that_is_ready_then(run, api, g
     eventually(lambda: len(gateway.seen) >= 20)
     done = good(run("probe", name="upgrade", state="stopped"))
     assert done["lost"] == 0 and done["via"] == "tunnel to pod istio-system/inside-1" and api.writes() == []
-    assert not (background_probe.place("upgrade").folder / "credentials").exists()
+    assert not (background_probe.process_place("upgrade").folder / "credentials").exists()
 
 
 @pytest.mark.parametrize(

@@ -289,9 +289,9 @@ def test_a_place_that_cannot_be_written_is_named(run, tmp_path):
 def test_of_many_tasks_on_one_host_one_fetches_and_the_others_find_it(mirror, tmp_path, monkeypatch):
     """As where one controller works on many clusters at once."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    wanted = releases.Release(VERSION, os="linux", arch="amd64", mirror=mirror.url)
+    wanted = releases.IstioRelease(VERSION, os="linux", arch="amd64", mirror=mirror.url)
     with ThreadPoolExecutor(6) as pool:
-        done = list(pool.map(lambda _number: releases.have(wanted, releases.folder(wanted)), range(6)))
+        done = list(pool.map(lambda _number: releases.ensure_release(wanted, releases.release_folder(wanted)), range(6)))
     assert sorted(fetched for _result, fetched in done) == [False] * 5 + [True]
     assert len({result["istioctl"] for result, _fetched in done}) == 1 and Path(done[0][0]["istioctl"]).read_bytes() == SCRIPT
     assert len(mirror.asked) == 2

@@ -10,7 +10,7 @@ from builders import pod, service
 from fake_istiod import FakeIstiod
 
 SPLIT = {"split": {"versions": {"v1": 9, "v2": 1}}}
-LIMITS = {"resilience": {"timeout": "2s", "eject": {"errors": 3}}, "load_balancing": {"algorithm": "random"}}
+LIMITS = {"resilience": {"timeout": "2s", "outlier_detection": {"consecutive_5xx_errors": 3}}, "load_balancing": {"algorithm": "random"}}
 
 
 @pytest.fixture
@@ -56,17 +56,17 @@ def test_without_prune_what_left_the_policy_stays(shop, traffic):
 
 def test_a_concern_that_left_goes_and_what_a_single_module_said_too(shop, traffic, run):
     traffic({"frontend": {**SPLIT, **LIMITS}})
-    run("fault", host="frontend", namespace="shop", delay="2s")
+    run("fault", service="frontend", namespace="shop", delay="2s")
     assert traffic({"frontend": SPLIT})["changed"]
     obj = shop.get("VirtualService", "frontend", "shop")
     assert "fault" not in obj["spec"]["http"][0] and "timeout" not in obj["spec"]["http"][0]
-    assert not run("traffic_split", host="frontend", namespace="shop", **SPLIT["split"])["changed"], "both say the same in the same words"
+    assert not run("traffic_split", service="frontend", namespace="shop", **SPLIT["split"])["changed"], "both say the same in the same words"
 
 
 def test_a_host_stays_in_its_set_whatever_single_modules_say(shop, traffic, run):
     traffic({"frontend": SPLIT})
-    run("fault", host="frontend", namespace="shop", delay="2s")
-    run("traffic_split", host="cart", namespace="shop", **SPLIT["split"])
+    run("fault", service="frontend", namespace="shop", delay="2s")
+    run("traffic_split", service="cart", namespace="shop", **SPLIT["split"])
     assert traffic({"cart": {}}, set="another", prune=True, check=True)["summary"]["pruned"] != 0, "said to have none"
     assert traffic({}, set="another", prune=True)["changed"] is False
     assert traffic({}, prune=True)["summary"]["pruned"] == 2 and names(shop) == [BOTH[0], BOTH[2]]

@@ -36,7 +36,7 @@ def istiod(shop, monkeypatch):
 def split(run, shop):
     def call(versions=None, check=False, **options):
         given = {"versions": versions} if versions is not None else {}
-        return run("traffic_split", check=check, host="frontend", namespace="shop", **given, **options)
+        return run("traffic_split", check=check, service="frontend", namespace="shop", **given, **options)
 
     return call
 
@@ -121,7 +121,7 @@ def test_no_subset_goes_while_a_proxy_may_still_name_it(shop, istiod, split):
 
 def test_a_rule_that_stays_loses_its_subsets_only_when_no_proxy_has_the_routes(shop, istiod, split, run):
     split({"v1": 90, "v2": 10})
-    run("load_balancing", host="frontend", namespace="shop", algorithm="random")
+    run("load_balancing", service="frontend", namespace="shop", algorithm="random")
     shop.requests.clear()
     assert split(state="absent")["changed"]
     assert story(shop) == [BEFORE, f"DELETE {ROUTES}", "asked", f"PATCH {RULE}"]
@@ -179,15 +179,15 @@ BAD = {
     "hosts without a gateway": ({"gateway_hosts": ["shop.example.com"]}, "invalid_option", "a gateway other than mesh"),
 }
 BAD_IN_THE_CLUSTER = {
-    "host": ({"host": "frontent"}, "no_such_host", "no Service or ServiceEntry is frontent.shop.svc.cluster.local"),
+    "service": ({"service": "frontent"}, "no_such_host", "no Service or ServiceEntry is frontent.shop.svc.cluster.local"),
     "host of another namespace": ({"namespace": "istio-system"}, "no_such_host", "frontend.istio-system.svc.cluster.local"),
-    "outside host": ({"host": "api.example.com"}, "no_such_host", "api.example.com"),
+    "outside host": ({"service": "api.example.com"}, "no_such_host", "api.example.com"),
     "pods": ({"versions": {"v1": 50, "v3": 50}}, "no_pods", "version=v3"),
     "pods by another label": ({"label": "release"}, "no_pods", "release=v1"),
     "gateway": ({"gateways": ["mesh", "istio-system/nowhere"]}, "no_such_gateway", "istio-system/nowhere"),
     "gateway without its namespace": ({"gateways": ["ingress"]}, "no_such_gateway", "ingress"),
 }
-GOOD = {"host": "frontend", "namespace": "shop", "versions": {"v1": 1}}
+GOOD = {"service": "frontend", "namespace": "shop", "versions": {"v1": 1}}
 
 
 @pytest.mark.parametrize(("options", "code", "words"), [*BAD.values(), *BAD_IN_THE_CLUSTER.values()], ids=[*BAD, *BAD_IN_THE_CLUSTER])
@@ -247,7 +247,7 @@ def test_a_host_with_several_ports_needs_one_named(shop, split):
 def test_a_service_entry_makes_an_outside_host_known(run, shop):
     spec = {"hosts": ["*.example.com"], "ports": [{"number": 443, "name": "tls"}]}
     shop.put({"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": {"name": "outside", "namespace": "shop"}, "spec": spec})
-    result = run("traffic_split", host="api.example.com", namespace="shop", versions={"v1": 1})
+    result = run("traffic_split", service="api.example.com", namespace="shop", versions={"v1": 1})
     assert result["changed"] and shop.get("DestinationRule", "api.example.com", "shop")["spec"]["host"] == "api.example.com"
 
 

@@ -15,9 +15,9 @@ LISTENING = {"listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]}
 FULL = "frontend.shop.svc.cluster.local"
 CONCERNS = {
     "traffic_split": ({"versions": {"v1": 1}}, {"versions": {"v1": 9, "v2": 1}}),
-    "route": ({"rules": [{"when": {"path": "/a"}, "to": "v2"}]}, {"rules": [{"when": {"path": "/b"}, "redirect": {"path": "/c"}}]}),
-    "resilience": ({"timeout": "2s", "eject": {"errors": 3}}, {"timeout": "3s", "eject": {"errors": 4}}),
-    "load_balancing": ({"algorithm": "random"}, {"hash_on": {"header": "x-user"}}),
+    "route": ({"rules": [{"match": {"path": "/a"}, "to": "v2"}]}, {"rules": [{"match": {"path": "/b"}, "redirect": {"path": "/c"}}]}),
+    "resilience": ({"timeout": "2s", "outlier_detection": {"consecutive_5xx_errors": 3}}, {"timeout": "3s", "outlier_detection": {"consecutive_5xx_errors": 4}}),
+    "load_balancing": ({"algorithm": "random"}, {"consistent_hash": {"header": "x-user"}}),
 }
 
 
@@ -38,7 +38,7 @@ def shop(api, monkeypatch):
 @pytest.fixture
 def say(run, shop):
     def call(concern, check=False, **options):
-        return run(concern, check=check, **{"host": "frontend", "namespace": "shop", **options})
+        return run(concern, check=check, **{"service": "frontend", "namespace": "shop", **options})
 
     return call
 
@@ -73,7 +73,7 @@ def test_create_change_and_delete_each_also_in_check_mode_and_again(shop, say, c
 
 def test_concerns_join_the_api_that_the_host_has(shop, say):
     say("traffic_split", versions={"v1": 9, "v2": 1}, api="gateway")
-    assert say("resilience", timeout="2s", eject={"errors": 3})["changed"]
+    assert say("resilience", timeout="2s", outlier_detection={"consecutive_5xx_errors": 3})["changed"]
     assert there(shop) == [
         "DestinationRule frontend",
         "DestinationRule frontend-v1",
@@ -154,15 +154,15 @@ def test_auto_is_gateway_api_where_it_can_say_all_of_the_host(shop, say, run):
     assert not say("traffic_split", versions={"v1": 1}, api="auto")["changed"]
     assert say("fault", delay="2s", api="auto")["changed"] and there(shop) == ["DestinationRule frontend", "VirtualService frontend"]
     assert say("fault", state="absent", api="auto")["changed"] and "VirtualService frontend" in there(shop), "what can be said where it is stays there"
-    assert say("traffic_split", host="cart", versions={"v1.1": 0, "v1": 1}, api="auto")["changed"] and "VirtualService cart" in there(shop)
+    assert say("traffic_split", service="cart", versions={"v1.1": 0, "v1": 1}, api="auto")["changed"] and "VirtualService cart" in there(shop)
 
 
 def test_auto_is_istio_where_gateway_api_is_not_served(shop, say):
     shop.kinds = [kind for kind in shop.kinds if kind.group != GROUP]
     assert say("traffic_split", versions={"v1": 1}, api="auto")["changed"] and there(shop) == ["DestinationRule frontend", "VirtualService frontend"]
-    refused = say("traffic_split", host="cart", versions={"v1": 1}, api="gateway")
+    refused = say("traffic_split", service="cart", versions={"v1": 1}, api="gateway")
     assert refused["failure"]["code"] == "gateway_api_absent" and "control_plane_gateway_api" in refused["failure"]["hint"]
-    planned = say("traffic_split", host="cart", versions={"v1": 1}, api="gateway", check=True)
+    planned = say("traffic_split", service="cart", versions={"v1": 1}, api="gateway", check=True)
     assert planned["changed"] and "gateway_api_absent" in str(planned["warnings"])
 
 
@@ -177,7 +177,7 @@ def test_a_host_whose_routes_somebody_else_has_is_taken_in_either_api(shop, say,
     shop.requests.clear()
     refused = say("traffic_split", versions={"v1": 1}, api=api_asked)
     assert refused["failure"]["code"] == "host_taken" and f"{kind} shop/by-hand" in refused["msg"] and shop.writes() == []
-    assert say("traffic_split", host="cart", versions={"v1": 1}, api=api_asked)["changed"], "another host is no matter"
+    assert say("traffic_split", service="cart", versions={"v1": 1}, api=api_asked)["changed"], "another host is no matter"
 
 
 def test_gateways_are_those_of_the_api(shop, say):
@@ -216,9 +216,9 @@ def test_a_service_of_somebody_else_that_stands_for_the_version_is_used_and_stay
 
 
 def test_another_hosts_ports_are_read(shop, say):
-    assert say("route", rules=[{"to": {"host": "cart"}}], api="gateway")["changed"] and backends(shop) == [{"cart": 1}]
+    assert say("route", rules=[{"to": {"service": "cart"}}], api="gateway")["changed"] and backends(shop) == [{"cart": 1}]
     shop.put(service("cart", ports=(80, 90)))
-    assert say("route", rules=[{"name": "b", "to": {"host": "cart"}}])["failure"]["code"] == "port_needed"
+    assert say("route", rules=[{"name": "b", "to": {"service": "cart"}}])["failure"]["code"] == "port_needed"
 
 
 def test_retries_need_definitions_of_the_experimental_channel(shop, say):

@@ -10,7 +10,7 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api imp
 from builders import config, service
 from fake_istiod import FakeIstiod
 
-HOST = {"host": "frontend", "namespace": "shop"}
+HOST = {"service": "frontend", "namespace": "shop"}
 API = "/apis/networking.istio.io/v1/namespaces/shop"
 KEPT = "/api/v1/namespaces/shop/configmaps/servicemesh-undo-frontend"
 
@@ -43,7 +43,7 @@ def test_back_and_forth_again_also_in_check_mode(shop, say):
 
 def test_the_plan_of_check_mode_is_what_is_done(shop, say):
     say(versions={"v1": 1})
-    say("resilience", timeout="1s", eject={"errors": 3})
+    say("resilience", timeout="1s", outlier_detection={"consecutive_5xx_errors": 3})
     planned = say("undo", check=True)
     assert say("undo")["diff"] == planned["diff"]
 
@@ -60,9 +60,9 @@ def test_a_policy_that_came_goes_and_one_that_went_comes(shop, say):
 @pytest.mark.parametrize(
     ("module", "options"),
     [
-        ("route", {"rules": [{"when": {"path": "/a"}, "to": "v2"}]}),
+        ("route", {"rules": [{"match": {"path": "/a"}, "to": "v2"}]}),
         ("fault", {"delay": "2s"}),
-        ("resilience", {"timeout": "2s", "eject": {"errors": 3}}),
+        ("resilience", {"timeout": "2s", "outlier_detection": {"consecutive_5xx_errors": 3}}),
         ("load_balancing", {"algorithm": "random"}),
     ],
 )
@@ -135,10 +135,10 @@ def test_one_whose_last_wait_failed_waits_again(shop, say):
 
 
 def test_a_change_that_was_cut_off_goes_back_to_where_it_began(shop, say):
-    say("resilience", timeout="1s", eject={"errors": 3})
+    say("resilience", timeout="1s", outlier_detection={"consecutive_5xx_errors": 3})
     one = policy(shop)
     shop.faults[("PATCH", f"{API}/virtualservices/frontend")] = [ApiError(500, "InternalError", "down")]
-    changed = {"timeout": "2s", "eject": {"errors": 4}}
+    changed = {"timeout": "2s", "outlier_detection": {"consecutive_5xx_errors": 4}}
     assert say("resilience", **changed)["failed"] and policy(shop) != one
     say("resilience", **changed)
     say("undo")
@@ -191,5 +191,5 @@ def test_the_whole_policy_of_a_mesh_is_kept_host_by_host(shop, run, say):
     run("traffic", policy={"shop": {"frontend": {"split": {"versions": {"v2": 1}}}}}, prune=True)
     say("undo")
     assert policy(shop)["VirtualService"]["http"][0]["name"].startswith("split-v1-1-") and shop.get("VirtualService", "cart", "shop") is None
-    assert run("undo", host="cart", namespace="shop")["changed"] and shop.get("VirtualService", "cart", "shop")
+    assert run("undo", service="cart", namespace="shop")["changed"] and shop.get("VirtualService", "cart", "shop")
     assert run("traffic", policy=whole)["changed"] is False

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import ref_of
 from ansible_collections.servicemesh.istio.plugins.module_utils._preflight import registry as checks
-from ansible_collections.servicemesh.istio.plugins.module_utils._preflight.loader import Picture, mesh_of, placed, usual_gateway
+from ansible_collections.servicemesh.istio.plugins.module_utils._preflight.loader import Picture, default_gateway, mesh_config_of, normalize_objects
 from ansible_collections.servicemesh.istio.plugins.module_utils._preflight.object_index import GLOBAL, KINDS, World
 from builders import READY, namespace, secret
 from collection import ROOT
@@ -80,7 +80,7 @@ def sound() -> list[dict[str, Any]]:
     ]
     hooks[1]["webhooks"][0]["rules"][0]["apiGroups"] += ["telemetry.istio.io", "extensions.istio.io"]
     keys = secret("web", SYSTEM, {"tls.crt": certificate(), "tls.key": "key"})
-    return [*spaces, *hooks, keys, *usual_gateway(SYSTEM), *laid(SOUND)]
+    return [*spaces, *hooks, keys, *default_gateway(SYSTEM), *laid(SOUND)]
 
 
 def mesh(written: dict[str, Any], **more: Any) -> Picture:
@@ -143,9 +143,9 @@ def test_nothing_that_a_file_may_hold_stops_it(seed):
             inside = [place for obj in written for key in ("spec", "status", "webhooks", "data") if key in obj for place in [(obj, key), *places(obj[key])]]
             holder, key = chance.choice(inside)
             holder[key] = copy.deepcopy(chance.choice(ODD))
-        written = placed(written, "shop")
+        written = normalize_objects(written, "shop")
         own = {ref_of(obj) for obj in written}
-        world = World([*(obj for obj in sound() if ref_of(obj) not in own), *written], complete=chance.random() < 0.5, mesh=mesh_of(written, SYSTEM))
+        world = World([*(obj for obj in sound() if ref_of(obj) not in own), *written], complete=chance.random() < 0.5, mesh=mesh_config_of(written, SYSTEM))
         rows = checks.run(Picture(world, []))
         assert all(row["message"] and row["field"] for row in rows)
 
@@ -165,7 +165,7 @@ def test_objects_without_a_namespace_come_into_the_one_that_is_given_and_the_las
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}},
         {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"ports": []}},
     ]
-    assert [(obj["metadata"].get("namespace"), obj.get("spec")) for obj in placed(given, "shop")] == [("shop", {"ports": []}), (None, None)]
+    assert [(obj["metadata"].get("namespace"), obj.get("spec")) for obj in normalize_objects(given, "shop")] == [("shop", {"ports": []}), (None, None)]
 
 
 def test_a_share_may_go_to_what_a_deployment_brings_along():

@@ -11,10 +11,8 @@ import pytest
 import yaml
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import Object, Ref, ref_of
 from ansible_collections.servicemesh.istio.plugins.module_utils._preflight import (
-    check_dependencies as scope,
-)
-from ansible_collections.servicemesh.istio.plugins.module_utils._preflight import (
-    loader as live,
+    check_dependencies,
+    loader,
 )
 from ansible_collections.servicemesh.istio.plugins.module_utils._preflight import (
     plan_review as review,
@@ -30,7 +28,7 @@ FILE = importlib.util.spec_from_file_location("cases_of_checks", ROOT / "tests/u
 assert FILE and FILE.loader
 cases = importlib.util.module_from_spec(FILE)
 FILE.loader.exec_module(cases)
-BY_CODE = {code: one for one in scope.SCOPES for code in one.codes}
+BY_CODE = {code: one for one in check_dependencies.DEPENDENCIES for code in one.codes}
 
 
 def base() -> list[Object]:
@@ -39,11 +37,11 @@ def base() -> list[Object]:
     return [*cases.sound(), mesh]
 
 
-def change_of(written: dict[str, Any]) -> review.Change:
+def change_of(written: dict[str, Any]) -> review.PolicyDiff:
     """The change that lays a case over the sound mesh."""
     now = {ref_of(obj): obj for obj in cases.laid({key: value for key, value in written.items() if value is not None})}
     gone = {ref_of(obj) for obj in cases.laid({key: None for key, value in written.items() if value is None})}
-    return review.Change({ref_of(obj): obj for obj in base() if ref_of(obj) in {*now, *gone}}, now)
+    return review.PolicyDiff({ref_of(obj): obj for obj in base() if ref_of(obj) in {*now, *gone}}, now)
 
 
 class Tracing(World):
@@ -77,10 +75,10 @@ class Mesh(dict):  # type: ignore[type-arg]
 
 
 def test_every_check_has_its_scope_or_a_reason_to_be_left():
-    scoped = [code for one in scope.SCOPES for code in one.codes]
-    assert len(scoped) == len(set(scoped)) and not set(scoped) & set(scope.LEFT)
-    assert {*scoped, *scope.LEFT} == set(checks.BY_CODE) and all(scope.LEFT.values())
-    assert all((one.of | one.needs) <= set(KINDS) and set(one.when) <= one.of | one.needs for one in scope.SCOPES)
+    scoped = [code for one in check_dependencies.DEPENDENCIES for code in one.codes]
+    assert len(scoped) == len(set(scoped)) and not set(scoped) & set(check_dependencies.NOT_REVIEWED)
+    assert {*scoped, *check_dependencies.NOT_REVIEWED} == set(checks.BY_CODE) and all(check_dependencies.NOT_REVIEWED.values())
+    assert all((one.of | one.needs) <= set(KINDS) and set(one.when) <= one.of | one.needs for one in check_dependencies.DEPENDENCIES)
 
 
 @pytest.mark.parametrize("part", ["fails", "passes"])
@@ -102,18 +100,18 @@ def test_no_check_looks_at_a_kind_that_its_scope_does_not_name(part):
         assert kinds <= BY_CODE[code].of | BY_CODE[code].needs | coming, code
 
 
-def verdict(monkeypatch: pytest.MonkeyPatch, change: review.Change, everything: bool, live_now: list[Object] | None = None) -> list[tuple[str, Ref, str, str]]:
+def verdict(monkeypatch: pytest.MonkeyPatch, change: review.PolicyDiff, everything: bool, live_now: list[Object] | None = None) -> list[tuple[str, Ref, str, str]]:
     """What is new: errors anywhere, all else on what is written."""
 
     def some(_cluster: Any, kinds: Any, _root: str) -> tuple[list[Object], dict[str, str]]:
         return [obj for obj in live_now or base() if kind_of(obj) in kinds], {}
 
-    everywhere = scope.Question({code: frozenset(KINDS) for code in BY_CODE}, frozenset(KINDS))
+    everywhere = check_dependencies.ReviewScope({code: frozenset(KINDS) for code in BY_CODE}, frozenset(KINDS))
     with monkeypatch.context() as patch:
-        patch.setattr(live, "some", some)
+        patch.setattr(loader, "some", some)
         if everything:
-            patch.setattr(scope, "question", lambda _written, _severities: everywhere)
-        _rows, new, _unread = review.judged(None, change)  # type: ignore[arg-type]
+            patch.setattr(check_dependencies, "question", lambda _written, _severities: everywhere)
+        _rows, new, _unread = review.review_diff(None, change)  # type: ignore[arg-type]
     found = []
     for row in new:
         ref = Ref(row["ref"]["group"], row["ref"]["kind"], row["ref"]["namespace"], row["ref"]["name"])
@@ -130,7 +128,7 @@ def test_few_lists_say_what_all_of_them_would(monkeypatch, code, part):
     for ref in {**change.was, **change.now} if len({**change.was, **change.now}) > 1 else ():
         # The last of several comes to the others, or goes from them.
         others = [*(obj for obj in base() if ref_of(obj) not in change.was or ref_of(obj) == ref), *(obj for other, obj in change.now.items() if other != ref)]
-        one = review.Change(*({key: obj for key, obj in part.items() if key == ref} for part in (change.was, change.now)))
+        one = review.PolicyDiff(*({key: obj for key, obj in part.items() if key == ref} for part in (change.was, change.now)))
         assert verdict(monkeypatch, one, False, others) == verdict(monkeypatch, one, True, others), ref
 
 

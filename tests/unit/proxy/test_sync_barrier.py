@@ -11,21 +11,19 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api imp
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting.deadline import Deadline
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure
-from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import config_dump as dump
-from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import istiod
-from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import sync_barrier as convergence
-from ansible_collections.servicemesh.istio.plugins.module_utils._proxy.sync_barrier import Change, converged
+from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import config_dump, istiod, sync_barrier
+from ansible_collections.servicemesh.istio.plugins.module_utils._proxy.sync_barrier import ProxyCondition, proxies_in_sync
 from builders import pod
 from fake_istiod import FakeIstiod
 
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
-    monkeypatch.setattr(convergence, "BETWEEN_LOOKS", 0.01)
+    monkeypatch.setattr(sync_barrier, "BETWEEN_LOOKS", 0.01)
 
 
 def hold(api, shown=lambda _dump: True, seconds=2.0, **more):
-    return converged(Change("the change", "shop", shown, **more)).hold(Cluster(api), Deadline(seconds))
+    return proxies_in_sync(ProxyCondition("the change", "shop", shown, **more)).hold(Cluster(api), Deadline(seconds))
 
 
 def refused(api, **more):
@@ -86,10 +84,10 @@ def test_proxies_that_may_not_be_asked_make_it_unknown(api):
 
 def test_what_concerns_none_of_the_proxies_need_not_be_shown(api):
     FakeIstiod(api, proxies=("a.shop", "b.shop"))
-    nobody = Change("the change", "shop", lambda _dump: False, only=frozenset({"c.shop"}))
-    assert converged(nobody).hold(Cluster(api), Deadline(5)) == "converged: the change at 2 proxies of 1 istiods" and not asked(api, "config_dump")
+    nobody = ProxyCondition("the change", "shop", lambda _dump: False, only=frozenset({"c.shop"}))
+    assert proxies_in_sync(nobody).hold(Cluster(api), Deadline(5)) == "converged: the change at 2 proxies of 1 istiods" and not asked(api, "config_dump")
     with pytest.raises(Failure):
-        converged(replace(nobody, only=frozenset({"b.shop"}))).hold(Cluster(api), Deadline(0.3))
+        proxies_in_sync(replace(nobody, only=frozenset({"b.shop"}))).hold(Cluster(api), Deadline(0.3))
     assert set(asked(api, "config_dump")) == {"b.shop/config_dump"}
 
 
@@ -118,7 +116,7 @@ def test_who_is_concerned_is_looked_for_past_the_first_few(api, shown):
 
 def test_of_many_that_are_not_concerned_some_are_looked_at(api):
     FakeIstiod(api, proxies=tuple(f"p{number:03}.other" for number in range(200)))
-    assert hold(api, lambda _dump: None, seconds=20.0) and len(asked(api, "config_dump")) == convergence.QUIET_LOOKS * convergence.MOST
+    assert hold(api, lambda _dump: None, seconds=20.0) and len(asked(api, "config_dump")) == sync_barrier.QUIET_LOOKS * sync_barrier.MOST
 
 
 def test_a_host_that_comes_to_proxies_between_two_looks_is_waited_for(api):
@@ -201,7 +199,7 @@ def test_a_removal_is_done_when_no_proxy_looked_at_shows_it_any_more(api):
 
 def test_endpoints_on_their_way_are_no_policy(api):
     FakeIstiod(api)
-    (one,) = istiod.running(Cluster(api))
+    (one,) = istiod.ready_istiods(Cluster(api))
     assert [(proxy.id, proxy.namespace, proxy.synced) for proxy in one.proxies()] == [("web-1.shop", "shop", True)]
 
 
@@ -230,10 +228,10 @@ def configs(snake):
 
 @pytest.mark.parametrize("snake", [True, False], ids=["as Envoy writes it", "as istiod writes it"])
 def test_a_dump_is_read_in_both_ways_of_writing(snake):
-    assert dump.clusters(configs(snake)) == {"outbound|80||web"}
-    assert [(route.name, route.configuration, route.domains, route.weights) for route in dump.routes(configs(snake))] == [
+    assert config_dump.clusters(configs(snake)) == {"outbound|80||web"}
+    assert [(route.name, route.configuration, route.domains, route.weights) for route in config_dump.routes(configs(snake))] == [
         ("split", "80", ("web",), (("outbound|80|v1|web", 90), ("outbound|80|v2|web", 0))),
         ("all", "80", ("web",), (("outbound|80||web", 1),)),
         ("moved", "80", ("web",), ()),
     ]
-    assert list(dump.routes({})) == [] and dump.clusters({}) == set()
+    assert list(config_dump.routes({})) == [] and config_dump.clusters({}) == set()

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
-from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import config_dump as dump
-from ansible_collections.servicemesh.istio.plugins.module_utils._proxy.sync_status import Place
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import proxy_comparison as compared
+from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import config_dump
+from ansible_collections.servicemesh.istio.plugins.module_utils._proxy.sync_status import ProxyLocation
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import proxy_comparison
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends import istio
 from policies import FULL, dumped, host, policy, split
 
-SIDECAR = Place("shop", {}, False)
+SIDECAR = ProxyLocation("shop", {}, False)
 
 
 def clusters(*subsets, **more):
@@ -30,7 +30,7 @@ def objects(mode="", **concerns):
 
 
 def lacking(api, live, has, place=SIDECAR):
-    return compared.question(Cluster(api), live).lacking(place, has)
+    return proxy_comparison.proxy_query(Cluster(api), live).lacking(place, has)
 
 
 def action(has):
@@ -105,7 +105,7 @@ def test_a_host_that_is_hidden_says_nothing(api):
 def test_a_route_for_one_gateway_need_not_be_at_a_sidecar(api):
     asked = split()
     everywhere = {"rules": [{"name": "a", "to": "v1"}], "gateways": ["mesh", "shop/in"], "gateway_hosts": ["a.example"], "label": "version"}
-    (obj,) = istio.virtual_services(policy(split=asked, route={**everywhere, "rules": [{"name": "a", "when": {"path": "/a"}, "to": "v1"}]}))
+    (obj,) = istio.virtual_services(policy(split=asked, route={**everywhere, "rules": [{"name": "a", "match": {"path": "/a"}, "to": "v1"}]}))
     without = dumped({**obj, "spec": {**obj["spec"], "http": [http for http in obj["spec"]["http"] if not istio.limited(http)]}})
     without["configs"].append(clusters())
     assert lacking(api, host(own=obj), without) == ""
@@ -118,4 +118,4 @@ def test_transports_are_read_in_both_ways_of_writing():
             {"@type": "x.ClustersConfigDump", "dynamicActiveClusters": [{"cluster": {"name": "a", "transportSocketMatches": [{}]}}, {"cluster": {"name": "b"}}]}
         ]
     }
-    assert set(dump.transports(envoy).values()) == {dump.TLS} and dump.transports(istiod) == {"a": dump.AUTOMATIC, "b": dump.PLAIN}
+    assert set(config_dump.transports(envoy).values()) == {config_dump.TLS} and config_dump.transports(istiod) == {"a": config_dump.AUTOMATIC, "b": config_dump.PLAIN}

@@ -10,7 +10,7 @@ from pathlib import Path
 PRIVATE = 0o600
 
 
-def write(path: Path, data: bytes, mode: int = PRIVATE, durable: bool = False) -> None:
+def write_file(path: Path, data: bytes, mode: int = PRIVATE, durable: bool = False) -> None:
     """All or nothing, also when two runs write the same file. durable: on the disk before it takes the old one's place. Raises OSError."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

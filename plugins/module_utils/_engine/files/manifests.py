@@ -59,7 +59,7 @@ def _loader() -> type[SafeLoader]:
     return UniqueKeys
 
 
-def read(run: Run) -> list[Object]:
+def read_manifests(run: Run) -> list[Object]:
     """All objects that `definition` or `src`, one place or several, hold. Raises InvalidOption naming the file, document and cause.
 
     Values of Secrets are hidden from all output from here on.
@@ -71,7 +71,7 @@ def read(run: Run) -> list[Object]:
     if src:
         objects = [obj for one in ([src] if isinstance(src, str) else src) for obj in _objects(one, "src", run.options.get("checksum"))]
     elif isinstance(definition, str):
-        objects = flatten(parse(definition, "definition"), "definition")
+        objects = flatten(parse_manifests(definition, "definition"), "definition")
     else:
         objects = flatten(definition if isinstance(definition, list) else [definition], "definition")
     run.hide({text for obj in objects if obj["kind"] == "Secret" for text in secret_values(obj)})
@@ -104,10 +104,10 @@ def read_file(path: Path, option: str) -> list[Object]:
 
 
 def _objects(src: str, option: str, checksum: str | None = None) -> list[Object]:
-    return [obj for name, text in _texts(src, checksum) for obj in flatten(parse(text, f"{option} {name}"), f"{option} {name}")]
+    return [obj for name, text in _texts(src, checksum) for obj in flatten(parse_manifests(text, f"{option} {name}"), f"{option} {name}")]
 
 
-def parse(text: str, option: str) -> list[Any]:
+def parse_manifests(text: str, option: str) -> list[Any]:
     try:
         documents = list(yaml.load_all(text, Loader=_loader()))
         size = sum(_size(document, {}) for document in documents)

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ..._cluster.api import JSON_PATCH, ApiError
-from ..._failure import sure
+from ..._failure import not_none
 from ..cluster import Cluster
 from ..objects import Object, ref_of
-from .managed_fields import entry
+from .managed_fields import managed_entry
 
 # Tools whose objects are taken over unless the user names others. Controllers are not among them: they would fight back.
 TOOLS = (
@@ -27,7 +27,7 @@ Fields = dict[str, Any]
 TRIES = 5
 
 
-def steadily(cluster: Cluster, live: Object, move: Callable[[Object], Object]) -> Object:
+def retry_on_conflict(cluster: Cluster, live: Object, move: Callable[[Object], Object]) -> Object:
     """move(live), repeated with the newest object where its controllers have written to it meanwhile."""
     ref = ref_of(live)
     for attempt in range(TRIES):
@@ -53,7 +53,7 @@ def _taken(live: Object, tools: frozenset[str]) -> list[dict[str, Any]]:
 def migrated(live: Object, wanted: Object, manager: str, tools: frozenset[str], operation: str = "Apply") -> Object:
     """The live object with the tools' fields in the manager's own entry."""
     taken = _taken(live, tools)
-    own = entry(live, manager, operation)
+    own = managed_entry(live, manager, operation)
     rest = [item for item in live["metadata"].get("managedFields") or [] if item not in taken and item is not own]
     fields: Fields = {}
     for item in [own, *taken]:
@@ -71,7 +71,7 @@ def migrate(cluster: Cluster, live: Object, wanted: Object, tools: frozenset[str
         {"op": "replace", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]},
     ]
     ref = ref_of(wanted)
-    resource = sure(cluster.resource_of(wanted))
+    resource = not_none(cluster.resource_of(wanted))
     answer: Object = cluster.api.request("PATCH", resource.path(ref.namespace, ref.name), {"fieldManager": cluster.manager}, patch, JSON_PATCH)
     return answer
 

@@ -23,10 +23,10 @@ KINDS = "applyset.kubernetes.io/contains-group-kinds"
 NAMESPACES = "applyset.kubernetes.io/additional-namespaces"
 TOOL = "servicemesh.istio/v1"
 # ({(group, kind)}, {namespaces}) in which there may be members.
-Known = tuple[frozenset[tuple[str, str]], frozenset[str]]
-NOTHING: Known = (frozenset(), frozenset())
+MemberScope = tuple[frozenset[tuple[str, str]], frozenset[str]]
+EMPTY: MemberScope = (frozenset(), frozenset())
 # Gone with these would be what other people put into them.
-KEPT = {"Namespace", "CustomResourceDefinition", "PersistentVolumeClaim"}
+NEVER_PRUNED_KINDS = {"Namespace", "CustomResourceDefinition", "PersistentVolumeClaim"}
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class ObjectSet:
             )
         return {**obj, "metadata": {**obj["metadata"], "labels": {**labels, PART_OF: self.id}}}
 
-    def parent(self, refs: set[Ref], also: Known = NOTHING) -> Object:
+    def parent(self, refs: set[Ref], also: MemberScope = EMPTY) -> Object:
         """The parent that says where members of these refs are; `also`: where there may be more."""
         places = {(ref.group, ref.kind) for ref in refs} | also[0]
         kinds = sorted(f"{kind}.{group}" if group else kind for group, kind in places)
@@ -80,10 +80,10 @@ class ObjectSet:
             raise InvalidOption("set", f"ConfigMap {self.namespace}/{self.name} exists and is no set of this collection", hint="Choose another set name.")
         return parent
 
-    def known(self, parent: Object | None) -> Known:
+    def known(self, parent: Object | None) -> MemberScope:
         """({(group, kind)}, {namespaces}) that a parent says may hold members."""
         if parent is None:
-            return NOTHING
+            return EMPTY
         annotations = parent["metadata"].get("annotations") or {}
         kinds: set[tuple[str, str]] = set()
         for text in filter(None, annotations.get(KINDS, "").split(",")):
@@ -110,7 +110,7 @@ def _ours(obj: Object, manager: str) -> bool:
     return any(entry.get("manager") == manager for entry in obj["metadata"].get("managedFields") or [])
 
 
-def allowed(limit: str, members: int) -> int:
+def prune_allowance(limit: str, members: int) -> int:
     """How many of so many members may go. Raises InvalidOption."""
     found = re.match(r"^(\d+)(%?)$", limit.strip())
     if not found or (found[2] and int(found[1]) > 100):

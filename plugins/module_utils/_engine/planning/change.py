@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ..._cluster.api import ApiError
 from ..._failure import Failure
 from ..objects import Object, Ref
-from .applyset import KEPT, ObjectSet
+from .applyset import NEVER_PRUNED_KINDS, ObjectSet
 
 CREATED, CONFIGURED, RECREATED, UNCHANGED, PRUNED, FAILED = "created", "configured", "recreated", "unchanged", "pruned", "failed"
 # A copy of the whole object, a Secret's values included.
@@ -19,7 +19,7 @@ HIDDEN_METADATA = ("managedFields", "resourceVersion", "generation", "uid", "cre
 
 
 @dataclass
-class Change:
+class ObjectChange:
     """One object's part of a plan, and later what became of it."""
 
     ref: Ref
@@ -57,7 +57,7 @@ def _none(_obj: Object) -> bool:
 
 
 @dataclass(frozen=True)
-class Rules:
+class ApplyOptions:
     """How one call wants its objects treated.
 
     namespace   for namespaced objects that name none
@@ -82,7 +82,7 @@ class Rules:
     yield_to: frozenset[str] = frozenset()
     set: ObjectSet | None = None
     prune: bool = False
-    kept: frozenset[str] = frozenset(KEPT)
+    kept: frozenset[str] = frozenset(NEVER_PRUNED_KINDS)
     spared: Callable[[Object], bool] = _none
     prune_limit: str | None = None
     by_value: bool = False
@@ -110,10 +110,10 @@ def conflicts_of(error: ApiError) -> list[dict[str, str]]:
     return found
 
 
-OWNED = "Leave these fields out, change them where their owner takes them from, or set force_conflicts to take them over."
+OWNED_BY_OTHERS = "Leave these fields out, change them where their owner takes them from, or set force_conflicts to take them over."
 
 
-def refusal(error: ApiError, ref: Ref, version: str = "") -> Failure:
+def failure_of(error: ApiError, ref: Ref, version: str = "") -> Failure:
     """The server's no, by kind of no."""
     text = error.message
     if error.status in (0, 429, 503, 504):
@@ -130,7 +130,7 @@ def refusal(error: ApiError, ref: Ref, version: str = "") -> Failure:
     elif error.status == 404:
         code, hint = "namespace_missing", "Create the namespace first, or add it to the objects."
     elif error.status == 409 and conflicts_of(error):
-        code, hint = "conflict", OWNED
+        code, hint = "conflict", OWNED_BY_OTHERS
     elif error.status == 409 and "has been modified" in text:
         code, hint = "moved", "Somebody wrote to it meanwhile. Run again: what they wrote will be seen."
     elif error.status == 422 and ("immutable" in text or "may not change once set" in text or "cannot change roleRef" in text):

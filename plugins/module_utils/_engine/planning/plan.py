@@ -6,28 +6,28 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..._cluster.api import ApiError
-from ..._failure import Failure, InvalidOption, sure
+from ..._failure import Failure, InvalidOption, not_none
 from ..cluster import Cluster
 from ..objects import Object, Ref, duplicates, group_version, ref_of
-from ..steps import Barrier, Program, Step
-from .applyset import KEPT, NOTHING, Known, ObjectSet, allowed
-from .change import CONFIGURED, CREATED, OWNED, PRUNED, Change, Rules
-from .diff import Coming, judge_of
-from .managed_fields import matches
+from ..steps import Barrier, ExternalWriter, Step
+from .applyset import EMPTY, NEVER_PRUNED_KINDS, MemberScope, ObjectSet, prune_allowance
+from .change import CONFIGURED, CREATED, OWNED_BY_OTHERS, PRUNED, ApplyOptions, ObjectChange
+from .diff import PlannedCreations, comparison_of
+from .managed_fields import owns_exactly
 from .stages import staged
 
 
 @dataclass
 class PlannedStep:
     name: str
-    stages: list[list[Change]]
-    deletions: list[Change]
+    stages: list[list[ObjectChange]]
+    deletions: list[ObjectChange]
     ready: bool
     barrier: Barrier | None
-    program: Program | None = None
+    program: ExternalWriter | None = None
 
     @property
-    def changes(self) -> list[Change]:
+    def changes(self) -> list[ObjectChange]:
         return [change for stage in self.stages for change in stage] + self.deletions
 
 
@@ -37,7 +37,7 @@ class Plan:
     asked: int = 0
 
     @property
-    def changes(self) -> list[Change]:
+    def changes(self) -> list[ObjectChange]:
         return [change for step in self.steps for change in step.changes]
 
     @property
@@ -46,9 +46,9 @@ class Plan:
         return "; ".join(f"{c.ref} {x['field']} is owned by {x['manager']}" for c in self.changes for x in c.conflicts)
 
     @property
-    def unverified(self) -> dict[str, list[Change]]:
+    def unverified(self) -> dict[str, list[ObjectChange]]:
         """Changes that the server could not verify, by the reason why."""
-        reasons: dict[str, list[Change]] = {}
+        reasons: dict[str, list[ObjectChange]] = {}
         for change in self.changes:
             if change.changes and not change.verified and change.message:
                 reasons.setdefault(change.message, []).append(change)
@@ -59,7 +59,7 @@ class Plan:
         return not any(change.changes for change in self.changes)
 
 
-def plan(cluster: Cluster, steps: list[Step], rules: Rules) -> Plan:
+def plan(cluster: Cluster, steps: list[Step], rules: ApplyOptions) -> Plan:
     """Reads and dry runs only. Raises Failure "conflict", "unknown_kind", "invalid_object", "prune_limit", ..."""
     wanted_steps = [replace(step, objects=_placed(cluster, step.objects, _rules_of(step, rules))) for step in steps]
     records = [step.program.record() if step.program else None for step in wanted_steps]
@@ -71,7 +71,7 @@ def plan(cluster: Cluster, steps: list[Step], rules: Rules) -> Plan:
         if twice:
             raise InvalidOption("definition", f"{twice[0]} is there twice", ref=twice[0].as_result())
     live = cluster.live(everything + [obj for step in steps for obj in step.deleted] + [obj for objects in written for obj in objects])
-    coming = Coming.of(everything, live, check_all=rules.lenient or rules.ask_all, known=[obj for step in wanted_steps if step.known for obj in step.objects])
+    coming = PlannedCreations.of(everything, live, check_all=rules.lenient or rules.ask_all, known=[obj for step in wanted_steps if step.known for obj in step.objects])
     parent = rules.set.live_parent(cluster) if rules.set else None
     members, unlisted = _members(cluster, rules, parent)
 
@@ -79,7 +79,7 @@ def plan(cluster: Cluster, steps: list[Step], rules: Rules) -> Plan:
     for step, record, earlier in zip(wanted_steps, records, written):
         if step.program:
             step.program.check([live[ref_of(obj)] for obj in step.objects if ref_of(obj) in live])
-        judged = cluster.each(judge_of(cluster, step, live, coming, rules, earlier), step.objects)
+        judged = cluster.each(comparison_of(cluster, step, live, coming, rules, earlier), step.objects)
         by_ref = {change.ref: change for change, _asked in judged}
         for ref, change in by_ref.items():
             change.seen, change.merged = step.seen.get(ref, ""), ref in step.merged
@@ -89,7 +89,7 @@ def plan(cluster: Cluster, steps: list[Step], rules: Rules) -> Plan:
         deletions = [_deletion(live[ref_of(obj)]) for obj in [*step.deleted, *left] if ref_of(obj) in live]
         planned = PlannedStep(step.name, stages, deletions, step.ready, step.barrier, step.program)
         if record and record.receipt and (not record.fits or any(change.changes for change in planned.changes)):
-            stages.append([Change(ref_of(record.receipt), "v1", CREATED, record.receipt, None, record.receipt)])
+            stages.append([ObjectChange(ref_of(record.receipt), "v1", CREATED, record.receipt, None, record.receipt)])
         result.steps.append(planned)
     if not rules.lenient:
         _refuse_conflicts(result)
@@ -111,18 +111,18 @@ def plan(cluster: Cluster, steps: list[Step], rules: Rules) -> Plan:
     return result
 
 
-def _rules_of(step: Step, rules: Rules) -> Rules:
+def _rules_of(step: Step, rules: ApplyOptions) -> ApplyOptions:
     if step.program:
         return replace(rules, set=None, namespace=step.program.namespace)
     return replace(rules, set=step.set or rules.set)
 
 
-def _members(cluster: Cluster, rules: Rules, parent: Object | None) -> tuple[list[Object], Known]:
+def _members(cluster: Cluster, rules: ApplyOptions, parent: Object | None) -> tuple[list[Object], MemberScope]:
     """(the set's live members, where there may be more that may not be listed). Raises Failure "forbidden" where they must be known."""
     if rules.set is None:
-        return [], NOTHING
+        return [], EMPTY
     try:
-        return rules.set.members(cluster, parent), NOTHING
+        return rules.set.members(cluster, parent), EMPTY
     except ApiError as error:
         if error.status != 403:
             raise
@@ -137,11 +137,11 @@ def plan_removal(
     objects: list[Object],
     object_set: ObjectSet | None = None,
     namespace: str | None = None,
-    kept: frozenset[str] = frozenset(KEPT),
+    kept: frozenset[str] = frozenset(NEVER_PRUNED_KINDS),
     spared: frozenset[Ref] = frozenset(),
 ) -> Plan:
     """A plan of deletions: the objects by name, and the members of a set, less the spared ones, with its parent. Reverse order of creation."""
-    live = list(cluster.live(_placed(cluster, objects, Rules(namespace=namespace))).values())
+    live = list(cluster.live(_placed(cluster, objects, ApplyOptions(namespace=namespace))).values())
     if object_set:
         parent = object_set.live_parent(cluster)
         known = {ref_of(obj) for obj in live} | spared
@@ -154,7 +154,7 @@ def plan_removal(
     return Plan(steps)
 
 
-def _placed(cluster: Cluster, objects: list[Object], rules: Rules) -> list[Object]:
+def _placed(cluster: Cluster, objects: list[Object], rules: ApplyOptions) -> list[Object]:
     placed = []
     for obj in objects:
         resource = cluster.resource_of(obj)
@@ -184,16 +184,16 @@ def _refuse_conflicts(result: Plan) -> None:
         f"Fields are owned by others: {result.conflicts}.",
         ref=bad[0].result,
         reason=bad[0].message,
-        hint=OWNED,
+        hint=OWNED_BY_OTHERS,
     )
 
 
-def _deletion(obj: Object) -> Change:
-    return Change(ref_of(obj), group_version(obj)[1], PRUNED, live=obj)
+def _deletion(obj: Object) -> ObjectChange:
+    return ObjectChange(ref_of(obj), group_version(obj)[1], PRUNED, live=obj)
 
 
 def _add_set(
-    cluster: Cluster, result: Plan, rules: Rules, parent: Object | None, members: list[Object], wanted: set[Ref], elsewhere: set[Ref], unlisted: Known
+    cluster: Cluster, result: Plan, rules: ApplyOptions, parent: Object | None, members: list[Object], wanted: set[Ref], elsewhere: set[Ref], unlisted: MemberScope
 ) -> None:
     """The set's parent first (old and new kinds), the pruned members and the parent as it ends last.
 
@@ -201,7 +201,7 @@ def _add_set(
     """
     left = [obj for obj in members if ref_of(obj) not in elsewhere and obj["kind"] not in rules.kept and not rules.spared(obj)]
     doomed = left if rules.prune else []
-    if rules.prune_limit is not None and len(doomed) > allowed(rules.prune_limit, len(members)):
+    if rules.prune_limit is not None and len(doomed) > prune_allowance(rules.prune_limit, len(members)):
         names = ", ".join(str(ref_of(obj)) for obj in doomed)
         raise Failure(
             "prune_limit",
@@ -209,8 +209,8 @@ def _add_set(
             hint="Check the list, then raise prune_limit.",
         )
     stays = wanted | {ref_of(obj) for obj in members if obj not in doomed and ref_of(obj) not in elsewhere}
-    own = sure(rules.set)
-    before = cluster_parent(own, stays | {ref_of(obj) for obj in members}, parent, cluster, unlisted)
+    own = not_none(rules.set)
+    before = parent_change(own, stays | {ref_of(obj) for obj in members}, parent, cluster, unlisted)
     if before:
         _insert_parent(result, before)
     if doomed:
@@ -218,20 +218,20 @@ def _add_set(
             result.steps.append(PlannedStep("prune", [], [_deletion(obj) for obj in stage], False, None))
     if doomed or any(ref_of(obj) not in stays for obj in members):
         after = own.parent(stays)
-        ends = after == before.wanted if before else parent is not None and matches(after, parent, cluster.manager)
+        ends = after == before.wanted if before else parent is not None and owns_exactly(after, parent, cluster.manager)
         if not ends:
             ref = ref_of(after)
-            result.steps.append(PlannedStep("set", [[Change(ref, "v1", CONFIGURED, after, parent, after)]], [], False, None))
+            result.steps.append(PlannedStep("set", [[ObjectChange(ref, "v1", CONFIGURED, after, parent, after)]], [], False, None))
 
 
-def cluster_parent(object_set: ObjectSet, refs: set[Ref], live: Object | None, cluster: Cluster, unlisted: Known) -> Change | None:
+def parent_change(object_set: ObjectSet, refs: set[Ref], live: Object | None, cluster: Cluster, unlisted: MemberScope) -> ObjectChange | None:
     wanted = object_set.parent(refs, unlisted)
-    if live is not None and matches(wanted, live, cluster.manager):
+    if live is not None and owns_exactly(wanted, live, cluster.manager):
         return None
-    return Change(ref_of(wanted), "v1", CREATED if live is None else CONFIGURED, wanted, live, wanted)
+    return ObjectChange(ref_of(wanted), "v1", CREATED if live is None else CONFIGURED, wanted, live, wanted)
 
 
-def _insert_parent(result: Plan, change: Change) -> None:
+def _insert_parent(result: Plan, change: ObjectChange) -> None:
     """Right after the namespaces, so that an interrupted run leaves no member that the set does not know."""
     for step in result.steps:
         if step.stages and step.stages[0][0].ref.kind == "Namespace":

@@ -25,7 +25,7 @@ class Condition:
         return bool(obj["kind"] == self.kind and self.name in ("", obj["metadata"]["name"]))
 
 
-def expression(option: str, text: str) -> Any:
+def compile_expression(option: str, text: str) -> Any:
     """The compiled expression. Raises InvalidOption naming the option, Failure "missing_library"."""
     require(JMESPATH)
     try:
@@ -34,7 +34,7 @@ def expression(option: str, text: str) -> Any:
         raise InvalidOption(option, f"{text!r} is no JMESPath expression: {str(error).splitlines()[0]}") from error
 
 
-def answer(option: str, compiled: Any, value: Any) -> Any:
+def search_result(option: str, compiled: Any, value: Any) -> Any:
     """What an expression gives for a value. Raises InvalidOption naming the option where it does not fit the value."""
     try:
         return compiled.search(value)
@@ -42,12 +42,12 @@ def answer(option: str, compiled: Any, value: Any) -> Any:
         raise InvalidOption(option, f"{compiled.expression!r} does not fit the result: {str(error).splitlines()[0]}") from error
 
 
-def parse(rows: list[dict[str, Any]]) -> list[Condition]:
+def parse_conditions(rows: list[dict[str, Any]]) -> list[Condition]:
     """Raises InvalidOption naming the expression, Failure "missing_library"."""
-    return [Condition(row["kind"], row.get("name") or "", row["query"], expression("wait_for", row["query"])) for row in rows]
+    return [Condition(row["kind"], row.get("name") or "", row["query"], compile_expression("wait_for", row["query"])) for row in rows]
 
 
-def judge(conditions: list[Condition], obj: Object | None) -> Status:
+def status_under(conditions: list[Condition], obj: Object | None) -> Status:
     """The status of a live object under these conditions."""
     status = status_of(obj)
     if obj is None or not status.current:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..._failure import Failure
-from ..cluster import Cluster, Refused
+from ..cluster import Cluster, Forbidden
 from ..objects import Object, Ref, ref_of
 from ..selectors import selects
 from ..steps import Barrier
@@ -22,7 +22,7 @@ DEPLOYMENT_UNAVAILABLE, OTHERS_UNAVAILABLE = "25%", 1
 
 
 @dataclass(frozen=True)
-class Tight:
+class ExceededBudget:
     """A budget that a rollout would break now. hopeless: also with all pods healthy."""
 
     workload: Ref
@@ -35,7 +35,7 @@ class Tight:
         return f"{self.workload} takes {self.takes} of its pods away at once, {self.budget} allows {self.allowed}"
 
 
-def taken_away(workload: Object) -> int:
+def pods_taken_away(workload: Object) -> int:
     """How many ready pods a rollout of this Deployment, StatefulSet or DaemonSet takes away at once, before others are ready."""
     spec, kind = workload["spec"], workload["kind"]
     strategy = spec.get("strategy" if kind == "Deployment" else "updateStrategy") or {}
@@ -60,17 +60,17 @@ def _count(value: Any, replicas: int, up: bool = False) -> int:
     return -(-int(text[:-1]) * replicas // 100) if up else int(text[:-1]) * replicas // 100
 
 
-def tight(workloads: list[Object], known: list[Object]) -> list[Tight]:
+def exceeded_budgets(workloads: list[Object], known: list[Object]) -> list[ExceededBudget]:
     """known: live PodDisruptionBudgets (policy/v1)."""
     found = []
     for workload in workloads:
-        takes = taken_away(workload)
-        for budget in binding(workload, known):
+        takes = pods_taken_away(workload)
+        for budget in affected_budgets(workload, known):
             status = budget.get("status") or {}
             allowed = int(status.get("disruptionsAllowed", 0))
             most = int(status.get("expectedPods", 0)) - int(status.get("desiredHealthy", 0))
             if takes > allowed:
-                found.append(Tight(ref_of(workload), ref_of(budget), takes, allowed, takes > most))
+                found.append(ExceededBudget(ref_of(workload), ref_of(budget), takes, allowed, takes > most))
     return found
 
 
@@ -80,13 +80,13 @@ def within_budgets(workloads: list[Ref]) -> Barrier:
     def hold(cluster: Cluster, deadline: Deadline) -> str:
         while True:
             live = [obj for ref in workloads if (obj := cluster.get(ref.group, ref.kind, ref.namespace, ref.name))]
-            known = budgets(cluster, {ref.namespace for ref in workloads})
+            known = list_budgets(cluster, {ref.namespace for ref in workloads})
             if known is None:
                 return "disruption budgets: unknown, they may not be read"
-            found = tight(live, known)
+            found = exceeded_budgets(live, known)
             if not found:
                 return f"disruption budgets leave room for {', '.join(ref.name for ref in workloads)}"
-            refuse(found, deadline)
+            fail_if_exceeded(found, deadline)
             if deadline.slice_over:
                 raise StillWaiting(f"waiting for healthy pods: {found[0]}")
             cluster.pause(1.0)
@@ -94,18 +94,18 @@ def within_budgets(workloads: list[Ref]) -> Barrier:
     return Barrier("disruption budgets", hold)
 
 
-def budgets(cluster: Cluster, namespaces: set[str]) -> list[Object] | None:
+def list_budgets(cluster: Cluster, namespaces: set[str]) -> list[Object] | None:
     """The PodDisruptionBudgets of the namespaces; None where they may not be read. Raises ApiError."""
     found = cluster.permitted(lambda: [obj for namespace in sorted(namespaces) for obj in cluster.list("policy", "PodDisruptionBudget", namespace)])
-    return None if isinstance(found, Refused) else found
+    return None if isinstance(found, Forbidden) else found
 
 
-def binding(workload: Object, known: list[Object]) -> list[Object]:
+def affected_budgets(workload: Object, known: list[Object]) -> list[Object]:
     """Those of the budgets that a rollout of the workload could break."""
-    return covering(workload, known) if taken_away(workload) else []
+    return matching_budgets(workload, known) if pods_taken_away(workload) else []
 
 
-def covering(workload: Object, known: list[Object]) -> list[Object]:
+def matching_budgets(workload: Object, known: list[Object]) -> list[Object]:
     """Those of the budgets that hold for the workload's pods."""
     labels = (workload["spec"]["template"].get("metadata") or {}).get("labels") or {}
     # An unset selector takes nothing, an empty one everything (policy/v1).
@@ -117,7 +117,7 @@ def batches(workloads: list[Object], known: list[Object], most: int) -> list[lis
     """The workloads in order, at most so many at a time, and no two at a time of which both use up the same budget."""
     found: list[tuple[list[Object], set[Ref]]] = []
     for workload in workloads:
-        own = {ref_of(budget) for budget in binding(workload, known)}
+        own = {ref_of(budget) for budget in affected_budgets(workload, known)}
         batch = next((entry for entry in found if len(entry[0]) < most and not own & entry[1]), None)
         if batch is None:
             batch = ([], set())
@@ -127,7 +127,7 @@ def batches(workloads: list[Object], known: list[Object], most: int) -> list[lis
     return [batch for batch, _budgets in found]
 
 
-def refuse(found: list[Tight], deadline: Deadline | None = None) -> None:
+def fail_if_exceeded(found: list[ExceededBudget], deadline: Deadline | None = None) -> None:
     """Raises Failure "disruption_budget" for what waiting cannot mend, or has not mended within the deadline."""
     bad = [entry for entry in found if entry.hopeless] or (found if deadline and deadline.over else [])
     if bad:

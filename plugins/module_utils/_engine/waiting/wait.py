@@ -12,10 +12,10 @@ from ..._cluster.api import ApiError
 from ..._failure import Failure
 from ..cluster import Cluster
 from ..objects import Object, Ref, ref_of
-from ..planning.change import Change
+from ..planning.change import ObjectChange
 from .deadline import Deadline, StillWaiting
 from .kstatus import CURRENT, FAILED, IN_PROGRESS, WORKLOADS, Status, status_of
-from .pod_failures import Fault, Patience, faults_of, last_lines
+from .pod_failures import FailureTracker, PodFailure, find_failures, last_lines
 
 WATCH_SLICE = 30.0
 LOOK_AT_PODS_EVERY = 2.0
@@ -144,7 +144,7 @@ def _unproven(obj: Object) -> bool:
     return any("readinessProbe" not in container for container in obj["spec"]["template"]["spec"]["containers"])
 
 
-def until_current(cluster: Cluster, changes: list[Change], deadline: Deadline, judge: Judge = status_of) -> None:
+def until_current(cluster: Cluster, changes: list[ObjectChange], deadline: Deadline, judge: Judge = status_of) -> None:
     """Waits until every object is Current, as `judge` sees it. Raises Failure naming the object and the cause.
 
     Codes: those of faults.REASONS, "crash", "timeout", those of status rules.
@@ -157,7 +157,7 @@ def until_current(cluster: Cluster, changes: list[Change], deadline: Deadline, j
             del waiting[ref]
     if not waiting:
         return
-    patience = Patience(deadline.progress.get("seen"))
+    patience = FailureTracker(deadline.progress.get("seen"))
     settling = Settling(judge)
     with Watched(cluster, list(waiting), deadline) as watched:
         looked = 0.0
@@ -191,18 +191,18 @@ def _open_text(open_: dict[Ref, Status]) -> str:
     return f"waiting for {'; '.join(named)}" + (f"; and {more} more" if more > 0 else "")
 
 
-def _note(waiting: dict[Ref, Change], state: dict[Ref, Object | None], statuses: dict[Ref, Status]) -> None:
+def _note(waiting: dict[Ref, ObjectChange], state: dict[Ref, Object | None], statuses: dict[Ref, Status]) -> None:
     for ref, status in statuses.items():
         waiting[ref].status = status.word
         waiting[ref].live = state[ref] or waiting[ref].live
 
 
-def _fail_if_hopeless(cluster: Cluster, state: dict[Ref, Object | None], open_: dict[Ref, Status], patience: Patience, deadline: Deadline) -> None:
-    seen: list[tuple[Ref, Fault]] = []
+def _fail_if_hopeless(cluster: Cluster, state: dict[Ref, Object | None], open_: dict[Ref, Status], patience: FailureTracker, deadline: Deadline) -> None:
+    seen: list[tuple[Ref, PodFailure]] = []
     for ref in open_:
         obj = state.get(ref)
         if obj is not None and (ref.kind in WORKLOADS or ref.kind == "Pod"):
-            for fault in faults_of(cluster, obj):
+            for fault in find_failures(cluster, obj):
                 seen.append((ref, fault))
                 if patience.exhausted(fault):
                     raise _failure(cluster, ref, fault)
@@ -225,7 +225,7 @@ def _fail_if_hopeless(cluster: Cluster, state: dict[Ref, Object | None], open_: 
         )
 
 
-def _failure(cluster: Cluster, ref: Ref, fault: Fault) -> Failure:
+def _failure(cluster: Cluster, ref: Ref, fault: PodFailure) -> Failure:
     lines = last_lines(cluster, ref.namespace, fault)
     text = f"{ref} cannot become ready: {fault}" + ("; last log lines: " + " | ".join(lines) if lines else "")
     return Failure(fault.code, text, ref=ref.as_result(), reason=f"{fault.reason}: {fault.message}", hint=HINTS.get(fault.code, ""))

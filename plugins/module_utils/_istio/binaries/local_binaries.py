@@ -19,12 +19,12 @@ from . import cache
 TIMEOUT = 120
 
 
-def documents(manifest: str) -> list[Any]:
+def yaml_documents(manifest: str) -> list[Any]:
     """All that is in a rendered manifest, less empty documents. Raises yaml.YAMLError."""
     return [document for document in yaml.load_all(manifest, Loader=SafeLoader) if document]
 
 
-class Program:
+class LocalBinary:
     """One binary. Raises InvalidOption where it is none.
 
     option  the module's option that names it; also the code of what it fails with
@@ -38,7 +38,7 @@ class Program:
         self.path = path
         if not os.access(path, os.X_OK) or not path.is_file():
             raise InvalidOption(self.option, f"{path} is no program that can be run where this task runs", hint=self.remedy)
-        self._digest = cache.kept_sha256(path)
+        self._digest = cache.cached_sha256(path)
 
     def _refusal(self, command: str, text: str) -> Failure:
         """What a failed command means, by its words."""

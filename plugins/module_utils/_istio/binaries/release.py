@@ -31,7 +31,7 @@ MARK = ".servicemesh-release"
 
 
 @dataclass(frozen=True)
-class Release:
+class IstioRelease:
     """What a user asks for; os and arch empty: those of this host."""
 
     version: str
@@ -68,7 +68,7 @@ class Release:
         return f"istio-{self.version}/bin/{name}" if self.content == "archive" else name
 
 
-def check(release: Release) -> None:
+def validate_release(release: IstioRelease) -> None:
     """Raises InvalidOption."""
     if not VERSION.match(release.version):
         raise InvalidOption("version", f"{release.version!r} is no version of Istio", hint="Write it in full, such as 1.31.0.")
@@ -78,41 +78,41 @@ def check(release: Release) -> None:
         )
 
 
-def folder(release: Release, dest: str = "") -> Path:
+def release_folder(release: IstioRelease, dest: str = "") -> Path:
     """Where this release is kept, one folder per version, platform and content."""
     root = Path(dest).expanduser() if dest else cache.root() / "releases"
     return root / f"{release.version}-{release.platform}" / release.content
 
 
-def kept(release: Release, place: Path) -> dict[str, Any] | None:
+def cached_release(release: IstioRelease, place: Path) -> dict[str, Any] | None:
     """The result for a release that is there, whole, and has the wanted checksum; else None."""
     try:
         digest, sha256 = (place / MARK).read_text(encoding="ascii").split()
         program = place / release.program
-        if cache.kept_sha256(program) != sha256 or not os.access(program, os.X_OK):
+        if cache.cached_sha256(program) != sha256 or not os.access(program, os.X_OK):
             return None
     except (OSError, ValueError):
         return None
     pinned = DIGEST.match(release.checksum)
     if pinned and pinned[2].lower() != digest:
         return None
-    return result(release, place, digest)
+    return release_result(release, place, digest)
 
 
-def result(release: Release, place: Path, digest: str) -> dict[str, Any]:
+def release_result(release: IstioRelease, place: Path, digest: str) -> dict[str, Any]:
     """What the module returns; paths are those of the host where the task runs."""
     top = place / f"istio-{release.version}" if release.content == "archive" else place
     return {"version": release.version, "path": str(top), "istioctl": str(place / release.program), "checksum": f"sha256:{digest}", "source": release.source}
 
 
-def have(release: Release, place: Path) -> tuple[dict[str, Any], bool]:
+def ensure_release(release: IstioRelease, place: Path) -> tuple[dict[str, Any], bool]:
     """(result, whether it had to be fetched). Of many tasks on one host that want the same release one fetches it, and the others wait."""
-    with cache.alone(cache.lock(str(place.absolute()))):
-        found = kept(release, place)
-        return (found, False) if found else (fetch(release, place), True)
+    with cache.exclusive_lock(cache.lock_file(str(place.absolute()))):
+        found = cached_release(release, place)
+        return (found, False) if found else (fetch_release(release, place), True)
 
 
-def fetch(release: Release, place: Path) -> dict[str, Any]:
+def fetch_release(release: IstioRelease, place: Path) -> dict[str, Any]:
     """Downloads (or reads), verifies and unpacks. Raises Failure "download", "checksum", "unsafe_archive", "wrong_archive", ..."""
     if release.src and not Path(release.src).expanduser().is_file():
         raise InvalidOption("src", f"{release.src} is no file where this task runs")
@@ -143,10 +143,10 @@ def fetch(release: Release, place: Path) -> dict[str, Any]:
         os.replace(staging, place)
     finally:
         download.unlink(missing_ok=True)
-    return result(release, place, digest)
+    return release_result(release, place, digest)
 
 
-def _wanted_digest(release: Release) -> str:
+def _wanted_digest(release: IstioRelease) -> str:
     pinned = DIGEST.match(release.checksum)
     if pinned:
         return pinned[2].lower()

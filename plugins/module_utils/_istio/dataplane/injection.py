@@ -51,7 +51,7 @@ class Workload:
     restartable: bool
 
 
-def check(enrollment: Enrollment, live: Object | None) -> None:
+def validate_enrollment(enrollment: Enrollment, live: Object | None) -> None:
     """Raises InvalidOption "both_labels": with both labels on a namespace, istio-injection wins and the revision is not used."""
     if enrollment.injection and enrollment.revision:
         message = f"namespace {enrollment.name} is given injection and revision; with both labels Istio uses {INJECTION} and ignores the revision"
@@ -83,7 +83,7 @@ def _is_own(namespace: Object, label: str, manager: str = "servicemesh.istio") -
     return True
 
 
-def desired(enrollment: Enrollment) -> Object:
+def namespace_object(enrollment: Enrollment) -> Object:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": enrollment.name, "labels": enrollment.wanted_labels}}
 
 
@@ -131,13 +131,13 @@ def wants_sidecar(pod: Object, namespace_injects: bool) -> bool:
     return namespace_injects or said == "true"
 
 
-def alive(pod: Object) -> bool:
+def is_alive(pod: Object) -> bool:
     return not pod["metadata"].get("deletionTimestamp") and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
 
 
-def enrolled(pods: Iterable[Object], namespace_injects: bool) -> dict[str, int]:
+def sidecar_counts(pods: Iterable[Object], namespace_injects: bool) -> dict[str, int]:
     """{enrolled, expected, total}: live pods with a sidecar, those that should have one, and all."""
-    living = [pod for pod in pods if alive(pod)]
+    living = [pod for pod in pods if is_alive(pod)]
     return {
         "enrolled": sum(has_sidecar(pod) for pod in living),
         "expected": sum(wants_sidecar(pod, namespace_injects) for pod in living),
@@ -145,9 +145,9 @@ def enrolled(pods: Iterable[Object], namespace_injects: bool) -> dict[str, int]:
     }
 
 
-def without_sidecar(pods: Iterable[Object], replica_sets: Iterable[Object], namespace_injects: bool) -> list[Workload]:
+def missing_sidecar(pods: Iterable[Object], replica_sets: Iterable[Object], namespace_injects: bool) -> list[Workload]:
     """Workloads with live pods that should have a sidecar and have none, and bare pods of that kind."""
-    return workloads_of([pod for pod in pods if alive(pod) and not has_sidecar(pod) and wants_sidecar(pod, namespace_injects)], replica_sets)
+    return workloads_of([pod for pod in pods if is_alive(pod) and not has_sidecar(pod) and wants_sidecar(pod, namespace_injects)], replica_sets)
 
 
 def workloads_of(pods: Iterable[Object], replica_sets: Iterable[Object]) -> list[Workload]:
@@ -198,23 +198,23 @@ def _owner(pod: Object, sets: dict[str, Object]) -> Ref:
     return Ref(group, owner["kind"], namespace, owner["name"])
 
 
-def restart(ref: Ref, when: str) -> Object:
+def restart_patch(ref: Ref, when: str) -> Object:
     """The one field that makes a workload's controller replace its pods, as kubectl rollout restart does."""
     template = {"metadata": {"annotations": {RESTARTED_AT: when}}}
     return {"apiVersion": "apps/v1", "kind": ref.kind, "metadata": {"name": ref.name, "namespace": ref.namespace}, "spec": {"template": template}}
 
 
-def unfinished(workloads: Iterable[Object]) -> list[Object]:
+def unfinished_restarts(workloads: Iterable[Object]) -> list[Object]:
     """The restarts, as they were written, of workloads whose pods have not all been replaced yet."""
     found = []
     for obj in workloads:
         when = ((obj["spec"]["template"].get("metadata") or {}).get("annotations") or {}).get(RESTARTED_AT)
         if when and not status_of(obj).current:
-            found.append(restart(ref_of(obj), when))
+            found.append(restart_patch(ref_of(obj), when))
     return found
 
 
-def row(workload: Workload) -> dict[str, Any]:
+def workload_row(workload: Workload) -> dict[str, Any]:
     return {
         "kind": workload.ref.kind,
         "name": workload.ref.name,

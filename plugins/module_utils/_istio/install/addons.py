@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..._engine.files import manifests as sources
+from ..._engine.files import manifests
 from ..._engine.images import Registries, adapted
 from ..._engine.objects import Object
 from ..._engine.steps import Step
@@ -40,17 +40,17 @@ class Addons:
     pull_secrets: list[str] = field(default_factory=list)
 
 
-def read(folder: Path, addons: Addons) -> dict[str, list[Object]]:
+def read_addons(folder: Path, addons: Addons) -> dict[str, list[Object]]:
     """{addon: its objects as in the release}. folder: samples/addons. Raises InvalidOption."""
     if not folder.is_dir():
         raise InvalidOption(
             "samples", f"{folder} is no folder where this task runs", hint="It is samples/addons of an unpacked release, as servicemesh.istio.release gives it."
         )
-    check(addons, {str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml")})
-    return {name: sources.read_file(folder / f"{name}.yaml", "samples") for name in addons.names}
+    validate_addons(addons, {str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml")})
+    return {name: manifests.read_file(folder / f"{name}.yaml", "samples") for name in addons.names}
 
 
-def check(addons: Addons, known: set[str]) -> None:
+def validate_addons(addons: Addons, known: set[str]) -> None:
     """Raises InvalidOption "unknown_addon", "two_tracing_backends"."""
     unknown = [name for name in addons.names if name not in known]
     if unknown:
@@ -65,7 +65,7 @@ def _tracing(addons: Addons) -> list[str]:
     return [name for name in addons.names if name.rpartition("/")[2] in TRACING_BACKENDS]
 
 
-def desired(addons: Addons, documents: dict[str, list[Object]]) -> list[Step]:
+def addon_steps(addons: Addons, documents: dict[str, list[Object]]) -> list[Step]:
     """One step of all objects. documents: {addon: objects as in the release}."""
     objects = [_adapted(obj, addons) for name in addons.names for obj in documents[name]]
     _join_kiali(objects, addons)

@@ -17,8 +17,7 @@ from ..._engine.objects import Object
 from ..._engine.planning.applyset import PART_OF, SET_ID, ObjectSet
 from ..._engine.steps import Step
 from ..._failure import Failure, InvalidOption
-from .. import version_skew as skew
-from .. import webhooks
+from .. import version_skew, webhooks
 from ..dataplane.injection import revision_label
 from . import images
 
@@ -114,18 +113,18 @@ class LiveMesh:
 
 def newer(one: str, two: str) -> bool:
     """Whether one version is newer than the other; an empty one is older than all."""
-    oldest = skew.Version(0, 0)
-    return (skew.parse(one) or oldest) > (skew.parse(two) or oldest)
+    oldest = version_skew.Version(0, 0)
+    return (version_skew.parse_version(one) or oldest) > (version_skew.parse_version(two) or oldest)
 
 
-def installed(cluster: Cluster, plane: ControlPlane) -> set[str]:
+def installed_revisions(cluster: Cluster, plane: ControlPlane) -> set[str]:
     """Revisions that are there, whoever installed them."""
     return {revision_label(obj) for obj in cluster.list("apps", "Deployment", selector="app=istiod")} | {
         obj["metadata"]["name"].removeprefix(SETS) for obj in cluster.list("", "ConfigMap", plane.namespace, SET_ID) if obj["metadata"]["name"].startswith(SETS)
     }
 
 
-def live(cluster: Cluster, plane: ControlPlane) -> LiveMesh:
+def read_live_mesh(cluster: Cluster, plane: ControlPlane) -> LiveMesh:
     """Raises ApiError."""
     return LiveMesh(
         namespace=cluster.get("", "Namespace", "", plane.namespace),
@@ -139,21 +138,21 @@ def live(cluster: Cluster, plane: ControlPlane) -> LiveMesh:
 LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
 
 
-def check_label(option: str, value: str, part: str = "") -> None:
+def validate_label(option: str, value: str, part: str = "") -> None:
     """part: of the option, where it has several. Raises InvalidOption."""
     if not LABEL.match(value):
         raise InvalidOption(option, f"{part}{value!r} is no DNS label", hint="Use lower case letters, digits and dashes, such as 1-31-0.")
 
 
-def check(plane: ControlPlane) -> None:
+def validate_control_plane(plane: ControlPlane) -> None:
     """Raises InvalidOption for what no rendering would make valid."""
     if plane.revision:
-        check_label("revision", plane.revision)
-    check_label("namespace", plane.namespace)
+        validate_label("revision", plane.revision)
+    validate_label("namespace", plane.namespace)
     for gateway in plane.gateways or []:
         for part in ("name", "namespace"):
             if gateway.get(part):
-                check_label("gateways", gateway[part], f"{part} ")
+                validate_label("gateways", gateway[part], f"{part} ")
     names = [(gateway["name"], gateway.get("namespace") or plane.namespace) for gateway in plane.gateways or []]
     twice = [name for name, place in names if names.count((name, place)) > 1]
     if twice:
@@ -163,7 +162,7 @@ def check(plane: ControlPlane) -> None:
             raise InvalidOption("gateways", f"components has {component}, too", hint="Say them in one place.")
 
 
-def operator(plane: ControlPlane) -> dict[str, Any]:
+def istio_operator(plane: ControlPlane) -> dict[str, Any]:
     """The IstioOperator document that istioctl renders."""
     values = dict(plane.values)
     if plane.revision:
@@ -257,7 +256,7 @@ def tag_objects(rendered: list[Object], plane: ControlPlane, tag: str = "default
     return found
 
 
-def desired(plane: ControlPlane, rendered: list[Object], tag: list[Object], live: LiveMesh, version: str = "") -> list[Step]:
+def control_plane_steps(plane: ControlPlane, rendered: list[Object], tag: list[Object], live: LiveMesh, version: str = "") -> list[Step]:
     """Namespace and base, control plane until Ready, webhooks until armed, gateways until Ready. version: Istio's.
 
     Raises Failure "webhook_overlap" where two webhooks would inject the same pod.
@@ -268,19 +267,19 @@ def desired(plane: ControlPlane, rendered: list[Object], tag: list[Object], live
     if tag and not plane.revision:
         rendered = [webhooks.deactivated(obj) if _default_injector(obj) else obj for obj in rendered]
     hooks = [obj for obj in rendered + tag if obj["kind"] in WEBHOOK_KINDS]
-    refuse_overlap(hooks, live)
+    fail_on_overlap(hooks, live)
     gateways = [obj for obj in rendered if is_gateways(obj)]
     core = [obj for obj in rendered + tag if obj["kind"] not in WEBHOOK_KINDS and not is_gateways(obj)]
     base = [obj for obj in core if _is_base(obj)]
     core = [obj for obj in core if not _is_base(obj)]
     shared = plane.base_set(live.base_version if live.has_newer_base(version) else version)
-    steps = [Step("namespace", namespaces(plane, live), set=shared)]
+    steps = [Step("namespace", plane_namespaces(plane, live), set=shared)]
     if not live.has_newer_base(version):
         steps.append(Step("base", base, set=shared, known=True))
     steps.append(Step("control plane", core, ready=True))
     steps.append(
         Step(
-            "webhooks", hooks, barrier=webhooks.armed([o["metadata"]["name"] for o in hooks if o["kind"] == "MutatingWebhookConfiguration"]) if hooks else None
+            "webhooks", hooks, barrier=webhooks.webhooks_armed([o["metadata"]["name"] for o in hooks if o["kind"] == "MutatingWebhookConfiguration"]) if hooks else None
         )
     )
     if gateways and not plane.leave_gateways:
@@ -320,7 +319,7 @@ def _default_injector(obj: Object) -> bool:
     return obj["kind"] == "MutatingWebhookConfiguration" and str(obj["metadata"]["name"]).startswith("istio-sidecar-injector")
 
 
-def namespaces(plane: ControlPlane, live: LiveMesh) -> list[Object]:
+def plane_namespaces(plane: ControlPlane, live: LiveMesh) -> list[Object]:
     """The plane's namespace, which says its network."""
     network = (plane.values.get("global") or {}).get("network")
     return own_namespace(plane.namespace, live.namespace, {"topology.istio.io/network": network} if network else {})
@@ -333,7 +332,7 @@ def own_namespace(name: str, live: Object | None, labels: dict[str, str] | None 
     return [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels or {}}}]
 
 
-def refuse_overlap(hooks: list[Object], live: LiveMesh) -> None:
+def fail_on_overlap(hooks: list[Object], live: LiveMesh) -> None:
     ours = {obj["metadata"]["name"] for obj in hooks}
     wanted = [obj for obj in hooks if obj["kind"] == "MutatingWebhookConfiguration"]
     # What this run prunes is no other: a default tag that is no longer wanted, say.

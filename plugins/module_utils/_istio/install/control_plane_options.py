@@ -8,7 +8,7 @@ from typing import Any
 
 from ..._failure import InvalidOption
 from . import images
-from .control_plane import ControlPlane, check
+from .control_plane import ControlPlane, validate_control_plane
 
 GATEWAY = {
     "name": {"type": "str", "required": True},
@@ -40,14 +40,14 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 RENDERS = {"istioctl": "istioctl", "helm": "charts"}
 
 
-def plane(options: dict[str, Any]) -> ControlPlane:
+def control_plane_of(options: dict[str, Any]) -> ControlPlane:
     """The control plane that the options describe. Raises InvalidOption."""
     found = ControlPlane(**{field.name: options[field.name] for field in fields(ControlPlane) if field.name in options})
-    check(found)
+    validate_control_plane(found)
     return replace(found, values=images.with_pull_secrets(found.values, options["pull_secrets"]))
 
 
-def require(options: dict[str, Any]) -> None:
+def require_renderer(options: dict[str, Any]) -> None:
     """Raises InvalidOption where the method lacks what it renders with."""
     needed = RENDERS[options["method"]]
     if not options[needed]:

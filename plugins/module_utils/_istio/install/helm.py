@@ -21,12 +21,12 @@ from typing import Any
 from ..._engine.cluster import Cluster
 from ..._engine.objects import Object, ref_of
 from ..._engine.planning import adopt
-from ..._engine.planning.change import Rules
+from ..._engine.planning.change import ApplyOptions
 from ..._engine.planning.managed_fields import without_fields_of
-from ..._engine.steps import Record, Step
+from ..._engine.steps import Step, WriterRecord
 from ..._engine.waiting.deadline import Deadline
 from ..._failure import Failure, InvalidOption
-from ..binaries.local_binaries import TIMEOUT, Program, documents
+from ..binaries.local_binaries import TIMEOUT, LocalBinary, yaml_documents
 
 KNOWN = (3, 4)
 # helm/helm pkg/action/validate.go: what makes an object one of a release.
@@ -38,7 +38,7 @@ MANAGER = "helm"
 
 
 @dataclass(frozen=True)
-class Release:
+class HelmRelease:
     """What a user asks of Helm: a chart's folder under a name, with values. labels: of the Secrets in which Helm keeps it."""
 
     name: str
@@ -48,7 +48,7 @@ class Release:
     labels: dict[str, str] = field(default_factory=dict)
 
 
-class Helm(Program):
+class Helm(LocalBinary):
     """One helm binary, of major version 3 or 4. Raises InvalidOption "unknown_helm"."""
 
     option = "helm"
@@ -66,7 +66,7 @@ class Helm(Program):
             raise InvalidOption("helm", f"{self.path} says that it is {text.strip()[:50]!r}", hint="Helm 3 and Helm 4 are known.", code="unknown_helm")
         return found[1]
 
-    def render(self, release: Release, kubernetes: str, upgrade: bool) -> list[Object]:
+    def render(self, release: HelmRelease, kubernetes: str, upgrade: bool) -> list[Object]:
         """The chart's objects as Helm would write them.
 
         kubernetes: the server's version, on which charts depend; empty, the one that Helm takes. Raises InvalidOption for values that the chart refuses, with
@@ -86,7 +86,7 @@ class Helm(Program):
             "-",
             *(["--kube-version", kubernetes] if kubernetes else []),
         ]
-        objects = self._rendered(key, lambda: parsed(self._run([*arguments, "--is-upgrade"] if upgrade else arguments, values)))
+        objects = self._rendered(key, lambda: parse_objects(self._run([*arguments, "--is-upgrade"] if upgrade else arguments, values)))
         return [_marked(obj, release) for obj in objects]
 
     def _run(self, arguments: list[str], text: str = "", timeout: float = TIMEOUT) -> str:
@@ -102,7 +102,7 @@ class Helm(Program):
             )
         return Failure("helm", f"helm {command}: {last}", reason=last, hint="Run again: what Helm left half done is taken up.")
 
-    def upgrade(self, cluster: Cluster, release: Release, adopt: bool, force: bool, deadline: Deadline) -> None:
+    def upgrade(self, cluster: Cluster, release: HelmRelease, adopt: bool, force: bool, deadline: Deadline) -> None:
         """Installs or upgrades. adopt: also take what carries no mark of this release; force: also fields of others. Raises Failure "helm"."""
         options = ["--install", "--namespace", release.namespace, "--values", "-", "--reset-values", "--timeout", _timeout(deadline)]
         if release.labels:
@@ -137,11 +137,11 @@ def _folder_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def parsed(manifest: str) -> list[Object]:
-    return [document for document in documents(manifest) if isinstance(document, dict) and document.get("kind")]
+def parse_objects(manifest: str) -> list[Object]:
+    return [document for document in yaml_documents(manifest) if isinstance(document, dict) and document.get("kind")]
 
 
-def _marked(obj: Object, release: Release) -> Object:
+def _marked(obj: Object, release: HelmRelease) -> Object:
     """With what Helm itself adds."""
     metadata = obj["metadata"]
     labels = {**(metadata.get("labels") or {}), MANAGED_BY: "Helm"}
@@ -150,7 +150,7 @@ def _marked(obj: Object, release: Release) -> Object:
 
 
 @dataclass(frozen=True)
-class Revision:
+class HelmRevision:
     """One revision of a release, as Helm keeps it in a Secret."""
 
     secret: Object
@@ -169,27 +169,27 @@ class Revision:
         return [obj for obj in self.objects if KEEP not in (obj["metadata"].get("annotations") or {})]
 
 
-def revisions(cluster: Cluster, name: str, namespace: str) -> list[Revision]:
+def helm_revisions(cluster: Cluster, name: str, namespace: str) -> list[HelmRevision]:
     """Oldest first."""
     secrets = cluster.list("", "Secret", namespace, f"owner=helm,name={name}")
     return sorted((_revision(secret) for secret in secrets), key=lambda revision: revision.version)
 
 
-def last_revision(cluster: Cluster, name: str, namespace: str) -> Revision | None:
-    known = revisions(cluster, name, namespace)
+def last_revision(cluster: Cluster, name: str, namespace: str) -> HelmRevision | None:
+    known = helm_revisions(cluster, name, namespace)
     return known[-1] if known else None
 
 
-def _revision(secret: Object) -> Revision:
+def _revision(secret: Object) -> HelmRevision:
     # Kubernetes' base64 around Helm's own (helm/helm pkg/storage/driver/util.go).
     content = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(secret["data"]["release"]))))
     chart_version = content["chart"]["metadata"]["version"]
-    return Revision(
-        secret, int(content["version"]), content["info"]["status"], chart_version, content.get("config") or {}, parsed(content.get("manifest") or "")
+    return HelmRevision(
+        secret, int(content["version"]), content["info"]["status"], chart_version, content.get("config") or {}, parse_objects(content.get("manifest") or "")
     )
 
 
-def receipt(release: Release, version: int) -> Object:
+def receipt(release: HelmRelease, version: int) -> Object:
     """The Secret that Helm will write."""
     labels = {**release.labels, "owner": "helm", "name": release.name, "version": str(version)}
     metadata = {"name": f"sh.helm.release.v1.{release.name}.v{version}", "namespace": release.namespace, "labels": labels}
@@ -201,7 +201,7 @@ class Installation:
 
     manager = MANAGER
 
-    def __init__(self, helm: Helm, release: Release, last: Revision | None, kubernetes: str, rules: Rules) -> None:
+    def __init__(self, helm: Helm, release: HelmRelease, last: HelmRevision | None, kubernetes: str, rules: ApplyOptions) -> None:
         """last: the release's newest revision; rules: whose objects and fields become this release's, and whose stay theirs."""
         self._helm, self._release, self._last, self._kubernetes, self._rules = helm, release, last, kubernetes, rules
         self._tools = rules.adopt - {MANAGER}
@@ -211,11 +211,11 @@ class Installation:
         """The step of what Helm would write now. Raises InvalidOption."""
         return Step(f"release {self._release.name}", self._helm.render(self._release, self._kubernetes, upgrade=self._last is not None), ready, program=self)
 
-    def record(self) -> Record:
+    def record(self) -> WriterRecord:
         last = self._last
         # One that is half written goes before, and its number is used again.
         version = 1 if last is None else last.version if last.pending else last.version + 1
-        return Record(last.deletable if last else [], receipt(self._release, version), last is not None and self._fits(last))
+        return WriterRecord(last.deletable if last else [], receipt(self._release, version), last is not None and self._fits(last))
 
     def check(self, live: list[Object]) -> None:
         # As Helm itself refuses at its first write (pkg/action/validate.go), but before anything is written.
@@ -226,7 +226,7 @@ class Installation:
                 hint = "Set adopt to take it over, or remove what made it first."
                 raise Failure("not_helms", f"{ref_of(obj)} is there and {owner}", ref=ref_of(obj).as_result(), hint=hint)
 
-    def _fits(self, last: Revision) -> bool:
+    def _fits(self, last: HelmRevision) -> bool:
         # A chart may render another way for the first revision than for later ones.
         wanted = self._helm.render(self._release, self._kubernetes, upgrade=last.version > 1)
         labels = last.secret["metadata"].get("labels") or {}
@@ -251,12 +251,12 @@ class Installation:
         if live is None or not adopt.owners(live, tools):
             return
         wanted = without_fields_of(wanted, live, self._rules.yield_to)
-        adopt.steadily(cluster, live, lambda obj: adopt.migrate(cluster, obj, wanted, tools))
+        adopt.retry_on_conflict(cluster, live, lambda obj: adopt.migrate(cluster, obj, wanted, tools))
         applied = cluster.apply(wanted, force=True)
         # Helm 3 writes as one who updates, Helm 4 as one who applies: what stands under the other word it would never remove.
         operation = "Update" if self._helm.major == 3 else "Apply"
         theirs = cluster.with_manager(MANAGER)
-        adopt.steadily(cluster, applied, lambda obj: adopt.migrate(theirs, obj, wanted, frozenset({cluster.manager}), operation))
+        adopt.retry_on_conflict(cluster, applied, lambda obj: adopt.migrate(theirs, obj, wanted, frozenset({cluster.manager}), operation))
 
 
 class Removal:
@@ -264,14 +264,14 @@ class Removal:
 
     manager = MANAGER
 
-    def __init__(self, helm: Helm, name: str, namespace: str, known: list[Revision]) -> None:
+    def __init__(self, helm: Helm, name: str, namespace: str, known: list[HelmRevision]) -> None:
         self._helm, self._name, self.namespace, self._known = helm, name, namespace, known
 
     def step(self) -> Step:
         return Step(f"release {self._name}", deleted=[revision.secret for revision in self._known], program=self)
 
-    def record(self) -> Record:
-        return Record(self._known[-1].deletable if self._known else [], None, True)
+    def record(self) -> WriterRecord:
+        return WriterRecord(self._known[-1].deletable if self._known else [], None, True)
 
     def check(self, live: list[Object]) -> None:
         pass
@@ -280,5 +280,5 @@ class Removal:
         self._helm.uninstall(cluster, self._name, self.namespace, deadline)
 
 
-def _by_ref(objects: list[Object], release: Release) -> dict[str, Object]:
+def _by_ref(objects: list[Object], release: HelmRelease) -> dict[str, Object]:
     return {str(ref_of(obj)): _marked(obj, release) for obj in objects}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ..._engine.images import Reference, Registries, Use, adapted, parse, uses
+from ..._engine.images import Reference, Registries, Use, adapted, parse_reference, uses
 from ..._engine.objects import Object
 from ..._failure import InvalidOption
 from ..dataplane.injection_templates import LINE, Injection, charts_values
@@ -103,7 +103,7 @@ class Images:
 
     def add(self, image: str, user: str) -> None:
         try:
-            self.used.setdefault(parse(image), set()).add(user)
+            self.used.setdefault(parse_reference(image), set()).add(user)
         except ValueError as error:
             self.unknown.add(f"{user}: {error}")
 
@@ -144,7 +144,7 @@ class Images:
         """Which image is to be copied to which name: a digest says what is copied, a tag where it goes. Raises InvalidOption "same_target"."""
         found: dict[str, tuple[str, str]] = {}
         for image in sorted(self.used):
-            new = parse(registries.rewrite(str(image)))
+            new = parse_reference(registries.rewrite(str(image)))
             if new.name == image.name:
                 continue
             target = f"{new.name}:{new.tag}" if new.tag else str(new)

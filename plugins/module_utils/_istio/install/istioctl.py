@@ -10,11 +10,11 @@ from typing import Any
 from ..._engine.objects import Object
 from ..._failure import Failure, InvalidOption
 from ..._libraries import yaml
-from ..binaries.local_binaries import Program, documents
+from ..binaries.local_binaries import LocalBinary, yaml_documents
 from .helm_values import nearest_in
 
 
-class Istioctl(Program):
+class Istioctl(LocalBinary):
     """One istioctl binary. Raises Failure "istioctl" where it cannot be run."""
 
     option = "istioctl"
@@ -47,7 +47,7 @@ class Istioctl(Program):
     def _render(self, text: str) -> list[Object]:
         manifest = self._run(["manifest", "generate", "-f", "-"], text)
         try:
-            objects = documents(manifest)
+            objects = yaml_documents(manifest)
         except yaml.YAMLError as error:
             raise Failure("istioctl", f"{self.path} rendered what is no YAML", reason=str(error)) from error
         if not objects or not all(isinstance(obj, dict) and obj.get("kind") and obj.get("metadata") for obj in objects):

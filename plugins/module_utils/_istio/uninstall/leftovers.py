@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from ..._engine.cluster import Cluster, Refused
+from ..._engine.cluster import Cluster, Forbidden
 from ..._engine.objects import Object, Ref, ref_of
 from ..._engine.planning.managed_fields import owned_part
 from ..._engine.selectors import selects
 from ..._engine.waiting.deadline import Deadline
-from ..dataplane.injection import INJECTION, REVISION, alive, has_sidecar
+from ..dataplane.injection import INJECTION, REVISION, has_sidecar, is_alive
 from ..install.control_plane import TAG
 
 # In every namespace, for its pods: the root certificate, and since 1.31 the revoked certificates
@@ -64,7 +64,7 @@ def _istiods_role(obj: Object) -> bool:
 
 
 @dataclass(frozen=True)
-class Rule:
+class LeftoverRule:
     """What stays, of one kind.
 
     own       Istio's own: purge takes it
@@ -85,45 +85,45 @@ class Rule:
 ADMISSION, RBAC = "admissionregistration.k8s.io", "rbac.authorization.k8s.io"
 ELECTION = "istiods chose their leader by it"
 RULES = (
-    Rule(ADMISSION, "MutatingWebhookConfiguration", "no istiod answers it, so the pods that it selects cannot be made", True, "app=sidecar-injector"),
-    Rule(ADMISSION, "ValidatingWebhookConfiguration", "no istiod answers it, so objects of Istio cannot be changed", True, "app=istiod"),
-    Rule("", "Service", "of a revision tag that leads to no istiod", True, TAG),
-    Rule("", "ConfigMap", "istiod's copy of certificates for the pods of the namespace", True, MARK, holds=lambda obj: _name(obj) in COPIES),
-    Rule("", "ConfigMap", ELECTION, True, home=True,
+    LeftoverRule(ADMISSION, "MutatingWebhookConfiguration", "no istiod answers it, so the pods that it selects cannot be made", True, "app=sidecar-injector"),
+    LeftoverRule(ADMISSION, "ValidatingWebhookConfiguration", "no istiod answers it, so objects of Istio cannot be changed", True, "app=istiod"),
+    LeftoverRule("", "Service", "of a revision tag that leads to no istiod", True, TAG),
+    LeftoverRule("", "ConfigMap", "istiod's copy of certificates for the pods of the namespace", True, MARK, holds=lambda obj: _name(obj) in COPIES),
+    LeftoverRule("", "ConfigMap", ELECTION, True, home=True,
          holds=lambda obj: _name(obj).startswith("istio-") and LEADER in (obj["metadata"].get("annotations") or {})),
-    Rule("coordination.k8s.io", "Lease", ELECTION, True, home=True, holds=lambda obj: _name(obj).startswith("istio-")),
-    Rule("", "Secret", "the key of istiod's own authority, with which a next control plane would go on", True, home=True,
+    LeftoverRule("coordination.k8s.io", "Lease", ELECTION, True, home=True, holds=lambda obj: _name(obj).startswith("istio-")),
+    LeftoverRule("", "Secret", "the key of istiod's own authority, with which a next control plane would go on", True, home=True,
          holds=lambda obj: _name(obj) == "istio-ca-secret"),
-    Rule("", "Secret", "the authority that somebody gave to istiod: it is theirs", False, home=True, holds=lambda obj: _name(obj) == "cacerts"),
-    Rule("", "Secret", "access to another cluster, which somebody gave to istiod: it is theirs", False, "istio/multiCluster=true"),
-    Rule(RBAC, "ClusterRole", "rights of an istiod", True, holds=_istiods_role),
-    Rule(RBAC, "ClusterRoleBinding", "rights of an istiod", True, holds=_istiods_role),
-    Rule("gateway.networking.k8s.io", "GatewayClass", "istiod made it, and nothing serves it", True,
+    LeftoverRule("", "Secret", "the authority that somebody gave to istiod: it is theirs", False, home=True, holds=lambda obj: _name(obj) == "cacerts"),
+    LeftoverRule("", "Secret", "access to another cluster, which somebody gave to istiod: it is theirs", False, "istio/multiCluster=true"),
+    LeftoverRule(RBAC, "ClusterRole", "rights of an istiod", True, holds=_istiods_role),
+    LeftoverRule(RBAC, "ClusterRoleBinding", "rights of an istiod", True, holds=_istiods_role),
+    LeftoverRule("gateway.networking.k8s.io", "GatewayClass", "istiod made it, and nothing serves it", True,
          holds=lambda obj: str((obj.get("spec") or {}).get("controllerName", "")).startswith("istio.io/")),
-    Rule("apiextensions.k8s.io", "CustomResourceDefinition",
+    LeftoverRule("apiextensions.k8s.io", "CustomResourceDefinition",
          "with it go all objects of its kind, so only delete_crds takes it, where this collection or Helm made it", False,
          holds=lambda obj: str(obj["spec"]["group"]).endswith(".istio.io")),
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Live:
+class LiveObjects:
     """What the list is made from. objects: those that each rule listed; unknown: those rules that may not be listed, with the server's words."""
 
-    objects: list[tuple[Rule, list[Object]]] = field(default_factory=list)
+    objects: list[tuple[LeftoverRule, list[Object]]] = field(default_factory=list)
     namespaces: list[Object] = field(default_factory=list)
     pods: list[Object] = field(default_factory=list)
-    unknown: list[tuple[Rule, str]] = field(default_factory=list)
+    unknown: list[tuple[LeftoverRule, str]] = field(default_factory=list)
 
 
-def listed(live: Live, manager: str, doomed: Iterable[Object] = ()) -> list[Leftover]:
+def list_candidates(live: LiveObjects, manager: str, doomed: Iterable[Object] = ()) -> list[Leftover]:
     """All that is left, less what is doomed (deleted already, or to be) with what belongs to it. manager: whose labels are ours to take off."""
     doomed = list(doomed)
     refs = {ref_of(obj) for obj in doomed}
     places = {ref.name for ref in refs if ref.kind == "Namespace"}
     found = [Leftover(obj, rule.why, rule.own) for rule, objects in live.objects for obj in objects if rule.holds(obj)]
     found += [label for obj in live.namespaces for label in _of_namespace(obj, manager)]
-    found += _of_pods([pod for pod in live.pods if not belongs(pod, doomed)])
+    found += _of_pods([pod for pod in live.pods if not belongs_to_mesh(pod, doomed)])
     found = [row for row in found if row.ref not in refs and row.ref.namespace not in places and not row.obj["metadata"].get("deletionTimestamp")]
     unknown = [
         Leftover({"apiVersion": f"{rule.group}/v1".lstrip("/"), "kind": rule.kind, "metadata": {"name": "*"}}, f"not known: {words}", False)
@@ -154,10 +154,10 @@ def unlabelled(obj: Object, manager: str) -> Object:
 
 def in_mesh(pod: Object) -> bool:
     """Whether a live pod's traffic goes through a proxy of Istio's."""
-    return alive(pod) and (has_sidecar(pod) or (pod["metadata"].get("annotations") or {}).get(REDIRECTED) == "enabled")
+    return is_alive(pod) and (has_sidecar(pod) or (pod["metadata"].get("annotations") or {}).get(REDIRECTED) == "enabled")
 
 
-def belongs(pod: Object, workloads: Iterable[Object]) -> bool:
+def belongs_to_mesh(pod: Object, workloads: Iterable[Object]) -> bool:
     """Whether one of these Deployments and DaemonSets selects the pod."""
     namespace = pod["metadata"]["namespace"]
     near = (obj for obj in workloads if obj["kind"] in ("Deployment", "DaemonSet") and obj["metadata"]["namespace"] == namespace)
@@ -176,14 +176,14 @@ def _of_pods(pods: list[Object]) -> list[Leftover]:
     ]
 
 
-def read(cluster: Cluster, home: str) -> Live:
+def find_leftovers(cluster: Cluster, home: str) -> LiveObjects:
     """home: the control plane's namespace. Raises ApiError."""
     answers = list(
         zip(RULES, cluster.each(lambda rule: cluster.permitted(lambda: cluster.list(rule.group, rule.kind, home if rule.home else None, rule.selector)), RULES))
     )
-    return Live(
-        objects=[(rule, answer) for rule, answer in answers if not isinstance(answer, Refused)],
+    return LiveObjects(
+        objects=[(rule, answer) for rule, answer in answers if not isinstance(answer, Forbidden)],
         namespaces=cluster.list("", "Namespace"),
         pods=cluster.list("", "Pod"),
-        unknown=[(rule, answer.message) for rule, answer in answers if isinstance(answer, Refused)],
+        unknown=[(rule, answer.message) for rule, answer in answers if isinstance(answer, Forbidden)],
     )

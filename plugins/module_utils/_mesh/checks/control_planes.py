@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..._engine.objects import Object
-from ..._engine.waiting.disruption_budgets import covering
-from ..._istio import mesh
-from ..._istio import version_skew as skew
+from ..._engine.waiting.disruption_budgets import matching_budgets
+from ..._istio import mesh, version_skew
 from ..._istio.dataplane import injection
 from ..._istio.dataplane.injection import DEFAULT, revision_label
-from ..facts import Facts, is_istiod, labels_of, ref
-from ..findings import UPGRADE, Finding, Gate, Unknown, of_planes
+from ..facts import Facts, is_istiod, labels_of, object_text
+from ..findings import UPGRADE, Finding, Gate, Unknown, control_plane_versions
 
 OURS = "servicemesh.istio"
 ENOUGH = 2
@@ -45,11 +44,15 @@ def control_plane_missing(facts: Facts, gate: Gate) -> list[Finding]:
 
 
 def istiod_unavailable(facts: Facts, _gate: Gate) -> list[Finding]:
-    return [Finding(ref(obj), "it has no ready replica") for obj in facts["istiods"] if not _ready(obj)]
+    return [Finding(object_text(obj), "it has no ready replica") for obj in facts["istiods"] if not _ready(obj)]
 
 
 def istiod_incomplete(facts: Facts, _gate: Gate) -> list[Finding]:
-    return [Finding(ref(obj), f"{_ready(obj)} of {_count(facts, obj)} replicas are ready") for obj in facts["istiods"] if 0 < _ready(obj) < _count(facts, obj)]
+    return [
+        Finding(object_text(obj), f"{_ready(obj)} of {_count(facts, obj)} replicas are ready")
+        for obj in facts["istiods"]
+        if 0 < _ready(obj) < _count(facts, obj)
+    ]
 
 
 def istiod_mixed_versions(facts: Facts, _gate: Gate) -> list[Finding]:
@@ -65,17 +68,27 @@ def istiod_mixed_versions(facts: Facts, _gate: Gate) -> list[Finding]:
 
 
 def istiod_single(facts: Facts, _gate: Gate) -> list[Finding]:
-    return [Finding(ref(obj), "it has one replica: no pod can start while that replica is replaced") for obj in facts["istiods"] if _count(facts, obj) < ENOUGH]
+    return [
+        Finding(object_text(obj), "it has one replica: no pod can start while that replica is replaced")
+        for obj in facts["istiods"]
+        if _count(facts, obj) < ENOUGH
+    ]
 
 
 def istiod_no_budget(facts: Facts, gate: Gate) -> list[Finding]:
     own = [obj for obj in facts["istiods"] if obj["metadata"]["namespace"] == gate.namespace and _count(facts, obj) >= ENOUGH]
-    return [Finding(ref(obj), "it has no PodDisruptionBudget to keep a replica while nodes are drained") for obj in own if not covering(obj, facts["budgets"])]
+    return [
+        Finding(object_text(obj), "it has no PodDisruptionBudget to keep a replica while nodes are drained")
+        for obj in own
+        if not matching_budgets(obj, facts["budgets"])
+    ]
 
 
 def istiod_budget_blocks(facts: Facts, _gate: Gate) -> list[Finding]:
-    blocking = [budget for obj in facts["istiods"] for budget in covering(obj, facts["budgets"]) if (budget.get("status") or {}).get("disruptionsAllowed") == 0]
-    return [Finding(ref(budget), "it currently allows no disruption: nodes with an istiod cannot be drained") for budget in blocking]
+    blocking = [
+        budget for obj in facts["istiods"] for budget in matching_budgets(obj, facts["budgets"]) if (budget.get("status") or {}).get("disruptionsAllowed") == 0
+    ]
+    return [Finding(object_text(budget), "it currently allows no disruption: nodes with an istiod cannot be drained") for budget in blocking]
 
 
 def _keepers(obj: Object) -> list[str]:
@@ -85,7 +98,10 @@ def _keepers(obj: Object) -> list[str]:
 
 def foreign_control_plane(facts: Facts, gate: Gate) -> list[Finding]:
     same = [obj for obj in facts["istiods"] if revision_label(obj) == (gate.revision or DEFAULT) and OURS not in _keepers(obj)]
-    return [Finding(ref(obj), f"revision {revision_label(obj)} already exists and is managed by {', '.join(_keepers(obj)) or 'another tool'}") for obj in same]
+    return [
+        Finding(object_text(obj), f"revision {revision_label(obj)} already exists and is managed by {', '.join(_keepers(obj)) or 'another tool'}")
+        for obj in same
+    ]
 
 
 def revision_is_tag(facts: Facts, gate: Gate) -> list[Finding]:
@@ -117,13 +133,13 @@ def _belongs(labels: dict[str, str]) -> bool:
     )
 
 
-def _agents(facts: Facts, kind: str) -> list[tuple[Object, skew.Version | None]]:
+def _agents(facts: Facts, kind: str) -> list[tuple[Object, version_skew.Version | None]]:
     label, value = NODE_AGENTS[kind]
     found = []
     for obj in facts["node_agents"]:
         template: dict[str, Any] = obj["spec"]["template"]
         if ((template.get("metadata") or {}).get("labels") or {}).get(label) == value:
-            numbers = [skew.parse(mesh.tag_of(c.get("image", ""))) for c in template["spec"]["containers"]]
+            numbers = [version_skew.parse_version(mesh.tag_of(c.get("image", ""))) for c in template["spec"]["containers"]]
             found.append((obj, next(filter(None, numbers), None)))
     return found
 
@@ -135,7 +151,7 @@ def node_agents_not_ready(facts: Facts, _gate: Gate) -> list[Finding]:
             status = obj.get("status") or {}
             ready, all_nodes = status.get("numberReady", 0), status.get("desiredNumberScheduled", 0)
             if ready < all_nodes:
-                found.append(Finding(ref(obj), f"it is ready on {ready} of {all_nodes} nodes"))
+                found.append(Finding(object_text(obj), f"it is ready on {ready} of {all_nodes} nodes"))
     return found
 
 
@@ -144,13 +160,16 @@ def agent_skew(kind: str) -> Any:
 
     def judge(facts: Facts, gate: Gate) -> list[Finding]:
         agents = _agents(facts, kind)
-        planes = [*of_planes(facts), *([gate.number] if gate.phase == UPGRADE and gate.number else [])] if agents else []
+        planes = [*control_plane_versions(facts), *([gate.number] if gate.phase == UPGRADE and gate.number else [])] if agents else []
         unsaid = [obj for obj, number in agents if number is None]
         if unsaid:
-            raise Unknown(f"the version of {ref(unsaid[0])} is not known")
-        broken = [(obj, number, plane, skew.NODE_AGENT.broken(number, plane)) for obj, number in agents if number for plane in planes]
+            raise Unknown(f"the version of {object_text(unsaid[0])} is not known")
+        broken = [(obj, number, plane, version_skew.NODE_AGENT.broken(number, plane)) for obj, number in agents if number for plane in planes]
         return [
-            Finding(ref(obj), f"its version {number} is too far {'behind' if where == 'behind' else 'ahead of'} control plane {plane}: {skew.NODE_AGENT.text}")
+            Finding(
+                object_text(obj),
+                f"its version {number} is too far {'behind' if where == 'behind' else 'ahead of'} control plane {plane}: {version_skew.NODE_AGENT.text}",
+            )
             for obj, number, plane, where in broken
             if where
         ]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..._engine.objects import Object
-from ..facts import Facts, labels_of, ref, selected
+from ..facts import Facts, labels_of, object_text, selected
 from ..findings import Finding, Gate
 
 MESH = "mesh"
@@ -66,19 +66,19 @@ def virtual_service_no_gateway(facts: Facts, _gate: Gate) -> list[Finding]:
         for gateway in (obj.get("spec") or {}).get("gateways") or []:
             namespace, _slash, name = gateway.rpartition("/")
             if gateway != MESH and (namespace or obj["metadata"]["namespace"], name) not in there:
-                found.append(Finding(ref(obj), f"Gateway {gateway} does not exist"))
+                found.append(Finding(object_text(obj), f"Gateway {gateway} does not exist"))
     return found
 
 
 def virtual_service_no_host(facts: Facts, _gate: Gate) -> list[Finding]:
-    missing = {(ref(obj), host) for obj, _destination, host in _routes(facts) if not _exists(facts, host)}
+    missing = {(object_text(obj), host) for obj, _destination, host in _routes(facts) if not _exists(facts, host)}
     return [Finding(name, f"it routes to {host}, which has no Service or ServiceEntry in this cluster") for name, host in sorted(missing)]
 
 
 def subset_undefined(facts: Facts, _gate: Gate) -> list[Finding]:
     defined = {(host, subset["name"]) for rule, host in _rules(facts) for subset in rule["spec"].get("subsets") or []}
     missing = {
-        (ref(obj), host, destination["subset"])
+        (object_text(obj), host, destination["subset"])
         for obj, destination, host in _routes(facts)
         if destination.get("subset") and (host, destination["subset"]) not in defined
     }
@@ -92,7 +92,7 @@ def _rules(facts: Facts) -> Iterator[tuple[Object, str]]:
 
 def destination_rule_no_host(facts: Facts, _gate: Gate) -> list[Finding]:
     return [
-        Finding(ref(obj), f"its host {host} has no Service or ServiceEntry in this cluster") for obj, host in _rules(facts) if not _exists(facts, host)
+        Finding(object_text(obj), f"its host {host} has no Service or ServiceEntry in this cluster") for obj, host in _rules(facts) if not _exists(facts, host)
     ]
 
 
@@ -106,7 +106,7 @@ def subset_without_pods(facts: Facts, _gate: Gate) -> list[Finding]:
         for subset in obj["spec"].get("subsets") or []:
             labels = {key: value for key, value in (subset.get("labels") or {}).items() if not key.startswith(PLACES)}
             if not any(labels.items() <= labels_of(pod).items() for pod in own):
-                found.append(Finding(ref(obj), f"its subset {subset['name']} selects no pod of {host}"))
+                found.append(Finding(object_text(obj), f"its subset {subset['name']} selects no pod of {host}"))
     return found
 
 
@@ -123,7 +123,7 @@ def mtls_permissive(facts: Facts, gate: Gate) -> list[Finding]:
 
 def mtls_disabled(facts: Facts, gate: Gate) -> list[Finding]:
     return [
-        Finding(ref(obj), "it turns off mutual TLS")
+        Finding(object_text(obj), "it turns off mutual TLS")
         for obj in facts["peer_authentications"]
         if gate.concerns(obj["metadata"]["namespace"]) and _mode(obj) == "DISABLE"
     ]

@@ -10,7 +10,7 @@ from ..._engine.objects import Object
 from ..._engine.selectors import selects
 from ..._istio import certificates, webhooks
 from ..._istio.dataplane.injection import DEFAULT, revision_label
-from ..facts import Facts, ref
+from ..facts import Facts, object_text
 from ..findings import Finding, Gate, Unknown
 
 VALIDATED = "networking.istio.io"
@@ -22,7 +22,7 @@ def configurations(facts: Facts) -> list[Object]:
 
 
 def _entries(objects: list[Object]) -> Iterator[tuple[Object, dict[str, Any]]]:
-    return ((obj, hook) for obj in objects for hook in webhooks.active(obj))
+    return ((obj, hook) for obj in objects for hook in webhooks.active_entries(obj))
 
 
 def injector_missing(facts: Facts, _gate: Gate) -> list[Finding]:
@@ -35,7 +35,7 @@ def injector_missing(facts: Facts, _gate: Gate) -> list[Finding]:
 
 
 def webhook_no_ca(facts: Facts, _gate: Gate) -> list[Finding]:
-    bare = {ref(obj) for obj, hook in _entries(configurations(facts)) if not webhooks.armed_entry(hook)}
+    bare = {object_text(obj) for obj, hook in _entries(configurations(facts)) if not webhooks.armed_entry(hook)}
     return [Finding(name, "istiod has not written its CA to it, so the API server does not trust the webhook") for name in sorted(bare)]
 
 
@@ -44,7 +44,7 @@ def webhook_ca_foreign(facts: Facts, _gate: Gate) -> list[Finding]:
     for obj, hook in _entries(configurations(facts)):
         bundle = hook["clientConfig"].get("caBundle")
         if bundle and webhooks.service_of(hook):
-            carried[(ref(obj), bundle)] = bundle
+            carried[(object_text(obj), bundle)] = bundle
     if not carried:
         return []
     try:
@@ -63,13 +63,13 @@ def _foreign(bundle: str, roots: set[str]) -> str:
 
 
 def webhook_service_missing(facts: Facts, _gate: Gate) -> list[Finding]:
-    named = {(ref(obj), place) for obj, hook in _entries(configurations(facts)) if (place := webhooks.service_of(hook)) and not facts.service(*place)}
+    named = {(object_text(obj), place) for obj, hook in _entries(configurations(facts)) if (place := webhooks.service_of(hook)) and not facts.service(*place)}
     return [Finding(name, f"its Service {'/'.join(place)} does not exist") for name, place in sorted(named)]
 
 
 def webhook_unanswered(facts: Facts, _gate: Gate) -> list[Finding]:
     """Only what fails closed: there nothing goes on without an answer."""
-    return [Finding(ref(obj), f"{cause}: {WITHOUT[obj['kind']]}") for obj, cause in unanswered(facts, webhooks.closed)]
+    return [Finding(object_text(obj), f"{cause}: {WITHOUT[obj['kind']]}") for obj, cause in unanswered(facts, webhooks.closed_entries)]
 
 
 def unanswered(facts: Facts, entries: Callable[[Object], list[dict[str, Any]]]) -> Iterator[tuple[Object, str]]:
@@ -82,12 +82,12 @@ def unanswered(facts: Facts, entries: Callable[[Object], list[dict[str, Any]]]) 
 
 
 def injector_open(facts: Facts, _gate: Gate) -> list[Finding]:
-    opened = {ref(obj) for obj, hook in _entries(facts["injectors"]) if webhooks.policy_of(hook) == "Ignore"}
+    opened = {object_text(obj) for obj, hook in _entries(facts["injectors"]) if webhooks.policy_of(hook) == "Ignore"}
     return [Finding(name, "pods start without a sidecar while istiod does not answer") for name in sorted(opened)]
 
 
 def validator_open(facts: Facts, _gate: Gate) -> list[Finding]:
-    opened = {ref(obj) for obj, hook in _entries(facts["validators"]) if webhooks.policy_of(hook) == "Ignore"}
+    opened = {object_text(obj) for obj, hook in _entries(facts["validators"]) if webhooks.policy_of(hook) == "Ignore"}
     return [Finding(name, "invalid objects are accepted while istiod does not answer") for name in sorted(opened)]
 
 

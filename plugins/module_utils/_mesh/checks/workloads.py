@@ -10,7 +10,7 @@ from ..._engine.objects import Object
 from ..._istio.dataplane import revisions
 from ..._istio.dataplane.injection import INJECTION, REVISION, SIDECAR, Workload, sidecars
 from ..._istio.uninstall.leftovers import DATAPLANE_MODE
-from ..facts import Facts, labels_of, ref, runs
+from ..facts import Facts, is_running, labels_of, object_text
 from ..findings import Finding, Gate
 
 
@@ -18,7 +18,7 @@ def _judged(pods: Iterable[Object], gate: Gate) -> list[Object]:
     return [pod for pod in pods if gate.concerns(pod["metadata"]["namespace"])]
 
 
-def _spaces(facts: Facts, gate: Gate) -> list[Object]:
+def _namespaces(facts: Facts, gate: Gate) -> list[Object]:
     return [obj for obj in facts["namespaces"] if gate.concerns(obj["metadata"]["name"])]
 
 
@@ -28,23 +28,25 @@ def _workloads(workloads: Iterable[Workload], cause: str) -> list[Finding]:
 
 def namespace_unknown_revision(facts: Facts, gate: Gate) -> list[Finding]:
     found = []
-    for obj in _spaces(facts, gate):
+    for obj in _namespaces(facts, gate):
         labels = labels_of(obj)
         name = labels.get(REVISION, "")
         if name and INJECTION not in labels and not facts.known.resolve(name):
             there = ", ".join(sorted({*facts.known.tags, *facts.known.untagged})) or "none"
-            found.append(Finding(ref(obj), f"{REVISION}={name} is neither a revision nor a tag, so its pods get no sidecar. Revisions and tags: {there}"))
+            found.append(
+                Finding(object_text(obj), f"{REVISION}={name} is neither a revision nor a tag, so its pods get no sidecar. Revisions and tags: {there}")
+            )
     return found
 
 
 def namespace_several_labels(facts: Facts, gate: Gate) -> list[Finding]:
     """As analyzer IST0123 counts: a namespace that says no to injection may say more."""
     found = []
-    for obj in _spaces(facts, gate):
+    for obj in _namespaces(facts, gate):
         labels = labels_of(obj)
         given = [f"{key}={labels[key]}" for key in (INJECTION, REVISION, DATAPLANE_MODE) if key in labels]
         if len(given) > 1 and labels.get(INJECTION, "enabled") == "enabled":
-            found.append(Finding(ref(obj), f"it has {' and '.join(given)}; the first one is used"))
+            found.append(Finding(object_text(obj), f"it has {' and '.join(given)}; the first one is used"))
     return found
 
 
@@ -71,8 +73,8 @@ def pods_not_restartable(facts: Facts, gate: Gate) -> list[Finding]:
 def proxies_orphaned(facts: Facts, gate: Gate) -> list[Finding]:
     """Where istiod runs elsewhere, the revision has an injector and no Deployment."""
     living = {plane["revision"] for plane in facts.planes} | facts.known.untagged
-    lost = [(pod, revision) for pod in _judged(facts.with_sidecar, gate) if (revision := revisions.of_pod(pod)) and revision not in living]
-    return [Finding(ref(pod), f"the control plane of its proxy, revision {revision}, does not exist") for pod, revision in lost]
+    lost = [(pod, revision) for pod in _judged(facts.with_sidecar, gate) if (revision := revisions.revision_of_pod(pod)) and revision not in living]
+    return [Finding(object_text(pod), f"the control plane of its proxy, revision {revision}, does not exist") for pod, revision in lost]
 
 
 def _statuses(pod: Object) -> dict[str, dict[str, Any]]:
@@ -81,13 +83,13 @@ def _statuses(pod: Object) -> dict[str, dict[str, Any]]:
 
 
 def sidecar_not_ready(facts: Facts, gate: Gate) -> list[Finding]:
-    running = [pod for pod in _judged(facts.with_sidecar, gate) if runs(pod)]
-    return [Finding(ref(pod), "its proxy is not ready") for pod in running if _statuses(pod).get(SIDECAR, {}).get("ready") is False]
+    running = [pod for pod in _judged(facts.with_sidecar, gate) if is_running(pod)]
+    return [Finding(object_text(pod), "its proxy is not ready") for pod in running if _statuses(pod).get(SIDECAR, {}).get("ready") is False]
 
 
 def image_auto(facts: Facts, gate: Gate) -> list[Finding]:
     never = [pod for pod in _judged(facts.with_sidecar, gate) if any(c.get("image") == "auto" for c in sidecars(pod))]
-    return [Finding(ref(pod), "the image of its proxy is still auto: no webhook injected the pod when it was created") for pod in never]
+    return [Finding(object_text(pod), "the image of its proxy is still auto: no webhook injected the pod when it was created") for pod in never]
 
 
 def job_kept_by_sidecar(facts: Facts, gate: Gate) -> list[Finding]:
@@ -98,7 +100,7 @@ def job_kept_by_sidecar(facts: Facts, gate: Gate) -> list[Finding]:
         containers = [container["name"] for container in pod["spec"].get("containers") or []]
         ended = {name for name, entry in _statuses(pod).items() if (entry.get("state") or {}).get("terminated")}
         if owned and SIDECAR in containers and set(containers) - ended == {SIDECAR}:
-            found.append(Finding(ref(pod), "its containers have finished, and its proxy keeps the pod running"))
+            found.append(Finding(object_text(pod), "its containers have finished, and its proxy keeps the pod running"))
     return found
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from ..._engine.objects import Object
 from ..._engine.waiting.kstatus import pod_ready
-from ..._traffic.host.host import MESH, full_name, outside
+from ..._traffic.host.host import MESH, full_name, gateways_only
 from ..findings import ANALYZER, ERROR, OURS, WARNING, Check, Finding, parts
-from ..object_index import EVERYWHERE, World, has, name, namespace, overlaps, place, scopes, spec
+from ..object_index import EVERYWHERE, World, contains, name, namespace, overlaps, place_text, scopes, spec
 from .routes import CLAIM, http, in_mesh, is_delegate, matches, share, weighted
 
 # In the names of Gateways that istiod makes of Gateway API objects.
@@ -131,7 +131,7 @@ def hosts_conflict(world: World) -> Iterator[Finding]:
             if scope == EVERYWHERE
             else [obj for (other, pattern), found in by_host.items() if other == EVERYWHERE and overlaps(pattern, host) for obj in found]
         )
-        every = {place(obj): obj for obj in [*own, *others]}
+        every = {place_text(obj): obj for obj in [*own, *others]}
         for key in sorted(set(every) - told) if len(every) > 1 else ():
             told.add(key)
             yield Finding(
@@ -147,12 +147,12 @@ def subset_ineffective_at_gateway(world: World) -> Iterator[Finding]:
             destination = part.get("destination") or {}
             host = full_name(destination.get("host") or "", namespace(obj))
             if destination.get("subset") and host in hosts and MESH in (spec(obj).get("gateways") or [MESH]):
-                by_host[host].append(place(obj))
+                by_host[host].append(place_text(obj))
     for obj, field, route in http(world):
-        for path, part in parts(route.get("route"), f"{field}.route") if outside(spec(obj).get("gateways") or []) else ():
+        for path, part in parts(route.get("route"), f"{field}.route") if gateways_only(spec(obj).get("gateways") or []) else ():
             destination = part.get("destination") or {}
             host = full_name(destination.get("host") or "", namespace(obj))
-            others = sorted({other for other in by_host[host] if other != place(obj)})
+            others = sorted({other for other in by_host[host] if other != place_text(obj)})
             if not destination.get("subset") and others:
                 yield Finding(obj, f"{path}.destination", f"VirtualService {', '.join(others)} has routes to subsets of {host}, which the gateway does not use")
 
@@ -161,20 +161,23 @@ def claim_without_authentication(world: World) -> Iterator[Finding]:
     if not world.knows("RequestAuthentication", "Pod"):
         return
     routed = {
-        place(obj): (obj, path) for obj, field, route in http(world) for path, key, _match in matches(route, field) if key != "queryParams" and CLAIM in path
+        place_text(obj): (obj, path)
+        for obj, field, route in http(world)
+        for path, key, _match in matches(route, field)
+        if key != "queryParams" and CLAIM in path
     }
     for obj, field in routed.values():
         for _obj, _field, space, gateway in (row for row in _gateways(world) if row[0] is obj):
             found = world.find("Gateway", space, gateway)
-            pods = [pod for pod in world.pods if found and has(pod, spec(found).get("selector") or {})]
+            pods = [pod for pod in world.pods if found and contains(pod, spec(found).get("selector") or {})]
             bare = next((pod for pod in pods if not _authenticated(world, pod)), None)
             if bare:
-                yield Finding(obj, field, f"no RequestAuthentication selects Pod {place(bare)} of Gateway {gateway}, so tokens are not validated there")
+                yield Finding(obj, field, f"no RequestAuthentication selects Pod {place_text(bare)} of Gateway {gateway}, so tokens are not validated there")
 
 
 def _authenticated(world: World, pod: Object) -> bool:
     policies = [obj for obj in world["RequestAuthentication"] if namespace(obj) in (world.root, namespace(pod))]
-    return any(has(pod, (spec(obj).get("selector") or {}).get("matchLabels") or {}) for obj in policies)
+    return any(contains(pod, (spec(obj).get("selector") or {}).get("matchLabels") or {}) for obj in policies)
 
 
 def weight_on_nothing_ready(world: World) -> Iterator[Finding]:
@@ -211,7 +214,7 @@ def routes_of_two_kinds(world: World) -> Iterator[Finding]:
     known: dict[str, list[str]] = defaultdict(list)
     for obj in [*world["HTTPRoute"], *world["GRPCRoute"]]:
         for host in _route_hosts(obj):
-            known[host].append(f"{obj['kind']} {place(obj)}")
+            known[host].append(f"{obj['kind']} {place_text(obj)}")
     for obj in world["VirtualService"]:
         hosts = {full_name(host, namespace(obj)) for host in spec(obj).get("hosts") or []}
         others = sorted({other for host, found in known.items() if host in hosts for other in found})

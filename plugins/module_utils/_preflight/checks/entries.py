@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from ..._engine.objects import Object
 from ..._traffic.host.host import full_name
 from ..findings import ANALYZER, ERROR, KIALI, KUBERNETES, WARNING, WEBHOOK, Check, Finding, parts
-from ..object_index import EVERYWHERE, World, has, labels, namespace, overlaps, place, scopes, shown, spec
+from ..object_index import EVERYWHERE, World, contains, labels, namespace, overlaps, place_text, quoted, scopes, spec
 
 FIXED = ("", "NONE", "STATIC")
 DNS = ("DNS", "DNS_ROUND_ROBIN")
@@ -83,8 +83,8 @@ def entry_protocols_conflict(world: World) -> Iterator[Finding]:
         every = own if scope == EVERYWHERE else [*own, *by_port.get((EVERYWHERE, host, number), [])]
         protocols = sorted({protocol for _obj, protocol in every})
         for obj, _protocol in every if len(protocols) > 1 else ():
-            if place(obj) not in told:
-                told.add(place(obj))
+            if place_text(obj) not in told:
+                told.add(place_text(obj))
                 yield Finding(obj, "spec.ports", f"port {number} of {host} has several protocols: {' and '.join(protocols)}")
 
 
@@ -98,7 +98,7 @@ def entry_repeated(world: World) -> Iterator[Finding]:
         for obj in entries:
             mine = scopes(obj, spec(obj).get("exportTo"))
             others = sorted(
-                place(other)
+                place_text(other)
                 for other in entries
                 if other is not obj and (mine | scopes(other, spec(other).get("exportTo")) >= {EVERYWHERE} or mine & scopes(other, spec(other).get("exportTo")))
             )
@@ -148,7 +148,7 @@ def sidecar_selects_nothing(world: World) -> Iterator[Finding]:
         return
     for obj in world["Sidecar"]:
         if _selector(obj) and not world.selected(namespace(obj), _selector(obj)):
-            yield Finding(obj, "spec.workloadSelector", f"no pod of its namespace has the labels {shown(_selector(obj))}")
+            yield Finding(obj, "spec.workloadSelector", f"no pod of its namespace has the labels {quoted(_selector(obj))}")
 
 
 def sidecars_overlap(world: World) -> Iterator[Finding]:
@@ -157,13 +157,13 @@ def sidecars_overlap(world: World) -> Iterator[Finding]:
         others = [
             other
             for other in world["Sidecar"]
-            if other is not obj and namespace(other) == namespace(obj) and _selector(other) and any(has(pod, _selector(other)) for pod in pods)
+            if other is not obj and namespace(other) == namespace(obj) and _selector(other) and any(contains(pod, _selector(other)) for pod in pods)
         ]
         if others:
             yield Finding(
                 obj,
                 "spec.workloadSelector",
-                f"Sidecar {', '.join(sorted(map(place, others)))} selects some of the same pods, and it is not defined which one is used",
+                f"Sidecar {', '.join(sorted(map(place_text, others)))} selects some of the same pods, and it is not defined which one is used",
             )
 
 
@@ -177,7 +177,7 @@ def sidecars_without_selector(world: World) -> Iterator[Finding]:
         if not _selector(obj) and not _ambient_namespace(world, namespace(obj)):
             others = [other for other in world["Sidecar"] if other is not obj and namespace(other) == namespace(obj) and not _selector(other)]
             if others:
-                yield Finding(obj, "spec.workloadSelector", f"Sidecar {', '.join(sorted(map(place, others)))} also applies to the whole namespace")
+                yield Finding(obj, "spec.workloadSelector", f"Sidecar {', '.join(sorted(map(place_text, others)))} also applies to the whole namespace")
 
 
 def sidecar_ineffective(world: World) -> Iterator[Finding]:
@@ -239,7 +239,7 @@ def entry_selects_nothing(world: World) -> Iterator[Finding]:
             if namespace(entry) == namespace(obj) and wanted.items() <= {**labels(entry), **(spec(entry).get("labels") or {})}.items()
         ]
         if wanted and not outside and not world.selected(namespace(obj), wanted):
-            yield Finding(obj, "spec.workloadSelector", f"no pod or WorkloadEntry of its namespace has the labels {shown(wanted)}")
+            yield Finding(obj, "spec.workloadSelector", f"no pod or WorkloadEntry of its namespace has the labels {quoted(wanted)}")
 
 
 CHECKS = (

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..._engine.objects import Object
 from ..findings import ANALYZER, ERROR, KIALI, OURS, WARNING, Check, Finding, parts
-from ..object_index import GATEWAY_API, World, namespace, overlaps, place, spec
+from ..object_index import GATEWAY_API, World, namespace, overlaps, place_text, spec
 
 ROUTES = ("HTTPRoute", "GRPCRoute")
 # Condition -> kinds of which it tells something bad when it is False.
@@ -48,9 +48,9 @@ def route_no_listener(world: World) -> Iterator[Finding]:
             listeners = [one for one in spec(gateway).get("listeners") or [] if ref.get("sectionName") in (None, one.get("name"))]
             names = spec(obj).get("hostnames") or []
             if not listeners:
-                yield Finding(obj, f"{field}.sectionName", f"Gateway {place(gateway)} has no listener {ref.get('sectionName')}")
+                yield Finding(obj, f"{field}.sectionName", f"Gateway {place_text(gateway)} has no listener {ref.get('sectionName')}")
             elif names and not any(not one.get("hostname") or overlaps(one["hostname"], host) for one in listeners for host in names):
-                yield Finding(obj, "spec.hostnames", f"no listener of Gateway {place(gateway)} matches {', '.join(names)}")
+                yield Finding(obj, "spec.hostnames", f"no listener of Gateway {place_text(gateway)} matches {', '.join(names)}")
 
 
 def _backends(world: World) -> Iterator[tuple[Object, str, dict[str, Any]]]:

@@ -12,7 +12,7 @@ from typing import Any
 from ..._engine.objects import Object
 from ..._istio import certificates
 from ..findings import ANALYZER, ERROR, OURS, WARNING, WEBHOOK, Check, Finding, parts
-from ..object_index import EVERYWHERE, World, has, name, namespace, place, shown, spec
+from ..object_index import EVERYWHERE, World, contains, name, namespace, place_text, quoted, spec
 
 SECURE = ("HTTPS", "TLS")
 # Modes that end TLS at the gateway with certificates of its own.
@@ -94,7 +94,7 @@ def gateway_selects_nothing(world: World) -> Iterator[Finding]:
         return
     for obj in world["Gateway"]:
         if not _pods(world, obj):
-            yield Finding(obj, "spec.selector", f"no pod has the labels {shown(spec(obj).get('selector') or {})}, so no proxy serves it")
+            yield Finding(obj, "spec.selector", f"no pod has the labels {quoted(spec(obj).get('selector') or {})}, so no proxy serves it")
 
 
 def gateway_port_not_on_service(world: World) -> Iterator[Finding]:
@@ -127,7 +127,9 @@ def _services(world: World, pods: list[Object]) -> list[Object]:
     return [
         service
         for service in world["Service"]
-        if namespace(service) in by_space and spec(service).get("selector") and any(has(pod, spec(service)["selector"]) for pod in by_space[namespace(service)])
+        if namespace(service) in by_space
+        and spec(service).get("selector")
+        and any(contains(pod, spec(service)["selector"]) for pod in by_space[namespace(service)])
     ]
 
 
@@ -163,7 +165,7 @@ def _unusable(data: dict[str, Any]) -> str:
     try:
         found = certificates.of_base64(str(data[pair[0]]))
     except (ValueError, binascii.Error) as error:
-        return f"its {pair[0]} is not valid: {error}"
+        return f"its {pair[0]} cannot be read: {error}"
     now = datetime.now(timezone.utc)
     late = next((one for one in found if not one.begins <= now <= one.expires), None)
     return f"its certificate is valid from {late.begins:%Y-%m-%d} to {late.expires:%Y-%m-%d}" if late else ""
@@ -175,14 +177,14 @@ def gateways_conflict(world: World) -> Iterator[Finding]:
         for other, _field, theirs in servers(world):
             same = number_of(theirs) == number_of(server) and theirs.get("bind") == server.get("bind")
             if other is not obj and same and set(server.get("hosts") or []) & set(theirs.get("hosts") or []) and _same_pods(world, obj, other):
-                rivals.add(place(other))
+                rivals.add(place_text(other))
         if rivals:
             yield Finding(obj, field, f"Gateway {', '.join(sorted(rivals))} has the same host on port {number_of(server)} of the same pods")
 
 
 def _same_pods(world: World, first: Object, second: Object) -> bool:
     one, two = spec(first).get("selector") or {}, spec(second).get("selector") or {}
-    return one == two or any(has(pod, two) for pod in world.selected(EVERYWHERE, one))
+    return one == two or any(contains(pod, two) for pod in world.selected(EVERYWHERE, one))
 
 
 def gateway_certificate_repeated(world: World) -> Iterator[Finding]:
@@ -191,12 +193,12 @@ def gateway_certificate_repeated(world: World) -> Iterator[Finding]:
         selector = spec(obj).get("selector") or {}
         for other, _field, theirs in servers(world):
             wider = selector.items() <= (spec(other).get("selector") or {}).items()
-            if other is not obj and wider and place(obj) not in told and _certificate(server) and _certificate(server) == _certificate(theirs):
-                told.add(place(obj))
+            if other is not obj and wider and place_text(obj) not in told and _certificate(server) and _certificate(server) == _certificate(theirs):
+                told.add(place_text(obj))
                 yield Finding(
                     obj,
                     f"{field}.tls",
-                    f"Gateway {place(other)} has the same certificate: browsers share a connection for the hosts of both, and get status 404 for one of them",
+                    f"Gateway {place_text(other)} has the same certificate: browsers share one connection for both, and get status 404 for one of them",
                 )
 
 

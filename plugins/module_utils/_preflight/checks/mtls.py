@@ -10,7 +10,7 @@ from typing import Any
 from ..._engine.objects import Object
 from ..._istio.dataplane import injection
 from ..findings import ERROR, KUBERNETES, OURS, WARNING, WEBHOOK, Check, Finding
-from ..object_index import World, has, name, namespace, place, spec
+from ..object_index import World, contains, name, namespace, place_text, spec
 from .policies import covers, selector
 
 MODES = ("UNSET", "DISABLE", "PERMISSIVE", "STRICT")
@@ -55,9 +55,9 @@ def strict_with_plain_clients(world: World) -> Iterator[Finding]:
     for service, policy in _strict_services(world):
         for pod, text in texts:
             host = f"{name(service)}.{namespace(service)}" if namespace(pod) != namespace(service) else name(service)
-            if (place(policy), place(pod)) not in told and re.search(rf"(^|[/@,\s=]){re.escape(host)}(\.[a-z.]*)?(:\d+|/|,|\s|$)", text):
-                told.add((place(policy), place(pod)))
-                yield Finding(policy, "spec.mtls.mode", f"Pod {place(pod)} has no proxy and uses {host}: it would lose access")
+            if (place_text(policy), place_text(pod)) not in told and re.search(rf"(^|[/@,\s=]){re.escape(host)}(\.[a-z.]*)?(:\d+|/|,|\s|$)", text):
+                told.add((place_text(policy), place_text(pod)))
+                yield Finding(policy, "spec.mtls.mode", f"Pod {place_text(pod)} has no proxy and uses {host}: it would lose access")
 
 
 def _strict_services(world: World) -> list[tuple[Object, Object]]:
@@ -87,7 +87,7 @@ def strict_from_outside(world: World) -> Iterator[Finding]:
             yield Finding(
                 service,
                 "spec.type",
-                f"{spec(service)['type']} is for external clients without a proxy, but PeerAuthentication {place(policy)} accepts only mutual TLS",
+                f"{spec(service)['type']} is for external clients without a proxy, but PeerAuthentication {place_text(policy)} accepts only mutual TLS",
             )
 
 
@@ -96,10 +96,12 @@ def pods_of_strict_not_enrolled(world: World) -> Iterator[Finding]:
         if _mode(obj) != "STRICT" or namespace(obj) == world.root:
             continue
         bare = [
-            pod for pod in world.pods if namespace(pod) == namespace(obj) and has(pod, selector(obj)) and not world.enrolled(pod) and not world.ambient(pod)
+            pod
+            for pod in world.pods
+            if namespace(pod) == namespace(obj) and contains(pod, selector(obj)) and not world.enrolled(pod) and not world.ambient(pod)
         ]
         if bare:
-            yield Finding(obj, "spec.mtls.mode", f"Pod {place(bare[0])} has no proxy: it still accepts plaintext")
+            yield Finding(obj, "spec.mtls.mode", f"Pod {place_text(bare[0])} has no proxy: it still accepts plaintext")
 
 
 CHECKS = (

@@ -9,7 +9,7 @@ from typing import Any
 from ..._engine.objects import Object
 from ..._traffic.host.host import GATEWAY_NAME
 from ..findings import ANALYZER, ERROR, INFO, KIALI, KUBERNETES, OURS, WARNING, Check, Finding, parts
-from ..object_index import EVERYWHERE, World, has, labels, namespace, place, shown, spec
+from ..object_index import EVERYWHERE, World, contains, labels, namespace, place_text, quoted, spec
 
 KINDS = ("AuthorizationPolicy", "RequestAuthentication", "Telemetry", "WasmPlugin")
 # What a target may be -> our word for its kind.
@@ -28,7 +28,7 @@ def targets(obj: Object) -> list[tuple[str, dict[str, Any]]]:
 
 def covers(world: World, policy: Object, pod: Object) -> bool:
     """Whether a policy is for a pod, by its namespace and selector."""
-    return not targets(policy) and namespace(policy) in (world.root, namespace(pod)) and has(pod, selector(policy))
+    return not targets(policy) and namespace(policy) in (world.root, namespace(pod)) and contains(pod, selector(policy))
 
 
 def pods_of(world: World, policy: Object) -> list[Object]:
@@ -39,7 +39,7 @@ def selects_nothing(kind: str) -> Callable[[World], Iterator[Finding]]:
     def judge(world: World) -> Iterator[Finding]:
         for obj in world[kind] if world.knows_pods else ():
             if selector(obj) and not pods_of(world, obj):
-                yield Finding(obj, "spec.selector", f"no pod has the labels {shown(selector(obj))}")
+                yield Finding(obj, "spec.selector", f"no pod has the labels {quoted(selector(obj))}")
 
     return judge
 
@@ -48,7 +48,7 @@ def whole_namespace_twice(kind: str) -> Callable[[World], Iterator[Finding]]:
     def judge(world: World) -> Iterator[Finding]:
         whole = [obj for obj in world[kind] if not selector(obj) and not targets(obj)]
         for obj in whole:
-            others = sorted(place(other) for other in whole if other is not obj and namespace(other) == namespace(obj))
+            others = sorted(place_text(other) for other in whole if other is not obj and namespace(other) == namespace(obj))
             if others:
                 yield Finding(obj, "spec.selector", f"{kind} {', '.join(others)} also applies to the whole namespace: the oldest one is used")
 
@@ -61,7 +61,9 @@ def same_pods_twice(kind: str) -> Callable[[World], Iterator[Finding]]:
         for obj in chosen:
             pods = world.selected(namespace(obj), selector(obj))
             others = sorted(
-                place(other) for other in chosen if other is not obj and namespace(other) == namespace(obj) and any(has(pod, selector(other)) for pod in pods)
+                place_text(other)
+                for other in chosen
+                if other is not obj and namespace(other) == namespace(obj) and any(contains(pod, selector(other)) for pod in pods)
             )
             if others:
                 yield Finding(obj, "spec.selector", f"{kind} {', '.join(others)} selects some of the same pods: the oldest one is used")
@@ -74,7 +76,7 @@ def selector_ineffective(world: World) -> Iterator[Finding]:
     for kind in KINDS:
         for obj in world[kind]:
             caught = next(
-                (pod for pod in gateways if selector(obj) and not targets(obj) and namespace(pod) == namespace(obj) and has(pod, selector(obj))), None
+                (pod for pod in gateways if selector(obj) and not targets(obj) and namespace(pod) == namespace(obj) and contains(pod, selector(obj))), None
             )
             if caught:
                 yield Finding(

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..._engine.objects import Object
 from ..._failure import InvalidOption
-from ..._traffic.features import validators as checks
+from ..._traffic.features import validators
 from ..._traffic.host.host import MESH, full_name
 from ..findings import ERROR, KIALI, OURS, WARNING, WEBHOOK, Check, Finding, parts
 from ..object_index import World, namespace, overlaps, spec
@@ -178,7 +178,7 @@ def regex_invalid(world: World) -> Iterator[Finding]:
             expression = match.get("regex")
             # This one is no expression: it stands for any value.
             if expression and (key, expression) != ("withoutHeaders", "*"):
-                cause = refused(checks.regex, expression)
+                cause = refused(validators.regex, expression)
                 if cause:
                     yield Finding(obj, f"{path}.regex", cause)
 
@@ -204,7 +204,7 @@ def duration_invalid(world: World) -> Iterator[Finding]:
         for place, value in places:
             for path, text in durations(value, place):
                 # No timeout at all is written so.
-                cause = "" if text == "0s" and path.endswith("imeout") else refused(checks.duration, text)
+                cause = "" if text == "0s" and path.endswith("imeout") else refused(validators.duration, text)
                 if cause:
                     yield Finding(obj, path, cause)
 
@@ -226,15 +226,15 @@ def fault_invalid(world: World) -> Iterator[Finding]:
         if delay is not None and not delay.get("fixedDelay"):
             yield Finding(obj, f"{field}.fault.delay", "it has no fixedDelay")
         for key, part in (("delay", delay), ("abort", abort)):
-            yield from _percent(obj, f"{field}.fault.{key}.percentage", (part or {}).get("percentage"), checks.LEAST_PERCENT)
+            yield from _percent(obj, f"{field}.fault.{key}.percentage", (part or {}).get("percentage"), validators.LEAST_PERCENT)
         if abort:
             status, grpc = abort.get("httpStatus"), abort.get("grpcStatus")
             if status is None and not grpc:
                 yield Finding(obj, f"{field}.fault.abort", "it has no status")
-            if status is not None and refused(checks.status, status):
-                yield Finding(obj, f"{field}.fault.abort.httpStatus", refused(checks.status, status))
-            if grpc and refused(checks.grpc_status, grpc):
-                yield Finding(obj, f"{field}.fault.abort.grpcStatus", refused(checks.grpc_status, grpc))
+            if status is not None and refused(validators.status, status):
+                yield Finding(obj, f"{field}.fault.abort.httpStatus", refused(validators.status, status))
+            if grpc and refused(validators.grpc_status, grpc):
+                yield Finding(obj, f"{field}.fault.abort.grpcStatus", refused(validators.grpc_status, grpc))
 
 
 def retries_invalid(world: World) -> Iterator[Finding]:
@@ -247,7 +247,7 @@ def retries_invalid(world: World) -> Iterator[Finding]:
         if retries.get("attempts") == 0 and others:
             yield Finding(obj, f"{field}.retries", f"{', '.join(others)} need at least one attempt")
         given = [value.strip() for value in (retries.get("retryOn") or "").split(",") if value.strip()]
-        cause = refused(checks.retry_on, given)
+        cause = refused(validators.retry_on, given)
         if cause:
             yield Finding(obj, f"{field}.retries.retryOn", cause)
 
@@ -266,8 +266,8 @@ def direct_response_invalid(world: World) -> Iterator[Finding]:
         answer = route.get("directResponse")
         if not answer:
             continue
-        if refused(checks.status, answer.get("status"), 200):
-            yield Finding(obj, f"{field}.directResponse.status", refused(checks.status, answer.get("status"), 200))
+        if refused(validators.status, answer.get("status"), 200):
+            yield Finding(obj, f"{field}.directResponse.status", refused(validators.status, answer.get("status"), 200))
         body = (answer.get("body") or {}).get("string") or ""
         if len(body) > LARGEST_BODY:
             yield Finding(obj, f"{field}.directResponse.body", f"it has {len(body)} bytes, more than {LARGEST_BODY}")
@@ -291,12 +291,12 @@ def header_invalid(world: World) -> Iterator[Finding]:
             if header.startswith(":") or authority:
                 if direction == "response" or not authority or ".remove." in path:
                     yield Finding(obj, path, f"Envoy cannot change the header {header}")
-            elif refused(checks.header, header):
-                yield Finding(obj, path, refused(checks.header, header))
+            elif refused(validators.header, header):
+                yield Finding(obj, path, refused(validators.header, header))
         for path, key, _match in matches(route, field):
             header = path.rpartition(f".{key}.")[2]
-            if key in ("headers", "withoutHeaders") and not header.startswith((":", CLAIM)) and refused(checks.header, header):
-                yield Finding(obj, path, refused(checks.header, header))
+            if key in ("headers", "withoutHeaders") and not header.startswith((":", CLAIM)) and refused(validators.header, header):
+                yield Finding(obj, path, refused(validators.header, header))
 
 
 def authority_twice(world: World) -> Iterator[Finding]:

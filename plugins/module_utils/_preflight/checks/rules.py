@@ -10,7 +10,7 @@ from typing import Any
 from ..._engine.objects import Object
 from ..._traffic.host.host import full_name
 from ..findings import ANALYZER, ERROR, KIALI, WARNING, WEBHOOK, Check, Finding, parts
-from ..object_index import EVERYWHERE, World, has, labels, namespace, place, scopes, spec
+from ..object_index import EVERYWHERE, World, contains, labels, namespace, place_text, scopes, spec
 
 VERIFIED = ("SIMPLE", "MUTUAL")
 LOCALITY = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
@@ -204,7 +204,7 @@ def subset_in_two_rules(world: World) -> Iterator[Finding]:
                 by_subset[(f"{namespace(obj)} {scope}", host, name)].append(obj)
     for (_scope, host, name), rules in sorted(by_subset.items()):
         for obj in rules if len(rules) > 1 else ():
-            others = ", ".join(sorted(place(other) for other in rules if other is not obj))
+            others = ", ".join(sorted(place_text(other) for other in rules if other is not obj))
             yield Finding(
                 obj,
                 "spec.subsets" if name else "spec.host",
@@ -245,7 +245,7 @@ def rule_selects_nothing(world: World) -> Iterator[Finding]:
         return
     for obj in world["DestinationRule"]:
         wanted = (spec(obj).get("workloadSelector") or {}).get("matchLabels") or {}
-        if wanted and not any(has(pod, wanted) for pod in world.members.get(namespace(obj), [])):
+        if wanted and not any(contains(pod, wanted) for pod in world.members.get(namespace(obj), [])):
             yield Finding(obj, "spec.workloadSelector", "no pod of its namespace has these labels, so it applies to no client")
 
 
@@ -257,7 +257,7 @@ def rules_of_host_conflict(world: World) -> Iterator[Finding]:
             by_host[(namespace(obj), full_name(spec(obj).get("host") or "", namespace(obj)))].append(obj)
     for (_space, host), rules in sorted(by_host.items()):
         for obj in rules if len(rules) > 1 else ():
-            others = ", ".join(sorted(place(other) for other in rules if other is not obj))
+            others = ", ".join(sorted(place_text(other) for other in rules if other is not obj))
             yield Finding(obj, "spec.trafficPolicy", f"DestinationRule {others} also has a policy for {host}: only the policy of the older one is used")
 
 

@@ -13,7 +13,7 @@ from ..._engine.objects import Object
 from ..._traffic.features.validators import METHODS
 from ..._traffic.host.host import full_name
 from ..findings import ANALYZER, ERROR, INFO, KIALI, OURS, WARNING, WEBHOOK, Check, Finding, parts
-from ..object_index import EVERYWHERE, World, has, labels, name, namespace, place, shown, spec
+from ..object_index import EVERYWHERE, World, contains, labels, name, namespace, place_text, quoted, spec
 from .policies import covers, pods_of, selector, targets
 
 # pkg/config/security: attributes of a condition.
@@ -167,7 +167,7 @@ def authorization_selects_nothing(world: World) -> Iterator[Finding]:
             continue
         if not any(world.enrolled(pod) or world.ambient(pod) for pod in pods_of(world, obj)):
             yield Finding(
-                obj, "spec.selector", f"no pod of the mesh has the labels {shown(selector(obj))}" if selector(obj) else "its namespace has no pod of the mesh"
+                obj, "spec.selector", f"no pod of the mesh has the labels {quoted(selector(obj))}" if selector(obj) else "its namespace has no pod of the mesh"
             )
 
 
@@ -175,7 +175,7 @@ def _leads_to_its_pods(world: World, policy: Object, service: Object) -> bool:
     """Whether a pod that the policy is for is behind the Service."""
     wanted = spec(service).get("selector") or {}
     pods = [pod for pod in world.members.get(namespace(service), []) if namespace(pod) == namespace(service)]
-    return bool(wanted) and any(covers(world, policy, pod) and has(pod, wanted) for pod in pods)
+    return bool(wanted) and any(covers(world, policy, pod) and contains(pod, wanted) for pod in pods)
 
 
 def deny_of_http_on_tcp(world: World) -> Iterator[Finding]:
@@ -250,10 +250,13 @@ def deny_all_shuts_out_ingress(world: World) -> Iterator[Finding]:
                 allows = _allows(world, pod)
                 if allows and not any(_admits(obj, callers[0], identified=True) for obj in allows):
                     for obj in allows:
-                        if (place(obj), gateway) not in told:
-                            told.add((place(obj), gateway))
-                            told_as = f"it blocks Gateway {wanted}, through which VirtualService {place(route)} routes to Pod {place(pod)}"
-                            yield Finding(obj, "spec.rules", told_as)
+                        if (place_text(obj), gateway) not in told:
+                            told.add((place_text(obj), gateway))
+                            yield Finding(
+                                obj,
+                                "spec.rules",
+                                f"it blocks Gateway {wanted}, through which VirtualService {place_text(route)} routes to Pod {place_text(pod)}",
+                            )
 
 
 def _behind(world: World, route: Object) -> list[Object]:
@@ -280,9 +283,9 @@ def deny_all_shuts_out_scrape(world: World) -> Iterator[Finding]:
         allows = _allows(world, pod)
         if allows and not any(_admits(obj, scrapers[0], world.enrolled(scrapers[0]), port) for obj in allows):
             for obj in allows:
-                if place(obj) not in told:
-                    told.add(place(obj))
-                    yield Finding(obj, "spec.rules", f"it blocks Pod {place(scrapers[0])}, which scrapes port {port} of Pod {place(pod)}")
+                if place_text(obj) not in told:
+                    told.add(place_text(obj))
+                    yield Finding(obj, "spec.rules", f"it blocks Pod {place_text(scrapers[0])}, which scrapes port {port} of Pod {place_text(pod)}")
 
 
 def jwt_incomplete(world: World) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..._engine.objects import Object
 from ..findings import ANALYZER, ERROR, WARNING, WEBHOOK, Check, Finding, parts
-from ..object_index import World, has, namespace, place, shown, spec
+from ..object_index import World, contains, namespace, place_text, quoted, spec
 from .policies import selector, targets
 
 NOT_OF_ROUTES = ("ROUTE_CONFIGURATION", "HTTP_ROUTE")
@@ -56,7 +56,7 @@ def telemetry_selects_nothing(world: World) -> Iterator[Finding]:
         return
     for obj in world["Telemetry"]:
         if selector(obj) and not world.selected(namespace(obj), selector(obj)):
-            yield Finding(obj, "spec.selector", f"no pod of its namespace has the labels {shown(selector(obj))}")
+            yield Finding(obj, "spec.selector", f"no pod of its namespace has the labels {quoted(selector(obj))}")
 
 
 def telemetries_overlap(world: World) -> Iterator[Finding]:
@@ -64,7 +64,9 @@ def telemetries_overlap(world: World) -> Iterator[Finding]:
     for obj in chosen:
         pods = world.selected(namespace(obj), selector(obj))
         others = sorted(
-            place(other) for other in chosen if other is not obj and namespace(other) == namespace(obj) and any(has(pod, selector(other)) for pod in pods)
+            place_text(other)
+            for other in chosen
+            if other is not obj and namespace(other) == namespace(obj) and any(contains(pod, selector(other)) for pod in pods)
         )
         if others:
             yield Finding(obj, "spec.selector", f"Telemetry {', '.join(others)} selects some of the same pods, and it is not defined which one is used")
@@ -73,7 +75,7 @@ def telemetries_overlap(world: World) -> Iterator[Finding]:
 def telemetries_without_selector(world: World) -> Iterator[Finding]:
     whole = [obj for obj in world["Telemetry"] if spec(obj).get("selector") is None and not targets(obj)]
     for obj in whole:
-        others = sorted(place(other) for other in whole if other is not obj and namespace(other) == namespace(obj))
+        others = sorted(place_text(other) for other in whole if other is not obj and namespace(other) == namespace(obj))
         if others:
             yield Finding(obj, "spec.selector", f"Telemetry {', '.join(others)} also applies to the whole namespace")
 

@@ -19,7 +19,7 @@ from ..._mesh.findings import Gate
 from ..._traffic.host.port_protocol import protocol
 from .. import annotations as known
 from ..findings import ANALYZER, ERROR, INFO, WARNING, Check, Finding, parts
-from ..object_index import World, has, labels, name, namespace, notes, place, spec, template
+from ..object_index import World, annotations_of, contains, labels, name, namespace, place_text, spec, template
 
 PROXY_USER = 1337
 CONTROLLERS = ("istio.io-gateway-controller", "istio.io-mesh-controller", "istio.io-eastwest-controller")
@@ -52,7 +52,7 @@ def _facts(world: World) -> Facts:
 
 def _shared(world: World, kind: str, found: list[Told], field: str) -> Iterator[Finding]:
     """Findings of a check of a live mesh, each with its object."""
-    by_name = {f"{kind} {place(obj)}": obj for obj in world[kind]}
+    by_name = {f"{kind} {place_text(obj)}": obj for obj in world[kind]}
     for one in found:
         yield Finding(by_name[one.object], field, one.cause)
 
@@ -143,7 +143,7 @@ def _services(world: World) -> Iterator[tuple[Object, list[Object]]]:
             yield obj, [
                 service
                 for service in world["Service"]
-                if namespace(service) == namespace(obj) and spec(service).get("selector") and has(pod, spec(service)["selector"])
+                if namespace(service) == namespace(obj) and spec(service).get("selector") and contains(pod, spec(service)["selector"])
             ]
 
 
@@ -204,7 +204,7 @@ def _annotated(world: World) -> Iterator[tuple[Object, str, str]]:
     """(object, annotation, value) of all that are in Istio's names."""
     for kind in ANNOTATED:
         for obj in world[kind]:
-            for key, value in notes(obj).items():
+            for key, value in annotations_of(obj).items():
                 if (key.partition("/")[0].endswith("istio.io") or key == "kubernetes.io/ingress.class") and key not in known.OWN:
                     yield obj, key, value
 

@@ -11,16 +11,16 @@ from typing import Any
 from ..._engine.objects import Object, Ref, ref_of
 from ..._engine.steps import Barrier
 from ..._failure import Failure, InvalidOption
-from ..._proxy import config_dump as dump
-from ..._proxy.sync_barrier import Change, converged
-from ..features import desired_annotation as intents
-from ..host import foreign_routes as theirs
+from ..._proxy import config_dump
+from ..._proxy.sync_barrier import ProxyCondition, proxies_in_sync
+from ..features import desired_annotation
+from ..host import foreign_routes
 from ..host.host import MESH, VERSION_OF, Host, full_name, service_of
 from ..host.port_protocol import HTTP
 from ..host_policy import MANAGED, Policy
-from .httproute_rules import LABEL, cannot, rules, version_service
+from .httproute_rules import LABEL, route_rules, unsupported, version_service
 from .istio import API as RULE_API
-from .proxy_checks import clusters_known, routes_shown, same_weights
+from .proxy_checks import clusters_ready, routes_visible, same_weights
 
 GROUP, API = "gateway.networking.k8s.io", "gateway.networking.k8s.io/v1"
 ROUTE = "HTTPRoute"
@@ -40,22 +40,22 @@ class GatewayApi:
         if not policy.routing:
             return []
         if policy.protocol != HTTP:
-            raise cannot("protocol", f"says routes of {policy.protocol.upper()} in a kind of their own, which this collection does not write", live)
+            raise unsupported("protocol", f"says routes of {policy.protocol.upper()} in a kind of their own, which this collection does not write", live)
         if service_of(live.name, live.namespace) != (live.namespace, live.object_name):
-            raise cannot("host", f"says routes of a Service in its own namespace, for all who call it, and {live.full_name} is none of {live.namespace}", live)
+            raise unsupported("service", f"says routes of a Service in its own namespace, for all who call it, and {live.full_name} is none of {live.namespace}", live)
         for gateway in policy.gateways:
-            rules(policy.pieces(), live, gateway)
+            route_rules(policy.pieces(), live, gateway)
         found: list[Failure] = []
         found += [
-            cannot("api", f"would lose the routes that somebody else wrote into {ref_of(obj)}", live)
+            unsupported("api", f"would lose the routes that somebody else wrote into {ref_of(obj)}", live)
             for obj in (live.own, live.any_host)
-            if obj and theirs.of(obj)
+            if obj and foreign_routes.foreign_routes_of(obj)
         ]
         if not live.channel:
             hint = "Install its definitions (control_plane_gateway_api of the role control_plane), or give api istio."
             found.append(InvalidOption("api", "the cluster does not serve Gateway API's routes", hint=hint, code="gateway_api_absent"))
         if policy.versions() and live.service and not live.service["spec"].get("selector"):
-            found.append(cannot("versions", "leads to a Service for each version, which needs the labels of the host's pods, and its Service names none", live))
+            found.append(unsupported("versions", "leads to a Service for each version, which needs the labels of the host's pods, and its Service names none", live))
         wanted = {service["metadata"]["name"]: service for service in _services(policy)}
         for name, namesake in sorted(live.namesakes.items()):
             if not _is_ours(namesake, live) and not _stands_for(namesake, wanted[name]):
@@ -79,7 +79,7 @@ class GatewayApi:
 
     def known(self, policy: Policy) -> Barrier | None:
         names = [service["metadata"]["name"] for service in _services(policy)]
-        return clusters_known(policy.live, f"Services {', '.join(names)}", [f"||{full_name(name, policy.live.namespace)}" for name in names]) if names else None
+        return clusters_ready(policy.live, f"Services {', '.join(names)}", [f"||{full_name(name, policy.live.namespace)}" for name in names]) if names else None
 
     def said(self, live: Host) -> list[Object]:
         return list(live.routes)
@@ -92,11 +92,11 @@ class GatewayApi:
         live = policy.live
         place = live.namespace if MESH in policy.gateways else policy.gateways[0].partition("/")[0]
         names = dict.fromkeys(rule["name"].rpartition("-")[0] for obj in objects for rule in obj["spec"]["rules"])
-        return converged(
-            Change(
+        return proxies_in_sync(
+            ProxyCondition(
                 f"{', '.join(names)} of {live.full_name}",
                 place,
-                lambda text: routes_shown(any(has_rules(text, obj, live) for obj in objects), text, live, policy.gateways),
+                lambda text: routes_visible(any(has_rules(text, obj, live) for obj in objects), text, live, policy.gateways),
             )
         )
 
@@ -104,7 +104,7 @@ class GatewayApi:
         """Whether a dump has a route of what was said so far, or one of ours to a version's Service, also where its object is gone already."""
         names = {rule["name"] for obj in live.routes for rule in obj["spec"].get("rules") or [] if rule.get("name")}
         ends = tuple(f"||{full_name(service['metadata']['name'], live.namespace)}" for service in live.version_services)
-        return any((one.name in names and any(_comes_from(one, obj) for obj in live.routes)) or _leads_to(one, ends) for one in dump.routes(text))
+        return any((one.name in names and any(_comes_from(one, obj) for obj in live.routes)) or _leads_to(one, ends) for one in config_dump.routes(text))
 
 
 def service_names(policy: Policy) -> list[str]:
@@ -169,8 +169,8 @@ def _route(policy: Policy, gateway: str) -> Object:
         spec["parentRefs"] = [{**reference, "sectionName": section} for section in live.sections.get(gateway, ())] or [reference]
         if "*" not in policy.gateway_hosts:
             spec["hostnames"] = [live.full_name, *policy.gateway_hosts]
-    spec["rules"] = rules(policy.pieces(), live, gateway)
-    metadata = {"name": name, "namespace": live.namespace, "labels": dict(MANAGED), "annotations": intents.annotation(policy.routing)}
+    spec["rules"] = route_rules(policy.pieces(), live, gateway)
+    metadata = {"name": name, "namespace": live.namespace, "labels": dict(MANAGED), "annotations": desired_annotation.intents_annotation(policy.routing)}
     return {"apiVersion": API, "kind": ROUTE, "metadata": metadata, "spec": spec}
 
 
@@ -181,14 +181,14 @@ def hosts_of(obj: Object) -> list[str]:
     return services or list(spec.get("hostnames") or ["*"])
 
 
-def _comes_from(route: dump.Route, obj: Object) -> bool:
+def _comes_from(route: config_dump.Route, obj: Object) -> bool:
     """istiod makes one VirtualService for each parent and host, and tells the host at the end of its name."""
     return route.source.endswith(tuple(f"~{host}" for host in hosts_of(obj)))
 
 
-def _leads_to(route: dump.Route, ends: tuple[str, ...]) -> bool:
+def _leads_to(route: config_dump.Route, ends: tuple[str, ...]) -> bool:
     """Whether a route of ours leads to a cluster with one of these ends of its name."""
-    return theirs.is_ours({"name": route.name}) and any(cluster.endswith(ends) for cluster, _weight in route.weights)
+    return foreign_routes.is_ours({"name": route.name}) and any(cluster.endswith(ends) for cluster, _weight in route.weights)
 
 
 def has_rules(text: dict[str, Any], obj: Object, live: Host) -> bool:
@@ -198,7 +198,7 @@ def has_rules(text: dict[str, Any], obj: Object, live: Host) -> bool:
     """
     wanted = {rule["name"]: rule for rule in obj["spec"]["rules"]}
     before = {rule.get("name") for one in live.routes if one["metadata"]["name"] == obj["metadata"]["name"] for rule in one["spec"].get("rules") or []}
-    found = [one for one in dump.routes(text) if _comes_from(one, obj)]
+    found = [one for one in config_dump.routes(text) if _comes_from(one, obj)]
     there = {one.name for one in found}
     if not set(wanted) <= there or there & (before - set(wanted)):
         return False

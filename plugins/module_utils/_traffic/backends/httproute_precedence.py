@@ -12,9 +12,8 @@ from collections.abc import Collection
 from enum import Enum
 from typing import Any
 
-from ..._failure import InvalidOption, sure
-from ..features import match as matching
-from ..features.match import Match
+from ..._failure import InvalidOption, not_none
+from ..features.match import Match, intersect
 from ..host.host import Host
 
 RANK = {"Exact": 3, "PathPrefix": 2, "RegularExpression": 1}
@@ -89,7 +88,7 @@ def _common(one: Match, two: Match) -> bool:
     if not begin.startswith(other) and not other.startswith(begin):
         return False
     try:
-        return matching.both("when", one, two) is not None
+        return intersect("match", one, two) is not None
     except InvalidOption:
         return True
 
@@ -101,6 +100,6 @@ def _beginning(uri: dict[str, str]) -> str:
         return next(iter(uri.values()), "")
     if "|" in expression:
         return ""
-    found = sure(LITERAL.match(expression))
+    found = not_none(LITERAL.match(expression))
     # The last one may be repeated, and so be there not at all.
     return found[0][:-1] if expression[found.end():][:1] in ("*", "?", "{") else found[0]

@@ -15,7 +15,7 @@ Intents = dict[str, Any]
 SET = "set"
 
 
-def of(obj: Object | None) -> Intents:
+def read_intents(obj: Object | None) -> Intents:
     """{concern: what was asked} of an object of ours. Raises Failure "intents_unreadable" where somebody edited them into nonsense."""
     text = (((obj or {}).get("metadata") or {}).get("annotations") or {}).get(INTENTS, "{}")
     try:
@@ -32,10 +32,10 @@ def of(obj: Object | None) -> Intents:
     return found
 
 
-def annotation(intents: Mapping[str, Any]) -> dict[str, str]:
+def intents_annotation(intents: Mapping[str, Any]) -> dict[str, str]:
     return {INTENTS: json.dumps(intents, sort_keys=True)}
 
 
-def changed(intents: Intents, concern: str, wanted: Any) -> Intents:
+def with_intent(intents: Intents, concern: str, wanted: Any) -> Intents:
     """The intents with this concern's replaced, or released where nothing is wanted of it any more."""
     return {name: value for name, value in {**intents, concern: wanted}.items() if value}

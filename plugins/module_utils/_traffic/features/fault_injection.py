@@ -8,27 +8,26 @@ from dataclasses import replace
 from typing import Any
 
 from ..._failure import InvalidOption
-from . import match as matching
-from . import validators as checks
-from .match import Match
-from .request import WHERE, Asked
-from .route_rule import Piece
+from . import validators
+from .match import Match, intersect, parse_matches
+from .request import WHERE, FeatureRequest
+from .route_rule import RouteRule
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(("delay", "abort", "when"), {"type": "raw"}),
+    **dict.fromkeys(("delay", "abort", "match"), {"type": "raw"}),
     "expires": {"type": "str"},
     **WHERE,
 }
 ABORT, DELAY = ("http", "grpc", "percent"), ("by", "percent")
 
 
-def intents(asked: Asked) -> tuple[Any, Any]:
+def intents(asked: FeatureRequest) -> tuple[Any, Any]:
     """Raises InvalidOption."""
-    intent = asked.given("delay", "abort", "when", "expires", *WHERE)
+    intent = asked.given("delay", "abort", "match", "expires", *WHERE)
     check(intent)
-    matching.matches("when", intent.get("when"))
-    intent = ends(intent, asked.before, asked.now)
-    if over(intent, asked.now):
+    parse_matches("match", intent.get("match"))
+    intent = with_end(intent, asked.before, asked.now)
+    if is_over(intent, asked.now):
         asked.warnings.append(f"the fault of {asked.host} is over since {intent['until']}")
     return intent, None
 
@@ -37,26 +36,26 @@ def check(intent: dict[str, Any]) -> dict[str, Any]:
     """Istio's HTTPFaultInjection. Raises InvalidOption."""
     found: dict[str, Any] = {}
     if intent.get("delay"):
-        given = {"by": intent["delay"]} if isinstance(intent["delay"], str) else checks.keys("delay", intent["delay"], DELAY)
+        given = {"by": intent["delay"]} if isinstance(intent["delay"], str) else validators.keys("delay", intent["delay"], DELAY)
         found["delay"] = {
-            "fixedDelay": checks.duration("delay.by", given.get("by")),
-            "percentage": {"value": checks.percent("delay.percent", given.get("percent", 100))},
+            "fixedDelay": validators.duration("delay.by", given.get("by")),
+            "percentage": {"value": validators.percent("delay.percent", given.get("percent", 100))},
         }
     if intent.get("abort"):
-        given = {"http": intent["abort"]} if isinstance(intent["abort"], int) else checks.keys("abort", intent["abort"], ABORT)
+        given = {"http": intent["abort"]} if isinstance(intent["abort"], int) else validators.keys("abort", intent["abort"], ABORT)
         if ("http" in given) == ("grpc" in given):
             raise InvalidOption("abort", "give http or grpc, one of them", code="abort_ambiguous")
-        how = {"httpStatus": checks.status("abort.http", given["http"])} if "http" in given else {"grpcStatus": checks.grpc_status("abort.grpc", given["grpc"])}
-        found["abort"] = {**how, "percentage": {"value": checks.percent("abort.percent", given.get("percent", 100))}}
+        how = {"httpStatus": validators.status("abort.http", given["http"])} if "http" in given else {"grpcStatus": validators.grpc_status("abort.grpc", given["grpc"])}
+        found["abort"] = {**how, "percentage": {"value": validators.percent("abort.percent", given.get("percent", 100))}}
     if not found:
         raise InvalidOption("delay", "there is neither delay nor abort", hint="Give one of them, or state absent.", code="fault_empty")
     return found
 
 
-def end_of(expires: str, now: datetime.datetime) -> datetime.datetime:
+def parse_end(expires: str, now: datetime.datetime) -> datetime.datetime:
     """A time (ISO 8601 with its zone) or a duration from now. Raises InvalidOption "expires_invalid"."""
-    if checks.DURATION.match(expires):
-        return now + datetime.timedelta(seconds=checks.seconds(expires))
+    if validators.DURATION.match(expires):
+        return now + datetime.timedelta(seconds=validators.seconds(expires))
     try:
         # Until Python 3.11 the library did not read the letter for UTC.
         found = datetime.datetime.fromisoformat(expires.replace("Z", "+00:00"))
@@ -69,25 +68,25 @@ def end_of(expires: str, now: datetime.datetime) -> datetime.datetime:
     return found
 
 
-def ends(intent: dict[str, Any], before: dict[str, Any] | None, now: datetime.datetime) -> dict[str, Any]:
+def with_end(intent: dict[str, Any], before: dict[str, Any] | None, now: datetime.datetime) -> dict[str, Any]:
     """The intent with the time of its end: a duration counts from when this very fault was first asked for, so that a second run does not prolong it."""
     if not intent.get("expires"):
         return intent
     if before and {**before, "until": None} == {**intent, "until": None}:
         return before
-    until = end_of(intent["expires"], now).astimezone(datetime.timezone.utc).replace(microsecond=0)
+    until = parse_end(intent["expires"], now).astimezone(datetime.timezone.utc).replace(microsecond=0)
     return {**intent, "until": until.isoformat().replace("+00:00", "Z")}
 
 
-def over(intent: dict[str, Any], now: datetime.datetime) -> bool:
+def is_over(intent: dict[str, Any], now: datetime.datetime) -> bool:
     """Whether its time has come."""
-    return bool(intent.get("until")) and end_of(intent["until"], now) <= now
+    return bool(intent.get("until")) and parse_end(intent["until"], now) <= now
 
 
-def into(pieces: list[Piece], intent: dict[str, Any]) -> list[Piece]:
+def into(pieces: list[RouteRule], intent: dict[str, Any]) -> list[RouteRule]:
     """The pieces, before each of them one for the requests that meet the fault; where it meets all, in its place."""
     what = check(intent)
-    wanted = matching.matches("when", intent.get("when"))
+    wanted = parse_matches("match", intent.get("match"))
     found = []
     for piece in pieces:
         if not piece.targets:
@@ -95,7 +94,7 @@ def into(pieces: list[Piece], intent: dict[str, Any]) -> list[Piece]:
             found.append(piece)
             continue
         if wanted:
-            common: list[Match] = [both for one in piece.matches or ({},) for two in wanted if (both := matching.both("when", one, two)) is not None]
+            common: list[Match] = [both for one in piece.matches or ({},) for two in wanted if (both := intersect("match", one, two)) is not None]
             if common:
                 found.append(replace(piece, name=f"fault-{piece.name}", matches=tuple(common), fields={**piece.fields, "fault": what}))
             found.append(piece)

@@ -19,7 +19,7 @@ PROTOCOL: dict[str, dict[str, Any]] = {"protocol": {"type": "str", "choices": [H
 
 
 @dataclass(frozen=True)
-class Asked:
+class FeatureRequest:
     """options: as the module's argument spec makes them; before: the concern's intent so far; warnings: for the user."""
 
     host: str

@@ -6,13 +6,13 @@ from __future__ import annotations
 from typing import Any
 
 from ..._failure import InvalidOption
-from . import match as matching
-from . import validators as checks
-from .request import PROTOCOL, WHERE, Asked
-from .route_rule import Piece, Target, mirrors, target
+from . import validators
+from .match import parse_matches, string_match
+from .request import PROTOCOL, WHERE, FeatureRequest
+from .route_rule import RouteRule, RouteTarget, parse_mirrors, parse_target
 
-RULE = ("name", "when", "to", "versions", "redirect", "respond", "rewrite", "headers", "cors", "mirror", "timeout")
-REDIRECT, RESPOND, REWRITE = ("path", "host", "scheme", "port", "status"), ("status", "body"), ("path", "prefix", "regex", "host")
+RULE = ("name", "match", "to", "versions", "redirect", "direct_response", "rewrite", "headers", "cors", "mirror", "timeout")
+REDIRECT, DIRECT_RESPONSE, REWRITE = ("path", "host", "scheme", "port", "status"), ("status", "body"), ("path", "prefix", "regex", "host")
 HEADERS, OPERATIONS = ("request", "response"), ("set", "add", "remove")
 CORS = ("origins", "methods", "headers", "expose", "max_age", "credentials")
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -22,7 +22,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "required": True,
         "options": {
             **dict.fromkeys(("name", "timeout"), {"type": "str"}),
-            **dict.fromkeys(("when", "to", "respond", "mirror"), {"type": "raw"}),
+            **dict.fromkeys(("match", "to", "direct_response", "mirror"), {"type": "raw"}),
             **dict.fromkeys(("versions", "redirect", "rewrite", "headers", "cors"), {"type": "dict"}),
         },
     },
@@ -36,7 +36,7 @@ LONGEST_BODY = 1024 * 1024
 WHOLE_PATH = "^[^?]*"
 
 
-def intents(asked: Asked) -> tuple[Any, Any]:
+def intents(asked: FeatureRequest) -> tuple[Any, Any]:
     """Raises InvalidOption."""
     rules = [{key: value for key, value in rule.items() if value is not None} for rule in asked.options["rules"]]
     intent = {"rules": rules, **asked.given(*WHERE, "label", "port", *PROTOCOL)}
@@ -51,7 +51,7 @@ def check(intent: dict[str, Any]) -> None:
     pieces(intent)
 
 
-def pieces(intent: dict[str, Any]) -> list[Piece]:
+def pieces(intent: dict[str, Any]) -> list[RouteRule]:
     """One piece for each rule, in their order. Raises InvalidOption naming the rule."""
     found = [_piece(rule, number, intent) for number, rule in enumerate(intent["rules"], 1)]
     names = [piece.name for piece in found]
@@ -70,66 +70,66 @@ def pieces(intent: dict[str, Any]) -> list[Piece]:
     return found
 
 
-def _piece(rule: Any, number: int, intent: dict[str, Any]) -> Piece:
+def _piece(rule: Any, number: int, intent: dict[str, Any]) -> RouteRule:
     option = f"rules[{number}]"
-    given = checks.keys(option, rule, RULE)
+    given = validators.keys(option, rule, RULE)
     name = str(given.get("name") or number)
-    matches = tuple(matching.matches(f"{option}.when", given.get("when")))
-    answers = [key for key in ("to", "versions", "redirect", "respond") if key in given]
+    matches = tuple(parse_matches(f"{option}.match", given.get("match")))
+    answers = [key for key in ("to", "versions", "redirect", "direct_response") if key in given]
     if len(answers) > 1:
         raise InvalidOption(option, f"{name} has {' and '.join(answers)}", hint="A request meets one of them.", code="rule_ambiguous")
     label, port = intent.get("label", "version"), intent.get("port")
     fields: dict[str, Any] = {}
     if "redirect" in given:
         fields["redirect"] = _redirect(f"{option}.redirect", given["redirect"])
-    elif "respond" in given:
-        fields["directResponse"] = _respond(f"{option}.respond", given["respond"])
+    elif "direct_response" in given:
+        fields["directResponse"] = _direct_response(f"{option}.direct_response", given["direct_response"])
     for key in ("rewrite", "mirror", "timeout"):
         if key in given and fields:
             raise InvalidOption(f"{option}.{key}", "what answers by itself sends nothing on", hint=f"Leave {key} out.", code="rule_ambiguous")
-    targets: list[tuple[Target, int, dict[str, Any]]] = []
+    targets: list[tuple[RouteTarget, int, dict[str, Any]]] = []
     if not fields:
         targets = _targets(option, given, label, port)
-        copies = mirrors(f"{option}.mirror", given.get("mirror"), label)
+        copies = parse_mirrors(f"{option}.mirror", given.get("mirror"), label)
         fields.update({"mirrors": copies} if copies else {})
     if "rewrite" in given:
         fields["rewrite"] = _rewrite(f"{option}.rewrite", given["rewrite"])
     if "timeout" in given:
-        fields["timeout"] = checks.duration(f"{option}.timeout", given["timeout"])
+        fields["timeout"] = validators.duration(f"{option}.timeout", given["timeout"])
     if "headers" in given:
         fields["headers"] = _headers(f"{option}.headers", given["headers"])
     if "cors" in given:
         fields["corsPolicy"] = _cors(f"{option}.cors", given["cors"])
-    return Piece(f"route-{name}", matches, targets, fields)
+    return RouteRule(f"route-{name}", matches, targets, fields)
 
 
-def _targets(option: str, given: dict[str, Any], label: str, port: int | None) -> list[tuple[Target, int, dict[str, Any]]]:
+def _targets(option: str, given: dict[str, Any], label: str, port: int | None) -> list[tuple[RouteTarget, int, dict[str, Any]]]:
     if "versions" not in given:
-        where = target(f"{option}.to", given.get("to"), label)
-        return [(where if where.port or where.host else Target(where.version, label, None, port), 1, {})]
+        where = parse_target(f"{option}.to", given.get("to"), label)
+        return [(where if where.port or where.host else RouteTarget(where.version, label, None, port), 1, {})]
     versions = given["versions"]
     if not isinstance(versions, dict) or not any(versions.values()):
         raise InvalidOption(f"{option}.versions", "no version has a weight", hint="Name at least one, such as {v1: 100}.", code="weights_zero")
     for version, weight in versions.items():
-        checks.count(f"{option}.versions.{version}", weight)
-    return [(Target(version, label, None, port), weight, {}) for version, weight in sorted(versions.items())]
+        validators.count(f"{option}.versions.{version}", weight)
+    return [(RouteTarget(version, label, None, port), weight, {}) for version, weight in sorted(versions.items())]
 
 
 def _redirect(option: str, value: Any) -> dict[str, Any]:
-    given = checks.keys(option, value, REDIRECT)
+    given = validators.keys(option, value, REDIRECT)
     if not set(given) - {"status"}:
         raise InvalidOption(option, "it leads nowhere else", hint="Give path, host, scheme or port.", code="redirect_empty")
     found: dict[str, Any] = {}
     if "path" in given:
         found["uri"] = str(given["path"])
     if "host" in given:
-        found["authority"] = checks.host(f"{option}.host", given["host"], wildcard=False)
+        found["authority"] = validators.host(f"{option}.host", given["host"], wildcard=False)
     if "scheme" in given:
         if given["scheme"] not in ("http", "https"):
             raise InvalidOption(f"{option}.scheme", f"{given['scheme']!r} is neither http nor https", code="scheme_invalid")
         found["scheme"] = given["scheme"]
     if "port" in given:
-        found["port"] = checks.port(f"{option}.port", given["port"])
+        found["port"] = validators.port(f"{option}.port", given["port"])
     if "status" in given:
         if given["status"] not in (301, 302, 303, 307, 308):
             raise InvalidOption(f"{option}.status", f"{given['status']!r} is no redirect", hint="301, 302, 303, 307 or 308.", code="status_invalid")
@@ -137,9 +137,9 @@ def _redirect(option: str, value: Any) -> dict[str, Any]:
     return found
 
 
-def _respond(option: str, value: Any) -> dict[str, Any]:
-    given = {"status": value} if isinstance(value, int) else checks.keys(option, value, RESPOND)
-    found: dict[str, Any] = {"status": checks.status(f"{option}.status", given.get("status"))}
+def _direct_response(option: str, value: Any) -> dict[str, Any]:
+    given = {"status": value} if isinstance(value, int) else validators.keys(option, value, DIRECT_RESPONSE)
+    found: dict[str, Any] = {"status": validators.status(f"{option}.status", given.get("status"))}
     if given.get("body"):
         if len(str(given["body"]).encode("utf-8")) > LONGEST_BODY:
             raise InvalidOption(f"{option}.body", "it has more than 1 MiB", code="body_too_long")
@@ -148,37 +148,37 @@ def _respond(option: str, value: Any) -> dict[str, Any]:
 
 
 def _rewrite(option: str, value: Any) -> dict[str, Any]:
-    given = checks.keys(option, value, REWRITE)
+    given = validators.keys(option, value, REWRITE)
     ways = [key for key in ("path", "prefix", "regex") if key in given]
     if len(ways) > 1 or not given:
         raise InvalidOption(option, "give one of path, prefix and regex, or host", code="rewrite_ambiguous")
     found: dict[str, Any] = {}
     if "host" in given:
-        found["authority"] = checks.host(f"{option}.host", given["host"], wildcard=False)
+        found["authority"] = validators.host(f"{option}.host", given["host"], wildcard=False)
     if "prefix" in given:
         found["uri"] = str(given["prefix"])
     elif "path" in given:
         # Istio's rewrite of uri replaces what was matched; all of it is said as an expression.
         found["uriRegexRewrite"] = {"match": WHOLE_PATH, "rewrite": str(given["path"])}
     elif "regex" in given:
-        parts = checks.keys(f"{option}.regex", given["regex"], ("match", "with"))
-        found["uriRegexRewrite"] = {"match": checks.regex(f"{option}.regex.match", parts.get("match")), "rewrite": str(parts.get("with", ""))}
+        parts = validators.keys(f"{option}.regex", given["regex"], ("match", "replacement"))
+        found["uriRegexRewrite"] = {"match": validators.regex(f"{option}.regex.match", parts.get("match")), "rewrite": str(parts.get("replacement", ""))}
     return found
 
 
 def _headers(option: str, value: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for side, operations in checks.keys(option, value, HEADERS).items():
-        for operation, content in checks.keys(f"{option}.{side}", operations, OPERATIONS).items():
+    for side, operations in validators.keys(option, value, HEADERS).items():
+        for operation, content in validators.keys(f"{option}.{side}", operations, OPERATIONS).items():
             place = f"{option}.{side}.{operation}"
             if operation == "remove":
                 if not isinstance(content, list):
                     raise InvalidOption(place, f"{content!r} is no list of names", code="header_invalid")
-                found.setdefault(side, {})[operation] = [checks.header(place, name) for name in content]
+                found.setdefault(side, {})[operation] = [validators.header(place, name) for name in content]
             else:
                 if not isinstance(content, dict):
                     raise InvalidOption(place, f"{content!r} is no mapping of names to values", code="header_invalid")
-                found.setdefault(side, {})[operation] = {checks.header(place, name): _value(place, text) for name, text in content.items()}
+                found.setdefault(side, {})[operation] = {validators.header(place, name): _value(place, text) for name, text in content.items()}
     return found
 
 
@@ -189,17 +189,17 @@ def _value(option: str, text: Any) -> str:
 
 
 def _cors(option: str, value: Any) -> dict[str, Any]:
-    given = checks.keys(option, value, CORS)
+    given = validators.keys(option, value, CORS)
     if not given.get("origins"):
         raise InvalidOption(f"{option}.origins", "nobody is let in", hint="Name origins, or '*' for all.", code="cors_empty")
-    found: dict[str, Any] = {"allowOrigins": [{"regex": ".*"} if origin == "*" else matching.text(f"{option}.origins", origin) for origin in given["origins"]]}
+    found: dict[str, Any] = {"allowOrigins": [{"regex": ".*"} if origin == "*" else string_match(f"{option}.origins", origin) for origin in given["origins"]]}
     if given.get("methods"):
-        found["allowMethods"] = [checks.method(f"{option}.methods", method) for method in given["methods"]]
+        found["allowMethods"] = [validators.method(f"{option}.methods", method) for method in given["methods"]]
     for key, name in (("headers", "allowHeaders"), ("expose", "exposeHeaders")):
         if given.get(key):
-            found[name] = [checks.header(f"{option}.{key}", header) for header in given[key]]
+            found[name] = [validators.header(f"{option}.{key}", header) for header in given[key]]
     if "max_age" in given:
-        found["maxAge"] = checks.duration(f"{option}.max_age", given["max_age"])
+        found["maxAge"] = validators.duration(f"{option}.max_age", given["max_age"])
     if "credentials" in given:
         found["allowCredentials"] = bool(given["credentials"])
     return found

@@ -9,7 +9,7 @@ from ..._engine.objects import Object
 
 
 @dataclass(frozen=True)
-class Owner:
+class ExternalOwner:
     """A controller or tool that owns objects.
 
     managers   its names in managedFields
@@ -24,19 +24,19 @@ class Owner:
 
 
 # The first that fits is named: what runs before what it runs with.
-OWNERS = (
-    Owner("Flagger", ("flagger",), kinds=("Canary",)),
-    Owner("Argo Rollouts", ("rollouts-controller",), (("argo-rollouts.argoproj.io/managed-by-rollouts", "rollout"),), ("Rollout",)),
-    Owner(
+EXTERNAL_OWNERS = (
+    ExternalOwner("Flagger", ("flagger",), kinds=("Canary",)),
+    ExternalOwner("Argo Rollouts", ("rollouts-controller",), (("argo-rollouts.argoproj.io/managed-by-rollouts", "rollout"),), ("Rollout",)),
+    ExternalOwner(
         "Argo CD",
         ("argocd-controller", "argocd-application-controller"),
         (("argocd.argoproj.io/tracking-id", "application"), ("argocd.argoproj.io/instance", "application")),
     ),
-    Owner(
+    ExternalOwner(
         "Flux", ("kustomize-controller", "helm-controller"), (("kustomize.toolkit.fluxcd.io/name", "kustomization"), ("helm.toolkit.fluxcd.io/name", "release"))
     ),
-    Owner("Helm", ("helm",), (("meta.helm.sh/release-name", "release"),)),
-    Owner("Kiali", ("kiali",), (("kiali_wizard", "wizard"),)),
+    ExternalOwner("Helm", ("helm",), (("meta.helm.sh/release-name", "release"),)),
+    ExternalOwner("Kiali", ("kiali",), (("kiali_wizard", "wizard"),)),
 )
 # A label that says no more than whose it is.
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -44,10 +44,10 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 
 def owner_of(obj: Object) -> str:
     """Who it is, and of what of theirs the object is part, such as "Helm (release shop)"; empty where nobody known is."""
-    return next((words for owner in OWNERS if (words := _words(owner, obj))), "")
+    return next((words for owner in EXTERNAL_OWNERS if (words := _words(owner, obj))), "")
 
 
-def _words(owner: Owner, obj: Object) -> str:
+def _words(owner: ExternalOwner, obj: Object) -> str:
     metadata = obj["metadata"]
     for reference in metadata.get("ownerReferences") or []:
         if reference.get("kind") in owner.kinds:

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from ..._engine.objects import Object
-from ..._failure import sure
+from ..._failure import not_none
 from .external_owners import owner_of
 from .host import full_name
 
@@ -31,27 +31,27 @@ def is_ours(http: Http) -> bool:
     return OURS.fullmatch(str(http.get("name") or "")) is not None
 
 
-def routes(obj: Object | None) -> list[Http]:
+def http_routes(obj: Object | None) -> list[Http]:
     return list(((obj or {}).get("spec") or {}).get("http") or [])
 
 
-def of(obj: Object | None) -> list[Http]:
+def foreign_routes_of(obj: Object | None) -> list[Http]:
     """Routes of other people in an object, in order."""
-    return [http for http in routes(obj) if not is_ours(http)]
+    return [http for http in http_routes(obj) if not is_ours(http)]
 
 
-def untouched(obj: Object, hosts: list[str], gateways: list[str]) -> bool:
+def changed_only_beside_ours(obj: Object, hosts: list[str], gateways: list[str]) -> bool:
     """Whether others have added routes and changed nothing of ours: then the field is ours to write, with their routes in it.
 
     A known owner would set it back.
     """
-    ours = [http for http in routes(obj) if is_ours(http)]
+    ours = [http for http in http_routes(obj) if is_ours(http)]
     whole = all(http["name"].endswith(digest({key: value for key, value in http.items() if key != "name"})) for http in ours)
     spec = obj["spec"]
-    return bool(of(obj)) and bool(ours) and whole and spec.get("hosts") == hosts and spec.get("gateways") == gateways and not owner_of(obj)
+    return bool(foreign_routes_of(obj)) and bool(ours) and whole and spec.get("hosts") == hosts and spec.get("gateways") == gateways and not owner_of(obj)
 
 
-def merged(ours: list[Http], live: list[Http]) -> list[Http]:
+def merge_routes(ours: list[Http], live: list[Http]) -> list[Http]:
     """Our routes with those of others in their place: each before the route of ours that it was before, or, where that is gone, before the last; behind all
     that it was behind.
     """
@@ -80,12 +80,12 @@ def _rest(ours: list[Http]) -> list[Http]:
 
 def _piece(http: Http) -> str:
     """What a route of ours is for, whatever it says now."""
-    found = sure(OURS.fullmatch(http["name"]))
+    found = not_none(OURS.fullmatch(http["name"]))
     piece = found["piece"].removeprefix("fault-")
     return "split" if piece.startswith("split-") else piece
 
 
-def joined(ours: list[Http], adopted: list[Http]) -> list[Http]:
+def append_adopted(ours: list[Http], adopted: list[Http]) -> list[Http]:
     """Our routes and those of an object that is taken over: these behind ours, but before what is for the rest, which goes where they take all."""
     rest = _rest(ours)
     # Those that came with a run that was cut off are there already.
@@ -105,7 +105,7 @@ def shadowed(listed: list[Http]) -> list[Http]:
     return listed[last + 1:]
 
 
-def subsets(listed: list[Http], host: str, namespace: str) -> set[str]:
+def referenced_subsets(listed: list[Http], host: str, namespace: str) -> set[str]:
     """Subsets of a host (full name) to which routes lead."""
     targets = [part.get("destination") or {} for http in listed for part in http.get("route") or []]
     targets += [part.get("destination") or {} for http in listed for part in http.get("mirrors") or []] + [

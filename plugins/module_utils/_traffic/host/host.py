@@ -105,7 +105,7 @@ def service_of(host: str, namespace: str) -> tuple[str, str] | None:
     return (labels[1], labels[0]) if labels[2:] == ["svc", *DOMAIN.split(".")] else None
 
 
-def names(obj: Object) -> set[str]:
+def host_names(obj: Object) -> set[str]:
     """Full names of the hosts of a VirtualService or DestinationRule, or of the Services whose routes an object of Gateway API says."""
     spec = obj.get("spec") or {}
     if "parentRefs" in spec:
@@ -115,10 +115,10 @@ def names(obj: Object) -> set[str]:
     return {full_name(host, obj["metadata"]["namespace"]) for host in hosts}
 
 
-def covers(pattern: str, host: str) -> bool:
+def host_matches(pattern: str, host: str) -> bool:
     """Whether a host or wildcard of a ServiceEntry covers a host."""
     return pattern == host or (pattern.startswith("*.") and host.endswith(pattern[1:]))
 
 
-def outside(gateways: list[str]) -> list[str]:
+def gateways_only(gateways: list[str]) -> list[str]:
     return [gateway for gateway in gateways if gateway != MESH]

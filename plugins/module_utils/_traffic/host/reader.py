@@ -9,9 +9,9 @@ from functools import cached_property
 
 from ..._engine.cluster import Cluster
 from ..._engine.objects import Object
-from ..._engine.selectors import written
+from ..._engine.selectors import label_selector
 from ..host_policy import is_managed
-from .host import ANY_HOST, GATEWAY, INTENTS, ISTIO, REDIRECTS, VERSION_OF, Host, covers, full_name, names, outside, service_of
+from .host import ANY_HOST, GATEWAY, INTENTS, ISTIO, REDIRECTS, VERSION_OF, Host, full_name, gateways_only, host_matches, host_names, service_of
 from .port_protocol import routed_at
 
 # Pods that stay to be read, and answer nothing.
@@ -89,14 +89,14 @@ class Reader:
             routes=[obj for obj in self.gateway_routes if ours(obj) and _says(obj, blank)],
             version_services=services,
             version_rules=rules,
-            other_rules=[obj for obj in listed_rules if obj is not rule and (obj["metadata"]["name"] == blank.object_name or blank.full_name in names(obj))],
-            others=[obj for obj in [*self.routes, *self.gateway_routes] if not ours(obj) and blank.full_name in names(obj)],
+            other_rules=[obj for obj in listed_rules if obj is not rule and (obj["metadata"]["name"] == blank.object_name or blank.full_name in host_names(obj))],
+            others=[obj for obj in [*self.routes, *self.gateway_routes] if not ours(obj) and blank.full_name in host_names(obj)],
         )
 
     def with_references(self, host: Host, api: str, gateways: list[str], others: Iterable[str], services: Iterable[str] = ()) -> Host:
         """The host, and which of these gateways of this API and other hosts (full names) are not there; and which of these Services are. Raises ApiError."""
         found = {name: self._service(name) for name in others}
-        parents = {gateway: self._gateway(gateway, api) for gateway in outside(gateways)}
+        parents = {gateway: self._gateway(gateway, api) for gateway in gateways_only(gateways)}
         there = {name: service for name in services if (service := self._cluster.get("", "Service", host.namespace, name))}
         return replace(
             host,
@@ -118,13 +118,13 @@ class Reader:
         return self._cluster.get("", "Service", *place) if place else None
 
     def _entry(self, host: str) -> Object | None:
-        return next((entry for entry in self._entries if any(covers(pattern, host) for pattern in entry["spec"].get("hosts") or [])), None)
+        return next((entry for entry in self._entries if any(host_matches(pattern, host) for pattern in entry["spec"].get("hosts") or [])), None)
 
     def _pods(self, service: Object | None) -> list[dict[str, str]] | None:
         selector = ((service or {}).get("spec") or {}).get("selector")
         if not service or not selector:
             return None
-        pods = self._cluster.list("", "Pod", service["metadata"]["namespace"], written(selector))
+        pods = self._cluster.list("", "Pod", service["metadata"]["namespace"], label_selector(selector))
         return [
             pod["metadata"].get("labels") or {}
             for pod in pods
@@ -148,7 +148,7 @@ def ours(obj: Object) -> bool:
 
 def _may_be_of(rule: Object, host: Host) -> bool:
     """Whether a DestinationRule of the host's name is the host's: one that this collection made has intents or subsets, or it is of another module."""
-    return not is_managed(rule) or (host.full_name in names(rule) and (ours(rule) or bool(rule["spec"].get("subsets"))))
+    return not is_managed(rule) or (host.full_name in host_names(rule) and (ours(rule) or bool(rule["spec"].get("subsets"))))
 
 
 def _place(obj: Object) -> tuple[str, str]:

@@ -8,16 +8,16 @@ from typing import Any
 
 from ..._engine.objects import Object, ref_of
 from ..._failure import Failure, InvalidOption
-from . import foreign_routes as theirs
+from . import foreign_routes
 from .external_owners import managers_of, owner_of
-from .host import GATEWAY, ISTIO, MESH, Host, full_name, names
+from .host import GATEWAY, ISTIO, MESH, Host, full_name, host_names
 
 # All that a VirtualService of ours says.
 FIELDS = {"hosts", "gateways", "http"}
 
 
 @dataclass(frozen=True)
-class Taking:
+class Takeover:
     """What becomes of such an object: with neither it is refused.
 
     adopt  its routes become routes of others in ours, where only these tools wrote it
@@ -29,9 +29,9 @@ class Taking:
     tools: frozenset[str] = frozenset()
 
     @staticmethod
-    def of(options: dict[str, Any], manager: str) -> Taking:
+    def of(options: dict[str, Any], manager: str) -> Takeover:
         """By the options of all that writes. manager: our own name, which an object may have that lost its marks."""
-        return Taking(options["adopt"], options["force_conflicts"], frozenset(options["adopt_from"]) | {manager})
+        return Takeover(options["adopt"], options["force_conflicts"], frozenset(options["adopt_from"]) | {manager})
 
     def adopted(self, live: Host) -> list[Object]:
         """Those whose routes go on in ours."""
@@ -73,12 +73,12 @@ class Taking:
             hint = "A host's routes have one owner: leave its host to it, or set force_conflicts to replace it" + (
                 "." if owner or reason else ", or adopt to keep its routes behind yours."
             )
-            found.append(InvalidOption("host", message, ref=ref_of(obj).as_result("v1"), hint=hint, code="host_taken"))
+            found.append(InvalidOption("service", message, ref=ref_of(obj).as_result("v1"), hint=hint, code="host_taken"))
         return found
 
     def _against(self, obj: Object, live: Host, api: str, hosts: list[str], gateways: list[str]) -> str | None:
         """Why it stays as it is; None where it does not."""
-        more = sorted(names(obj) - {full_name(host, live.namespace) for host in hosts})
+        more = sorted(host_names(obj) - {full_name(host, live.namespace) for host in hosts})
         if more and (self.adopt or self.force):
             return f"it is for {', '.join(more)}, too"
         beyond = sorted(_places(obj) - set(gateways))
@@ -103,18 +103,18 @@ class Taking:
         return None
 
 
-def shadowed(wanted: list[dict[str, Any]], before: list[dict[str, Any]], host: str, force: bool) -> list[Failure]:
+def shadowed_routes(wanted: list[dict[str, Any]], before: list[dict[str, Any]], host: str, force: bool) -> list[Failure]:
     """Routes that would get no request behind one that takes all: ours, and those of others that had some. before: routes of others that had none already."""
     found: list[Failure] = []
-    for http in theirs.shadowed(wanted):
-        mine = theirs.is_ours(http)
+    for http in foreign_routes.shadowed(wanted):
+        mine = foreign_routes.is_ours(http)
         if not mine and (force or http in before):
             continue
         name, whose = http.get("name") or "without a name", "of ours" if mine else "of somebody else"
-        taker = next(one for one in wanted if theirs.takes_all(one)).get("name") or "without a name"
+        taker = next(one for one in wanted if foreign_routes.takes_all(one)).get("name") or "without a name"
         hint = f"Take out the route {taker}, or move it behind." if mine else "Give your policy a match, or set force_conflicts."
         found.append(
-            InvalidOption("host", f"the route {taker} takes every request of {host}, so the route {name} {whose} gets none", hint=hint, code="route_shadowed")
+            InvalidOption("service", f"the route {taker} takes every request of {host}, so the route {name} {whose} gets none", hint=hint, code="route_shadowed")
         )
     return found
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from ..._engine.objects import Object, Ref
 from ..._failure import InvalidOption
-from ..features import validators as checks
-from .policy_module import Single, workload
+from ..features import validators
+from .policy_module import Single, workload_labels
 
 GROUP, API, KIND = "security.istio.io", "security.istio.io/v1", "AuthorizationPolicy"
 RULE, WHEN = ("from", "to", "when"), ("key", "values", "not_values")
@@ -66,14 +66,14 @@ def _policy(options: dict[str, Any], action: str, rules: list[dict[str, Any]]) -
         metadata["annotations"] = {"istio.io/dry-run": "true"}
     spec: dict[str, Any] = {"action": action}
     if options["workload"]:
-        spec["selector"] = {"matchLabels": workload(options)}
+        spec["selector"] = {"matchLabels": workload_labels(options)}
     if rules:
         spec["rules"] = rules
     return {"apiVersion": API, "kind": KIND, "metadata": metadata, "spec": spec}
 
 
 def _rule(option: str, rule: Any) -> dict[str, Any]:
-    given = checks.keys(option, rule, RULE)
+    given = validators.keys(option, rule, RULE)
     found: dict[str, Any] = {}
     sources = given.get("from") or []
     if sources:
@@ -87,7 +87,7 @@ def _rule(option: str, rule: Any) -> dict[str, Any]:
 
 
 def _listed(option: str, value: Any) -> list[Any]:
-    return checks.listed(option, value, "Leave it out to mean all.")
+    return validators.listed(option, value, "Leave it out to mean all.")
 
 
 def _negated(key: str, known: Any) -> tuple[str, bool]:
@@ -101,7 +101,7 @@ def _camel(name: str, negated: bool) -> str:
 def _source(option: str, value: Any) -> dict[str, Any]:
     names = tuple(SOURCE) + tuple(f"not_{name}" for name in SOURCE)
     found: dict[str, Any] = {}
-    given = checks.keys(option, value, names)
+    given = validators.keys(option, value, names)
     if not given:
         raise InvalidOption(option, "a source is empty", hint=f"Give one of {', '.join(SOURCE)}.", code="list_empty")
     for key, content in given.items():
@@ -124,16 +124,16 @@ def _principal(option: str, account: str) -> str:
 def _operation(option: str, value: Any) -> dict[str, Any]:
     names = OPERATION + tuple(f"not_{name}" for name in OPERATION)
     found: dict[str, Any] = {}
-    given = checks.keys(option, value, names)
+    given = validators.keys(option, value, names)
     if not given:
         raise InvalidOption(option, "an operation is empty", hint=f"Give one of {', '.join(OPERATION)}.", code="list_empty")
     for key, content in given.items():
         name, negated = _negated(key, OPERATION)
         values = _listed(f"{option}.{key}", content)
         if name == "methods":
-            values = [checks.method(f"{option}.{key}", item) for item in values]
+            values = [validators.method(f"{option}.{key}", item) for item in values]
         elif name == "ports":
-            values = [str(checks.port(f"{option}.{key}", item)) for item in values]
+            values = [str(validators.port(f"{option}.{key}", item)) for item in values]
         elif name == "paths" and any(not str(item).startswith(("/", "*")) for item in values):
             raise InvalidOption(
                 f"{option}.{key}",
@@ -146,7 +146,7 @@ def _operation(option: str, value: Any) -> dict[str, Any]:
 
 
 def _condition(option: str, value: Any) -> dict[str, Any]:
-    given = checks.keys(option, value, WHEN)
+    given = validators.keys(option, value, WHEN)
     key = str(given.get("key") or "")
     if not key.startswith(CONDITIONS):
         raise InvalidOption(

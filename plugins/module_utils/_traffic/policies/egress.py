@@ -8,10 +8,10 @@ from typing import Any
 
 from ..._engine.cluster import Cluster
 from ..._engine.objects import Object, Ref
-from ..._engine.selectors import written
+from ..._engine.selectors import label_selector
 from ..._failure import Failure, InvalidOption
 from ..._proxy.config_dump import clusters
-from ..features import validators as checks
+from ..features import validators
 from ..host.host import INTENTS, MESH, full_name
 from .policy_module import Single
 
@@ -54,7 +54,7 @@ def possible(options: dict[str, Any]) -> list[Ref]:
 
 def wanted(options: dict[str, Any]) -> list[Object]:
     """The registration, then what rests on it. Raises InvalidOption."""
-    hosts = [checks.host("hosts", host) for host in options["hosts"]]
+    hosts = [validators.host("hosts", host) for host in options["hosts"]]
     if not hosts:
         raise InvalidOption("hosts", "the list is empty", hint="Name at least one, or state absent.", code="list_empty")
     if "*" in hosts:
@@ -85,8 +85,8 @@ def _ports(options: dict[str, Any]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for index, value in enumerate(options["ports"], 1):
         option = f"ports[{index}]"
-        given = checks.keys(option, value, PORT) if isinstance(value, dict) else {"number": int(value) if str(value).isdigit() else value}
-        number = checks.port(f"{option}.number", given.get("number"))
+        given = validators.keys(option, value, PORT) if isinstance(value, dict) else {"number": int(value) if str(value).isdigit() else value}
+        number = validators.port(f"{option}.number", given.get("number"))
         protocol = given.get("protocol") or USUAL.get(number)
         if protocol not in PROTOCOLS:
             raise InvalidOption(
@@ -99,7 +99,7 @@ def _ports(options: dict[str, Any]) -> list[dict[str, Any]]:
             raise InvalidOption(option, f"{number} is in the list twice", code="port_taken")
         port = {"number": number, "name": str(given.get("name") or f"{protocol.lower()}-{number}"), "protocol": protocol}
         if "target_port" in given:
-            port["targetPort"] = checks.port(f"{option}.target_port", given["target_port"])
+            port["targetPort"] = validators.port(f"{option}.target_port", given["target_port"])
         found.append(port)
     if not found:
         raise InvalidOption("ports", "the list is empty", hint="Name at least one.", code="list_empty")
@@ -129,7 +129,7 @@ def _entry(options: dict[str, Any], hosts: list[str], ports: list[dict[str, Any]
         except ValueError as error:
             raise InvalidOption("addresses", f"{address!r} is no IP address and no CIDR", code="address_invalid") from error
     opened = [port for port in ports if options.get("tls") and port["protocol"] in SPEAKS_HTTP]
-    written_ports = [{**port, "targetPort": checks.port("tls.port", options["tls"]["port"])} if port in opened else port for port in ports]
+    written_ports = [{**port, "targetPort": validators.port("tls.port", options["tls"]["port"])} if port in opened else port for port in ports]
     spec: dict[str, Any] = {
         "hosts": hosts,
         "ports": written_ports,
@@ -157,12 +157,12 @@ def _resolution(hosts: list[str], endpoints: list[dict[str, Any]]) -> str:
 
 
 def _endpoint(option: str, value: Any, ports: list[dict[str, Any]]) -> dict[str, Any]:
-    given: dict[str, Any] = {"address": value} if isinstance(value, str) else checks.keys(option, value, ENDPOINT)
+    given: dict[str, Any] = {"address": value} if isinstance(value, str) else validators.keys(option, value, ENDPOINT)
     if not given.get("address"):
         raise InvalidOption(f"{option}.address", "it is empty", hint="An IP address or a host name.", code="address_invalid")
     found: dict[str, Any] = {"address": str(given["address"])}
     if not _is_address(found["address"]):
-        checks.host(f"{option}.address", found["address"], wildcard=False)
+        validators.host(f"{option}.address", found["address"], wildcard=False)
     if given.get("ports"):
         names = {str(port["number"]): port["name"] for port in ports} | {port["name"]: port["name"] for port in ports}
         found["ports"] = {}
@@ -171,7 +171,7 @@ def _endpoint(option: str, value: Any, ports: list[dict[str, Any]]) -> dict[str,
         for key, number in given["ports"].items():
             if str(key) not in names:
                 raise InvalidOption(f"{option}.ports", f"there is no port {key}", hint=f"One of {', '.join(names)}.", code="port_invalid")
-            found["ports"][names[str(key)]] = checks.port(f"{option}.ports.{key}", number)
+            found["ports"][names[str(key)]] = validators.port(f"{option}.ports.{key}", number)
     for key in ("labels", "locality", "weight", "network"):
         if given.get(key):
             found[key] = given[key]
@@ -267,7 +267,7 @@ def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list
     found: list[Failure] = []
     if options.get("gateway"):
         namespace, name = _place(options)
-        labels = written(options["gateway_selector"])
+        labels = label_selector(options["gateway_selector"])
         if cluster.get("", "Service", namespace, name) is None:
             found.append(
                 InvalidOption(

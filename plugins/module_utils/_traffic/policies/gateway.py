@@ -7,10 +7,10 @@ from typing import Any
 
 from ..._engine.cluster import Cluster
 from ..._engine.objects import Object, Ref
-from ..._engine.selectors import written
+from ..._engine.selectors import label_selector
 from ..._failure import Failure, InvalidOption
-from ..api_selection import ARGUMENT, AUTO
-from ..features import validators as checks
+from ..api_selection import API_ARGUMENT, AUTO
+from ..features import validators
 from ..host.host import GATEWAY as BY_GATEWAY_API
 from ..host.host import ISTIO
 from . import listeners
@@ -37,7 +37,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         },
     },
     "redirect": {"type": "bool", "default": False},
-    **ARGUMENT,
+    **API_ARGUMENT,
     "class": {"type": "str", "default": "istio"},
     "service": {"type": "str"},
     "service_type": {"type": "str", "choices": ["LoadBalancer", "NodePort", "ClusterIP"]},
@@ -81,9 +81,9 @@ def wanted(options: dict[str, Any]) -> list[Object]:
     hosts = [_host(name) for name in options["hosts"]]
     if options["redirect"] and not tls:
         raise InvalidOption("redirect", "there is no port for HTTPS to lead to", hint="Give tls.", code="redirect_empty")
-    if tls and checks.port("https_port", options["https_port"]) == plain:
+    if tls and validators.port("https_port", options["https_port"]) == plain:
         raise InvalidOption("https_port", f"{plain} is the port for HTTP, too", code="port_taken")
-    if tcp is not None and checks.port("tcp_port", tcp) in (plain, options["https_port"] if tls else None):
+    if tcp is not None and validators.port("tcp_port", tcp) in (plain, options["https_port"] if tls else None):
         raise InvalidOption("tcp_port", f"{tcp} is the port for HTTP{'' if tcp == plain else 'S'}, too", code="port_taken")
     content = _tls(tls) if tls else {}
     if options["api"] == BY_GATEWAY_API:
@@ -91,13 +91,13 @@ def wanted(options: dict[str, Any]) -> list[Object]:
             raise listeners.cannot("selector", "knows no labels of a gateway's pods: name a Service that has them, or let Istio deploy the gateway")
         if tcp:
             raise listeners.cannot("tcp_port", "has routes of a kind of their own for it, which this collection does not write")
-        return listeners.objects(options, checks.port("http_port", plain) if plain else None)
+        return listeners.objects(options, validators.port("http_port", plain) if plain else None)
     for option in OF_GATEWAY_API if options["api"] == ISTIO else ():
         if options.get(option):
             raise InvalidOption(option, "Istio's own kind takes pods by their labels", hint="Give selector, or api gateway.", code="option_of_other_api")
     servers = []
     if plain:
-        server: dict[str, Any] = {"port": {"number": checks.port("http_port", plain), "name": f"http-{plain}", "protocol": "HTTP"}, "hosts": hosts}
+        server: dict[str, Any] = {"port": {"number": validators.port("http_port", plain), "name": f"http-{plain}", "protocol": "HTTP"}, "hosts": hosts}
         servers.append({**server, "tls": {"httpsRedirect": True}} if options["redirect"] else server)
     if tls:
         number = options["https_port"]
@@ -118,8 +118,8 @@ def wanted(options: dict[str, Any]) -> list[Object]:
 def _host(name: str) -> str:
     """A host, or NAMESPACE/HOST to take routes of that namespace alone (`.` is the gateway's own)."""
     namespace, slash, host = name.rpartition("/")
-    checks.host("hosts", host)
-    if slash and namespace not in (".", "*") and not checks.HOST.match(namespace):
+    validators.host("hosts", host)
+    if slash and namespace not in (".", "*") and not validators.HOST.match(namespace):
         raise InvalidOption("hosts", f"{namespace!r} is no namespace", hint="Write NAMESPACE/HOST.", code="host_invalid")
     return name
 
@@ -142,7 +142,7 @@ def _pods(cluster: Cluster, options: dict[str, Any]) -> list[Object]:
     namespace, labels = None, options["selector"]
     if options["api"] == BY_GATEWAY_API:
         namespace, labels = options["namespace"], listeners.labels(cluster, options)
-    return [pod for pod in cluster.list("", "Pod", namespace, written(labels)) if not pod["metadata"].get("deletionTimestamp")] if labels else []
+    return [pod for pod in cluster.list("", "Pod", namespace, label_selector(labels)) if not pod["metadata"].get("deletionTimestamp")] if labels else []
 
 
 def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list[str]]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from ..._engine.objects import Object, Ref
 from ..._failure import InvalidOption
-from ..features import validators as checks
-from .policy_module import Single, workload
+from ..features import validators
+from .policy_module import Single, workload_labels
 
 GROUP, API, KIND = "security.istio.io", "security.istio.io/v1", "RequestAuthentication"
 POLICY = "AuthorizationPolicy"
@@ -52,7 +52,7 @@ def wanted(options: dict[str, Any]) -> list[Object]:
             raise InvalidOption(
                 "open_paths", f"{path!r} does not begin with a slash", hint="A star at the beginning or the end stands for anything.", code="path_invalid"
             )
-    chosen: dict[str, Any] = {"selector": {"matchLabels": workload(options)}} if options["workload"] else {}
+    chosen: dict[str, Any] = {"selector": {"matchLabels": workload_labels(options)}} if options["workload"] else {}
     place = {"namespace": options["namespace"]}
     found: list[Object] = [{"apiVersion": API, "kind": KIND, "metadata": {"name": options["name"], **place}, "spec": {**chosen, "jwtRules": rules}}]
     if options["required"]:
@@ -65,7 +65,7 @@ def wanted(options: dict[str, Any]) -> list[Object]:
 
 
 def _issuer(option: str, value: Any) -> dict[str, Any]:
-    given = checks.keys(option, value, ISSUER)
+    given = validators.keys(option, value, ISSUER)
     issuer = given.get("issuer")
     if not isinstance(issuer, str) or not issuer:
         raise InvalidOption(f"{option}.issuer", "it is empty", hint="Give what tokens have as iss.", code="issuer_invalid")
@@ -93,22 +93,22 @@ def _issuer(option: str, value: Any) -> dict[str, Any]:
     if given.get("forward"):
         found["forwardOriginalToken"] = True
     if "payload_header" in given:
-        found["outputPayloadToHeader"] = checks.header(f"{option}.payload_header", given["payload_header"])
+        found["outputPayloadToHeader"] = validators.header(f"{option}.payload_header", given["payload_header"])
     if "claim_headers" in given:
         place = f"{option}.claim_headers"
         if not isinstance(given["claim_headers"], dict):
             raise InvalidOption(place, f"{given['claim_headers']!r} is no mapping of headers to claims", code="header_invalid")
-        found["outputClaimToHeaders"] = [{"header": checks.header(place, header), "claim": str(claim)} for header, claim in given["claim_headers"].items()]
+        found["outputClaimToHeaders"] = [{"header": validators.header(place, header), "claim": str(claim)} for header, claim in given["claim_headers"].items()]
     return found
 
 
 def _listed(option: str, value: Any) -> list[Any]:
-    return checks.listed(option, value, "Leave it out.")
+    return validators.listed(option, value, "Leave it out.")
 
 
 def _header(option: str, value: Any) -> dict[str, str]:
-    given = {"name": value} if isinstance(value, str) else checks.keys(option, value, ("name", "prefix"))
-    found = {"name": checks.header(option, given.get("name"))}
+    given = {"name": value} if isinstance(value, str) else validators.keys(option, value, ("name", "prefix"))
+    found = {"name": validators.header(option, given.get("name"))}
     return {**found, "prefix": str(given["prefix"])} if given.get("prefix") else found
 
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..._engine.cluster import Cluster
-from ..._engine.objects import Object, Ref, few
+from ..._engine.objects import Object, Ref, summarize
 from ..._failure import Failure, InvalidOption
 from ..._proxy import plaintext
-from ..features import validators as checks
-from .policy_module import Single, workload
+from ..features import validators
+from .policy_module import Single, workload_labels
 
 GROUP, API, KIND = "security.istio.io", "security.istio.io/v1", "PeerAuthentication"
 MODES = {"strict": "STRICT", "permissive": "PERMISSIVE", "disable": "DISABLE", "inherit": "UNSET"}
@@ -33,9 +33,9 @@ def possible(options: dict[str, Any]) -> list[Ref]:
 def wanted(options: dict[str, Any]) -> list[Object]:
     """Raises InvalidOption."""
     spec: dict[str, Any] = {"mtls": {"mode": MODES[options["mode"]]}}
-    checks.duration("look_back", options["look_back"])
+    validators.duration("look_back", options["look_back"])
     if options["workload"]:
-        spec["selector"] = {"matchLabels": workload(options)}
+        spec["selector"] = {"matchLabels": workload_labels(options)}
     if options["ports"]:
         if not options["workload"]:
             raise InvalidOption("ports", "they need a workload", hint="Give the labels of its pods.", code="ports_need_workload")
@@ -43,7 +43,7 @@ def wanted(options: dict[str, Any]) -> list[Object]:
         for port, mode in options["ports"].items():
             if mode not in MODES:
                 raise InvalidOption("ports", f"port {port} has the mode {mode!r}", hint=f"One of {', '.join(MODES)}.", code="mode_unknown")
-            number = checks.port("ports", int(port) if str(port).isdigit() else port)
+            number = validators.port("ports", int(port) if str(port).isdigit() else port)
             levels[str(number)] = {"mode": MODES[mode]}
         spec["portLevelMtls"] = levels
     metadata = {"name": options["name"], "namespace": options["namespace"]}
@@ -56,7 +56,7 @@ def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list
     if "STRICT" not in modes.values() or options["plaintext"] == "shut_out" or _strict_already(cluster, options):
         return [], []
     place, within = options["namespace"], options["look_back"]
-    seen = plaintext.look(cluster, place, options["workload"], int(checks.seconds(within)), lambda port: modes.get(port, modes[""]) == "STRICT")
+    seen = plaintext.find_plaintext_callers(cluster, place, options["workload"], int(validators.seconds(within)), lambda port: modes.get(port, modes[""]) == "STRICT")
     if seen.callers:
         hint = "Give them a sidecar, leave them a port, or set plaintext to shut_out."
         names = ", ".join(seen.callers)
@@ -70,7 +70,7 @@ def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list
             )
         ], []
     if seen.silent:
-        others = f"; pods without a sidecar: {few(list(seen.plain), NAMED)}" if seen.plain else ""
+        others = f"; pods without a sidecar: {summarize(list(seen.plain), NAMED)}" if seen.plain else ""
         return [], [
             f"plaintext callers of {place}: unknown, for the access logs of {', '.join(seen.silent)} tell of no call within {within}, or hold more than is "
             f"read, and its proxies count none{others}"

@@ -8,16 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..._engine.cluster import Cluster, Refused
+from ..._engine.cluster import Cluster, Forbidden
 from ..._engine.module import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Review, Run, run_module
 from ..._engine.objects import Object, Ref, ref_of
-from ..._engine.selectors import written
+from ..._engine.selectors import label_selector
 from ..._engine.steps import Step
 from ..._failure import Failure, InvalidOption
 from ..._proxy.config_dump import listeners
-from ..._proxy.sync_barrier import Change, converged
+from ..._proxy.sync_barrier import ProxyCondition, proxies_in_sync
 from ..host_policy import MANAGED, is_managed
-from ..wait_for_proxies import CONVERGED_ARGUMENTS, waited
+from ..wait_for_proxies import PROXY_WAIT_ARGUMENTS, without_last_wait
 
 ROUTES = ("VirtualService", "HTTPRoute")
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -25,7 +25,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "namespace": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **WAIT_ARGUMENTS,
-    **CONVERGED_ARGUMENTS,
+    **PROXY_WAIT_ARGUMENTS,
     **OWNERSHIP_ARGUMENTS,
 }
 
@@ -57,12 +57,12 @@ class Single:
     settled: Callable[[Cluster, dict[str, Any]], dict[str, Any]] = lambda _cluster, options: options
 
 
-def managed(obj: Object) -> Object:
+def with_managed_label(obj: Object) -> Object:
     """The object with the mark of what this collection made."""
     return {**obj, "metadata": {**obj["metadata"], "labels": {**(obj["metadata"].get("labels") or {}), **MANAGED}}}
 
 
-def run(single: Single, review: Review) -> None:
+def run_policy(single: Single, review: Review) -> None:
     """The module of such a policy. review: has a say in its plan."""
 
     def body(call: Run) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def run(single: Single, review: Review) -> None:
             single.wanted(call.options)
         cluster = call.cluster
         options = single.settled(cluster, call.options)
-        objects = [managed(obj) for obj in single.wanted(options)] if options["state"] == "present" else []
+        objects = [with_managed_label(obj) for obj in single.wanted(options)] if options["state"] == "present" else []
         if objects or single.looks_at_removal:
             wrong, warnings = single.look(cluster, options)
             call.refuse(wrong)
@@ -84,7 +84,7 @@ def run(single: Single, review: Review) -> None:
         leaving = [obj for obj in live if is_managed(obj)]
         pods = single.pods(cluster, options)
         if objects and pods == [] and "workload" in options:
-            call.module.warn(f"no pod of {options['namespace']} has the labels {written(options.get('workload') or {})}: the policy holds for none yet")
+            call.module.warn(f"no pod of {options['namespace']} has the labels {label_selector(options.get('workload') or {})}: the policy holds for none yet")
         concerned = None if pods is None else frozenset(f"{pod['metadata']['name']}.{pod['metadata']['namespace']}" for pod in pods)
         first, routes = _parted(objects)
         surplus, old_routes = _parted(leaving)
@@ -104,7 +104,7 @@ def run(single: Single, review: Review) -> None:
                 gone = [mark for obj in part for mark in single.marks(obj)[:1] if mark not in _others_marks(cluster, obj, leaving, single)]
                 steps.append(Step(name, deleted=part))
                 steps.append(Step("gone", barrier=_gone(part, gone, single, concerned)))
-        return call.converge(waited(steps, options), call.rules(namespace=options["namespace"]))
+        return call.converge(without_last_wait(steps, options), call.rules(namespace=options["namespace"]))
 
     run_module({**ARGUMENTS, **single.arguments}, body, review, **single.constraints)
 
@@ -125,28 +125,28 @@ def pods_of(cluster: Cluster, namespace: str, labels: dict[str, Any]) -> list[Ob
     """Pods of a namespace with these labels; every one of the mesh where the namespace is istiod's, whose policies hold everywhere."""
     if not labels and cluster.list("", "Pod", namespace, "app=istiod"):
         return None
-    return cluster.list("", "Pod", namespace, written(labels))
+    return cluster.list("", "Pod", namespace, label_selector(labels))
 
 
 def _shown(objects: list[Object], single: Single, concerned: frozenset[str] | None) -> Any:
     marks = [mark for obj in objects for mark in single.marks(obj)]
-    return converged(Change(_text(objects), objects[0]["metadata"]["namespace"], lambda dump: _found(single.part(dump), marks) == marks, only=concerned))
+    return proxies_in_sync(ProxyCondition(_text(objects), objects[0]["metadata"]["namespace"], lambda dump: _found(single.part(dump), marks) == marks, only=concerned))
 
 
 def _gone(objects: list[Object], marks: list[str], single: Single, concerned: frozenset[str] | None) -> Any:
     text = f"no more {_text(objects)}"
-    return converged(Change(text, objects[0]["metadata"]["namespace"], lambda dump: not _found(single.part(dump), marks), gone=True, only=concerned))
+    return proxies_in_sync(ProxyCondition(text, objects[0]["metadata"]["namespace"], lambda dump: not _found(single.part(dump), marks), gone=True, only=concerned))
 
 
 def _others_marks(cluster: Cluster, obj: Object, leaving: list[Object], single: Single) -> set[str]:
     """Marks that stay, for other objects have them too."""
     names = {ref_of(one) for one in leaving}
     found = cluster.permitted(lambda: cluster.list(ref_of(obj).group, obj["kind"])) if single.marks(obj) else []
-    others = [] if isinstance(found, Refused) else found
+    others = [] if isinstance(found, Forbidden) else found
     return {mark for other in others if ref_of({**other, "apiVersion": obj["apiVersion"], "kind": obj["kind"]}) not in names for mark in single.marks(other)}
 
 
-def alone(cluster: Cluster, ref: Ref, selector: str) -> list[Failure]:
+def another_for_namespace(cluster: Cluster, ref: Ref, selector: str) -> list[Failure]:
     """That another object of the kind is for all of the namespace, too, where Istio takes one of them as it comes (analyzers IST0159 and IST0160)."""
     for other in cluster.list(ref.group, ref.kind, ref.namespace):
         name = other["metadata"]["name"]
@@ -156,7 +156,7 @@ def alone(cluster: Cluster, ref: Ref, selector: str) -> list[Failure]:
     return []
 
 
-def workload(options: dict[str, Any]) -> dict[str, str]:
+def workload_labels(options: dict[str, Any]) -> dict[str, str]:
     """Labels of the pods that a policy is for, as Istio takes them."""
     return {str(key): str(value) for key, value in options["workload"].items()}
 

@@ -8,8 +8,8 @@ from typing import Any
 from ..._engine.cluster import Cluster
 from ..._engine.objects import Object, Ref
 from ..._failure import Failure, InvalidOption
-from ..features import validators as checks
-from .policy_module import Single, alone, workload
+from ..features import validators
+from .policy_module import Single, another_for_namespace, workload_labels
 
 GROUP, API, KIND = "networking.istio.io", "networking.istio.io/v1", "Sidecar"
 OUTBOUND = {"allow_any": "ALLOW_ANY", "registry_only": "REGISTRY_ONLY"}
@@ -35,7 +35,7 @@ def wanted(options: dict[str, Any]) -> list[Object]:
         raise InvalidOption("sees", "the list is empty", hint="Name namespaces, or '~' to see none.", code="list_empty")
     spec: dict[str, Any] = {}
     if options["workload"]:
-        spec["workloadSelector"] = {"labels": workload(options)}
+        spec["workloadSelector"] = {"labels": workload_labels(options)}
     if options["sees"] is not None:
         hosts = [_seen(one) for one in options["sees"]]
         twice = next((host for host in hosts if hosts.count(host) > 1), None)
@@ -50,16 +50,16 @@ def wanted(options: dict[str, Any]) -> list[Object]:
 def _seen(value: str) -> str:
     """A namespace, or NAMESPACE/HOST."""
     namespace, slash, host = value.partition("/")
-    if namespace not in PLACES and (not checks.HOST.match(namespace) or "." in namespace):
+    if namespace not in PLACES and (not validators.HOST.match(namespace) or "." in namespace):
         raise InvalidOption(
             "sees", f"{namespace!r} is no namespace", hint="Write NAMESPACE or NAMESPACE/HOST; '.' is its own, '*' is any, '~' is none.", code="host_invalid"
         )
-    return f"{namespace}/{checks.host('sees', host) if slash else '*'}"
+    return f"{namespace}/{validators.host('sees', host) if slash else '*'}"
 
 
 def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list[str]]:
     (ref,) = possible(options)
-    return ([] if options["workload"] else alone(cluster, ref, "workloadSelector")), _unseen(cluster, options)
+    return ([] if options["workload"] else another_for_namespace(cluster, ref, "workloadSelector")), _unseen(cluster, options)
 
 
 def _unseen(cluster: Cluster, options: dict[str, Any]) -> list[str]:

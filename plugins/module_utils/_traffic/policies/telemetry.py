@@ -9,8 +9,8 @@ from ..._engine.cluster import Cluster
 from ..._engine.objects import Object, Ref
 from ..._failure import Failure, InvalidOption
 from ..._libraries import yaml
-from ..features import validators as checks
-from .policy_module import Single, alone, workload
+from ..features import validators
+from .policy_module import Single, another_for_namespace, workload_labels
 
 GROUP, API, KIND = "telemetry.istio.io", "telemetry.istio.io/v1", "Telemetry"
 LOGS, TRACING, METRICS = (
@@ -46,12 +46,12 @@ def wanted(options: dict[str, Any]) -> list[Object]:
     if not spec:
         raise InvalidOption("access_logs", "nothing is asked for", hint="Give access_logs, tracing or metrics, or state absent.", code="telemetry_empty")
     if options["workload"]:
-        spec["selector"] = {"matchLabels": workload(options)}
+        spec["selector"] = {"matchLabels": workload_labels(options)}
     return [{"apiVersion": API, "kind": KIND, "metadata": {"name": options["name"], "namespace": options["namespace"]}, "spec": spec}]
 
 
 def _asked(option: str, value: Any, known: tuple[str, ...]) -> dict[str, Any]:
-    given = checks.keys(option, value, known)
+    given = validators.keys(option, value, known)
     if not given:
         raise InvalidOption(option, "it says nothing", hint=f"Its keys are {', '.join(known)}.", code="telemetry_empty")
     enabled = given.get("enabled", True)
@@ -110,7 +110,7 @@ def _tracing(value: Any) -> dict[str, Any]:
     if "percent" in given:
         # Nothing is a share here, too: proxies then only pass on what callers began.
         found["randomSamplingPercentage"] = (
-            0.0 if given["percent"] == 0 and not isinstance(given["percent"], bool) else checks.percent("tracing.percent", given["percent"])
+            0.0 if given["percent"] == 0 and not isinstance(given["percent"], bool) else validators.percent("tracing.percent", given["percent"])
         )
     if "tags" in given:
         found["customTags"] = {name: _tag(f"tracing.tags.{name}", tag) for name, tag in _mapping("tracing.tags", given["tags"]).items()}
@@ -124,7 +124,7 @@ def _mapping(option: str, value: Any) -> dict[str, Any]:
 
 
 def _tag(option: str, value: Any) -> dict[str, Any]:
-    given = {"literal": value} if isinstance(value, (str, int)) and not isinstance(value, bool) else checks.keys(option, value, TAG)
+    given = {"literal": value} if isinstance(value, (str, int)) and not isinstance(value, bool) else validators.keys(option, value, TAG)
     ways = [key for key in ("literal", "header", "env") if key in given]
     if len(ways) != 1:
         raise InvalidOption(option, "give one of literal, header and env", code="tag_ambiguous")
@@ -134,7 +134,7 @@ def _tag(option: str, value: Any) -> dict[str, Any]:
             raise InvalidOption(option, "what is literal needs no default", hint="Leave default out.", code="tag_ambiguous")
         return {"literal": {"value": str(given["literal"])}}
     if ways == ["header"]:
-        return {"header": {"name": checks.header(option, given["header"]), **default}}
+        return {"header": {"name": validators.header(option, given["header"]), **default}}
     return {"environment": {"name": str(given["env"]), **default}}
 
 
@@ -155,14 +155,14 @@ def _metrics(value: Any) -> dict[str, Any]:
     if overrides:
         found["overrides"] = overrides
     if "every" in given:
-        found["reportingInterval"] = checks.duration("metrics.every", given["every"])
+        found["reportingInterval"] = validators.duration("metrics.every", given["every"])
     return found
 
 
 def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list[str]]:
     """Whether the mesh configuration of some control plane has the providers, and whether the policy is alone."""
     (ref,) = possible(options)
-    found = [] if options["workload"] else alone(cluster, ref, "selector")
+    found = [] if options["workload"] else another_for_namespace(cluster, ref, "selector")
     known = _known(cluster)
     for option in ("access_logs", "tracing", "metrics"):
         for name in (options[option] or {}).get("providers") or []:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 
 import pytest
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import managed_directory as folder
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import managed_directory
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure
 
 
 def made(root, wanted, owned=(), private=()):
     """{name: action} of a plan that was carried out."""
-    changes = folder.plan(root, wanted, set(owned), private)
-    folder.carry_out(root, changes)
+    changes = managed_directory.plan_files(root, wanted, set(owned), private)
+    managed_directory.apply_files(root, changes)
     return {change.name: change.action for change in changes}
 
 
@@ -43,7 +43,7 @@ def test_no_name_leads_out_of_the_folder_when_it_is_written_read_or_deleted(tmp_
     root = tmp_path / "root"
     root.mkdir()
     (tmp_path / "out.yaml").write_text("mine")
-    for call in (lambda: made(root, {name: "1"}), lambda: made(root, {}, [name]), lambda: folder.read(root, name)):
+    for call in (lambda: made(root, {name: "1"}), lambda: made(root, {}, [name]), lambda: managed_directory.read_file(root, name)):
         with pytest.raises(Failure) as refused:
             call()
         assert refused.value.code == "unsafe_path"
@@ -90,11 +90,11 @@ def test_a_write_that_breaks_off_leaves_the_old_file_and_nothing_else(tmp_path, 
 
 
 def test_a_folder_of_somebody_else_is_refused_and_what_is_hidden_does_not_count(tmp_path):
-    folder.refuse_strangers(tmp_path / "nowhere", "dest")
+    managed_directory.require_empty(tmp_path / "nowhere", "dest")
     (tmp_path / ".git").mkdir()
-    folder.refuse_strangers(tmp_path, "dest")
+    managed_directory.require_empty(tmp_path, "dest")
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(Failure, match="dest: .* holds notes.txt"):
-        folder.refuse_strangers(tmp_path, "dest")
+        managed_directory.require_empty(tmp_path, "dest")
     with pytest.raises(Failure, match="is no folder"):
-        folder.refuse_strangers(tmp_path / "notes.txt", "dest")
+        managed_directory.require_empty(tmp_path / "notes.txt", "dest")

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import manifests as sources
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import flatten, normal
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import manifests
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import flatten, normalized
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
 from builders import actions, config
 
@@ -67,13 +67,13 @@ def test_a_source_that_is_not_there_is_told(run):
 
 
 def test_an_equals_sign_is_a_plain_string():
-    assert sources.parse("a: =", "definition") == [{"a": "="}]
+    assert manifests.parse_manifests("a: =", "definition") == [{"a": "="}]
 
 
 @pytest.mark.parametrize("text", ["a: 1\na: 2", "a: {b: 1, b: 2}", "- {a: 1, a: 1}", '"a": 1\na: 2'])
 def test_a_key_that_is_there_twice_is_refused_at_every_depth(text):
     with pytest.raises(InvalidOption, match="is there twice"):
-        sources.parse(text, "definition")
+        manifests.parse_manifests(text, "definition")
 
 
 def test_an_object_in_a_list_is_checked_as_any_other():
@@ -92,13 +92,13 @@ def test_what_only_a_server_writes_is_not_sent():
     obj["metadata"].update(uid="u", resourceVersion="1", managedFields=[], creationTimestamp=None, generation=1, selfLink="/", labels={"a": "b"})
     obj["status"] = {"phase": "x"}
     before = {**obj, "metadata": dict(obj["metadata"])}
-    assert normal(obj) == {**config("a", x="1"), "metadata": {"name": "a", "namespace": "shop", "labels": {"a": "b"}}}
+    assert normalized(obj) == {**config("a", x="1"), "metadata": {"name": "a", "namespace": "shop", "labels": {"a": "b"}}}
     assert obj == before, "the manifest stays as it was"
 
 
 def test_a_secrets_plain_text_becomes_its_data_and_wins_over_it():
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"a": "eA==", "b": "eA=="}, "stringData": {"b": "é", "c": 1}}
-    assert normal(secret, "shop") == {
+    assert normalized(secret, "shop") == {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": "s", "namespace": "shop"},
@@ -108,4 +108,4 @@ def test_a_secrets_plain_text_becomes_its_data_and_wins_over_it():
 
 def test_every_value_of_a_secret_is_known_plain_and_in_base64():
     secret = {"data": {"a": "aHVudGVyMg==", "binary": "//8=", "broken": "?"}, "stringData": {"b": "letmein"}}
-    assert sources.secret_values(secret) == {"aHVudGVyMg==", "hunter2", "//8=", "?", "letmein", "bGV0bWVpbg=="}
+    assert manifests.secret_values(secret) == {"aHVudGVyMg==", "hunter2", "//8=", "?", "letmein", "bGV0bWVpbg=="}

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import manifests as sources
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import normal, ref_of
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import manifests
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import normalized, ref_of
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-PATHS = [str(Path(sources.__file__).parents[7])]
+PATHS = [str(Path(manifests.__file__).parents[7])]
 FAST = settings(max_examples=300, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 MEMORY, SECONDS = 1 << 30, 30
 
@@ -39,7 +39,7 @@ data = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dict
 def parsed(text: str) -> list[Any] | None:
     """The documents; None where the text is refused with a reason."""
     try:
-        documents = sources.parse(text, "definition")
+        documents = manifests.parse_manifests(text, "definition")
     except InvalidOption as refusal:
         assert refusal.code == "invalid_option" and refusal.message.startswith("definition: ")
         return None
@@ -50,7 +50,7 @@ def parsed(text: str) -> list[Any] | None:
 
 def objects_of(folder: Path | None = None, **options: Any) -> list[dict[str, Any]]:
     """What a module would get to see."""
-    return sources.read(SimpleNamespace(options={"src": str(folder) if folder else None, **options}, hide=lambda values: None,
+    return manifests.read_manifests(SimpleNamespace(options={"src": str(folder) if folder else None, **options}, hide=lambda values: None,
                                         module=SimpleNamespace(params={})))  # type: ignore[arg-type]
 
 
@@ -109,7 +109,7 @@ def test_a_key_that_is_there_twice_is_refused_by_name(keys: list[str], choose: s
     for _level in range(depth):
         text = f"[{{outer: {text}}}]"
     with pytest.raises(InvalidOption, match=f"key '{twice}' is there twice"):
-        sources.parse(text, "definition")
+        manifests.parse_manifests(text, "definition")
 
 
 @FAST
@@ -152,12 +152,12 @@ except InvalidOption:
 
 def test_an_anchor_that_is_used_often_but_stays_small_is_no_blow_up() -> None:
     text = "base: &base {a: 1, b: 2}\nuses:\n" + "- {<<: *base, c: 3}\n- *base\n" * 2000
-    (document,) = sources.parse(text, "definition")
+    (document,) = manifests.parse_manifests(text, "definition")
     assert len(document["uses"]) == 4000 and document["uses"][-2] == {"a": 1, "b": 2, "c": 3}
 
 
 def test_a_date_stays_the_text_that_it_was() -> None:
-    assert sources.parse("released: 2026-01-31\n2026-02-01: later\n", "definition") == [{"released": "2026-01-31", "2026-02-01": "later"}]
+    assert manifests.parse_manifests("released: 2026-01-31\n2026-02-01: later\n", "definition") == [{"released": "2026-01-31", "2026-02-01": "later"}]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_data_that_is_almost_an_object_is_taken_or_refused(documents: list[Any])
         found = objects_of(definition=documents)
     except InvalidOption:
         return
-    assert len({ref_of(normal(obj, "default")) for obj in found}) <= len(found)
+    assert len({ref_of(normalized(obj, "default")) for obj in found}) <= len(found)
 
 
 def test_a_file_that_is_not_utf_8_is_refused_by_its_encoding(tmp_path: Path) -> None:

@@ -9,7 +9,15 @@ import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import Ref
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.applyset import KINDS, NAMESPACES, PART_OF, SET_ID, TOOLING, ObjectSet, allowed
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.applyset import (
+    KINDS,
+    NAMESPACES,
+    PART_OF,
+    SET_ID,
+    TOOLING,
+    ObjectSet,
+    prune_allowance,
+)
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
 from builders import actions, config, definition, deployment, namespace, service
 from memory_api import KINDS as SERVED
@@ -151,13 +159,13 @@ def test_members_are_those_of_the_marked_kinds_and_places_only(api):
 
 @pytest.mark.parametrize(("limit", "members", "may_go"), [("0", 10, 0), ("3", 10, 3), ("20%", 10, 2), ("20%", 4, 0), ("100%", 7, 7), (" 5 ", 1, 5)])
 def test_a_limit_is_a_number_or_a_share(limit, members, may_go):
-    assert allowed(limit, members) == may_go
+    assert prune_allowance(limit, members) == may_go
 
 
 @pytest.mark.parametrize("limit", ["", "-1", "1.5", "101%", "%", "ten", "10 %"])
 def test_any_other_limit_is_refused(limit):
     with pytest.raises(InvalidOption):
-        allowed(limit, 10)
+        prune_allowance(limit, 10)
 
 
 def test_a_share_is_of_the_sets_members(api, manage):

@@ -8,8 +8,8 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api imp
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine import cluster as clusters
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import Ref
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning import diff as judge
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.change import Rules, refusal
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning import diff
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.change import ApplyOptions, failure_of
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.plan import plan, plan_removal
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.steps import Step
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure, InvalidOption
@@ -26,7 +26,7 @@ def cluster(api):
 
 @pytest.fixture
 def planned(cluster):
-    return lambda *objects, **rules: plan(cluster, [Step("objects", list(objects))], Rules(**rules))
+    return lambda *objects, **rules: plan(cluster, [Step("objects", list(objects))], ApplyOptions(**rules))
 
 
 def actions(result):
@@ -82,7 +82,7 @@ def test_asking_about_every_object_gives_the_same_plan(cluster, planned):
 
 
 def test_of_many_new_objects_one_of_each_shape_is_asked_about(cluster, planned, monkeypatch):
-    monkeypatch.setattr(judge, "ASKED_ONE_BY_ONE", 3)
+    monkeypatch.setattr(diff, "ASKED_ONE_BY_ONE", 3)
     new = [config(f"n{number}", x=str(number)) for number in range(4)] + [config("other", y="1")]
     result = planned(*new)
     assert result.asked == 2 and set(actions(result).values()) == {"created"} and result.unverified == {}
@@ -101,9 +101,9 @@ def test_somebody_elses_change_of_our_field_is_drift(cluster, planned):
 def test_new_objects_of_a_release_need_no_dry_run_and_in_check_mode_have_one(cluster):
     have(cluster, config("a", x="1"))
     steps = [Step("base", [config("a", x="2"), config("b", x="1")], known=True), Step("rest", [config("c", x="1")])]
-    result = plan(cluster, steps, Rules())
+    result = plan(cluster, steps, ApplyOptions())
     assert actions(result) == {"a": "configured", "b": "created", "c": "created"} and result.asked == 2
-    assert plan(cluster, steps, Rules(lenient=True)).asked == 3 == plan(cluster, steps, Rules(ask_all=True)).asked
+    assert plan(cluster, steps, ApplyOptions(lenient=True)).asked == 3 == plan(cluster, steps, ApplyOptions(ask_all=True)).asked
 
 
 def test_a_field_that_is_wanted_and_somebody_elses_alike_gets_a_second_owner(cluster, planned):
@@ -137,13 +137,13 @@ def test_what_waits_for_a_namespace_of_the_same_plan_is_created_unverified(plann
     result = planned(namespace("later"), config("a", "later", x="1"))
     change = next(change for change in result.changes if change.ref.name == "a")
     assert (change.action, change.verified, result.asked) == ("created", False, 1)
-    assert list(result.unverified) == [judge.NO_NAMESPACE]
+    assert list(result.unverified) == [diff.NO_NAMESPACE]
 
 
 def test_what_waits_for_a_definition_of_the_same_plan_is_created_unverified(cluster, planned):
     cluster.api.kinds = [kind for kind in cluster.api.kinds if kind.kind != "Telemetry"]
     result = planned(definition("telemetries", "Telemetry", "telemetry.istio.io"), TELEMETRY)
-    assert actions(result) == {"telemetries.telemetry.istio.io": "created", "t": "created"} and list(result.unverified) == [judge.NO_KIND]
+    assert actions(result) == {"telemetries.telemetry.istio.io": "created", "t": "created"} and list(result.unverified) == [diff.NO_KIND]
 
 
 def test_a_kind_that_nobody_serves_is_refused(cluster, planned):
@@ -185,8 +185,8 @@ def test_objects_are_placed_where_their_kind_belongs(planned):
 
 def test_one_object_may_be_in_two_steps_but_not_twice_in_one(cluster):
     with pytest.raises(InvalidOption, match="is there twice"):
-        plan(cluster, [Step("one", [config("a"), config("a")])], Rules())
-    assert len(plan(cluster, [Step("one", [config("a", x="1")]), Step("two", [config("a", x="2")])], Rules()).changes) == 2
+        plan(cluster, [Step("one", [config("a"), config("a")])], ApplyOptions())
+    assert len(plan(cluster, [Step("one", [config("a", x="1")]), Step("two", [config("a", x="2")])], ApplyOptions()).changes) == 2
 
 
 def test_stages_go_by_kind(planned):
@@ -245,7 +245,7 @@ def test_removal_of_a_kind_that_nobody_serves_is_done_already(cluster):
 )
 def test_each_refusal_has_its_code_and_names_the_object(status, reason, message, causes, code):
     kind = {"kind": "namespaces"} if message.startswith("namespaces") else {}
-    failure = refusal(ApiError(status, reason, message, {"causes": causes, **kind}), Ref("", "ConfigMap", "shop", "a"), "v1")
+    failure = failure_of(ApiError(status, reason, message, {"causes": causes, **kind}), Ref("", "ConfigMap", "shop", "a"), "v1")
     assert failure.code == code and failure.message.startswith("ConfigMap shop/a: ") and failure.ref["name"] == "a" and failure.ref["version"] == "v1"
 
 

@@ -10,7 +10,7 @@ SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "
 
 
 def status(row, *other):
-    return conditions.judge(conditions.parse([row]), *(other or (SERVICE,)))
+    return conditions.status_under(conditions.parse_conditions([row]), *(other or (SERVICE,)))
 
 
 def test_a_condition_that_does_not_hold_keeps_an_object_from_being_current():
@@ -30,7 +30,7 @@ def test_what_is_not_there_is_not_asked():
 
 def test_a_wrong_expression_is_refused_before_anything_is_done(run, api):
     with pytest.raises(InvalidOption, match="no JMESPath expression"):
-        conditions.parse([{"kind": "Service", "query": "status.["}])
+        conditions.parse_conditions([{"kind": "Service", "query": "status.["}])
     definition = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one", "namespace": "shop"}}
     result = run("manifests", definition=definition, wait_for=[{"kind": "ConfigMap", "query": "status.["}])
     assert result["failure"]["code"] == "invalid_option" and api.requests == []

@@ -11,9 +11,8 @@ import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import Ref, ref_of
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.change import CREATED, UNCHANGED, Change
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting import pod_failures as faults
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting import wait
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.change import CREATED, UNCHANGED, ObjectChange
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting import pod_failures, wait
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting.deadline import Deadline
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting.kstatus import status_of
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting.wait import until_current, until_gone
@@ -38,7 +37,7 @@ def have(api, *objects):
     for obj in objects:
         api.put(obj)
         ref = ref_of(obj)
-        found.append(Change(ref, "v1", CREATED, obj, None))
+        found.append(ObjectChange(ref, "v1", CREATED, obj, None))
     api.requests.clear()
     return found
 
@@ -134,7 +133,7 @@ def test_what_may_heal_is_given_its_time(cluster, api, monkeypatch):
 
 def test_a_fault_that_lasts_ends_the_wait_when_its_time_is_over(cluster, api, monkeypatch):
     monkeypatch.setattr(wait, "LOOK_AT_PODS_EVERY", 0.02)
-    monkeypatch.setitem(faults.REASONS, "ErrImagePull", ("image_pull", 0.1))
+    monkeypatch.setitem(pod_failures.REASONS, "ErrImagePull", ("image_pull", 0.1))
     change = broken(api, containerStatuses=[waiting("ErrImagePull")])
     with pytest.raises(Failure) as failed:
         until_current(cluster, [change], Deadline(LONG))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from ansible_collections.servicemesh.istio.plugins.module_utils._istio.install.addons import CONFIGURATION, Addons, desired
+from ansible_collections.servicemesh.istio.plugins.module_utils._istio.install.addons import CONFIGURATION, Addons, addon_steps
 
 
 def workload(name, *images, volume=""):
@@ -28,7 +28,7 @@ DOCUMENTS = {
 
 
 def objects(names=("prometheus", "grafana", "jaeger", "kiali"), documents=None, **options):
-    (step,) = desired(Addons(names=list(names), **options), documents or DOCUMENTS)
+    (step,) = addon_steps(Addons(names=list(names), **options), documents or DOCUMENTS)
     return {f"{obj['kind']} {obj['metadata']['name']}": obj for obj in step.objects}
 
 

@@ -8,11 +8,11 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._failure import 
 from ansible_collections.servicemesh.istio.plugins.module_utils._istio.install.control_plane import (
     ControlPlane,
     LiveMesh,
-    check,
-    desired,
-    operator,
+    control_plane_steps,
+    istio_operator,
     tag_objects,
     tag_operator,
+    validate_control_plane,
     wants_default_tag,
 )
 
@@ -49,7 +49,7 @@ def other(kind, name, component="Pilot"):
 
 
 def spec(**options):
-    return operator(ControlPlane(**options))["spec"]
+    return istio_operator(ControlPlane(**options))["spec"]
 
 
 def test_only_what_was_asked_for_is_in_the_operator():
@@ -69,7 +69,7 @@ def test_a_revision_is_told_to_istioctl_and_to_its_charts():
 
 
 def test_another_namespace_is_told_to_the_charts_beside_what_the_user_says():
-    asked = operator(ControlPlane(namespace="mesh", values={"global": {"network": "n1"}}))
+    asked = istio_operator(ControlPlane(namespace="mesh", values={"global": {"network": "n1"}}))
     assert asked["metadata"] == {"namespace": "mesh"}
     assert asked["spec"]["values"]["global"] == {"network": "n1", "istioNamespace": "mesh"}
 
@@ -82,7 +82,7 @@ def test_overlays_join_the_component_that_the_user_configured():
 
 def test_options_are_not_changed_by_rendering():
     plane = ControlPlane(revision="canary", namespace="mesh", values={"global": {"network": "n"}}, components={"pilot": {}}, overlays={"pilot": [{}]})
-    operator(plane)
+    istio_operator(plane)
     tag_operator(plane)
     assert plane.values == {"global": {"network": "n"}} and plane.components == {"pilot": {}}
 
@@ -145,7 +145,7 @@ RENDERED = [
 
 
 def steps_of(plane=None, rendered=tuple(RENDERED), tag_rendered=(), live=None):
-    return {step.name: step for step in desired(plane or ControlPlane(), list(rendered), list(tag_rendered), live or LiveMesh())}
+    return {step.name: step for step in control_plane_steps(plane or ControlPlane(), list(rendered), list(tag_rendered), live or LiveMesh())}
 
 
 def names(step):
@@ -209,13 +209,13 @@ def test_injectors_of_other_revisions_and_our_own_of_before_are_no_overlap():
 @pytest.mark.parametrize("revision", ["Canary", "1.31.0", "-a", "a-", "a_b", "a" * 64, " "])
 def test_a_revision_that_is_no_label_is_refused(revision):
     with pytest.raises(InvalidOption) as refused:
-        check(ControlPlane(revision=revision))
+        validate_control_plane(ControlPlane(revision=revision))
     assert refused.value.option == "revision"
 
 
 @pytest.mark.parametrize("revision", ["", "a", "1-31-0", "a" * 63])
 def test_a_revision_that_is_a_label_is_taken(revision):
-    check(ControlPlane(revision=revision))
+    validate_control_plane(ControlPlane(revision=revision))
 
 
 def test_each_revision_is_a_set_of_its_own():
@@ -250,13 +250,13 @@ def test_gateways_are_just_those_that_are_named():
 )
 def test_gateways_that_cannot_be_meant_are_refused(options, words):
     with pytest.raises(InvalidOption) as refused:
-        check(ControlPlane(**options))
+        validate_control_plane(ControlPlane(**options))
     assert words in refused.value.message
 
 
 def test_objects_carry_the_marks_by_which_istioctl_knows_its_own():
     def labels(name, **options):
-        steps = [obj for step in desired(ControlPlane(**options), list(RENDERED), [], LiveMesh(), "1.31.0") for obj in step.objects]
+        steps = [obj for step in control_plane_steps(ControlPlane(**options), list(RENDERED), [], LiveMesh(), "1.31.0") for obj in step.objects]
         return next(obj for obj in steps if obj["metadata"]["name"] == name)["metadata"]["labels"]
 
     usual = {

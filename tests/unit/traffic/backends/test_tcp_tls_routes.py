@@ -6,14 +6,12 @@ from __future__ import annotations
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure, InvalidOption
-from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import config_dump as dump
-from ansible_collections.servicemesh.istio.plugins.module_utils._proxy.sync_status import Place
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import proxy_comparison as compared
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import rollout as routing
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends import istio
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends import tcp_tls_routes as connections
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends.proxy_checks import routes_shown
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host import port_protocol as ports
+from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import config_dump
+from ansible_collections.servicemesh.istio.plugins.module_utils._proxy.sync_status import ProxyLocation
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import proxy_comparison, rollout
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends import istio, tcp_tls_routes
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends.proxy_checks import routes_visible
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host import port_protocol
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host.host import Host
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host_policy import MANAGED
 from policies import FULL, host, policy, split
@@ -47,11 +45,11 @@ def written(live=None, **concerns):
     ],
 )  # fmt: skip
 def test_a_services_port_speaks_what_istiod_takes_it_for(port, word, routed):
-    assert (ports.protocol(port), ports.routed(port)) == (word, routed)
+    assert (port_protocol.protocol(port), port_protocol.routed(port)) == (word, routed)
 
 
 def test_a_service_entrys_port_says_its_protocol_and_a_gateways_server_what_is_behind_it():
-    assert [ports.routed({"number": 443, "name": "http", "protocol": word}) for word in ("TCP", "HTTPS", "GRPC-Web", "MONGO")] == ["tcp", "tls", "http", "tcp"]
+    assert [port_protocol.routed({"number": 443, "name": "http", "protocol": word}) for word in ("TCP", "HTTPS", "GRPC-Web", "MONGO")] == ["tcp", "tls", "http", "tcp"]
     modes = [
         ("HTTP", None),
         ("TCP", None),
@@ -62,10 +60,10 @@ def test_a_service_entrys_port_says_its_protocol_and_a_gateways_server_what_is_b
         ("TLS", "AUTO_PASSTHROUGH"),
     ]
     assert [
-        ports.routed_at({"name": "a", "port": 443, "protocol": word, "tls": {"mode": mode}})
+        port_protocol.routed_at({"name": "a", "port": 443, "protocol": word, "tls": {"mode": mode}})
         for word, mode in (("HTTP", ""), ("HTTPS", "Terminate"), ("TLS", "Passthrough"), ("TCP", ""))
     ] == ["http", "http", "tls", "tcp"]
-    assert [ports.routed_at({"port": {"protocol": word}, "tls": {"mode": mode}}) for word, mode in modes] == ["http", "tcp", "http", "tls", "tls", "tcp", "tls"]
+    assert [port_protocol.routed_at({"port": {"protocol": word}, "tls": {"mode": mode}}) for word, mode in modes] == ["http", "tcp", "http", "tls", "tls", "tcp", "tls"]
 
 
 @pytest.mark.parametrize(
@@ -112,8 +110,8 @@ def test_in_the_mesh_one_port_is_meant_and_at_a_gateway_its_own():
 def test_rules_of_connections_tell_who_calls():
     rules = {
         "rules": [
-            {"name": "a", "when": {"from_labels": {"app": "x"}}, "to": "v2"},
-            {"name": "b", "when": {"port": 9001, "from_namespace": "y"}, "versions": {"v1": 1, "v2": 1}},
+            {"name": "a", "match": {"from_labels": {"app": "x"}}, "to": "v2"},
+            {"name": "b", "match": {"port": 9001, "from_namespace": "y"}, "versions": {"v1": 1, "v2": 1}},
         ],
         "port": 9000,
     }
@@ -127,7 +125,7 @@ def test_rules_of_connections_tell_who_calls():
 
 
 def test_each_concern_is_for_the_port_that_it_names():
-    rules = {"rules": [{"name": "a", "when": {"from_labels": {"app": "x"}}, "to": "v2"}], "port": 9001}
+    rules = {"rules": [{"name": "a", "match": {"from_labels": {"app": "x"}}, "to": "v2"}], "port": 9001}
     (obj,) = written(echo(TWO), route=rules, split=split({"v1": 1}, port=9000))
     assert [route["match"] for route in obj["spec"]["tcp"]] == [[{"sourceLabels": {"app": "x"}, "port": 9001}], [{"port": 9000}]]
 
@@ -150,21 +148,21 @@ CANNOT = [
     ({"resilience": {"timeout": "2s"}}, "timeout"),
     ({"resilience": {"retries": {"attempts": 0}}}, "retries"),
     *(({"route": {"rules": [{"name": "a", "to": "v1", **rule}]}}, option) for rule, option in (
-        ({"when": {"path": "/a"}}, "when.path"), ({"when": {"method": "GET"}}, "when.method"), ({"when": {"authority": "a"}}, "when.authority"),
-        ({"when": {"headers": {"a": {"present": False}}}}, "when.headers"),
-        ({"when": {"query": {"a": "b"}}}, "when.query"), ({"when": {"port": 9000, "ignore_case": True}}, "when.ignore_case"),
+        ({"match": {"path": "/a"}}, "match.path"), ({"match": {"method": "GET"}}, "match.method"), ({"match": {"authority": "a"}}, "match.authority"),
+        ({"match": {"headers": {"a": {"present": False}}}}, "match.headers"),
+        ({"match": {"query": {"a": "b"}}}, "match.query"), ({"match": {"port": 9000, "ignore_case": True}}, "match.ignore_case"),
         ({"rewrite": {"host": "a.b"}}, "rewrite"), ({"headers": {"request": {"set": {"a": "b"}}}}, "headers"),
         ({"cors": {"origins": ["*"]}}, "cors"), ({"timeout": "1s"}, "timeout"), ({"mirror": "v2"}, "mirror"),
     )),
     ({"route": {"rules": [{"name": "a", "redirect": {"host": "a.b"}}]}}, "redirect"),
-    ({"route": {"rules": [{"name": "a", "respond": 404}]}}, "respond"),
+    ({"route": {"rules": [{"name": "a", "direct_response": 404}]}}, "direct_response"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("concerns", "option"), CANNOT, ids=[option for _concerns, option in CANNOT])
 def test_what_only_requests_have_is_refused_by_name(concerns, option):
     with pytest.raises(InvalidOption) as refused:
-        routing.check(policy(echo(), **concerns))
+        rollout.validate_references(policy(echo(), **concerns))
     assert (refused.value.option, refused.value.code) == (option, "protocol_cannot")
     assert (
         FULL in refused.value.message
@@ -175,10 +173,10 @@ def test_what_only_requests_have_is_refused_by_name(concerns, option):
 
 def test_the_remedy_fits_how_it_came_to_be_tcp():
     with pytest.raises(InvalidOption) as refused:
-        routing.check(policy(echo(BARE), split=split(mirror="v2", protocol="tcp")))
+        rollout.validate_references(policy(echo(BARE), split=split(mirror="v2", protocol="tcp")))
     assert "as protocol says" in refused.value.message and refused.value.hint == "Leave it out, or give protocol http."
     with pytest.raises(InvalidOption) as refused:
-        routing.check(policy(echo(BARE, spoken={GATEWAY: frozenset({"tcp"})}), split=split(mirror="v2", gateways=[GATEWAY])))
+        rollout.validate_references(policy(echo(BARE, spoken={GATEWAY: frozenset({"tcp"})}), split=split(mirror="v2", gateways=[GATEWAY])))
     assert "as its gateways do" in refused.value.message and refused.value.hint == "Leave it out, or correct what is declared."
 
 
@@ -196,25 +194,25 @@ def test_gateways_that_have_ports_for_one_thing_alone_decide_where_the_mesh_is_n
 @pytest.mark.parametrize(
     ("rule", "option"),
     [
-        ({"resilience": {"connections": {"max": 1, "max_requests": 1}}}, "connections.max_requests"),
-        ({"resilience": {"connections": {"idle_timeout": "1s"}}}, "connections.idle_timeout"),
-        ({"load_balancing": {"hash_on": {"header": "a"}}}, "hash_on.header"), ({"load_balancing": {"hash_on": {"source_ip": True}}}, ""),
-        ({"resilience": {"connections": {"max": 1, "pending": 1, "connect_timeout": "1s"}, "eject": {"errors": 1}}}, ""),
+        ({"resilience": {"connection_pool": {"max_connections": 1, "max_requests": 1}}}, "connection_pool.max_requests"),
+        ({"resilience": {"connection_pool": {"idle_timeout": "1s"}}}, "connection_pool.idle_timeout"),
+        ({"load_balancing": {"consistent_hash": {"header": "a"}}}, "consistent_hash.header"), ({"load_balancing": {"consistent_hash": {"source_ip": True}}}, ""),
+        ({"resilience": {"connection_pool": {"max_connections": 1, "max_pending_requests": 1, "connect_timeout": "1s"}, "outlier_detection": {"consecutive_5xx_errors": 1}}}, ""),
     ],
 )  # fmt: skip
 def test_limits_of_requests_are_refused_where_all_ports_are_of_connections(rule, option):
     mixed = {"spec": {"ports": [{"name": "http", "port": 80}, {"name": "tcp", "port": 9000}]}}
-    assert routing.check(policy(echo(mixed), rule=rule)) == [] == routing.check(policy(echo(BARE), rule=rule))
+    assert rollout.validate_references(policy(echo(mixed), rule=rule)) == [] == rollout.validate_references(policy(echo(BARE), rule=rule))
     if not option:
-        assert routing.check(policy(echo(), rule=rule)) == []
+        assert rollout.validate_references(policy(echo(), rule=rule)) == []
         return
     with pytest.raises(InvalidOption) as refused:
-        routing.check(policy(echo(), rule=rule))
+        rollout.validate_references(policy(echo(), rule=rule))
     assert refused.value.option == option
 
 
 def codes(live, **asked):
-    return [failure.code for failure in routing.check(policy(live, split=split({"v1": 1}, **asked)))]
+    return [failure.code for failure in rollout.validate_references(policy(live, split=split({"v1": 1}, **asked)))]
 
 
 def test_routes_that_sidecars_would_never_look_for_are_refused_and_at_a_gateway_its_ports_count():
@@ -223,13 +221,13 @@ def test_routes_that_sidecars_would_never_look_for_are_refused_and_at_a_gateway_
     assert codes(echo(web), protocol="tcp", gateways=[GATEWAY]) == [] == codes(echo(BARE), protocol="tcp")
     mixed = {"spec": {"ports": [{"name": "http", "port": 80}, {"name": "tcp", "port": 9000}]}}
     both = policy(echo(mixed), route={"rules": [{"to": "v1"}], "port": 80}, split=split({"v1": 1}, port=9000))
-    assert [failure.code for failure in routing.check(both)] == ["protocol_mismatch"]
+    assert [failure.code for failure in rollout.validate_references(both)] == ["protocol_mismatch"]
 
 
 def test_a_gateway_without_a_port_for_connections_is_named():
     live = echo(spoken={GATEWAY: frozenset({"http"}), "infra/tcp": frozenset({"tcp", "http"})})
     assert codes(echo(spoken={GATEWAY: frozenset({"http"})}), gateways=["mesh", GATEWAY]) == ["no_such_port"]
-    (failure,) = routing.check(policy(live, split=split({"v1": 1}, gateways=[GATEWAY, "infra/tcp"])))
+    (failure,) = rollout.validate_references(policy(live, split=split({"v1": 1}, gateways=[GATEWAY, "infra/tcp"])))
     assert failure.code == "no_such_port" and f"Gateway {GATEWAY} has no port for connections of TCP" in failure.message
 
 
@@ -275,8 +273,8 @@ def seen(text, live=None, **asked):
     """(what would be waited for, what the module converged says)"""
     wanted = policy(live or echo(), split=split(**{"versions": SPLIT, **asked}))
     (obj,) = istio.virtual_services(wanted)
-    shown = routes_shown(istio.has_all(text, obj, wanted.live), text, wanted.live, obj["spec"]["gateways"])
-    return shown, "; ".join(connections.lacking(text, wanted.live, istio.source_of(obj), connections.of(obj)))
+    shown = routes_visible(istio.has_all(text, obj, wanted.live), text, wanted.live, obj["spec"]["gateways"])
+    return shown, "; ".join(tcp_tls_routes.dump_differences(text, wanted.live, istio.proxy_source(obj), tcp_tls_routes.routes_of(obj)))
 
 
 def test_a_sidecar_has_the_split_only_with_exactly_its_shares():
@@ -331,7 +329,7 @@ def test_a_gateways_pods_may_listen_at_another_port_than_the_gateway_has():
 
 
 def test_what_is_for_some_callers_may_be_at_a_proxy_or_not():
-    rules = {"rules": [{"name": "a", "when": {"from_labels": {"app": "x"}}, "to": "v2"}]}
+    rules = {"rules": [{"name": "a", "match": {"from_labels": {"app": "x"}}, "to": "v2"}]}
     (obj,) = istio.virtual_services(policy(echo(), route=rules))
     for parts in ({"v2": 1}, {"": 1}):
         assert istio.has_all(proxy("sidecar", (9000, parts, OURS, "")), obj, echo())
@@ -362,16 +360,16 @@ def test_the_module_converged_compares_connections_too(api):
     wanted = policy(echo(), split=split(SPLIT))
     (obj,) = istio.virtual_services(wanted)
     rule = istio.destination_rule(wanted, {name: {"version": name} for name in SPLIT}, {})
-    question = compared.question(Cluster(api), echo(own=obj, rule=rule))
-    place = Place("shop", {}, False)
+    question = proxy_comparison.proxy_query(Cluster(api), echo(own=obj, rule=rule))
+    place = ProxyLocation("shop", {}, False)
     assert question.lacking(place, proxy("sidecar", (9000, SPLIT, OURS, PREFIX))) == ""
     assert (
         question.lacking(place, proxy("sidecar", (9000, {"v1": 1, "v2": 1}, OURS, PREFIX)))
         == f"other weights of connections to port 9000: {{'outbound|9000|v1|{FULL}': 1, 'outbound|9000|v2|{FULL}': 1}}"
     )
     assert question.lacking(place, proxy("sidecar")) == "no route of connections"
-    assert question.lacking(Place("infra", {}, True), proxy("router")) == "", "a gateway need not have what is for the mesh"
-    gone = compared.question(Cluster(api), echo(rule=rule))
+    assert question.lacking(ProxyLocation("infra", {}, True), proxy("router")) == "", "a gateway need not have what is for the mesh"
+    gone = proxy_comparison.proxy_query(Cluster(api), echo(rule=rule))
     assert gone.lacking(place, proxy("sidecar", (9000, SPLIT, OURS, PREFIX))) == "still a route of connections to port 9000"
 
 
@@ -383,7 +381,7 @@ def test_chains_are_read_in_both_ways_of_writing():
         },
     }
     text = {"configs": [{"@type": "x.ListenersConfigDump", "dynamicListeners": [{"activeState": {"listener": listener}}]}]}
-    assert list(dump.chains(text)) == [dump.Chain(9000, (("x", 2),), "/namespaces/c/virtual-service/a.b")]
+    assert list(config_dump.chains(text)) == [config_dump.Chain(9000, (("x", 2),), "/namespaces/c/virtual-service/a.b")]
 
 
 # Other people's.
@@ -393,10 +391,10 @@ def test_a_list_that_somebody_else_wrote_is_not_deleted_with_our_object():
     (obj,) = istio.virtual_services(policy(echo(), split=split(SPLIT)))
     edited = {**obj, "metadata": {**obj["metadata"], "labels": MANAGED, "managedFields": [{"manager": "kubectl-edit", "fieldsV1": {"f:spec": {"f:tcp": {}}}}]}}
     with pytest.raises(Failure) as refused:
-        routing.desired(policy(echo(own=edited)))
+        rollout.rollout_steps(policy(echo(own=edited)))
     assert refused.value.code == "conflict" and "VirtualService shop/frontend" in refused.value.message and "kubectl-edit" in refused.value.message
     other = {**edited, "metadata": {**edited["metadata"], "managedFields": [{"manager": "kubectl-edit", "fieldsV1": {"f:spec": {"f:http": {}}}}]}}
-    assert [step.name for step in routing.desired(policy(echo(own=other)))] == ["routes that go", "routes gone"]
+    assert [step.name for step in rollout.rollout_steps(policy(echo(own=other)))] == ["routes that go", "routes gone"]
 
 
 def test_a_subset_that_such_a_list_leads_to_stays():
@@ -411,7 +409,7 @@ def test_a_subset_that_such_a_list_leads_to_stays():
         }
         last = [
             one
-            for step in routing.desired(policy(host(own=live, rule=rule), split=split({"v1": 1})))
+            for step in rollout.rollout_steps(policy(host(own=live, rule=rule), split=split({"v1": 1})))
             for one in step.objects
             if one["kind"] == "DestinationRule"
         ][-1]

@@ -7,9 +7,9 @@ import json
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import rollout as routing
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import rollout
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends import istio
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends.proxy_checks import routes_shown
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends.proxy_checks import routes_visible
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.features.split import check
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host import host as hosts
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host.host import INTENTS, Host
@@ -31,7 +31,7 @@ def subset_names(step):
 
 
 def desired(wanted, live):
-    return routing.desired(policy(live, split=wanted))
+    return rollout.rollout_steps(policy(live, split=wanted))
 
 
 @pytest.mark.parametrize("versions", [{"v1": 1}, {"v1": 90, "v2": 10}, {"v1": 3, "v2": 1}, {"v1": 0, "v2": 1}, {"v1": 1000, "v2": 1}])
@@ -78,7 +78,7 @@ def test_what_else_cannot_be_meant(wrong, code):
 
 
 def codes(wanted=None, **live):
-    return [reason.code for reason in routing.check(policy(host(**live), split=wanted or split()))]
+    return [reason.code for reason in rollout.validate_references(policy(host(**live), split=wanted or split()))]
 
 
 def test_a_host_that_is_there_with_its_pods_has_nothing_wrong():
@@ -224,13 +224,13 @@ def test_a_host_is_resolved_as_istiod_does(name, full, service, objects):
     ],
 )
 def test_a_service_entry_covers_its_hosts(pattern, name, covered):
-    assert hosts.covers(pattern, name) is covered
+    assert hosts.host_matches(pattern, name) is covered
 
 
 def test_hosts_of_routes_and_of_rules_are_full_names():
-    assert hosts.names({"metadata": {"namespace": "shop"}, "spec": {"hosts": ["frontend", "api.example.com"]}}) == {FULL, "api.example.com"}
-    assert hosts.names({"metadata": {"namespace": "shop"}, "spec": {"host": "frontend"}}) == {FULL}
-    assert hosts.names({"metadata": {"namespace": "shop"}}) == set()
+    assert hosts.host_names({"metadata": {"namespace": "shop"}, "spec": {"hosts": ["frontend", "api.example.com"]}}) == {FULL, "api.example.com"}
+    assert hosts.host_names({"metadata": {"namespace": "shop"}, "spec": {"host": "frontend"}}) == {FULL}
+    assert hosts.host_names({"metadata": {"namespace": "shop"}}) == set()
 
 
 @pytest.mark.parametrize(
@@ -249,4 +249,4 @@ def test_a_proxy_that_need_not_have_the_routes_is_not_concerned(kind, gateways, 
     clusters = [{"cluster": {"name": f"outbound|80|v1|{FULL if known else 'cart.shop.svc.cluster.local'}"}}]
     node = {"@type": "x/envoy.admin.v3.BootstrapConfigDump", "bootstrap": {"node": {"id": f"{kind}~10.0.0.1"}}}
     dump = {"configs": [node, {"@type": "x/envoy.admin.v3.ClustersConfigDump", "dynamic_active_clusters": clusters}]}
-    assert routes_shown(False, dump, host(), gateways) is shown and routes_shown(True, dump, host(), gateways) is True
+    assert routes_visible(False, dump, host(), gateways) is shown and routes_visible(True, dump, host(), gateways) is True

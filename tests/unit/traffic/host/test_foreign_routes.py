@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host import external_owners as owners
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host import foreign_routes as theirs
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host import external_owners, foreign_routes
 from builders import istio
 
 REST = "default-00000000"
@@ -48,7 +47,7 @@ def order(listed):
     ],
 )
 def test_they_keep_their_place(live, new, merged):
-    assert order(theirs.merged(ours(*new), written(*live))) == merged
+    assert order(foreign_routes.merge_routes(ours(*new), written(*live))) == merged
 
 
 @pytest.mark.parametrize(
@@ -60,12 +59,12 @@ def test_they_keep_their_place(live, new, merged):
     ],
 )
 def test_those_that_are_taken_over_come_behind_ours_but_before_the_rest(new, adopted, joined):
-    assert order(theirs.joined(ours(*new), written(*adopted))) == joined
+    assert order(foreign_routes.append_adopted(ours(*new), written(*adopted))) == joined
 
 
 def test_a_route_without_a_name_is_of_others():
-    assert theirs.of({"spec": {"http": [{"route": []}, *ours(REST)]}}) == [{"route": []}]
-    assert not theirs.is_ours({"name": "split-test"}) and not theirs.is_ours({"name": "mine-00000000"})
+    assert foreign_routes.foreign_routes_of({"spec": {"http": [{"route": []}, *ours(REST)]}}) == [{"route": []}]
+    assert not foreign_routes.is_ours({"name": "split-test"}) and not foreign_routes.is_ours({"name": "mine-00000000"})
 
 
 @pytest.mark.parametrize(
@@ -77,7 +76,7 @@ def test_a_route_without_a_name_is_of_others():
 )  # fmt: skip
 def test_what_takes_every_request(matches, every):
     http = {"name": "x", **({"match": matches} if matches else {})}
-    assert theirs.takes_all(http) is every and theirs.shadowed([http, {"name": "y"}]) == ([{"name": "y"}] if every else [])
+    assert foreign_routes.takes_all(http) is every and foreign_routes.shadowed([http, {"name": "y"}]) == ([{"name": "y"}] if every else [])
 
 
 def test_subsets_to_which_they_lead():
@@ -86,7 +85,7 @@ def test_subsets_to_which_they_lead():
         {"mirror": {"host": "web", "subset": "c"}},
         {"route": [{"destination": {"host": "cart", "subset": "d"}}]},
     ]
-    assert theirs.subsets(listed, "web.shop.svc.cluster.local", "shop") == {"a", "b", "c"}
+    assert foreign_routes.referenced_subsets(listed, "web.shop.svc.cluster.local", "shop") == {"a", "b", "c"}
 
 
 @pytest.mark.parametrize(
@@ -110,4 +109,4 @@ def test_subsets_to_which_they_lead():
 def test_who_keeps_an_object_is_named(metadata, said):
     obj = istio("VirtualService", "web")
     obj["metadata"].update(metadata)
-    assert owners.owner_of(obj) == said
+    assert external_owners.owner_of(obj) == said

@@ -9,25 +9,25 @@ import sys
 from pathlib import Path
 
 import pytest
-import rights
+import rbac
 import yaml
 from collection import MODULES, ROLES, ROOT
 
-DOCUMENT = ROOT / "docs/rights.md"
+DOCUMENT = ROOT / "docs/rbac.md"
 MARKS = "<!-- table -->\n", "<!-- end of table -->"
 
 
 def documented() -> str:
     rows = ["| for | groups | resources | verbs | why |", "|---|---|---|---|---|"]
-    for row in rights.table()["rights_table"]:
+    for row in rbac.table()["rbac_table"]:
         groups = ", ".join(group or "core" for group in row["groups"])
-        rows.append(f"| {', '.join(row['for'])} | {groups} | {', '.join(row['resources'])} | {', '.join(rights.verbs(row))} | {row['why']} |")
+        rows.append(f"| {', '.join(row['for'])} | {groups} | {', '.join(row['resources'])} | {', '.join(rbac.verbs(row))} | {row['why']} |")
     return "\n".join(rows) + "\n"
 
 
 def made(*arguments: str, folder) -> dict:
     path = folder / "role.yaml"
-    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "playbooks/rights.yml", "-e", f"rights_dest={path}", *arguments]
+    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "playbooks/rbac.yml", "-e", f"rbac_dest={path}", *arguments]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     return yaml.safe_load(path.read_text()) if done.returncode == 0 else {"failed": done.stdout + done.stderr}
 
@@ -39,12 +39,12 @@ def test_the_document_shows_the_table():
 
 
 def test_every_module_has_rights_or_needs_none():
-    named = {name for row in rights.table()["rights_table"] for name in row["for"]}
+    named = {name for row in rbac.table()["rbac_table"] for name in row["for"]}
     assert named - {"demo"} == set(MODULES) - {"release", "images", "manifests"}
 
 
 def test_each_role_is_said_to_run_the_modules_that_it_runs():
-    table = rights.table()["rights_modules"]
+    table = rbac.table()["rbac_modules"]
     assert set(table) == set(ROLES)
     for role in ROLES:
         text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "roles" / role / "tasks").glob("*.yml"))
@@ -55,21 +55,21 @@ def test_each_role_is_said_to_run_the_modules_that_it_runs():
 
 
 def test_a_cluster_role_has_what_its_roles_need_and_no_more(tmp_path):
-    rules = made("-e", '{"rights_for": ["namespaces"]}', "-e", "rights_name=labels", folder=tmp_path)
+    rules = made("-e", '{"rbac_for": ["namespaces"]}', "-e", "rbac_name=labels", folder=tmp_path)
     assert rules["metadata"]["name"] == "labels" and rules["kind"] == "ClusterRole"
-    assert len(rules["rules"]) == sum("namespace" in row["for"] for row in rights.table()["rights_table"])
+    assert len(rules["rules"]) == sum("namespace" in row["for"] for row in rbac.table()["rbac_table"])
     assert not any("secrets" in rule["resources"] or "escalate" in rule["verbs"] for rule in rules["rules"])
     whole = made(folder=tmp_path)
     assert any("escalate" in rule["verbs"] for rule in whole["rules"]) and all(set(rule["verbs"]) != {"*"} for rule in whole["rules"])
 
 
 def test_one_that_only_looks_cannot_write(tmp_path):
-    rules = made("-e", '{"rights_for": ["mesh_info", "mesh_check"]}', folder=tmp_path)["rules"]
+    rules = made("-e", '{"rbac_for": ["mesh_info", "mesh_check"]}', folder=tmp_path)["rules"]
     assert {verb for rule in rules if rule["resources"] != ["pods/portforward"] for verb in rule["verbs"]} == {"list"}
 
 
 def test_a_name_of_nothing_is_refused(tmp_path):
-    assert "No role or module is called mesh_inf." in made("-e", '{"rights_for": ["mesh_inf"]}', folder=tmp_path)["failed"]
+    assert "No role or module is called mesh_inf." in made("-e", '{"rbac_for": ["mesh_inf"]}', folder=tmp_path)["failed"]
 
 
 @pytest.mark.parametrize(
@@ -84,4 +84,4 @@ def test_a_name_of_nothing_is_refused(tmp_path):
     ],
 )
 def test_a_request_is_read_as_what_it_takes(request_, right):
-    assert rights.asked([request_]) == {right} and rights.lacking("dashboard", [("DELETE", "/api/v1/namespaces/shop")]) == {("delete", "", "namespaces")}
+    assert rbac.asked([request_]) == {right} and rbac.lacking("dashboard", [("DELETE", "/api/v1/namespaces/shop")]) == {("delete", "", "namespaces")}

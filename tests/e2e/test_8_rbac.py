@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each role does its work with no more than the ClusterRole that playbooks/rights.yml makes for it. On a cluster of its own; in order."""
+"""Each role does its work with no more than the ClusterRole that playbooks/rbac.yml makes for it. On a cluster of its own; in order."""
 from __future__ import annotations
 
 import json

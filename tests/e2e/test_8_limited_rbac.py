@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Roles of docs/rights.md are enough for what is said there, and not for what is said to need more."""
+"""The Roles of docs/rbac.md are enough for what is said there, and not for what is said to need more."""
 from __future__ import annotations
 
 import base64
@@ -17,7 +17,7 @@ from playbook_runner import ROOT, Lab
 
 pytestmark = pytest.mark.long
 
-DOCUMENT = (ROOT / "docs/rights.md").read_text(encoding="utf-8")
+DOCUMENT = (ROOT / "docs/rbac.md").read_text(encoding="utf-8")
 ROLES = {role["metadata"]["name"]: role for role in map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL))}
 COMMANDS = [line for block in re.findall(r"```shell\n(.*?)```", DOCUMENT, re.DOTALL) for line in block.splitlines()]
 IMAGE = "localhost/lab/client:stand-in"

@@ -22,12 +22,12 @@ Right = tuple[str, str, str]
 
 @functools.cache
 def table() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((ROOT / "playbooks/vars/rights.yml").read_text(encoding="utf-8"))
+    found: dict[str, Any] = yaml.safe_load((ROOT / "playbooks/vars/rbac.yml").read_text(encoding="utf-8"))
     return found
 
 
 def verbs(row: dict[str, Any]) -> list[str]:
-    named: list[str] = table()["rights_verbs"][row["verbs"]] if isinstance(row["verbs"], str) else row["verbs"]
+    named: list[str] = table()["rbac_verbs"][row["verbs"]] if isinstance(row["verbs"], str) else row["verbs"]
     return named
 
 
@@ -48,7 +48,7 @@ def lacking(module: str, requests: Iterable[tuple[str, str]]) -> set[Right]:
     """What the module asked for beyond its rights."""
     if module in ANY_KIND:
         return set()
-    rows = [row for row in table()["rights_table"] if module in row["for"]]
+    rows = [row for row in table()["rbac_table"] if module in row["for"]]
     return {
         (verb, group, resource)
         for verb, group, resource in asked(requests)
