@@ -151,8 +151,8 @@ def body(run: Run) -> dict:
     if options["state"] == "absent":
         return run.remove([], object_set)
     documents = addons.read_addons(Path(options["samples"]), wanted)
-    rules = run.rules(namespace=wanted.namespace, set=object_set, prune=True)
-    return run.converge(addons.addon_steps(wanted, documents), rules)
+    rules = run.apply_options(namespace=wanted.namespace, set=object_set, prune=True)
+    return run.apply(addons.addon_steps(wanted, documents), rules)
 
 
 def main() -> None:

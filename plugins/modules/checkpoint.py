@@ -185,7 +185,7 @@ def body(run: Run) -> dict:
         return {**run.remove([live] if live else []), **_said(live, checkpoint.EMPTY)}
     if options["state"] == "restored":
         if live is None:
-            run.refuse(
+            run.fail_or_warn(
                 [
                     Failure(
                         "no_checkpoint",
@@ -194,17 +194,17 @@ def body(run: Run) -> dict:
                     )
                 ]
             )
-            return {**run.converge([], ApplyOptions()), **_said(None, checkpoint.EMPTY)}
+            return {**run.apply([], ApplyOptions()), **_said(None, checkpoint.EMPTY)}
         kept = checkpoint.read_checkpoint(live)
-        steps = checkpoint.restore_steps(kept, checkpoint.selected_objects(cluster, kept.choices), cluster.manager)
-        return {**run.converge(steps, ApplyOptions(force=True, yield_to=frozenset({ISTIOD_MANAGER}))), **_said(live, kept)}
+        steps = checkpoint.restore_steps(kept, checkpoint.selected_objects(cluster, kept.selectors), cluster.manager)
+        return {**run.apply(steps, ApplyOptions(force=True, ignore_managers=frozenset({ISTIOD_MANAGER}))), **_said(live, kept)}
     if live:
-        return {**run.converge([], ApplyOptions()), **_said(live, checkpoint.read_checkpoint(live))}
+        return {**run.apply([], ApplyOptions()), **_said(live, checkpoint.read_checkpoint(live))}
     if not choices and not notes:
         raise InvalidOption("objects", "neither objects nor notes are given", hint="Say what is to be kept.")
-    taken = wanted.taken(checkpoint.selected_objects(cluster, choices), frozenset({ISTIOD_MANAGER}))
+    taken = wanted.as_config_map(checkpoint.selected_objects(cluster, choices), frozenset({ISTIOD_MANAGER}))
     kept = checkpoint.read_checkpoint(taken)
-    result = run.converge([Step("checkpoint", [taken])], ApplyOptions())
+    result = run.apply([Step("checkpoint", [taken])], ApplyOptions())
     names = "".join(f"{ref['kind']} {ref['namespace']}/{ref['name']}\n" for ref in checkpoint.result_refs(kept.objects))
     return {**result, "diff": [{**entry, "after": names} for entry in result["diff"]], **_said(None, kept)}
 

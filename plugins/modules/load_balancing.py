@@ -57,7 +57,7 @@ extends_documentation_fragment:
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
   - servicemesh.istio.writing.preflight
-  - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.proxies
   - servicemesh.istio.writing.shared
 """
 

@@ -195,8 +195,8 @@ def body(run: Run) -> dict:
         return run.remove(objects, object_set, namespace=options["namespace"])
     if not objects:
         raise InvalidOption("definition", "there is no object in it", hint="Use state: absent to remove a set.")
-    rules = run.rules(namespace=options["namespace"], set=object_set, prune=options["prune"], prune_limit=options["prune_limit"])
-    return run.converge([Step("objects", objects)], rules)
+    rules = run.apply_options(namespace=options["namespace"], set=object_set, prune=options["prune"], prune_limit=options["prune_limit"])
+    return run.apply([Step("objects", objects)], rules)
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ options:
     type: list
     elements: str
     default: []
-  fail_at:
+  fail_on:
     description: The lowest severity at which a failed check fails the play. The result is the same with V(never).
     type: str
     choices: [error, warning, never]
@@ -78,7 +78,7 @@ EXAMPLES = r"""
     phase: upgrade
     version: 1.31.0
     revision: 1-31-0
-    fail_at: never
+    fail_on: never
 
 - name: The workloads of one namespace have moved, and their proxies are served
   servicemesh.istio.mesh_check:
@@ -144,7 +144,7 @@ ARGUMENTS = {
     "revision": {"type": "str"},
     "namespaces": {"type": "list", "elements": "str", "default": []},
     "skip": {"type": "list", "elements": "str", "default": []},
-    "fail_at": {"type": "str", "choices": ["error", "warning", "never"], "default": "error"},
+    "fail_on": {"type": "str", "choices": ["error", "warning", "never"], "default": "error"},
     "unknown_fails": {"type": "bool", "default": False},
 }
 
@@ -156,11 +156,11 @@ def body(run: Run) -> dict:
     found = run.timed("read", lambda: facts.read_facts(run.cluster, gate.namespace, checks.sources(gate, options["skip"]), answers))
     checks.refuse_absent(found, gate)
     rows = run.timed("judge", lambda: checks.run(found, gate, options["skip"]))
-    run.told = {"checks": rows, "summary": checks.summary(rows)}
-    failure = checks.failure(rows, options["fail_at"], options["unknown_fails"])
+    run.extra_result = {"checks": rows, "summary": checks.summary(rows)}
+    failure = checks.failure(rows, options["fail_on"], options["unknown_fails"])
     if failure:
         raise failure
-    return run.told
+    return run.extra_result
 
 
 def main() -> None:

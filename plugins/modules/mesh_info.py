@@ -139,7 +139,7 @@ workloads:
       restartable: true
       revisions: [default]
       uses: default
-      without_sidecar: []
+      missing_sidecar: []
       stale: []
 proxies:
   description:

@@ -43,13 +43,15 @@ options:
     description: Mode by port of the pods, where it differs. Needs O(workload).
     type: dict
     default: {}
-  plaintext:
-    description: V(shut_out) asks for TLS whoever calls without it, and reads no log.
+  plaintext_callers:
+    description:
+      - V(fail) reads access logs and metrics, and fails with the code C(plaintext_callers) if it finds callers without TLS.
+      - V(ignore) requires TLS without reading them. Callers without TLS can no longer connect.
     type: str
-    choices: [refuse, shut_out]
-    default: refuse
-  look_back:
-    description: How much of the access logs is read.
+    choices: [fail, ignore]
+    default: fail
+  access_log_window:
+    description: Period of the access logs that is read, such as C(30m).
     type: str
     default: 1h
 
@@ -66,7 +68,7 @@ extends_documentation_fragment:
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
   - servicemesh.istio.writing.preflight
-  - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.proxies
 """
 
 EXAMPLES = r"""

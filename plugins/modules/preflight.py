@@ -195,11 +195,11 @@ def body(run: Run) -> dict:
     else:
         picture = loader.load_files(objects, options["root_namespace"])
     rows = run.timed("judge", lambda: checks.run(picture, options["skip"]))
-    run.told = checks.result(rows, picture)
+    run.extra_result = checks.result(rows, picture)
     failure = checks.failure(rows, options["fail_on"])
     if failure:
         raise failure
-    return run.told
+    return run.extra_result
 
 
 def main() -> None:

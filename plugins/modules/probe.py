@@ -314,7 +314,7 @@ def _read(run: Run, options: dict) -> dict:
     reading = run.timed("read", lambda: background_probe.read_snapshot(options["name"]))
     if reading is None:
         hint = "Start it first, on the same host and as the same user."
-        run.refuse([Failure("no_probe", f"name: there is no probe {options['name']}", hint=hint)])
+        run.fail_or_warn([Failure("no_probe", f"name: there is no probe {options['name']}", hint=hint)])
     return _gate(run, options, reading or background_probe.NEVER, {})
 
 

@@ -113,16 +113,16 @@ def body(run: Run) -> dict:
     namespace, labels = run.options["namespace"], label_selector(run.options["workload"])
     wanted = log_levels.parse_levels(run.options["levels"])
     pods, refusals = log_levels.select_proxies(run.cluster.list("", "Pod", namespace, labels), f"in {namespace}{f' with {labels}' if labels else ''}")
-    run.refuse(refusals)
+    run.fail_or_warn(refusals)
     live = run.timed("read", lambda: log_levels.read_levels(run.cluster, pods))
     changes = log_levels.plan_levels(live, wanted)
     if not run.check_mode:
         changes = run.timed("apply", lambda: log_levels.apply_levels(run.cluster, changes))
-    run.told = log_levels.levels_result(changes)
+    run.extra_result = log_levels.levels_result(changes)
     failure = log_levels.levels_failure(changes)
     if failure:
         raise failure
-    return run.told
+    return run.extra_result
 
 
 def main() -> None:

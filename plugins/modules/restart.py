@@ -27,7 +27,7 @@ options:
   revision:
     description: Revision that the pods should have. Unset, the one that each namespace's label leads to.
     type: str
-  uninjected:
+  missing_sidecar:
     description: Whether workloads are restarted, too, whose pods should have a sidecar and have none.
     type: bool
     default: false
@@ -68,7 +68,7 @@ stale:
   type: list
   elements: dict
   sample: [{kind: Deployment, name: web, namespace: shop, pods: [web-5d8], restartable: true}]
-without_sidecar:
+missing_sidecar:
   description: Workloads with pods that should have a sidecar and have none, as they were found.
   returned: success
   type: list
@@ -125,7 +125,7 @@ from ..module_utils._istio.dataplane import restarts, revisions
 ARGUMENTS = {
     "namespaces": {"type": "list", "elements": "str", "required": True},
     "revision": {"type": "str"},
-    "uninjected": {"type": "bool", "default": False},
+    "missing_sidecar": {"type": "bool", "default": False},
     "gateways": {"type": "bool", "default": True},
     "parallel": {"type": "int", "default": restarts.PARALLEL},
     **WAIT_ARGUMENTS,
@@ -138,18 +138,18 @@ def body(run: Run) -> dict:
         raise InvalidOption("parallel", f"is {options['parallel']}", hint="It must be 1 or more.")
     known = revisions.read_revisions(cluster)
     if options["revision"] and options["revision"] not in known.untagged:
-        run.refuse([revisions.no_such_revision(options["revision"], known)])
+        run.fail_or_warn([revisions.no_such_revision(options["revision"], known)])
     seen = []
     for name in dict.fromkeys(options["namespaces"]):
         live = cluster.get("", "Namespace", "", name)
         if live is None:
-            run.refuse([InvalidOption("namespaces", f"there is no namespace {name}", code="no_such_namespace")])
+            run.fail_or_warn([InvalidOption("namespaces", f"there is no namespace {name}", code="no_such_namespace")])
             continue
         seen.append(restarts.inspect_namespace(cluster, name, live["metadata"].get("labels") or {}, known, options["revision"] or "", options["gateways"]))
-    lacking = [workload for one in seen for workload in one.lacking]
+    lacking = [workload for one in seen for workload in one.missing_sidecar]
     stale = [workload for one in seen for workload in one.stale]
-    steps = restarts.restart_steps(cluster, seen, (lacking if options["uninjected"] else []) + stale, options["parallel"])
-    return {**run.converge(steps, ApplyOptions(force=True), manager=restarts.MANAGER), "stale": restarts.restart_rows(stale), "without_sidecar": restarts.restart_rows(lacking)}
+    steps = restarts.restart_steps(cluster, seen, (lacking if options["missing_sidecar"] else []) + stale, options["parallel"])
+    return {**run.apply(steps, ApplyOptions(force=True), manager=restarts.MANAGER), "stale": restarts.restart_rows(stale), "missing_sidecar": restarts.restart_rows(lacking)}
 
 
 def main() -> None:

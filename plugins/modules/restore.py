@@ -130,9 +130,9 @@ def body(run: Run) -> dict:
     objects = backup.objects_of(index, {name: managed_directory.read_file(src, name) for name in backup.wanted_files(index, options["parts"])})
     run.hide({value for obj in objects if obj["kind"] == "Secret" for value in manifests.secret_values(obj)})
     backup.validate_backup(index, backup.cluster_uid(run.cluster), options["to_other_cluster"])
-    run.refuse(backup.missing_prerequisites(run.cluster, objects))
+    run.fail_or_warn(backup.missing_prerequisites(run.cluster, objects))
     steps = backup.restore_steps(objects, run.cluster.live(objects), run.cluster.manager)
-    return {**run.converge(steps, run.rules(by_value=True)), "cluster": index.cluster}
+    return {**run.apply(steps, run.apply_options(values_only=True)), "cluster": index.cluster}
 
 
 def main() -> None:

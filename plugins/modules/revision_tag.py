@@ -155,15 +155,15 @@ def body(run: Run) -> dict:
             names = ", ".join(row["namespaces"])
             raise Failure("tag_in_use", f"name: {tag.name} is used by {names}", hint="Label these namespaces otherwise first, or set force.")
         return {**run.remove([], tag.own_set), "tag": row}
-    run.refuse(revisions.tag_problems(tag, live))
+    run.fail_or_warn(revisions.tag_problems(tag, live))
     plane = control_plane.ControlPlane(namespace=tag.namespace, revision="" if tag.revision == revisions.DEFAULT else tag.revision)
     istioctl = Istioctl(options["istioctl"])
     rendered = run.timed("render", lambda: istioctl.render(control_plane.tag_operator(plane, tag.name)))
     objects = control_plane.tag_objects(rendered, plane, tag.name)
     hooks = [obj["metadata"]["name"] for obj in objects if obj["kind"] == "MutatingWebhookConfiguration"]
     step = Step("tag", objects, barrier=webhooks.webhooks_armed(hooks))
-    rules = run.rules(namespace=tag.namespace, yield_to=frozenset({control_plane.ISTIOD_MANAGER}), set=tag.own_set, prune=True)
-    return {**run.converge([step], rules), "tag": row}
+    rules = run.apply_options(namespace=tag.namespace, ignore_managers=frozenset({control_plane.ISTIOD_MANAGER}), set=tag.own_set, prune=True)
+    return {**run.apply([step], rules), "tag": row}
 
 
 def main() -> None:

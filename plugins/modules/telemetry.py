@@ -30,7 +30,7 @@ options:
     default: {}
   access_logs:
     description:
-      - C(enabled), C(providers) by name (without them V(envoy), the proxy's own log), C(when) as an expression in CEL, C(side) as C(client),
+      - C(enabled), C(providers) by name (without them V(envoy), the proxy's own log), C(when) as an expression in CEL, C(mode) as C(client),
         C(server) or C(both).
     type: dict
   tracing:
@@ -40,7 +40,7 @@ options:
   metrics:
     description:
       - C(enabled), C(providers) by name, C(disable) as a list of Istio's metrics, C(tags) as an expression in CEL by name, or V(false) to leave one
-        out, C(every) as how often they are told.
+        out, C(reporting_interval) as the interval between reports.
     type: dict
 
   state:
@@ -56,7 +56,7 @@ extends_documentation_fragment:
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
   - servicemesh.istio.writing.preflight
-  - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.proxies
 """
 
 EXAMPLES = r"""

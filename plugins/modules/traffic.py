@@ -48,7 +48,7 @@ extends_documentation_fragment:
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
   - servicemesh.istio.writing.preflight
-  - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.proxies
   - servicemesh.istio.writing.shared
 """
 
@@ -154,12 +154,12 @@ def body(run: Run) -> dict:
     for warning in warnings:
         run.module.warn(warning)
     for policy in policies:
-        run.refuse(validate_references(policy) if not policy.empty else [])
+        run.fail_or_warn(validate_references(policy) if not policy.empty else [])
     gone = bulk_policy.released_policies(run.cluster, reader, policies, options["set"]) if options["prune"] else []
     steps = bulk_policy.merge_steps([[*rollback_checkpoint.checkpoint_steps(run.cluster, policy), *rollout_steps(policy)] for policy in [*policies, *gone]])
-    rules = run.rules()
-    return run.converge(
-        without_last_wait(steps, options), replace(rules, adopt=rules.adopt.union(*(policy.taking.managers(policy.live, policy.api) for policy in policies)))
+    rules = run.apply_options()
+    return run.apply(
+        without_last_wait(steps, options), replace(rules, adopt=rules.adopt.union(*(policy.takeover.managers(policy.host, policy.api) for policy in policies)))
     )
 
 

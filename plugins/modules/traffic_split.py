@@ -73,7 +73,7 @@ options:
         the code C(protocol_cannot). Conditions on who calls and at which port can be said.
       - A change is for new connections; open ones stay where they are until the proxy has drained them (45 seconds, if Istio is not told otherwise),
         and are then closed.
-      - Gateway API's kinds for TCP and TLS are not written; V(gateway) of O(api) is refused.
+      - Gateway API's kinds for TCP and TLS are not written; V(gateway_api) of O(api) is refused.
     type: str
     choices: [http, tcp, tls]
   state:
@@ -90,7 +90,7 @@ extends_documentation_fragment:
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
   - servicemesh.istio.writing.preflight
-  - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.proxies
   - servicemesh.istio.writing.shared
 """
 
@@ -114,7 +114,7 @@ EXAMPLES = r"""
     namespace: online-boutique
     service: frontend
     versions: {v1: 90, v2: 10}
-    api: gateway
+    api: gateway_api
 
 - name: Connections to a database go to its versions, for its Service declares the port to be TCP
   servicemesh.istio.traffic_split:

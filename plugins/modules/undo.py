@@ -34,7 +34,7 @@ extends_documentation_fragment:
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
   - servicemesh.istio.writing.preflight
-  - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.proxies
 attributes:
   idempotent:
     support: none
@@ -140,18 +140,18 @@ def body(run: Run) -> dict:
     options = run.options
     # In one slice: a second one would undo what the first one did.
     run.deadline = Deadline(options["wait_timeout"])
-    rules = run.rules(namespace=options["namespace"])
+    rules = run.apply_options(namespace=options["namespace"])
     reader = Reader(run.cluster)
     now = Policy.of(reader.read(options["service"], options["namespace"]))
     try:
         policy = rollback_checkpoint.previous_policy(run.cluster, now)
     except Failure as failure:
-        run.refuse([failure])
-        return run.converge([], rules)
+        run.fail_or_warn([failure])
+        return run.apply([], rules)
     if not policy.empty:
         policy = select_api(policy, policy.api, reader)
-        run.refuse(validate_references(policy))
-    return run.converge([*without_last_wait(rollout_steps(policy), options), rollback_checkpoint.swap_step(now, policy)], rules)
+        run.fail_or_warn(validate_references(policy))
+    return run.apply([*without_last_wait(rollout_steps(policy), options), rollback_checkpoint.swap_step(now, policy)], rules)
 
 
 def main() -> None:

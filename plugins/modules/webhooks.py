@@ -15,7 +15,7 @@ description:
   - Istio's webhooks fail closed. While no istiod answers, no pod of an injected namespace can start, and no object of Istio can be written.
   - This module opens those that nothing answers, and only these, and closes them again when istiod is back. None is deleted, no selector is
     changed.
-  - Pods that start meanwhile have no sidecar. M(servicemesh.istio.restart) with O(ignore:uninjected=true) gives them one later.
+  - Pods that start meanwhile have no sidecar. M(servicemesh.istio.restart) with O(ignore:missing_sidecar=true) gives them one later.
   - M(servicemesh.istio.control_plane) closes them, too, when it has seen istiod ready.
 options:
   state:
@@ -130,13 +130,13 @@ def body(run: Run) -> dict:
     dead = {} if force else {facts.object_text(obj): cause for obj, cause in unanswered(found, webhooks.closed_entries if opening else webhooks.opened_entries)}
     if opening:
         chosen = [obj for obj in configurations(found) if webhooks.closed_entries(obj) and (force or facts.object_text(obj) in dead)]
-        result = run.converge([Step("open", [webhooks.open_patch(obj) for obj in chosen])], ApplyOptions(force=True), manager=webhooks.OPENER)
+        result = run.apply([Step("open", [webhooks.open_patch(obj) for obj in chosen])], ApplyOptions(force=True), manager=webhooks.OPENER)
     else:
         chosen = [obj for obj in configurations(found) if webhooks.opened_entries(obj)]
-        run.refuse([Failure("webhook_unanswered", f"{name}: {cause}", hint="Bring istiod up first, or set force.") for name, cause in dead.items()])
-        result = run.converge([], ApplyOptions())
+        run.fail_or_warn([Failure("webhook_unanswered", f"{name}: {cause}", hint="Bring istiod up first, or set force.") for name, cause in dead.items()])
+        result = run.apply([], ApplyOptions())
         for manager, objects in webhooks.close_patches([obj for obj in configurations(found) if webhooks.was_opened(obj)]).items():
-            result = run.converge([Step("close", objects)], ApplyOptions(force=True, adopt=frozenset({webhooks.OPENER}) - {manager}), manager=manager)
+            result = run.apply([Step("close", objects)], ApplyOptions(force=True, adopt=frozenset({webhooks.OPENER}) - {manager}), manager=manager)
     return {**result, "webhooks": [facts.object_text(obj) for obj in chosen]}
 
 

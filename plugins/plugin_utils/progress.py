@@ -88,5 +88,5 @@ def together(answers: list[dict[str, Any]]) -> dict[str, Any]:
         "barriers": [text for answer in answers for text in answer.get("barriers") or []],
         "duration": duration,
         # As they were found: a later slice finds them mended.
-        **{name: answers[0][name] for name in ("without_sidecar", "stale", "tag", "findings", "unread") if name in answers[0]},
+        **{name: answers[0][name] for name in ("missing_sidecar", "stale", "tag", "findings", "unread") if name in answers[0]},
     }

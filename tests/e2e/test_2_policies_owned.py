@@ -90,7 +90,7 @@ def test_the_proxies_own_routes_are_those_of_the_policy(shop: Lab) -> None:
 def test_a_proxy_that_stands_still_is_named_and_no_other(shop: Lab) -> None:
     stand_still(shop, "web-v1", "STOP", program="envoy")
     try:
-        done = shop.module("load_balancing", **HOST, algorithm="random", wait_converged=False)
+        done = shop.module("load_balancing", **HOST, algorithm="random", wait_for_proxies=False)
         assert "failed" not in done and done["barriers"] == [], done
         assert behind(asked(shop, **HOST)) == {"web-v1": "waiting"}
         failed = asked(shop, **HOST, fail=True, wait_timeout=5)

@@ -76,7 +76,7 @@ def processes(runner: Any, tmp_path: Path, monkeypatch: Any) -> Iterator[Path]:
             if os.getpid() != here:
                 os._exit(1)
 
-    monkeypatch.setattr(daemon, "start", guarded)
+    monkeypatch.setattr(daemon, "start_process", guarded)
     yield tmp_path / "cache"
     for record in (tmp_path / "cache").rglob("process.json"):
         found = daemon.find_process(daemon.ProcessPlace(record.parent.parent.name, record.parent.name))

@@ -124,10 +124,10 @@ SERVICE, POD = service("frontend"), pod("frontend-v1", labels={"app": "frontend"
 KIALI = [service("kiali", "istio-system", ports=[{"name": "http", "port": 20001}]), pod("kiali-1", "istio-system", {"app": "kiali"})]
 RULE = istio("DestinationRule", "frontend", host="frontend")
 RULE["metadata"]["annotations"] = {"servicemesh.istio/intents": '{"load_balancing": {"algorithm": "random"}}'}
-KEPT = checkpoint.Checkpoint("servicemesh-undo-frontend", "shop").taken([MemoryApi(namespace("shop")).put(RULE, manager="kubectl")], frozenset())
+KEPT = checkpoint.Checkpoint("servicemesh-undo-frontend", "shop").as_config_map([MemoryApi(namespace("shop")).put(RULE, manager="kubectl")], frozenset())
 CASES = {
     "manifests": ([], {"definition": config("a", x="1")}),
-    "namespace": ([namespace("shop")], {"name": "shop", "injection": "enabled", "restart": True}),
+    "namespace": ([namespace("shop")], {"name": "shop", "injection": "enabled", "restart_missing_sidecar": True}),
     "traffic_split": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "versions": {"v1": 1}}),
     "route": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "rules": [{"match": {"path": "/a*"}, "to": "v1"}]}),
     "fault": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "delay": "2s"}),
@@ -141,7 +141,7 @@ CASES = {
     "authorization": ([namespace("shop")], {"name": "web", "namespace": "shop", "default": "deny"}),
     "jwt": ([namespace("shop")], {"name": "web", "namespace": "shop", "issuers": [{"issuer": "https://login.example.com"}]}),
     "egress": ([namespace("shop")], {"name": "web", "namespace": "shop", "hosts": ["example.com"]}),
-    "sidecar": ([namespace("shop")], {"namespace": "shop", "sees": ["."]}),
+    "sidecar": ([namespace("shop")], {"namespace": "shop", "egress_hosts": ["."]}),
     "telemetry": ([namespace("shop")], {"namespace": "shop", "tracing": {"percent": 1}}),
     "addons": ([], {"state": "absent"}),
     "control_plane": ([], {"state": "absent"}),

@@ -22,7 +22,7 @@ SERVED_WITHIN = 15.0
 def apply(cluster: Cluster, plan: Plan, force: bool, deadline: Deadline, said: list[str]) -> None:
     """Adds to `said` what barriers said. Raises Failure; every Change tells what became of it, also then."""
     for step in plan.steps:
-        if step.program:
+        if step.writer:
             _by_program(cluster, step, deadline)
         else:
             for stage in step.stages:
@@ -30,11 +30,11 @@ def apply(cluster: Cluster, plan: Plan, force: bool, deadline: Deadline, said: l
                 _remove(cluster, doomed)
                 wait.until_gone(cluster, [change.ref for change in doomed], deadline)
                 _apply_stage(cluster, [change for change in stage if change.changes], force, deadline)
-        if step.ready and not plan.empty:
+        if step.wait_ready and not plan.empty:
             wait.until_current(cluster, [c for stage in step.stages for c in stage], deadline)
         if step.barrier and not plan.empty:
             said.append(step.barrier.hold(cluster, deadline))
-        if not step.program:
+        if not step.writer:
             _remove(cluster, [change for change in step.deletions if change.action == PRUNED])
 
 
@@ -45,7 +45,7 @@ def _by_program(cluster: Cluster, step: PlannedStep, deadline: Deadline) -> None
         return
     before = {change.ref: _version(change.live) for change in changes}
     try:
-        not_none(step.program).run(cluster, deadline)
+        not_none(step.writer).write(cluster, deadline)
     finally:
         live = cluster.live([change.wanted or change.live or {} for change in changes])
         for change in changes:
@@ -73,7 +73,7 @@ def _apply_one(cluster: Cluster, change: ObjectChange, force: bool) -> None:
         try:
             if change.adopted:
                 _adopt(cluster, change)
-            change.live = cluster.apply(_as_seen(change), force=force or change.merged)
+            change.live = cluster.apply(_as_seen(change), force=force or change.preserve_foreign)
             change.done = True
             return
         except ApiError as error:
@@ -94,7 +94,7 @@ def _apply_one(cluster: Cluster, change: ObjectChange, force: bool) -> None:
 def _as_seen(change: ObjectChange) -> Object:
     """With a resourceVersion the server refuses where the live one is another."""
     wanted = not_none(change.wanted)
-    return {**wanted, "metadata": {**wanted["metadata"], "resourceVersion": change.seen}} if change.seen else wanted
+    return {**wanted, "metadata": {**wanted["metadata"], "resourceVersion": change.expected_version}} if change.expected_version else wanted
 
 
 def _adopt(cluster: Cluster, change: ObjectChange) -> None:
@@ -102,7 +102,7 @@ def _adopt(cluster: Cluster, change: ObjectChange) -> None:
     wanted, live, tools = not_none(change.wanted), not_none(change.live), change.adopted
     change.live = adopt.retry_on_conflict(cluster, live, lambda obj: adopt.migrate(cluster, obj, wanted, tools) if adopt.owners(obj, tools) else obj)
     # The move was under the live version itself, and has made another.
-    change.adopted, change.seen = frozenset(), ""
+    change.adopted, change.expected_version = frozenset(), ""
 
 
 def _remove(cluster: Cluster, changes: list[ObjectChange]) -> None:

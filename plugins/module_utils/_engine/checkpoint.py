@@ -48,7 +48,7 @@ class Checkpoint:
 
     name: str
     namespace: str
-    choices: list[ObjectSelector] = field(default_factory=list)
+    selectors: list[ObjectSelector] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
 
     def live(self, cluster: Cluster) -> Object | None:
@@ -58,7 +58,7 @@ class Checkpoint:
             raise InvalidOption("name", f"ConfigMap {self.namespace}/{self.name} exists and is no checkpoint", hint="Choose another name.")
         return found
 
-    def taken(self, objects: list[Object], yield_to: frozenset[str]) -> Object:
+    def as_config_map(self, objects: list[Object], yield_to: frozenset[str]) -> Object:
         """The ConfigMap. yield_to: managers whose fields are not kept. Raises InvalidOption, Failure "too_large"."""
         secret = next((obj for obj in objects if obj["kind"] == "Secret"), None)
         if secret:
@@ -71,7 +71,7 @@ class Checkpoint:
                 "too_large", f"objects: {len(content)} objects are {len(packed)} bytes, and a ConfigMap holds {LARGEST}", hint="Choose fewer objects."
             )
         metadata = {"name": self.name, "namespace": self.namespace, "labels": {LABEL: "true"}}
-        data = {CONTENT: packed, NOTES: json.dumps(self.notes, sort_keys=True), CHOICES: json.dumps([asdict(choice) for choice in self.choices])}
+        data = {CONTENT: packed, NOTES: json.dumps(self.notes, sort_keys=True), CHOICES: json.dumps([asdict(choice) for choice in self.selectors])}
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
@@ -109,7 +109,7 @@ def selected_objects(cluster: Cluster, choices: list[ObjectSelector]) -> list[Ob
 class Snapshot:
     """A checkpoint as it was read."""
 
-    choices: list[ObjectSelector]
+    selectors: list[ObjectSelector]
     notes: dict[str, str]
     objects: list[Object]
 
@@ -137,7 +137,7 @@ def restore_steps(kept: Snapshot, now: list[Object], manager: str) -> list[Step]
     """Everything as it was: the kept objects until they are ready, then those away that this manager has made since. now: what the choices find."""
     known = {ref_of(obj) for obj in kept.objects}
     made = [obj for obj in now if ref_of(obj) not in known and obj["kind"] not in NEVER_PRUNED_KINDS and managed_entry(obj, manager)]
-    return [Step("as they were", kept.objects, ready=True), Step("made since", deleted=made)]
+    return [Step("as they were", kept.objects, wait_ready=True), Step("made since", deleted=made)]
 
 
 def result_refs(objects: list[Object]) -> list[dict[str, str]]:

@@ -60,7 +60,7 @@ class Cluster:
             future.exception()
         return [future.result() for future in futures]
 
-    def permitted(self, read: Callable[[], R]) -> R | Forbidden:
+    def try_read(self, read: Callable[[], R]) -> R | Forbidden:
         """What `read` gives, or the server's refusal where it is forbidden. Raises ApiError for every other error."""
         try:
             return read()
@@ -69,7 +69,7 @@ class Cluster:
                 raise
             return Forbidden(error.message)
 
-    def pause(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
         """Between two looks at something that cannot be watched."""
         time.sleep(seconds)
 
@@ -97,7 +97,7 @@ class Cluster:
 
     def list_where_allowed(self, group: str, kind: str, namespaces: Iterable[str], selector: str = "") -> Objects:
         """Objects of a kind in all namespaces; where that is forbidden, in these. Raises ApiError."""
-        found = self.permitted(lambda: self.list(group, kind, None, selector))
+        found = self.try_read(lambda: self.list(group, kind, None, selector))
         if not isinstance(found, Forbidden):
             return found
         return [obj for namespace in sorted(set(namespaces)) for obj in self.list(group, kind, namespace, selector)]

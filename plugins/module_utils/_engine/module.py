@@ -39,7 +39,7 @@ OWNERSHIP_ARGUMENTS: dict[str, dict[str, Any]] = {
     "adopt": {"type": "bool", "default": False},
     "adopt_from": {"type": "list", "elements": "str", "default": list(TOOLS)},
     "recreate": {"type": "bool", "default": False},
-    "plan": {"type": "str", "choices": ["lists", "server"], "default": "lists"},
+    "compare": {"type": "str", "choices": ["managed_fields", "dry_run"], "default": "managed_fields"},
 }
 # How long a request that may be repeated is repeated.
 RETRY_SECONDS = 60.0
@@ -52,11 +52,11 @@ class Review:
     """What has a say in a plan before it is carried out. The engine knows that there is one, not what it goes by.
 
     arguments  of the module, for it
-    ask        called where the plan changes something, in check mode too; raises Failure
+    check_plan        called where the plan changes something, in check mode too; raises Failure
     """
 
     arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
-    ask: Callable[[Run, Plan], None] = lambda _run, _plan: None
+    check_plan: Callable[[Run, Plan], None] = lambda _run, _plan: None
 
 
 class Run:
@@ -75,7 +75,7 @@ class Run:
         self.barriers: list[str] = []
         self.conditions: list[conditions.Condition] = []
         # In the result also where the run fails.
-        self.told: dict[str, Any] = {}
+        self.extra_result: dict[str, Any] = {}
         self._cluster: Cluster | None = None
         self._hide_kubeconfig()
 
@@ -100,7 +100,7 @@ class Run:
         """Never show these, wherever they turn up."""
         self.module.no_log_values.update(value for value in values if len(value) >= SHORTEST_PATTERN)
 
-    def refuse(self, reasons: Sequence[Failure]) -> None:
+    def fail_or_warn(self, reasons: Sequence[Failure]) -> None:
         """Raises the first; in check mode only warns, since an earlier task may be about to put it right."""
         for reason in reasons:
             if not self.check_mode:
@@ -114,22 +114,22 @@ class Run:
         finally:
             self.duration[name] = round(self.duration.get(name, 0.0) + time.monotonic() - start, 3)
 
-    def rules(self, **own: Any) -> ApplyOptions:
+    def apply_options(self, **own: Any) -> ApplyOptions:
         """Rules with what the ownership options say."""
         options = self.options
         adopt = frozenset(options["adopt_from"]) if options["adopt"] else frozenset()
-        return ApplyOptions(force=options["force_conflicts"], adopt=adopt, recreate=options["recreate"], ask_all=options["plan"] == "server", **own)
+        return ApplyOptions(force=options["force_conflicts"], adopt=adopt, recreate=options["recreate"], dry_run_all=options["compare"] == "dry_run", **own)
 
-    def converge(self, steps: list[Step], rules: ApplyOptions, manager: str = "") -> dict[str, Any]:
+    def apply(self, steps: list[Step], rules: ApplyOptions, manager: str = "") -> dict[str, Any]:
         """Makes the cluster equal to the steps; in check mode only says what that would take. The result is that of all plans so far.
 
         manager: field manager for a change that must not be part of what the collection declares
         """
         cluster = self.cluster.with_manager(manager) if manager else self.cluster
-        the_plan = self.timed("plan", lambda: plan(cluster, steps, replace(rules, lenient=self.check_mode)))
+        the_plan = self.timed("plan", lambda: plan(cluster, steps, replace(rules, tolerate_missing=self.check_mode)))
         # A later slice only ends what an earlier one was let begin.
         if not the_plan.empty and not self.deadline.begun:
-            self.review.ask(self, the_plan)
+            self.review.check_plan(self, the_plan)
         return self._carry_out(cluster, the_plan, rules.force)
 
     def remove(
@@ -167,15 +167,15 @@ class Run:
         wanted = [c for step in the_plan.steps for stage in step.stages for c in stage]
         wait.until_current(self.cluster, wanted, self.deadline, partial(conditions.status_under, self.conditions))
 
-    def pause(self, still: StillWaiting) -> None:
+    def exit_slice(self, still: StillWaiting) -> None:
         """Ends this slice of the wait: what was done so far, and what is waited for."""
         waiting = {"text": still.text, "seen": self.deadline.progress.get("seen") or []}
-        self.module.exit_json(**(self.outcome(failed=True) if self.plans else {"changed": False}), **self.told, waiting=waiting, duration=self.duration)
+        self.module.exit_json(**(self.outcome(failed=True) if self.plans else {"changed": False}), **self.extra_result, waiting=waiting, duration=self.duration)
 
     def fail(self, failure: Failure) -> None:
         partial_result = {"changed": False, **(self.outcome(failed=True) if self.plans else {}), **failure.found}
         message = f"{failure.message.rstrip('.')}. {failure.hint}" if failure.hint else failure.message
-        self.module.fail_json(msg=message, failure=failure.as_result(), duration=self.duration, **{**partial_result, **self.told})
+        self.module.fail_json(msg=message, failure=failure.as_result(), duration=self.duration, **{**partial_result, **self.extra_result})
 
 
 def run_module(arguments: dict[str, Any], body: Callable[[Run], dict[str, Any]], review: Review | None = None, **constraints: Any) -> None:
@@ -192,7 +192,7 @@ def run_module(arguments: dict[str, Any], body: Callable[[Run], dict[str, Any]],
         require(YAML)
         result = body(run)
     except StillWaiting as still:
-        run.pause(still)
+        run.exit_slice(still)
     except Failure as failure:
         run.fail(failure)
     except ApiError as error:
@@ -200,7 +200,7 @@ def run_module(arguments: dict[str, Any], body: Callable[[Run], dict[str, Any]],
     except OSError as error:
         run.fail(_from_os_error(error))
     else:
-        module.exit_json(**{"changed": False, **run.told, **result, "duration": run.duration})
+        module.exit_json(**{"changed": False, **run.extra_result, **result, "duration": run.duration})
 
 
 def _from_os_error(error: OSError) -> Failure:

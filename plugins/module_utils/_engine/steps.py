@@ -49,13 +49,13 @@ class ExternalWriter(Protocol):
     namespace: str
     manager: str
 
-    def record(self) -> WriterRecord:
+    def last_write(self) -> WriterRecord:
         """What it did at its last run."""
 
-    def check(self, live: list[Object]) -> None:
+    def validate(self, live: list[Object]) -> None:
         """live: those of the step's objects that are there. Raises Failure where the program would refuse to write them."""
 
-    def run(self, cluster: Cluster, deadline: Deadline) -> None:
+    def write(self, cluster: Cluster, deadline: Deadline) -> None:
         """Called where the plan has something to do. Raises Failure."""
 
 
@@ -63,23 +63,23 @@ class ExternalWriter(Protocol):
 class Step:
     """Objects that may be applied together.
 
-    ready    wait for the objects' own readiness before the next step
+    wait_ready    wait for the objects' own readiness before the next step
     barrier  a further condition, checked after `ready`
     deleted  objects that go in this step, after its objects were applied
     set      the set of its objects where that is not the call's own, for what several concerns share: it only grows here
-    known    objects as they come from a release, that nobody's options are part of: outside of check mode new ones need no dry run
-    program  what writes and deletes the objects, where that is not the engine; they belong to no set
-    seen     resourceVersion of live objects that the objects were composed from: they are written only where that is still theirs
-    merged   objects of `seen` that hold what others wrote, so that its fields are taken from them
+    skip_dry_run    objects as they come from a release, that nobody's options are part of: outside of check mode new ones need no dry run
+    writer  what writes and deletes the objects, where that is not the engine; they belong to no set
+    expected_versions     resourceVersion of live objects that the objects were composed from: they are written only where that is still theirs
+    preserve_foreign   objects of `seen` that hold what others wrote, so that its fields are taken from them
     """
 
     name: str
     objects: list[Object] = field(default_factory=list)
-    ready: bool = False
+    wait_ready: bool = False
     barrier: Barrier | None = None
     deleted: list[Object] = field(default_factory=list)
     set: ObjectSet | None = None
-    known: bool = False
-    program: ExternalWriter | None = None
-    seen: dict[Ref, str] = field(default_factory=dict)
-    merged: frozenset[Ref] = frozenset()
+    skip_dry_run: bool = False
+    writer: ExternalWriter | None = None
+    expected_versions: dict[Ref, str] = field(default_factory=dict)
+    preserve_foreign: frozenset[Ref] = frozenset()

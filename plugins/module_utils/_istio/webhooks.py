@@ -51,7 +51,7 @@ def webhooks_armed(names: list[str]) -> Barrier:
                     f"istiod has not written its CA into {', '.join(bare)}",
                     hint="Look at istiod's log; is another revision's label on the webhook?",
                 )
-            cluster.pause(0.2)
+            cluster.sleep(0.2)
 
     return Barrier("armed", hold)
 

@@ -322,7 +322,7 @@ def read_facts(cluster: Cluster, namespace: str, sources: Iterable[str], ask: As
     names = [name for name in SOURCES if name in set(sources)]
 
     def one(name: str) -> list[Object] | Forbidden:
-        return _list(cluster, SOURCES[name], namespace) if name in needed else cluster.permitted(lambda: _list(cluster, SOURCES[name], namespace))
+        return _list(cluster, SOURCES[name], namespace) if name in needed else cluster.try_read(lambda: _list(cluster, SOURCES[name], namespace))
 
     version, *lists = cluster.each(lambda name: one(name) if name else cluster.api.request("GET", "/version").get("gitVersion", ""), ["", *names])
     answers = dict(zip(names, lists))
@@ -346,7 +346,7 @@ def _second(cluster: Cluster, facts: Facts, ask: Ask | None) -> Facts:
     elif ask:
         refused[PROXIES] = refused["pods"]
     places = sorted({obj["metadata"]["namespace"] for obj in unselecting(facts)})
-    slices = cluster.each(lambda place: cluster.permitted(lambda: cluster.list("discovery.k8s.io", "EndpointSlice", place)), places)
+    slices = cluster.each(lambda place: cluster.try_read(lambda: cluster.list("discovery.k8s.io", "EndpointSlice", place)), places)
     for answer in slices:
         if isinstance(answer, Forbidden):
             refused[SLICES] = answer.message

@@ -106,7 +106,7 @@ def _workload(workload: injection.Workload, pods: list[Object], lacking: set[str
         **injection.workload_row(workload),
         "revisions": used,
         "uses": next(filter(None, would.values()), ""),
-        "without_sidecar": [pod["metadata"]["name"] for pod in pods if facts.proxy_id(pod) in lacking],
+        "missing_sidecar": [pod["metadata"]["name"] for pod in pods if facts.proxy_id(pod) in lacking],
         "stale": [pod["metadata"]["name"] for pod in pods if found.known.stale(pod, would[pod["metadata"]["name"]])],
     }
 

@@ -18,8 +18,8 @@ from .findings import INSTALL, RUNNING, UPGRADE, Finding, Gate, Judge, Unknown, 
 ERROR, WARNING, INFO = "error", "warning", "info"
 PASSED, FAILED, UNKNOWN, SKIPPED = "passed", "failed", "unknown", "skipped"
 ALWAYS, LIVE, COMING = (INSTALL, RUNNING, UPGRADE), (RUNNING, UPGRADE), (INSTALL, UPGRADE)
-# fail_at -> severities at which a check fails the play.
-FAIL_AT = {"error": {ERROR}, "warning": {ERROR, WARNING}, "never": set()}
+# fail_on -> severities at which a check fails the play.
+FAIL_ON = {"error": {ERROR}, "warning": {ERROR, WARNING}, "never": set()}
 # Causes and objects that a sentence names before it counts the rest; the list of objects is always whole.
 SHOWN_CAUSES, SHOWN_OBJECTS = 5, 3
 
@@ -170,7 +170,7 @@ CHECKS = (
           "Set the label to an existing revision with the module namespace, or create the tag.", HEALTH),
     Check("namespace_several_labels", "Every namespace has only one enrollment label", WARNING, LIVE, ("namespaces",), workloads.namespace_several_labels,
           "A namespace has more than one of the labels istio-injection, istio.io/rev and istio.io/dataplane-mode.", "Keep one of them.", ANALYSIS("IST0123")),
-    Check("pods_without_sidecar", "Every pod of an enrolled namespace has a sidecar", WARNING, LIVE, MEMBERS, workloads.pods_without_sidecar,
+    Check("pods_missing_sidecar", "Every pod of an enrolled namespace has a sidecar", WARNING, LIVE, MEMBERS, workloads.pods_missing_sidecar,
           "Pods of a workload are missing their sidecar.", "Restart them: use the module namespace with restart_missing_sidecar.", ANALYSIS("IST0103")),
     Check("proxies_stale", "Every proxy has the revision that new pods get", WARNING, LIVE, MEMBERS, workloads.proxies_stale,
           "Pods of a workload have a proxy of another revision than new pods get.", "Restart them: use the module namespace with restart_stale_sidecar.",
@@ -377,10 +377,10 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, int]:
     return {**counts, "errors": failed.count(ERROR), "warnings": failed.count(WARNING)}
 
 
-def failure(rows: list[dict[str, Any]], fail_at: str, unknown_fails: bool = False) -> Failure | None:
+def failure(rows: list[dict[str, Any]], fail_on: str, unknown_fails: bool = False) -> Failure | None:
     """What ends the play: the checks that failed, or may not be unknown, at these severities."""
     statuses = {FAILED, UNKNOWN} if unknown_fails else {FAILED}
-    bad = [row for row in rows if row["status"] in statuses and row["severity"] in FAIL_AT[fail_at]]
+    bad = [row for row in rows if row["status"] in statuses and row["severity"] in FAIL_ON[fail_on]]
     if not bad:
         return None
     lines = [f"- {row['code']} ({row['severity']}, {row['status']}): {row['cause']}. {row['remedy']}".rstrip() for row in bad]

@@ -91,7 +91,7 @@ def load_cluster(cluster: Cluster, objects: list[Object], given: bool, root: str
 def _lists(cluster: Cluster, root: str, objects: list[Object]) -> tuple[list[Object], dict[str, str]]:
     found = _answers(cluster, set(KINDS) - {"Secret"}, root)
     if _names_secrets([*objects, *(obj for kind in ("Gateway", "RouteGateway") for obj in _given(found.get(kind)))]):
-        found["Secret"] = cluster.permitted(lambda: cluster.metadata("", "Secret"))
+        found["Secret"] = cluster.try_read(lambda: cluster.metadata("", "Secret"))
     return _parted(found)
 
 
@@ -103,7 +103,7 @@ def load_kinds(cluster: Cluster, kinds: Iterable[str], root: str) -> tuple[list[
 def _answers(cluster: Cluster, kinds: Iterable[str], root: str) -> dict[str, list[Object] | Forbidden]:
     # Discovery first: all lists need it, and each of several threads would ask for it.
     served = [kind for kind in KINDS if kind in kinds and cluster.resource(*KINDS[kind])]
-    return dict(zip(served, cluster.each(lambda kind: cluster.permitted(lambda: _list(cluster, kind, root)), served)))
+    return dict(zip(served, cluster.each(lambda kind: cluster.try_read(lambda: _list(cluster, kind, root)), served)))
 
 
 def _parted(found: dict[str, list[Object] | Forbidden]) -> tuple[list[Object], dict[str, str]]:

@@ -103,7 +103,7 @@ def _hold_one(one: istiod.Istiod, change: ProxyCondition, cluster: Cluster, dead
                 reason=cause,
                 hint="Look at istiod's log and at the proxies named; running again continues from here.",
             )
-        cluster.pause(BETWEEN_LOOKS)
+        cluster.sleep(BETWEEN_LOOKS)
 
 
 def _shows(cluster: Cluster, proxies: list[istiod.Proxy], change: ProxyCondition, silent: set[str]) -> bool | None:

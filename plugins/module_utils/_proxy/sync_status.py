@@ -147,7 +147,7 @@ def wait_for_sync(cluster: Cluster, question: ProxyQuery, deadline: Deadline | N
             return found
         if deadline.slice_over:
             raise StillWaiting(summary_text(found))
-        cluster.pause(BETWEEN_LOOKS)
+        cluster.sleep(BETWEEN_LOOKS)
 
 
 def count_verdicts(found: list[Verdict]) -> dict[str, int]:

@@ -30,23 +30,23 @@ def select_api(policy: Policy, asked: str | None, reader: Reader) -> Policy:
 
 def _candidates(policy: Policy, asked: str | None, reader: Reader) -> list[str]:
     """APIs in the order in which they are tried; the last of them is taken whatever it can say."""
-    live = policy.live
-    has = policy.api if live.routes or live.own or live.any_host else None
+    host = policy.host
+    has = policy.api if host.http_routes or host.managed_virtual_service or host.wildcard_virtual_service else None
     if asked == AUTO:
         # What is said already stays where it is, unless that API cannot say it any more.
-        return [ISTIO] if has == ISTIO or not reader.channel else [GATEWAY, ISTIO]
+        return [ISTIO] if has == ISTIO or not reader.gateway_api_channel else [GATEWAY, ISTIO]
     return [asked or has or ISTIO]
 
 
 def _with_api(policy: Policy, api: str, reader: Reader) -> Policy:
     spoken = replace(policy, api=api)
     services = service_names(spoken) if api == GATEWAY else []
-    return spoken.at(reader.with_references(spoken.live, api, spoken.gateways, spoken.other_hosts(), services))
+    return spoken.at(reader.with_references(spoken.host, api, spoken.gateways, spoken.other_hosts(), services))
 
 
 def _is_supported(policy: Policy) -> bool:
     """Whether the policy's API can say it, and its gateways are of that API."""
     try:
-        return not BACKENDS[policy.api].cannot(policy) and not policy.live.missing_gateways
+        return not BACKENDS[policy.api].unsupported(policy) and not policy.host.missing_gateways
     except InvalidOption:
         return False

@@ -72,20 +72,20 @@ def compose_policies(reader: Reader, wanted: PolicyByHost, name: str, taking: Ta
     found = []
     for (namespace, host), concerns in wanted.items():
         before = Policy.of(reader.read(host, namespace))
-        policy = replace(before, routing={}, rule={}, taking=taking)
-        warnings += taking.warnings(policy.live) if concerns else []
+        policy = replace(before, route_intents={}, rule_intents={}, takeover=taking)
+        warnings += taking.warnings(policy.host) if concerns else []
         for concern in FEATURES:
             if concern not in concerns:
                 continue
             try:
                 # A fault's end is counted from when it was first asked for.
-                known = replace(policy, routing={**policy.routing, **{concern: before.routing[concern]}}) if concern in before.routing else policy
+                known = replace(policy, route_intents={**policy.route_intents, **{concern: before.route_intents[concern]}}) if concern in before.route_intents else policy
                 policy = with_feature(known, concern, concerns[concern], warnings)
             except InvalidOption as error:
                 message = error.message.partition(": ")[2] or error.message
                 raise InvalidOption(f"policy.{namespace}.{host}.{concern}.{error.option}", message, ref=error.ref, hint=error.hint, code=error.code) from error
         mark = {desired_annotation.SET: {"name": name}}
-        policy = replace(policy, routing={**policy.routing, **mark} if policy.routing else {}, rule={**policy.rule, **mark} if policy.rule else {})
+        policy = replace(policy, route_intents={**policy.route_intents, **mark} if policy.route_intents else {}, rule_intents={**policy.rule_intents, **mark} if policy.rule_intents else {})
         found.append(select_api(policy, concerns.get(API) or api, reader) if not policy.empty else policy)
     return found
 
@@ -94,19 +94,19 @@ def released_policies(cluster: Cluster, reader: Reader, kept: list[Policy], name
     """Hosts whose policy came with the set of this name and is asked for no more: each with nothing asked. Raises ApiError."""
     seen = {_place(policy) for policy in kept}
     gone = []
-    for obj in [*reader.routes, *reader.gateway_routes, *cluster.list(NETWORKING, "DestinationRule")]:
+    for obj in [*reader.virtual_services, *reader.gateway_routes, *cluster.list(NETWORKING, "DestinationRule")]:
         host = _host_of(obj)
         if desired_annotation.read_intents(obj).get(desired_annotation.SET) != {"name": name} or host is None:
             continue
         before = Policy.of(reader.read(host, obj["metadata"]["namespace"]))
         if _place(before) not in seen:
             seen.add(_place(before))
-            gone.append(replace(before, routing={}, rule={}))
+            gone.append(replace(before, route_intents={}, rule_intents={}))
     return gone
 
 
 def _place(policy: Policy) -> tuple[str, str]:
-    return policy.live.namespace, policy.live.object_name
+    return policy.host.namespace, policy.host.object_name
 
 
 def _host_of(obj: Object) -> str | None:
@@ -129,18 +129,18 @@ def merge_steps(plans: list[list[Step]]) -> list[Step]:
             continue
         barriers = [step.barrier for step in same if step.barrier]
         objects = [obj for step in same for obj in step.objects]
-        seen = {ref: version for step in same for ref, version in step.seen.items()}
-        merged = frozenset(ref for step in same for ref in step.merged)
+        seen = {ref: version for step in same for ref, version in step.expected_versions.items()}
+        merged = frozenset(ref for step in same for ref in step.preserve_foreign)
         barrier = _all_of(barriers) if barriers else None
         found.append(
             Step(
                 name,
                 objects,
-                ready=any(step.ready for step in same),
+                wait_ready=any(step.wait_ready for step in same),
                 deleted=[obj for step in same for obj in step.deleted],
                 barrier=barrier,
-                seen=seen,
-                merged=merged,
+                expected_versions=seen,
+                preserve_foreign=merged,
             )
         )
     return found

@@ -24,69 +24,69 @@ MANAGED = {"app.kubernetes.io/managed-by": "servicemesh.istio"}
 class Policy:
     """A host, and all that is asked for it.
 
-    routing  by concern, kept with the object that says the routes
-    rule     by concern, kept with the DestinationRule
+    route_intents  by concern, kept with the object that says the routes
+    rule_intents     by concern, kept with the DestinationRule
     api      in which the routes are said
-    taking   what becomes of other people's routes for it
+    takeover   what becomes of other people's routes for it
     """
 
-    live: Host
-    routing: Intents
-    rule: Intents
+    host: Host
+    route_intents: Intents
+    rule_intents: Intents
     now: datetime.datetime
     api: str = ISTIO
-    taking: Takeover = Takeover()
+    takeover: Takeover = Takeover()
 
     @staticmethod
-    def of(live: Host) -> Policy:
+    def of(host: Host) -> Policy:
         """What was asked so far. Raises Failure "intents_unreadable"."""
-        kept: list[Object | None] = [*live.routes, live.own, live.any_host]
+        kept: list[Object | None] = [*host.http_routes, host.managed_virtual_service, host.wildcard_virtual_service]
         routing = next((found for obj in kept if (found := desired_annotation.read_intents(obj))), {})
-        return Policy(live, routing, desired_annotation.read_intents(live.rule), Policy.time(), GATEWAY if live.routes else ISTIO)
+        return Policy(host, routing, desired_annotation.read_intents(host.destination_rule), Policy.time(), GATEWAY if host.http_routes else ISTIO)
 
     @staticmethod
     def time() -> datetime.datetime:
         return datetime.datetime.now(datetime.timezone.utc)
 
-    def at(self, live: Host) -> Policy:
-        return replace(self, live=live)
+    def at(self, host: Host) -> Policy:
+        return replace(self, host=host)
 
     def asking(self, concern: str, routing: Any = None, rule: Any = None) -> Policy:
         """The same with this concern's intents replaced; None releases them."""
-        return replace(self, routing=desired_annotation.with_intent(self.routing, concern, routing), rule=desired_annotation.with_intent(self.rule, concern, rule))
+        return replace(self, route_intents=desired_annotation.with_intent(self.route_intents, concern, routing), rule_intents=desired_annotation.with_intent(self.rule_intents, concern, rule))
 
     @property
     def empty(self) -> bool:
-        return not self.routing and not self.rule
+        return not self.route_intents and not self.rule_intents
 
     @property
     def gateways(self) -> list[str]:
         """Where the host's routes hold: wherever one of its concerns says, else in every sidecar."""
-        named = [gateway for intent in self.routing.values() for gateway in intent.get("gateways") or []]
+        named = [gateway for intent in self.route_intents.values() for gateway in intent.get("gateways") or []]
         return list(dict.fromkeys(named)) or [MESH]
 
     @property
     def gateway_hosts(self) -> list[str]:
-        return list(dict.fromkeys(name for intent in self.routing.values() for name in intent.get("gateway_hosts") or []))
+        return list(dict.fromkeys(name for intent in self.route_intents.values() for name in intent.get("gateway_hosts") or []))
 
     @property
-    def inside_hosts(self) -> list[str]:
+    def own_hosts(self) -> list[str]:
         """Hosts of the object for the mesh and named outside hosts."""
-        return [self.live.full_name, *(host for host in self.gateway_hosts if host != "*")]
+        return [self.host.full_name, *(host for host in self.gateway_hosts if host != "*")]
 
     @property
     def label(self) -> str:
         """The label that tells versions apart. Raises InvalidOption where two concerns name two."""
-        named = {intent["label"] for intent in self.routing.values() if intent.get("label")}
+        named = {intent["label"] for intent in self.route_intents.values() if intent.get("label")}
         if len(named) > 1:
             raise InvalidOption(
-                "label", f"other policy of {self.live.full_name} tells versions apart by another one ({', '.join(sorted(named))})", code="label_conflict"
+                "label", f"other policy of {self.host.full_name} tells versions apart by another one ({', '.join(sorted(named))})", code="label_conflict"
             )
         return next(iter(named), "version")
 
     @property
     def port(self) -> int | None:
-        return next((intent["port"] for intent in self.routing.values() if intent.get("port")), None)
+        return next((intent["port"] for intent in self.route_intents.values() if intent.get("port")), None)
 
     @property
     def protocol(self) -> str:
@@ -95,27 +95,27 @@ class Policy:
         As a concern says; else as its gateways have ports for nothing else, where it is for gateways alone; else as the host's port is declared; HTTP where
         none tells.
         """
-        stated = next((intent["protocol"] for intent in self.routing.values() if intent.get("protocol")), "")
-        ports = self.live.declared
-        return str(stated or self.spoken or (ports.get(self.port) if self.port else _only(ports.values())) or HTTP)
+        stated = next((intent["protocol"] for intent in self.route_intents.values() if intent.get("protocol")), "")
+        ports = self.host.declared
+        return str(stated or self.gateway_protocol or (ports.get(self.port) if self.port else _only(ports.values())) or HTTP)
 
     @property
-    def spoken(self) -> str:
+    def gateway_protocol(self) -> str:
         """The one of them that gateways have ports for, where the policy is for gateways alone."""
-        return "" if MESH in self.gateways else _only(word for words in self.live.spoken.values() for word in words)
+        return "" if MESH in self.gateways else _only(word for words in self.host.gateway_protocols.values() for word in words)
 
-    def pieces(self) -> list[RouteRule]:
+    def route_rules(self) -> list[RouteRule]:
         """All routes in their order. Raises InvalidOption."""
         found: list[RouteRule] = []
         for concern, module in (("route", route), ("split", split)):
-            if concern in self.routing:
-                found += self._where(module.pieces(self.routing[concern]), self.routing[concern])
+            if concern in self.route_intents:
+                found += self._where(module.pieces(self.route_intents[concern]), self.route_intents[concern])
         if not found or found[-1].matches:
             found.append(RouteRule("default", (), [(RouteTarget(port=self.port), 1, {})], port=self.port))
-        if "resilience" in self.routing:
-            found = resilience.into(found, self.routing["resilience"])
-        if "fault" in self.routing and not fault_injection.is_over(self.routing["fault"], self.now):
-            found = fault_injection.into(found, self.routing["fault"])
+        if "resilience" in self.route_intents:
+            found = resilience.into(found, self.route_intents["resilience"])
+        if "fault" in self.route_intents and not fault_injection.is_over(self.route_intents["fault"], self.now):
+            found = fault_injection.into(found, self.route_intents["fault"])
         return found
 
     def _where(self, pieces: list[RouteRule], intent: dict[str, Any]) -> list[RouteRule]:
@@ -128,22 +128,22 @@ class Policy:
         return [replace(piece, matches=tuple({**match, **here} for match in piece.matches or ({},))) for piece in pieces]
 
     def targets(self) -> Iterator[RouteTarget]:
-        for piece in self.pieces() if self.routing else []:
-            yield from piece.every
+        for piece in self.route_rules() if self.route_intents else []:
+            yield from piece.all_targets
 
     def other_hosts(self) -> list[str]:
         """Full names of the hosts that a route names beside the policy's own."""
-        return sorted({full_name(target.host, self.live.namespace) for target in self.targets() if target.host and not targets_own_host(target, self.live)})
+        return sorted({full_name(target.host, self.host.namespace) for target in self.targets() if target.host and not targets_own_host(target, self.host)})
 
     def versions(self) -> dict[str, None]:
         """Versions of the host itself that a route names."""
-        return {target.version: None for target in self.targets() if target.version and targets_own_host(target, self.live)}
+        return {target.version: None for target in self.targets() if target.version and targets_own_host(target, self.host)}
 
     def traffic_policy(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for concern, module in (("load_balancing", load_balancing), ("resilience", resilience)):
-            if concern in self.rule:
-                found.update(module.of_rule(self.rule[concern]))
+            if concern in self.rule_intents:
+                found.update(module.of_rule(self.rule_intents[concern]))
         return found
 
 
@@ -153,8 +153,8 @@ def _only(words: Iterable[str]) -> str:
     return every.pop() if len(every) == 1 else ""
 
 
-def targets_own_host(target: RouteTarget, live: Host) -> bool:
-    return target.host is None or full_name(target.host, live.namespace) == live.full_name
+def targets_own_host(target: RouteTarget, host: Host) -> bool:
+    return target.host is None or full_name(target.host, host.namespace) == host.full_name
 
 
 def is_managed(obj: Object) -> bool:

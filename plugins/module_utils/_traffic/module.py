@@ -32,8 +32,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 def with_feature(policy: Policy, concern: str, options: dict[str, Any], warnings: list[str]) -> Policy:
     """The policy with what is asked of this concern in place of what was. Raises InvalidOption."""
-    so_far = policy.routing.get(concern) or policy.rule.get(concern)
-    routing, rule = FEATURES[concern].intents(FeatureRequest(policy.live.full_name, options, so_far, policy.now, warnings))
+    so_far = policy.route_intents.get(concern) or policy.rule_intents.get(concern)
+    routing, rule = FEATURES[concern].intents(FeatureRequest(policy.host.full_name, options, so_far, policy.now, warnings))
     return policy.asking(concern, routing, rule)
 
 
@@ -51,16 +51,16 @@ def run_feature(concern: str, review: Review, **constraints: Any) -> None:
             # What is wrong in itself is told without a cluster.
             FEATURES[concern].intents(FeatureRequest(options["service"], options, None, Policy.time()))
         reader = Reader(call.cluster)
-        policy = replace(Policy.of(reader.read(options["service"], options["namespace"])), taking=Takeover.of(options, call.cluster.manager))
+        policy = replace(Policy.of(reader.read(options["service"], options["namespace"])), takeover=Takeover.of(options, call.cluster.manager))
         policy = with_feature(policy, concern, options, warnings) if present else policy.asking(concern)
-        for warning in [*warnings, *policy.taking.warnings(policy.live)]:
+        for warning in [*warnings, *policy.takeover.warnings(policy.host)]:
             call.module.warn(warning)
         if not policy.empty:
             policy = select_api(policy, options["api"], reader)
-            call.refuse(validate_references(policy))
-        rules = call.rules(namespace=options["namespace"])
+            call.fail_or_warn(validate_references(policy))
+        rules = call.apply_options(namespace=options["namespace"])
         steps = [*rollback_checkpoint.checkpoint_steps(call.cluster, policy), *without_last_wait(rollout_steps(policy), options)]
-        return call.converge(steps, replace(rules, adopt=rules.adopt | policy.taking.managers(policy.live, policy.api)))
+        return call.apply(steps, replace(rules, adopt=rules.adopt | policy.takeover.managers(policy.host, policy.api)))
 
     required = [("state", "present", needed)] if needed else []
     run_module({**ARGUMENTS, **optional}, body, review, **{"required_if": required, **constraints})

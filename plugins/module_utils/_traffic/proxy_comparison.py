@@ -54,10 +54,10 @@ class Parents(Reach):
 
 def proxy_query(cluster: Cluster, host: Host) -> ProxyQuery:
     """Of every sidecar where the host has routes for the mesh or none at all, and of the pods of gateways that they name. Raises ApiError."""
-    bound = [_bound(cluster, obj) for obj in (host.own, host.any_host) if obj]
+    bound = [_bound(cluster, obj) for obj in (host.managed_virtual_service, host.wildcard_virtual_service) if obj]
     names = [_nothing(host, name) for name in (host.object_name, host.object_name + ANY_HOST)]
     every = bound + [name for name in names if name.source not in {one.source for one in bound}]
-    rules = [_parents(obj) for obj in host.routes]
+    rules = [_parents(obj) for obj in host.http_routes]
     said: list[Reach] = [*bound, *rules]
     return ProxyQuery(
         lambda place: not said and not place.gateway or any(one.at(place) for one in said), lambda place, text: dump_differences(host, every, place, text, rules)
@@ -99,7 +99,7 @@ def dump_differences(host: Host, every: list[Bound], place: ProxyLocation, text:
 
 
 def _subsets(host: Host, clusters: dict[str, str]) -> list[str]:
-    spec = (host.rule or {}).get("spec") or {}
+    spec = (host.destination_rule or {}).get("spec") or {}
     wanted = {subset["name"] for subset in spec.get("subsets") or []}
     has = {name.split("|")[2] for name in clusters} - {""}
     found = [f"no subset {name}" for name in sorted(wanted - has)] + [f"still the subset {name}" for name in sorted(has - wanted)]

@@ -27,12 +27,12 @@ PREFIX = "servicemesh-undo-"
 TO = "to"
 
 
-def checkpoint(live: Host) -> Checkpoint:
-    kinds = [("VirtualService", live.object_name), ("VirtualService", live.object_name + ANY_HOST), ("DestinationRule", live.object_name)]
-    choices = [ObjectSelector(API, kind, live.namespace, name) for kind, name in kinds] + [
-        ObjectSelector(ROUTE_API, ROUTE, live.namespace, obj["metadata"]["name"]) for obj in live.routes
+def checkpoint(host: Host) -> Checkpoint:
+    kinds = [("VirtualService", host.object_name), ("VirtualService", host.object_name + ANY_HOST), ("DestinationRule", host.object_name)]
+    choices = [ObjectSelector(API, kind, host.namespace, name) for kind, name in kinds] + [
+        ObjectSelector(ROUTE_API, ROUTE, host.namespace, obj["metadata"]["name"]) for obj in host.http_routes
     ]
-    return Checkpoint(PREFIX + live.object_name, live.namespace, choices)
+    return Checkpoint(PREFIX + host.object_name, host.namespace, choices)
 
 
 def differ(one: Policy, two: Policy) -> bool:
@@ -41,7 +41,7 @@ def differ(one: Policy, two: Policy) -> bool:
 
 
 def _asked(policy: Policy) -> list[object]:
-    parts = [{concern: intent for concern, intent in part.items() if concern != desired_annotation.SET} for part in (policy.routing, policy.rule)]
+    parts = [{concern: intent for concern, intent in part.items() if concern != desired_annotation.SET} for part in (policy.route_intents, policy.rule_intents)]
     # Where nothing is routed, the API says nothing; Istio's own is not named, as in what was kept before there were two.
     return [*parts, *([policy.api] if parts[0] and policy.api != ISTIO else [])]
 
@@ -52,39 +52,39 @@ def _digest(policy: Policy) -> str:
 
 def checkpoint_steps(cluster: Cluster, wanted: Policy) -> list[Step]:
     """The step that keeps what the host's policy is now, where the wanted one differs. Raises Failure, ApiError."""
-    now = Policy.of(wanted.live)
+    now = Policy.of(wanted.host)
     if not differ(now, wanted):
         return []
-    known = checkpoint(wanted.live).live(cluster)
+    known = checkpoint(wanted.host).live(cluster)
     if known and read_checkpoint(known).notes.get(TO) == _digest(wanted):
         return []
     return [_step(now, wanted)]
 
 
 def _step(now: Policy, wanted: Policy) -> Step:
-    live = wanted.live
-    objects = [obj for obj in (*live.routes, live.own, live.any_host, live.rule) if obj and is_managed(obj)]
-    taken = replace(checkpoint(live), notes={TO: _digest(wanted)}).taken(objects, frozenset())
+    host = wanted.host
+    objects = [obj for obj in (*host.http_routes, host.managed_virtual_service, host.wildcard_virtual_service, host.destination_rule) if obj and is_managed(obj)]
+    taken = replace(checkpoint(host), notes={TO: _digest(wanted)}).as_config_map(objects, frozenset())
     # Whoever wrote to it: what it keeps is made anew each time.
-    return Step("before", [taken], merged=frozenset({ref_of(taken)}))
+    return Step("before", [taken], preserve_foreign=frozenset({ref_of(taken)}))
 
 
 def previous_policy(cluster: Cluster, now: Policy) -> Policy:
     """The policy before the last change; that of now where an undo was cut off behind its last write. Raises Failure "nothing_to_undo"."""
-    live = now.live
-    found = checkpoint(live).live(cluster)
+    host = now.host
+    found = checkpoint(host).live(cluster)
     hint = "It goes back one change, which one of the modules of this collection made."
     if found is None:
-        raise Failure("nothing_to_undo", f"service: no change of {live.full_name} is known", hint=hint)
+        raise Failure("nothing_to_undo", f"service: no change of {host.full_name} is known", hint=hint)
     taken = read_checkpoint(found)
     objects = taken.objects
     routes = [obj for obj in objects if obj["kind"] != "DestinationRule"]
     rules = [obj for obj in objects if obj["kind"] == "DestinationRule"]
     api = now.api if not routes else GATEWAY if any(obj["kind"] == ROUTE for obj in routes) else ISTIO
-    before = replace(now, routing=_first(routes), rule=_first(rules), api=api)
+    before = replace(now, route_intents=_first(routes), rule_intents=_first(rules), api=api)
     # Where the note names another policy, what keeps it is still to be written.
     if not differ(now, before) and taken.notes.get(TO, _digest(now)) == _digest(now):
-        raise Failure("nothing_to_undo", f"service: the policy of {live.full_name} is as it was before its last change", hint=hint)
+        raise Failure("nothing_to_undo", f"service: the policy of {host.full_name} is as it was before its last change", hint=hint)
     return before
 
 

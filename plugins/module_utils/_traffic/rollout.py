@@ -31,28 +31,28 @@ class RouteBackend(Protocol):
 
     has_status: bool
 
-    def cannot(self, policy: Policy) -> list[Failure]:
+    def unsupported(self, policy: Policy) -> list[Failure]:
         """What the API cannot say as things stand. Raises InvalidOption for what it can never say."""
 
     def subsets(self, policy: Policy) -> dict[str, dict[str, str]]:
         """Labels of the subsets that routes name, by name."""
 
-    def backing(self, policy: Policy) -> list[Object]:
+    def backend_objects(self, policy: Policy) -> list[Object]:
         """What routes lead to, beside the host's DestinationRule."""
 
-    def known(self, policy: Policy) -> Barrier | None:
+    def targets_ready(self, policy: Policy) -> Barrier | None:
         """Holds when proxies know what routes lead to; None where they need nothing new."""
 
-    def said(self, live: Host) -> list[Object]:
+    def current_route_objects(self, host: Host) -> list[Object]:
         """Objects that say the host's routes so far."""
 
-    def routes(self, policy: Policy) -> list[Object]:
+    def route_objects(self, policy: Policy) -> list[Object]:
         """Objects that are to say them."""
 
-    def shown(self, policy: Policy, objects: list[Object]) -> Barrier:
+    def routes_ready(self, policy: Policy, objects: list[Object]) -> Barrier:
         """Holds when proxies have just these routes."""
 
-    def shows(self, text: dict[str, Any], live: Host) -> bool:
+    def has_routes(self, text: dict[str, Any], host: Host) -> bool:
         """Whether a proxy's dump has a route of what was said of the host, also where its objects are gone already."""
 
 
@@ -64,18 +64,18 @@ def validate_references(policy: Policy) -> list[Failure]:
 
     Raises InvalidOption "label_conflict", and "gateway_api_cannot" for what the policy's API can never say.
     """
-    live = policy.live
+    live = policy.host
     found: list[Failure] = []
-    if live.service is None and live.entry is None:
+    if live.service is None and live.service_entry is None:
         hint = "Check host and namespace, or create the Service or ServiceEntry first."
         found.append(InvalidOption("service", f"no Service or ServiceEntry is {live.full_name}", hint=hint, code="no_such_host"))
-    found += policy.taking.refusals(live, policy.api, policy.inside_hosts, policy.gateways)
+    found += policy.takeover.refusals(live, policy.api, policy.own_hosts, policy.gateways)
     for gateway in sorted(live.missing_gateways):
         kind = "Gateway of Gateway API" if policy.api == GATEWAY else "Gateway of Istio"
         found.append(
             InvalidOption("gateways", f"there is no {kind} {gateway}", hint="Write it as NAMESPACE/NAME, and create it first.", code="no_such_gateway")
         )
-    for obj in live.other_rules if policy.traffic_policy() or BACKENDS[policy.api].subsets(policy) else []:
+    for obj in live.other_destination_rules if policy.traffic_policy() or BACKENDS[policy.api].subsets(policy) else []:
         hint = "Istio takes one DestinationRule of a host: say in one place what both say, and remove or rename the other."
         found.append(
             InvalidOption(
@@ -87,14 +87,14 @@ def validate_references(policy: Policy) -> list[Failure]:
             )
         )
     found += _spoken(policy)
-    found += BACKENDS[policy.api].cannot(policy)
-    pieces = policy.pieces() if policy.routing else []
-    targets = [target for piece in pieces for target in piece.every]
+    found += BACKENDS[policy.api].unsupported(policy)
+    pieces = policy.route_rules() if policy.route_intents else []
+    targets = [target for piece in pieces for target in piece.all_targets]
     for name in sorted({full_name(target.host, live.namespace) for target in targets if not targets_own_host(target, live) and target.host} & live.missing_hosts):
         found.append(InvalidOption("to", f"no Service or ServiceEntry is {name}", hint="Check its name, or create it first.", code="no_such_host"))
     for obj in virtual_services(policy) if policy.api == ISTIO and not found else []:
         dead = foreign_routes.shadowed(foreign_routes.http_routes(live_counterpart(live, obj)))
-        found += taking.shadowed_routes(foreign_routes.http_routes(obj), dead, live.full_name, policy.taking.force)
+        found += taking.shadowed_routes(foreign_routes.http_routes(obj), dead, live.full_name, policy.takeover.force)
     if len(live.ports) > 1 and any(target.port is None and targets_own_host(target, live) for target in targets):
         numbers = ", ".join(map(str, live.ports))
         found.append(InvalidOption("port", f"{live.full_name} has several ports ({numbers}): name one", code="port_needed"))
@@ -114,16 +114,16 @@ def validate_references(policy: Policy) -> list[Failure]:
 
 def _spoken(policy: Policy) -> list[Failure]:
     """Ports at which sidecars would never look for such routes. At gateways it is their own ports that count."""
-    live = policy.live
-    ports = {intent.get("port") for intent in policy.routing.values()} if MESH in policy.gateways else set()
+    host = policy.host
+    ports = {intent.get("port") for intent in policy.route_intents.values()} if MESH in policy.gateways else set()
     wrong = {
-        port: spoken for port, spoken in live.declared.items() if spoken not in ("", policy.protocol) and (port in ports or (ports and len(live.declared) == 1))
+        port: spoken for port, spoken in host.declared.items() if spoken not in ("", policy.protocol) and (port in ports or (ports and len(host.declared) == 1))
     }
     hint = "Name the port that is meant, or correct the name of the port (or its appProtocol) in the Service."
     return [
         InvalidOption(
             "protocol",
-            f"port {port} of {live.full_name} is declared to speak {spoken.upper()}, and the routes are of {policy.protocol.upper()}",
+            f"port {port} of {host.full_name} is declared to speak {spoken.upper()}, and the routes are of {policy.protocol.upper()}",
             hint=hint,
             code="protocol_mismatch",
         )
@@ -131,12 +131,12 @@ def _spoken(policy: Policy) -> list[Failure]:
     ]
 
 
-def _weights(pieces: list[RouteRule], live: Host) -> dict[str, int]:
+def _weights(pieces: list[RouteRule], host: Host) -> dict[str, int]:
     """{version: the largest weight that a route gives it}."""
     found: dict[str, int] = {}
     for piece in pieces:
         for target, weight, _headers in piece.targets:
-            if target.version and targets_own_host(target, live):
+            if target.version and targets_own_host(target, host):
                 found[target.version] = max(weight, found.get(target.version, 0))
     return found
 
@@ -146,16 +146,16 @@ def rollout_steps(policy: Policy) -> list[Step]:
 
     From one API to the other the host's routes are said in both for a while: Istio takes one of the two objects, and both are right.
     """
-    live = policy.live
+    host = policy.host
     writer = BACKENDS[policy.api]
-    known = _subsets(live.rule)
+    known = _subsets(host.destination_rule)
     wanted = writer.subsets(policy)
-    backing, objects = writer.backing(policy), writer.routes(policy)
-    said = [obj for one in BACKENDS.values() for obj in one.said(live)]
+    backing, objects = writer.backend_objects(policy), writer.route_objects(policy)
+    said = [obj for one in BACKENDS.values() for obj in one.current_route_objects(host)]
     foreign = [http for obj in objects for http in foreign_routes.foreign_routes_of(obj)] + [
         route for obj in said for name in _theirs(policy, obj) for route in obj["spec"].get(name) or []
     ]
-    for name in foreign_routes.referenced_subsets(foreign, live.full_name, live.namespace) & set(known):
+    for name in foreign_routes.referenced_subsets(foreign, host.full_name, host.namespace) & set(known):
         wanted.setdefault(name, known[name])
     kept = {name: labels for name, labels in known.items() if name not in wanted}
     leaving = _without(said, objects)
@@ -163,17 +163,17 @@ def rollout_steps(policy: Policy) -> list[Step]:
     moving = bool(objects) and any(obj["kind"] not in {one["kind"] for one in objects} for obj in leaving)
     traffic_policy = policy.traffic_policy()
     lasting = bool(wanted or traffic_policy)
-    going = [live.rule] if live.rule is not None and not lasting and is_managed(live.rule) else []
-    going += _without([*live.version_services, *live.version_rules], backing)
+    going = [host.destination_rule] if host.destination_rule is not None and not lasting and is_managed(host.destination_rule) else []
+    going += _without([*host.version_services, *host.version_destination_rules], backing)
     steps = []
     first = ([destination_rule(policy, {**wanted, **kept}, traffic_policy)] if lasting else []) + backing
     if first:
-        steps.append(Step("subsets", first, barrier=writer.known(policy)))
+        steps.append(Step("subsets", first, barrier=writer.targets_ready(policy)))
     if objects:
-        taken = policy.taking.gone(live, policy.api) if policy.routing else []
-        shown = all_acknowledged(live) if moving else writer.shown(policy, objects)
+        taken = policy.takeover.gone(host, policy.api) if policy.route_intents else []
+        shown = all_acknowledged(host) if moving else writer.routes_ready(policy, objects)
         ours = changed_beside_ours(policy, objects) if policy.api == ISTIO else frozenset()
-        steps.append(Step("weights", objects, ready=writer.has_status, deleted=taken, barrier=None if taken else shown, seen=composed_versions(live, objects), merged=ours))
+        steps.append(Step("weights", objects, wait_ready=writer.has_status, deleted=taken, barrier=None if taken else shown, expected_versions=composed_versions(host, objects), preserve_foreign=ours))
         if taken:
             # Of two objects for one host the older one holds.
             steps.append(Step("taken over", barrier=shown))
@@ -182,9 +182,9 @@ def rollout_steps(policy: Policy) -> list[Step]:
         steps.append(Step("routes that go", deleted=leaving))
     # Routes that an earlier run deleted may still be at proxies.
     if not objects and (leaving or kept or any(obj["kind"] == "Service" for obj in going)):
-        steps.append(Step("routes gone", barrier=_routes_gone(live)))
+        steps.append(Step("routes gone", barrier=_routes_gone(host)))
     if moving:
-        steps.append(Step("change of API", barrier=writer.shown(policy, objects)))
+        steps.append(Step("change of API", barrier=writer.routes_ready(policy, objects)))
     if lasting and kept:
         steps.append(Step("end of subsets", [destination_rule(policy, wanted, traffic_policy)]))
     if going:
@@ -224,7 +224,7 @@ def _refuse_theirs(policy: Policy, leaving: list[Object]) -> None:
 
 def _others_part(policy: Policy, obj: Object) -> dict[str, Any]:
     """What others own of an object's spec (fieldsV1), unless all of it is to be ours."""
-    taking = policy.taking
+    taking = policy.takeover
     mine = {MANAGER, *(taking.tools if taking.adopt else ())}
     found: dict[str, Any] = {}
     for entry in obj["metadata"].get("managedFields") or []:
@@ -243,7 +243,7 @@ def _subsets(rule: Object | None) -> dict[str, dict[str, str]]:
     return {subset["name"]: subset.get("labels") or {} for subset in ((rule or {}).get("spec") or {}).get("subsets") or []}
 
 
-def _routes_gone(live: Host) -> Barrier:
+def _routes_gone(host: Host) -> Barrier:
     return proxies_in_sync(
-        ProxyCondition(f"no routes of {live.full_name}", live.namespace, lambda text: not any(one.shows(text, live) for one in BACKENDS.values()), gone=True)
+        ProxyCondition(f"no routes of {host.full_name}", host.namespace, lambda text: not any(one.has_routes(text, host) for one in BACKENDS.values()), gone=True)
     )

@@ -88,7 +88,7 @@ def test_a_step_that_must_be_ready_is_waited_for(cluster, api):
             "Deployment", "web", "shop", status=dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "observedGeneration"), 1)
         ),
     ).start()
-    carry_out(cluster, [Step("one", [deployment()], ready=True), Step("two", [config("b", x="1")])])
+    carry_out(cluster, [Step("one", [deployment()], wait_ready=True), Step("two", [config("b", x="1")])])
     assert written(api) == ["web", "b"] and api.get("Deployment", "web", "shop")["status"]["readyReplicas"] == 1
 
 
@@ -170,7 +170,7 @@ def test_a_kind_that_never_comes_is_told(cluster, api, monkeypatch):
     monkeypatch.setattr(applying, "SERVED_WITHIN", 0.2)
     api.kinds = [kind for kind in KINDS if kind.kind != "Telemetry"]
     with pytest.raises(Failure) as failed:
-        carry_out(cluster, [Step("one", [TELEMETRY])], lenient=True)
+        carry_out(cluster, [Step("one", [TELEMETRY])], tolerate_missing=True)
     assert failed.value.code == "unknown_kind"
 
 

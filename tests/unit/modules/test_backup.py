@@ -243,9 +243,9 @@ def test_a_backup_that_was_cut_off_says_so_and_the_next_run_ends_it(api, backup,
             raise OSError(28, "No space left on device")
         write(path, text, mode)
 
-    monkeypatch.setattr(managed_directory, "write", killed)
+    monkeypatch.setattr(managed_directory, "write_text", killed)
     assert backup()["failure"]["code"] == "host" and index(kept)["complete"] is False
-    monkeypatch.setattr(managed_directory, "write", write)
+    monkeypatch.setattr(managed_directory, "write_text", write)
     assert backup()["changed"] and index(kept)["complete"] is True and not backup()["changed"]
 
 

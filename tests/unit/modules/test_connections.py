@@ -20,8 +20,8 @@ RULE, ROUTES = (f"/apis/networking.istio.io/v1/namespaces/shop/{plural}/echo" fo
 
 @pytest.fixture
 def shop(api, monkeypatch):
-    pause = Cluster.pause
-    monkeypatch.setattr(Cluster, "pause", lambda self, _seconds: pause(self, 0.01))
+    pause = Cluster.sleep
+    monkeypatch.setattr(Cluster, "sleep", lambda self, _seconds: pause(self, 0.01))
     api.put(service("echo", ports=PORTS))
     api.put(namespace("infra"))
     api.put(GATEWAY)
@@ -111,7 +111,7 @@ def test_the_module_converged_tells_who_has_other_weights(shop, split, run):
     assert run("converged", service="echo", namespace="shop", wait_timeout=0)["counts"]["waiting"] == 0
     listeners = istiod._listeners(False)
     istiod._listeners = lambda _gateway: listeners
-    split({"v1": 1, "v2": 3}, wait_converged=False)
+    split({"v1": 1, "v2": 3}, wait_for_proxies=False)
     found = run("converged", service="echo", namespace="shop", wait_timeout=0)
     assert found["failure"]["code"] == "not_converged" and "other weights of connections to port 9000" in found["failure"]["reason"]
 
@@ -121,7 +121,7 @@ def test_the_module_converged_tells_who_has_other_weights(shop, split, run):
     [
         ("traffic_split", {"versions": {"v1": 1}, "sticky": {"cookie": "a"}}, "protocol_cannot", "sticky"),
         ("traffic_split", {"versions": {"v1": 1}, "protocol": "http"}, "protocol_mismatch", "protocol"),
-        ("traffic_split", {"versions": {"v1": 1}, "api": "gateway"}, "gateway_api_cannot", "protocol"),
+        ("traffic_split", {"versions": {"v1": 1}, "api": "gateway_api"}, "gateway_api_cannot", "protocol"),
         ("traffic_split", {"versions": {"v1": 1}, "protocol": "tls", "gateways": ["infra/in"]}, "no_such_port", "gateways"),
         ("traffic_split", {"versions": {"v1": 1}, "gateways": ["mesh", "infra/web"]}, "no_such_port", "gateways"),
         ("route", {"rules": [{"match": {"path": "/a"}, "to": "v1"}]}, "protocol_cannot", "match.path"),

@@ -17,8 +17,8 @@ HOST = {"service": "frontend", "namespace": "shop"}
 
 @pytest.fixture
 def shop(api, monkeypatch):
-    pause = Cluster.pause
-    monkeypatch.setattr(Cluster, "pause", lambda self, _seconds: pause(self, 0.01))
+    pause = Cluster.sleep
+    monkeypatch.setattr(Cluster, "sleep", lambda self, _seconds: pause(self, 0.01))
     api.put(service("frontend"))
     for version in ("v1", "v2"):
         api.put(pod(f"frontend-{version}", labels={"app": "frontend", "version": version}, sidecar="native"))
@@ -87,7 +87,7 @@ def test_a_rejection_is_told_in_the_proxys_words_and_ends_the_wait(shop, istiod,
 
 def test_one_that_is_late_is_waited_for(shop, istiod, look, monkeypatch):
     istiod.behind = {"frontend-v1.shop"}
-    monkeypatch.setattr(Cluster, "pause", lambda _self, _seconds: istiod.behind.clear())
+    monkeypatch.setattr(Cluster, "sleep", lambda _self, _seconds: istiod.behind.clear())
     assert look(fail=True, wait_timeout=60)["counts"]["converged"] == 2
 
 
@@ -118,7 +118,7 @@ def test_where_istiod_cannot_be_asked_it_is_unknown_and_fails_nothing(shop, isti
 @pytest.fixture
 def policy(run, shop):
     def say(module="traffic_split", **options):
-        done = run(module, **HOST, **{"wait_converged": False, **options})
+        done = run(module, **HOST, **{"wait_for_proxies": False, **options})
         assert "failed" not in done, done
 
     return say
@@ -187,21 +187,21 @@ def test_a_host_needs_its_namespace(look):
 
 
 @pytest.mark.parametrize("wait", [True, False])
-def test_without_wait_converged_only_the_last_wait_is_left_out(shop, istiod, run, wait):
-    done = run("traffic_split", **HOST, versions={"v1": 1}, wait_converged=wait)
+def test_without_wait_for_proxies_only_the_last_wait_is_left_out(shop, istiod, run, wait):
+    done = run("traffic_split", **HOST, versions={"v1": 1}, wait_for_proxies=wait)
     assert [text.split()[1] for text in done["barriers"]] == ["subsets", "split-v1-1"][: 2 if wait else 1]
     istiod.behind = {"frontend-v1.shop"}
-    late = run("traffic", policy={"shop": {"frontend": {"resilience": {"timeout": "1s"}}}}, wait_converged=wait, wait_timeout=1)
+    late = run("traffic", policy={"shop": {"frontend": {"resilience": {"timeout": "1s"}}}}, wait_for_proxies=wait, wait_timeout=1)
     assert late["failure"]["code"] == "not_converged", "the end of a subset rests on the routes, whoever waits"
 
 
 @pytest.mark.parametrize(
-    ("module", "options"), [("authorization", {"name": "web", "default": "deny"}), ("mtls", {"mode": "permissive"}), ("sidecar", {"sees": ["."]})]
+    ("module", "options"), [("authorization", {"name": "web", "default": "deny"}), ("mtls", {"mode": "permissive"}), ("sidecar", {"egress_hosts": ["."]})]
 )
 def test_policies_of_one_object_may_be_left_to_arrive(shop, istiod, run, module, options):
     istiod.behind = {"frontend-v1.shop"}
     assert run(module, namespace="shop", **options, wait_timeout=1)["failure"]["code"] == "not_converged"
     assert "failed" not in run(
-        module, namespace="shop", state="absent", **({"name": options["name"]} if "name" in options else {}), wait_converged=False, wait_timeout=2
+        module, namespace="shop", state="absent", **({"name": options["name"]} if "name" in options else {}), wait_for_proxies=False, wait_timeout=2
     )
-    assert run(module, namespace="shop", **options, wait_converged=False, wait_timeout=2)["barriers"] == []
+    assert run(module, namespace="shop", **options, wait_for_proxies=False, wait_timeout=2)["barriers"] == []

@@ -200,7 +200,7 @@ def test_a_whole_mesh_in_one_value(runner):
         "restartable": True,
         "revisions": ["default"],
         "uses": "default",
-        "without_sidecar": [],
+        "missing_sidecar": [],
         "stale": [],
     }
 
@@ -219,7 +219,7 @@ def test_workloads_say_which_of_their_pods_lack_a_sidecar_or_have_a_stale_one(ru
     mesh.put(injector("istio-sidecar-injector-next", "next"), proxied("web-a", revision="1-30-4", owner="web-1"), bare, pod("alone", "plain"))
     rows = {row["name"]: row for row in about(runner, mesh)["workloads"] if row["namespace"] != "istio-system"}
     assert set(rows) == {"web"} and (rows["web"]["revisions"], rows["web"]["uses"]) == (["1-30-4", "default"], "default")
-    assert (rows["web"]["without_sidecar"], rows["web"]["stale"]) == (["web-c"], ["web-a"])
+    assert (rows["web"]["missing_sidecar"], rows["web"]["stale"]) == (["web-c"], ["web-a"])
 
 
 def test_a_webhook_that_a_tag_replaced_is_not_active_and_one_without_a_service_has_nothing_behind(runner):

@@ -56,8 +56,8 @@ def split(say, shop):
 def test_it_is_in_every_module_that_writes_policy_and_on_by_default():
     judged = {name for name in MODULES if "preflight" in arguments(name)}
     assert judged == {*FEATURES, *SINGLES, "traffic", "traffic_split", "undo"} - {"split"}
-    assert {documentation(name)["options"]["preflight"]["default"] for name in judged} == {"refuse"}
-    assert load("roles/traffic/defaults/main.yml")["traffic_preflight"] == load("roles/mtls/defaults/main.yml")["mtls_preflight"] == "refuse"
+    assert {documentation(name)["options"]["preflight"]["default"] for name in judged} == {"fail"}
+    assert load("roles/traffic/defaults/main.yml")["traffic_preflight"] == load("roles/mtls/defaults/main.yml")["mtls_preflight"] == "fail"
 
 
 def test_what_a_change_breaks_of_somebody_elses_is_refused_and_nothing_is_written(say, split):
@@ -227,10 +227,10 @@ def test_objects_of_their_own_are_judged_too(say, shop):
         istio("DestinationRule", "plain", host="frontend", trafficPolicy={"tls": {"mode": "DISABLE"}}),
     ):
         shop.put(obj)
-    refused = say("mtls", namespace="shop", mode="strict", plaintext="shut_out")
+    refused = say("mtls", namespace="shop", mode="strict", plaintext_callers="ignore")
     assert refused["failure"]["reason"] == "tls_off_while_strict" and refused["failure"]["ref"]["name"] == "plain"
     assert [path for _method, path in shop.writes() if not path.endswith("?dryRun")] == []
-    assert say("mtls", namespace="shop", mode="strict", plaintext="shut_out", preflight="warn")["changed"]
+    assert say("mtls", namespace="shop", mode="strict", plaintext_callers="ignore", preflight="warn")["changed"]
 
 
 def test_the_meshs_configuration_is_known(say, shop):

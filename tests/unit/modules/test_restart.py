@@ -128,7 +128,7 @@ def test_a_restart_waits_until_the_budget_has_room(run, api, monkeypatch):
         looks.append(1)
         api.feed("PodDisruptionBudget", "web", "shop", status={"disruptionsAllowed": 1, "expectedPods": 2, "desiredHealthy": 1})
 
-    monkeypatch.setattr("ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster.Cluster.pause", heal)
+    monkeypatch.setattr("ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster.Cluster.sleep", heal)
     done = run("restart", namespaces=["shop"])
     assert len(looks) == 1 and restarted(api, "web") == ["web"] and done["barriers"] == ["disruption budgets leave room for web"]
 

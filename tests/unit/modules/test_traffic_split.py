@@ -27,8 +27,8 @@ def shop(api):
 
 @pytest.fixture
 def istiod(shop, monkeypatch):
-    pause = Cluster.pause
-    monkeypatch.setattr(Cluster, "pause", lambda self, _seconds: pause(self, 0.01))
+    pause = Cluster.sleep
+    monkeypatch.setattr(Cluster, "sleep", lambda self, _seconds: pause(self, 0.01))
     return FakeIstiod(shop)
 
 
@@ -86,7 +86,7 @@ def test_proxies_have_the_subsets_before_a_weight_names_them(shop, istiod, split
     ]
 
 
-@pytest.mark.parametrize("said_in", ["istio", "gateway"])
+@pytest.mark.parametrize("said_in", ["istio", "gateway_api"])
 @pytest.mark.parametrize("unconcerned", ["gateways", "hidden"])
 def test_an_istiod_that_has_only_proxies_without_the_routes_holds_nothing_up(shop, istiod, split, unconcerned, said_in):
     second = FakeIstiod(shop, "istiod-2", ("in.istio-system",))

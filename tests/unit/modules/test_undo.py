@@ -84,7 +84,7 @@ def test_a_run_that_changes_nothing_forgets_nothing(shop, say):
     say(versions={"v2": 1})
     assert not say(versions={"v2": 1})["changed"]
     shop.get("VirtualService", "frontend", "shop")["spec"]["http"][0]["timeout"] = "9s"
-    assert say(versions={"v2": 1}, force_conflicts=True, plan="server")["changed"], "what was edited by hand is set right, which is no change of the policy"
+    assert say(versions={"v2": 1}, force_conflicts=True, compare="dry_run")["changed"], "what was edited by hand is set right, which is no change of the policy"
     say("undo")
     assert policy(shop) == one
 

@@ -108,9 +108,9 @@ def verdict(monkeypatch: pytest.MonkeyPatch, change: review.PolicyDiff, everythi
 
     everywhere = check_dependencies.ReviewScope({code: frozenset(KINDS) for code in BY_CODE}, frozenset(KINDS))
     with monkeypatch.context() as patch:
-        patch.setattr(loader, "some", some)
+        patch.setattr(loader, "load_kinds", some)
         if everything:
-            patch.setattr(check_dependencies, "question", lambda _written, _severities: everywhere)
+            patch.setattr(check_dependencies, "review_scope", lambda _written, _severities: everywhere)
         _rows, new, _unread = review.review_diff(None, change)  # type: ignore[arg-type]
     found = []
     for row in new:

@@ -26,7 +26,7 @@ def objects(mode="", **concerns):
     rule = istio.destination_rule(wanted, {name: {"version": name} for name in ("v1", "v2")}, {"tls": {"mode": mode}} if mode else {})
     has = dumped(obj)
     has["configs"].append(clusters("v1", "v2"))
-    return host(own=obj, rule=rule), obj, has
+    return host(managed_virtual_service=obj, destination_rule=rule), obj, has
 
 
 def lacking(api, live, has, place=SIDECAR):
@@ -91,9 +91,9 @@ def test_tls_is_compared_where_the_rule_says_how(api, mode, found, said):
 
 def test_routes_that_should_be_gone_are_told(api):
     live, obj, has = objects()
-    assert "still the route split-v1-90-v2-10-" in lacking(api, host(rule=live.rule), has)
+    assert "still the route split-v1-90-v2-10-" in lacking(api, host(destination_rule=live.destination_rule), has)
     assert "still the route" in lacking(
-        api, host(own={**obj, "spec": {**obj["spec"], "gateways": ["shop/in"]}}, rule=live.rule), has
+        api, host(managed_virtual_service={**obj, "spec": {**obj["spec"], "gateways": ["shop/in"]}}, destination_rule=live.destination_rule), has
     ), "a sidecar where only a gateway should have them"
 
 
@@ -108,7 +108,7 @@ def test_a_route_for_one_gateway_need_not_be_at_a_sidecar(api):
     (obj,) = istio.virtual_services(policy(split=asked, route={**everywhere, "rules": [{"name": "a", "match": {"path": "/a"}, "to": "v1"}]}))
     without = dumped({**obj, "spec": {**obj["spec"], "http": [http for http in obj["spec"]["http"] if not istio.limited(http)]}})
     without["configs"].append(clusters())
-    assert lacking(api, host(own=obj), without) == ""
+    assert lacking(api, host(managed_virtual_service=obj), without) == ""
 
 
 def test_transports_are_read_in_both_ways_of_writing():

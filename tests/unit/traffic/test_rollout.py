@@ -326,7 +326,7 @@ def test_hosts_that_a_rule_leads_to_must_be_known():
 def test_intents_that_somebody_edited_into_nonsense_are_told():
     own = {"kind": "VirtualService", "metadata": {"name": "frontend", "namespace": "shop", "annotations": {INTENTS: "{"}}}
     with pytest.raises(Failure) as refused:
-        Policy.of(host(own=own))
+        Policy.of(host(managed_virtual_service=own))
     assert refused.value.code == "intents_unreadable" and "shop/frontend" in refused.value.message
 
 
@@ -348,12 +348,12 @@ def test_routes_whose_object_is_gone_still_show_and_those_of_others_do_not():
     (own,) = istio.virtual_services(policy(split=split()))
     outside = {**own, "metadata": {**own["metadata"], "name": "frontend-any-host"}}
     other = {**own, "metadata": {**own["metadata"], "name": "cart"}}
-    assert istio.Istio().shows(dumped(own), host()) and istio.Istio().shows(dumped(outside), host())
-    assert not istio.Istio().shows(dumped(other), host()) and not istio.Istio().shows(dumped(own, name="theirs"), host())
+    assert istio.Istio().has_routes(dumped(own), host()) and istio.Istio().has_routes(dumped(outside), host())
+    assert not istio.Istio().has_routes(dumped(other), host()) and not istio.Istio().has_routes(dumped(own, name="theirs"), host())
 
 
 def test_what_no_route_led_to_goes_at_once():
     rule = {"kind": "DestinationRule", "metadata": {"name": "frontend", "namespace": "shop", "labels": MANAGED}, "spec": {"host": FULL, "trafficPolicy": {}}}
-    assert [step.name for step in rollout.rollout_steps(policy(host(rule=rule)))] == ["subsets that go"]
+    assert [step.name for step in rollout.rollout_steps(policy(host(destination_rule=rule)))] == ["subsets that go"]
     versions = {**rule, "spec": {"host": FULL, "subsets": [{"name": "v1"}]}}
-    assert [step.name for step in rollout.rollout_steps(policy(host(rule=versions)))] == ["routes gone", "subsets that go"]
+    assert [step.name for step in rollout.rollout_steps(policy(host(destination_rule=versions)))] == ["routes gone", "subsets that go"]

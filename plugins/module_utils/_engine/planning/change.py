@@ -36,8 +36,8 @@ class ObjectChange:
     before: Object | None = None
     adopted: frozenset[str] = frozenset()
     # As Step has them.
-    seen: str = ""
-    merged: bool = False
+    expected_version: str = ""
+    preserve_foreign: bool = False
 
     def __post_init__(self) -> None:
         # `live` follows the object through the run; what the plan saw stays here.
@@ -64,29 +64,29 @@ class ApplyOptions:
     force       take fields from other managers
     adopt       tools whose fields become ours, as if we had made the object
     recreate    delete and make anew what differs in a field that cannot be changed
-    ask_all     ask the server about every object, also where the comparison of lists is sure
-    yield_to    managers whose fields are left to them
+    dry_run_all     ask the server about every object, also where the comparison of lists is sure
+    ignore_managers    managers whose fields are left to them
     prune       delete members of the set that are wanted no more
     kept        kinds that prune leaves alone
-    spared      members that prune leaves alone, too
+    keep      members that prune leaves alone, too
     prune_limit prune stops before deleting more members than this, a number or a share such as 20%
-    by_value    an object that has every wanted value, and none of ours that is wanted no more, is left to its owners
-    lenient     a kind or namespace that is not there may still come from an earlier task, and a conflict is told, not raised (check mode)
+    values_only    an object that has every wanted value, and none of ours that is wanted no more, is left to its owners
+    tolerate_missing     a kind or namespace that is not there may still come from an earlier task, and a conflict is told, not raised (check mode)
     """
 
     namespace: str | None = None
     force: bool = False
     adopt: frozenset[str] = frozenset()
     recreate: bool = False
-    ask_all: bool = False
-    yield_to: frozenset[str] = frozenset()
+    dry_run_all: bool = False
+    ignore_managers: frozenset[str] = frozenset()
     set: ObjectSet | None = None
     prune: bool = False
     kept: frozenset[str] = frozenset(NEVER_PRUNED_KINDS)
-    spared: Callable[[Object], bool] = _none
+    keep: Callable[[Object], bool] = _none
     prune_limit: str | None = None
-    by_value: bool = False
-    lenient: bool = False
+    values_only: bool = False
+    tolerate_missing: bool = False
 
 
 def visible(obj: Object) -> Object:

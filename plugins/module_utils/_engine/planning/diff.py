@@ -28,12 +28,12 @@ class PlannedCreations:
     """What this very plan creates.
 
     namespaces, kinds  not there yet, so that objects in them cannot be verified
-    alike              new objects that another new one, of the same shape, speaks for, or a release
+    same_shape              new objects that another new one, of the same shape, speaks for, or a release
     """
 
     namespaces: frozenset[str]
     kinds: frozenset[tuple[str, str]]
-    alike: frozenset[Ref]
+    same_shape: frozenset[Ref]
 
     @staticmethod
     def of(objects: list[Object], live: dict[Ref, Object], check_all: bool, known: list[Object]) -> PlannedCreations:
@@ -80,10 +80,10 @@ def comparison_of(
     cluster: Cluster, step: Step, live: dict[Ref, Object], coming: PlannedCreations, rules: ApplyOptions, earlier: list[Object]
 ) -> Callable[[Object], tuple[ObjectChange, int]]:
     """The judge of a step's objects. earlier: what its program wrote at its last run."""
-    if step.program is None:
+    if step.writer is None:
         forced = replace(rules, force=True)
-        return lambda obj: _compare(cluster, obj, live.get(ref_of(obj)), coming, forced if ref_of(obj) in step.merged else rules)
-    writer = cluster.with_manager(step.program.manager)
+        return lambda obj: _compare(cluster, obj, live.get(ref_of(obj)), coming, forced if ref_of(obj) in step.preserve_foreign else rules)
+    writer = cluster.with_manager(step.writer.manager)
     known = {ref_of(obj): obj for obj in earlier}
     return lambda obj: _compare_values(writer, obj, live.get(ref_of(obj)), coming, replace(rules, adopt=rules.adopt | {cluster.manager}), known.get(ref_of(obj)))
 
@@ -92,15 +92,15 @@ def _compare_values(cluster: Cluster, wanted: Object, live: Object | None, comin
     """As _judge, for what a program will write, under its name: an object is unchanged where all values are there, whoever owns them."""
     if live is None or live["metadata"].get("deletionTimestamp"):
         return _compare(cluster, wanted, live, coming, rules)
-    wanted = without_fields_of(wanted, live, rules.yield_to)
+    wanted = without_fields_of(wanted, live, rules.ignore_managers)
     dropped = without_dropped(live, earlier, wanted)
-    if not rules.ask_all and dropped == live and has_values(live, wanted):
+    if not rules.dry_run_all and dropped == live and has_values(live, wanted):
         return ObjectChange(ref_of(wanted), group_version(wanted)[1], UNCHANGED, wanted, live, live), 0
-    change, asked = _dry_run(cluster, wanted, live, replace(rules, force=False, lenient=False)), 1
+    change, asked = _dry_run(cluster, wanted, live, replace(rules, force=False, tolerate_missing=False)), 1
     # A program that has changed from updating to applying conflicts with itself: that is no news.
     conflicts = [conflict for conflict in change.conflicts if conflict["manager"] != cluster.manager and conflict["manager"] not in rules.adopt]
     if change.conflicts:
-        if conflicts and not rules.force and not rules.lenient:
+        if conflicts and not rules.force and not rules.tolerate_missing:
             change.conflicts = conflicts
             return change, asked
         change, asked = _dry_run(cluster, wanted, live, replace(rules, force=True)), 2
@@ -128,22 +128,22 @@ def _compare(cluster: Cluster, wanted: Object, live: Object | None, coming: Plan
     """(change, dry runs asked). Only "unchanged" may be said without the server."""
     ref, version = ref_of(wanted), group_version(wanted)[1]
     if live is not None:
-        wanted = without_fields_of(wanted, live, rules.yield_to)
+        wanted = without_fields_of(wanted, live, rules.ignore_managers)
         if live["metadata"].get("deletionTimestamp"):
             raise Failure("terminating", f"{ref} is being deleted", ref=ref.as_result(version), hint="Wait until it is gone, then run again.")
         if rules.adopt and adopt.owners(live, rules.adopt):
             return _adoption(cluster, wanted, live, rules)
-        if rules.by_value and has_values(live, wanted) and has_values(wanted, owned_part(live, cluster.manager) or {}):
+        if rules.values_only and has_values(live, wanted) and has_values(wanted, owned_part(live, cluster.manager) or {}):
             return ObjectChange(ref, version, UNCHANGED, wanted, live, live), 0
-        if not rules.ask_all and owns_exactly(wanted, live, cluster.manager):
+        if not rules.dry_run_all and owns_exactly(wanted, live, cluster.manager):
             return ObjectChange(ref, version, UNCHANGED, wanted, live, live), 0
     if cluster.resource_of(wanted) is None:
-        if rules.lenient or (ref.group, ref.kind) in coming.kinds:
+        if rules.tolerate_missing or (ref.group, ref.kind) in coming.kinds:
             return ObjectChange(ref, version, CREATED, wanted, message=NO_KIND, verified=False), 0
         raise unknown_kind(wanted)
     if ref.namespace in coming.namespaces:
         return ObjectChange(ref, version, CREATED, wanted, message=NO_NAMESPACE, verified=False), 0
-    if ref in coming.alike:
+    if ref in coming.same_shape:
         return ObjectChange(ref, version, CREATED, wanted, None, wanted, verified=False), 0
     return _dry_run(cluster, wanted, live, rules), 1
 
@@ -177,12 +177,12 @@ def _dry_run(cluster: Cluster, wanted: Object, live: Object | None, rules: Apply
         answer = cluster.apply(wanted, force=rules.force, dry_run=True)
     except ApiError as error:
         if error.status == 409 and conflicts_of(error):
-            if rules.lenient:
+            if rules.tolerate_missing:
                 # What taking the fields over would change is worth seeing, though a real run stops here.
                 forced = cluster.apply(wanted, force=True, dry_run=True)
                 return ObjectChange(ref, version, CONFIGURED, wanted, live, forced, conflicts=conflicts_of(error), message=error.message)
             return ObjectChange(ref, version, FAILED, wanted, live, conflicts=conflicts_of(error), message=error.message)
-        if error.status == 404 and rules.lenient and live is None:
+        if error.status == 404 and rules.tolerate_missing and live is None:
             return ObjectChange(ref, version, CREATED, wanted, message=NO_NAMESPACE, verified=False)
         if error.status == 500 and "failed calling webhook" in error.message:
             return ObjectChange(

@@ -22,9 +22,9 @@ class PlannedStep:
     name: str
     stages: list[list[ObjectChange]]
     deletions: list[ObjectChange]
-    ready: bool
+    wait_ready: bool
     barrier: Barrier | None
-    program: ExternalWriter | None = None
+    writer: ExternalWriter | None = None
 
     @property
     def changes(self) -> list[ObjectChange]:
@@ -34,7 +34,7 @@ class PlannedStep:
 @dataclass
 class Plan:
     steps: list[PlannedStep]
-    asked: int = 0
+    dry_runs: int = 0
 
     @property
     def changes(self) -> list[ObjectChange]:
@@ -62,7 +62,7 @@ class Plan:
 def plan(cluster: Cluster, steps: list[Step], rules: ApplyOptions) -> Plan:
     """Reads and dry runs only. Raises Failure "conflict", "unknown_kind", "invalid_object", "prune_limit", ..."""
     wanted_steps = [replace(step, objects=_placed(cluster, step.objects, _rules_of(step, rules))) for step in steps]
-    records = [step.program.record() if step.program else None for step in wanted_steps]
+    records = [step.writer.last_write() if step.writer else None for step in wanted_steps]
     written = [_placed(cluster, record.written, _rules_of(step, rules)) if record else [] for step, record in zip(wanted_steps, records)]
     everything = [obj for step in wanted_steps for obj in step.objects]
     last = {ref_of(obj): obj for obj in everything}
@@ -71,32 +71,32 @@ def plan(cluster: Cluster, steps: list[Step], rules: ApplyOptions) -> Plan:
         if twice:
             raise InvalidOption("definition", f"{twice[0]} is there twice", ref=twice[0].as_result())
     live = cluster.live(everything + [obj for step in steps for obj in step.deleted] + [obj for objects in written for obj in objects])
-    coming = PlannedCreations.of(everything, live, check_all=rules.lenient or rules.ask_all, known=[obj for step in wanted_steps if step.known for obj in step.objects])
+    coming = PlannedCreations.of(everything, live, check_all=rules.tolerate_missing or rules.dry_run_all, known=[obj for step in wanted_steps if step.skip_dry_run for obj in step.objects])
     parent = rules.set.live_parent(cluster) if rules.set else None
     members, unlisted = _members(cluster, rules, parent)
 
     result = Plan([])
     for step, record, earlier in zip(wanted_steps, records, written):
-        if step.program:
-            step.program.check([live[ref_of(obj)] for obj in step.objects if ref_of(obj) in live])
+        if step.writer:
+            step.writer.validate([live[ref_of(obj)] for obj in step.objects if ref_of(obj) in live])
         judged = cluster.each(comparison_of(cluster, step, live, coming, rules, earlier), step.objects)
         by_ref = {change.ref: change for change, _asked in judged}
         for ref, change in by_ref.items():
-            change.seen, change.merged = step.seen.get(ref, ""), ref in step.merged
-        result.asked += sum(asked for _change, asked in judged)
+            change.expected_version, change.preserve_foreign = step.expected_versions.get(ref, ""), ref in step.preserve_foreign
+        result.dry_runs += sum(asked for _change, asked in judged)
         stages = [[by_ref[ref_of(obj)] for obj in stage] for stage in staged(step.objects)]
         left = [obj for obj in earlier if ref_of(obj) not in last]
         deletions = [_deletion(live[ref_of(obj)]) for obj in [*step.deleted, *left] if ref_of(obj) in live]
-        planned = PlannedStep(step.name, stages, deletions, step.ready, step.barrier, step.program)
+        planned = PlannedStep(step.name, stages, deletions, step.wait_ready, step.barrier, step.writer)
         if record and record.receipt and (not record.fits or any(change.changes for change in planned.changes)):
             stages.append([ObjectChange(ref_of(record.receipt), "v1", CREATED, record.receipt, None, record.receipt)])
         result.steps.append(planned)
-    if not rules.lenient:
+    if not rules.tolerate_missing:
         _refuse_conflicts(result)
     # By the set that they belong to where that is not the call's own; None for what a program keeps.
     shared: dict[ObjectSet | None, set[Ref]] = {}
     for step in wanted_steps:
-        if step.program:
+        if step.writer:
             shared.setdefault(None, set()).update(map(ref_of, step.objects))
         elif step.set:
             shared.setdefault(step.set, set()).update(map(ref_of, step.objects))
@@ -112,8 +112,8 @@ def plan(cluster: Cluster, steps: list[Step], rules: ApplyOptions) -> Plan:
 
 
 def _rules_of(step: Step, rules: ApplyOptions) -> ApplyOptions:
-    if step.program:
-        return replace(rules, set=None, namespace=step.program.namespace)
+    if step.writer:
+        return replace(rules, set=None, namespace=step.writer.namespace)
     return replace(rules, set=step.set or rules.set)
 
 
@@ -199,7 +199,7 @@ def _add_set(
 
     elsewhere  all that the plan wants, also in other sets: a member among it moves, and is not pruned
     """
-    left = [obj for obj in members if ref_of(obj) not in elsewhere and obj["kind"] not in rules.kept and not rules.spared(obj)]
+    left = [obj for obj in members if ref_of(obj) not in elsewhere and obj["kind"] not in rules.kept and not rules.keep(obj)]
     doomed = left if rules.prune else []
     if rules.prune_limit is not None and len(doomed) > prune_allowance(rules.prune_limit, len(members)):
         names = ", ".join(str(ref_of(obj)) for obj in doomed)

@@ -89,14 +89,14 @@ def within_budgets(workloads: list[Ref]) -> Barrier:
             fail_if_exceeded(found, deadline)
             if deadline.slice_over:
                 raise StillWaiting(f"waiting for healthy pods: {found[0]}")
-            cluster.pause(1.0)
+            cluster.sleep(1.0)
 
     return Barrier("disruption budgets", hold)
 
 
 def list_budgets(cluster: Cluster, namespaces: set[str]) -> list[Object] | None:
     """The PodDisruptionBudgets of the namespaces; None where they may not be read. Raises ApiError."""
-    found = cluster.permitted(lambda: [obj for namespace in sorted(namespaces) for obj in cluster.list("policy", "PodDisruptionBudget", namespace)])
+    found = cluster.try_read(lambda: [obj for namespace in sorted(namespaces) for obj in cluster.list("policy", "PodDisruptionBudget", namespace)])
     return None if isinstance(found, Forbidden) else found
 
 

@@ -46,7 +46,7 @@ class PodFailure:
     reason: str
     message: str
     code: str
-    patience: float | None
+    grace_seconds: float | None
     restarts: int = 0
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ class FailureTracker:
     def exhausted(self, fault: PodFailure) -> bool:
         # One fault of a pod's container stays one while its reason changes between pull error and back-off.
         first = self._since.setdefault((fault.pod, fault.container, fault.code), self._clock())
-        return fault.patience is not None and self._clock() - first >= fault.patience
+        return fault.grace_seconds is not None and self._clock() - first >= fault.grace_seconds
 
 
 def find_failures(cluster: Cluster, workload: Object) -> list[PodFailure]:
@@ -82,7 +82,7 @@ def find_failures(cluster: Cluster, workload: Object) -> list[PodFailure]:
         return _creation_failures(workload)
     for pod in pods:
         found.extend(failures_of_pod(pod))
-    return sorted(found, key=lambda fault: float("inf") if fault.patience is None else fault.patience)
+    return sorted(found, key=lambda fault: float("inf") if fault.grace_seconds is None else fault.grace_seconds)
 
 
 def _pod_owner(cluster: Cluster, workload: Object) -> Object:

@@ -22,14 +22,14 @@ PARALLEL = 4
 class NamespacePods:
     """What its pods are like.
 
-    lacking     workloads with pods that should have a sidecar and have none
+    missing_sidecar     workloads with pods that should have a sidecar and have none
     stale       workloads with pods of another revision or version than what would be injected now
     unfinished  restarts of ours, as they were written, whose pods have not all been replaced yet
     pods        {enrolled, expected, total}
     """
 
     name: str
-    lacking: list[injection.Workload] = field(default_factory=list)
+    missing_sidecar: list[injection.Workload] = field(default_factory=list)
     stale: list[injection.Workload] = field(default_factory=list)
     unfinished: list[Object] = field(default_factory=list)
     workloads: dict[Ref, Object] = field(default_factory=dict)
@@ -75,7 +75,7 @@ def restart_steps(cluster: Cluster, namespaces: list[NamespacePods], chosen: lis
         new = [ref for ref in batch_refs if ref not in begun]
         if new:
             found.append(Step("disruption budgets", barrier=disruption_budgets.within_budgets(new)))
-        found.append(Step("restart", [begun.get(ref) or injection.restart_patch(ref, now) for ref in batch_refs], ready=True))
+        found.append(Step("restart", [begun.get(ref) or injection.restart_patch(ref, now) for ref in batch_refs], wait_ready=True))
     return found
 
 

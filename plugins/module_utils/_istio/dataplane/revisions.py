@@ -63,7 +63,7 @@ def read_revisions(cluster: Cluster) -> Revisions:
     injectors = webhooks.injectors(cluster)
     found = revisions_of(injectors)
     places = sorted({(suffixed(INJECTOR, found.resolve(name)), namespace) for name, namespace in _places(injectors)})
-    configs = cluster.each(lambda place: cluster.permitted(lambda: cluster.get("", "ConfigMap", place[1], place[0])), places)
+    configs = cluster.each(lambda place: cluster.try_read(lambda: cluster.get("", "ConfigMap", place[1], place[0])), places)
     return replace(found, images=sidecar_images([config for config in configs if config and not isinstance(config, Forbidden)]))
 
 

@@ -275,15 +275,15 @@ def control_plane_steps(plane: ControlPlane, rendered: list[Object], tag: list[O
     shared = plane.base_set(live.base_version if live.has_newer_base(version) else version)
     steps = [Step("namespace", plane_namespaces(plane, live), set=shared)]
     if not live.has_newer_base(version):
-        steps.append(Step("base", base, set=shared, known=True))
-    steps.append(Step("control plane", core, ready=True))
+        steps.append(Step("base", base, set=shared, skip_dry_run=True))
+    steps.append(Step("control plane", core, wait_ready=True))
     steps.append(
         Step(
             "webhooks", hooks, barrier=webhooks.webhooks_armed([o["metadata"]["name"] for o in hooks if o["kind"] == "MutatingWebhookConfiguration"]) if hooks else None
         )
     )
     if gateways and not plane.leave_gateways:
-        steps.append(Step("gateways", gateways, ready=True))
+        steps.append(Step("gateways", gateways, wait_ready=True))
     return steps
 
 

@@ -209,15 +209,15 @@ class Installation:
 
     def step(self, ready: bool = False) -> Step:
         """The step of what Helm would write now. Raises InvalidOption."""
-        return Step(f"release {self._release.name}", self._helm.render(self._release, self._kubernetes, upgrade=self._last is not None), ready, program=self)
+        return Step(f"release {self._release.name}", self._helm.render(self._release, self._kubernetes, upgrade=self._last is not None), ready, writer=self)
 
-    def record(self) -> WriterRecord:
+    def last_write(self) -> WriterRecord:
         last = self._last
         # One that is half written goes before, and its number is used again.
         version = 1 if last is None else last.version if last.pending else last.version + 1
         return WriterRecord(last.deletable if last else [], receipt(self._release, version), last is not None and self._fits(last))
 
-    def check(self, live: list[Object]) -> None:
+    def validate(self, live: list[Object]) -> None:
         # As Helm itself refuses at its first write (pkg/action/validate.go), but before anything is written.
         for obj in [] if self._tools else live:
             mark = obj["metadata"].get("annotations") or {}
@@ -234,7 +234,7 @@ class Installation:
             return False
         return last.status == "deployed" and last.values == self._release.values and _by_ref(last.objects, self._release) == _by_ref(wanted, self._release)
 
-    def run(self, cluster: Cluster, deadline: Deadline) -> None:
+    def write(self, cluster: Cluster, deadline: Deadline) -> None:
         if self._last and self._last.pending:
             # A helm that was killed leaves this, and every later one would refuse to work. Where one is at work now, its own write fails.
             cluster.delete(self._last.secret)
@@ -250,7 +250,7 @@ class Installation:
         tools = self._tools | {cluster.manager}
         if live is None or not adopt.owners(live, tools):
             return
-        wanted = without_fields_of(wanted, live, self._rules.yield_to)
+        wanted = without_fields_of(wanted, live, self._rules.ignore_managers)
         adopt.retry_on_conflict(cluster, live, lambda obj: adopt.migrate(cluster, obj, wanted, tools))
         applied = cluster.apply(wanted, force=True)
         # Helm 3 writes as one who updates, Helm 4 as one who applies: what stands under the other word it would never remove.
@@ -268,15 +268,15 @@ class Removal:
         self._helm, self._name, self.namespace, self._known = helm, name, namespace, known
 
     def step(self) -> Step:
-        return Step(f"release {self._name}", deleted=[revision.secret for revision in self._known], program=self)
+        return Step(f"release {self._name}", deleted=[revision.secret for revision in self._known], writer=self)
 
-    def record(self) -> WriterRecord:
+    def last_write(self) -> WriterRecord:
         return WriterRecord(self._known[-1].deletable if self._known else [], None, True)
 
-    def check(self, live: list[Object]) -> None:
+    def validate(self, live: list[Object]) -> None:
         pass
 
-    def run(self, cluster: Cluster, deadline: Deadline) -> None:
+    def write(self, cluster: Cluster, deadline: Deadline) -> None:
         self._helm.uninstall(cluster, self._name, self.namespace, deadline)
 
 

@@ -29,7 +29,7 @@ REDIRECTED = "ambient.istio.io/redirection"
 def of_istiod(cluster: Cluster, deadline: Deadline, check_mode: bool) -> list[Object]:
     """Copies of certificates, once no istiod is left that would write them anew."""
     while not check_mode and not deadline.over and cluster.list("", "Pod", selector="app=istiod"):
-        cluster.pause(0.5)
+        cluster.sleep(0.5)
     copies = cluster.list("", "ConfigMap", selector=MARK)
     return [obj for obj in copies if obj["metadata"]["name"] in COPIES and not obj["metadata"].get("deletionTimestamp")]
 
@@ -179,7 +179,7 @@ def _of_pods(pods: list[Object]) -> list[Leftover]:
 def find_leftovers(cluster: Cluster, home: str) -> LiveObjects:
     """home: the control plane's namespace. Raises ApiError."""
     answers = list(
-        zip(RULES, cluster.each(lambda rule: cluster.permitted(lambda: cluster.list(rule.group, rule.kind, home if rule.home else None, rule.selector)), RULES))
+        zip(RULES, cluster.each(lambda rule: cluster.try_read(lambda: cluster.list(rule.group, rule.kind, home if rule.home else None, rule.selector)), RULES))
     )
     return LiveObjects(
         objects=[(rule, answer) for rule, answer in answers if not isinstance(answer, Forbidden)],

@@ -137,11 +137,11 @@ def remove_control_plane(run: Run, plane: ControlPlane) -> dict[str, Any]:
     if plane.revision_name in there:
         found = _users(cluster, plane, releases, last=not others)
         if not options["delete_in_use"]:
-            run.refuse(removal_problems(plane, found))
+            run.fail_or_warn(removal_problems(plane, found))
         for tag in found.tags:
             run.remove(_tag_objects(cluster, tag), revisions.RevisionTag(tag, namespace=plane.namespace).own_set)
     if by_helm:
-        run.converge(charts.removal_steps(cluster, Helm(options["helm"]), releases), run.rules(namespace=plane.namespace))
+        run.apply(charts.removal_steps(cluster, Helm(options["helm"]), releases), run.apply_options(namespace=plane.namespace))
     else:
         run.remove([], plane.own_set)
     return run.outcome() if others else _remove_shared(run, plane, by_helm)
@@ -176,4 +176,4 @@ def _purge(run: Run, rows: list[leftovers.Leftover]) -> None:
     run.remove([row.obj for row in rows if row.ref.kind != "Namespace"])
     labelled = {row.ref: row.obj for row in rows if row.ref.kind == "Namespace"}
     if labelled:
-        run.converge([Step("labels", [leftovers.unlabelled(obj, run.cluster.manager) for obj in labelled.values()])], run.rules())
+        run.apply([Step("labels", [leftovers.unlabelled(obj, run.cluster.manager) for obj in labelled.values()])], run.apply_options())

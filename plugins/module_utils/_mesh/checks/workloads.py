@@ -50,7 +50,7 @@ def namespace_several_labels(facts: Facts, gate: Gate) -> list[Finding]:
     return found
 
 
-def pods_without_sidecar(facts: Facts, gate: Gate) -> list[Finding]:
+def pods_missing_sidecar(facts: Facts, gate: Gate) -> list[Finding]:
     lacking = [pod for pod in _judged(facts.living, gate) if facts.lacks_sidecar(pod)]
     return _workloads((w for w in facts.workloads(lacking) if w.restartable), "its pods were created before they were enrolled, or the injection failed")
 

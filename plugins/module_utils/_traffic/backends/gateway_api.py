@@ -34,32 +34,32 @@ class GatewayApi:
     # Istio says in a route's status whether its parents have taken it.
     has_status = True
 
-    def cannot(self, policy: Policy) -> list[Failure]:
+    def unsupported(self, policy: Policy) -> list[Failure]:
         """Raises InvalidOption "gateway_api_cannot" for what no cluster could change; returns what an earlier task may put right."""
-        live = policy.live
-        if not policy.routing:
+        host = policy.host
+        if not policy.route_intents:
             return []
         if policy.protocol != HTTP:
-            raise unsupported("protocol", f"says routes of {policy.protocol.upper()} in a kind of their own, which this collection does not write", live)
-        if service_of(live.name, live.namespace) != (live.namespace, live.object_name):
-            raise unsupported("service", f"says routes of a Service in its own namespace, for all who call it, and {live.full_name} is none of {live.namespace}", live)
+            raise unsupported("protocol", f"says routes of {policy.protocol.upper()} in a kind of their own, which this collection does not write", host)
+        if service_of(host.name, host.namespace) != (host.namespace, host.object_name):
+            raise unsupported("service", f"says routes of a Service in its own namespace, for all who call it, and {host.full_name} is none of {host.namespace}", host)
         for gateway in policy.gateways:
-            route_rules(policy.pieces(), live, gateway)
+            route_rules(policy.route_rules(), host, gateway)
         found: list[Failure] = []
         found += [
-            unsupported("api", f"would lose the routes that somebody else wrote into {ref_of(obj)}", live)
-            for obj in (live.own, live.any_host)
+            unsupported("api", f"would lose the routes that somebody else wrote into {ref_of(obj)}", host)
+            for obj in (host.managed_virtual_service, host.wildcard_virtual_service)
             if obj and foreign_routes.foreign_routes_of(obj)
         ]
-        if not live.channel:
+        if not host.gateway_api_channel:
             hint = "Install its definitions (control_plane_gateway_api of the role control_plane), or give api istio."
             found.append(InvalidOption("api", "the cluster does not serve Gateway API's routes", hint=hint, code="gateway_api_absent"))
-        if policy.versions() and live.service and not live.service["spec"].get("selector"):
-            found.append(unsupported("versions", "leads to a Service for each version, which needs the labels of the host's pods, and its Service names none", live))
+        if policy.versions() and host.service and not host.service["spec"].get("selector"):
+            found.append(unsupported("versions", "leads to a Service for each version, which needs the labels of the host's pods, and its Service names none", host))
         wanted = {service["metadata"]["name"]: service for service in _services(policy)}
-        for name, namesake in sorted(live.namesakes.items()):
-            if not _is_ours(namesake, live) and not _stands_for(namesake, wanted[name]):
-                ref = Ref("", "Service", live.namespace, name)
+        for name, namesake in sorted(host.same_name_services.items()):
+            if not _is_ours(namesake, host) and not _stands_for(namesake, wanted[name]):
+                ref = Ref("", "Service", host.namespace, name)
                 hint = f"It should select {_text(wanted[name]['spec']['selector'])}: rename it, or give api istio."
                 found.append(
                     InvalidOption(
@@ -71,64 +71,64 @@ class GatewayApi:
     def subsets(self, policy: Policy) -> dict[str, dict[str, str]]:
         return {}
 
-    def backing(self, policy: Policy) -> list[Object]:
+    def backend_objects(self, policy: Policy) -> list[Object]:
         """A Service for each version, and its DestinationRule where the host's has a traffic policy. Services of other people that do are used as they are."""
-        live = policy.live
-        services = [obj for obj in _services(policy) if _is_ours(live.namesakes.get(obj["metadata"]["name"], obj), live)]
+        host = policy.host
+        services = [obj for obj in _services(policy) if _is_ours(host.same_name_services.get(obj["metadata"]["name"], obj), host)]
         return [*services, *_rules(policy)]
 
-    def known(self, policy: Policy) -> Barrier | None:
+    def targets_ready(self, policy: Policy) -> Barrier | None:
         names = [service["metadata"]["name"] for service in _services(policy)]
-        return clusters_ready(policy.live, f"Services {', '.join(names)}", [f"||{full_name(name, policy.live.namespace)}" for name in names]) if names else None
+        return clusters_ready(policy.host, f"Services {', '.join(names)}", [f"||{full_name(name, policy.host.namespace)}" for name in names]) if names else None
 
-    def said(self, live: Host) -> list[Object]:
-        return list(live.routes)
+    def current_route_objects(self, host: Host) -> list[Object]:
+        return list(host.http_routes)
 
-    def routes(self, policy: Policy) -> list[Object]:
+    def route_objects(self, policy: Policy) -> list[Object]:
         """One for the mesh, and one for each gateway: what is said of one of them is then no condition of a rule."""
-        return [_route(policy, gateway) for gateway in policy.gateways] if policy.routing else []
+        return [_route(policy, gateway) for gateway in policy.gateways] if policy.route_intents else []
 
-    def shown(self, policy: Policy, objects: list[Object]) -> Barrier:
-        live = policy.live
-        place = live.namespace if MESH in policy.gateways else policy.gateways[0].partition("/")[0]
+    def routes_ready(self, policy: Policy, objects: list[Object]) -> Barrier:
+        host = policy.host
+        place = host.namespace if MESH in policy.gateways else policy.gateways[0].partition("/")[0]
         names = dict.fromkeys(rule["name"].rpartition("-")[0] for obj in objects for rule in obj["spec"]["rules"])
         return proxies_in_sync(
             ProxyCondition(
-                f"{', '.join(names)} of {live.full_name}",
+                f"{', '.join(names)} of {host.full_name}",
                 place,
-                lambda text: routes_visible(any(has_rules(text, obj, live) for obj in objects), text, live, policy.gateways),
+                lambda text: routes_visible(any(has_rules(text, obj, host) for obj in objects), text, host, policy.gateways),
             )
         )
 
-    def shows(self, text: dict[str, Any], live: Host) -> bool:
+    def has_routes(self, text: dict[str, Any], host: Host) -> bool:
         """Whether a dump has a route of what was said so far, or one of ours to a version's Service, also where its object is gone already."""
-        names = {rule["name"] for obj in live.routes for rule in obj["spec"].get("rules") or [] if rule.get("name")}
-        ends = tuple(f"||{full_name(service['metadata']['name'], live.namespace)}" for service in live.version_services)
-        return any((one.name in names and any(_comes_from(one, obj) for obj in live.routes)) or _leads_to(one, ends) for one in config_dump.routes(text))
+        names = {rule["name"] for obj in host.http_routes for rule in obj["spec"].get("rules") or [] if rule.get("name")}
+        ends = tuple(f"||{full_name(service['metadata']['name'], host.namespace)}" for service in host.version_services)
+        return any((one.name in names and any(_comes_from(one, obj) for obj in host.http_routes)) or _leads_to(one, ends) for one in config_dump.routes(text))
 
 
 def service_names(policy: Policy) -> list[str]:
     """Names that Services for the wanted versions have; none for a version that no Service can be named after."""
-    found = [f"{policy.live.object_name}-{version}" for version in sorted(policy.versions())]
+    found = [f"{policy.host.object_name}-{version}" for version in sorted(policy.versions())]
     return [name for name in found if LABEL.match(name)]
 
 
-def _labels(live: Host) -> dict[str, str]:
-    return {**MANAGED, VERSION_OF: live.object_name}
+def _labels(host: Host) -> dict[str, str]:
+    return {**MANAGED, VERSION_OF: host.object_name}
 
 
-def _is_ours(service: Object, live: Host) -> bool:
+def _is_ours(service: Object, host: Host) -> bool:
     """Whether a Service was made for a version of this very host."""
-    return _labels(live).items() <= (service["metadata"].get("labels") or {}).items()
+    return _labels(host).items() <= (service["metadata"].get("labels") or {}).items()
 
 
 def _services(policy: Policy) -> list[Object]:
-    live = policy.live
-    spec = (live.service or {}).get("spec") or {}
+    host = policy.host
+    spec = (host.service or {}).get("spec") or {}
     ports = [{key: port[key] for key in PORT if key in port} for port in spec.get("ports") or []]
     found = []
     for version in sorted(policy.versions()):
-        metadata = {"name": version_service(live, version), "namespace": live.namespace, "labels": _labels(live)}
+        metadata = {"name": version_service(host, version), "namespace": host.namespace, "labels": _labels(host)}
         content = {"ports": ports, "selector": {**(spec.get("selector") or {}), policy.label: version}}
         found.append({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": content})
     return found
@@ -138,7 +138,7 @@ def _rules(policy: Policy) -> list[Object]:
     traffic_policy = policy.traffic_policy()
     found = []
     for service in _services(policy) if traffic_policy else []:
-        spec = {"host": full_name(service["metadata"]["name"], policy.live.namespace), "trafficPolicy": traffic_policy}
+        spec = {"host": full_name(service["metadata"]["name"], policy.host.namespace), "trafficPolicy": traffic_policy}
         found.append({"apiVersion": RULE_API, "kind": "DestinationRule", "metadata": dict(service["metadata"]), "spec": spec})
     return found
 
@@ -155,22 +155,22 @@ def _text(labels: dict[str, str]) -> str:
 
 
 def _route(policy: Policy, gateway: str) -> Object:
-    live = policy.live
+    host = policy.host
     spec: dict[str, Any] = {}
     if gateway == MESH:
-        name = live.object_name
-        spec["parentRefs"] = [{"group": "", "kind": "Service", "name": live.object_name}]
+        name = host.object_name
+        spec["parentRefs"] = [{"group": "", "kind": "Service", "name": host.object_name}]
     else:
         namespace, _slash, parent = gateway.partition("/")
         # A Service's name has no dot: no other host's route is named like that.
-        name = f"{live.object_name}.{namespace}.{parent}"
+        name = f"{host.object_name}.{namespace}.{parent}"
         reference = {"group": GROUP, "kind": "Gateway", "namespace": namespace, "name": parent}
         # At a listener that redirects, a route that names its host would be the narrower one.
-        spec["parentRefs"] = [{**reference, "sectionName": section} for section in live.sections.get(gateway, ())] or [reference]
+        spec["parentRefs"] = [{**reference, "sectionName": section} for section in host.tls_listeners.get(gateway, ())] or [reference]
         if "*" not in policy.gateway_hosts:
-            spec["hostnames"] = [live.full_name, *policy.gateway_hosts]
-    spec["rules"] = route_rules(policy.pieces(), live, gateway)
-    metadata = {"name": name, "namespace": live.namespace, "labels": dict(MANAGED), "annotations": desired_annotation.intents_annotation(policy.routing)}
+            spec["hostnames"] = [host.full_name, *policy.gateway_hosts]
+    spec["rules"] = route_rules(policy.route_rules(), host, gateway)
+    metadata = {"name": name, "namespace": host.namespace, "labels": dict(MANAGED), "annotations": desired_annotation.intents_annotation(policy.route_intents)}
     return {"apiVersion": API, "kind": ROUTE, "metadata": metadata, "spec": spec}
 
 
@@ -191,13 +191,13 @@ def _leads_to(route: config_dump.Route, ends: tuple[str, ...]) -> bool:
     return foreign_routes.is_ours({"name": route.name}) and any(cluster.endswith(ends) for cluster, _weight in route.weights)
 
 
-def has_rules(text: dict[str, Any], obj: Object, live: Host) -> bool:
+def has_rules(text: dict[str, Any], obj: Object, host: Host) -> bool:
     """Whether a dump has the object's rules with their weights, and none that it no longer has.
 
     At a gateway istiod puts routes of several objects for one host together, so only what was ours may be told to be too much.
     """
     wanted = {rule["name"]: rule for rule in obj["spec"]["rules"]}
-    before = {rule.get("name") for one in live.routes if one["metadata"]["name"] == obj["metadata"]["name"] for rule in one["spec"].get("rules") or []}
+    before = {rule.get("name") for one in host.http_routes if one["metadata"]["name"] == obj["metadata"]["name"] for rule in one["spec"].get("rules") or []}
     found = [one for one in config_dump.routes(text) if _comes_from(one, obj)]
     there = {one.name for one in found}
     if not set(wanted) <= there or there & (before - set(wanted)):

@@ -52,7 +52,7 @@ def path_of(match: Match, form: Form, prefix: bool = False) -> dict[str, str]:
     return {"type": "RegularExpression", "value": uri["regex"]}
 
 
-def in_order(listed: Listed, live: Host, prefixes: Collection[str]) -> Form:
+def in_order(listed: Listed, host: Host, prefixes: Collection[str]) -> Form:
     """The form in which conditions, by the names of their rules, are tried in their order. prefixes: rules whose path is a prefix of whole parts.
 
     Raises InvalidOption "gateway_api_cannot" naming two rules where there is none.
@@ -62,7 +62,7 @@ def in_order(listed: Listed, live: Host, prefixes: Collection[str]) -> Form:
         if pair is None:
             return form
     early, late = next(pair for pair in wrong if pair)
-    message = f"Gateway API tries the narrower condition first, so {late} would come before {early} (policy of {live.full_name})"
+    message = f"Gateway API tries the narrower condition first, so {late} would come before {early} (policy of {host.full_name})"
     raise InvalidOption("rules", message, hint="Put the narrower one first, or give api istio for this host.", code="gateway_api_cannot")
 
 

@@ -36,23 +36,23 @@ NO_MATCH = {
 }
 
 
-def unsupported(option: str, reason: str, live: Host, hint: str = "") -> InvalidOption:
+def unsupported(option: str, reason: str, host: Host, hint: str = "") -> InvalidOption:
     """The refusal of what Gateway API has no word for."""
-    return InvalidOption(option, f"Gateway API {reason} (policy of {live.full_name})", hint=hint or "Give api istio for this host.", code="gateway_api_cannot")
+    return InvalidOption(option, f"Gateway API {reason} (policy of {host.full_name})", hint=hint or "Give api istio for this host.", code="gateway_api_cannot")
 
 
-def route_rules(pieces: list[RouteRule], live: Host, gateway: str) -> list[dict[str, Any]]:
+def route_rules(pieces: list[RouteRule], host: Host, gateway: str) -> list[dict[str, Any]]:
     """Rules of the route that is for the mesh or for one gateway. Raises InvalidOption "gateway_api_cannot"."""
     here = [(piece, found) for piece in pieces if (found := matches_at(piece, [gateway])) is not None]
     listed: list[tuple[str, list[Match]]] = [(piece.name, [one for match in found for one in _by_method(match)] or [{}]) for piece, found in here]
     for _name, matches in listed:
         for match in matches:
-            _refuse_match(match, live)
+            _refuse_match(match, host)
     if len(listed) > MOST_RULES or sum(len(matches) for _name, matches in listed) > MOST_MATCHES:
-        raise unsupported("rules", f"takes {MOST_RULES} rules with {MOST_MATCHES} conditions for a host", live)
+        raise unsupported("rules", f"takes {MOST_RULES} rules with {MOST_MATCHES} conditions for a host", host)
     prefixes = {piece.name for piece, _matches in here if "uri" in (piece.fields.get("rewrite") or {})}
-    form = in_order(listed, live, prefixes)
-    return [_rule(piece, matches, live, gateway, form) for (piece, _matches), (_name, matches) in zip(here, listed)]
+    form = in_order(listed, host, prefixes)
+    return [_rule(piece, matches, host, gateway, form) for (piece, _matches), (_name, matches) in zip(here, listed)]
 
 
 def _by_method(match: Match) -> list[Match]:
@@ -61,24 +61,24 @@ def _by_method(match: Match) -> list[Match]:
     return [{**match, "method": {"exact": method}} for method in methods.split("|")] if methods else [match]
 
 
-def _refuse_match(match: Match, live: Host) -> None:
+def _refuse_match(match: Match, host: Host) -> None:
     for field, (option, reason) in NO_MATCH.items():
         if field in match:
-            raise unsupported(option, reason, live)
+            raise unsupported(option, reason, host)
 
 
-def _rule(piece: RouteRule, matches: list[Match], live: Host, gateway: str, form: Form) -> dict[str, Any]:
+def _rule(piece: RouteRule, matches: list[Match], host: Host, gateway: str, form: Form) -> dict[str, Any]:
     if "fault" in piece.fields:
-        raise unsupported("delay" if "delay" in piece.fields["fault"] else "abort", "has no faults", live)
+        raise unsupported("delay" if "delay" in piece.fields["fault"] else "abort", "has no faults", host)
     if "directResponse" in piece.fields:
-        raise unsupported("direct_response", "has no answer of the proxy's own but a redirect", live)
+        raise unsupported("direct_response", "has no answer of the proxy's own but a redirect", host)
     content: dict[str, Any] = {"matches": [_match(match, piece, form) for match in matches]}
-    filters = _filters(piece, matches, live, gateway)
+    filters = _filters(piece, matches, host, gateway)
     if filters:
         content["filters"] = filters
     if piece.targets:
-        content["backendRefs"] = [_backend(target, weight, headers, live, gateway) for target, weight, headers in piece.targets]
-    content.update(_patience(piece.fields, live))
+        content["backendRefs"] = [_backend(target, weight, headers, host, gateway) for target, weight, headers in piece.targets]
+    content.update(_patience(piece.fields, host))
     # Names of rules are lower case; the digest keeps two apart that then look alike.
     return {"name": named_by_content(re.sub(r"[^a-z0-9-]", "-", piece.name.lower()), content), **content}
 
@@ -100,20 +100,20 @@ def _value(text: dict[str, str]) -> dict[str, str]:
     return {"type": "RegularExpression", "value": text.get("regex") or re.escape(text.get("prefix", "")) + ".*"}
 
 
-def _filters(piece: RouteRule, matches: list[Match], live: Host, gateway: str) -> list[dict[str, Any]]:
+def _filters(piece: RouteRule, matches: list[Match], host: Host, gateway: str) -> list[dict[str, Any]]:
     fields = piece.fields
     found = _headers(fields.get("headers") or {})
     if "redirect" in fields:
         found.append({"type": "RequestRedirect", "requestRedirect": _redirect(fields["redirect"])})
     if "rewrite" in fields:
-        found.append({"type": "URLRewrite", "urlRewrite": _rewrite(fields["rewrite"], matches, live)})
+        found.append({"type": "URLRewrite", "urlRewrite": _rewrite(fields["rewrite"], matches, host)})
     if "corsPolicy" in fields:
-        found.append({"type": "CORS", "cors": _cors(fields["corsPolicy"], live)})
+        found.append({"type": "CORS", "cors": _cors(fields["corsPolicy"], host)})
     for target, percent in fields.get("mirrors") or []:
         share = (
             {"percent": int(percent)} if percent == int(percent) else {"fraction": {"numerator": round(percent * MILLIONTHS / 100), "denominator": MILLIONTHS}}
         )
-        found.append({"type": "RequestMirror", "requestMirror": {"backendRef": _service(target, live, gateway), **share}})
+        found.append({"type": "RequestMirror", "requestMirror": {"backendRef": _service(target, host, gateway), **share}})
     return found
 
 
@@ -142,26 +142,26 @@ def _redirect(given: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _rewrite(given: dict[str, Any], matches: list[Match], live: Host) -> dict[str, Any]:
+def _rewrite(given: dict[str, Any], matches: list[Match], host: Host) -> dict[str, Any]:
     found: dict[str, Any] = {"hostname": given["authority"]} if "authority" in given else {}
     if "uri" in given:
         met = [match.get("uri", {}).get("prefix", "") for match in matches]
         if len(met) != 1 or not met[0].endswith("/") or met[0] == "/" or not given["uri"].endswith("/"):
-            raise unsupported("rewrite.prefix", "replaces whole parts of a path, under one condition: end the path in /* and the prefix in /", live)
+            raise unsupported("rewrite.prefix", "replaces whole parts of a path, under one condition: end the path in /* and the prefix in /", host)
         found["path"] = {"type": "ReplacePrefixMatch", "replacePrefixMatch": given["uri"]}
     elif "uriRegexRewrite" in given:
         if given["uriRegexRewrite"]["match"] != WHOLE_PATH:
-            raise unsupported("rewrite.regex", "rewrites no path by a regular expression", live)
+            raise unsupported("rewrite.regex", "rewrites no path by a regular expression", host)
         found["path"] = {"type": "ReplaceFullPath", "replaceFullPath": given["uriRegexRewrite"]["rewrite"]}
     return found
 
 
-def _cors(given: dict[str, Any], live: Host) -> dict[str, Any]:
+def _cors(given: dict[str, Any], host: Host) -> dict[str, Any]:
     origins = []
     for origin in given["allowOrigins"]:
         written = "*" if origin == {"regex": ".*"} else origin.get("exact", "")
         if written != "*" and not ORIGIN.match(written):
-            raise unsupported("cors.origins", f"takes * or a scheme and a host for an origin, not {next(iter(origin.values()))!r}", live)
+            raise unsupported("cors.origins", f"takes * or a scheme and a host for an origin, not {next(iter(origin.values()))!r}", host)
         origins.append(written)
     found: dict[str, Any] = {"allowOrigins": ["*"] if "*" in origins else list(dict.fromkeys(origins))}
     for name in ("allowMethods", "allowHeaders", "exposeHeaders"):
@@ -169,7 +169,7 @@ def _cors(given: dict[str, Any], live: Host) -> dict[str, Any]:
             found[name] = list(dict.fromkeys(given[name]))
     age = validators.seconds(given["maxAge"]) if "maxAge" in given else 5.0
     if age < 1 or age != int(age):
-        raise unsupported("cors.max_age", "counts whole seconds", live)
+        raise unsupported("cors.max_age", "counts whole seconds", host)
     # Five seconds is what a browser takes where nothing is said (Fetch standard).
     found["maxAge"] = int(age)
     if given.get("allowCredentials"):
@@ -177,29 +177,29 @@ def _cors(given: dict[str, Any], live: Host) -> dict[str, Any]:
     return found
 
 
-def _patience(fields: dict[str, Any], live: Host) -> dict[str, Any]:
+def _patience(fields: dict[str, Any], host: Host) -> dict[str, Any]:
     """Timeouts and retries."""
     retries, timeout = fields.get("retries"), fields.get("timeout")
     found: dict[str, Any] = {"timeouts": {"request": _duration(timeout)}} if timeout else {}
     if retries is None:
         return found
     if not retries["attempts"]:
-        raise unsupported("retries.attempts", "cannot say that nothing is sent twice", live)
-    if live.channel == "standard":
+        raise unsupported("retries.attempts", "cannot say that nothing is sent twice", host)
+    if host.gateway_api_channel == "standard":
         raise unsupported(
             "retries",
             "says retries in its experimental channel alone",
-            live,
+            host,
             hint="Give api istio for this host, or install Gateway API's definitions of the experimental channel.",
         )
     conditions = set(retries["retryOn"].split(",")) if retries.get("retryOn") else RETRIED
     codes = sorted(int(one) for one in conditions - RETRIED if one.isdigit() and int(one) >= 400)
     if not conditions >= RETRIED or len(codes) != len(conditions - RETRIED):
-        raise unsupported("retries.retry_on", f"retries on {', '.join(sorted(RETRIED))}, and beside these on status codes from 400 on", live)
+        raise unsupported("retries.retry_on", f"retries on {', '.join(sorted(RETRIED))}, and beside these on status codes from 400 on", host)
     per_try = retries.get("perTryTimeout")
     if per_try:
         if timeout and validators.seconds(per_try) > validators.seconds(timeout):
-            raise unsupported("retries.per_try_timeout", "takes no attempt that is longer than the whole", live)
+            raise unsupported("retries.per_try_timeout", "takes no attempt that is longer than the whole", host)
         found.setdefault("timeouts", {})["backendRequest"] = _duration(per_try)
     return {**found, "retry": {"attempts": retries["attempts"], **({"codes": codes} if codes else {})}}
 
@@ -214,11 +214,11 @@ def _duration(value: str) -> str:
     return "".join(parts)
 
 
-def _backend(target: RouteTarget, weight: int, headers: dict[str, Any], live: Host, gateway: str) -> dict[str, Any]:
+def _backend(target: RouteTarget, weight: int, headers: dict[str, Any], host: Host, gateway: str) -> dict[str, Any]:
     if weight > MOST_WEIGHT:
-        raise unsupported("versions", f"takes no weight above {MOST_WEIGHT}", live)
+        raise unsupported("versions", f"takes no weight above {MOST_WEIGHT}", host)
     filters = _headers(headers)
-    return {**_service(target, live, gateway), "weight": weight, **({"filters": filters} if filters else {})}
+    return {**_service(target, host, gateway), "weight": weight, **({"filters": filters} if filters else {})}
 
 
 def _service(target: RouteTarget, live: Host, gateway: str) -> dict[str, Any]:
@@ -248,9 +248,9 @@ def _service(target: RouteTarget, live: Host, gateway: str) -> dict[str, Any]:
 LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
 
 
-def version_service(live: Host, version: str) -> str:
+def version_service(host: Host, version: str) -> str:
     """Name of the Service that stands for a version. Raises InvalidOption "gateway_api_cannot"."""
-    name = f"{live.object_name}-{version}"
+    name = f"{host.object_name}-{version}"
     if not LABEL.match(name):
-        raise unsupported("versions", f"leads to Services, and {name} is no name of one", live)
+        raise unsupported("versions", f"leads to Services, and {name} is no name of one", host)
     return name

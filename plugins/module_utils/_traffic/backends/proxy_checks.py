@@ -12,33 +12,33 @@ from ..._proxy.sync_barrier import ProxyCondition, proxies_in_sync
 from ..host.host import MESH, Host
 
 
-def clusters_ready(live: Host, what: str, ends: Iterable[str]) -> Barrier:
+def clusters_ready(host: Host, what: str, ends: Iterable[str]) -> Barrier:
     """Holds when proxies have a cluster with each of these ends of its name."""
     wanted = tuple(ends)
 
     def shown(text: dict[str, Any]) -> bool | None:
         names = config_dump.clusters(text)
-        return all(any(cluster.endswith(end) for cluster in names) for end in wanted) or (False if _visible(text, live) else None)
+        return all(any(cluster.endswith(end) for cluster in names) for end in wanted) or (False if _visible(text, host) else None)
 
-    return proxies_in_sync(ProxyCondition(f"{what} of {live.full_name}", live.namespace, shown))
+    return proxies_in_sync(ProxyCondition(f"{what} of {host.full_name}", host.namespace, shown))
 
 
-def routes_visible(shown: bool, text: dict[str, Any], live: Host, gateways: Iterable[str]) -> bool | None:
+def routes_visible(shown: bool, text: dict[str, Any], host: Host, gateways: Iterable[str]) -> bool | None:
     """Whether a proxy shows routes that are for these gateways; None where it does not and need not."""
     bound = set(gateways)
     kind = config_dump.kind(text)
     elsewhere = (kind == config_dump.GATEWAY and bound == {MESH}) or (kind == config_dump.SIDECAR and MESH not in bound)
-    return shown or (None if elsewhere or not _visible(text, live) else False)
+    return shown or (None if elsewhere or not _visible(text, host) else False)
 
 
-def _visible(text: dict[str, Any], live: Host) -> bool:
+def _visible(text: dict[str, Any], host: Host) -> bool:
     """Whether a proxy knows the host: a Sidecar may hide it."""
-    return any(cluster.endswith(f"|{live.full_name}") for cluster in config_dump.clusters(text))
+    return any(cluster.endswith(f"|{host.full_name}") for cluster in config_dump.clusters(text))
 
 
-def all_acknowledged(live: Host) -> Barrier:
+def all_acknowledged(host: Host) -> Barrier:
     """Holds when all proxies have taken what they were sent, whether or not it shows: where two objects say a host's routes, Istio takes one of them."""
-    return proxies_in_sync(ProxyCondition(f"routes of {live.full_name} in both APIs", live.namespace, lambda _text: True))
+    return proxies_in_sync(ProxyCondition(f"routes of {host.full_name} in both APIs", host.namespace, lambda _text: True))
 
 
 def destination_weights(route: dict[str, Any]) -> dict[tuple[str, str], int]:

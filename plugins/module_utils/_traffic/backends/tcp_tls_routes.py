@@ -40,8 +40,8 @@ LIMITS = ("max_requests", "max_requests_per_connection", "idle_timeout")
 
 def require_supported(policy: Policy) -> None:
     """Raises InvalidOption "protocol_cannot" for what connections of the host cannot have."""
-    if policy.routing and policy.protocol != HTTP:
-        pieces = policy.pieces()
+    if policy.route_intents and policy.protocol != HTTP:
+        pieces = policy.route_rules()
         # A cookie's own routes come first, and read headers that nobody asked for.
         if any(headers for piece in pieces for _target, _weight, headers in piece.targets):
             raise _unsupported("sticky", "a cookie goes with requests", policy)
@@ -50,8 +50,8 @@ def require_supported(policy: Policy) -> None:
         if policy.protocol == TLS and MESH in policy.gateways:
             hint = "Name only gateways, which pass TLS through."
             raise _unsupported("gateways", "in the mesh each name by which it may be called would need a route of its own", policy, hint)
-    if set(policy.live.declared.values()) in ({TCP}, {TLS}, {TCP, TLS}):
-        limits, hashed = (policy.rule.get("resilience") or {}).get("connection_pool") or {}, (policy.rule.get("load_balancing") or {}).get("consistent_hash") or {}
+    if set(policy.host.declared.values()) in ({TCP}, {TLS}, {TCP, TLS}):
+        limits, hashed = (policy.rule_intents.get("resilience") or {}).get("connection_pool") or {}, (policy.rule_intents.get("load_balancing") or {}).get("consistent_hash") or {}
         for option in [*(f"connection_pool.{key}" for key in LIMITS if key in limits), *(f"consistent_hash.{key}" for key in hashed if key != "source_ip")]:
             raise _unsupported(option, "there are no requests to count or to read", policy)
 
@@ -68,13 +68,13 @@ def _refuse_piece(piece: RouteRule, policy: Policy) -> None:
 
 
 def _unsupported(option: str, reason: str, policy: Policy, hint: str = "") -> InvalidOption:
-    live = policy.live
-    stated = any(intent.get("protocol") for intent in policy.routing.values())
-    how = "as protocol says" if stated else "as its gateways do" if policy.spoken else f"as its {'Service' if live.service else 'ServiceEntry'} declares"
+    host = policy.host
+    stated = any(intent.get("protocol") for intent in policy.route_intents.values())
+    how = "as protocol says" if stated else "as its gateways do" if policy.gateway_protocol else f"as its {'Service' if host.service else 'ServiceEntry'} declares"
     other = "give protocol http" if stated else "correct what is declared"
     return InvalidOption(
         option,
-        f"{live.full_name} takes connections of {policy.protocol.upper()}, {how}: {reason}",
+        f"{host.full_name} takes connections of {policy.protocol.upper()}, {how}: {reason}",
         hint=hint or f"Leave it out, or {other}.",
         code="protocol_cannot",
     )
@@ -107,13 +107,13 @@ def routes_of(obj: dict[str, Any] | None) -> list[Route]:
     return [route for name in LISTS for route in spec.get(name) or []]
 
 
-def dump_differences(text: dict[str, Any], live: Host, source: str, routes: list[Route]) -> list[str]:
+def dump_differences(text: dict[str, Any], host: Host, source: str, routes: list[Route]) -> list[str]:
     """What a proxy's dump lacks of an object's routes, or has too much, in words. source: how proxies name the object."""
     gateway = config_dump.kind(text) == config_dump.GATEWAY
     words, met = [], False
     for chain in config_dump.chains(text):
         ours = chain.source.endswith(source)
-        if not ours and (chain.source or not _leads_to(chain, f"|{live.full_name}")):
+        if not ours and (chain.source or not _leads_to(chain, f"|{host.full_name}")):
             continue
         found, surely = _holding(routes, gateway, chain.port)
         if any(_same(chain, route) for route in found):
@@ -127,10 +127,10 @@ def dump_differences(text: dict[str, Any], live: Host, source: str, routes: list
     return words
 
 
-def has_leftovers(text: dict[str, Any], live: Host, sources: tuple[str, ...]) -> bool:
+def has_leftovers(text: dict[str, Any], host: Host, sources: tuple[str, ...]) -> bool:
     """Whether a dump has a route of connections of ours, also where its object is gone already: only ours lead to subsets."""
     return any(
-        chain.source.endswith(sources) or (not chain.source and _leads_to(chain, f"|{live.full_name}") and not _leads_to(chain, f"||{live.full_name}"))
+        chain.source.endswith(sources) or (not chain.source and _leads_to(chain, f"|{host.full_name}") and not _leads_to(chain, f"||{host.full_name}"))
         for chain in config_dump.chains(text)
     )
 

@@ -23,10 +23,10 @@ ABORT, DELAY = ("http", "grpc", "percent"), ("by", "percent")
 
 def intents(asked: FeatureRequest) -> tuple[Any, Any]:
     """Raises InvalidOption."""
-    intent = asked.given("delay", "abort", "match", "expires", *WHERE)
+    intent = asked.optional("delay", "abort", "match", "expires", *WHERE)
     check(intent)
     parse_matches("match", intent.get("match"))
-    intent = with_end(intent, asked.before, asked.now)
+    intent = with_end(intent, asked.previous, asked.now)
     if is_over(intent, asked.now):
         asked.warnings.append(f"the fault of {asked.host} is over since {intent['until']}")
     return intent, None

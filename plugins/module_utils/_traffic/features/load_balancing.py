@@ -21,7 +21,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 def intents(asked: FeatureRequest) -> tuple[Any, Any]:
     """Raises InvalidOption."""
-    intent = asked.given(*ARGUMENTS)
+    intent = asked.optional(*ARGUMENTS)
     of_rule(intent)
     return None, intent
 

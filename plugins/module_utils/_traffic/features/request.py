@@ -24,13 +24,13 @@ class FeatureRequest:
 
     host: str
     options: dict[str, Any]
-    before: dict[str, Any] | None
+    previous: dict[str, Any] | None
     now: datetime.datetime
     warnings: list[str] = field(default_factory=list)
 
-    def always(self, *names: str) -> dict[str, Any]:
+    def required(self, *names: str) -> dict[str, Any]:
         return {name: self.options[name] for name in names}
 
-    def given(self, *names: str) -> dict[str, Any]:
+    def optional(self, *names: str) -> dict[str, Any]:
         """Those of these options that say something."""
         return {name: self.options[name] for name in names if self.options.get(name) not in (None, [], {}, "")}

@@ -39,12 +39,12 @@ OUTLIER_DETECTION = (
 
 def intents(asked: FeatureRequest) -> tuple[Any, Any]:
     """Raises InvalidOption."""
-    routed, ruled = asked.given("timeout", "retries"), asked.given("connection_pool", "outlier_detection")
+    routed, ruled = asked.optional("timeout", "retries"), asked.optional("connection_pool", "outlier_detection")
     of_routes(routed)
     of_rule(ruled)
     if not routed and not ruled:
         raise InvalidOption("timeout", "nothing is asked for", hint="Give timeout, retries, connection_pool or outlier_detection, or state absent.", code="resilience_empty")
-    return {**routed, **asked.given(*WHERE)} if routed else None, ruled
+    return {**routed, **asked.optional(*WHERE)} if routed else None, ruled
 
 
 def of_routes(intent: dict[str, Any]) -> dict[str, Any]:

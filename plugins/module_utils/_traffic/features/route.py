@@ -39,7 +39,7 @@ WHOLE_PATH = "^[^?]*"
 def intents(asked: FeatureRequest) -> tuple[Any, Any]:
     """Raises InvalidOption."""
     rules = [{key: value for key, value in rule.items() if value is not None} for rule in asked.options["rules"]]
-    intent = {"rules": rules, **asked.given(*WHERE, "label", "port", *PROTOCOL)}
+    intent = {"rules": rules, **asked.optional(*WHERE, "label", "port", *PROTOCOL)}
     check(intent)
     return intent, None
 

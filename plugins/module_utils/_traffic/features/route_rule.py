@@ -42,7 +42,7 @@ class RouteRule:
     port: int | None = None
 
     @property
-    def every(self) -> Iterator[RouteTarget]:
+    def all_targets(self) -> Iterator[RouteTarget]:
         """All targets, those of mirrors too."""
         yield from (target for target, _weight, _headers in self.targets)
         yield from (target for target, _percent in self.fields.get("mirrors") or [])

@@ -28,7 +28,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 def intents(asked: FeatureRequest) -> tuple[Any, Any]:
     """Raises InvalidOption."""
-    intent = {**asked.always("versions", "gateways", "gateway_hosts", "label"), **asked.given("match", "sticky", "mirror", "port", *PROTOCOL)}
+    intent = {**asked.required("versions", "gateways", "gateway_hosts", "label"), **asked.optional("match", "sticky", "mirror", "port", *PROTOCOL)}
     check(intent, asked.host)
     return intent, None
 

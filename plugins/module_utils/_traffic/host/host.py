@@ -11,7 +11,7 @@ from .port_protocol import routed
 
 DOMAIN = "cluster.local"
 # The APIs in which a host's routes can be said: Istio's own kinds, and Gateway API's.
-ISTIO, GATEWAY = "istio", "gateway"
+ISTIO, GATEWAY = "istio", "gateway_api"
 # Annotation of a Gateway of Gateway API whose listeners for HTTP redirect to those for HTTPS.
 REDIRECTS = "servicemesh.istio/redirects"
 # Label of what stands for one version of a Service, with that Service's name.
@@ -34,42 +34,42 @@ class Host:
     service, entry      what makes the host known to the mesh; both None: nothing does
     pods                labels of its pods; None where they cannot be known
     own, rule           this collection's VirtualService and DestinationRule of the host
-    any_host            this collection's second VirtualService, for any outside host
-    routes              this collection's routes of Gateway API, of the host
+    wildcard_virtual_service            this collection's second VirtualService, for any outside host
+    http_routes              this collection's routes of Gateway API, of the host
     version_services    this collection's Services that stand for one version of the host each
-    version_rules       this collection's DestinationRules of those
-    namesakes           Services that are named like one for a wanted version, by name; this collection's or not
-    other_rules         DestinationRules of its namespace that the host's own cannot be beside: for the host under another name, or of its name and not of a
+    version_destination_rules       this collection's DestinationRules of those
+    same_name_services           Services that are named like one for a wanted version, by name; this collection's or not
+    other_destination_rules         DestinationRules of its namespace that the host's own cannot be beside: for the host under another name, or of its name and not of a
                         host's policy
-    others              routes of other people, of either API, that name the host
+    foreign_routes              routes of other people, of either API, that name the host
     missing_gateways    wanted Gateways that are not there
     missing_hosts       other hosts that a route names, and that nothing makes known
     other_ports         ports of the Services among those other hosts, by full name
-    spoken              by wanted Gateway, what may be routed at its ports: HTTP, TCP, TLS
-    sections            by gateway whose port for HTTP redirects, the listeners that are left for the host's routes
-    channel             of Gateway API's definitions, "standard" or "experimental"; empty where its routes are not served
+    gateway_protocols              by wanted Gateway, what may be routed at its ports: HTTP, TCP, TLS
+    tls_listeners            by gateway whose port for HTTP redirects, the listeners that are left for the host's routes
+    gateway_api_channel             of Gateway API's definitions, "standard" or "experimental"; empty where its routes are not served
     """
 
     name: str
     namespace: str
     service: Object | None = None
-    entry: Object | None = None
+    service_entry: Object | None = None
     pods: list[dict[str, str]] | None = None
-    own: Object | None = None
-    rule: Object | None = None
-    any_host: Object | None = None
-    routes: list[Object] = field(default_factory=list)
+    managed_virtual_service: Object | None = None
+    destination_rule: Object | None = None
+    wildcard_virtual_service: Object | None = None
+    http_routes: list[Object] = field(default_factory=list)
     version_services: list[Object] = field(default_factory=list)
-    version_rules: list[Object] = field(default_factory=list)
-    namesakes: Mapping[str, Object] = field(default_factory=dict)
-    other_rules: list[Object] = field(default_factory=list)
-    others: list[Object] = field(default_factory=list)
+    version_destination_rules: list[Object] = field(default_factory=list)
+    same_name_services: Mapping[str, Object] = field(default_factory=dict)
+    other_destination_rules: list[Object] = field(default_factory=list)
+    foreign_routes: list[Object] = field(default_factory=list)
     missing_gateways: frozenset[str] = frozenset()
     missing_hosts: frozenset[str] = frozenset()
     other_ports: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    spoken: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    sections: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    channel: str = ""
+    gateway_protocols: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    tls_listeners: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    gateway_api_channel: str = ""
 
     @property
     def full_name(self) -> str:
@@ -83,7 +83,7 @@ class Host:
     @property
     def declared(self) -> dict[int, str]:
         """HTTP, TCP or TLS by port of its Service or ServiceEntry; empty for a port that does not say."""
-        listed = ((self.service or self.entry or {}).get("spec") or {}).get("ports") or []
+        listed = ((self.service or self.service_entry or {}).get("spec") or {}).get("ports") or []
         return {port.get("port", port.get("number")): routed(port) for port in listed if port.get("protocol") != "UDP"}
 
     @property

@@ -32,7 +32,7 @@ class Reader:
         self._rules: dict[str, list[Object]] = {}
 
     @cached_property
-    def routes(self) -> list[Object]:
+    def virtual_services(self) -> list[Object]:
         """All VirtualServices."""
         return self._cluster.list(NETWORKING, "VirtualService")
 
@@ -42,12 +42,12 @@ class Reader:
         return [obj for kind in KINDS for obj in self._cluster.list(GATEWAY_API, kind)]
 
     @cached_property
-    def channel(self) -> str:
+    def gateway_api_channel(self) -> str:
         """Of Gateway API's definitions; the standard one where they cannot be read, empty where they are not served."""
         if self._cluster.resource(GATEWAY_API, KINDS[0]) is None:
             return ""
         name = f"httproutes.{GATEWAY_API}"
-        found = self._cluster.permitted(lambda: self._cluster.get("apiextensions.k8s.io", "CustomResourceDefinition", "", name))
+        found = self._cluster.try_read(lambda: self._cluster.get("apiextensions.k8s.io", "CustomResourceDefinition", "", name))
         annotations = (found["metadata"].get("annotations") or {}) if isinstance(found, dict) else {}
         return str(annotations.get(CHANNEL, "standard"))
 
@@ -73,7 +73,7 @@ class Reader:
         place = service_of(host, namespace)
         service = self._cluster.get("", "Service", *place) if place else None
         blank = Host(host, namespace)
-        own = {_place(obj): obj for obj in self.routes if ours(obj)}
+        own = {_place(obj): obj for obj in self.virtual_services if ours(obj)}
         listed_rules = self._rules_in(namespace)
         rule = next((obj for obj in listed_rules if obj["metadata"]["name"] == blank.object_name and _may_be_of(obj, blank)), None)
         services, rules = ([obj for obj in listed if _for(obj, blank)] for listed in self._of_versions)
@@ -81,16 +81,16 @@ class Reader:
             host,
             namespace,
             service=service,
-            entry=None if service else self._entry(full_name(host, namespace)),
+            service_entry=None if service else self._entry(full_name(host, namespace)),
             pods=self._pods(service),
-            own=own.get((namespace, blank.object_name)),
-            any_host=own.get((namespace, blank.object_name + ANY_HOST)),
-            rule=rule,
-            routes=[obj for obj in self.gateway_routes if ours(obj) and _says(obj, blank)],
+            managed_virtual_service=own.get((namespace, blank.object_name)),
+            wildcard_virtual_service=own.get((namespace, blank.object_name + ANY_HOST)),
+            destination_rule=rule,
+            http_routes=[obj for obj in self.gateway_routes if ours(obj) and _says(obj, blank)],
             version_services=services,
-            version_rules=rules,
-            other_rules=[obj for obj in listed_rules if obj is not rule and (obj["metadata"]["name"] == blank.object_name or blank.full_name in host_names(obj))],
-            others=[obj for obj in [*self.routes, *self.gateway_routes] if not ours(obj) and blank.full_name in host_names(obj)],
+            version_destination_rules=rules,
+            other_destination_rules=[obj for obj in listed_rules if obj is not rule and (obj["metadata"]["name"] == blank.object_name or blank.full_name in host_names(obj))],
+            foreign_routes=[obj for obj in [*self.virtual_services, *self.gateway_routes] if not ours(obj) and blank.full_name in host_names(obj)],
         )
 
     def with_references(self, host: Host, api: str, gateways: list[str], others: Iterable[str], services: Iterable[str] = ()) -> Host:
@@ -103,14 +103,14 @@ class Reader:
             missing_gateways=frozenset(gateway for gateway, obj in parents.items() if obj is None),
             missing_hosts=frozenset(name for name, service in found.items() if service is None and self._entry(name) is None),
             other_ports={name: tuple(port["port"] for port in service["spec"].get("ports") or []) for name, service in found.items() if service},
-            namesakes=there,
-            spoken={
+            same_name_services=there,
+            gateway_protocols={
                 gateway: frozenset(routed_at(server) for server in obj["spec"].get("servers") or obj["spec"].get("listeners") or [])
                 for gateway, obj in parents.items()
                 if obj
             },
-            sections={gateway: _not_plain(obj) for gateway, obj in parents.items() if obj and REDIRECTS in (obj["metadata"].get("annotations") or {})},
-            channel=self.channel if api == GATEWAY else "",
+            tls_listeners={gateway: _not_plain(obj) for gateway, obj in parents.items() if obj and REDIRECTS in (obj["metadata"].get("annotations") or {})},
+            gateway_api_channel=self.gateway_api_channel if api == GATEWAY else "",
         )
 
     def _service(self, host: str) -> Object | None:

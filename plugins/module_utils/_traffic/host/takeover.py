@@ -33,42 +33,42 @@ class Takeover:
         """By the options of all that writes. manager: our own name, which an object may have that lost its marks."""
         return Takeover(options["adopt"], options["force_conflicts"], frozenset(options["adopt_from"]) | {manager})
 
-    def adopted(self, live: Host) -> list[Object]:
+    def adopted(self, host: Host) -> list[Object]:
         """Those whose routes go on in ours."""
-        return live.others if self.adopt and not self.force else []
+        return host.foreign_routes if self.adopt and not self.force else []
 
-    def gone(self, live: Host, api: str) -> list[Object]:
+    def gone(self, host: Host, api: str) -> list[Object]:
         """Those that go; one of the name of ours is written over."""
-        over = self._over(live, api)
-        return [obj for obj in live.others if obj not in over] if self.adopt or self.force else []
+        over = self._over(host, api)
+        return [obj for obj in host.foreign_routes if obj not in over] if self.adopt or self.force else []
 
-    def managers(self, live: Host, api: str) -> frozenset[str]:
+    def managers(self, host: Host, api: str) -> frozenset[str]:
         """Owners of fields of those that are written over: what they set and nobody wants must not stay."""
-        return frozenset(manager for obj in self._over(live, api) for manager in managers_of(obj)) if self.force else frozenset()
+        return frozenset(manager for obj in self._over(host, api) for manager in managers_of(obj)) if self.force else frozenset()
 
-    def _over(self, live: Host, api: str) -> list[Object]:
+    def _over(self, host: Host, api: str) -> list[Object]:
         """Those of the kind and name of ours: of Gateway API one for the mesh has the host's name, one for a gateway that and the gateway's."""
         kind = "VirtualService" if api == ISTIO else "HTTPRoute"
-        named = [obj for obj in live.others if obj["kind"] == kind and obj["metadata"]["namespace"] == live.namespace]
+        named = [obj for obj in host.foreign_routes if obj["kind"] == kind and obj["metadata"]["namespace"] == host.namespace]
         return [
             obj
             for obj in named
-            if obj["metadata"]["name"] == live.object_name or (api == GATEWAY and obj["metadata"]["name"].startswith(f"{live.object_name}."))
+            if obj["metadata"]["name"] == host.object_name or (api == GATEWAY and obj["metadata"]["name"].startswith(f"{host.object_name}."))
         ]
 
-    def warnings(self, live: Host) -> list[str]:
-        return [f"{ref_of(obj)} is kept by {owner}, which may make it again" for obj in live.others if self.force and (owner := owner_of(obj))]
+    def warnings(self, host: Host) -> list[str]:
+        return [f"{ref_of(obj)} is kept by {owner}, which may make it again" for obj in host.foreign_routes if self.force and (owner := owner_of(obj))]
 
-    def refusals(self, live: Host, api: str, hosts: list[str], gateways: list[str]) -> list[Failure]:
+    def refusals(self, host: Host, api: str, hosts: list[str], gateways: list[str]) -> list[Failure]:
         """hosts, gateways: of the object of ours that would take its place."""
         found: list[Failure] = []
-        for obj in live.others:
-            reason = self._against(obj, live, api, hosts, gateways)
+        for obj in host.foreign_routes:
+            reason = self._against(obj, host, api, hosts, gateways)
             if reason is None:
                 continue
             owner = owner_of(obj)
             message = (
-                f"{ref_of(obj)} has routes for {live.full_name} already" + (f", and is kept by {owner}" if owner else "") + (f": {reason}" if reason else "")
+                f"{ref_of(obj)} has routes for {host.full_name} already" + (f", and is kept by {owner}" if owner else "") + (f": {reason}" if reason else "")
             )
             hint = "A host's routes have one owner: leave its host to it, or set force_conflicts to replace it" + (
                 "." if owner or reason else ", or adopt to keep its routes behind yours."

@@ -74,7 +74,7 @@ def run_policy(single: Single, review: Review) -> None:
         objects = [with_managed_label(obj) for obj in single.wanted(options)] if options["state"] == "present" else []
         if objects or single.looks_at_removal:
             wrong, warnings = single.look(cluster, options)
-            call.refuse(wrong)
+            call.fail_or_warn(wrong)
             for warning in warnings:
                 call.module.warn(warning)
         names = {ref_of(obj) for obj in objects}
@@ -104,7 +104,7 @@ def run_policy(single: Single, review: Review) -> None:
                 gone = [mark for obj in part for mark in single.marks(obj)[:1] if mark not in _others_marks(cluster, obj, leaving, single)]
                 steps.append(Step(name, deleted=part))
                 steps.append(Step("gone", barrier=_gone(part, gone, single, concerned)))
-        return call.converge(without_last_wait(steps, options), call.rules(namespace=options["namespace"]))
+        return call.apply(without_last_wait(steps, options), call.apply_options(namespace=options["namespace"]))
 
     run_module({**ARGUMENTS, **single.arguments}, body, review, **single.constraints)
 
@@ -141,7 +141,7 @@ def _gone(objects: list[Object], marks: list[str], single: Single, concerned: fr
 def _others_marks(cluster: Cluster, obj: Object, leaving: list[Object], single: Single) -> set[str]:
     """Marks that stay, for other objects have them too."""
     names = {ref_of(one) for one in leaving}
-    found = cluster.permitted(lambda: cluster.list(ref_of(obj).group, obj["kind"])) if single.marks(obj) else []
+    found = cluster.try_read(lambda: cluster.list(ref_of(obj).group, obj["kind"])) if single.marks(obj) else []
     others = [] if isinstance(found, Forbidden) else found
     return {mark for other in others if ref_of({**other, "apiVersion": obj["apiVersion"], "kind": obj["kind"]}) not in names for mark in single.marks(other)}
 

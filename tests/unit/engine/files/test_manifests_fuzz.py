@@ -137,12 +137,12 @@ def test_anchors_that_blow_up_cost_neither_memory_nor_time(name: str) -> None:
     program = f"""
 import resource, sys
 sys.path[:0] = {PATHS!r}
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import manifests as sources
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import manifests
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
 resource.setrlimit(resource.RLIMIT_AS, ({MEMORY}, {MEMORY}))
 resource.setrlimit(resource.RLIMIT_CPU, ({SECONDS}, {SECONDS}))
 try:
-    print("few values" if len(str(sources.parse(sys.stdin.read(), "definition"))) < 1000 else "many values")
+    print("few values" if len(str(manifests.parse_manifests(sys.stdin.read(), "definition"))) < 1000 else "many values")
 except InvalidOption:
     print("refused")
 """

@@ -42,7 +42,7 @@ def have(cluster, *objects):
 def test_what_is_as_wanted_is_found_in_lists_alone(cluster, planned):
     have(cluster, config("a", x="1"), config("b", x="1"), config("c", x="1"))
     result = planned(config("a", x="1"), config("b", x="1"), config("c", x="1"))
-    assert result.empty and result.asked == 0
+    assert result.empty and result.dry_runs == 0
     assert [request for request in cluster.api.requests if request[1].startswith(CONFIG_MAPS)] == [("GET", CONFIG_MAPS)]
 
 
@@ -70,23 +70,23 @@ def test_long_lists_come_in_pages(cluster, planned, monkeypatch):
 def test_only_what_differs_is_asked_about(cluster, planned):
     have(cluster, config("a", x="1"), config("b", x="1"), config("c", x="1"))
     result = planned(config("a", x="1"), config("b", x="2"), config("c", x="1"), config("d", x="1"))
-    assert actions(result) == {"a": "unchanged", "b": "configured", "c": "unchanged", "d": "created"} and result.asked == 2
+    assert actions(result) == {"a": "unchanged", "b": "configured", "c": "unchanged", "d": "created"} and result.dry_runs == 2
     assert cluster.api.writes() == []
 
 
 def test_asking_about_every_object_gives_the_same_plan(cluster, planned):
     have(cluster, config("a", x="1"), config("b", x="1"))
     wanted = (config("a", x="1"), config("b", x="2"))
-    assert actions(planned(*wanted, ask_all=True)) == actions(planned(*wanted))
-    assert planned(*wanted, ask_all=True).asked == 2
+    assert actions(planned(*wanted, dry_run_all=True)) == actions(planned(*wanted))
+    assert planned(*wanted, dry_run_all=True).dry_runs == 2
 
 
 def test_of_many_new_objects_one_of_each_shape_is_asked_about(cluster, planned, monkeypatch):
     monkeypatch.setattr(diff, "ASKED_ONE_BY_ONE", 3)
     new = [config(f"n{number}", x=str(number)) for number in range(4)] + [config("other", y="1")]
     result = planned(*new)
-    assert result.asked == 2 and set(actions(result).values()) == {"created"} and result.unverified == {}
-    assert planned(*new, lenient=True).asked == 5, "in check mode nothing else would find a mistake"
+    assert result.dry_runs == 2 and set(actions(result).values()) == {"created"} and result.unverified == {}
+    assert planned(*new, tolerate_missing=True).dry_runs == 5, "in check mode nothing else would find a mistake"
 
 
 def test_somebody_elses_change_of_our_field_is_drift(cluster, planned):
@@ -100,10 +100,10 @@ def test_somebody_elses_change_of_our_field_is_drift(cluster, planned):
 
 def test_new_objects_of_a_release_need_no_dry_run_and_in_check_mode_have_one(cluster):
     have(cluster, config("a", x="1"))
-    steps = [Step("base", [config("a", x="2"), config("b", x="1")], known=True), Step("rest", [config("c", x="1")])]
+    steps = [Step("base", [config("a", x="2"), config("b", x="1")], skip_dry_run=True), Step("rest", [config("c", x="1")])]
     result = plan(cluster, steps, ApplyOptions())
-    assert actions(result) == {"a": "configured", "b": "created", "c": "created"} and result.asked == 2
-    assert plan(cluster, steps, ApplyOptions(lenient=True)).asked == 3 == plan(cluster, steps, ApplyOptions(ask_all=True)).asked
+    assert actions(result) == {"a": "configured", "b": "created", "c": "created"} and result.dry_runs == 2
+    assert plan(cluster, steps, ApplyOptions(tolerate_missing=True)).dry_runs == 3 == plan(cluster, steps, ApplyOptions(dry_run_all=True)).dry_runs
 
 
 def test_a_field_that_is_wanted_and_somebody_elses_alike_gets_a_second_owner(cluster, planned):
@@ -115,7 +115,7 @@ def test_a_field_that_is_wanted_and_somebody_elses_alike_gets_a_second_owner(clu
 def test_fields_that_are_left_to_a_manager_are_no_conflict(cluster, planned):
     cluster.api.put(config("a", x="theirs"), manager="pilot-discovery")
     have(cluster, config("a", y="1"))
-    assert planned(config("a", x="ours", y="1"), yield_to=frozenset({"pilot-discovery"})).empty
+    assert planned(config("a", x="ours", y="1"), ignore_managers=frozenset({"pilot-discovery"})).empty
 
 
 def test_every_conflict_is_told_at_once(cluster, planned):
@@ -128,7 +128,7 @@ def test_every_conflict_is_told_at_once(cluster, planned):
 
 def test_a_conflict_is_planned_as_if_forced_where_a_plan_is_all_that_is_wanted(cluster, planned):
     cluster.api.put(config("a", x="theirs"), manager="kiali")
-    result = planned(config("a", x="1"), lenient=True)
+    result = planned(config("a", x="1"), tolerate_missing=True)
     (change,) = result.changes
     assert change.action == "configured" and change.planned["data"] == {"x": "1"} and "owned by kiali" in result.conflicts
 
@@ -136,7 +136,7 @@ def test_a_conflict_is_planned_as_if_forced_where_a_plan_is_all_that_is_wanted(c
 def test_what_waits_for_a_namespace_of_the_same_plan_is_created_unverified(planned):
     result = planned(namespace("later"), config("a", "later", x="1"))
     change = next(change for change in result.changes if change.ref.name == "a")
-    assert (change.action, change.verified, result.asked) == ("created", False, 1)
+    assert (change.action, change.verified, result.dry_runs) == ("created", False, 1)
     assert list(result.unverified) == [diff.NO_NAMESPACE]
 
 
@@ -151,7 +151,7 @@ def test_a_kind_that_nobody_serves_is_refused(cluster, planned):
     with pytest.raises(Failure) as refused:
         planned(TELEMETRY)
     assert refused.value.code == "unknown_kind" and "telemetry.istio.io/v1" in refused.value.message
-    assert actions(planned(TELEMETRY, lenient=True)) == {"t": "created"}
+    assert actions(planned(TELEMETRY, tolerate_missing=True)) == {"t": "created"}
 
 
 def test_an_object_that_is_being_deleted_is_waited_for(cluster, planned):
@@ -253,6 +253,6 @@ def test_by_value_what_has_every_value_is_left_to_its_owners(cluster, planned):
     cluster.api.put(config("theirs", x="1", y="2"))
     have(cluster, config("ours", x="1", y="2"))
     cluster.api.put(config("ours", z="3"), manager="other")
-    assert actions(planned(config("theirs", x="1"), config("ours", x="1", y="2", z="3"), by_value=True)) == {"theirs": "unchanged", "ours": "unchanged"}
+    assert actions(planned(config("theirs", x="1"), config("ours", x="1", y="2", z="3"), values_only=True)) == {"theirs": "unchanged", "ours": "unchanged"}
     assert actions(planned(config("theirs", x="1"))) == {"theirs": "configured"}, "else its fields become ours, too"
-    assert actions(planned(config("theirs", x="2"), config("ours", x="1"), by_value=True, force=True)) == {"theirs": "configured", "ours": "configured"}
+    assert actions(planned(config("theirs", x="2"), config("ours", x="1"), values_only=True, force=True)) == {"theirs": "configured", "ours": "configured"}

@@ -50,7 +50,7 @@ def waiting(reason, restarts=0, message="", last=None):
 )
 def test_each_reason_has_its_code_and_its_patience(reason, code, patience):
     fault = failure_of_container("web-1", waiting(reason, message="why"))
-    assert (fault.code, fault.patience, fault.container, fault.message) == (code, patience, "server", "why")
+    assert (fault.code, fault.grace_seconds, fault.container, fault.message) == (code, patience, "server", "why")
     assert str(fault) == f"pod web-1, container server: {reason} (why)"
 
 
@@ -73,7 +73,7 @@ ENDED = {"exitCode": 1, "reason": "Error", "message": "no database\n"}
 )
 def test_a_crash_counts_when_it_repeats(container, patience):
     fault = failure_of_container("web-1", container)
-    assert (fault.code, fault.patience) == ("crash", patience)
+    assert (fault.code, fault.grace_seconds) == ("crash", patience)
 
 
 def test_a_crash_tells_how_it_ended():
@@ -101,7 +101,7 @@ def test_a_pod_tells_of_its_place_and_of_all_its_containers():
     found = failures_of_pod(
         pod("web-1", conditions=[unschedulable], initContainerStatuses=[waiting("ErrImagePull")], containerStatuses=[waiting("InvalidImageName")])
     )
-    assert [(fault.reason, fault.patience) for fault in found] == [("Unschedulable", NEVER), ("ErrImagePull", PULL_GRACE_SECONDS), ("InvalidImageName", IMMEDIATE)]
+    assert [(fault.reason, fault.grace_seconds) for fault in found] == [("Unschedulable", NEVER), ("ErrImagePull", PULL_GRACE_SECONDS), ("InvalidImageName", IMMEDIATE)]
 
 
 def test_patience_is_by_fault_and_ends_with_its_time():
@@ -191,7 +191,7 @@ def test_pods_that_cannot_be_made_are_told_by_their_maker(rollout, message, code
     failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
     rollout.feed("ReplicaSet", "new", "shop", status={"conditions": [failure]})
     found = [fault for fault in find_failures(Cluster(rollout), rollout.get("Deployment", "web", "shop")) if not fault.pod]
-    assert [(fault.code, fault.patience, fault.message) for fault in found] == [(code, patience, message)]
+    assert [(fault.code, fault.grace_seconds, fault.message) for fault in found] == [(code, patience, message)]
     assert "no pod: FailedCreate" in str(found[0])
 
 

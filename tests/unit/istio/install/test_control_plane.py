@@ -157,9 +157,9 @@ def test_istiod_is_ready_before_its_webhooks_and_these_are_armed_before_gateways
     assert list(steps) == ["namespace", "base", "control plane", "webhooks", "gateways"]
     assert names(steps["namespace"]) == ["istio-system"]
     assert names(steps["base"]) == ["gateways"] and steps["base"].set == steps["namespace"].set == ControlPlane().base_set("")
-    assert names(steps["control plane"]) == ["istiod"] and steps["control plane"].set is None and steps["control plane"].ready
+    assert names(steps["control plane"]) == ["istiod"] and steps["control plane"].set is None and steps["control plane"].wait_ready
     assert names(steps["webhooks"]) == ["istio-sidecar-injector", "istio-revision-tag-default"] and steps["webhooks"].barrier.name == "armed"
-    assert names(steps["gateways"]) == ["ingress", "egress"] and steps["gateways"].ready
+    assert names(steps["gateways"]) == ["ingress", "egress"] and steps["gateways"].wait_ready
 
 
 def test_without_gateways_or_webhooks_there_is_no_step_that_waits_for_them():

@@ -20,7 +20,7 @@ INGRESS = {"gateways": ["mesh", "edge/ingress"], "gateway_hosts": ["shop.example
 
 
 def told(live=None, /, **asked):
-    return replace(policy(live or host(channel="experimental"), **asked), api="gateway")
+    return replace(policy(live or host(gateway_api_channel="experimental"), **asked), api="gateway_api")
 
 
 def rules(*listed, **options):
@@ -29,7 +29,7 @@ def rules(*listed, **options):
 
 def written(*listed, live=None, **more):
     """Rules of the mesh's route, less their names."""
-    first, *_others = gateway_api.GatewayApi().routes(told(live, route=rules(*listed), **more))
+    first, *_others = gateway_api.GatewayApi().route_objects(told(live, route=rules(*listed), **more))
     return [{key: value for key, value in one.items() if key != "name"} for one in first["spec"]["rules"]]
 
 
@@ -173,7 +173,7 @@ def test_a_condition_is_a_match(when, matches):
     ],
 )
 def test_a_rule_in_gateway_apis_words(rule, said):
-    live = host(channel="standard", other_ports={"cart.shop.svc.cluster.local": (70,), "cart.other.svc.cluster.local": (71,)})
+    live = host(gateway_api_channel="standard", other_ports={"cart.shop.svc.cluster.local": (70,), "cart.other.svc.cluster.local": (71,)})
     (only,) = written(rule, live=live)
     assert only == {"matches": ANY, **said}
 
@@ -198,7 +198,7 @@ def test_retries_of_the_experimental_channel():
 
 
 def test_shares_with_a_cookie_that_leads_back():
-    (obj,) = gateway_api.GatewayApi().routes(told(split=split({"v1": 9, "v2": 1}, sticky={"cookie": "release"})))
+    (obj,) = gateway_api.GatewayApi().route_objects(told(split=split({"v1": 9, "v2": 1}, sticky={"cookie": "release"})))
     first, second, shares = obj["spec"]["rules"]
     assert [rule["backendRefs"][0]["name"] for rule in (first, second)] == ["frontend-v1", "frontend-v2"]
     cookie = {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"add": [{"name": "Set-Cookie", "value": "release=v1; Path=/"}]}}
@@ -247,11 +247,11 @@ def test_what_gateway_api_cannot_say_is_refused_with_the_reason(asked, option):
 
 def test_retries_are_refused_where_the_definitions_are_those_of_the_standard_channel():
     with pytest.raises(InvalidOption) as refused:
-        rollout.validate_references(told(host(channel="standard"), resilience={"retries": {"attempts": 2}}))
+        rollout.validate_references(told(host(gateway_api_channel="standard"), resilience={"retries": {"attempts": 2}}))
     assert refused.value.option == "retries" and "experimental channel" in refused.value.hint
 
 
-@pytest.mark.parametrize("live", [Host("frontend.other.svc.cluster.local", "shop", channel="standard"), Host("api.example.com", "shop", channel="standard")])
+@pytest.mark.parametrize("live", [Host("frontend.other.svc.cluster.local", "shop", gateway_api_channel="standard"), Host("api.example.com", "shop", gateway_api_channel="standard")])
 def test_a_host_that_is_no_service_of_its_routes_namespace_is_refused(live):
     with pytest.raises(InvalidOption) as refused:
         rollout.validate_references(told(live, split=split({"v1": 1})))
@@ -312,13 +312,13 @@ def service(version, **labels):
 
 
 def said(wanted):
-    return gateway_api.GatewayApi().routes(wanted)
+    return gateway_api.GatewayApi().route_objects(wanted)
 
 
 def test_services_before_routes_and_the_end_of_those_that_no_route_names():
     before = told(split=split({"v1": 1}))
     assert steps(before) == [("subsets", [V1], []), ("weights", [ROUTE], [])]
-    live = host(channel="standard", routes=said(before), version_services=[service("v1")])
+    live = host(gateway_api_channel="standard", http_routes=said(before), version_services=[service("v1")])
     assert steps(told(live, split=split({"v2": 1}))) == [("subsets", [V2], []), ("weights", [ROUTE], []), ("subsets that go", [], [V1])]
     assert steps(told(live)) == [("routes that go", [], [ROUTE]), ("routes gone", [], []), ("subsets that go", [], [V1])]
     barriers = [step.barrier is not None for step in rollout.rollout_steps(told(live))]
@@ -327,7 +327,7 @@ def test_services_before_routes_and_the_end_of_those_that_no_route_names():
 
 def test_a_versions_service_has_the_hosts_ports_and_pods_of_that_version():
     ports = [{"name": "http", "port": 80, "targetPort": 8080, "nodePort": 30080, "protocol": "TCP", "appProtocol": "http"}]
-    live = host(channel="standard", service={"spec": {"selector": {"app": "frontend"}, "ports": ports}})
+    live = host(gateway_api_channel="standard", service={"spec": {"selector": {"app": "frontend"}, "ports": ports}})
     (step, _routes) = rollout.rollout_steps(told(live, split=split({"v1": 1}, label="release")))
     (obj,) = step.objects
     assert obj["spec"] == {"selector": {"app": "frontend", "release": "v1"}, "ports": [{key: value for key, value in ports[0].items() if key != "nodePort"}]}
@@ -365,7 +365,7 @@ def taken(**labels):
 
 
 def test_a_gateways_port_that_redirects_is_left_to_the_redirect():
-    live = host(channel="standard", sections={"edge/ingress": ("https-443.a", "https-443.b")})
+    live = host(gateway_api_channel="standard", tls_listeners={"edge/ingress": ("https-443.a", "https-443.b")})
     inside, outside = said(told(live, split=split({"v1": 1}, **INGRESS)))
     assert [ref.get("sectionName") for ref in outside["spec"]["parentRefs"]] == ["https-443.a", "https-443.b"] and "sectionName" not in inside["spec"][
         "parentRefs"
@@ -382,7 +382,7 @@ def test_a_gateways_port_that_redirects_is_left_to_the_redirect():
     ],
 )
 def test_a_service_of_somebody_else_is_used_if_it_stands_for_the_version_and_never_changed(namesake, codes, made):
-    wanted = told(host(channel="standard", namesakes={"frontend-v1": namesake}), split=split({"v1": 1}))
+    wanted = told(host(gateway_api_channel="standard", same_name_services={"frontend-v1": namesake}), split=split({"v1": 1}))
     assert [reason.code for reason in rollout.validate_references(wanted)] == codes
     assert any(V1 in objects for _name, objects, _deleted in steps(wanted)) is made
 
@@ -407,27 +407,27 @@ def dumped(obj, source="", **changed):
 def test_a_proxy_has_the_rules_only_with_exactly_their_shares():
     wanted = told(split=split({"v1": 90, "v2": 10}))
     (obj,) = said(wanted)
-    assert gateway_api.has_rules(dumped(obj), obj, wanted.live)
-    assert not gateway_api.has_rules(dumped(obj, weights={"frontend-v1": 10, "frontend-v2": 90}), obj, wanted.live)
-    assert not gateway_api.has_rules(dumped(obj, weights={"frontend-v1": 1}), obj, wanted.live)
-    assert not gateway_api.has_rules(dumped(obj, source="/apis/networking.istio.io/v1/namespaces/shop/virtual-service/frontend"), obj, wanted.live)
+    assert gateway_api.has_rules(dumped(obj), obj, wanted.host)
+    assert not gateway_api.has_rules(dumped(obj, weights={"frontend-v1": 10, "frontend-v2": 90}), obj, wanted.host)
+    assert not gateway_api.has_rules(dumped(obj, weights={"frontend-v1": 1}), obj, wanted.host)
+    assert not gateway_api.has_rules(dumped(obj, source="/apis/networking.istio.io/v1/namespaces/shop/virtual-service/frontend"), obj, wanted.host)
 
 
 def test_a_rule_of_yesterday_is_not_converged_and_one_of_somebody_else_is_no_matter():
     (before,) = said(told(split=split({"v1": 1})))
-    wanted = told(host(channel="standard", routes=[before]), split=split({"v2": 1}))
+    wanted = told(host(gateway_api_channel="standard", http_routes=[before]), split=split({"v2": 1}))
     (after,) = said(wanted)
     both = {**after, "spec": {"rules": [*before["spec"]["rules"], *after["spec"]["rules"]]}}
-    assert not gateway_api.has_rules(dumped(both), after, wanted.live)
+    assert not gateway_api.has_rules(dumped(both), after, wanted.host)
     theirs = {**after, "spec": {"rules": [{"name": "theirs", "backendRefs": []}, *after["spec"]["rules"]]}}
-    assert gateway_api.has_rules(dumped(theirs), after, wanted.live)
+    assert gateway_api.has_rules(dumped(theirs), after, wanted.host)
 
 
 def test_from_one_api_to_the_other_both_say_the_routes_for_a_while():
     asked = split({"v1": 1})
     istio_first = policy(split=asked)
     subsets, routes = (step.objects[0] for step in rollout.rollout_steps(istio_first))
-    there = host(channel="standard", own=routes, rule=subsets)
+    there = host(gateway_api_channel="standard", managed_virtual_service=routes, destination_rule=subsets)
     assert steps(told(there, split=asked)) == [
         ("subsets", [V1], []),
         ("weights", [ROUTE], []),
@@ -436,7 +436,7 @@ def test_from_one_api_to_the_other_both_say_the_routes_for_a_while():
         ("subsets that go", [], ["DestinationRule frontend"]),
     ]
     (route,) = said(told(split=asked))
-    back = host(routes=[route], version_services=[service("v1")])
+    back = host(http_routes=[route], version_services=[service("v1")])
     assert steps(policy(back, split=asked)) == [
         ("subsets", ["DestinationRule frontend"], []),
         ("weights", ["VirtualService frontend"], []),

@@ -83,7 +83,7 @@ def test_the_declaration_decides_unless_it_is_said(service, asked, protocol):
 
 def test_of_a_service_entry_its_ports_decide():
     entry = {"spec": {"hosts": [FULL], "ports": [{"number": 3306, "name": "db", "protocol": "TCP"}]}}
-    assert policy(host(service=None, entry=entry), split=split()).protocol == "tcp"
+    assert policy(host(service=None, service_entry=entry), split=split()).protocol == "tcp"
 
 
 def test_weights_of_connections():
@@ -134,7 +134,7 @@ def test_tls_is_passed_through_by_the_name_that_is_asked_for():
     (obj,) = written(echo({"spec": {"ports": [{"name": "https", "port": 443}]}}), split=split({"v1": 1}, gateways=[GATEWAY], gateway_hosts=["a.example"]))
     assert obj["spec"]["tls"] == [{"match": [{"sniHosts": [FULL, "a.example"]}], "route": [{"destination": {"host": FULL, "subset": "v1"}, "weight": 1}]}]
     with pytest.raises(InvalidOption) as refused:
-        istio.Istio().cannot(policy(echo(), split=split(protocol="tls")))
+        istio.Istio().unsupported(policy(echo(), split=split(protocol="tls")))
     assert refused.value.option == "gateways" and refused.value.code == "protocol_cannot"
 
 
@@ -176,7 +176,7 @@ def test_the_remedy_fits_how_it_came_to_be_tcp():
         rollout.validate_references(policy(echo(BARE), split=split(mirror="v2", protocol="tcp")))
     assert "as protocol says" in refused.value.message and refused.value.hint == "Leave it out, or give protocol http."
     with pytest.raises(InvalidOption) as refused:
-        rollout.validate_references(policy(echo(BARE, spoken={GATEWAY: frozenset({"tcp"})}), split=split(mirror="v2", gateways=[GATEWAY])))
+        rollout.validate_references(policy(echo(BARE, gateway_protocols={GATEWAY: frozenset({"tcp"})}), split=split(mirror="v2", gateways=[GATEWAY])))
     assert "as its gateways do" in refused.value.message and refused.value.hint == "Leave it out, or correct what is declared."
 
 
@@ -187,8 +187,8 @@ def test_gateways_that_have_ports_for_one_thing_alone_decide_where_the_mesh_is_n
         (["http"], ["mesh", GATEWAY], "tcp"),
         (["tls"], [GATEWAY], "tls"),
     ):
-        assert policy(echo(spoken={GATEWAY: frozenset(words)}), split=split(gateways=gateways)).protocol == protocol
-    assert policy(echo(BARE, spoken={GATEWAY: frozenset({"tcp"})}), split=split(gateways=[GATEWAY])).protocol == "tcp"
+        assert policy(echo(gateway_protocols={GATEWAY: frozenset(words)}), split=split(gateways=gateways)).protocol == protocol
+    assert policy(echo(BARE, gateway_protocols={GATEWAY: frozenset({"tcp"})}), split=split(gateways=[GATEWAY])).protocol == "tcp"
 
 
 @pytest.mark.parametrize(
@@ -225,8 +225,8 @@ def test_routes_that_sidecars_would_never_look_for_are_refused_and_at_a_gateway_
 
 
 def test_a_gateway_without_a_port_for_connections_is_named():
-    live = echo(spoken={GATEWAY: frozenset({"http"}), "infra/tcp": frozenset({"tcp", "http"})})
-    assert codes(echo(spoken={GATEWAY: frozenset({"http"})}), gateways=["mesh", GATEWAY]) == ["no_such_port"]
+    live = echo(gateway_protocols={GATEWAY: frozenset({"http"}), "infra/tcp": frozenset({"tcp", "http"})})
+    assert codes(echo(gateway_protocols={GATEWAY: frozenset({"http"})}), gateways=["mesh", GATEWAY]) == ["no_such_port"]
     (failure,) = rollout.validate_references(policy(live, split=split({"v1": 1}, gateways=[GATEWAY, "infra/tcp"])))
     assert failure.code == "no_such_port" and f"Gateway {GATEWAY} has no port for connections of TCP" in failure.message
 
@@ -273,8 +273,8 @@ def seen(text, live=None, **asked):
     """(what would be waited for, what the module converged says)"""
     wanted = policy(live or echo(), split=split(**{"versions": SPLIT, **asked}))
     (obj,) = istio.virtual_services(wanted)
-    shown = routes_visible(istio.has_all(text, obj, wanted.live), text, wanted.live, obj["spec"]["gateways"])
-    return shown, "; ".join(tcp_tls_routes.dump_differences(text, wanted.live, istio.proxy_source(obj), tcp_tls_routes.routes_of(obj)))
+    shown = routes_visible(istio.has_all(text, obj, wanted.host), text, wanted.host, obj["spec"]["gateways"])
+    return shown, "; ".join(tcp_tls_routes.dump_differences(text, wanted.host, istio.proxy_source(obj), tcp_tls_routes.routes_of(obj)))
 
 
 def test_a_sidecar_has_the_split_only_with_exactly_its_shares():
@@ -353,14 +353,14 @@ def test_a_proxy_that_still_has_requests_routes_of_ours_has_not_the_new_ones():
     ],
 )  # fmt: skip
 def test_that_routes_are_gone_is_seen_without_their_object(kind, chain, left):
-    assert istio.Istio().shows(proxy(kind, chain), host()) is left
+    assert istio.Istio().has_routes(proxy(kind, chain), host()) is left
 
 
 def test_the_module_converged_compares_connections_too(api):
     wanted = policy(echo(), split=split(SPLIT))
     (obj,) = istio.virtual_services(wanted)
     rule = istio.destination_rule(wanted, {name: {"version": name} for name in SPLIT}, {})
-    question = proxy_comparison.proxy_query(Cluster(api), echo(own=obj, rule=rule))
+    question = proxy_comparison.proxy_query(Cluster(api), echo(managed_virtual_service=obj, destination_rule=rule))
     place = ProxyLocation("shop", {}, False)
     assert question.lacking(place, proxy("sidecar", (9000, SPLIT, OURS, PREFIX))) == ""
     assert (
@@ -369,7 +369,7 @@ def test_the_module_converged_compares_connections_too(api):
     )
     assert question.lacking(place, proxy("sidecar")) == "no route of connections"
     assert question.lacking(ProxyLocation("infra", {}, True), proxy("router")) == "", "a gateway need not have what is for the mesh"
-    gone = proxy_comparison.proxy_query(Cluster(api), echo(rule=rule))
+    gone = proxy_comparison.proxy_query(Cluster(api), echo(destination_rule=rule))
     assert gone.lacking(place, proxy("sidecar", (9000, SPLIT, OURS, PREFIX))) == "still a route of connections to port 9000"
 
 
@@ -391,10 +391,10 @@ def test_a_list_that_somebody_else_wrote_is_not_deleted_with_our_object():
     (obj,) = istio.virtual_services(policy(echo(), split=split(SPLIT)))
     edited = {**obj, "metadata": {**obj["metadata"], "labels": MANAGED, "managedFields": [{"manager": "kubectl-edit", "fieldsV1": {"f:spec": {"f:tcp": {}}}}]}}
     with pytest.raises(Failure) as refused:
-        rollout.rollout_steps(policy(echo(own=edited)))
+        rollout.rollout_steps(policy(echo(managed_virtual_service=edited)))
     assert refused.value.code == "conflict" and "VirtualService shop/frontend" in refused.value.message and "kubectl-edit" in refused.value.message
     other = {**edited, "metadata": {**edited["metadata"], "managedFields": [{"manager": "kubectl-edit", "fieldsV1": {"f:spec": {"f:http": {}}}}]}}
-    assert [step.name for step in rollout.rollout_steps(policy(echo(own=other)))] == ["routes that go", "routes gone"]
+    assert [step.name for step in rollout.rollout_steps(policy(echo(managed_virtual_service=other)))] == ["routes that go", "routes gone"]
 
 
 def test_a_subset_that_such_a_list_leads_to_stays():
@@ -409,7 +409,7 @@ def test_a_subset_that_such_a_list_leads_to_stays():
         }
         last = [
             one
-            for step in rollout.rollout_steps(policy(host(own=live, rule=rule), split=split({"v1": 1})))
+            for step in rollout.rollout_steps(policy(host(managed_virtual_service=live, destination_rule=rule), split=split({"v1": 1})))
             for one in step.objects
             if one["kind"] == "DestinationRule"
         ][-1]
@@ -420,10 +420,10 @@ def test_requests_routes_of_others_survive_where_the_host_becomes_one_of_connect
     theirs = {"name": "theirs", "match": [{"uri": {"prefix": "/theirs"}}], "route": [{"destination": {"host": "frontend"}}]}
     (before,) = istio.virtual_services(policy(host(), split=split(SPLIT)))
     before["spec"]["http"].insert(0, theirs)
-    (obj,) = written(echo(own=before), split=split(SPLIT))
+    (obj,) = written(echo(managed_virtual_service=before), split=split(SPLIT))
     assert obj["spec"]["http"] == [theirs] and len(obj["spec"]["tcp"]) == 1
     before["spec"]["http"] = [theirs]
-    (obj,) = written(echo(own=before), split=split(SPLIT))
+    (obj,) = written(echo(managed_virtual_service=before), split=split(SPLIT))
     assert "http" not in obj["spec"], "a list that never was ours"
 
 

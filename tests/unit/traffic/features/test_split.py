@@ -83,12 +83,12 @@ def codes(wanted=None, **live):
 
 def test_a_host_that_is_there_with_its_pods_has_nothing_wrong():
     assert codes() == []
-    assert codes(service=None, entry={"spec": {"hosts": [FULL]}}, pods=None) == []
+    assert codes(service=None, service_entry={"spec": {"hosts": [FULL]}}, pods=None) == []
 
 
 def test_everything_that_is_wrong_is_told_worst_first():
     other = routes("by-hand")
-    found = codes(service=None, others=[other], missing_gateways=frozenset({"b/b", "a/a"}), pods=[{"version": "v1"}])
+    found = codes(service=None, foreign_routes=[other], missing_gateways=frozenset({"b/b", "a/a"}), pods=[{"version": "v1"}])
     assert found == ["no_such_host", "host_taken", "no_such_gateway", "no_such_gateway", "no_pods"]
 
 
@@ -117,7 +117,7 @@ def test_subsets_come_first_then_weights_each_until_converged():
 
 
 def test_a_version_that_leaves_keeps_its_subset_until_no_weight_names_it():
-    steps = desired(split({"v2": 1}), host(rule=rule("v1")))
+    steps = desired(split({"v2": 1}), host(destination_rule=rule("v1")))
     assert [step.name for step in steps] == ["subsets", "weights", "end of subsets"]
     assert subset_names(steps[0]) == ["v1", "v2"] and subset_names(steps[2]) == ["v2"]
     assert [part["destination"]["subset"] for part in steps[1].objects[0]["spec"]["http"][0]["route"]] == ["v2"]
@@ -142,19 +142,19 @@ def test_any_host_gets_an_object_of_its_own_that_is_not_bound_to_the_mesh():
 
 
 def test_a_split_for_no_more_than_named_hosts_lets_go_of_any_host():
-    steps = desired(split(), host(any_host=routes("frontend-any-host")))
+    steps = desired(split(), host(wildcard_virtual_service=routes("frontend-any-host")))
     assert [step.name for step in steps] == ["subsets", "weights", "routes that go"]
     assert steps[2].deleted[0]["metadata"]["name"] == "frontend-any-host"
 
 
 def test_routes_go_before_the_subsets_that_they_name():
-    steps = desired(None, host(own=routes(), any_host=routes("frontend-any-host"), rule=rule("v1")))
+    steps = desired(None, host(managed_virtual_service=routes(), wildcard_virtual_service=routes("frontend-any-host"), destination_rule=rule("v1")))
     assert [[obj["metadata"]["name"] for obj in step.deleted] for step in steps] == [["frontend", "frontend-any-host"], [], ["frontend"]]
     assert steps[0].barrier is None and steps[1].barrier.name == "converged"
 
 
 def test_a_rule_of_somebody_else_stays():
-    steps = desired(None, host(own=routes(), rule=rule("v1", labels={})))
+    steps = desired(None, host(managed_virtual_service=routes(), destination_rule=rule("v1", labels={})))
     assert [len(step.deleted) for step in steps] == [1, 0]
     assert desired(None, host()) == []
 
