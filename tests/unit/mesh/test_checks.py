@@ -486,9 +486,9 @@ def test_where_istiod_cannot_be_asked_it_is_unknown(code):
     mesh = SoundMesh()
     mesh.mute = True
     row = asked(mesh, code)
-    assert row["status"] == "unknown" and "istiod istio-system/istiod-0 cannot be asked" in row["cause"]
+    assert row["status"] == "unknown" and "cannot read the proxy status from istiod istio-system/istiod-0" in row["cause"]
     mesh.put(*istiod(ready=0))
-    assert asked(mesh, code)["cause"] == "no istiod is ready that could be asked"
+    assert asked(mesh, code)["cause"] == "no istiod is ready"
 
 
 def test_one_istiod_that_can_be_asked_is_enough_for_what_is_wrong_but_not_for_what_is_right():
@@ -515,7 +515,7 @@ def test_an_istiod_that_is_on_its_way_out_may_still_have_proxies(code):
     mesh.proxies = mesh.proxies[:1]
     mesh.going("Pod", "istiod-1", SYSTEM)
     row = asked(mesh, code)
-    assert row["status"] == "unknown" and row["cause"] == "istiod istio-system/istiod-1 runs and is not ready"
+    assert row["status"] == "unknown" and row["cause"] == "istiod istio-system/istiod-1 is running but not ready"
 
 
 @pytest.mark.parametrize("code", ["webhook_ca_foreign", "root_expired", "root_expires_soon", "roots_several", "root_copies_differ"])
@@ -572,13 +572,13 @@ def test_an_unknown_revision_is_told_with_those_that_there_are():
     mesh = SoundMesh()
     canary(mesh)
     mesh.put(builders.namespace("lost", **{"istio.io/rev": "1-30-4"}))
-    assert asked(mesh, "namespace_unknown_revision")["cause"].endswith("there are: canary, default")
+    assert asked(mesh, "namespace_unknown_revision")["cause"].endswith("Revisions and tags: canary, default")
 
 
 def test_the_words_of_a_downgrade_and_of_a_jump_say_from_where_to_where():
     assert "1.31 → 1.30 is a downgrade" in asked(SoundMesh(), "downgrade", gate(UPGRADE, version="1.30.0"))["cause"]
-    assert asked(SoundMesh(), "minor_skipped", gate(UPGRADE, version="1.34.0"))["cause"].endswith("The way is 1.32, then 1.33, then 1.34")
-    assert asked(SoundMesh(), "minor_skipped", gate(UPGRADE, version="1.34.0", revision="next"))["cause"].endswith("The way is 1.33, then 1.34")
+    assert asked(SoundMesh(), "minor_skipped", gate(UPGRADE, version="1.34.0"))["cause"].endswith("The steps: 1.32, then 1.33, then 1.34")
+    assert asked(SoundMesh(), "minor_skipped", gate(UPGRADE, version="1.34.0", revision="next"))["cause"].endswith("The steps: 1.33, then 1.34")
 
 
 def test_one_proxy_that_is_too_old_counts_whatever_is_not_known_of_others():
@@ -601,7 +601,7 @@ def test_a_control_plane_of_another_tool_is_told_with_that_tools_name():
     api = mesh.api()
     api.get("Deployment", "istiod", SYSTEM)["metadata"]["managedFields"].append({"manager": "kube-controller-manager", "fieldsV1": {}})
     found = facts.read_facts(Cluster(api), SYSTEM, {"istiods"}, answers)
-    assert checks.ask(checks.BY_CODE["foreign_control_plane"], found, gate(INSTALL))["cause"].endswith("is kept by helm")
+    assert checks.ask(checks.BY_CODE["foreign_control_plane"], found, gate(INSTALL))["cause"].endswith("is managed by helm")
 
 
 def test_the_base_that_the_collection_noted_counts_where_definitions_say_nothing():
@@ -655,7 +655,7 @@ def test_mirrors_are_destinations_too():
         )
     )
     cause = asked(mesh, "virtual_service_no_host")["cause"]
-    assert [host for host in ("one", "two", "three") if f"it sends to {host}.shop.svc.cluster.local" in cause] == ["one", "two", "three"]
+    assert [host for host in ("one", "two", "three") if f"it routes to {host}.shop.svc.cluster.local" in cause] == ["one", "two", "three"]
 
 
 def test_of_many_objects_the_sentence_names_the_first_and_the_list_has_all():

@@ -68,7 +68,7 @@ def test_the_message_has_cause_and_remedy_of_what_failed_and_the_result_all_chec
     mesh.put(*istiod(ready=0))
     result = check(mesh)
     assert result["failure"]["code"] == "checks_failed" and result["failure"]["reason"] == "istiod_unavailable, webhook_unanswered"
-    assert "Deployment istio-system/istiod: none of its replicas is ready. Look at its pods' events and logs." in result["msg"]
+    assert "Deployment istio-system/istiod: it has no ready replica. Check the events and logs of its pods." in result["msg"]
     assert "no pod that it selects can start" in result["msg"] and "proxies_rejected" not in result["msg"]
     assert by_status(result, "failed") == ["istiod_unavailable", "webhook_unanswered"] and result["summary"]["passed"] > 40
     assert set(by_status(result, "unknown")) == {"proxies_disconnected", "proxies_not_synced", "proxies_rejected"}
@@ -87,7 +87,7 @@ def test_what_is_unknown_fails_where_it_is_to(check, unknown_fails, failed):
     mesh.mute = True
     result = check(mesh, unknown_fails=unknown_fails)
     assert result.get("failed", False) is failed and result["summary"]["unknown"] == 3
-    assert not failed or "proxies_rejected (error, unknown): istiod istio-system/istiod-0 cannot be asked" in result["msg"]
+    assert not failed or "proxies_rejected (error, unknown): cannot read the proxy status from istiod istio-system/istiod-0" in result["msg"]
 
 
 def test_skipped_checks_are_told_as_such_and_cost_nothing(check):
@@ -110,7 +110,7 @@ def test_a_gate_in_a_rollout_looks_at_its_namespace_alone(check):
     ("options", "code", "words"),
     [
         ({"skip": ["istiod_singel"]}, "no_such_check", "Did you mean istiod_single?"),
-        ({"namespaces": ["shpo"]}, "no_such_namespace", "namespaces: there is no namespace shpo"),
+        ({"namespaces": ["shpo"]}, "no_such_namespace", "namespaces: namespace shpo does not exist"),
         ({"phase": "upgrade", "version": "newest"}, "invalid_option", "version: 'newest'"),
         ({"phase": "upgrade", "version": "1.31.0", "revision": "1.31.0"}, "invalid_option", "revision: '1.31.0'"),
     ],

@@ -265,7 +265,7 @@ def test_where_istiod_cannot_be_asked_nothing_is_guessed(runner):
     mesh = SoundMesh()
     mesh.mute = True
     told = about(runner, mesh)["proxies"]
-    assert "cannot be asked" in told["unknown"] and told["disconnected"] is None and told["versions"] == {"1.31.0": 4}
+    assert "cannot read the proxy status" in told["unknown"] and told["disconnected"] is None and told["versions"] == {"1.31.0": 4}
 
 
 def test_istiods_are_not_asked_where_that_is_not_wanted(runner):
