@@ -42,7 +42,7 @@ options:
     type: list
     elements: str
     default: []
-  fail_at:
+  fail_on:
     description: The lowest severity at which a failed check fails the play. The result is the same with V(never).
     type: str
     choices: [error, warning, never]
@@ -78,7 +78,7 @@ EXAMPLES = r"""
     phase: upgrade
     version: 1.31.0
     revision: 1-31-0
-    fail_at: never
+    fail_on: never
 
 - name: The workloads of one namespace have moved, and their proxies are served
   servicemesh.istio.mesh_check:
@@ -143,7 +143,7 @@ ARGUMENTS = {
     "revision": {"type": "str"},
     "namespaces": {"type": "list", "elements": "str", "default": []},
     "skip": {"type": "list", "elements": "str", "default": []},
-    "fail_at": {"type": "str", "choices": ["error", "warning", "never"], "default": "error"},
+    "fail_on": {"type": "str", "choices": ["error", "warning", "never"], "default": "error"},
     "unknown_fails": {"type": "bool", "default": False},
 }
 
@@ -156,7 +156,7 @@ def body(run: Run) -> dict:
     checks.refuse_absent(found, gate)
     rows = run.timed("judge", lambda: checks.run(found, gate, options["skip"]))
     run.extra_result = {"checks": rows, "summary": checks.summary(rows)}
-    failure = checks.failure(rows, options["fail_at"], options["unknown_fails"])
+    failure = checks.failure(rows, options["fail_on"], options["unknown_fails"])
     if failure:
         raise failure
     return run.extra_result

@@ -43,13 +43,15 @@ options:
     description: Mode by port of the pods, where it differs. Needs O(workload).
     type: dict
     default: {}
-  plaintext:
-    description: V(shut_out) asks for TLS whoever calls without it, and reads no log.
+  plaintext_callers:
+    description:
+      - V(fail) reads access logs and metrics, and fails with the code C(plaintext_callers) if it finds callers without TLS.
+      - V(ignore) requires TLS without reading them. Callers without TLS can no longer connect.
     type: str
-    choices: [refuse, shut_out]
-    default: refuse
-  look_back:
-    description: How much of the access logs is read.
+    choices: [fail, ignore]
+    default: fail
+  access_log_window:
+    description: Period of the access logs that is read, such as C(30m).
     type: str
     default: 1h
 
@@ -66,7 +68,7 @@ extends_documentation_fragment:
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
   - servicemesh.istio.writing.preflight
-  - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.proxies
 """
 
 EXAMPLES = r"""
@@ -83,10 +85,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -109,7 +111,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -121,7 +123,7 @@ findings:
   type: list
   elements: dict
   sample: []
-unread:
+forbidden_kinds:
   description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
   returned: when something is to be changed
   type: dict

@@ -13,7 +13,7 @@ author:
   - The servicemesh.istio authors (@servicemesh)
 description:
   - Has a namespace with the label that asks for injection, and reports which workloads still have pods without a sidecar.
-  - Injection happens when a pod is made. Pods that are older than the label need a restart of their workload, which O(restart) does.
+  - Injection happens when a pod is made. Pods that are older than the label need a restart of their workload, which O(restart_missing_sidecar) does.
 options:
   name:
     description: The namespace.
@@ -31,11 +31,11 @@ options:
     description: Further labels.
     type: dict
     default: {}
-  restart:
+  restart_missing_sidecar:
     description: Whether Deployments, StatefulSets and DaemonSets whose pods lack the sidecar are restarted, and waited for. Other pods are only reported.
     type: bool
     default: false
-  restart_stale:
+  restart_stale_sidecar:
     description:
       - Whether those are restarted, too, whose pods have a sidecar of another revision than the one that the namespace's label leads to now,
         or of another version, such as after a revision tag was moved. They are listed in RV(stale).
@@ -70,7 +70,7 @@ EXAMPLES = r"""
   servicemesh.istio.namespace:
     name: online-boutique
     injection: enabled
-    restart: true
+    restart_missing_sidecar: true
   register: enrolled
 
 - name: What remains
@@ -84,7 +84,7 @@ pods:
   returned: when O(state=present)
   type: dict
   sample: {enrolled: 12, expected: 12, total: 12}
-without_sidecar:
+missing_sidecar:
   description: Workloads with pods that should have a sidecar and have none, as they were found.
   returned: when O(state=present)
   type: list
@@ -92,15 +92,15 @@ without_sidecar:
   sample: [{kind: Deployment, name: web, namespace: shop, pods: [web-5d8], restartable: true}]
 stale:
   description: Workloads with pods whose sidecar is of another revision than the one that would inject them now, as they were found.
-  returned: when O(restart_stale=true)
+  returned: when O(restart_stale_sidecar=true)
   type: list
   elements: dict
   sample: [{kind: Deployment, name: web, namespace: shop, pods: [web-5d8], restartable: true}]
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -123,7 +123,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -149,8 +149,8 @@ ARGUMENTS = {
     "injection": {"type": "str", "choices": ["enabled", "disabled"]},
     "revision": {"type": "str"},
     "labels": {"type": "dict", "default": {}},
-    "restart": {"type": "bool", "default": False},
-    "restart_stale": {"type": "bool", "default": False},
+    "restart_missing_sidecar": {"type": "bool", "default": False},
+    "restart_stale_sidecar": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "delete": {"type": "bool", "default": False},
     **WAIT_ARGUMENTS,
@@ -175,12 +175,12 @@ def body(run: Run) -> dict:
 def _pods(run: Run, enrollment: injection.Enrollment, live: dict | None) -> dict:
     """What the pods are like; with restart, after those without a sidecar were replaced."""
     labels = {**(((live or {}).get("metadata") or {}).get("labels") or {}), **enrollment.wanted_labels}
-    known = revisions.read_revisions(run.cluster) if run.options["restart_stale"] else None
+    known = revisions.read_revisions(run.cluster) if run.options["restart_stale_sidecar"] else None
     seen = restarts.inspect_namespace(run.cluster, enrollment.name, labels, known)
-    result = {"pods": seen.pods, "without_sidecar": restarts.restart_rows(seen.missing_sidecar), **({"stale": restarts.restart_rows(seen.stale)} if known else {})}
-    if not run.options["restart"] and not run.options["restart_stale"]:
+    result = {"pods": seen.pods, "missing_sidecar": restarts.restart_rows(seen.missing_sidecar), **({"stale": restarts.restart_rows(seen.stale)} if known else {})}
+    if not run.options["restart_missing_sidecar"] and not run.options["restart_stale_sidecar"]:
         return result
-    steps = restarts.restart_steps(run.cluster, [seen], (seen.missing_sidecar if run.options["restart"] else []) + seen.stale)
+    steps = restarts.restart_steps(run.cluster, [seen], (seen.missing_sidecar if run.options["restart_missing_sidecar"] else []) + seen.stale)
     if not steps:
         return result
     second = run.apply(steps, ApplyOptions(force=True), manager=restarts.MANAGER)

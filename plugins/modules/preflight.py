@@ -152,7 +152,7 @@ checked:
   returned: when the objects were judged
   type: dict
   sample: {VirtualService: 3, DestinationRule: 3}
-unread:
+forbidden_kinds:
   description: Kinds that this account may not read, with the server's words. Nothing is found missing of them.
   returned: when the objects were judged
   type: dict

@@ -27,7 +27,7 @@ options:
   revision:
     description: Revision that the pods should have. Unset, the one that each namespace's label leads to.
     type: str
-  uninjected:
+  missing_sidecar:
     description: Whether workloads are restarted, too, whose pods should have a sidecar and have none.
     type: bool
     default: false
@@ -68,17 +68,17 @@ stale:
   type: list
   elements: dict
   sample: [{kind: Deployment, name: web, namespace: shop, pods: [web-5d8], restartable: true}]
-without_sidecar:
+missing_sidecar:
   description: Workloads with pods that should have a sidecar and have none, as they were found.
   returned: success
   type: list
   elements: dict
   sample: [{kind: Pod, name: web, namespace: shop, pods: [web], restartable: false}]
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -101,7 +101,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -125,7 +125,7 @@ from ..module_utils._istio.dataplane import restarts, revisions
 ARGUMENTS = {
     "namespaces": {"type": "list", "elements": "str", "required": True},
     "revision": {"type": "str"},
-    "uninjected": {"type": "bool", "default": False},
+    "missing_sidecar": {"type": "bool", "default": False},
     "gateways": {"type": "bool", "default": True},
     "parallel": {"type": "int", "default": restarts.PARALLEL},
     **WAIT_ARGUMENTS,
@@ -148,8 +148,8 @@ def body(run: Run) -> dict:
         seen.append(restarts.inspect_namespace(cluster, name, live["metadata"].get("labels") or {}, known, options["revision"] or "", options["gateways"]))
     lacking = [workload for one in seen for workload in one.missing_sidecar]
     stale = [workload for one in seen for workload in one.stale]
-    steps = restarts.restart_steps(cluster, seen, (lacking if options["uninjected"] else []) + stale, options["parallel"])
-    return {**run.apply(steps, ApplyOptions(force=True), manager=restarts.MANAGER), "stale": restarts.restart_rows(stale), "without_sidecar": restarts.restart_rows(lacking)}
+    steps = restarts.restart_steps(cluster, seen, (lacking if options["missing_sidecar"] else []) + stale, options["parallel"])
+    return {**run.apply(steps, ApplyOptions(force=True), manager=restarts.MANAGER), "stale": restarts.restart_rows(stale), "missing_sidecar": restarts.restart_rows(lacking)}
 
 
 def main() -> None:

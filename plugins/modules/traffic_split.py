@@ -73,7 +73,7 @@ options:
         the code C(protocol_cannot). Conditions on who calls and at which port can be said.
       - A change is for new connections; open ones stay where they are until the proxy has drained them (45 seconds, if Istio is not told otherwise),
         and are then closed.
-      - Gateway API's kinds for TCP and TLS are not written; V(gateway) of O(api) is refused.
+      - Gateway API's kinds for TCP and TLS are not written; V(gateway_api) of O(api) is refused.
     type: str
     choices: [http, tcp, tls]
   state:
@@ -90,7 +90,7 @@ extends_documentation_fragment:
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
   - servicemesh.istio.writing.preflight
-  - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.proxies
   - servicemesh.istio.writing.shared
 """
 
@@ -114,7 +114,7 @@ EXAMPLES = r"""
     namespace: online-boutique
     service: frontend
     versions: {v1: 90, v2: 10}
-    api: gateway
+    api: gateway_api
 
 - name: Connections to a database go to its versions, for its Service declares the port to be TCP
   servicemesh.istio.traffic_split:
@@ -138,10 +138,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -164,7 +164,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -176,7 +176,7 @@ findings:
   type: list
   elements: dict
   sample: []
-unread:
+forbidden_kinds:
   description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
   returned: when something is to be changed
   type: dict

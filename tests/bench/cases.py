@@ -254,7 +254,7 @@ def growth(ground: Ground, rounds: int, counts: list[int]) -> Result:
         return Contender(str(many.count), lambda: ground.play(many.ours), checks(recap(0), many.unmoved), before)
 
     series = side_by_side("growth", [contender(many) for many in sets.values()], rounds)
-    return Result("Growth: ours, nothing to change", series, _growth_goals(series))
+    return Result("Growth: servicemesh.istio, nothing to change", series, _growth_goals(series))
 
 
 def _growth_goals(series: list[Series]) -> list[Goal]:
@@ -265,7 +265,7 @@ def _growth_goals(series: list[Series]) -> list[Goal]:
     bend = _per_object(middle, high) / _per_object(low, middle) if sound else None
     names = [f"{int(s.name):,}" for s in (low, middle, high)]
     return [
-        Goal(f"linear: a further object costs from {names[1]} to {names[2]} ≤ {LINEAR:g} × what it costs from {names[0]} to {names[1]}", LINEAR, bend),
+        Goal(f"linear: an object more costs between {names[1]} and {names[2]} ≤ {LINEAR:g} × the cost between {names[0]} and {names[1]}", LINEAR, bend),
         Goal(f"≤ {MEMORY_GOAL:g} MiB for {names[2]}", MEMORY_GOAL, None if high.wrong else high.peak),
     ]
 

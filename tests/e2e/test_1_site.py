@@ -71,7 +71,7 @@ def test_a_second_run_changes_and_restarts_nothing(empty: Lab) -> None:
     assert objects(empty) == versions
     assert pods(empty) == before
     asked = {
-        module: sum(result["summary"]["asked"] for result in played.of(module)) for module in ("control_plane", "manifests", "namespace", "addons", "traffic")
+        module: sum(result["summary"]["dry_runs"] for result in played.of(module)) for module in ("control_plane", "manifests", "namespace", "addons", "traffic")
     }
     assert set(asked.values()) == {0}, f"unchanged objects should need no dry run: {asked}"
 

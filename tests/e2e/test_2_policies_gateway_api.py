@@ -20,7 +20,7 @@ from shop import BOTH, FAR, HOST, SPACE, WELL, arrived, one_run, send, stand_sti
 
 pytestmark = pytest.mark.long
 
-BY_GATEWAY_API = {"api": "gateway"}
+BY_GATEWAY_API = {"api": "gateway_api"}
 KINDS = "httproutes.gateway.networking.k8s.io,services,destinationrules.networking.istio.io,virtualservices.networking.istio.io"
 SENT = ["standin", "client", "-rate", "50", "-c", "40", "-timeout", "10s", "-until-eof"]
 
@@ -52,9 +52,9 @@ def policy(lab: Lab, **concerns: dict[str, Any]) -> Iterator[None]:
         for module, options in concerns.items():
             result = lab.module(module, **HOST, **{**BY_GATEWAY_API, **options})
             assert "failed" not in result, result
-            assert all("proxies of" in barrier for barrier in result["barriers"]), result["barriers"]
+            assert all("proxies of" in barrier for barrier in result["verified"]), result["verified"]
             again = lab.module(module, **HOST, **{**BY_GATEWAY_API, **options})
-            assert (again["changed"], again["summary"]["asked"]) == (False, 0), again
+            assert (again["changed"], again["summary"]["dry_runs"]) == (False, 0), again
         assert ours(lab, "VirtualService") == [] and ours(lab, "HTTPRoute")
         yield
     finally:
@@ -147,7 +147,7 @@ def test_what_gateway_api_cannot_say_and_what_is_somebody_elses_is_refused(shop:
     }  # fmt: skip
     assert "failed" not in shop.module("manifests", definition=theirs)
     try:
-        for api in ("istio", "gateway"):
+        for api in ("istio", "gateway_api"):
             taken = shop.module("traffic_split", **HOST, versions={"v1": 1}, api=api)
             assert taken["failure"]["code"] == "host_taken" and f"HTTPRoute {SPACE}/theirs" in taken["msg"], taken
     finally:
@@ -161,10 +161,10 @@ def test_twenty_moves_between_the_apis_lose_nothing(shop: Lab) -> None:
         assert "failed" not in shop.module("traffic", policy={SPACE: {"web": {"split": {"versions": {"v1": 1}}}}})
         with subprocess.Popen(argv, env=shop.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
             for number in range(20):
-                versions, api = ({"v1": 1}, {"v1": number + 1, "v2": 50}, {"v2": 1})[number % 3], ("gateway", "istio")[number % 2]
+                versions, api = ({"v1": 1}, {"v1": number + 1, "v2": 50}, {"v2": 1})[number % 3], ("gateway_api", "istio")[number % 2]
                 done = shop.module("traffic", policy={SPACE: {"web": {"api": api, "split": {"versions": versions}}}})
                 assert done["changed"] and "failed" not in done, done
-                assert bool(ours(shop, "HTTPRoute")) is (api == "gateway") and bool(ours(shop, "VirtualService")) is (api == "istio"), "never both"
+                assert bool(ours(shop, "HTTPRoute")) is (api == "gateway_api") and bool(ours(shop, "VirtualService")) is (api == "istio"), "never both"
                 answered = set(send(shop, WELL, 100)["deployments"])
                 assert answered <= {f"web-{version}" for version in versions}, (versions, answered)
             figures = json.loads(running.communicate(timeout=60)[0])
@@ -217,7 +217,7 @@ def secured(shop: Lab, tmp_path: Path) -> Iterator[Path]:
         "name": "far",
         "namespace": SPACE,
         "hosts": [FAR],
-        "tls": {"secret": "policies-far"},
+        "tls": {"credential_name": "policies-far"},
         "redirect": True,
         "service_type": "ClusterIP",
         **BY_GATEWAY_API,

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.long
 def authorized(lab: Lab, **options: Any) -> Iterator[None]:
     try:
         done = lab.module("authorization", name="web", namespace=SPACE, workload={"app": "web"}, **options)
-        assert "failed" not in done and all("proxies of" in barrier for barrier in done["barriers"]), done
+        assert "failed" not in done and all("proxies of" in barrier for barrier in done["verified"]), done
         yield
     finally:
         gone = lab.module("authorization", name="web", namespace=SPACE, state="absent")
@@ -88,7 +88,7 @@ def test_tls_becomes_a_must_only_when_nobody_is_shut_out_or_it_is_told(plain: La
     try:
         refused = plain.module("mtls", namespace=SPACE, mode="strict")
         assert refused["failure"]["code"] == "plaintext_callers" and f"{OUTSIDE}/plain" in refused["msg"] and "client-" not in refused["msg"], refused
-        assert plain.module("mtls", namespace=SPACE, mode="strict", plaintext="shut_out")["changed"]
+        assert plain.module("mtls", namespace=SPACE, mode="strict", plaintext_callers="ignore")["changed"]
         shut = without_tls(20)
         assert shut["statuses"] == {} and sum(shut["errors"].values()) == 20, shut
         assert send(plain)["statuses"] == {"200": 100}
@@ -130,7 +130,7 @@ def test_tokens_good_expired_forged_and_none(shop: Lab) -> None:
     signer = Signer()
     options = {"name": "web", "namespace": SPACE, "workload": {"app": "web"}}
     done = shop.module("jwt", **options, issuers=[{"issuer": ISSUER, "keys": signer.keys, "audiences": ["shop"]}], open_paths=["/robots.txt"])
-    assert "failed" not in done and all("proxies of" in barrier for barrier in done["barriers"]), done
+    assert "failed" not in done and all("proxies of" in barrier for barrier in done["verified"]), done
     try:
         drained(shop, WELL, {"403": 100})
         assert send(shop, "/robots.txt")["statuses"] == {"200": 100}, "a path that needs none"
@@ -191,12 +191,12 @@ def test_what_nobody_registered_is_not_called_until_it_is(shop: Lab, far: str) -
     statuses(shop, {"200": 20}, url, *named)
     host = {"name": "far", "namespace": SPACE, "hosts": [FAR], "ports": [{"number": 8080, "protocol": "HTTP"}], "endpoints": [far]}
     try:
-        assert shop.module("sidecar", namespace=SPACE, sees=[".", "istio-system"], outbound="registry_only")["changed"]
+        assert shop.module("sidecar", namespace=SPACE, egress_hosts=[".", "istio-system"], outbound_traffic_policy="registry_only")["changed"]
         # Its connections are closed: no listener of the proxy is for that port.
         statuses(shop, {}, url, *named)
         assert send(shop)["statuses"] == {"200": 100}, "what the mesh knows is still called"
         done = shop.module("egress", **host)
-        assert done["changed"] and all("proxies of" in barrier for barrier in done["barriers"]), done
+        assert done["changed"] and all("proxies of" in barrier for barrier in done["verified"]), done
         statuses(shop, {"200": 20}, url, *named)
         assert gateway_requests(shop, FAR) == 0
         done = shop.module("egress", **host, gateway="istio-system/istio-ingressgateway", gateway_selector={"istio": "ingressgateway"})
@@ -229,8 +229,8 @@ def secured(shop: Lab, tmp_path: Path) -> Iterator[str]:
     certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
     shop.kubectl("-n", "istio-system", "create", "secret", "tls", "policies-far", f"--key={key}", f"--cert={certificate}")
     try:
-        done = shop.module("gateway", name="far", namespace=SPACE, hosts=[FAR], tls={"secret": "policies-far"}, redirect=True)
-        assert "failed" not in done and all("proxies of" in barrier for barrier in done["barriers"]), done
+        done = shop.module("gateway", name="far", namespace=SPACE, hosts=[FAR], tls={"credential_name": "policies-far"}, redirect=True)
+        assert "failed" not in done and all("proxies of" in barrier for barrier in done["verified"]), done
         with policy(shop, route={"rules": [{"to": {"version": "v1"}}], "gateways": [f"{SPACE}/far"], "gateway_hosts": [FAR]}):
             yield shop.get("pods", "-n", "istio-system", "-l", "istio=ingressgateway")["items"][0]["status"]["podIP"]
     finally:
@@ -271,7 +271,7 @@ def test_a_proxy_begins_tls_and_verifies_unless_told_otherwise(secured: str, sho
     host = {"name": "pay", "namespace": SPACE, "hosts": [FAR], "ports": [80], "endpoints": [secured], "addresses": ["240.1.2.3"]}
     url, named = f"http://240.1.2.3{WELL}", ("-host", FAR)
     try:
-        assert "failed" not in shop.module("egress", **host, tls={"port": 8443, "verify": False})
+        assert "failed" not in shop.module("egress", **host, tls={"port": 8443, "insecure_skip_verify": True})
         statuses(shop, {"200": 20}, url, *named)
         assert "failed" not in shop.module("egress", **host, tls={"port": 8443})
         statuses(shop, {"503": 20}, url, *named)
@@ -305,11 +305,11 @@ def test_a_namespace_goes_back_where_requests_are_lost_and_its_callers_are_heard
         # The gateway tells from where its requests came, and so does the log of whom it called.
         assert refused.status != 0 and "plaintext_callers" in json.dumps(refused.of("mtls")), refused.text
         assert plain.get("telemetries", "-n", SPACE)["items"] == []
-        lost = plain.play("playbooks/mtls.yml", "-e", json.dumps({**options, "mtls_plaintext": "shut_out"}))
+        lost = plain.play("playbooks/mtls.yml", "-e", json.dumps({**options, "mtls_plaintext_callers": "ignore"}))
         assert lost.status != 0 and "too_many_lost" in json.dumps(lost.of("probe")) and "has again what it had" in lost.text, lost.text
         assert plain.get("peerauthentications", "-n", SPACE)["items"] == []
         assert plain.module("manifests", definition=rule, state="absent")["changed"]
-        done = plain.play("playbooks/mtls.yml", "-e", json.dumps({**options, "mtls_plaintext": "shut_out"})).ok()
+        done = plain.play("playbooks/mtls.yml", "-e", json.dumps({**options, "mtls_plaintext_callers": "ignore"})).ok()
         assert plain.get("peerauthentications", "-n", SPACE)["items"][0]["spec"] == {"mtls": {"mode": "STRICT"}} and len(done.changed) == 1, done.changed
         assert plain.play("playbooks/mtls.yml", "-e", json.dumps({**options, "mtls_state": "absent"})).ok().changed
         assert f"mtls-{SPACE}" not in plain.kubectl("get", "configmaps", "-n", SPACE, "-o", "name"), "the copy is gone"

@@ -15,7 +15,7 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py") i
 # They run in this order, for some rest on what the ones before left.
 EXAMPLES = [
     "release",
-    "images",
+    "images_info",
     "manifests",
     "namespace",
     "mesh_info",
@@ -28,8 +28,8 @@ EXAMPLES = [
     "resilience",
     "load_balancing",
     "traffic",
-    "converged",
-    "undo",
+    "proxy_status",
+    "traffic_rollback",
     "authorization",
     "gateway",
     "mtls",

@@ -223,7 +223,7 @@ def split(mesh: Lab) -> Iterator[Lab]:
     }
     mesh.kubectl("apply", "-f", "-", text=yaml.safe_dump_all([service, *pods]))
     done = mesh.module("traffic_split", **HOST, versions={"v1": 1, "v2": 1})
-    assert "failed" not in done and done["findings"] == [] and done["unread"] == {}, done
+    assert "failed" not in done and done["findings"] == [] and done["forbidden_kinds"] == {}, done
     mesh.kubectl("apply", "-f", "-", text=yaml.safe_dump(theirs))
     yield mesh
     mesh.kubectl("delete", "namespace", SPACE)

@@ -46,8 +46,8 @@ def test_who_may_only_look_sees_all_and_changes_nothing(empty: Lab, tmp_path: Pa
     own = ("cluster", "duration", "invocation")
     assert seen == {**empty.module("mesh_info"), **{key: seen[key] for key in own}}
     assert (
-        empty.module("mesh_check", kubeconfig=kubeconfig, fail_at="never")["summary"]["unknown"]
-        == empty.module("mesh_check", fail_at="never")["summary"]["unknown"]
+        empty.module("mesh_check", kubeconfig=kubeconfig, fail_on="never")["summary"]["unknown"]
+        == empty.module("mesh_check", fail_on="never")["summary"]["unknown"]
     )
     assert empty.module("webhooks", kubeconfig=kubeconfig, state="open", force=True)["failure"]["code"] == "forbidden"
 

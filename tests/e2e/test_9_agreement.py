@@ -275,7 +275,7 @@ def verdicts(played: Played) -> dict[tuple[str, ...], str]:
 
 
 def asked(played: Played) -> int:
-    return sum(result["summary"]["asked"] for module in WRITERS for result in played.of(module))
+    return sum(result["summary"]["dry_runs"] for module in WRITERS for result in played.of(module))
 
 
 def test_lists_and_server_agree_on_every_object_that_is_shipped(mesh: Lab, tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ def test_lists_and_server_agree_on_every_object_that_is_shipped(mesh: Lab, tmp_p
     shutil.copytree(ROOT / "playbooks", playbooks)
     plays = yaml.safe_load((playbooks / "site.yml").read_text())
     site = next(play for play in plays if "tasks" in play)
-    site["module_defaults"] = {f"servicemesh.istio.{module}": {"plan": "server"} for module in WRITERS}
+    site["module_defaults"] = {f"servicemesh.istio.{module}": {"compare": "dry_run"} for module in WRITERS}
     (playbooks / "site.yml").write_text(yaml.safe_dump([site]))
     by_server = mesh.play(playbooks / "site.yml", "-e", "@tests/lab/vars.yml").ok()
     assert verdicts(by_server) == local

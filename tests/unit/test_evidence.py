@@ -81,8 +81,8 @@ def written(name="one", action="configured", before="data:\n  a: '1'\n", after="
         "changed": True,
         "objects": rows,
         "diff": diff,
-        "summary": {action: 1, "unchanged": 1, "asked": 1},
-        "barriers": ["proxies converged"],
+        "summary": {action: 1, "unchanged": 1, "dry_runs": 1},
+        "verified": ["proxies converged"],
         "duration": {"plan": 0.1},
         **more,
     }
@@ -94,7 +94,7 @@ def report(*calls, hosts=None, **run):
 
 def test_touched_objects_are_told_with_their_differences_and_unchanged_ones_are_counted():
     call = evidence.call(about(), evidence.OK, written(invocation={"module_args": {"api_key": "secret"}}))
-    assert call["outcome"] == "changed" and call["unchanged"] == 1 and call["barriers"] == ["proxies converged"]
+    assert call["outcome"] == "changed" and call["unchanged"] == 1 and call["verified"] == ["proxies converged"]
     assert [(obj["name"], obj["action"], obj["before"], obj["after"]) for obj in call["touched"]] == [
         ("ConfigMap shop/one", "configured", "data:\n  a: '1'\n", "data:\n  a: '2'\n")
     ]
@@ -202,7 +202,7 @@ EVIL = "</pre></span><script>alert(1)</script><img src=x onerror=alert(1)>\"' {{
 
 def test_nothing_of_the_cluster_is_markup_in_the_page_and_nothing_is_loaded():
     evil = written(name=EVIL, before=EVIL, after=f"{EVIL}\n{EVIL}", warnings=[EVIL], **{EVIL: EVIL})
-    evil["barriers"], evil["failure"] = [EVIL], {"code": EVIL, "reason": EVIL, "ref": {EVIL: EVIL}, "hint": EVIL}
+    evil["verified"], evil["failure"] = [EVIL], {"code": EVIL, "reason": EVIL, "ref": {EVIL: EVIL}, "hint": EVIL}
     evil["objects"][0].update(conflicts=[{"field": EVIL, "manager": EVIL}], status=EVIL, message=EVIL)
     planes = [{"revision": EVIL, "version": EVIL}]
     calls = [

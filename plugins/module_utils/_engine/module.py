@@ -39,7 +39,7 @@ OWNERSHIP_ARGUMENTS: dict[str, dict[str, Any]] = {
     "adopt": {"type": "bool", "default": False},
     "adopt_from": {"type": "list", "elements": "str", "default": list(TOOLS)},
     "recreate": {"type": "bool", "default": False},
-    "plan": {"type": "str", "choices": ["lists", "server"], "default": "lists"},
+    "compare": {"type": "str", "choices": ["managed_fields", "dry_run"], "default": "managed_fields"},
 }
 # How long a request that may be repeated is repeated.
 RETRY_SECONDS = 60.0
@@ -118,7 +118,7 @@ class Run:
         """Rules with what the ownership options say."""
         options = self.options
         adopt = frozenset(options["adopt_from"]) if options["adopt"] else frozenset()
-        return ApplyOptions(force=options["force_conflicts"], adopt=adopt, recreate=options["recreate"], dry_run_all=options["plan"] == "server", **own)
+        return ApplyOptions(force=options["force_conflicts"], adopt=adopt, recreate=options["recreate"], dry_run_all=options["compare"] == "dry_run", **own)
 
     def apply(self, steps: list[Step], rules: ApplyOptions, manager: str = "") -> dict[str, Any]:
         """Makes the cluster equal to the steps; in check mode only says what that would take. The result is that of all plans so far.
@@ -159,7 +159,7 @@ class Run:
 
     def outcome(self, failed: bool = False) -> dict[str, Any]:
         """What became of all plans so far."""
-        return {**report.outcome(self.plans, self.check_mode, failed), "barriers": self.barriers}
+        return {**report.outcome(self.plans, self.check_mode, failed), "verified": self.barriers}
 
     def _wait(self, the_plan: Plan) -> None:
         gone: list[Ref] = [change.ref for step in the_plan.steps for change in step.deletions if change.done]

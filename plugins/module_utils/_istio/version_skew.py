@@ -56,12 +56,12 @@ class Skew:
 CANARY = "istio.io, Canary upgrades and In-place upgrades"
 AMBIENT = "istio.io, Upgrade with Helm (ambient)"
 PROXY = Skew(
-    1, 0, "a proxy may be one minor version older than its control plane, and never newer", "istio.io, Supported releases, control plane and data plane skew"
+    1, 0, "a proxy may be one minor version older than its control plane, but not newer", "istio.io, Supported releases, control plane and data plane skew"
 )
-NODE_AGENT = Skew(1, 0, "a node agent of one minor version fits control planes of the same and of the next one", AMBIENT)
-BASE = Skew(0, None, "definitions are those of the newest control plane or newer", CANARY)
-IN_PLACE = Skew(1, 0, "in place, one minor version at a time", CANARY)
-BY_REVISION = Skew(2, 0, "by a new revision, two minor versions at most", CANARY)
+NODE_AGENT = Skew(1, 0, "a node agent supports control planes of its own minor version and of the next one", AMBIENT)
+BASE = Skew(0, None, "CRDs must be at least as new as the newest control plane", CANARY)
+IN_PLACE = Skew(1, 0, "an upgrade in place may span one minor version", CANARY)
+BY_REVISION = Skew(2, 0, "an upgrade with a new revision may span two minor versions", CANARY)
 
 # Istio's release -> oldest and newest minor version of Kubernetes 1.x that it is supported on (istio.io, Supported releases; for 1.30 the oldest
 # is what its own istioctl asks for, istioctl/pkg/install/k8sversion).

@@ -49,7 +49,7 @@ SOURCES = {
     "injectors": Source(ADMISSION, "MutatingWebhookConfiguration", "app=sidecar-injector"),
     "validators": Source(ADMISSION, "ValidatingWebhookConfiguration", "app=istiod"),
     # Without their schemas, which are a megabyte.
-    "definitions": Source("apiextensions.k8s.io", "CustomResourceDefinition", metadata=True),
+    "crds": Source("apiextensions.k8s.io", "CustomResourceDefinition", metadata=True),
     # Of the sets in which the collection notes what it manages.
     "sets": Source("", "ConfigMap", SET_ID),
     # istiod's copies of certificates in every namespace.
@@ -189,13 +189,14 @@ class Facts:
     def silent(self) -> str:
         """Why not every istiod has said what it knows of its proxies; empty where each has. One that is on its way out may still have some."""
         if not self.answers:
-            return "no istiod is ready that could be asked"
+            return "no istiod is ready"
         unready = [
-            f"istiod {p['metadata']['namespace']}/{p['metadata']['name']} runs and is not ready"
+            f"istiod {p['metadata']['namespace']}/{p['metadata']['name']} is running but not ready"
             for p in self["pods"]
             if is_istiod(p) and is_running(p) and not is_ready(p)
         ]
-        return next((f"istiod {answer.istiod} cannot be asked: {answer.refused}" for answer in self.answers if answer.refused), next(iter(unready), ""))
+        refused = [f"cannot read the proxy status from istiod {answer.istiod}: {answer.refused}" for answer in self.answers if answer.refused]
+        return next(iter([*refused, *unready]), "")
 
     def workloads(self, pods: Iterable[Object]) -> list[injection.Workload]:
         """The workloads behind the pods, by namespace."""
@@ -255,9 +256,9 @@ class Facts:
 
     @cached_property
     def base(self) -> version_skew.Version | None:
-        """The version of Istio's definitions: what the collection noted when it installed them, else the oldest that they carry."""
+        """The version of the Istio CRDs: what the collection noted when it installed them, else the oldest that they carry."""
         noted = [version_skew.parse_version((obj["metadata"].get("annotations") or {}).get(VERSION, "")) for obj in self["sets"]]
-        carried = [version for obj in self["definitions"] if is_istios(obj) and (version := definition_version(obj))]
+        carried = [version for obj in self["crds"] if is_istios(obj) and (version := definition_version(obj))]
         return next(filter(None, noted), None) or min(carried, default=None)
 
 

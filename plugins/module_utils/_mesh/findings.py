@@ -54,10 +54,10 @@ def versions_to_support(facts: Facts, gate: Gate) -> list[version_skew.Version]:
     """The versions that the cluster must bear: the one that comes, or else those that are there. Raises Unknown."""
     if gate.phase == RUNNING:
         if not facts.planes:
-            raise Unknown("there is no control plane")
+            raise Unknown("no control plane exists")
         return control_plane_versions(facts)
     if gate.number is None:
-        raise Unknown("the option version is not given")
+        raise Unknown("the option version is not set")
     return [gate.number]
 
 
@@ -65,7 +65,7 @@ def control_plane_versions(facts: Facts) -> list[version_skew.Version]:
     """The versions of all control planes, oldest first. Raises Unknown where one of them is not known."""
     unsaid = [plane for plane in facts.planes if plane["number"] is None]
     if unsaid:
-        raise Unknown(f"revision {unsaid[0]['revision']} does not say its version")
+        raise Unknown(f"the version of revision {unsaid[0]['revision']} is not known")
     return sorted({plane["number"] for plane in facts.planes})
 
 

@@ -19,7 +19,7 @@ from .findings import Gate
 
 # Without these nothing can be told; of the others the result says that they may not be read.
 NEEDED = frozenset({"namespaces", "nodes", "pods", "services", "istiods", "injectors"})
-MORE = {"replica_sets", "validators", "definitions", "sets", "roots", "node_agents"}
+MORE = {"replica_sets", "validators", "crds", "sets", "roots", "node_agents"}
 KINDS = {"injectors": "injection", "validators": "validation"}
 
 
@@ -38,12 +38,12 @@ def read_overview(cluster: Cluster, proxies: bool) -> dict[str, Any]:
         "gateways": [mesh.gateway_row(service, found["nodes"]) for service in found["services"] if injection.is_gateway(service)],
         "addons": mesh.addon_rows(found["services"], places),
         "webhooks": [_webhook(obj, kind, found) for source, kind in KINDS.items() for obj in found.objects.get(source, ())],
-        "definitions": _definitions(found),
+        "crds": _crds(found),
         "root_certificates": _root_certificates(found),
         "workloads": _workloads(found),
         "proxies": _proxies(found) if proxies else None,
         "skew": _skew(found),
-        "unread": found.refused,
+        "forbidden_kinds": found.refused,
     }
 
 
@@ -66,10 +66,10 @@ def _webhook(obj: Object, kind: str, found: Facts) -> dict[str, Any]:
     }
 
 
-def _definitions(found: Facts) -> dict[str, Any] | None:
-    if not {"definitions", "sets"} <= set(found.objects):
+def _crds(found: Facts) -> dict[str, Any] | None:
+    if not {"crds", "sets"} <= set(found.objects):
         return None
-    own = [obj for obj in found["definitions"] if facts.is_istios(obj)]
+    own = [obj for obj in found["crds"] if facts.is_istios(obj)]
     rows = [{"name": obj["metadata"]["name"], "version": str(facts.definition_version(obj) or "")} for obj in own]
     return {"version": str(found.base or "") if own else "", "objects": rows}
 
@@ -106,7 +106,7 @@ def _workload(workload: injection.Workload, pods: list[Object], lacking: set[str
         **injection.workload_row(workload),
         "revisions": used,
         "uses": next(filter(None, would.values()), ""),
-        "without_sidecar": [pod["metadata"]["name"] for pod in pods if facts.proxy_id(pod) in lacking],
+        "missing_sidecar": [pod["metadata"]["name"] for pod in pods if facts.proxy_id(pod) in lacking],
         "stale": [pod["metadata"]["name"] for pod in pods if found.known.stale(pod, would[pod["metadata"]["name"]])],
     }
 

@@ -20,12 +20,12 @@ from . import registry as checks
 from .findings import ERROR, Check, Finding
 from .object_index import KINDS, World, kind_of
 
-REFUSE, WARN, SKIP = "refuse", "warn", "skip"
-ARGUMENTS: dict[str, dict[str, Any]] = {"preflight": {"type": "str", "choices": [REFUSE, WARN, SKIP], "default": REFUSE}}
+FAIL, WARN, SKIP = "fail", "warn", "skip"
+ARGUMENTS: dict[str, dict[str, Any]] = {"preflight": {"type": "str", "choices": [FAIL, WARN, SKIP], "default": FAIL}}
 # Where a control plane is, unless somebody has said otherwise; of one elsewhere the configuration is not known.
 ROOT = "istio-system"
 SEVERITIES = {check.code: check.severity for check in checks.CHECKS}
-HINT = "Put that right first. With preflight: warn it is written all the same."
+HINT = "Fix the errors first, or set preflight: warn to apply the change anyway."
 # Kinds of which a change is one of policy: what else a module keeps for itself says nothing to a proxy.
 POLICY = frozenset(KINDS) - {"ConfigMap", "Secret"}
 
@@ -63,17 +63,17 @@ def review_plan(run: Run, plan: Plan) -> None:
     if change is None:
         return
     rows, new, unread = run.timed("preflight", lambda: review_diff(run.cluster, change))
-    run.extra_result.update(findings=rows, unread=unread)
+    run.extra_result.update(findings=rows, forbidden_kinds=unread)
     errors = [row for row in new if row["severity"] == ERROR]
     if not errors:
         return
     many = f"{len(errors)} errors" if len(errors) > 1 else "An error"
-    message = "\n".join([f"{many} would come of this change, and nothing is written:", *(f"- {checks.line(row)}" for row in errors)])
+    message = "\n".join([f"{many} would result from this change. Nothing is written:", *(f"- {checks.line(row)}" for row in errors)])
     failure = Failure("preflight_failed", message, ref=errors[0]["ref"], reason=", ".join(sorted({row["code"] for row in errors})), hint=HINT)
-    if run.options["preflight"] == REFUSE:
+    if run.options["preflight"] == FAIL:
         run.fail_or_warn([failure])
     else:
-        run.module.warn(f"{failure.code}: " + "\n".join([f"{many} come of this change:", *message.splitlines()[1:]]))
+        run.module.warn(f"{failure.code}: " + "\n".join([f"{many} would result from this change:", *message.splitlines()[1:]]))
 
 
 REVIEW = Review(ARGUMENTS, review_plan)

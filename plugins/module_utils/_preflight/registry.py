@@ -45,7 +45,7 @@ def refuse(skip: Iterable[str]) -> None:
         if code not in BY_CODE:
             near = difflib.get_close_matches(code, BY_CODE, n=1)
             raise InvalidOption(
-                "skip", f"there is no check {code}", hint=f"Did you mean {near[0]}?" if near else "docs/preflight.md lists them.", code="no_such_check"
+                "skip", f"{code} is not a check", hint=f"Did you mean {near[0]}?" if near else "docs/preflight.md lists all checks.", code="no_such_check"
             )
 
 
@@ -104,7 +104,7 @@ def result(rows: list[dict[str, Any]], picture: Picture) -> dict[str, Any]:
     """All that the module tells."""
     counts = {f"{severity}s": sum(one["severity"] == severity for one in rows) for severity in SEVERITIES}
     checked = Counter(obj["kind"] for obj in picture.asked)
-    return {"findings": rows, "counts": counts, "text": "\n".join(map(line, rows)), "checked": dict(sorted(checked.items())), "unread": picture.world.refused}
+    return {"findings": rows, "counts": counts, "text": "\n".join(map(line, rows)), "checked": dict(sorted(checked.items())), "forbidden_kinds": picture.world.refused}
 
 
 def line(told: dict[str, Any]) -> str:
@@ -120,5 +120,5 @@ def failure(rows: list[dict[str, Any]], fail_on: str) -> Failure | None:
     if not bad:
         return None
     codes = sorted({one["code"] for one in bad})
-    message = "\n".join([f"{len(bad)} of {len(rows)} findings {'are' if len(bad) > 1 else 'is'} to be seen to:", *(f"- {line(one)}" for one in bad)])
+    message = "\n".join([f"{len(bad)} of {len(rows)} findings must be fixed:", *(f"- {line(one)}" for one in bad)])
     return Failure("preflight_failed", message, ref=bad[0]["ref"], reason=", ".join(codes))

@@ -8,7 +8,7 @@ from typing import Any
 
 from .._engine.objects import Object
 
-TEXT, NUMBER, FLAG, ANY = "a text", "a number", "true or false", ""
+TEXT, NUMBER, FLAG, ANY = "a string", "a number", "true or false", ""
 TYPES: dict[str, tuple[type, ...]] = {TEXT: (str,), NUMBER: (int, float), FLAG: (bool,)}
 # A mapping with any keys and values of one shape.
 EACH = object()
@@ -135,13 +135,13 @@ def _misfits(value: Any, shape: Any, path: str) -> Iterator[tuple[str, str]]:
             return
         for number, item in enumerate(value):
             if item is None:
-                yield f"{path}[{number}]", "no null"
+                yield f"{path}[{number}]", "non-null"
             yield from _misfits(item, shape[0], f"{path}[{number}]")
     elif not isinstance(value, dict):
         yield path, "a mapping"
     else:
         for key in shape.get(NEEDS, ()):
             if value.get(key) is None:
-                yield f"{path}.{key}", "there"
+                yield f"{path}.{key}", "set"
         for key, item in value.items():
             yield from _misfits(item, shape.get(key, shape.get(EACH, ANY)), f"{path}.{key}" if path else str(key))

@@ -18,8 +18,8 @@ from .._istio.dataplane.injection import has_sidecar, is_gateway, revision_label
 from .istiod import Proxy, ask_istiods, config_dump
 from .sync_barrier import BETWEEN_LOOKS, QUIET_LOOKS
 
-CONVERGED, WAITING, REJECTED, UNKNOWN = "converged", "waiting", "rejected", "unknown"
-WORDS = (CONVERGED, WAITING, REJECTED, UNKNOWN)
+SYNCED, PENDING, REJECTED, UNKNOWN = "synced", "pending", "rejected", "unknown"
+WORDS = (SYNCED, PENDING, REJECTED, UNKNOWN)
 # So many are named in a sentence.
 MOST_NAMED = 5
 
@@ -103,22 +103,22 @@ def _verdict(cluster: Cluster, question: ProxyQuery, asked: KnownProxy, refused:
     if proxy.rejected:
         return verdict(REJECTED, proxy.rejected)
     if not istiod and not refused:
-        return verdict(WAITING, "it is connected to no istiod")
+        return verdict(PENDING, "it is connected to no istiod")
     if question.lacking is None:
         if not istiod:
             return verdict(UNKNOWN, f"istiod cannot be asked: {refused}")
-        return verdict(CONVERGED) if proxy.synced else verdict(WAITING, _behind(proxy))
+        return verdict(SYNCED) if proxy.synced else verdict(PENDING, _behind(proxy))
     try:
         lacking = question.lacking(asked.place, config_dump(cluster, proxy))
     except ApiError as error:
         if error.status == 0:
-            return verdict(WAITING, f"it does not answer: {error.message}")
+            return verdict(PENDING, f"it does not answer: {error.message}")
         return verdict(UNKNOWN, f"it cannot be asked: {error.message}")
     if lacking is None:
         return None
     if lacking or (istiod and not proxy.synced):
-        return verdict(WAITING, lacking or _behind(proxy))
-    return verdict(CONVERGED)
+        return verdict(PENDING, lacking or _behind(proxy))
+    return verdict(SYNCED)
 
 
 def _behind(proxy: Proxy) -> str:
@@ -134,7 +134,7 @@ def wait_for_sync(cluster: Cluster, question: ProxyQuery, deadline: Deadline | N
     while True:
         found = read_sync_status(cluster, question)
         counts = count_verdicts(found)
-        quiet = 0 if counts[WAITING] else quiet + 1
+        quiet = 0 if counts[PENDING] else quiet + 1
         if deadline is None or deadline.over or counts[REJECTED] or quiet >= QUIET_LOOKS:
             return found
         if deadline.slice_over:
@@ -148,10 +148,10 @@ def count_verdicts(found: list[Verdict]) -> dict[str, int]:
 
 
 def summary_text(found: list[Verdict]) -> str:
-    """In a sentence, with the names of those that have not converged."""
+    """In a sentence, with the names of those that are not in sync."""
     counts = count_verdicts(found)
-    parts = [f"{counts[CONVERGED]} of {len(found)} proxies have converged"]
-    for word in (REJECTED, WAITING, UNKNOWN):
+    parts = [f"{counts[SYNCED]} of {len(found)} proxies are in sync"]
+    for word in (REJECTED, PENDING, UNKNOWN):
         named = [f"{one.proxy} ({one.reason})" for one in found if one.verdict == word]
         if named:
             parts.append(f"{word}: {summarize(named, MOST_NAMED)}")
@@ -162,7 +162,7 @@ def sync_failure(found: list[Verdict]) -> Failure | None:
     """A proxy that rejects before one that is waited for; what is unknown fails nothing."""
     for word, code, hint in (
         (REJECTED, "rejected", "Undo or correct the change that it names."),
-        (WAITING, "not_converged", "Look at istiod's log and at the proxies named."),
+        (PENDING, "proxies_not_synced", "Look at istiod's log and at the proxies named."),
     ):
         bad = [one for one in found if one.verdict == word]
         if bad:

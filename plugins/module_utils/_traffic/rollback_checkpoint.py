@@ -23,7 +23,7 @@ from .host.host import ANY_HOST, Host, RoutingApi
 from .host_policy import Policy, is_managed
 from .step_names import StepName
 
-PREFIX = "servicemesh-undo-"
+PREFIX = "servicemesh-rollback-"
 # The note that says to which policy the change led, so that one that was cut off and begun again does not take its half for what was before.
 TO = "to"
 
@@ -71,12 +71,12 @@ def _step(now: Policy, wanted: Policy) -> Step:
 
 
 def previous_policy(cluster: Cluster, now: Policy) -> Policy:
-    """The policy before the last change; that of now where an undo was cut off behind its last write. Raises Failure "nothing_to_undo"."""
+    """The policy before the last change; that of now where an undo was cut off behind its last write. Raises Failure "nothing_to_roll_back"."""
     host = now.host
     found = checkpoint(host).live(cluster)
     hint = "It goes back one change, which one of the modules of this collection made."
     if found is None:
-        raise Failure("nothing_to_undo", f"service: no change of {host.full_name} is known", hint=hint)
+        raise Failure("nothing_to_roll_back", f"service: no change of {host.full_name} is known", hint=hint)
     taken = read_checkpoint(found)
     objects = taken.objects
     routes = [obj for obj in objects if obj["kind"] != "DestinationRule"]
@@ -85,7 +85,7 @@ def previous_policy(cluster: Cluster, now: Policy) -> Policy:
     before = replace(now, route_intents=_first(routes), rule_intents=_first(rules), api=api)
     # Where the note names another policy, what keeps it is still to be written.
     if not differ(now, before) and taken.notes.get(TO, _digest(now)) == _digest(now):
-        raise Failure("nothing_to_undo", f"service: the policy of {host.full_name} is as it was before its last change", hint=hint)
+        raise Failure("nothing_to_roll_back", f"service: the policy of {host.full_name} is as it was before its last change", hint=hint)
     return before
 
 

@@ -155,16 +155,16 @@ CASES = [
     Case("kubernetes_untested", lambda m: setattr(m, "kubernetes", "v1.38.0"), ["Kubernetes v1.38.0"], lambda m: setattr(m, "kubernetes", "v1.37.9")),
     Case("version_unknown", lambda m: m.put(*istiod(version="1.99.0")), ["Istio 1.99.0"], lambda m: m.put(*istiod(version="1.31.9-distroless")), gate()),
     Case("namespace_terminating", lambda m: m.going("Namespace", SYSTEM), ["Namespace istio-system"], lambda m: m.going("Namespace", "plain")),
-    Case("definitions_terminating", lambda m: m.going("CustomResourceDefinition", "virtualservices.networking.istio.io"),
+    Case("crds_terminating", lambda m: m.going("CustomResourceDefinition", "virtualservices.networking.istio.io"),
          ["CustomResourceDefinition virtualservices.networking.istio.io"],
          lambda m: m.put(definition("others.example.com")) or m.going("CustomResourceDefinition", "others.example.com")),
-    Case("definitions_missing", lambda m: setattr(m, "without", ("WasmPlugin",)), ["WasmPlugin.extensions.istio.io"],
+    Case("crds_missing", lambda m: setattr(m, "without", ("WasmPlugin",)), ["WasmPlugin.extensions.istio.io"],
          lambda m: setattr(m, "without", ("Job",))),
-    Case("definitions_old", lambda m: m.put(definition("virtualservices.networking.istio.io", "1.30.4")),
+    Case("crds_old", lambda m: m.put(definition("virtualservices.networking.istio.io", "1.30.4")),
          ["CustomResourceDefinition virtualservices.networking.istio.io"],
          lambda m: m.put(definition("virtualservices.networking.istio.io", "1.31.9"), definition("others.example.com", "1.2.3"))),
-    Case("definitions_newer", lambda _m: None, ["istio-base"], lambda _m: None, gate(INSTALL, version="1.30.4"), gate(INSTALL, version="1.31.9")),
-    Case("definitions_leftover", lambda m: m.no_control_plane(),
+    Case("crds_newer", lambda _m: None, ["istio-base"], lambda _m: None, gate(INSTALL, version="1.30.4"), gate(INSTALL, version="1.31.9")),
+    Case("crds_leftover", lambda m: m.no_control_plane(),
          [f"CustomResourceDefinition {name}" for name in ("authorizationpolicies.security.istio.io", "destinationrules.networking.istio.io",
                                                           "virtualservices.networking.istio.io")],
          lambda m: m.no_control_plane() or m.drop("CustomResourceDefinition") or m.put(definition("others.example.com"))),
@@ -245,9 +245,9 @@ CASES = [
     Case("namespace_several_labels", lambda m: m.put(builders.namespace("two", **{"istio.io/rev": "default", "istio.io/dataplane-mode": "ambient"})),
          ["Namespace two"],
          lambda m: m.put(builders.namespace("one", **{"istio.io/dataplane-mode": "ambient"}))),
-    Case("pods_without_sidecar", lambda m: m.put(owned(builders.pod("web-c"), "apps/v1", "ReplicaSet", "web-1")), ["Deployment shop/web"],
+    Case("pods_missing_sidecar", lambda m: m.put(owned(builders.pod("web-c"), "apps/v1", "ReplicaSet", "web-1")), ["Deployment shop/web"],
          lambda m: m.put(owned(builders.pod("web-c", labels={"sidecar.istio.io/inject": "false"}), "apps/v1", "ReplicaSet", "web-1"), builders.pod("bare"))),
-    Case("pods_without_sidecar", lambda m: m.put(owned(builders.pod("web-c", "plain", {"sidecar.istio.io/inject": "true"}), "apps/v1", "ReplicaSet", "plain-1"),
+    Case("pods_missing_sidecar", lambda m: m.put(owned(builders.pod("web-c", "plain", {"sidecar.istio.io/inject": "true"}), "apps/v1", "ReplicaSet", "plain-1"),
                                                  replica_set("plain-1", "plain", "plain")), ["Deployment plain/plain"],
          lambda m: m.put(owned(builders.pod("web-c"), "apps/v1", "ReplicaSet", "web-1")), None, gate(namespaces=("plain",))),
     Case("proxies_stale", lambda m: pods(m, "web-c", revision="1-30-4", owner="web-1"), ["Deployment shop/web"],
@@ -425,7 +425,7 @@ PATHS = {
     "node_agents": "/apis/apps/v1/daemonsets", "budgets": "/apis/policy/v1/namespaces/istio-system/poddisruptionbudgets",
     "injectors": "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
     "validators": "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
-    "definitions": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "sets": "/api/v1/configmaps", "roots": "/api/v1/configmaps",
+    "crds": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "sets": "/api/v1/configmaps", "roots": "/api/v1/configmaps",
     "mesh_configs": "/api/v1/namespaces/istio-system/configmaps",
     "gateways": "/apis/networking.istio.io/v1/gateways", "virtual_services": "/apis/networking.istio.io/v1/virtualservices",
     "destination_rules": "/apis/networking.istio.io/v1/destinationrules",
@@ -456,8 +456,8 @@ def test_what_may_not_be_read_makes_its_checks_unknown_and_no_other(path, the_ga
 
 
 def test_definitions_are_read_without_their_schemas():
-    found = read(SoundMesh(), gate(), {"definitions"})
-    assert found["definitions"] and all(set(obj) == {"apiVersion", "kind", "metadata"} for obj in found["definitions"])
+    found = read(SoundMesh(), gate(), {"crds"})
+    assert found["crds"] and all(set(obj) == {"apiVersion", "kind", "metadata"} for obj in found["crds"])
 
 
 def test_what_is_behind_a_service_without_pods_may_be_forbidden_too():
@@ -485,9 +485,9 @@ def test_where_istiod_cannot_be_asked_it_is_unknown(code):
     mesh = SoundMesh()
     mesh.mute = True
     row = asked(mesh, code)
-    assert row["status"] == "unknown" and "istiod istio-system/istiod-0 cannot be asked" in row["cause"]
+    assert row["status"] == "unknown" and "cannot read the proxy status from istiod istio-system/istiod-0" in row["cause"]
     mesh.put(*istiod(ready=0))
-    assert asked(mesh, code)["cause"] == "no istiod is ready that could be asked"
+    assert asked(mesh, code)["cause"] == "no istiod is ready"
 
 
 def test_one_istiod_that_can_be_asked_is_enough_for_what_is_wrong_but_not_for_what_is_right():
@@ -514,7 +514,7 @@ def test_an_istiod_that_is_on_its_way_out_may_still_have_proxies(code):
     mesh.proxies = mesh.proxies[:1]
     mesh.going("Pod", "istiod-1", SYSTEM)
     row = asked(mesh, code)
-    assert row["status"] == "unknown" and row["cause"] == "istiod istio-system/istiod-1 runs and is not ready"
+    assert row["status"] == "unknown" and row["cause"] == "istiod istio-system/istiod-1 is running but not ready"
 
 
 @pytest.mark.parametrize("code", ["webhook_ca_foreign", "root_expired", "root_expires_soon", "roots_several", "root_copies_differ"])
@@ -533,16 +533,16 @@ def test_without_a_root_certificate_what_rests_on_it_is_unknown(code):
         ("kubernetes_untested", lambda m: m.put(*istiod(version="latest")), gate()),
         *(
             (code, lambda m: m.put(*istiod(version="latest")), gate())
-            for code in ("version_unknown", "definitions_old", "gateway_api_old", "cni_skew", "ztunnel_skew", "proxies_newer", "proxies_too_old")
+            for code in ("version_unknown", "crds_old", "gateway_api_old", "cni_skew", "ztunnel_skew", "proxies_newer", "proxies_too_old")
         ),
         *((code, lambda m: m.put(*istiod(version="latest")), UP) for code in ("downgrade", "minor_skipped", "proxies_left_behind")),
         *((code, lambda m: pods(m, "web-c", version="own"), gate()) for code in ("proxies_newer", "proxies_too_old")),
         ("proxies_left_behind", lambda m: pods(m, "web-c", version="own"), UP),
         ("cni_skew", lambda m: m.put(agent("istio-cni-node", "k8s-app", "istio-cni-node", "own")), gate()),
         ("kubernetes_too_old", lambda m: m.no_control_plane(), gate()),
-        ("definitions_newer", lambda m: None, gate(INSTALL, version="")),
+        ("crds_newer", lambda m: None, gate(INSTALL, version="")),
         (
-            "definitions_old",
+            "crds_old",
             lambda m: m.put(
                 *(
                     definition(name, "")
@@ -571,13 +571,13 @@ def test_an_unknown_revision_is_told_with_those_that_there_are():
     mesh = SoundMesh()
     canary(mesh)
     mesh.put(builders.namespace("lost", **{"istio.io/rev": "1-30-4"}))
-    assert asked(mesh, "namespace_unknown_revision")["cause"].endswith("there are: canary, default")
+    assert asked(mesh, "namespace_unknown_revision")["cause"].endswith("Revisions and tags: canary, default")
 
 
 def test_the_words_of_a_downgrade_and_of_a_jump_say_from_where_to_where():
     assert "1.31 → 1.30 is a downgrade" in asked(SoundMesh(), "downgrade", gate(UPGRADE, version="1.30.0"))["cause"]
-    assert asked(SoundMesh(), "minor_skipped", gate(UPGRADE, version="1.34.0"))["cause"].endswith("The way is 1.32, then 1.33, then 1.34")
-    assert asked(SoundMesh(), "minor_skipped", gate(UPGRADE, version="1.34.0", revision="next"))["cause"].endswith("The way is 1.33, then 1.34")
+    assert asked(SoundMesh(), "minor_skipped", gate(UPGRADE, version="1.34.0"))["cause"].endswith("The steps: 1.32, then 1.33, then 1.34")
+    assert asked(SoundMesh(), "minor_skipped", gate(UPGRADE, version="1.34.0", revision="next"))["cause"].endswith("The steps: 1.33, then 1.34")
 
 
 def test_one_proxy_that_is_too_old_counts_whatever_is_not_known_of_others():
@@ -600,7 +600,7 @@ def test_a_control_plane_of_another_tool_is_told_with_that_tools_name():
     api = mesh.api()
     api.get("Deployment", "istiod", SYSTEM)["metadata"]["managedFields"].append({"manager": "kube-controller-manager", "fieldsV1": {}})
     found = facts.read_facts(Cluster(api), SYSTEM, {"istiods"})
-    assert checks.ask(checks.BY_CODE["foreign_control_plane"], found, gate(INSTALL))["cause"].endswith("is kept by helm")
+    assert checks.ask(checks.BY_CODE["foreign_control_plane"], found, gate(INSTALL))["cause"].endswith("is managed by helm")
 
 
 def test_the_base_that_the_collection_noted_counts_where_definitions_say_nothing():
@@ -622,17 +622,17 @@ def test_the_base_that_the_collection_noted_counts_where_definitions_say_nothing
         },
     }
     mesh.put(parent)
-    assert asked(mesh, "definitions_old")["status"] == "failed"
+    assert asked(mesh, "crds_old")["status"] == "failed"
     label = {"helm.sh/chart": "base-1.31.0"}
     mesh.get("CustomResourceDefinition", "virtualservices.networking.istio.io")["metadata"]["labels"] = label
-    assert asked(mesh, "definitions_old")["objects"] == [
+    assert asked(mesh, "crds_old")["objects"] == [
         f"CustomResourceDefinition {name}" for name in ("authorizationpolicies.security.istio.io", "destinationrules.networking.istio.io")
     ]
     # The charts inside istioctl.
     label["helm.sh/chart"] = "base-1.0.0"
-    assert len(asked(mesh, "definitions_old")["objects"]) == 3
+    assert len(asked(mesh, "crds_old")["objects"]) == 3
     parent["metadata"]["annotations"]["servicemesh.istio/version"] = "1.31.0"
-    assert asked(mesh, "definitions_old")["status"] == "passed"
+    assert asked(mesh, "crds_old")["status"] == "passed"
 
 
 def test_a_cluster_of_another_domain_has_its_own_hosts():
@@ -654,7 +654,7 @@ def test_mirrors_are_destinations_too():
         )
     )
     cause = asked(mesh, "virtual_service_no_host")["cause"]
-    assert [host for host in ("one", "two", "three") if f"it sends to {host}.shop.svc.cluster.local" in cause] == ["one", "two", "three"]
+    assert [host for host in ("one", "two", "three") if f"it routes to {host}.shop.svc.cluster.local" in cause] == ["one", "two", "three"]
 
 
 def test_of_many_objects_the_sentence_names_the_first_and_the_list_has_all():

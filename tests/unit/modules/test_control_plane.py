@@ -62,7 +62,7 @@ def test_create_change_and_delete_each_also_in_check_mode_and_again(run, api, pl
         assert (done["changed"], done["version"], actions(done)["istio"]) == (True, "1.31.0", action)
         assert {row["header"] for row in heads(done)} == {row["header"] for row in heads(planned)}
         again = plane(**options)
-        assert (again["changed"], again["diff"], again["summary"]["asked"]) == (False, [], 0)
+        assert (again["changed"], again["diff"], again["summary"]["dry_runs"]) == (False, [], 0)
     assert api.get("ConfigMap", "istio", "istio-system")["data"]["mesh"] == '{"accessLogFile": "/dev/stdout"}'
     before = copy.deepcopy(api.objects)
     assert run("control_plane", check=True, state="absent")["changed"] and api.objects == before
@@ -83,7 +83,7 @@ def test_namespace_then_istiod_then_webhooks_then_gateways(api, plane):
 
 
 def test_barriers_say_what_was_seen(plane):
-    assert plane()["barriers"] == [f"webhooks armed: {INJECTOR}, {TAG}"]
+    assert plane()["verified"] == [f"webhooks armed: {INJECTOR}, {TAG}"]
 
 
 def stuck(obj):

@@ -56,7 +56,7 @@ def test_create_again_change_and_remove_each_also_in_check_mode(api, fake, plane
     fake.calls.clear()
     for check in (True, False):
         again = plane(check=check)
-        assert not again["changed"] and again["diff"] == [] and again["summary"]["asked"] == 0, again["objects"]
+        assert not again["changed"] and again["diff"] == [] and again["summary"]["dry_runs"] == 0, again["objects"]
     assert fake.calls == []
     change = {"mesh_config": {"accessLogFile": "/dev/stdout"}}
     planned = plane(check=True, **change)

@@ -8,7 +8,7 @@ import pytest
 from builders import namespace, pod, service
 
 SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "shop", "namespace": "istio-system"}, "data": {"tls.crt": "YQ==", "tls.key": "YQ=="}}
-TLS = {"tls": {"secret": "shop"}}
+TLS = {"tls": {"credential_name": "shop"}}
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_create_change_and_delete_each_also_in_check_mode_and_again(mesh, say):
         done = say(**options)
         assert done["changed"] and done["diff"] == planned["diff"] and servers(mesh) == seen
         again = say(**options)
-        assert (again["changed"], again["diff"], again["summary"]["asked"]) == (False, [], 0)
+        assert (again["changed"], again["diff"], again["summary"]["dry_runs"]) == (False, [], 0)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_create_change_and_delete_each_also_in_check_mode_and_again(mesh, say):
     [
         ({"tls": {"mode": "passthrough"}, "https_port": 8443}, [(8443, "TLS", {"mode": "PASSTHROUGH"})]),
         (
-            {"tls": {"mode": "mutual", "secret": "shop", "least_version": "1.3"}},
+            {"tls": {"mode": "mutual", "credential_name": "shop", "min_protocol_version": "1.3"}},
             [(443, "HTTPS", {"mode": "MUTUAL", "credentialName": "shop", "minProtocolVersion": "TLSV1_3"})],
         ),
         ({"http_port": 8080, "hosts": ["shop/a.example.com", "*.example.com"]}, [(8080, "HTTP", None)]),
@@ -83,9 +83,9 @@ def test_other_ports_and_modes(mesh, say, options, seen):
         ({"tcp_port": 443, **TLS}, "port_taken", "tcp_port: 443 is the port for HTTPS, too"),
         ({"tcp_port": 0, "http_port": 80}, "port_invalid", "tcp_port"),
         ({"redirect": True}, "redirect_empty", "redirect"),
-        ({"tls": {}}, "secret_needed", "tls.secret"),
-        ({"tls": {"mode": "passthrough", "secret": "shop"}}, "secret_needed", "tls.secret"),
-        ({"tls": {"secret": "nowhere"}}, "no_such_secret", "istio-system/nowhere"),
+        ({"tls": {}}, "secret_needed", "tls.credential_name"),
+        ({"tls": {"mode": "passthrough", "credential_name": "shop"}}, "secret_needed", "tls.credential_name"),
+        ({"tls": {"credential_name": "nowhere"}}, "no_such_secret", "istio-system/nowhere"),
     ],
 )
 def test_bad_options_have_a_code_and_write_nothing(mesh, say, options, code, named):
@@ -95,7 +95,7 @@ def test_bad_options_have_a_code_and_write_nothing(mesh, say, options, code, nam
 
 
 def test_what_an_earlier_task_may_put_right_is_a_warning_in_check_mode(say):
-    for options, code in (({"selector": {"istio": "nowhere"}}, "gateway_selects_nothing"), ({"tls": {"secret": "nowhere"}}, "no_such_secret")):
+    for options, code in (({"selector": {"istio": "nowhere"}}, "gateway_selects_nothing"), ({"tls": {"credential_name": "nowhere"}}, "no_such_secret")):
         planned = say(check=True, **options)
         assert planned["changed"] and code in str(planned["warnings"])
 
@@ -114,7 +114,7 @@ CERTIFICATE = [{"group": "", "kind": "Secret", "name": "shop"}]
 @pytest.fixture
 def by_gateway_api(mesh, say):
     mesh.put({**SECRET, "metadata": {"name": "shop", "namespace": "shop"}})
-    return lambda check=False, **options: say(check=check, **{"api": "gateway", **options})
+    return lambda check=False, **options: say(check=check, **{"api": "gateway_api", **options})
 
 
 def listeners(api):
@@ -140,7 +140,7 @@ def test_in_gateway_api_create_change_and_delete_each_also_in_check_mode_and_aga
         done = by_gateway_api(**options)
         assert done["changed"] and done["diff"] == planned["diff"] and listeners(mesh) == seen
         again = by_gateway_api(**options)
-        assert (again["changed"], again["diff"], again["summary"]["asked"]) == (False, [], 0)
+        assert (again["changed"], again["diff"], again["summary"]["dry_runs"]) == (False, [], 0)
     assert mesh.get("HTTPRoute", "web.to-https", "shop") is None
 
 
@@ -153,7 +153,7 @@ def test_in_gateway_api_create_change_and_delete_each_also_in_check_mode_and_aga
         ),
         ({"tls": {"mode": "passthrough"}, "https_port": 8443}, [("tls-8443", 8443, "TLS", None, {"mode": "Passthrough"})]),
         (
-            {"tls": {"mode": "mutual", "secret": "shop"}},
+            {"tls": {"mode": "mutual", "credential_name": "shop"}},
             [
                 (
                     "https-443",
@@ -206,12 +206,12 @@ def test_pods_are_those_that_istio_deploys_or_those_of_a_service(mesh, by_gatewa
     ("options", "code", "named"),
     [
         ({"selector": {"istio": "other"}}, "gateway_api_cannot", "selector"),
-        ({"tls": {"secret": "shop", "least_version": "1.3"}}, "gateway_api_cannot", "tls.least_version"),
+        ({"tls": {"credential_name": "shop", "min_protocol_version": "1.3"}}, "gateway_api_cannot", "tls.min_protocol_version"),
         ({"service": "istio-system/edge"}, "gateway_api_cannot", "service"),
         ({"tcp_port": 31400}, "gateway_api_cannot", "tcp_port"),
         ({"service": "edge"}, "no_such_service", "shop/edge"),
         ({"service": "one-port", **TLS, "https_port": 444}, "no_such_port", "444"),
-        ({"tls": {"secret": "nowhere"}}, "no_such_secret", "shop/nowhere"),
+        ({"tls": {"credential_name": "nowhere"}}, "no_such_secret", "shop/nowhere"),
         ({"service": "edge", "api": "istio"}, "option_of_other_api", "service"),
     ],
 )
@@ -237,7 +237,7 @@ def test_a_gateway_moves_only_when_it_is_told_to(mesh, by_gateway_api, say):
 
 
 def test_auto_is_gateway_api_where_it_can_say_it(mesh, by_gateway_api):
-    assert by_gateway_api(api="auto", tls={"secret": "shop", "least_version": "1.3"})["changed"] and servers(mesh) and listeners(mesh) is None
+    assert by_gateway_api(api="auto", tls={"credential_name": "shop", "min_protocol_version": "1.3"})["changed"] and servers(mesh) and listeners(mesh) is None
     by_gateway_api(state="absent", api="istio")
     assert by_gateway_api(api="auto")["changed"] and listeners(mesh) and servers(mesh) is None
 

@@ -91,7 +91,7 @@ def test_nothing_to_change_asks_the_server_for_nothing_but_lists(run, api):
     run("manifests", definition=objects)
     api.requests.clear()
     result = run("manifests", definition=objects)
-    assert result["summary"] == {"created": 0, "configured": 0, "recreated": 0, "unchanged": 5, "pruned": 0, "failed": 0, "asked": 0}
+    assert result["summary"] == {"created": 0, "configured": 0, "recreated": 0, "unchanged": 5, "pruned": 0, "failed": 0, "dry_runs": 0}
     assert [path for _method, path in api.requests if path not in ("/api", "/apis")] == ["/api/v1/namespaces/shop/configmaps"]
 
 

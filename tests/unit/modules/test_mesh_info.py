@@ -172,7 +172,7 @@ def test_a_whole_mesh_in_one_value(runner):
     mesh = SoundMesh()
     mesh.put(sound_mesh.definition("others.example.com"))
     result = about(runner, mesh)
-    assert [plane["version"] for plane in result["control_planes"]] == ["1.31.0"] and result["unread"] == {}
+    assert [plane["version"] for plane in result["control_planes"]] == ["1.31.0"] and result["forbidden_kinds"] == {}
     assert result["webhooks"][0] == {
         "name": "istio-revision-tag-default", "kind": "injection", "revision": "default", "tag": "default", "active": True,
         "targets": ["istio-system/istiod"], "failure_policies": ["Fail"], "has_ca": True, "ready_endpoints": 2,
@@ -181,7 +181,7 @@ def test_a_whole_mesh_in_one_value(runner):
         "istio-validator-istio-system": "validation",
         "istiod-default-validator": "validation",
     }
-    assert result["definitions"] == {"version": "1.31.0", "objects": [{"name": name, "version": "1.31.0"} for name in sorted(sound_mesh.DEFINITIONS)]}
+    assert result["crds"] == {"version": "1.31.0", "objects": [{"name": name, "version": "1.31.0"} for name in sorted(sound_mesh.DEFINITIONS)]}
     assert result["root_certificates"] == [
         {
             "fingerprint": known().fingerprint(hashes.SHA256()).hex(),
@@ -200,7 +200,7 @@ def test_a_whole_mesh_in_one_value(runner):
         "restartable": True,
         "revisions": ["default"],
         "uses": "default",
-        "without_sidecar": [],
+        "missing_sidecar": [],
         "stale": [],
     }
 
@@ -219,7 +219,7 @@ def test_workloads_say_which_of_their_pods_lack_a_sidecar_or_have_a_stale_one(ru
     mesh.put(injector("istio-sidecar-injector-next", "next"), proxied("web-a", revision="1-30-4", owner="web-1"), bare, pod("alone", "plain"))
     rows = {row["name"]: row for row in about(runner, mesh)["workloads"] if row["namespace"] != "istio-system"}
     assert set(rows) == {"web"} and (rows["web"]["revisions"], rows["web"]["uses"]) == (["1-30-4", "default"], "default")
-    assert (rows["web"]["without_sidecar"], rows["web"]["stale"]) == (["web-c"], ["web-a"])
+    assert (rows["web"]["missing_sidecar"], rows["web"]["stale"]) == (["web-c"], ["web-a"])
 
 
 def test_a_webhook_that_a_tag_replaced_is_not_active_and_one_without_a_service_has_nothing_behind(runner):
@@ -265,7 +265,7 @@ def test_where_istiod_cannot_be_asked_nothing_is_guessed(runner):
     mesh = SoundMesh()
     mesh.mute = True
     told = about(runner, mesh)["proxies"]
-    assert "cannot be asked" in told["unknown"] and told["disconnected"] is None and told["versions"] == {"1.31.0": 4}
+    assert "cannot read the proxy status" in told["unknown"] and told["disconnected"] is None and told["versions"] == {"1.31.0": 4}
 
 
 def test_istiods_are_not_asked_where_that_is_not_wanted(runner):
@@ -294,7 +294,7 @@ def test_a_root_certificate_that_cannot_be_read_is_not_known_and_one_that_is_not
 @pytest.mark.parametrize(
     ("path", "part", "unread"),
     [
-        ("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "definitions", "definitions"),
+        ("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "crds", "crds"),
         ("/apis/apps/v1/replicasets", "workloads", "replica_sets"),
         ("/apis/apps/v1/daemonsets", None, "node_agents"),
         ("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations", None, "validators"),
@@ -304,9 +304,9 @@ def test_what_may_not_be_read_is_missing_with_the_servers_words_and_all_else_is_
     api = SoundMesh().api()
     api.faults[("GET", path)] = [ApiError(403, "Forbidden", "viewer may not list these")]
     result = runner(api, "mesh_info")
-    assert result["unread"] == {unread: "viewer may not list these"} and result["proxies"]["connected"] == 4
+    assert result["forbidden_kinds"] == {unread: "viewer may not list these"} and result["proxies"]["connected"] == 4
     assert part is None or result[part] is None
-    assert result["skew"]["verdict"] == ("unknown" if unread in ("definitions", "node_agents") else "kept")
+    assert result["skew"]["verdict"] == ("unknown" if unread in ("crds", "node_agents") else "kept")
 
 
 def test_each_list_is_read_once(runner):

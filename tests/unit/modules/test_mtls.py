@@ -79,7 +79,7 @@ def test_create_change_and_delete_each_also_in_check_mode_and_again(shop, say):
         done = say(**options)
         assert done["changed"] and done["diff"] == planned["diff"] and mode(shop) == seen and not done.get("warnings")
         again = say(**options)
-        assert (again["changed"], again["diff"], again["summary"]["asked"]) == (False, [], 0)
+        assert (again["changed"], again["diff"], again["summary"]["dry_runs"]) == (False, [], 0)
 
 
 def test_who_would_be_shut_out_is_named_and_may_be_when_told(shop, say):
@@ -87,7 +87,7 @@ def test_who_would_be_shut_out_is_named_and_may_be_when_told(shop, say):
     refused = say(mode="strict")
     assert refused["failure"]["code"] == "plaintext_callers" and "shop/batch" in refused["msg"] and "192.0.2.1" in refused["msg"] and mode(shop) is None
     assert "plaintext_callers" in str(say(check=True, mode="strict")["warnings"])
-    assert say(mode="permissive")["changed"] and say(mode="strict", plaintext="shut_out")["changed"] and mode(shop) == "STRICT"
+    assert say(mode="permissive")["changed"] and say(mode="strict", plaintext_callers="ignore")["changed"] and mode(shop) == "STRICT"
     assert not say(mode="strict")["changed"], "what is so already shuts nobody out any more"
 
 
@@ -177,7 +177,7 @@ def test_wherever_tls_becomes_a_must_callers_are_looked_for(shop, say, case):
     shop.logs["web-1"] = CALLED
     before = copy.deepcopy(shop.objects)
     assert say(**options)["failure"]["code"] == "plaintext_callers" and shop.objects == before
-    assert "failed" not in say(**options, plaintext="shut_out", force_conflicts=True)
+    assert "failed" not in say(**options, plaintext_callers="ignore", force_conflicts=True)
 
 
 def test_a_port_that_is_left_to_them_shuts_nobody_out(shop, say):
@@ -186,7 +186,7 @@ def test_a_port_that_is_left_to_them_shuts_nobody_out(shop, say):
 
 
 def test_ports_of_a_workload(shop, say):
-    assert say(name="web", mode="strict", workload={"app": "web"}, ports={"9090": "disable"}, plaintext="shut_out")["changed"]
+    assert say(name="web", mode="strict", workload={"app": "web"}, ports={"9090": "disable"}, plaintext_callers="ignore")["changed"]
     assert shop.get("PeerAuthentication", "web", "shop")["spec"] == {
         "mtls": {"mode": "STRICT"},
         "selector": {"matchLabels": {"app": "web"}},
@@ -200,7 +200,7 @@ def test_ports_of_a_workload(shop, say):
         ({"mode": "strict", "ports": {"80": "strict"}}, "ports_need_workload"),
         ({"mode": "strict", "workload": {"a": "b"}, "ports": {"80": "STRICT"}}, "mode_unknown"),
         ({"mode": "strict", "workload": {"a": "b"}, "ports": {"http": "strict"}}, "port_invalid"),
-        ({"mode": "strict", "look_back": "long"}, "duration_invalid"),
+        ({"mode": "strict", "access_log_window": "long"}, "duration_invalid"),
     ],
 )
 def test_bad_options_have_a_code_and_write_nothing(shop, say, options, code):

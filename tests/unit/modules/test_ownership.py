@@ -125,7 +125,7 @@ def test_proxies_are_waited_for_whatever_others_wrote(shop, say):
     say(versions={"v1": 1})
     write_in(shop, THEIRS, behind=[{"route": [{"destination": {"host": "frontend"}}], "name": ""}])
     done = say(versions={"v2": 1})
-    assert "failed" not in done and done["barriers"][-1] == f"converged: split-v2-1 of {FULL} at 1 proxies of 1 istiods"
+    assert "failed" not in done and done["verified"][-1] == f"proxies in sync: split-v2-1 of {FULL} at 1 proxies of 1 istiods"
 
 
 OWNED = {
@@ -173,7 +173,7 @@ def test_at_no_time_is_the_host_without_routes_and_proxies_are_asked_when_theirs
     ]
     told = [word for number, word in enumerate(kinds) if kinds[number - 1 : number] != [word]]
     assert (
-        told == ["PATCH servicemesh-undo-frontend", "PATCH frontend", "ASK", "PATCH frontend", "DELETE by-hand", "ASK"] and len(done["barriers"]) == 2
+        told == ["PATCH servicemesh-rollback-frontend", "PATCH frontend", "ASK", "PATCH frontend", "DELETE by-hand", "ASK"] and len(done["verified"]) == 2
     ), istiod
 
 

@@ -194,7 +194,7 @@ def test_what_may_not_be_read_is_said_and_nothing_is_missing_of_it(run, shop, mo
 
     monkeypatch.setattr(shop, "request", forbid)
     result = run("preflight", definition=route(host="elsewhere", subset=""))
-    assert result["unread"] == {"Service": "no right to services"} and errors(result) == []
+    assert result["forbidden_kinds"] == {"Service": "no right to services"} and errors(result) == []
 
 
 def test_a_server_that_does_not_answer_is_no_finding(run, api, monkeypatch):
@@ -249,10 +249,10 @@ def test_what_the_modules_of_this_collection_write_is_sound(run, api):
             },
         ),
         run("authorization", name="default", namespace="shop", default="deny", allow=[{"from": [{"namespaces": ["istio-system"]}]}]),
-        run("mtls", namespace="shop", mode="strict", plaintext="shut_out"),
+        run("mtls", namespace="shop", mode="strict", plaintext_callers="ignore"),
         run("jwt", name="web", namespace="shop", issuers=[{"issuer": "https://login.example.com", "keys_url": "https://login.example.com/keys"}]),
         run("egress", name="api", namespace="shop", hosts=["api.example.com"]),
-        run("sidecar", namespace="shop", sees=["."]),
+        run("sidecar", namespace="shop", egress_hosts=["."]),
         run("telemetry", namespace="shop", tracing={"percent": 1}),
     ]
     assert not [result["msg"] for result in done if result.get("failed")]

@@ -48,7 +48,7 @@ def test_create_change_prune_and_delete_each_also_in_check_mode_and_again(shop, 
         done = traffic(policy, prune=True)
         assert done["changed"] and done["diff"] == planned["diff"] and names(shop) == there
         again = traffic(policy, prune=True)
-        assert (again["changed"], again["diff"], again["summary"]["asked"]) == (False, [], 0)
+        assert (again["changed"], again["diff"], again["summary"]["dry_runs"]) == (False, [], 0)
 
 
 def test_without_prune_what_left_the_policy_stays(shop, traffic):
@@ -105,7 +105,7 @@ def test_subsets_of_all_hosts_come_before_routes_and_proxies_are_asked_in_betwee
         if (method == "ASK" or (method, path) in shop.writes()) and told[-1:] != [word]:
             told.append(word)
     assert told == ["configmaps", "destinationrules", "asked", "virtualservices", "asked"]
-    assert len(result["barriers"]) == 2 and all(one.count("converged") == 2 for one in result["barriers"])
+    assert len(result["verified"]) == 2 and all(one.count("in sync") == 2 for one in result["verified"])
 
 
 @pytest.mark.parametrize(

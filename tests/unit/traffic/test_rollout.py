@@ -337,7 +337,7 @@ def test_a_route_that_is_not_for_every_proxy_need_not_be_at_every_proxy():
     assert not istio.has_routes(dumped({**obj, "spec": {**obj["spec"], "http": obj["spec"]["http"][:1]}}), obj)
 
 
-def test_a_route_of_yesterday_is_not_converged():
+def test_a_route_of_yesterday_is_not_in_sync():
     (before,) = istio.virtual_services(policy(route=rules({"name": "a", "match": {"path": "/a"}, "to": "v1"})))
     (after,) = istio.virtual_services(policy(split=split({"v1": 1})))
     both = {**after, "spec": {**after["spec"], "http": [*before["spec"]["http"], *after["spec"]["http"]]}}

@@ -24,7 +24,9 @@ def _versions(facts: Facts, gate: Gate) -> list[tuple[Object, version_skew.Versi
 def _broken(facts: Facts, gate: Gate, how: str) -> list[Finding]:
     rows = [row for row in _versions(facts, gate) if version_skew.PROXY.broken(row[1], row[2]) == how]
     return _or_unsaid(
-        facts, _pods(facts, gate), [Finding(object_text(pod), f"its proxy is of {own}, its control plane of {plane}: {version_skew.PROXY.text}") for pod, own, plane in rows]
+        facts,
+        _pods(facts, gate),
+        [Finding(object_text(pod), f"its proxy has version {own}, its control plane {plane}: {version_skew.PROXY.text}") for pod, own, plane in rows],
     )
 
 
@@ -34,7 +36,7 @@ def _or_unsaid(facts: Facts, pods: list[Object], findings: list[Finding]) -> lis
         control_plane_versions(facts)
         unsaid = [pod for pod in pods if facts.version_of(pod) is None]
         if unsaid:
-            raise Unknown(f"of {len(unsaid)} proxies the version is not known, such as that of {object_text(unsaid[0])}")
+            raise Unknown(f"the version of {len(unsaid)} proxies is not known, for example of {object_text(unsaid[0])}")
     return findings
 
 
@@ -49,7 +51,7 @@ def proxies_too_old(facts: Facts, gate: Gate) -> list[Finding]:
 def proxies_older(facts: Facts, gate: Gate) -> list[Finding]:
     """Within what is allowed; analyzer IST0158 has a like word for images."""
     rows = [row for row in _versions(facts, gate) if row[1] < row[2] and not version_skew.PROXY.broken(row[1], row[2])]
-    return [Finding(object_text(pod), f"its proxy is of {own}, its control plane of {plane}") for pod, own, plane in rows]
+    return [Finding(object_text(pod), f"its proxy has version {own}, its control plane {plane}") for pod, own, plane in rows]
 
 
 def proxies_left_behind(facts: Facts, gate: Gate) -> list[Finding]:
@@ -58,7 +60,12 @@ def proxies_left_behind(facts: Facts, gate: Gate) -> list[Finding]:
     own = [pod for pod in _pods(facts, gate) if facts.revision_of(pod) in taken]
     broken = [(pod, version) for pod in own if (version := facts.version_of(pod)) and version_skew.PROXY.broken(version, new)]
     return _or_unsaid(
-        facts, own, [Finding(object_text(pod), f"its proxy is of {version}, and would be under a control plane of {new}: {version_skew.PROXY.text}") for pod, version in broken]
+        facts,
+        own,
+        [
+            Finding(object_text(pod), f"its proxy has version {version}, its control plane would have {new}: {version_skew.PROXY.text}")
+            for pod, version in broken
+        ],
     )
 
 
@@ -77,14 +84,16 @@ def proxies_disconnected(facts: Facts, gate: Gate) -> list[Finding]:
     """Which proxies are missing can only be told when all istiods have answered."""
     if facts.silent:
         raise Unknown(facts.silent)
-    return [Finding(object_text(pod), "its proxy is connected to no istiod") for pod in _pods(facts, gate) if is_ready(pod) and proxy_id(pod) not in facts.connected]
+    return [
+        Finding(object_text(pod), "its proxy is connected to no istiod") for pod in _pods(facts, gate) if is_ready(pod) and proxy_id(pod) not in facts.connected
+    ]
 
 
 def proxies_not_synced(facts: Facts, gate: Gate) -> list[Finding]:
     return _or_unknown(
         facts,
         [
-            Finding(f"proxy {proxy.id}", "it has not acknowledged what its istiod sent")
+            Finding(f"proxy {proxy.id}", "it has not acknowledged its configuration")
             for proxy in _connected(facts, gate)
             if not proxy.synced and not proxy.rejected
         ],
@@ -93,5 +102,5 @@ def proxies_not_synced(facts: Facts, gate: Gate) -> list[Finding]:
 
 def proxies_rejected(facts: Facts, gate: Gate) -> list[Finding]:
     return _or_unknown(
-        facts, [Finding(f"proxy {proxy.id}", f"it refused its configuration: {proxy.rejected}") for proxy in _connected(facts, gate) if proxy.rejected]
+        facts, [Finding(f"proxy {proxy.id}", f"it rejected its configuration: {proxy.rejected}") for proxy in _connected(facts, gate) if proxy.rejected]
     )

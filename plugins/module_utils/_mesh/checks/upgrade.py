@@ -21,14 +21,17 @@ def _jumps(facts: Facts, gate: Gate, how: str) -> Iterator[tuple[dict[str, Any],
     for plane in replaced_planes(facts, gate):
         old, new = plane["number"], gate.number
         if old is None:
-            raise Unknown(f"revision {plane['revision']} does not say its version")
+            raise Unknown(f"the version of revision {plane['revision']} is not known")
         if new and allowed_skew(facts, gate).broken(old, new) == how:
             yield plane, old, new
 
 
 def downgrade(facts: Facts, gate: Gate) -> list[Finding]:
     return [
-        Finding(f"revision {plane['revision']}", f"{version_skew.release_text(old.release)} → {version_skew.release_text(new.release)} is a downgrade, which Istio does not support")
+        Finding(
+            f"revision {plane['revision']}",
+            f"{version_skew.release_text(old.release)} → {version_skew.release_text(new.release)} is a downgrade, which Istio does not support",
+        )
         for plane, old, new in _jumps(facts, gate, "ahead")
     ]
 
@@ -37,9 +40,12 @@ def minor_skipped(facts: Facts, gate: Gate) -> list[Finding]:
     rule = allowed_skew(facts, gate)
     found = []
     for plane, old, new in _jumps(facts, gate, "behind"):
-        steps = ", then ".join(version_skew.upgrade_path(old, new, rule.behind or 1)) or "to be read in Istio's notes"
+        steps = ", then ".join(version_skew.upgrade_path(old, new, rule.behind or 1)) or "described in Istio's release notes"
         found.append(
-            Finding(f"revision {plane['revision']}", f"{version_skew.release_text(old.release)} → {version_skew.release_text(new.release)} is too far: {rule.text}. The way is {steps}")
+            Finding(
+                f"revision {plane['revision']}",
+                f"{version_skew.release_text(old.release)} → {version_skew.release_text(new.release)} skips a release: {rule.text}. The steps: {steps}",
+            )
         )
     return found
 
@@ -61,7 +67,7 @@ def flag_set(flag: str, cause: str) -> Judge:
 def entries_without_tunnel(facts: Facts, _gate: Gate) -> list[Finding]:
     own = [obj for obj in facts["workload_entries"] if REGISTERED in (obj["metadata"].get("annotations") or {})]
     return [
-        Finding(object_text(obj), "it was registered before, and stays reached in plain text")
+        Finding(object_text(obj), "it was registered before the upgrade: it is still reached in plaintext")
         for obj in own
         if TUNNEL not in {**(obj["metadata"].get("labels") or {}), **((obj.get("spec") or {}).get("labels") or {})}
     ]
@@ -74,11 +80,11 @@ def mcp_readers(facts: Facts, _gate: Gate) -> list[Finding]:
         try:
             config = yaml.safe_load((obj.get("data") or {}).get("mesh", "")) or {}
         except yaml.YAMLError as error:
-            raise Unknown(f"{object_text(obj)} holds no YAML: {str(error).splitlines()[0]}") from error
+            raise Unknown(f"{object_text(obj)} does not contain valid YAML: {str(error).splitlines()[0]}") from error
         if any(str(source.get("address", "")).startswith("xds://") for source in config.get("configSources") or []):
             found.append(Finding(object_text(obj), "it reads configuration from another istiod by MCP over xDS"))
     return found
 
 
 def envoy_filters(facts: Facts, _gate: Gate) -> list[Finding]:
-    return [Finding(object_text(obj), "it patches what istiod generates, which changes from release to release") for obj in facts["envoy_filters"]]
+    return [Finding(object_text(obj), "it patches generated configuration, which can change in each release") for obj in facts["envoy_filters"]]

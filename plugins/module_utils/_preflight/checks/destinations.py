@@ -39,7 +39,7 @@ def virtual_service_no_host(world: World) -> Iterator[Finding]:
     for obj, field, destination in destinations(world):
         host = destination.get("host") or ""
         if host and world.ports_of(host, obj, spec(obj).get("exportTo")) is None:
-            yield Finding(obj, f"{field}.host", f"{host} is no Service or ServiceEntry that namespace {namespace(obj)} sees")
+            yield Finding(obj, f"{field}.host", f"{host} has no Service or ServiceEntry that is visible in namespace {namespace(obj)}")
 
 
 def _ports(world: World) -> Iterator[tuple[Object, str, dict[str, Any], list[int]]]:
@@ -54,13 +54,13 @@ def destination_no_port(world: World) -> Iterator[Finding]:
     for obj, field, destination, ports in _ports(world):
         number = (destination.get("port") or {}).get("number")
         if number is not None and number not in ports:
-            yield Finding(obj, f"{field}.port", f"{destination['host']} has no port {number}: it has {', '.join(map(str, ports)) or 'none'}")
+            yield Finding(obj, f"{field}.port", f"{destination['host']} has no port {number}. Its ports: {', '.join(map(str, ports)) or 'none'}")
 
 
 def destination_port_needed(world: World) -> Iterator[Finding]:
     for obj, field, destination, ports in _ports(world):
         if destination.get("port") is None and len(ports) > 1:
-            yield Finding(obj, field, f"{destination['host']} has the ports {', '.join(map(str, ports))}, and none is said")
+            yield Finding(obj, field, f"{destination['host']} has several ports: set one of {', '.join(map(str, ports))}")
 
 
 def subset_undefined(world: World) -> Iterator[Finding]:
@@ -77,7 +77,7 @@ def virtual_service_no_gateway(world: World) -> Iterator[Finding]:
         return
     for obj, field, space, gateway in _gateways(world):
         if not world.find("Gateway", space, gateway):
-            yield Finding(obj, field, f"there is no Gateway {space}/{gateway}" if space else f"there is no Gateway {gateway}")
+            yield Finding(obj, field, f"Gateway {space}/{gateway} does not exist" if space else f"Gateway {gateway} does not exist")
 
 
 def _gateways(world: World) -> Iterator[tuple[Object, str, str, str]]:
@@ -93,7 +93,7 @@ def gateway_generated(world: World) -> Iterator[Finding]:
     for obj in world["VirtualService"]:
         for number, named in enumerate(spec(obj).get("gateways") or []):
             if GENERATED in named:
-                yield Finding(obj, f"spec.gateways[{number}]", f"{named} is made by istiod from a Gateway API object, and may go or change its name")
+                yield Finding(obj, f"spec.gateways[{number}]", f"istiod generated {named} from a Gateway API object: it can be deleted or renamed at any time")
 
 
 def gateway_hosts(gateway: Object, viewer: str) -> list[str]:
@@ -135,7 +135,7 @@ def hosts_conflict(world: World) -> Iterator[Finding]:
         for key in sorted(set(every) - told) if len(every) > 1 else ():
             told.add(key)
             yield Finding(
-                every[key], "spec.hosts", f"{host} is also of VirtualService {', '.join(sorted(set(every) - {key}))}, and sidecars go by the oldest only"
+                every[key], "spec.hosts", f"VirtualService {', '.join(sorted(set(every) - {key}))} has the same host {host}: sidecars use only the oldest one"
             )
 
 
@@ -154,14 +154,17 @@ def subset_ineffective_at_gateway(world: World) -> Iterator[Finding]:
             host = full_name(destination.get("host") or "", namespace(obj))
             others = sorted({other for other in by_host[host] if other != place_text(obj)})
             if not destination.get("subset") and others:
-                yield Finding(obj, f"{path}.destination", f"VirtualService {', '.join(others)} has routes to subsets of {host}, which a gateway does not go by")
+                yield Finding(obj, f"{path}.destination", f"VirtualService {', '.join(others)} has routes to subsets of {host}, which the gateway does not use")
 
 
 def claim_without_authentication(world: World) -> Iterator[Finding]:
     if not world.knows("RequestAuthentication", "Pod"):
         return
     routed = {
-        place_text(obj): (obj, path) for obj, field, route in http(world) for path, key, _match in matches(route, field) if key != "queryParams" and CLAIM in path
+        place_text(obj): (obj, path)
+        for obj, field, route in http(world)
+        for path, key, _match in matches(route, field)
+        if key != "queryParams" and CLAIM in path
     }
     for obj, field in routed.values():
         for _obj, _field, space, gateway in (row for row in _gateways(world) if row[0] is obj):
@@ -169,7 +172,7 @@ def claim_without_authentication(world: World) -> Iterator[Finding]:
             pods = [pod for pod in world.pods if found and contains(pod, spec(found).get("selector") or {})]
             bare = next((pod for pod in pods if not _authenticated(world, pod)), None)
             if bare:
-                yield Finding(obj, field, f"no RequestAuthentication is for Pod {place_text(bare)} of Gateway {gateway}, so that no token is read there")
+                yield Finding(obj, field, f"no RequestAuthentication selects Pod {place_text(bare)} of Gateway {gateway}, so tokens are not validated there")
 
 
 def _authenticated(world: World, pod: Object) -> bool:
@@ -193,7 +196,7 @@ def weight_on_nothing_ready(world: World) -> Iterator[Finding]:
             wanted = {**selector, **{key: value for key, value in (subset.get("labels") or {}).items() if not key.startswith(PLACES)}}
             if not any(pod_ready(pod) or id(pod) in coming for pod in world.selected(namespace(service), wanted)):
                 what = f"subset {destination['subset']} of {name(service)}" if destination.get("subset") else f"Service {name(service)}"
-                yield Finding(obj, f"{field}[{number}]", f"no ready pod is in {what}: its share is answered with 503")
+                yield Finding(obj, f"{field}[{number}]", f"{what} has no ready pod: its requests fail with status 503")
 
 
 def sticky_with_weights(world: World) -> Iterator[Finding]:
@@ -203,7 +206,7 @@ def sticky_with_weights(world: World) -> Iterator[Finding]:
         caught = sorted(hosts & sticky)
         if sum(share(part) > 0 for part in route) > 1 and caught:
             yield Finding(
-                obj, field, f"{caught[0]} has a consistent hash, which holds within one destination only: between weights a client is drawn anew each time"
+                obj, field, f"{caught[0]} has a consistent hash, which works only inside one destination: with weights, each request can reach another version"
             )
 
 
@@ -216,7 +219,7 @@ def routes_of_two_kinds(world: World) -> Iterator[Finding]:
         hosts = {full_name(host, namespace(obj)) for host in spec(obj).get("hosts") or []}
         others = sorted({other for host, found in known.items() if host in hosts for other in found})
         if others and not is_delegate(obj):
-            yield Finding(obj, "spec.hosts", f"{', '.join(others)} is for the same host, and which of them holds is not defined")
+            yield Finding(obj, "spec.hosts", f"{', '.join(others)} has the same host, and it is not defined which of them is used")
 
 
 def _route_hosts(route: Object) -> list[str]:
@@ -232,41 +235,44 @@ def _route_hosts(route: Object) -> list[str]:
 def deprecated_field(world: World) -> Iterator[Finding]:
     for obj, field, route in http(world):
         if (((route.get("fault") or {}).get("delay")) or {}).get("percent"):
-            yield Finding(obj, f"{field}.fault.delay.percent", "it is an integer of old; percentage has taken its place")
+            yield Finding(obj, f"{field}.fault.delay.percent", "it is deprecated: use percentage")
         if route.get("mirrorPercent") is not None:
-            yield Finding(obj, f"{field}.mirrorPercent", "mirrorPercentage has taken its place")
+            yield Finding(obj, f"{field}.mirrorPercent", "it is deprecated: use mirrorPercentage")
     for obj in world["Sidecar"]:
         if (spec(obj).get("outboundTrafficPolicy") or {}).get("egressProxy"):
-            yield Finding(obj, "spec.outboundTrafficPolicy.egressProxy", "istiod takes no notice of it")
+            yield Finding(obj, "spec.outboundTrafficPolicy.egressProxy", "istiod ignores it")
 
 
 CHECKS = (
-    Check("virtual_service_no_host", ERROR, virtual_service_no_host, "A VirtualService sends to a host that nothing makes known.",
+    Check("virtual_service_no_host", ERROR, virtual_service_no_host, "A VirtualService routes to a host without a Service or ServiceEntry.",
           "Correct the name, or create the Service or ServiceEntry first.", ANALYZER("IST0101") + ", Kiali KIA1101"),
-    Check("destination_no_port", ERROR, destination_no_port, "A VirtualService sends to a port that the host does not have.", "Use a port of the Service.",
+    Check("destination_no_port", ERROR, destination_no_port, "A VirtualService routes to a port that the host does not have.", "Use a port of the Service.",
           ANALYZER("IST0101")),
-    Check("destination_port_needed", ERROR, destination_port_needed, "A host has several ports, and a destination says none.", "Say the port.",
+    Check("destination_port_needed", ERROR, destination_port_needed, "A host has several ports, and a destination does not set one.", "Set the port.",
           ANALYZER("IST0112")),
-    Check("subset_undefined", ERROR, subset_undefined, "A VirtualService sends to a subset that no DestinationRule defines.",
-          "Create the subset first, then send to it.", ANALYZER("IST0101") + ", Kiali KIA1107"),
-    Check("virtual_service_no_gateway", ERROR, virtual_service_no_gateway, "A VirtualService names a Gateway that is not there.",
+    Check("subset_undefined", ERROR, subset_undefined, "A VirtualService routes to a subset that no DestinationRule defines.",
+          "Create the subset first, then route to it.", ANALYZER("IST0101") + ", Kiali KIA1107"),
+    Check("virtual_service_no_gateway", ERROR, virtual_service_no_gateway, "A VirtualService names a Gateway that does not exist.",
           "Correct the name, or create the Gateway first.", ANALYZER("IST0101") + ", Kiali KIA1102"),
-    Check("gateway_generated", WARNING, gateway_generated, "A VirtualService is bound to a Gateway that istiod made of a Gateway API object.",
-          "Use an HTTPRoute there.", ANALYZER("IST0165")),
-    Check("host_not_in_gateway", WARNING, host_not_in_gateway, "A Gateway that a VirtualService names has none of its hosts.",
-          "Add the host to a server of the Gateway, or correct it.", ANALYZER("IST0132")),
-    Check("hosts_conflict", ERROR, hosts_conflict, "Several VirtualServices are for one host of the mesh.", "Put their routes into one, or use delegates.",
+    Check("gateway_generated", WARNING, gateway_generated, "A VirtualService is bound to a Gateway that istiod generated from a Gateway API object.",
+          "Use an HTTPRoute for that Gateway.", ANALYZER("IST0165")),
+    Check("host_not_in_gateway", WARNING, host_not_in_gateway, "A Gateway of a VirtualService has none of its hosts.",
+          "Add the host to a server of the Gateway, or correct the host.", ANALYZER("IST0132")),
+    Check("hosts_conflict", ERROR, hosts_conflict, "Several VirtualServices of the mesh have the same host.",
+          "Merge their routes into one VirtualService, or use delegates.",
           ANALYZER("IST0109") + ", Kiali KIA1106"),
     Check("subset_ineffective_at_gateway", WARNING, subset_ineffective_at_gateway,
-          "A gateway's route goes to a host whose subsets only a VirtualService of the mesh speaks of.", "Bind one VirtualService to the mesh and the gateway.",
+          "A gateway routes to a host, but only a VirtualService of the mesh routes to its subsets.",
+          "Bind one VirtualService to both the mesh and the gateway.",
           ANALYZER("IST0140")),
     Check("claim_without_authentication", ERROR, claim_without_authentication,
-          "A route goes by a token's claim, and no RequestAuthentication is for its gateway.", "Create one for the gateway's pods.", ANALYZER("IST0149")),
-    Check("weight_on_nothing_ready", ERROR, weight_on_nothing_ready, "A share of the traffic goes to where no pod is ready.",
-          "Wait until one is, or give it no weight.", OURS),
+          "A route matches a JWT claim, but its gateway has no RequestAuthentication.", "Create a RequestAuthentication for the pods of the gateway.",
+          ANALYZER("IST0149")),
+    Check("weight_on_nothing_ready", ERROR, weight_on_nothing_ready, "A route sends a part of the traffic to a destination without a ready pod.",
+          "Wait until a pod is ready, or set the weight to 0.", OURS),
     Check("sticky_with_weights", WARNING, sticky_with_weights, "A host has a consistent hash and a route with weights.",
-          "Send those who were drawn once by a cookie's route ahead of the weights (istio issue 9764).", OURS),
-    Check("routes_of_two_kinds", ERROR, routes_of_two_kinds, "A VirtualService and a Gateway API route are for one host.", "Keep one of the two.", OURS),
-    Check("deprecated_field", WARNING, deprecated_field, "A field is used that is ignored or has a successor.", "Use the one that is named.",
+          "Route clients with a cookie ahead of the weights, so that they keep their version (istio issue 9764).", OURS),
+    Check("routes_of_two_kinds", ERROR, routes_of_two_kinds, "A VirtualService and a Gateway API route have the same host.", "Keep one of the two.", OURS),
+    Check("deprecated_field", WARNING, deprecated_field, "A field is deprecated or ignored.", "Use the field that is named.",
           ANALYZER("IST0002")),
 )  # fmt: skip

@@ -25,11 +25,11 @@ def entry_incomplete(world: World) -> Iterator[Finding]:
             yield Finding(obj, "spec.hosts", "it has no host")
         for number, host in enumerate(spec(obj).get("hosts") or []):
             if host == "*":
-                yield Finding(obj, f"spec.hosts[{number}]", "the host * is refused: every host would be this one")
+                yield Finding(obj, f"spec.hosts[{number}]", "the host * is rejected: it would match every host")
         counted = Counter(port.get("number") for port in spec(obj).get("ports") or [])
         for number, times in counted.items():
             if times > 1:
-                yield Finding(obj, "spec.ports", f"port {number} is there {times} times")
+                yield Finding(obj, "spec.ports", f"it has port {number} {times} times")
 
 
 def entry_resolution_wrong(world: World) -> Iterator[Finding]:
@@ -37,26 +37,26 @@ def entry_resolution_wrong(world: World) -> Iterator[Finding]:
         own = spec(obj)
         resolution, endpoints = own.get("resolution") or "", own.get("endpoints") or []
         if own.get("workloadSelector") and endpoints:
-            yield Finding(obj, "spec.endpoints", "it has workloadSelector and endpoints, of which only one can be")
+            yield Finding(obj, "spec.endpoints", "it has both workloadSelector and endpoints: set only one of them")
         if resolution in ("", "NONE") and endpoints:
-            yield Finding(obj, "spec.endpoints", "without resolution there are no endpoints")
+            yield Finding(obj, "spec.endpoints", "resolution NONE does not allow endpoints")
         if resolution == "STATIC" and not endpoints and not own.get("workloadSelector"):
             yield Finding(obj, "spec.endpoints", "STATIC needs endpoints or a workloadSelector")
         if resolution == "DNS_ROUND_ROBIN" and len(endpoints) > 1:
-            yield Finding(obj, "spec.endpoints", "DNS_ROUND_ROBIN has one endpoint at most")
+            yield Finding(obj, "spec.endpoints", "DNS_ROUND_ROBIN allows only one endpoint")
         if resolution in DNS and not endpoints:
             for host in own.get("hosts") or []:
                 if host.startswith("*") and host != "*":
-                    yield Finding(obj, "spec.hosts", f"{host} cannot be looked up: DNS without endpoints needs full hosts")
+                    yield Finding(obj, "spec.hosts", f"{host} cannot be resolved: DNS without endpoints needs full host names")
         if resolution not in FIXED and any("/" in address for address in own.get("addresses") or []):
-            yield Finding(obj, "spec.addresses", f"ranges of addresses go with NONE and STATIC only, and it is {resolution}")
+            yield Finding(obj, "spec.addresses", f"only resolutions NONE and STATIC allow address ranges, not {resolution}")
 
 
 def entry_hosts_not_told_apart(world: World) -> Iterator[Finding]:
     for obj in world["ServiceEntry"]:
         plain = [str(port.get("number")) for port in spec(obj).get("ports") or [] if str(port.get("protocol") or "").upper() not in BY_NAME]
         if len(spec(obj).get("hosts") or []) > 1 and plain:
-            yield Finding(obj, "spec.hosts", f"it has several hosts, which nothing tells apart on port {', '.join(plain)}: only HTTP and TLS say a host")
+            yield Finding(obj, "spec.hosts", f"it has several hosts on port {', '.join(plain)}: only HTTP and TLS carry a host name that distinguishes them")
 
 
 def entry_address_needed(world: World) -> Iterator[Finding]:
@@ -68,7 +68,7 @@ def entry_address_needed(world: World) -> Iterator[Finding]:
             continue
         for field, port in parts(spec(obj).get("ports"), "spec.ports"):
             if str(port.get("protocol") or "TCP").upper() == "TCP":
-                yield Finding(obj, field, "without addresses a TCP port takes all traffic of that port, whatever it is for")
+                yield Finding(obj, field, "without addresses, a TCP port captures all traffic to that port, for any destination")
 
 
 def entry_protocols_conflict(world: World) -> Iterator[Finding]:
@@ -85,7 +85,7 @@ def entry_protocols_conflict(world: World) -> Iterator[Finding]:
         for obj, _protocol in every if len(protocols) > 1 else ():
             if place_text(obj) not in told:
                 told.add(place_text(obj))
-                yield Finding(obj, "spec.ports", f"port {number} of {host} is said to be {' and '.join(protocols)}")
+                yield Finding(obj, "spec.ports", f"port {number} of {host} has several protocols: {' and '.join(protocols)}")
 
 
 def entry_repeated(world: World) -> Iterator[Finding]:
@@ -115,13 +115,13 @@ def workload_no_address(world: World) -> Iterator[Finding]:
             try:
                 ipaddress.ip_address(address)
             except ValueError:
-                yield Finding(obj, "spec.address", f"{address} is no address")
+                yield Finding(obj, "spec.address", f"{address} is not a valid address")
 
 
 def workload_group_incomplete(world: World) -> Iterator[Finding]:
     for obj in world["WorkloadGroup"]:
         if spec(obj).get("template") is None:
-            yield Finding(obj, "spec.template", "it has no template, so that no workload can register with it")
+            yield Finding(obj, "spec.template", "it has no template, so no workload can register with it")
 
 
 def workload_account_missing(world: World) -> Iterator[Finding]:
@@ -135,7 +135,7 @@ def workload_account_missing(world: World) -> Iterator[Finding]:
                 yield Finding(
                     obj,
                     "spec.template.serviceAccount" if kind == "WorkloadGroup" else "spec.serviceAccount",
-                    f"there is no ServiceAccount {namespace(obj)}/{account}",
+                    f"ServiceAccount {namespace(obj)}/{account} does not exist",
                 )
 
 
@@ -163,7 +163,7 @@ def sidecars_overlap(world: World) -> Iterator[Finding]:
             yield Finding(
                 obj,
                 "spec.workloadSelector",
-                f"Sidecar {', '.join(sorted(map(place_text, others)))} is for some of the same pods, and which one holds is not defined",
+                f"Sidecar {', '.join(sorted(map(place_text, others)))} selects some of the same pods, and it is not defined which one is used",
             )
 
 
@@ -177,7 +177,7 @@ def sidecars_without_selector(world: World) -> Iterator[Finding]:
         if not _selector(obj) and not _ambient_namespace(world, namespace(obj)):
             others = [other for other in world["Sidecar"] if other is not obj and namespace(other) == namespace(obj) and not _selector(other)]
             if others:
-                yield Finding(obj, "spec.workloadSelector", f"Sidecar {', '.join(sorted(map(place_text, others)))} is for all of the namespace too")
+                yield Finding(obj, "spec.workloadSelector", f"Sidecar {', '.join(sorted(map(place_text, others)))} also applies to the whole namespace")
 
 
 def sidecar_ineffective(world: World) -> Iterator[Finding]:
@@ -185,7 +185,7 @@ def sidecar_ineffective(world: World) -> Iterator[Finding]:
         selector = _selector(obj)
         pods = world.selected(namespace(obj), selector) if selector else []
         if any(world.ambient(pod) for pod in pods) or (not selector and _ambient_namespace(world, namespace(obj))):
-            yield Finding(obj, "spec.workloadSelector", "what it is for is in ambient mode, and has no sidecar")
+            yield Finding(obj, "spec.workloadSelector", "its pods are in ambient mode and have no sidecar")
 
 
 def sidecar_egress_wrong(world: World) -> Iterator[Finding]:
@@ -196,9 +196,9 @@ def sidecar_egress_wrong(world: World) -> Iterator[Finding]:
                 yield Finding(obj, f"{field}.hosts", "it has no host")
             for host in listener.get("hosts") or []:
                 if host.count("/") != 1:
-                    yield Finding(obj, f"{field}.hosts", f"{host} is no namespace/host")
+                    yield Finding(obj, f"{field}.hosts", f"{host} does not have the form NAMESPACE/HOST")
             if not listener.get("port") and number < len(listeners) - 1:
-                yield Finding(obj, field, "a listener without a port is for all the rest, and comes last")
+                yield Finding(obj, field, "a listener without a port matches all remaining traffic: move it to the end")
 
 
 def sidecar_host_unknown(world: World) -> Iterator[Finding]:
@@ -210,7 +210,7 @@ def sidecar_host_unknown(world: World) -> Iterator[Finding]:
                 space, _slash, wanted = host.partition("/")
                 space = namespace(obj) if space == "." else space
                 if wanted and not _seen(world, space, wanted) and space != "~":
-                    yield Finding(obj, f"{field}.hosts", f"{host} means no Service or ServiceEntry")
+                    yield Finding(obj, f"{field}.hosts", f"{host} has no Service or ServiceEntry")
 
 
 def _seen(world: World, space: str, host: str) -> bool:
@@ -225,7 +225,7 @@ def _seen(world: World, space: str, host: str) -> bool:
 def sidecar_global_with_selector(world: World) -> Iterator[Finding]:
     for obj in world["Sidecar"]:
         if namespace(obj) == world.root and _selector(obj):
-            yield Finding(obj, "spec.workloadSelector", f"in {world.root} a Sidecar is for the whole mesh only without a selector")
+            yield Finding(obj, "spec.workloadSelector", f"in {world.root}, a Sidecar applies to the whole mesh only if it has no selector")
 
 
 def entry_selects_nothing(world: World) -> Iterator[Finding]:
@@ -243,37 +243,40 @@ def entry_selects_nothing(world: World) -> Iterator[Finding]:
 
 
 CHECKS = (
-    Check("entry_incomplete", ERROR, entry_incomplete, "A ServiceEntry has no host, the host *, or a port twice.", "Name hosts, and each port once.", WEBHOOK),
-    Check("entry_resolution_wrong", ERROR, entry_resolution_wrong, "Endpoints, addresses or hosts of a ServiceEntry do not go with its resolution.",
-          "STATIC: endpoints. DNS: full hosts or endpoints. NONE: neither.", WEBHOOK + ", definition"),
-    Check("entry_hosts_not_told_apart", ERROR, entry_hosts_not_told_apart, "A ServiceEntry has several hosts on a port that says none.",
-          "Give each host a ServiceEntry of its own, with addresses.", WEBHOOK),
-    Check("entry_address_needed", WARNING, entry_address_needed, "A TCP port of a ServiceEntry has no addresses.", "Give addresses, or let the mesh give them.",
-          ANALYZER("IST0134")),
-    Check("entry_protocols_conflict", WARNING, entry_protocols_conflict, "ServiceEntries give one port of a host two protocols.",
-          "Give it the same protocol everywhere.", ANALYZER("IST0177") + ", Kiali KIA1212"),
-    Check("entry_repeated", WARNING, entry_repeated, "Several ServiceEntries have one port of a host.", "Keep one, or bound them by exportTo.",
-          KIALI("KIA1211")),
-    Check("entry_selects_nothing", WARNING, entry_selects_nothing, "No workload has the labels of a ServiceEntry's selector.",
-          "Correct the labels, or create the WorkloadEntry first.", KIALI("KIA0004")),
-    Check("workload_no_address", ERROR, workload_no_address, "A WorkloadEntry has no address that can be.", "Give an address of the workload, or a network.",
+    Check("entry_incomplete", ERROR, entry_incomplete, "A ServiceEntry has no hosts, the host *, or a port twice.", "List the hosts, and each port once.",
           WEBHOOK),
-    Check("workload_group_incomplete", ERROR, workload_group_incomplete, "A WorkloadGroup has no template.", "Give it a template.", KUBERNETES),
-    Check("workload_account_missing", WARNING, workload_account_missing, "A workload outside has a ServiceAccount that is not there.",
-          "Correct the name, or create the account first.", KIALI("KIA1701, KIA1702")),
-    Check("sidecar_selects_nothing", ERROR, sidecar_selects_nothing, "No pod has the labels of a Sidecar's selector.", "Correct the labels.",
+    Check("entry_resolution_wrong", ERROR, entry_resolution_wrong, "Endpoints, addresses or hosts of a ServiceEntry do not match its resolution.",
+          "STATIC needs endpoints. DNS needs full host names or endpoints. NONE allows neither.", WEBHOOK + ", definition"),
+    Check("entry_hosts_not_told_apart", ERROR, entry_hosts_not_told_apart,
+          "A ServiceEntry has several hosts on a port whose protocol does not carry the host name.",
+          "Create a ServiceEntry with addresses for each host.", WEBHOOK),
+    Check("entry_address_needed", WARNING, entry_address_needed, "A TCP port of a ServiceEntry has no addresses.",
+          "Set addresses, or let the mesh assign them.",
+          ANALYZER("IST0134")),
+    Check("entry_protocols_conflict", WARNING, entry_protocols_conflict, "ServiceEntries set two protocols for the same port of a host.",
+          "Set the same protocol in all of them.", ANALYZER("IST0177") + ", Kiali KIA1212"),
+    Check("entry_repeated", WARNING, entry_repeated, "Several ServiceEntries have the same port of a host.", "Keep one, or limit them with exportTo.",
+          KIALI("KIA1211")),
+    Check("entry_selects_nothing", WARNING, entry_selects_nothing, "The selector of a ServiceEntry selects no workload.",
+          "Correct the labels, or create the WorkloadEntry first.", KIALI("KIA0004")),
+    Check("workload_no_address", ERROR, workload_no_address, "A WorkloadEntry has no valid address.", "Set the address or the network of the workload.",
+          WEBHOOK),
+    Check("workload_group_incomplete", ERROR, workload_group_incomplete, "A WorkloadGroup has no template.", "Set the template.", KUBERNETES),
+    Check("workload_account_missing", WARNING, workload_account_missing, "The ServiceAccount of a workload outside the cluster does not exist.",
+          "Correct the name, or create the ServiceAccount first.", KIALI("KIA1701, KIA1702")),
+    Check("sidecar_selects_nothing", ERROR, sidecar_selects_nothing, "The selector of a Sidecar selects no pod.", "Correct the labels.",
           ANALYZER("IST0101") + ", Kiali KIA0004"),
-    Check("sidecars_overlap", ERROR, sidecars_overlap, "Two Sidecars select one pod.", "Make their selectors exclude each other.",
+    Check("sidecars_overlap", ERROR, sidecars_overlap, "Two Sidecars select the same pod.", "Change the selectors so that they do not overlap.",
           ANALYZER("IST0110") + ", Kiali KIA0003"),
-    Check("sidecars_without_selector", ERROR, sidecars_without_selector, "Two Sidecars of a namespace have no selector.", "Keep one for all of the namespace.",
+    Check("sidecars_without_selector", ERROR, sidecars_without_selector, "Two Sidecars of a namespace have no selector.", "Keep one for the whole namespace.",
           ANALYZER("IST0111") + ", Kiali KIA0002"),
-    Check("sidecar_ineffective", WARNING, sidecar_ineffective, "A Sidecar is for what has no sidecar.",
-          "Take it away; in ambient mode a waypoint sees to what is seen.", ANALYZER("IST0167")),
+    Check("sidecar_ineffective", WARNING, sidecar_ineffective, "A Sidecar applies to pods without a sidecar.",
+          "Remove it. In ambient mode, a waypoint applies the policy.", ANALYZER("IST0167")),
     Check("sidecar_egress_wrong", ERROR, sidecar_egress_wrong,
-          "A Sidecar's egress has no hosts, hosts that are no namespace/host, or a listener for all the rest that is not last.",
-          "Write hosts as ./name, namespace/name or */name.", WEBHOOK),
-    Check("sidecar_host_unknown", WARNING, sidecar_host_unknown, "A Sidecar names a host that nothing makes known.",
+          "The egress of a Sidecar has no hosts, hosts that are not NAMESPACE/HOST, or a catch-all listener that is not the last one.",
+          "Use the form ./name, namespace/name or */name for hosts.", WEBHOOK),
+    Check("sidecar_host_unknown", WARNING, sidecar_host_unknown, "A Sidecar names a host without a Service or ServiceEntry.",
           "Correct the name, or create the Service or ServiceEntry first.", KIALI("KIA1004")),
-    Check("sidecar_global_with_selector", WARNING, sidecar_global_with_selector, "A Sidecar of the control plane's namespace has a selector.",
-          "Leave the selector out, or move it to a namespace of its own.", KIALI("KIA1006")),
+    Check("sidecar_global_with_selector", WARNING, sidecar_global_with_selector, "A Sidecar in the control plane's namespace has a selector.",
+          "Remove the selector, or move the Sidecar to another namespace.", KIALI("KIA1006")),
 )  # fmt: skip

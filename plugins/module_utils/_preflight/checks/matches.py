@@ -48,9 +48,9 @@ def route_unreachable(world: World) -> Iterator[Finding]:
         used = [(number, place) for number, place, _earlier in _repeated(routes[:end])]
         for number, route in enumerate(routes):
             if number > end:
-                yield Finding(obj, f"{path}[{number}]", f"route {end} before it matches everything")
+                yield Finding(obj, f"{path}[{number}]", f"route {end} before it matches all requests")
             elif route.get("match") and sum(other == number for other, _place in used) == len(route["match"]):
-                yield Finding(obj, f"{path}[{number}]", "all its matches are those of earlier routes")
+                yield Finding(obj, f"{path}[{number}]", "earlier routes have all its matches")
 
 
 def match_ineffective(world: World) -> Iterator[Finding]:
@@ -66,7 +66,7 @@ def match_ineffective(world: World) -> Iterator[Finding]:
         for number, (field, match) in enumerate(found):
             cover = next((other for other, earlier in found[:number] if _covers(earlier, match)), None)
             if cover:
-                yield Finding(obj, field, f"{cover} before it takes all that it matches")
+                yield Finding(obj, field, f"{cover} before it matches the same requests")
 
 
 def _limit(value: dict[str, Any] | None) -> str:
@@ -93,8 +93,8 @@ def _covers(earlier: dict[str, Any], later: dict[str, Any]) -> bool:
 
 
 CHECKS = (
-    Check("route_unreachable", WARNING, route_unreachable, "A route comes after one that leaves nothing for it.",
-          "Put the route that matches everything last, and take repeated ones away.", ANALYZER("IST0130")),
-    Check("match_ineffective", INFO, match_ineffective, "A match is the same as an earlier one, or within it.",
-          "Put the narrower match first, or take it away.", ANALYZER("IST0131")),
+    Check("route_unreachable", WARNING, route_unreachable, "An earlier route matches all requests of a route.",
+          "Move the route that matches everything to the end, and remove duplicates.", ANALYZER("IST0130")),
+    Check("match_ineffective", INFO, match_ineffective, "A match is equal to an earlier match, or covered by it.",
+          "Move the narrower match to the front, or remove it.", ANALYZER("IST0131")),
 )  # fmt: skip

@@ -31,7 +31,7 @@ def _mode(obj: Object) -> str:
 def peer_ports_without_selector(world: World) -> Iterator[Finding]:
     for obj in world["PeerAuthentication"]:
         if spec(obj).get("portLevelMtls") and not selector(obj):
-            yield Finding(obj, "spec.portLevelMtls", "ports are those of a workload, and it has no selector")
+            yield Finding(obj, "spec.portLevelMtls", "it sets modes for ports, but has no selector")
 
 
 def peer_mode_unknown(world: World) -> Iterator[Finding]:
@@ -42,7 +42,7 @@ def peer_mode_unknown(world: World) -> Iterator[Finding]:
         ]
         for field, mode in given:
             if mode not in MODES:
-                yield Finding(obj, field, f"{mode} is none of {', '.join(MODES)}")
+                yield Finding(obj, field, f"{mode} is not one of {', '.join(MODES)}")
 
 
 def strict_with_plain_clients(world: World) -> Iterator[Finding]:
@@ -57,7 +57,7 @@ def strict_with_plain_clients(world: World) -> Iterator[Finding]:
             host = f"{name(service)}.{namespace(service)}" if namespace(pod) != namespace(service) else name(service)
             if (place_text(policy), place_text(pod)) not in told and re.search(rf"(^|[/@,\s=]){re.escape(host)}(\.[a-z.]*)?(:\d+|/|,|\s|$)", text):
                 told.add((place_text(policy), place_text(pod)))
-                yield Finding(policy, "spec.mtls.mode", f"Pod {place_text(pod)} has no proxy and is told of {host}: it would be shut out")
+                yield Finding(policy, "spec.mtls.mode", f"Pod {place_text(pod)} has no proxy and uses {host}: it would lose access")
 
 
 def _strict_services(world: World) -> list[tuple[Object, Object]]:
@@ -87,7 +87,7 @@ def strict_from_outside(world: World) -> Iterator[Finding]:
             yield Finding(
                 service,
                 "spec.type",
-                f"{spec(service)['type']} is for clients outside, who have no proxy, and PeerAuthentication {place_text(policy)} takes nothing but mutual TLS",
+                f"{spec(service)['type']} is for external clients without a proxy, but PeerAuthentication {place_text(policy)} accepts only mutual TLS",
             )
 
 
@@ -96,19 +96,21 @@ def pods_of_strict_not_enrolled(world: World) -> Iterator[Finding]:
         if _mode(obj) != "STRICT" or namespace(obj) == world.root:
             continue
         bare = [
-            pod for pod in world.pods if namespace(pod) == namespace(obj) and contains(pod, selector(obj)) and not world.enrolled(pod) and not world.ambient(pod)
+            pod
+            for pod in world.pods
+            if namespace(pod) == namespace(obj) and contains(pod, selector(obj)) and not world.enrolled(pod) and not world.ambient(pod)
         ]
         if bare:
-            yield Finding(obj, "spec.mtls.mode", f"Pod {place_text(bare[0])} has no proxy: it goes on taking plain text, whatever this says")
+            yield Finding(obj, "spec.mtls.mode", f"Pod {place_text(bare[0])} has no proxy: it still accepts plaintext")
 
 
 CHECKS = (
-    Check("peer_ports_without_selector", ERROR, peer_ports_without_selector, "A PeerAuthentication has ports and no selector.",
-          "Select the workload whose ports they are.", KUBERNETES),
-    Check("peer_mode_unknown", ERROR, peer_mode_unknown, "A mode of mutual TLS is none.", "Use STRICT, PERMISSIVE, DISABLE or UNSET.", WEBHOOK),
-    Check("strict_with_plain_clients", ERROR, strict_with_plain_clients, "Pods without a proxy are clients of what takes nothing but mutual TLS.",
-          "Enroll them, or use PERMISSIVE until they are.", OURS),
-    Check("strict_from_outside", WARNING, strict_from_outside, "A Service for clients outside leads to what takes nothing but mutual TLS.",
-          "Lead them through a gateway.", OURS),
-    Check("pods_of_strict_not_enrolled", WARNING, pods_of_strict_not_enrolled, "STRICT is asked of pods without a proxy.", "Enroll them.", OURS),
+    Check("peer_ports_without_selector", ERROR, peer_ports_without_selector, "A PeerAuthentication sets modes for ports, but has no selector.",
+          "Select the workload of the ports.", KUBERNETES),
+    Check("peer_mode_unknown", ERROR, peer_mode_unknown, "The mode of mutual TLS is not valid.", "Use STRICT, PERMISSIVE, DISABLE or UNSET.", WEBHOOK),
+    Check("strict_with_plain_clients", ERROR, strict_with_plain_clients, "Pods without a proxy are clients of pods that accept only mutual TLS.",
+          "Enroll the clients, or use PERMISSIVE until they are enrolled.", OURS),
+    Check("strict_from_outside", WARNING, strict_from_outside, "A Service for external clients leads to pods that accept only mutual TLS.",
+          "Route external clients through a gateway.", OURS),
+    Check("pods_of_strict_not_enrolled", WARNING, pods_of_strict_not_enrolled, "STRICT applies to pods without a proxy.", "Enroll them.", OURS),
 )  # fmt: skip

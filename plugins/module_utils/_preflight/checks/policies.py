@@ -50,7 +50,7 @@ def whole_namespace_twice(kind: str) -> Callable[[World], Iterator[Finding]]:
         for obj in whole:
             others = sorted(place_text(other) for other in whole if other is not obj and namespace(other) == namespace(obj))
             if others:
-                yield Finding(obj, "spec.selector", f"{kind} {', '.join(others)} is for all of the namespace too, and the oldest one holds")
+                yield Finding(obj, "spec.selector", f"{kind} {', '.join(others)} also applies to the whole namespace: the oldest one is used")
 
     return judge
 
@@ -61,10 +61,12 @@ def same_pods_twice(kind: str) -> Callable[[World], Iterator[Finding]]:
         for obj in chosen:
             pods = world.selected(namespace(obj), selector(obj))
             others = sorted(
-                place_text(other) for other in chosen if other is not obj and namespace(other) == namespace(obj) and any(contains(pod, selector(other)) for pod in pods)
+                place_text(other)
+                for other in chosen
+                if other is not obj and namespace(other) == namespace(obj) and any(contains(pod, selector(other)) for pod in pods)
             )
             if others:
-                yield Finding(obj, "spec.selector", f"{kind} {', '.join(others)} is for some of the same pods, and the oldest one holds")
+                yield Finding(obj, "spec.selector", f"{kind} {', '.join(others)} selects some of the same pods: the oldest one is used")
 
     return judge
 
@@ -78,7 +80,7 @@ def selector_ineffective(world: World) -> Iterator[Finding]:
             )
             if caught:
                 yield Finding(
-                    obj, "spec.selector", f"Gateway {labels(caught)[GATEWAY_NAME]} of the Gateway API goes by targetRefs, not by a selector of its pods"
+                    obj, "spec.selector", f"Gateway {labels(caught)[GATEWAY_NAME]} of the Gateway API needs targetRefs: the selector of its pods has no effect"
                 )
 
 
@@ -86,7 +88,7 @@ def selector_and_targets(world: World) -> Iterator[Finding]:
     for kind in KINDS:
         for obj in world[kind]:
             if spec(obj).get("selector") is not None and targets(obj):
-                yield Finding(obj, targets(obj)[0][0], "it has a selector and targets, of which only one can be")
+                yield Finding(obj, targets(obj)[0][0], "it has both selector and targetRefs: set only one of them")
 
 
 def target_missing(world: World) -> Iterator[Finding]:
@@ -96,22 +98,22 @@ def target_missing(world: World) -> Iterator[Finding]:
                 ours = TARGETS.get(target.get("kind") or "")
                 space = "" if ours == "GatewayClass" else namespace(obj)
                 if ours and world.knows(ours) and not world.find(ours, space, target.get("name") or ""):
-                    yield Finding(obj, field, f"there is no {target['kind']} {target.get('name')} in its namespace")
+                    yield Finding(obj, field, f"{target['kind']} {target.get('name')} does not exist in its namespace")
 
 
 CHECKS = (
-    Check("selector_ineffective", WARNING, selector_ineffective, "A policy selects pods of a gateway of the Gateway API.", "Name the Gateway in targetRefs.",
+    Check("selector_ineffective", WARNING, selector_ineffective, "A policy selects the pods of a Gateway API gateway.", "Name the Gateway in targetRefs.",
           ANALYZER("IST0166")),
-    Check("selector_and_targets", ERROR, selector_and_targets, "A policy has a selector and targets.", "Keep one of them.", KUBERNETES),
-    Check("target_missing", WARNING, target_missing, "A policy's target is not there.", "Correct the name, or create the target first.", OURS),
-    Check("peer_selects_nothing", WARNING, selects_nothing("PeerAuthentication"), "No pod has the labels of a PeerAuthentication's selector.",
+    Check("selector_and_targets", ERROR, selector_and_targets, "A policy has both a selector and targetRefs.", "Keep one of them.", KUBERNETES),
+    Check("target_missing", WARNING, target_missing, "The target of a policy does not exist.", "Correct the name, or create the target first.", OURS),
+    Check("peer_selects_nothing", WARNING, selects_nothing("PeerAuthentication"), "The selector of a PeerAuthentication selects no pod.",
           "Correct the labels.", KIALI("KIA0004")),
-    Check("peer_policies_repeated", WARNING, whole_namespace_twice("PeerAuthentication"), "Two PeerAuthentications are for all of a namespace.", "Keep one.",
+    Check("peer_policies_repeated", WARNING, whole_namespace_twice("PeerAuthentication"), "Two PeerAuthentications apply to the whole namespace.", "Keep one.",
           KIALI("KIA0002")),
-    Check("peer_policies_overlap", WARNING, same_pods_twice("PeerAuthentication"), "Two PeerAuthentications select one pod.",
-          "Make their selectors exclude each other.", KIALI("KIA0003")),
-    Check("authentication_selects_nothing", WARNING, selects_nothing("RequestAuthentication"), "No pod has the labels of a RequestAuthentication's selector.",
+    Check("peer_policies_overlap", WARNING, same_pods_twice("PeerAuthentication"), "Two PeerAuthentications select the same pod.",
+          "Change the selectors so that they do not overlap.", KIALI("KIA0003")),
+    Check("authentication_selects_nothing", WARNING, selects_nothing("RequestAuthentication"), "The selector of a RequestAuthentication selects no pod.",
           "Correct the labels.", KIALI("KIA0004")),
-    Check("wasm_selects_nothing", INFO, selects_nothing("WasmPlugin"), "No pod has the labels of a WasmPlugin's selector.", "Correct the labels.",
+    Check("wasm_selects_nothing", INFO, selects_nothing("WasmPlugin"), "The selector of a WasmPlugin selects no pod.", "Correct the labels.",
           KIALI("KIA0004")),
 )  # fmt: skip

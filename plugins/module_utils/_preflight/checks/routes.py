@@ -72,7 +72,7 @@ def refused(test: Callable[..., Any], *arguments: Any) -> str:
 def virtual_service_empty(world: World) -> Iterator[Finding]:
     for obj in world["VirtualService"]:
         if not any(spec(obj).get(protocol) for protocol in ("http", "tcp", "tls")):
-            yield Finding(obj, "spec", "it has no route at all: none of http, tcp and tls")
+            yield Finding(obj, "spec", "it has no routes: set http, tcp or tls")
 
 
 def delegate_wrong(world: World) -> Iterator[Finding]:
@@ -80,14 +80,14 @@ def delegate_wrong(world: World) -> Iterator[Finding]:
         if is_delegate(obj):
             for key in ("gateways", "tcp", "tls"):
                 if spec(obj).get(key):
-                    yield Finding(obj, f"spec.{key}", f"it has no hosts, so that it is a delegate, and a delegate has no {key}")
+                    yield Finding(obj, f"spec.{key}", f"it is a delegate, because it has no hosts: a delegate cannot set {key}")
     for obj, field, route in http(world):
         if route.get("delegate"):
             if is_delegate(obj):
-                yield Finding(obj, f"{field}.delegate", "a delegate hands on to no other delegate")
+                yield Finding(obj, f"{field}.delegate", "a delegate cannot delegate to another VirtualService")
             for key in ("route", "redirect"):
                 if route.get(key):
-                    yield Finding(obj, f"{field}.{key}", f"a route that is delegated has no {key} of its own")
+                    yield Finding(obj, f"{field}.{key}", f"a delegated route cannot set {key}")
 
 
 def delegate_missing(world: World) -> Iterator[Finding]:
@@ -97,7 +97,7 @@ def delegate_missing(world: World) -> Iterator[Finding]:
         named = route.get("delegate") or {}
         place = named.get("namespace") or namespace(obj)
         if named and not world.find("VirtualService", place, named.get("name") or ""):
-            yield Finding(obj, f"{field}.delegate", f"there is no VirtualService {place}/{named.get('name')}")
+            yield Finding(obj, f"{field}.delegate", f"VirtualService {place}/{named.get('name')} does not exist")
 
 
 def route_ambiguous(world: World) -> Iterator[Finding]:
@@ -108,17 +108,17 @@ def route_ambiguous(world: World) -> Iterator[Finding]:
         if not given:
             yield Finding(obj, field, "it has none of route, redirect and directResponse")
         elif len(given) > 1:
-            yield Finding(obj, field, f"it has {' and '.join(given)}, of which only one can be")
+            yield Finding(obj, field, f"it has {' and '.join(given)}: set only one of them")
         elif given != ["route"]:
             for key in ("fault", "rewrite"):
                 if route.get(key):
-                    yield Finding(obj, f"{field}.{key}", f"it has {given[0]}, beside which there is no {key}")
+                    yield Finding(obj, f"{field}.{key}", f"it has {given[0]}, which cannot be combined with {key}")
 
 
 def host_wildcard_in_mesh(world: World) -> Iterator[Finding]:
     for obj in world["VirtualService"]:
         if in_mesh(obj) and "*" in (spec(obj).get("hosts") or []):
-            yield Finding(obj, "spec.hosts", "the host * is refused for sidecars (gateway mesh)")
+            yield Finding(obj, "spec.hosts", "the host * is not allowed for sidecars (gateway mesh)")
 
 
 def host_repeated(world: World) -> Iterator[Finding]:
@@ -127,7 +127,7 @@ def host_repeated(world: World) -> Iterator[Finding]:
         for number, host in enumerate(hosts):
             earlier = next((other for other in hosts[:number] if overlaps(other, host)), None)
             if earlier:
-                yield Finding(obj, f"spec.hosts[{number}]", f"{host} is meant by {earlier} already")
+                yield Finding(obj, f"spec.hosts[{number}]", f"{earlier} already covers {host}")
 
 
 def weights_invalid(world: World) -> Iterator[Finding]:
@@ -136,20 +136,20 @@ def weights_invalid(world: World) -> Iterator[Finding]:
             if share(destination) < 0:
                 yield Finding(obj, f"{field}[{number}].weight", f"{destination['weight']} is negative")
         if len(route) > 1 and sum(map(share, route)) == 0:
-            yield Finding(obj, field, "of several destinations none has a weight")
+            yield Finding(obj, field, "none of its destinations has a weight")
 
 
 def weight_alone(world: World) -> Iterator[Finding]:
     for obj, field, route in weighted(world):
         if len(route) == 1 and route[0].get("weight") not in (None, 100):
-            yield Finding(obj, f"{field}[0].weight", f"the only destination has the weight {route[0]['weight']}, and gets everything all the same")
+            yield Finding(obj, f"{field}[0].weight", f"the only destination has the weight {route[0]['weight']}, but gets all requests")
 
 
 def destination_missing(world: World) -> Iterator[Finding]:
     for obj, field, route in weighted(world):
         for number, part in enumerate(route):
             if not (part.get("destination") or {}).get("host"):
-                yield Finding(obj, f"{field}[{number}].destination", "it names no host")
+                yield Finding(obj, f"{field}[{number}].destination", "it has no host")
 
 
 def destination_repeated(world: World) -> Iterator[Finding]:
@@ -159,7 +159,7 @@ def destination_repeated(world: World) -> Iterator[Finding]:
             destination = part.get("destination") or {}
             key = (full_name(destination.get("host") or "", namespace(obj)), destination.get("subset"), (destination.get("port") or {}).get("number"))
             if key in seen:
-                yield Finding(obj, f"{field}[{number}]", "an earlier destination of the route is the same")
+                yield Finding(obj, f"{field}[{number}]", "an earlier destination of the route is identical")
             seen.add(key)
 
 
@@ -169,7 +169,7 @@ def match_empty(world: World) -> Iterator[Finding]:
             for how in ("prefix", "regex"):
                 # Of a path an empty prefix is everything.
                 if match.get(how) == "" and (key, how) != ("uri", "prefix"):
-                    yield Finding(obj, f"{path}.{how}", f"an empty {how} is refused")
+                    yield Finding(obj, f"{path}.{how}", f"an empty {how} is not allowed")
 
 
 def regex_invalid(world: World) -> Iterator[Finding]:
@@ -188,7 +188,7 @@ def claim_in_mesh(world: World) -> Iterator[Finding]:
         if in_mesh(obj):
             for path, key, _match in matches(route, field):
                 if key != "queryParams" and CLAIM in path:
-                    yield Finding(obj, path, "a claim of a token is known to gateways only, and the VirtualService is for sidecars")
+                    yield Finding(obj, path, "only gateways can match JWT claims, and the VirtualService applies to sidecars")
 
 
 def durations(value: Any, path: str) -> Iterator[tuple[str, str]]:
@@ -212,7 +212,7 @@ def duration_invalid(world: World) -> Iterator[Finding]:
 def _percent(obj: Object, field: str, value: dict[str, Any] | None, least: float = 0) -> Iterator[Finding]:
     number = (value or {}).get("value")
     if number is not None and not (number == 0 or max(least, 0) <= number <= 100):
-        yield Finding(obj, f"{field}.value", f"{number} is no share: 0, or from {least or 0} to 100")
+        yield Finding(obj, f"{field}.value", f"{number} is not a valid percentage: use 0, or {least or 0} to 100")
 
 
 def fault_invalid(world: World) -> Iterator[Finding]:
@@ -224,13 +224,13 @@ def fault_invalid(world: World) -> Iterator[Finding]:
         if not delay and not abort:
             yield Finding(obj, f"{field}.fault", "it has neither delay nor abort")
         if delay is not None and not delay.get("fixedDelay"):
-            yield Finding(obj, f"{field}.fault.delay", "it says no fixedDelay")
+            yield Finding(obj, f"{field}.fault.delay", "it has no fixedDelay")
         for key, part in (("delay", delay), ("abort", abort)):
             yield from _percent(obj, f"{field}.fault.{key}.percentage", (part or {}).get("percentage"), validators.LEAST_PERCENT)
         if abort:
             status, grpc = abort.get("httpStatus"), abort.get("grpcStatus")
             if status is None and not grpc:
-                yield Finding(obj, f"{field}.fault.abort", "it says no status")
+                yield Finding(obj, f"{field}.fault.abort", "it has no status")
             if status is not None and refused(validators.status, status):
                 yield Finding(obj, f"{field}.fault.abort.httpStatus", refused(validators.status, status))
             if grpc and refused(validators.grpc_status, grpc):
@@ -245,7 +245,7 @@ def retries_invalid(world: World) -> Iterator[Finding]:
             yield Finding(obj, f"{field}.retries.attempts", f"{attempts} is negative")
         others = sorted(set(retries) - {"attempts"})
         if retries.get("attempts") == 0 and others:
-            yield Finding(obj, f"{field}.retries", f"without an attempt there is no {', '.join(others)}")
+            yield Finding(obj, f"{field}.retries", f"{', '.join(others)} need at least one attempt")
         given = [value.strip() for value in (retries.get("retryOn") or "").split(",") if value.strip()]
         cause = refused(validators.retry_on, given)
         if cause:
@@ -255,7 +255,7 @@ def retries_invalid(world: World) -> Iterator[Finding]:
 def mirror_invalid(world: World) -> Iterator[Finding]:
     for obj, field, route in http(world):
         if route.get("mirror") and route.get("mirrors"):
-            yield Finding(obj, f"{field}.mirrors", "it has mirror and mirrors, of which only one can be")
+            yield Finding(obj, f"{field}.mirrors", "it has both mirror and mirrors: set only one of them")
         yield from _percent(obj, f"{field}.mirrorPercentage", route.get("mirrorPercentage"))
         for path, mirror in parts(route.get("mirrors"), f"{field}.mirrors"):
             yield from _percent(obj, f"{path}.percentage", mirror.get("percentage"))
@@ -290,7 +290,7 @@ def header_invalid(world: World) -> Iterator[Finding]:
             authority = header.lower() in (":authority", "host")
             if header.startswith(":") or authority:
                 if direction == "response" or not authority or ".remove." in path:
-                    yield Finding(obj, path, f"Envoy changes no {header} header")
+                    yield Finding(obj, path, f"Envoy cannot change the header {header}")
             elif refused(validators.header, header):
                 yield Finding(obj, path, refused(validators.header, header))
         for path, key, _match in matches(route, field):
@@ -304,7 +304,7 @@ def authority_twice(world: World) -> Iterator[Finding]:
         changed = (route.get("headers") or {}).get("request") or {}
         given = [header for how in ("set", "add") for header in changed.get(how) or {} if header.lower() in (":authority", "host")]
         if len(given) + bool((route.get("rewrite") or {}).get("authority")) > 1:
-            yield Finding(obj, field, "the authority is changed more than once")
+            yield Finding(obj, field, "the route changes the authority more than once")
 
 
 def tls_match_wrong(world: World) -> Iterator[Finding]:
@@ -312,68 +312,72 @@ def tls_match_wrong(world: World) -> Iterator[Finding]:
         hosts = spec(obj).get("hosts") or []
         for field, route in parts(spec(obj).get("tls"), "spec.tls"):
             if not route.get("match"):
-                yield Finding(obj, field, "it matches no host: a TLS route goes by sniHosts")
+                yield Finding(obj, field, "it has no sniHosts, which a TLS route needs")
             for path, match in parts(route.get("match"), f"{field}.match"):
                 for name in match.get("sniHosts") or []:
                     if not any(overlaps(host, name) and len(host) <= len(name) for host in hosts):
-                        yield Finding(obj, f"{path}.sniHosts", f"{name} is none of the VirtualService's hosts")
+                        yield Finding(obj, f"{path}.sniHosts", f"{name} is not a host of the VirtualService")
 
 
 def gateway_name_form(world: World) -> Iterator[Finding]:
     for obj in world["VirtualService"]:
         for number, gateway in enumerate(spec(obj).get("gateways") or []):
             if gateway.count("/") > 1 or gateway.startswith("/") or gateway.endswith("/") or ("/" not in gateway and "." in gateway):
-                yield Finding(obj, f"spec.gateways[{number}]", f"{gateway!r} is no name, and no namespace/name")
+                yield Finding(obj, f"spec.gateways[{number}]", f"{gateway!r} is neither NAME nor NAMESPACE/NAME")
 
 
 def fault_with_retries(world: World) -> Iterator[Finding]:
     for obj, field, route in http(world):
         given = [key for key in ("retries", "timeout") if route.get(key)]
         if route.get("fault") and given:
-            yield Finding(obj, f"{field}.{given[0]}", f"the route has a fault, and with one Envoy keeps to no {' and no '.join(given)}")
+            yield Finding(obj, f"{field}.{given[0]}", f"the route has a fault, and Envoy then ignores {' and '.join(given)}")
 
 
 CHECKS = (
-    Check("virtual_service_empty", ERROR, virtual_service_empty, "A VirtualService has no route.", "Give it http, tcp or tls.", WEBHOOK),
-    Check("delegate_wrong", ERROR, delegate_wrong, "A delegate has gateways, tcp or tls, hands on once more, or stands beside a route.",
-          "A delegate has no hosts and only http; the route that names it has nothing but matches.", WEBHOOK),
-    Check("delegate_missing", ERROR, delegate_missing, "A route is handed to a VirtualService that is not there.",
+    Check("virtual_service_empty", ERROR, virtual_service_empty, "A VirtualService has no routes.", "Set http, tcp or tls.", WEBHOOK),
+    Check("delegate_wrong", ERROR, delegate_wrong, "A delegate sets gateways, tcp or tls, or delegates again, or a delegated route sets other actions.",
+          "A delegate has no hosts and only http routes. The route that names it contains only matches.", WEBHOOK),
+    Check("delegate_missing", ERROR, delegate_missing, "The VirtualService of a delegate does not exist.",
           "Correct the name, or create the delegate first.", OURS),
     Check("route_ambiguous", ERROR, route_ambiguous,
-          "An HTTP route has none of route, redirect and directResponse, several of them, or a fault or rewrite without a route.",
-          "Give each route exactly one of them.", WEBHOOK),
-    Check("host_wildcard_in_mesh", ERROR, host_wildcard_in_mesh, "The host * is bound to sidecars.", "Name hosts, or bind the VirtualService to gateways only.",
+          "An HTTP route sets none or several of route, redirect and directResponse, or a fault or rewrite without route.",
+          "Set exactly one of route, redirect and directResponse. Use fault and rewrite only with route.", WEBHOOK),
+    Check("host_wildcard_in_mesh", ERROR, host_wildcard_in_mesh, "The host * applies to sidecars.",
+          "List the hosts, or bind the VirtualService to gateways only.",
           WEBHOOK),
-    Check("host_repeated", ERROR, host_repeated, "A VirtualService names one host twice, or one that its wildcard covers.", "Name each host once.", WEBHOOK),
+    Check("host_repeated", ERROR, host_repeated, "A VirtualService lists a host twice, or a host that its wildcard already covers.", "List each host once.",
+          WEBHOOK),
     Check("weights_invalid", ERROR, weights_invalid, "A weight is negative, or all weights of a route are 0.",
-          "Give at least one destination a weight above 0.", WEBHOOK),
+          "Set a weight above 0 for at least one destination.", WEBHOOK),
     Check("weight_alone", WARNING, weight_alone, "The only destination of a route has a weight other than 100.",
-          "Leave the weight out, or add the other destination.", KIALI("KIA1104")),
-    Check("destination_missing", ERROR, destination_missing, "A destination names no host.", "Name the host.", WEBHOOK),
-    Check("destination_repeated", WARNING, destination_repeated, "A route has the same destination twice.", "Add the weights up in one destination.",
+          "Remove the weight, or add the other destination.", KIALI("KIA1104")),
+    Check("destination_missing", ERROR, destination_missing, "A destination has no host.", "Set the host.", WEBHOOK),
+    Check("destination_repeated", WARNING, destination_repeated, "A route has the same destination twice.",
+          "Merge the two destinations, and add up their weights.",
           KIALI("KIA1105")),
-    Check("match_empty", ERROR, match_empty, "A match has an empty prefix or regular expression.", "Leave the match out, or say what is matched.", WEBHOOK),
-    Check("regex_invalid", ERROR, regex_invalid, "A regular expression is none that RE2 takes.",
-          "Write it without look-around and back references, in at most 1024 characters.", WEBHOOK),
-    Check("claim_in_mesh", ERROR, claim_in_mesh, "A route of sidecars goes by a token's claim.", "Bind the VirtualService to gateways only.", WEBHOOK),
-    Check("duration_invalid", ERROR, duration_invalid, "A timeout or delay is no duration of at least a millisecond.", "Write it as 500ms, 2s or 1m30s.",
+    Check("match_empty", ERROR, match_empty, "A match has an empty prefix or regular expression.", "Remove the match, or set a value.", WEBHOOK),
+    Check("regex_invalid", ERROR, regex_invalid, "A regular expression is not valid RE2.",
+          "Rewrite it without look-around and backreferences, with at most 1024 characters.", WEBHOOK),
+    Check("claim_in_mesh", ERROR, claim_in_mesh, "A route for sidecars matches a JWT claim.", "Bind the VirtualService to gateways only.", WEBHOOK),
+    Check("duration_invalid", ERROR, duration_invalid, "A timeout or delay is not a duration of at least one millisecond.", "Use the form 500ms, 2s or 1m30s.",
           WEBHOOK),
-    Check("fault_invalid", ERROR, fault_invalid, "A fault says neither delay nor abort, or has a share or status that cannot be.",
-          "Give a fixedDelay, or a status from 200 to 599, and a share from 0 to 100.", WEBHOOK),
-    Check("retries_invalid", ERROR, retries_invalid, "Retries have negative attempts, conditions without an attempt, or a condition that is none.",
-          "Give attempts of 1 or more, and conditions that Envoy knows.", WEBHOOK),
-    Check("mirror_invalid", ERROR, mirror_invalid, "A route has mirror and mirrors, or a share that cannot be.",
-          "Use mirrors alone, with shares from 0 to 100.", WEBHOOK),
-    Check("direct_response_invalid", ERROR, direct_response_invalid, "An answer of the proxy itself has a status that cannot be, or a body above a megabyte.",
-          "Give a status from 200 to 599 and a short body.", WEBHOOK),
-    Check("header_invalid", ERROR, header_invalid, "A header has a name that cannot be, or is one that Envoy does not change.",
-          "Correct the name; for the host use rewrite.authority.", WEBHOOK),
-    Check("authority_twice", ERROR, authority_twice, "A route changes the authority more than once.", "Keep rewrite.authority or the header, not both.",
+    Check("fault_invalid", ERROR, fault_invalid, "A fault has neither delay nor abort, or its percentage or status is not valid.",
+          "Set a fixedDelay, or a status from 200 to 599, and a percentage from 0 to 100.", WEBHOOK),
+    Check("retries_invalid", ERROR, retries_invalid,
+          "Retries have a negative number of attempts, a condition without attempts, or a condition that is not valid.",
+          "Set attempts to 1 or more, and use conditions that Envoy supports.", WEBHOOK),
+    Check("mirror_invalid", ERROR, mirror_invalid, "A route sets both mirror and mirrors, or a percentage that is not valid.",
+          "Use only mirrors, with percentages from 0 to 100.", WEBHOOK),
+    Check("direct_response_invalid", ERROR, direct_response_invalid, "A direct response has a status that is not valid, or a body above 1 MiB.",
+          "Set a status from 200 to 599 and a shorter body.", WEBHOOK),
+    Check("header_invalid", ERROR, header_invalid, "A header name is not valid, or Envoy cannot change the header.",
+          "Correct the name. Use rewrite.authority to change the host.", WEBHOOK),
+    Check("authority_twice", ERROR, authority_twice, "A route changes the authority more than once.", "Keep either rewrite.authority or the header.",
           WEBHOOK),
-    Check("tls_match_wrong", ERROR, tls_match_wrong, "A TLS route matches no host, or one that the VirtualService is not for.",
-          "Give sniHosts that the hosts cover.", WEBHOOK),
-    Check("gateway_name_form", WARNING, gateway_name_form, "A gateway is named in a form that is not namespace/name.", "Write namespace/name.",
+    Check("tls_match_wrong", ERROR, tls_match_wrong, "A TLS route matches no host, or a host that the VirtualService does not list.",
+          "Set sniHosts to hosts that the VirtualService covers.", WEBHOOK),
+    Check("gateway_name_form", WARNING, gateway_name_form, "A gateway name does not have the form NAMESPACE/NAME.", "Use the form NAMESPACE/NAME.",
           KIALI("KIA1108") + ", webhook"),
     Check("fault_with_retries", WARNING, fault_with_retries, "A route has a fault together with retries or a timeout.",
-          "Take the fault away, or expect neither while it is there (istio issue 13705).", OURS),
+          "Remove the fault, or expect that neither takes effect during the fault (istio issue 13705).", OURS),
 )  # fmt: skip

@@ -63,7 +63,7 @@ def authorization_incomplete(world: World) -> Iterator[Finding]:
     for obj in world["AuthorizationPolicy"]:
         own, done = spec(obj), action(obj)
         if done in ("DENY", "CUSTOM") and own.get("rules") is None:
-            yield Finding(obj, "spec.rules", f"{done} without rules is never in force; an empty rule is for every request")
+            yield Finding(obj, "spec.rules", f"{done} without rules never has an effect. An empty rule matches every request")
         if done == "CUSTOM" and not (own.get("provider") or {}).get("name"):
             yield Finding(obj, "spec.provider", "CUSTOM needs the name of its provider")
         if done != "CUSTOM" and own.get("provider"):
@@ -71,10 +71,10 @@ def authorization_incomplete(world: World) -> Iterator[Finding]:
     for obj, field, rule in _rules(world):
         for key in ("from", "to"):
             if rule.get(key) == []:
-                yield Finding(obj, f"{field}.{key}", "it is there and empty")
+                yield Finding(obj, f"{field}.{key}", "it is empty")
     for obj, field, part in [*_sources(world), *_operations(world)]:
         if not any(part.values()):
-            yield Finding(obj, field, "it is there and says nothing")
+            yield Finding(obj, field, "it is empty")
 
 
 def authorization_values_wrong(world: World) -> Iterator[Finding]:
@@ -84,25 +84,25 @@ def authorization_values_wrong(world: World) -> Iterator[Finding]:
                 try:
                     ipaddress.ip_network(block, strict=False)
                 except ValueError:
-                    yield Finding(obj, f"{field}.{key}", f"{block} is no address and no range")
+                    yield Finding(obj, f"{field}.{key}", f"{block} is not a valid address or range")
         if source.get("serviceAccounts") and (source.get("principals") or source.get("namespaces")):
-            yield Finding(obj, f"{field}.serviceAccounts", "beside serviceAccounts there are no principals and no namespaces")
+            yield Finding(obj, f"{field}.serviceAccounts", "serviceAccounts cannot be combined with principals or namespaces")
         if action(obj) == "CUSTOM":
             for key in NOT_CUSTOM:
                 if source.get(key):
-                    yield Finding(obj, f"{field}.{key}", f"CUSTOM knows no {key}")
+                    yield Finding(obj, f"{field}.{key}", f"CUSTOM does not support {key}")
     for obj, field, operation in _operations(world):
         for key in ("ports", "notPorts"):
             for port in operation.get(key) or []:
                 if not str(port).isdigit() or not 1 <= int(port) <= 65535:
-                    yield Finding(obj, f"{field}.{key}", f"{port} is no port")
+                    yield Finding(obj, f"{field}.{key}", f"{port} is not a valid port")
 
 
 def condition_unknown(world: World) -> Iterator[Finding]:
     for obj, field, rule in _rules(world):
         for path, when in parts(rule.get("when"), f"{field}.when"):
             if not ATTRIBUTES.match(when.get("key") or ""):
-                yield Finding(obj, f"{path}.key", f"{when.get('key')!r} is no attribute of a request")
+                yield Finding(obj, f"{path}.key", f"{when.get('key')!r} is not a valid attribute")
             if not when.get("values") and not when.get("notValues"):
                 yield Finding(obj, path, "it has neither values nor notValues")
 
@@ -113,7 +113,7 @@ def method_unknown(world: World) -> Iterator[Finding]:
             for method in operation.get(key) or []:
                 # A gRPC method is a path.
                 if method not in METHODS and "*" not in method and "/" not in method:
-                    yield Finding(obj, f"{field}.{key}", f"{method} is no method of HTTP, which are in capitals")
+                    yield Finding(obj, f"{field}.{key}", f"{method} is not a valid HTTP method: use capital letters")
 
 
 def authorization_host_unknown(world: World) -> Iterator[Finding]:
@@ -126,7 +126,7 @@ def authorization_host_unknown(world: World) -> Iterator[Finding]:
             for host in operation.get(key) or []:
                 plain = host.partition(":")[0]
                 if "*" not in plain and plain not in gateways | routed and "*" not in gateways and world.ports_of(plain, obj) is None:
-                    yield Finding(obj, f"{field}.{key}", f"{host} is no host of a Service, ServiceEntry, VirtualService or Gateway")
+                    yield Finding(obj, f"{field}.{key}", f"{host} is not a host of a Service, ServiceEntry, VirtualService or Gateway")
 
 
 def _means(pattern: str, value: str) -> bool:
@@ -143,7 +143,7 @@ def authorization_no_namespace(world: World) -> Iterator[Finding]:
         for key in ("namespaces", "notNamespaces"):
             for wanted in source.get(key) or []:
                 if wanted != "*" and not any(_means(wanted.lower(), name(space).lower()) for space in world["Namespace"]):
-                    yield Finding(obj, f"{field}.{key}", f"there is no namespace {wanted}")
+                    yield Finding(obj, f"{field}.{key}", f"namespace {wanted} does not exist")
 
 
 def principal_unknown(world: World) -> Iterator[Finding]:
@@ -152,11 +152,11 @@ def principal_unknown(world: World) -> Iterator[Finding]:
         for principal in source.get("principals") or []:
             found = re.match(r"^([^/*]+)/ns/([^/*]+)/sa/([^/*]+)$", principal)
             if found and found[1] not in domains:
-                yield Finding(obj, f"{field}.principals", f"{found[1]} is no trust domain of this mesh")
+                yield Finding(obj, f"{field}.principals", f"{found[1]} is not a trust domain of this mesh")
             elif found and world.knows("ServiceAccount") and not world.find("ServiceAccount", found[2], found[3]):
-                yield Finding(obj, f"{field}.principals", f"there is no ServiceAccount {found[2]}/{found[3]}")
+                yield Finding(obj, f"{field}.principals", f"ServiceAccount {found[2]}/{found[3]} does not exist")
             elif not found and "*" not in principal:
-                yield Finding(obj, f"{field}.principals", f"{principal} is not of the form DOMAIN/ns/NAMESPACE/sa/ACCOUNT")
+                yield Finding(obj, f"{field}.principals", f"{principal} does not have the form DOMAIN/ns/NAMESPACE/sa/ACCOUNT")
 
 
 def authorization_selects_nothing(world: World) -> Iterator[Finding]:
@@ -185,7 +185,7 @@ def deny_of_http_on_tcp(world: World) -> Iterator[Finding]:
         if action(obj) == "DENY" and of_http and not any(operation.get("ports") for operation in operations):
             tcp = next((_plain_port(service) for service in world["Service"] if _plain_port(service) and _leads_to_its_pods(world, obj, service)), "")
             if tcp:
-                yield Finding(obj, f"{field}.to", f"of plain TCP no host, method or path is known, and the rule denies all of port {tcp}")
+                yield Finding(obj, f"{field}.to", f"plain TCP has no host, method or path: the rule denies all traffic to port {tcp}")
 
 
 def _plain_port(service: Object) -> str:
@@ -205,7 +205,7 @@ def identity_without_mtls(world: World) -> Iterator[Finding]:
     for obj, field, source in _sources(world):
         given = [key for key in IDENTITIES if source.get(key)]
         if given and namespace(obj) in off:
-            yield Finding(obj, f"{field}.{given[0]}", "without mutual TLS no caller has an identity, and mutual TLS is off here (DISABLE)")
+            yield Finding(obj, f"{field}.{given[0]}", "mutual TLS is off here (DISABLE), and callers have no identity without it")
 
 
 def _admits(policy: Object, caller: Object, identified: bool, port: str = "") -> bool:
@@ -252,7 +252,11 @@ def deny_all_shuts_out_ingress(world: World) -> Iterator[Finding]:
                     for obj in allows:
                         if (place_text(obj), gateway) not in told:
                             told.add((place_text(obj), gateway))
-                            yield Finding(obj, "spec.rules", f"it shuts out Gateway {wanted}, by which VirtualService {place_text(route)} sends to Pod {place_text(pod)}")
+                            yield Finding(
+                                obj,
+                                "spec.rules",
+                                f"it blocks Gateway {wanted}, through which VirtualService {place_text(route)} routes to Pod {place_text(pod)}",
+                            )
 
 
 def _behind(world: World, route: Object) -> list[Object]:
@@ -281,7 +285,7 @@ def deny_all_shuts_out_scrape(world: World) -> Iterator[Finding]:
             for obj in allows:
                 if place_text(obj) not in told:
                     told.add(place_text(obj))
-                    yield Finding(obj, "spec.rules", f"it shuts out Pod {place_text(scrapers[0])}, which scrapes port {port} of Pod {place_text(pod)}")
+                    yield Finding(obj, "spec.rules", f"it blocks Pod {place_text(scrapers[0])}, which scrapes port {port} of Pod {place_text(pod)}")
 
 
 def jwt_incomplete(world: World) -> Iterator[Finding]:
@@ -290,11 +294,11 @@ def jwt_incomplete(world: World) -> Iterator[Finding]:
             if not rule.get("issuer") and not rule.get("jwksUri"):
                 yield Finding(obj, field, "it has neither issuer nor jwksUri")
             if rule.get("jwks") and rule.get("jwksUri"):
-                yield Finding(obj, field, "it has jwks and jwksUri, of which only one can be")
+                yield Finding(obj, field, "it has both jwks and jwksUri: set only one of them")
             if rule.get("jwks") and _keys(rule["jwks"]) is None:
-                yield Finding(obj, f"{field}.jwks", "it is no set of keys in JSON")
+                yield Finding(obj, f"{field}.jwks", "it is not a valid JSON Web Key Set")
             if rule.get("jwksUri") and not re.match(r"^https?://[^/\s]+", rule["jwksUri"]):
-                yield Finding(obj, f"{field}.jwksUri", "it is no address that begins with http:// or https://")
+                yield Finding(obj, f"{field}.jwksUri", "it is not a valid http:// or https:// URL")
 
 
 def _keys(text: str) -> list[dict[str, Any]] | None:
@@ -310,7 +314,7 @@ def jwt_private_key(world: World) -> Iterator[Finding]:
     for obj in world["RequestAuthentication"]:
         for field, rule in parts(spec(obj).get("jwtRules"), "spec.jwtRules"):
             if any(set(PRIVATE) & set(key) for key in _keys(rule.get("jwks") or "") or []):
-                yield Finding(obj, f"{field}.jwks", "it holds a private key, which everyone who may read it can make tokens with")
+                yield Finding(obj, f"{field}.jwks", "it contains a private key: everyone who can read it can create tokens")
 
 
 def jwks_unrestricted(world: World) -> Iterator[Finding]:
@@ -340,39 +344,40 @@ def token_not_required(world: World) -> Iterator[Finding]:
             policy for policy in near if ([ref for _field, ref in targets(policy)] == refs if own else selector(policy).items() <= selector(obj).items())
         ]
         if not same:
-            yield Finding(obj, "spec.jwtRules", "no AuthorizationPolicy asks for a token: who sends none is let in")
+            yield Finding(obj, "spec.jwtRules", "no AuthorizationPolicy requires a token: requests without a token are accepted")
 
 
 CHECKS = (
     Check("authorization_incomplete", ERROR, authorization_incomplete,
-          "An AuthorizationPolicy says nothing where its action needs something, or has a part that is empty.",
-          "DENY and CUSTOM need rules, CUSTOM a provider; take empty parts away.", WEBHOOK),
+          "An AuthorizationPolicy lacks what its action needs, or has an empty part.",
+          "DENY and CUSTOM need rules, CUSTOM also a provider. Remove empty parts.", WEBHOOK),
     Check("authorization_values_wrong", ERROR, authorization_values_wrong,
-          "An AuthorizationPolicy has an address or port that is none, or fields that exclude each other.", "Correct the value that is named.", WEBHOOK),
-    Check("condition_unknown", ERROR, condition_unknown, "A condition goes by something that is no attribute, or has no values.",
+          "An AuthorizationPolicy has an address or port that is not valid, or fields that exclude each other.", "Correct the value that is named.", WEBHOOK),
+    Check("condition_unknown", ERROR, condition_unknown, "A condition uses an unknown attribute, or has no values.",
           "Use an attribute of istio.io, Authorization policy conditions.", WEBHOOK),
-    Check("method_unknown", WARNING, method_unknown, "A policy names a method that is none.", "Write it in capitals, such as GET.", KIALI("KIA0102")),
-    Check("authorization_host_unknown", WARNING, authorization_host_unknown, "A policy names a host that nothing makes known.", "Correct the name.",
+    Check("method_unknown", WARNING, method_unknown, "A policy names an HTTP method that does not exist.", "Use capital letters, as in GET.", KIALI("KIA0102")),
+    Check("authorization_host_unknown", WARNING, authorization_host_unknown, "A policy names a host that does not exist.", "Correct the name.",
           KIALI("KIA0104")),
-    Check("authorization_no_namespace", ERROR, authorization_no_namespace, "A policy names a namespace that is not there.",
+    Check("authorization_no_namespace", ERROR, authorization_no_namespace, "A policy names a namespace that does not exist.",
           "Correct the name, or create the namespace first.", ANALYZER("IST0101") + ", Kiali KIA0101"),
-    Check("principal_unknown", WARNING, principal_unknown, "A policy names an identity that nobody has.",
-          "Write cluster.local/ns/NAMESPACE/sa/ACCOUNT, of an account that is there.", KIALI("KIA0106, KIA0108")),
-    Check("authorization_selects_nothing", WARNING, authorization_selects_nothing, "An AuthorizationPolicy is for no pod of the mesh.",
+    Check("principal_unknown", WARNING, principal_unknown, "A policy names a principal that does not exist.",
+          "Use the form cluster.local/ns/NAMESPACE/sa/ACCOUNT with an existing ServiceAccount.", KIALI("KIA0106, KIA0108")),
+    Check("authorization_selects_nothing", WARNING, authorization_selects_nothing, "An AuthorizationPolicy selects no pod of the mesh.",
           "Correct the labels, or enroll the pods.", ANALYZER("IST0127") + ", Kiali KIA0004"),
-    Check("deny_of_http_on_tcp", WARNING, deny_of_http_on_tcp, "A DENY rule for HTTP covers a port of plain TCP.", "Name the ports that it is for.", WEBHOOK),
-    Check("identity_without_mtls", WARNING, identity_without_mtls, "A policy goes by identities where mutual TLS is off.", "Turn mutual TLS on there.",
+    Check("deny_of_http_on_tcp", WARNING, deny_of_http_on_tcp, "A DENY rule with HTTP fields applies to a plain TCP port.", "Set the ports of the rule.",
+          WEBHOOK),
+    Check("identity_without_mtls", WARNING, identity_without_mtls, "A policy matches identities where mutual TLS is off.", "Turn on mutual TLS for these pods.",
           KIALI("KIA0105")),
-    Check("deny_all_shuts_out_ingress", ERROR, deny_all_shuts_out_ingress, "ALLOW policies let no gateway in that has routes to their pods.",
-          "Allow the gateway's principal or namespace.", OURS),
-    Check("deny_all_shuts_out_scrape", WARNING, deny_all_shuts_out_scrape, "ALLOW policies let Prometheus not in where it scrapes.",
-          "Allow the port to everyone, or let the proxy merge metrics.", OURS),
-    Check("jwt_incomplete", ERROR, jwt_incomplete, "A rule for tokens has no issuer, or keys that cannot be.", "Give issuer, and either jwks or jwksUri.",
+    Check("deny_all_shuts_out_ingress", ERROR, deny_all_shuts_out_ingress, "ALLOW policies block a gateway that has routes to their pods.",
+          "Allow the principal or namespace of the gateway.", OURS),
+    Check("deny_all_shuts_out_scrape", WARNING, deny_all_shuts_out_scrape, "ALLOW policies block Prometheus from a port that it scrapes.",
+          "Allow the port for everyone, or let the proxy merge the metrics.", OURS),
+    Check("jwt_incomplete", ERROR, jwt_incomplete, "A JWT rule has no issuer, or keys that are not valid.", "Set issuer, and either jwks or jwksUri.",
           WEBHOOK),
-    Check("jwt_private_key", WARNING, jwt_private_key, "A RequestAuthentication holds a private key.", "Keep the public part only, and change the key.",
+    Check("jwt_private_key", WARNING, jwt_private_key, "A RequestAuthentication contains a private key.", "Keep only the public key, and replace the key pair.",
           WEBHOOK),
-    Check("jwks_unrestricted", WARNING, jwks_unrestricted, "istiod fetches keys of tokens from any address.", "Set BLOCKED_CIDRS_IN_JWKS_URIS in pilot.env.",
+    Check("jwks_unrestricted", WARNING, jwks_unrestricted, "istiod fetches JWT keys from any address.", "Set BLOCKED_CIDRS_IN_JWKS_URIS in pilot.env.",
           ANALYZER("IST0175")),
-    Check("token_not_required", INFO, token_not_required, "Tokens are read, and none is asked for.",
+    Check("token_not_required", INFO, token_not_required, "JWTs are validated, but requests without a token are accepted.",
           "Add an AuthorizationPolicy with requestPrincipals, or use the module jwt.", "istio.io, JWT"),
 )  # fmt: skip

@@ -30,7 +30,7 @@ class RoutingApi(str, Enum):
     """The APIs that can have a host's routes: Istio's own kinds, and Gateway API's."""
 
     ISTIO = "istio"
-    GATEWAY_API = "gateway"
+    GATEWAY_API = "gateway_api"
 
     def __str__(self) -> str:
         return self.value

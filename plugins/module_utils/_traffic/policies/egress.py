@@ -19,6 +19,7 @@ GROUP, API = "networking.istio.io", "networking.istio.io/v1"
 PORT, ENDPOINT = ("number", "protocol", "name", "target_port"), ("address", "ports", "labels", "locality", "weight", "network")
 PROTOCOLS = ("HTTP", "HTTPS", "HTTP2", "GRPC", "MONGO", "TCP", "TLS")
 USUAL = {80: "HTTP", 443: "TLS"}
+LOCATIONS = {"mesh_internal": "MESH_INTERNAL", "mesh_external": "MESH_EXTERNAL"}
 RESOLUTIONS = {"dns": "DNS", "dns_round_robin": "DNS_ROUND_ROBIN", "none": "NONE", "static": "STATIC"}
 SPEAKS_HTTP = ("HTTP", "HTTP2", "GRPC")
 SPEAKS_TLS = ("TLS", "HTTPS")
@@ -30,17 +31,17 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "resolution": {"type": "str", "choices": list(RESOLUTIONS)},
     "addresses": {"type": "list", "elements": "str", "default": []},
     "endpoints": {"type": "list", "elements": "raw", "default": []},
-    "inside": {"type": "bool", "default": False},
+    "location": {"type": "str", "choices": list(LOCATIONS), "default": "mesh_external"},
     "export_to": {"type": "list", "elements": "str", "default": []},
     "tls": {
         "type": "dict",
         "options": {
             "port": {"type": "int", "default": 443},
             "sni": {"type": "str"},
-            "names": {"type": "list", "elements": "str", "default": []},
-            "secret": {"type": "str", "no_log": False},
-            "ca_file": {"type": "str"},
-            "verify": {"type": "bool", "default": True},
+            "subject_alt_names": {"type": "list", "elements": "str", "default": []},
+            "credential_name": {"type": "str", "no_log": False},
+            "ca_certificates": {"type": "str"},
+            "insecure_skip_verify": {"type": "bool", "default": False},
         },
     },
     "gateway": {"type": "str"},
@@ -134,7 +135,7 @@ def _entry(options: dict[str, Any], hosts: list[str], ports: list[dict[str, Any]
         "hosts": hosts,
         "ports": written_ports,
         "resolution": RESOLUTIONS[resolution],
-        "location": "MESH_INTERNAL" if options["inside"] else "MESH_EXTERNAL",
+        "location": LOCATIONS[options["location"]],
     }
     for key, value in (("addresses", options["addresses"]), ("endpoints", endpoints), ("exportTo", options["export_to"])):
         if value:
@@ -188,24 +189,24 @@ def _origination(options: dict[str, Any], host: str, ports: list[dict[str, Any]]
             hint="Give the port that workloads call, such as {number: 80, protocol: HTTP}.",
             code="egress_tls_empty",
         )
-    if not tls["verify"] and (tls["names"] or tls.get("ca_file")):
-        raise InvalidOption("tls.verify", "what is not verified has neither names nor ca_file", hint="Leave verify out, or them.", code="egress_tls_ambiguous")
-    if tls.get("secret") and not options.get("gateway"):
+    if tls["insecure_skip_verify"] and (tls["subject_alt_names"] or tls.get("ca_certificates")):
+        raise InvalidOption("tls.insecure_skip_verify", "subject_alt_names and ca_certificates need verification", hint="Omit insecure_skip_verify, or omit both.", code="egress_tls_ambiguous")
+    if tls.get("credential_name") and not options.get("gateway"):
         # istiod sends a sidecar no Secret without a selector, and such a proxy speaks plaintext (istio/istio, pilot/pkg/networking/core/cluster_tls.go).
         raise InvalidOption(
-            "tls.secret",
+            "tls.credential_name",
             "only an egress gateway can read it",
             hint="Give gateway, and create the Secret in the namespace of its pods.",
             code="egress_secret_needs_gateway",
         )
     name = tls.get("sni") or host
-    settings: dict[str, Any] = {"mode": "MUTUAL" if tls.get("secret") else "SIMPLE", "sni": name}
-    for key, written_as in (("secret", "credentialName"), ("ca_file", "caCertificates")):
+    settings: dict[str, Any] = {"mode": "MUTUAL" if tls.get("credential_name") else "SIMPLE", "sni": name}
+    for key, written_as in (("credential_name", "credentialName"), ("ca_certificates", "caCertificates")):
         if tls.get(key):
             settings[written_as] = tls[key]
-    if tls["verify"]:
+    if not tls["insecure_skip_verify"]:
         # Without a name every certificate of a known authority would do.
-        settings["subjectAltNames"] = tls["names"] or [name]
+        settings["subjectAltNames"] = tls["subject_alt_names"] or [name]
     else:
         settings["insecureSkipVerify"] = True
     spec: dict[str, Any] = {"host": host, "trafficPolicy": {"portLevelSettings": [{"port": {"number": number}, "tls": settings} for number in opened]}}

@@ -31,8 +31,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "type": "dict",
         "options": {
             "mode": {"type": "str", "choices": list(MODES), "default": "simple"},
-            "secret": {"type": "str", "no_log": False},
-            "least_version": {"type": "str", "choices": list(VERSIONS), "default": "1.2"},
+            "credential_name": {"type": "str", "no_log": False},
+            "min_protocol_version": {"type": "str", "choices": list(VERSIONS), "default": "1.2"},
         },
     },
     "redirect": {"type": "bool", "default": False},
@@ -93,7 +93,7 @@ def wanted(options: dict[str, Any]) -> list[Object]:
         return listeners.objects(options, validators.port("http_port", plain) if plain else None)
     for option in OF_GATEWAY_API if options["api"] == RoutingApi.ISTIO else ():
         if options.get(option):
-            raise InvalidOption(option, "Istio's own kind takes pods by their labels", hint="Give selector, or api gateway.", code="option_of_other_api")
+            raise InvalidOption(option, "Istio's own kind takes pods by their labels", hint="Give selector, or api gateway_api.", code="option_of_other_api")
     servers = []
     if plain:
         server: dict[str, Any] = {"port": {"number": validators.port("http_port", plain), "name": f"http-{plain}", "protocol": "HTTP"}, "hosts": hosts}
@@ -124,16 +124,16 @@ def _host(name: str) -> str:
 
 
 def _tls(tls: dict[str, Any]) -> dict[str, Any]:
-    if MODES[tls["mode"]] and not tls.get("secret"):
+    if MODES[tls["mode"]] and not tls.get("credential_name"):
         raise InvalidOption(
-            "tls.secret", f"mode {tls['mode']} needs a certificate", hint="Name the Secret, in the namespace of the gateway's pods.", code="secret_needed"
+            "tls.credential_name", f"mode {tls['mode']} needs a certificate", hint="Name the Secret, in the namespace of the gateway's pods.", code="secret_needed"
         )
-    if not MODES[tls["mode"]] and tls.get("secret"):
-        raise InvalidOption("tls.secret", f"mode {tls['mode']} has none", hint="Leave it out.", code="secret_needed")
+    if not MODES[tls["mode"]] and tls.get("credential_name"):
+        raise InvalidOption("tls.credential_name", f"mode {tls['mode']} has none", hint="Leave it out.", code="secret_needed")
     if tls["mode"] == "passthrough":
         return {"mode": "PASSTHROUGH"}
-    secret = {"credentialName": tls["secret"]} if tls.get("secret") else {}
-    return {"mode": tls["mode"].upper(), **secret, "minProtocolVersion": VERSIONS[tls["least_version"]]}
+    secret = {"credentialName": tls["credential_name"]} if tls.get("credential_name") else {}
+    return {"mode": tls["mode"].upper(), **secret, "minProtocolVersion": VERSIONS[tls["min_protocol_version"]]}
 
 
 def _pods(cluster: Cluster, options: dict[str, Any]) -> list[Object]:
@@ -162,16 +162,16 @@ def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list
 
 def _secrets(cluster: Cluster, options: dict[str, Any], namespaces: set[str]) -> list[Failure]:
     """A certificate that is not in these namespaces."""
-    secret = str((options.get("tls") or {}).get("secret") or "")
+    secret = str((options.get("tls") or {}).get("credential_name") or "")
     found: list[Failure] = []
     for namespace in sorted(namespaces) if secret else []:
         obj = cluster.get("", "Secret", namespace, secret)
         if obj is None:
             hint = f"Create it in {namespace}, where the gateway's pods are."
-            found.append(InvalidOption("tls.secret", f"there is no Secret {namespace}/{secret}", hint=hint, code="no_such_secret"))
+            found.append(InvalidOption("tls.credential_name", f"there is no Secret {namespace}/{secret}", hint=hint, code="no_such_secret"))
         elif not {"tls.crt", "tls.key"} <= set(obj.get("data") or {}) and not {"cert", "key"} <= set(obj.get("data") or {}):
             found.append(
-                InvalidOption("tls.secret", f"Secret {namespace}/{secret} holds no certificate", hint="It needs tls.crt and tls.key.", code="no_such_secret")
+                InvalidOption("tls.credential_name", f"Secret {namespace}/{secret} holds no certificate", hint="It needs tls.crt and tls.key.", code="no_such_secret")
             )
     return found
 

@@ -30,8 +30,8 @@ def possible(options: dict[str, Any]) -> list[Ref]:
 def objects(options: dict[str, Any], plain: int | None) -> list[Object]:
     """The Gateway, and where asked for the route that redirects. plain: port for HTTP. Raises InvalidOption "gateway_api_cannot"."""
     tls = options.get("tls")
-    if tls and tls["least_version"] != "1.2":
-        raise cannot("tls.least_version", "has no word for the oldest version of TLS, and Istio takes 1.2 there")
+    if tls and tls["min_protocol_version"] != "1.2":
+        raise cannot("tls.min_protocol_version", "has no word for the oldest version of TLS, and Istio takes 1.2 there")
     listeners = _listeners(options, plain, "HTTP") if plain else []
     if tls:
         listeners += _listeners(options, options["https_port"], "TLS" if tls["mode"] == "passthrough" else "HTTPS", _tls(tls))
@@ -87,8 +87,8 @@ def _tls(tls: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"mode": "Terminate"}
     if tls["mode"] in BY_OPTION:
         found["options"] = {TERMINATE: BY_OPTION[tls["mode"]]}
-    if tls.get("secret"):
-        found["certificateRefs"] = [{"group": "", "kind": "Secret", "name": tls["secret"]}]
+    if tls.get("credential_name"):
+        found["certificateRefs"] = [{"group": "", "kind": "Secret", "name": tls["credential_name"]}]
     return found
 
 

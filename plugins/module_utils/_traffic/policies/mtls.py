@@ -21,8 +21,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "mode": {"type": "str", "choices": list(MODES)},
     "workload": {"type": "dict", "default": {}},
     "ports": {"type": "dict", "default": {}},
-    "plaintext": {"type": "str", "choices": ["refuse", "shut_out"], "default": "refuse"},
-    "look_back": {"type": "str", "default": "1h"},
+    "plaintext_callers": {"type": "str", "choices": ["fail", "ignore"], "default": "fail"},
+    "access_log_window": {"type": "str", "default": "1h"},
 }
 
 
@@ -33,7 +33,7 @@ def possible(options: dict[str, Any]) -> list[Ref]:
 def wanted(options: dict[str, Any]) -> list[Object]:
     """Raises InvalidOption."""
     spec: dict[str, Any] = {"mtls": {"mode": MODES[options["mode"]]}}
-    validators.duration("look_back", options["look_back"])
+    validators.duration("access_log_window", options["access_log_window"])
     if options["workload"]:
         spec["selector"] = {"matchLabels": workload_labels(options)}
     if options["ports"]:
@@ -53,16 +53,16 @@ def wanted(options: dict[str, Any]) -> list[Object]:
 def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list[str]]:
     """Where TLS becomes a must: who would be shut out, or that this cannot be known."""
     modes = _modes(cluster, options)
-    if "STRICT" not in modes.values() or options["plaintext"] == "shut_out" or _strict_already(cluster, options):
+    if "STRICT" not in modes.values() or options["plaintext_callers"] == "ignore" or _strict_already(cluster, options):
         return [], []
-    place, within = options["namespace"], options["look_back"]
+    place, within = options["namespace"], options["access_log_window"]
     seen = plaintext.find_plaintext_callers(cluster, place, options["workload"], int(validators.seconds(within)), lambda port: modes.get(port, modes[""]) == "STRICT")
     if seen.callers:
-        hint = "Give them a sidecar, leave them a port, or set plaintext to shut_out."
+        hint = "Give them a sidecar, leave them a port, or set plaintext_callers to ignore."
         names = ", ".join(seen.callers)
         return [Failure("plaintext_callers", f"{names} called without TLS within {within}, and would be shut out of {place}", reason=names, hint=hint)], []
     if seen.counted:
-        hint = "Switch access logs on for a while to hear who it is (module telemetry; the role mtls does so with mtls_observe), or set plaintext to shut_out."
+        hint = "Switch access logs on for a while to hear who it is (module telemetry; the role mtls does so with mtls_observe), or set plaintext_callers to ignore."
         counts = ", ".join(f"{count} at {pod}" for pod, count in sorted(seen.counted.items()))
         return [
             Failure(

@@ -18,8 +18,8 @@ PLACES = (".", "*", "~")
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "default": "default"},
     "workload": {"type": "dict", "default": {}},
-    "sees": {"type": "list", "elements": "str"},
-    "outbound": {"type": "str", "choices": list(OUTBOUND)},
+    "egress_hosts": {"type": "list", "elements": "str"},
+    "outbound_traffic_policy": {"type": "str", "choices": list(OUTBOUND)},
 }
 
 
@@ -29,21 +29,21 @@ def possible(options: dict[str, Any]) -> list[Ref]:
 
 def wanted(options: dict[str, Any]) -> list[Object]:
     """Raises InvalidOption."""
-    if options["sees"] is None and not options["outbound"]:
-        raise InvalidOption("sees", "nothing is asked for", hint="Give sees or outbound, or state absent.", code="sidecar_empty")
-    if options["sees"] == []:
-        raise InvalidOption("sees", "the list is empty", hint="Name namespaces, or '~' to see none.", code="list_empty")
+    if options["egress_hosts"] is None and not options["outbound_traffic_policy"]:
+        raise InvalidOption("egress_hosts", "nothing is asked for", hint="Give egress_hosts or outbound_traffic_policy, or state absent.", code="sidecar_empty")
+    if options["egress_hosts"] == []:
+        raise InvalidOption("egress_hosts", "the list is empty", hint="Name namespaces, or '~' to see none.", code="list_empty")
     spec: dict[str, Any] = {}
     if options["workload"]:
         spec["workloadSelector"] = {"labels": workload_labels(options)}
-    if options["sees"] is not None:
-        hosts = [_seen(one) for one in options["sees"]]
+    if options["egress_hosts"] is not None:
+        hosts = [_seen(one) for one in options["egress_hosts"]]
         twice = next((host for host in hosts if hosts.count(host) > 1), None)
         if twice:
-            raise InvalidOption("sees", f"{twice} is in the list twice", code="host_twice")
+            raise InvalidOption("egress_hosts", f"{twice} is in the list twice", code="host_twice")
         spec["egress"] = [{"hosts": hosts}]
-    if options["outbound"]:
-        spec["outboundTrafficPolicy"] = {"mode": OUTBOUND[options["outbound"]]}
+    if options["outbound_traffic_policy"]:
+        spec["outboundTrafficPolicy"] = {"mode": OUTBOUND[options["outbound_traffic_policy"]]}
     return [{"apiVersion": API, "kind": KIND, "metadata": {"name": options["name"], "namespace": options["namespace"]}, "spec": spec}]
 
 
@@ -52,9 +52,9 @@ def _seen(value: str) -> str:
     namespace, slash, host = value.partition("/")
     if namespace not in PLACES and (not validators.HOST.match(namespace) or "." in namespace):
         raise InvalidOption(
-            "sees", f"{namespace!r} is no namespace", hint="Write NAMESPACE or NAMESPACE/HOST; '.' is its own, '*' is any, '~' is none.", code="host_invalid"
+            "egress_hosts", f"{namespace!r} is no namespace", hint="Write NAMESPACE or NAMESPACE/HOST; '.' is its own, '*' is any, '~' is none.", code="host_invalid"
         )
-    return f"{namespace}/{validators.host('sees', host) if slash else '*'}"
+    return f"{namespace}/{validators.host('egress_hosts', host) if slash else '*'}"
 
 
 def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list[str]]:
@@ -64,8 +64,8 @@ def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list
 
 def _unseen(cluster: Cluster, options: dict[str, Any]) -> list[str]:
     """That a namespace which is named is not there."""
-    named = {one.partition("/")[0] for one in options["sees"] or []} - set(PLACES)
-    return [f"sees: there is no namespace {name}" for name in sorted(named) if cluster.get("", "Namespace", "", name) is None]
+    named = {one.partition("/")[0] for one in options["egress_hosts"] or []} - set(PLACES)
+    return [f"egress_hosts: there is no namespace {name}" for name in sorted(named) if cluster.get("", "Namespace", "", name) is None]
 
 
 def marks(_obj: Object) -> list[str]:

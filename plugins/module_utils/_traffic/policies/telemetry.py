@@ -14,12 +14,12 @@ from .policy_module import Single, another_for_namespace, workload_labels
 
 GROUP, API, KIND = "telemetry.istio.io", "telemetry.istio.io/v1", "Telemetry"
 LOGS, TRACING, METRICS = (
-    ("enabled", "providers", "when", "side"),
+    ("enabled", "providers", "when", "mode"),
     ("enabled", "providers", "percent", "tags"),
-    ("enabled", "providers", "disable", "tags", "every"),
+    ("enabled", "providers", "disable", "tags", "reporting_interval"),
 )
 TAG = ("literal", "header", "env", "default")
-SIDES = {"client": "CLIENT", "server": "SERVER", "both": "CLIENT_AND_SERVER"}
+MODES = {"client": "CLIENT", "server": "SERVER", "both": "CLIENT_AND_SERVER"}
 # istio.io, Telemetry, MetricSelector.IstioMetric.
 METRIC = ("ALL_METRICS", "REQUEST_COUNT", "REQUEST_DURATION", "REQUEST_SIZE", "RESPONSE_SIZE", "TCP_OPENED_CONNECTIONS", "TCP_CLOSED_CONNECTIONS",
           "TCP_SENT_BYTES", "TCP_RECEIVED_BYTES", "GRPC_REQUEST_MESSAGES", "GRPC_RESPONSE_MESSAGES")  # fmt: skip
@@ -57,7 +57,7 @@ def _asked(option: str, value: Any, known: tuple[str, ...]) -> dict[str, Any]:
     enabled = given.get("enabled", True)
     if not isinstance(enabled, bool):
         raise InvalidOption(f"{option}.enabled", f"{enabled!r} is neither true nor false", code="bool_invalid")
-    if not enabled and set(given) - {"enabled", "providers", "side"}:
+    if not enabled and set(given) - {"enabled", "providers", "mode"}:
         raise InvalidOption(option, "it is off, and yet more is said of it", hint="Leave the rest out, or enabled.", code="telemetry_ambiguous")
     return given
 
@@ -85,8 +85,8 @@ def _logs(value: Any) -> dict[str, Any]:
     found = _providers("access_logs", {"providers": [ACCESS_LOG], **given})
     if _off(given):
         found["disabled"] = True
-    if "side" in given:
-        found["match"] = {"mode": _side("access_logs.side", given["side"])}
+    if "mode" in given:
+        found["match"] = {"mode": _mode("access_logs.mode", given["mode"])}
     if "when" in given:
         if not isinstance(given["when"], str) or not given["when"].strip():
             raise InvalidOption(
@@ -96,10 +96,10 @@ def _logs(value: Any) -> dict[str, Any]:
     return found
 
 
-def _side(option: str, value: Any) -> str:
-    if value not in SIDES:
-        raise InvalidOption(option, f"{value!r} is no side", hint=f"One of {', '.join(SIDES)}.", code="side_unknown")
-    return SIDES[value]
+def _mode(option: str, value: Any) -> str:
+    if value not in MODES:
+        raise InvalidOption(option, f"{value!r} is no side", hint=f"One of {', '.join(MODES)}.", code="mode_unknown")
+    return MODES[value]
 
 
 def _tracing(value: Any) -> dict[str, Any]:
@@ -154,8 +154,8 @@ def _metrics(value: Any) -> dict[str, Any]:
         overrides.append({"match": {"metric": "ALL_METRICS"}, "tagOverrides": tags})
     if overrides:
         found["overrides"] = overrides
-    if "every" in given:
-        found["reportingInterval"] = validators.duration("metrics.every", given["every"])
+    if "reporting_interval" in given:
+        found["reportingInterval"] = validators.duration("metrics.reporting_interval", given["reporting_interval"])
     return found
 
 

@@ -106,7 +106,7 @@ def test_of_several_ports_one_must_be_named():
 def test_subsets_come_first_then_weights_each_until_converged():
     steps = desired(split(), host())
     assert [step.name for step in steps] == ["subsets", "weights"]
-    assert all(step.barrier and step.barrier.name == "converged" for step in steps)
+    assert all(step.barrier and step.barrier.name == "proxies in sync" for step in steps)
     assert subset_names(steps[0]) == ["v1", "v2"]
     (virtual_service,) = steps[1].objects
     assert virtual_service["spec"]["hosts"] == [FULL] and virtual_service["spec"]["gateways"] == ["mesh"]
@@ -150,7 +150,7 @@ def test_a_split_for_no_more_than_named_hosts_lets_go_of_any_host():
 def test_routes_go_before_the_subsets_that_they_name():
     steps = desired(None, host(managed_virtual_service=routes(), wildcard_virtual_service=routes("frontend-any-host"), destination_rule=rule("v1")))
     assert [[obj["metadata"]["name"] for obj in step.deleted] for step in steps] == [["frontend", "frontend-any-host"], [], ["frontend"]]
-    assert steps[0].barrier is None and steps[1].barrier.name == "converged"
+    assert steps[0].barrier is None and steps[1].barrier.name == "proxies in sync"
 
 
 def test_a_rule_of_somebody_else_stays():

@@ -11,7 +11,7 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policie
 
 KEYS = {"keys": [{"kty": "RSA", "kid": "first", "n": "AQAB", "e": "AQAB"}]}
 ISSUER = "https://login.example.com"
-TLS = {"port": 443, "sni": None, "names": [], "secret": None, "ca_file": None, "verify": True}
+TLS = {"port": 443, "sni": None, "subject_alt_names": [], "credential_name": None, "ca_certificates": None, "insecure_skip_verify": False}
 
 
 def asked(module, **options):
@@ -98,7 +98,7 @@ def test_a_private_key_is_in_no_message():
             {"resolution": "STATIC", "endpoints": [{"address": "10.0.0.1"}, {"address": "10.0.0.2", "ports": {"tls-443": 8443}, "weight": 2}]},
         ),
         ({"endpoints": ["a.example.com"]}, {"resolution": "DNS"}),
-        ({"inside": True, "export_to": ["."], "addresses": ["10.0.0.0/8"]}, {"location": "MESH_INTERNAL", "exportTo": ["."], "addresses": ["10.0.0.0/8"]}),
+        ({"location": "mesh_internal", "export_to": ["."], "addresses": ["10.0.0.0/8"]}, {"location": "MESH_INTERNAL", "exportTo": ["."], "addresses": ["10.0.0.0/8"]}),
     ],
 )
 def test_a_host_is_registered(options, spec):
@@ -107,7 +107,7 @@ def test_a_host_is_registered(options, spec):
 
 
 def test_a_proxy_begins_tls():
-    found = specs(egress, hosts=["api.example.com"], ports=[80], tls={**TLS, "names": ["other.example.com"], "secret": "client"}, gateway="istio-egress/out")
+    found = specs(egress, hosts=["api.example.com"], ports=[80], tls={**TLS, "subject_alt_names": ["other.example.com"], "credential_name": "client"}, gateway="istio-egress/out")
     assert found["ServiceEntry"]["ports"] == [{"number": 80, "name": "http-80", "protocol": "HTTP", "targetPort": 443}]
     settings = {"mode": "MUTUAL", "sni": "api.example.com", "credentialName": "client", "subjectAltNames": ["other.example.com"]}
     assert found["DestinationRule"] == {"host": "api.example.com", "trafficPolicy": {"portLevelSettings": [{"port": {"number": 80}, "tls": settings}]}}
@@ -115,7 +115,7 @@ def test_a_proxy_begins_tls():
         found = specs(egress, hosts=["api.example.com"], ports=[80], tls={**TLS, "sni": sni})
         settings = found["DestinationRule"]["trafficPolicy"]["portLevelSettings"][0]["tls"]
         assert settings == {"mode": "SIMPLE", "sni": asked_for, "subjectAltNames": [asked_for]}, "a certificate of somebody else is no good one"
-    found = specs(egress, hosts=["api.example.com"], ports=[80], tls={**TLS, "verify": False})
+    found = specs(egress, hosts=["api.example.com"], ports=[80], tls={**TLS, "insecure_skip_verify": True})
     assert found["DestinationRule"]["trafficPolicy"]["portLevelSettings"][0]["tls"] == {"mode": "SIMPLE", "sni": "api.example.com", "insecureSkipVerify": True}
 
 
@@ -150,8 +150,8 @@ def test_requests_leave_through_a_gateway():
         ({"endpoints": [{"address": "10.0.0.1", "ports": [8443]}]}, "port_invalid"),
         ({"addresses": ["nowhere"]}, "address_invalid"),
         ({"tls": TLS}, "egress_tls_empty"),
-        ({"ports": [80], "tls": {**TLS, "secret": "client"}}, "egress_secret_needs_gateway"),
-        ({"ports": [80], "tls": {**TLS, "verify": False, "names": ["a"]}}, "egress_tls_ambiguous"),
+        ({"ports": [80], "tls": {**TLS, "credential_name": "client"}}, "egress_secret_needs_gateway"),
+        ({"ports": [80], "tls": {**TLS, "insecure_skip_verify": True, "subject_alt_names": ["a"]}}, "egress_tls_ambiguous"),
         ({"hosts": ["a.com", "b.com"], "ports": [80], "tls": TLS}, "egress_one_host"),
         ({"hosts": ["*.a.com"], "gateway": "a/b"}, "egress_one_host"),
         ({"gateway": "b"}, "no_such_gateway"),
@@ -164,7 +164,7 @@ def test_what_no_host_outside_can_be(options, code):
 
 
 def test_what_a_sidecar_sees():
-    assert specs(sidecar, sees=[".", "istio-system", "*/a.example.com"], outbound="registry_only", workload={"app": "web"}) == {
+    assert specs(sidecar, egress_hosts=[".", "istio-system", "*/a.example.com"], outbound_traffic_policy="registry_only", workload={"app": "web"}) == {
         "Sidecar": {
             "workloadSelector": {"labels": {"app": "web"}},
             "egress": [{"hosts": ["./*", "istio-system/*", "*/a.example.com"]}],
@@ -177,10 +177,10 @@ def test_what_a_sidecar_sees():
     ("options", "code"),
     [
         ({}, "sidecar_empty"),
-        ({"sees": []}, "list_empty"),
-        ({"sees": ["a.b"]}, "host_invalid"),
-        ({"sees": ["Shop/*"]}, "host_invalid"),
-        ({"sees": [".", "./*"]}, "host_twice"),
+        ({"egress_hosts": []}, "list_empty"),
+        ({"egress_hosts": ["a.b"]}, "host_invalid"),
+        ({"egress_hosts": ["Shop/*"]}, "host_invalid"),
+        ({"egress_hosts": [".", "./*"]}, "host_twice"),
     ],
 )
 def test_what_no_sidecar_can_see(options, code):
@@ -193,7 +193,7 @@ def test_what_no_sidecar_can_see(options, code):
         ({"access_logs": {"enabled": False}}, {"accessLogging": [{"providers": [{"name": "envoy"}], "disabled": True}]}),
         ({"access_logs": {"enabled": True, "providers": ["otel"]}}, {"accessLogging": [{"providers": [{"name": "otel"}]}]}),
         (
-            {"access_logs": {"providers": ["envoy"], "when": "response.code >= 500", "side": "server"}},
+            {"access_logs": {"providers": ["envoy"], "when": "response.code >= 500", "mode": "server"}},
             {"accessLogging": [{"providers": [{"name": "envoy"}], "match": {"mode": "SERVER"}, "filter": {"expression": "response.code >= 500"}}]},
         ),
         ({"tracing": {"percent": 0}}, {"tracing": [{"randomSamplingPercentage": 0.0}]}),
@@ -218,7 +218,7 @@ def test_what_no_sidecar_can_see(options, code):
             {"metrics": [{"providers": [{"name": "prometheus"}], "overrides": [{"disabled": True}]}]},
         ),
         (
-            {"metrics": {"disable": ["REQUEST_SIZE"], "tags": {"host": "request.host", "response_flags": False}, "every": "30s"}, "workload": {"app": "web"}},
+            {"metrics": {"disable": ["REQUEST_SIZE"], "tags": {"host": "request.host", "response_flags": False}, "reporting_interval": "30s"}, "workload": {"app": "web"}},
             {
                 "selector": {"matchLabels": {"app": "web"}},
                 "metrics": [
@@ -255,9 +255,9 @@ def test_what_a_proxy_tells(options, spec):
         ({"tracing": {"tags": []}}, "key_unknown"),
         ({"access_logs": {"providers": []}}, "list_empty"),
         ({"access_logs": {"when": " "}}, "expression_invalid"),
-        ({"access_logs": {"side": "CLIENT"}}, "side_unknown"),
+        ({"access_logs": {"mode": "CLIENT"}}, "mode_unknown"),
         ({"metrics": {"disable": ["request_size"]}}, "metric_unknown"),
-        ({"metrics": {"every": "often"}}, "duration_invalid"),
+        ({"metrics": {"reporting_interval": "often"}}, "duration_invalid"),
         ({"metrics": {"nowhere": 1}}, "key_unknown"),
     ],
 )

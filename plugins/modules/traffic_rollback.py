@@ -6,8 +6,8 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
-module: undo
-short_description: Take the last change of a host's traffic policy back
+module: traffic_rollback
+short_description: Roll back the last change of a service's traffic policy
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
@@ -34,7 +34,7 @@ extends_documentation_fragment:
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
   - servicemesh.istio.writing.preflight
-  - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.proxies
 attributes:
   idempotent:
     support: none
@@ -55,17 +55,17 @@ EXAMPLES = r"""
     versions: {v1: 0, v2: 100}
 
 - name: Back to a tenth
-  servicemesh.istio.undo:
+  servicemesh.istio.traffic_rollback:
     namespace: online-boutique
     service: frontend
 """
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 0, configured: 2, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 0, configured: 2, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -88,7 +88,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -100,7 +100,7 @@ findings:
   type: list
   elements: dict
   sample: []
-unread:
+forbidden_kinds:
   description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
   returned: when something is to be changed
   type: dict
@@ -113,7 +113,7 @@ failure:
   description: Code, object, reason and hint. The code is stable.
   returned: on failure
   type: dict
-  sample: {code: nothing_to_undo, ref: null, reason: "", hint: ""}
+  sample: {code: nothing_to_roll_back, ref: null, reason: "", hint: ""}
 """
 
 from ..module_utils._engine.module import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module

@@ -12,7 +12,7 @@ from fake_istiod import FakeIstiod
 
 HOST = {"service": "frontend", "namespace": "shop"}
 API = "/apis/networking.istio.io/v1/namespaces/shop"
-KEPT = "/api/v1/namespaces/shop/configmaps/servicemesh-undo-frontend"
+KEPT = "/api/v1/namespaces/shop/configmaps/servicemesh-rollback-frontend"
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def test_back_and_forth_again_also_in_check_mode(shop, say):
     say(versions={"v1": 1, "v2": 9})
     two = policy(shop)
     before = copy.deepcopy(shop.objects)
-    planned = say("undo", check=True)
+    planned = say("traffic_rollback", check=True)
     assert planned["changed"] and shop.objects == before
     for was in (one, two, one):
-        done = say("undo")
+        done = say("traffic_rollback")
         assert done["changed"] and policy(shop) == was
     assert not say(versions={"v1": 1})["changed"], "it is just what that module asks for"
 
@@ -44,17 +44,17 @@ def test_back_and_forth_again_also_in_check_mode(shop, say):
 def test_the_plan_of_check_mode_is_what_is_done(shop, say):
     say(versions={"v1": 1})
     say("resilience", timeout="1s", outlier_detection={"consecutive_5xx_errors": 3})
-    planned = say("undo", check=True)
-    assert say("undo")["diff"] == planned["diff"]
+    planned = say("traffic_rollback", check=True)
+    assert say("traffic_rollback")["diff"] == planned["diff"]
 
 
 def test_a_policy_that_came_goes_and_one_that_went_comes(shop, say):
     say(versions={"v1": 1})
     there = policy(shop)
-    assert say("undo")["changed"] and policy(shop) == {"VirtualService": None, "DestinationRule": None}
-    assert say("undo")["changed"] and policy(shop) == there
+    assert say("traffic_rollback")["changed"] and policy(shop) == {"VirtualService": None, "DestinationRule": None}
+    assert say("traffic_rollback")["changed"] and policy(shop) == there
     say(state="absent")
-    assert say("undo")["changed"] and policy(shop) == there
+    assert say("traffic_rollback")["changed"] and policy(shop) == there
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_of_every_concern_only_the_last_change_is_taken_back(shop, say, module, 
     say(module, **options)
     after = policy(shop)
     assert before != after
-    say("undo")
+    say("traffic_rollback")
     assert policy(shop) == before
-    say("undo")
+    say("traffic_rollback")
     assert policy(shop) == after
 
 
@@ -84,16 +84,16 @@ def test_a_run_that_changes_nothing_forgets_nothing(shop, say):
     say(versions={"v2": 1})
     assert not say(versions={"v2": 1})["changed"]
     shop.get("VirtualService", "frontend", "shop")["spec"]["http"][0]["timeout"] = "9s"
-    assert say(versions={"v2": 1}, force_conflicts=True, plan="server")["changed"], "what was edited by hand is set right, which is no change of the policy"
-    say("undo")
+    assert say(versions={"v2": 1}, force_conflicts=True, compare="dry_run")["changed"], "what was edited by hand is set right, which is no change of the policy"
+    say("traffic_rollback")
     assert policy(shop) == one
 
 
 def test_what_is_kept_may_be_deleted_and_comes_with_the_next_change(shop, say):
     say(versions={"v1": 1})
-    shop.drop("ConfigMap", "servicemesh-undo-frontend", "shop")
-    assert not say(versions={"v1": 1})["changed"] and say("undo")["failure"]["code"] == "nothing_to_undo"
-    assert say(versions={"v2": 1})["changed"] and say("undo")["changed"]
+    shop.drop("ConfigMap", "servicemesh-rollback-frontend", "shop")
+    assert not say(versions={"v1": 1})["changed"] and say("traffic_rollback")["failure"]["code"] == "nothing_to_roll_back"
+    assert say(versions={"v2": 1})["changed"] and say("traffic_rollback")["changed"]
 
 
 def test_the_way_back_is_by_the_same_steps(shop, say):
@@ -101,14 +101,14 @@ def test_the_way_back_is_by_the_same_steps(shop, say):
     say(versions={"v1": 1})
     say(versions={"v2": 1})
     shop.requests.clear()
-    done = say("undo")
+    done = say("traffic_rollback")
     told = []
     for method, path in shop.requests:
         word = "asked" if method == "ASK" else f"{method} {path}"
         if (method == "ASK" or (method, path) in shop.writes()) and told[-1:] != [word]:
             told.append(word)
     rule, routes = f"PATCH {API}/destinationrules/frontend", f"PATCH {API}/virtualservices/frontend"
-    assert told == [rule, "asked", routes, "asked", rule, f"PATCH {KEPT}"] and len(done["barriers"]) == 2
+    assert told == [rule, "asked", routes, "asked", rule, f"PATCH {KEPT}"] and len(done["verified"]) == 2
 
 
 def test_one_that_was_cut_off_is_undone_by_the_next(shop, say):
@@ -116,8 +116,8 @@ def test_one_that_was_cut_off_is_undone_by_the_next(shop, say):
     one = policy(shop)
     say(versions={"v2": 1})
     shop.faults[("PATCH", f"{API}/virtualservices/frontend")] = [ApiError(500, "InternalError", "down")]
-    assert say("undo")["failed"]
-    assert say("undo")["changed"] and policy(shop) == one
+    assert say("traffic_rollback")["failed"]
+    assert say("traffic_rollback")["changed"] and policy(shop) == one
 
 
 def test_one_whose_last_wait_failed_waits_again(shop, say):
@@ -127,11 +127,11 @@ def test_one_whose_last_wait_failed_waits_again(shop, say):
     say("resilience", timeout="1s")
     istiod.behind = {"web-1.shop"}
     for _run in range(2):
-        assert say("undo", wait_timeout=1)["failure"]["code"] == "not_converged"
+        assert say("traffic_rollback", wait_timeout=1)["failure"]["code"] == "proxies_not_synced"
     istiod.behind = set()
-    done = say("undo")
-    assert done["changed"] and done["barriers"] and policy(shop) == one
-    assert say("undo")["failure"]["code"] == "nothing_to_undo"
+    done = say("traffic_rollback")
+    assert done["changed"] and done["verified"] and policy(shop) == one
+    assert say("traffic_rollback")["failure"]["code"] == "nothing_to_roll_back"
 
 
 def test_a_change_that_was_cut_off_goes_back_to_where_it_began(shop, say):
@@ -141,7 +141,7 @@ def test_a_change_that_was_cut_off_goes_back_to_where_it_began(shop, say):
     changed = {"timeout": "2s", "outlier_detection": {"consecutive_5xx_errors": 4}}
     assert say("resilience", **changed)["failed"] and policy(shop) != one
     say("resilience", **changed)
-    say("undo")
+    say("traffic_rollback")
     assert policy(shop) == one
 
 
@@ -150,23 +150,23 @@ def test_a_policy_whose_pods_are_gone_is_not_brought_back(shop, say):
     say(versions={"v2": 1})
     shop.drop("Pod", "frontend-v1", "shop")
     two = policy(shop)
-    assert say("undo")["failure"]["code"] == "no_pods" and policy(shop) == two
+    assert say("traffic_rollback")["failure"]["code"] == "no_pods" and policy(shop) == two
 
 
-def test_where_nothing_is_known_there_is_nothing_to_undo(shop, say):
-    refused = say("undo")
-    assert refused["failure"]["code"] == "nothing_to_undo" and shop.writes() == []
-    assert "nothing_to_undo" in str(say("undo", check=True)["warnings"])
+def test_where_nothing_is_known_there_is_nothing_to_roll_back(shop, say):
+    refused = say("traffic_rollback")
+    assert refused["failure"]["code"] == "nothing_to_roll_back" and shop.writes() == []
+    assert "nothing_to_roll_back" in str(say("traffic_rollback", check=True)["warnings"])
 
 
 def test_a_config_map_of_somebody_else_is_left_alone(shop, say):
-    shop.put(config("servicemesh-undo-frontend", mine="yes"))
-    assert say(versions={"v1": 1})["failed"] and shop.get("ConfigMap", "servicemesh-undo-frontend", "shop")["data"] == {"mine": "yes"}
+    shop.put(config("servicemesh-rollback-frontend", mine="yes"))
+    assert say(versions={"v1": 1})["failed"] and shop.get("ConfigMap", "servicemesh-rollback-frontend", "shop")["data"] == {"mine": "yes"}
 
 
 def test_the_diff_names_what_is_kept_and_shows_no_packed_text(shop, say):
     say(versions={"v1": 1})
-    kept = next(entry for entry in say(versions={"v2": 1})["diff"] if "undo" in entry["after_header"])
+    kept = next(entry for entry in say(versions={"v2": 1})["diff"] if "rollback" in entry["after_header"])
     assert "VirtualService shop/frontend" in kept["after"] and "H4s" not in kept["after"]
 
 
@@ -180,7 +180,7 @@ def test_routes_of_others_are_left_where_they_are(shop, say):
         manager="kubectl-edit",
     )
     say(versions={"v2": 1})
-    say("undo")
+    say("traffic_rollback")
     assert [http["name"].rpartition("-")[0] or http["name"] for http in policy(shop)["VirtualService"]["http"]] == ["theirs", "split-v1-1"]
 
 
@@ -189,7 +189,7 @@ def test_the_whole_policy_of_a_mesh_is_kept_host_by_host(shop, run, say):
     whole = {"shop": {"frontend": {"split": {"versions": {"v1": 1}}}, "cart": {"resilience": {"timeout": "1s"}}}}
     run("traffic", policy=whole)
     run("traffic", policy={"shop": {"frontend": {"split": {"versions": {"v2": 1}}}}}, prune=True)
-    say("undo")
+    say("traffic_rollback")
     assert policy(shop)["VirtualService"]["http"][0]["name"].startswith("split-v1-1-") and shop.get("VirtualService", "cart", "shop") is None
-    assert run("undo", service="cart", namespace="shop")["changed"] and shop.get("VirtualService", "cart", "shop")
+    assert run("traffic_rollback", service="cart", namespace="shop")["changed"] and shop.get("VirtualService", "cart", "shop")
     assert run("traffic", policy=whole)["changed"] is False

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
-module: images
+module: images_info
 short_description: List the images that a mesh will need
 version_added: 1.0.0
 author:
@@ -69,7 +69,7 @@ EXAMPLES = r"""
   register: istio
 
 - name: What a mesh with two addons and a workload will pull
-  servicemesh.istio.images:
+  servicemesh.istio.images_info:
     istioctl: "{{ istio.istioctl }}"
     samples: "{{ istio.path }}/samples/addons"
     addons: [prometheus, kiali]

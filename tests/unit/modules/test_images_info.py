@@ -18,7 +18,7 @@ def images(run, api):
     """images(**options) -> result; nobody is asked for it."""
 
     def call(**options):
-        result = run("images", **options)
+        result = run("images_info", **options)
         assert api.requests == []
         return result
 

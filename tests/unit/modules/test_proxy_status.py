@@ -32,7 +32,7 @@ def istiod(shop):
 
 @pytest.fixture
 def look(run, shop):
-    return lambda **options: run("converged", **{"wait_timeout": 0, "fail": False, **options})
+    return lambda **options: run("proxy_status", **{"wait_timeout": 0, "fail": False, **options})
 
 
 def verdicts(result):
@@ -53,7 +53,7 @@ def forbidden(status=403):
 def test_each_proxy_of_each_istiod_is_told_with_where_it_is_connected(shop, istiod, look):
     FakeIstiod(shop, "istiod-2", ("web-1.web",)).versions = {"web-1.web": "1.31.0"}
     result = look()
-    assert result["changed"] is False and result["counts"] == {"converged": 3, "waiting": 0, "rejected": 0, "unknown": 0}
+    assert result["changed"] is False and result["counts"] == {"synced": 3, "pending": 0, "rejected": 0, "unknown": 0}
     assert result["proxies"][-1] == {
         "proxy": "web-1.web",
         "namespace": "web",
@@ -61,20 +61,20 @@ def test_each_proxy_of_each_istiod_is_told_with_where_it_is_connected(shop, isti
         "istiod": "istio-system/istiod-2",
         "revision": "default",
         "version": "1.31.0",
-        "verdict": "converged",
+        "verdict": "synced",
         "reason": "",
     }
-    assert result["text"] == "3 of 3 proxies have converged"
-    assert verdicts(look(namespace="web")) == {"web-1.web": "converged"}
+    assert result["text"] == "3 of 3 proxies are in sync"
+    assert verdicts(look(namespace="web")) == {"web-1.web": "synced"}
 
 
 def test_who_has_not_acknowledged_is_waited_for_and_named(shop, istiod, look):
     istiod.behind = {"frontend-v2.shop"}
     result = look()
-    assert verdicts(result) == {"frontend-v1.shop": "converged", "frontend-v2.shop": "waiting"} and "RouteConfiguration" in reason(result, "frontend-v2.shop")
+    assert verdicts(result) == {"frontend-v1.shop": "synced", "frontend-v2.shop": "pending"} and "RouteConfiguration" in reason(result, "frontend-v2.shop")
     failed = look(fail=True, wait_timeout=1)
-    assert failed["failure"]["code"] == "not_converged" and "frontend-v2.shop" in failed["msg"] and "frontend-v1.shop" not in failed["msg"]
-    assert failed["counts"]["waiting"] == 1, "what was found is in the result all the same"
+    assert failed["failure"]["code"] == "proxies_not_synced" and "frontend-v2.shop" in failed["msg"] and "frontend-v1.shop" not in failed["msg"]
+    assert failed["counts"]["pending"] == 1, "what was found is in the result all the same"
 
 
 def test_a_rejection_is_told_in_the_proxys_words_and_ends_the_wait(shop, istiod, look):
@@ -82,13 +82,13 @@ def test_a_rejection_is_told_in_the_proxys_words_and_ends_the_wait(shop, istiod,
     failed = look(fail=True, wait_timeout=5)
     assert failed["duration"]["wait"] < 4
     assert failed["failure"]["code"] == "rejected" and "frontend-v2.shop (no such filter)" in failed["msg"]
-    assert verdicts(failed) == {"frontend-v1.shop": "waiting", "frontend-v2.shop": "rejected"}
+    assert verdicts(failed) == {"frontend-v1.shop": "pending", "frontend-v2.shop": "rejected"}
 
 
 def test_one_that_is_late_is_waited_for(shop, istiod, look, monkeypatch):
     istiod.behind = {"frontend-v1.shop"}
     monkeypatch.setattr(Cluster, "sleep", lambda _self, _seconds: istiod.behind.clear())
-    assert look(fail=True, wait_timeout=60)["counts"]["converged"] == 2
+    assert look(fail=True, wait_timeout=60)["counts"]["synced"] == 2
 
 
 def test_a_slice_of_the_wait_ends_with_whom_it_waits_for(shop, istiod, look):
@@ -99,13 +99,13 @@ def test_a_slice_of_the_wait_ends_with_whom_it_waits_for(shop, istiod, look):
 
 def test_check_mode_looks_as_well(shop, istiod, look, run):
     before = copy.deepcopy(shop.objects)
-    assert run("converged", check=True, wait_timeout=0)["proxies"] == look()["proxies"] and shop.objects == before
+    assert run("proxy_status", check=True, wait_timeout=0)["proxies"] == look()["proxies"] and shop.objects == before
 
 
 def test_a_proxy_that_no_istiod_knows_is_waited_for(shop, look):
     FakeIstiod(shop, proxies=("frontend-v1.shop",))
     result = look()
-    assert verdicts(result) == {"frontend-v1.shop": "converged", "frontend-v2.shop": "waiting"} and "no istiod" in reason(result, "frontend-v2.shop")
+    assert verdicts(result) == {"frontend-v1.shop": "synced", "frontend-v2.shop": "pending"} and "no istiod" in reason(result, "frontend-v2.shop")
 
 
 @pytest.mark.parametrize("status", [0, 401, 403, 404])
@@ -118,7 +118,7 @@ def test_where_istiod_cannot_be_asked_it_is_unknown_and_fails_nothing(shop, isti
 @pytest.fixture
 def policy(run, shop):
     def say(module="traffic_split", **options):
-        done = run(module, **HOST, **{"wait_converged": False, **options})
+        done = run(module, **HOST, **{"wait_for_proxies": False, **options})
         assert "failed" not in done, done
 
     return say
@@ -127,18 +127,18 @@ def policy(run, shop):
 def test_what_the_proxies_have_is_compared_with_the_policy(shop, istiod, look, policy):
     policy(versions={"v1": 90, "v2": 10})
     policy("resilience", timeout="2s", retries={"attempts": 3})
-    assert look(**HOST)["counts"]["converged"] == 2
+    assert look(**HOST)["counts"]["synced"] == 2
     istiod.old = {"frontend-v1.shop"}
     result = look(**HOST)
-    assert verdicts(result) == {"frontend-v1.shop": "waiting", "frontend-v2.shop": "converged"}, "it has acknowledged, and yet has it not"
+    assert verdicts(result) == {"frontend-v1.shop": "pending", "frontend-v2.shop": "synced"}, "it has acknowledged, and yet has it not"
     assert "no subset v1; no subset v2; no route split-v1-90-v2-10-" in reason(result)
-    assert look(**HOST, fail=True)["failure"]["code"] == "not_converged"
+    assert look(**HOST, fail=True)["failure"]["code"] == "proxies_not_synced"
 
 
 def test_from_whom_a_host_is_hidden_is_not_concerned(shop, istiod, look, policy):
     policy(versions={"v1": 1})
     istiod.hidden = {"frontend-v1.shop"}
-    assert verdicts(look(**HOST)) == {"frontend-v2.shop": "converged"}
+    assert verdicts(look(**HOST)) == {"frontend-v2.shop": "synced"}
 
 
 def test_a_proxy_that_stands_still_is_waited_for(shop, istiod, look, policy, monkeypatch):
@@ -146,7 +146,7 @@ def test_a_proxy_that_stands_still_is_waited_for(shop, istiod, look, policy, mon
     policy(versions={"v1": 1})
     istiod.still = {"frontend-v1.shop"}
     result = look(**HOST)
-    assert verdicts(result) == {"frontend-v1.shop": "waiting", "frontend-v2.shop": "converged"} and "does not answer" in reason(result)
+    assert verdicts(result) == {"frontend-v1.shop": "pending", "frontend-v2.shop": "synced"} and "does not answer" in reason(result)
 
 
 def test_all_are_asked_and_not_a_sample(shop, look, policy):
@@ -154,15 +154,15 @@ def test_all_are_asked_and_not_a_sample(shop, look, policy):
     policy(versions={"v1": 1})
     fake.old = {"p11.other"}
     result = look(**HOST)
-    assert len(result["proxies"]) == 14 and verdicts(result)["p11.other"] == "waiting"
+    assert len(result["proxies"]) == 14 and verdicts(result)["p11.other"] == "pending"
 
 
 def test_proxies_answer_for_themselves_where_istiod_may_not(shop, istiod, look, policy):
     policy(versions={"v1": 1})
     shop.tunnels[("istio-system", "istiod-1", 8080)] = forbidden()
-    assert verdicts(look(**HOST)) == {"frontend-v1.shop": "converged", "frontend-v2.shop": "converged"}
+    assert verdicts(look(**HOST)) == {"frontend-v1.shop": "synced", "frontend-v2.shop": "synced"}
     shop.tunnels[("shop", "frontend-v1", 15000)] = forbidden()
-    assert verdicts(look(**HOST)) == {"frontend-v1.shop": "unknown", "frontend-v2.shop": "converged"}
+    assert verdicts(look(**HOST)) == {"frontend-v1.shop": "unknown", "frontend-v2.shop": "synced"}
 
 
 def test_a_gateway_is_concerned_where_the_policy_names_it(shop, look, policy):
@@ -179,7 +179,7 @@ def test_a_gateway_is_concerned_where_the_policy_names_it(shop, look, policy):
 def test_a_host_without_a_policy_is_refused_and_in_check_mode_warned_of(shop, istiod, look, run):
     refused = look(**HOST)
     assert refused["failure"]["code"] == "no_policy" and refused["failed"]
-    assert "no_policy" in str(run("converged", check=True, **HOST)["warnings"])
+    assert "no_policy" in str(run("proxy_status", check=True, **HOST)["warnings"])
 
 
 def test_a_host_needs_its_namespace(look):
@@ -187,21 +187,21 @@ def test_a_host_needs_its_namespace(look):
 
 
 @pytest.mark.parametrize("wait", [True, False])
-def test_without_wait_converged_only_the_last_wait_is_left_out(shop, istiod, run, wait):
-    done = run("traffic_split", **HOST, versions={"v1": 1}, wait_converged=wait)
-    assert [text.split()[1] for text in done["barriers"]] == ["subsets", "split-v1-1"][: 2 if wait else 1]
+def test_without_wait_for_proxies_only_the_last_wait_is_left_out(shop, istiod, run, wait):
+    done = run("traffic_split", **HOST, versions={"v1": 1}, wait_for_proxies=wait)
+    assert [text.split(": ")[1].split()[0] for text in done["verified"]] == ["subsets", "split-v1-1"][: 2 if wait else 1]
     istiod.behind = {"frontend-v1.shop"}
-    late = run("traffic", policy={"shop": {"frontend": {"resilience": {"timeout": "1s"}}}}, wait_converged=wait, wait_timeout=1)
-    assert late["failure"]["code"] == "not_converged", "the end of a subset rests on the routes, whoever waits"
+    late = run("traffic", policy={"shop": {"frontend": {"resilience": {"timeout": "1s"}}}}, wait_for_proxies=wait, wait_timeout=1)
+    assert late["failure"]["code"] == "proxies_not_synced", "the end of a subset rests on the routes, whoever waits"
 
 
 @pytest.mark.parametrize(
-    ("module", "options"), [("authorization", {"name": "web", "default": "deny"}), ("mtls", {"mode": "permissive"}), ("sidecar", {"sees": ["."]})]
+    ("module", "options"), [("authorization", {"name": "web", "default": "deny"}), ("mtls", {"mode": "permissive"}), ("sidecar", {"egress_hosts": ["."]})]
 )
 def test_policies_of_one_object_may_be_left_to_arrive(shop, istiod, run, module, options):
     istiod.behind = {"frontend-v1.shop"}
-    assert run(module, namespace="shop", **options, wait_timeout=1)["failure"]["code"] == "not_converged"
+    assert run(module, namespace="shop", **options, wait_timeout=1)["failure"]["code"] == "proxies_not_synced"
     assert "failed" not in run(
-        module, namespace="shop", state="absent", **({"name": options["name"]} if "name" in options else {}), wait_converged=False, wait_timeout=2
+        module, namespace="shop", state="absent", **({"name": options["name"]} if "name" in options else {}), wait_for_proxies=False, wait_timeout=2
     )
-    assert run(module, namespace="shop", **options, wait_converged=False, wait_timeout=2)["barriers"] == []
+    assert run(module, namespace="shop", **options, wait_for_proxies=False, wait_timeout=2)["verified"] == []

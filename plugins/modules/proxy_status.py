@@ -6,8 +6,8 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
-module: converged
-short_description: Whether the proxies have what was applied
+module: proxy_status
+short_description: Check whether proxies are in sync with what was applied
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
@@ -25,7 +25,7 @@ options:
     description: With O(service) the namespace of its objects; proxies of all namespaces are asked. Without it only proxies of this namespace are.
     type: str
   wait_timeout:
-    description: Seconds to wait for proxies that have not converged. 0 is one look.
+    description: Seconds to wait for proxies that are not in sync. 0 is one look.
     type: int
     default: 60
   fail:
@@ -42,7 +42,7 @@ extends_documentation_fragment:
 
 EXAMPLES = r"""
 - name: Every proxy has acknowledged what it was sent
-  servicemesh.istio.converged:
+  servicemesh.istio.proxy_status:
     wait_timeout: 120
 
 - name: A policy whose proxies are not waited for
@@ -50,15 +50,15 @@ EXAMPLES = r"""
     namespace: online-boutique
     service: frontend
     versions: {v1: 90, v2: 10}
-    wait_converged: false
+    wait_for_proxies: false
 
 - name: Its proxies have it
-  servicemesh.istio.converged:
+  servicemesh.istio.proxy_status:
     namespace: online-boutique
     service: frontend
 
 - name: Who is behind in one namespace, now
-  servicemesh.istio.converged:
+  servicemesh.istio.proxy_status:
     namespace: online-boutique
     wait_timeout: 0
     fail: false
@@ -95,7 +95,7 @@ proxies:
       description: Version of Istio, as the proxy says it; empty where istiod cannot be asked.
       type: str
     verdict:
-      description: One of converged, waiting, rejected, unknown.
+      description: One of synced, pending, rejected, unknown.
       type: str
     reason:
       description: What is missing, or the proxy's own words.
@@ -104,12 +104,12 @@ counts:
   description: Proxies by verdict.
   returned: when proxies were asked
   type: dict
-  sample: {converged: 13, waiting: 0, rejected: 0, unknown: 0}
+  sample: {synced: 13, pending: 0, rejected: 0, unknown: 0}
 text:
-  description: The counts in a sentence, with the names of proxies that have not converged.
+  description: The counts in a sentence, with the names of proxies that are not in sync.
   returned: when proxies were asked
   type: str
-  sample: 13 of 13 proxies have converged
+  sample: 13 of 13 proxies are in sync
 duration:
   description: Seconds by phase.
   returned: always
@@ -118,7 +118,7 @@ failure:
   description: Code, object, reason and hint. The code is stable.
   returned: on failure
   type: dict
-  sample: {code: not_converged, ref: null, reason: "", hint: ""}
+  sample: {code: proxies_not_synced, ref: null, reason: "", hint: ""}
 """
 
 from ..module_utils._engine.module import Run, run_module
