@@ -134,7 +134,6 @@ failure:
 from ..module_utils._engine.module import Run, run_module
 from ..module_utils._mesh import facts
 from ..module_utils._mesh import registry as checks
-from ..module_utils._mesh.answers import answers
 from ..module_utils._mesh.findings import Gate
 
 ARGUMENTS = {
@@ -153,7 +152,7 @@ def body(run: Run) -> dict:
     options = run.options
     gate = Gate(options["phase"], options["namespace"], options["version"] or "", options["revision"] or "", tuple(options["namespaces"]))
     checks.refuse(gate, options["skip"])
-    found = run.timed("read", lambda: facts.read_facts(run.cluster, gate.namespace, checks.sources(gate, options["skip"]), answers))
+    found = run.timed("read", lambda: facts.read_facts(run.cluster, gate.namespace, checks.sources(gate, options["skip"])))
     checks.refuse_absent(found, gate)
     rows = run.timed("judge", lambda: checks.run(found, gate, options["skip"]))
     run.extra_result = {"checks": rows, "summary": checks.summary(rows)}

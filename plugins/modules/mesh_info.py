@@ -178,7 +178,6 @@ failure:
 from ..module_utils._engine.module import Run, run_module
 from ..module_utils._engine.waiting import conditions
 from ..module_utils._mesh import overview
-from ..module_utils._mesh.answers import answers
 
 ARGUMENTS = {
     "query": {"type": "str"},
@@ -189,7 +188,7 @@ ARGUMENTS = {
 def body(run: Run) -> dict:
     text = run.options["query"]
     query = conditions.compile_expression("query", text) if text else None
-    result = run.timed("read", lambda: overview.read_overview(run.cluster, answers if run.options["proxies"] else None))
+    result = run.timed("read", lambda: overview.read_overview(run.cluster, run.options["proxies"]))
     return {**result, "answer": conditions.search_result("query", query, result)} if query else result
 
 

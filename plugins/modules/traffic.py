@@ -159,7 +159,7 @@ def body(run: Run) -> dict:
     steps = bulk_policy.merge_steps([[*rollback_checkpoint.checkpoint_steps(run.cluster, policy), *rollout_steps(policy)] for policy in [*policies, *gone]])
     rules = run.apply_options()
     return run.apply(
-        without_last_wait(steps, options), replace(rules, adopt=rules.adopt.union(*(policy.takeover.managers(policy.host, policy.api) for policy in policies)))
+        without_last_wait(steps, options), replace(rules, adopt=rules.adopt.union(*(policy.overwritten_managers() for policy in policies)))
     )
 
 

@@ -126,7 +126,7 @@ def body(run: Run) -> dict:
     opening, force = run.options["state"] == "open", run.options["force"]
     # With force nobody has to know what is behind them.
     sources = checks.HOOKS if force else checks.REACHED
-    found = run.timed("read", lambda: facts.read_facts(run.cluster, run.options["namespace"], sources, None, needed=frozenset(sources) - {facts.SLICES}))
+    found = run.timed("read", lambda: facts.read_facts(run.cluster, run.options["namespace"], sources, needed=frozenset(sources) - {facts.SLICES}))
     dead = {} if force else {facts.object_text(obj): cause for obj, cause in unanswered(found, webhooks.closed_entries if opening else webhooks.opened_entries)}
     if opening:
         chosen = [obj for obj in configurations(found) if webhooks.closed_entries(obj) and (force or facts.object_text(obj) in dead)]

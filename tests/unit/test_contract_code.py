@@ -21,7 +21,7 @@ FORBIDDEN = {
     "_istio": ("_cluster", "_proxy", "_probe", "_mesh", "_traffic", "_preflight", *HTTP),
     "_proxy": ("_probe", "_mesh", "_traffic", "_preflight", "urllib3", "requests", "kubernetes"),
     "_probe": ("_mesh", "_traffic", "_preflight", "urllib3", "requests", "kubernetes"),
-    "_mesh": ("_probe", "_traffic", "_preflight", *HTTP),
+    "_mesh": ("_cluster", "_probe", "_traffic", "_preflight", *HTTP),
     "_traffic": ("_cluster", "_istio", "_probe", "_mesh", "_preflight", *HTTP),
     # What others know of Istio and of traffic, brought together.
     "_preflight": ("_cluster", "_proxy", "_probe", *HTTP),

@@ -9,7 +9,7 @@ import re
 
 import pytest
 import yaml
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.module import FEATURES
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.features.registry import FEATURES
 from collection import FILTERS, MODULES, PREFIX, ROLES, ROOT, calls, load, tasks, wrong_options
 
 PLAYED = sorted(

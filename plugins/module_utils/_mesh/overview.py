@@ -14,7 +14,7 @@ from .._istio.dataplane import injection, revisions
 from .._istio.install.control_plane import TAG
 from . import facts
 from . import registry as checks
-from .facts import PROXIES, Ask, Facts, labels_of
+from .facts import PROXIES, Facts, labels_of
 from .findings import Gate
 
 # Without these nothing can be told; of the others the result says that they may not be read.
@@ -23,9 +23,9 @@ MORE = {"replica_sets", "validators", "crds", "sets", "roots", "node_agents"}
 KINDS = {"injectors": "injection", "validators": "validation"}
 
 
-def read_overview(cluster: Cluster, ask: Ask | None) -> dict[str, Any]:
-    """As RETURN of mesh_info has it. ask: None where istiods are not asked for their proxies. Raises ApiError."""
-    found = facts.read_facts(cluster, "istio-system", NEEDED | MORE | {PROXIES}, ask, NEEDED)
+def read_overview(cluster: Cluster, proxies: bool) -> dict[str, Any]:
+    """The result of mesh_info. proxies: whether istiods are asked for their proxies. Raises ApiError."""
+    found = facts.read_facts(cluster, "istio-system", NEEDED | MORE | ({PROXIES} if proxies else set()), NEEDED)
     planes = mesh.control_plane_rows(found["istiods"])
     places = {plane["namespace"] for plane in planes}
     if places and found.namespace not in places:
@@ -41,7 +41,7 @@ def read_overview(cluster: Cluster, ask: Ask | None) -> dict[str, Any]:
         "crds": _crds(found),
         "root_certificates": _root_certificates(found),
         "workloads": _workloads(found),
-        "proxies": _proxies(found) if ask else None,
+        "proxies": _proxies(found) if proxies else None,
         "skew": _skew(found),
         "forbidden_kinds": found.refused,
     }

@@ -15,7 +15,7 @@ from .._engine.waiting.deadline import Deadline, StillWaiting
 from .._engine.waiting.kstatus import pod_ready
 from .._failure import Failure
 from .._istio.dataplane.injection import has_sidecar, is_gateway, revision_label
-from .istiod import Istiod, Proxy, config_dump
+from .istiod import Proxy, ask_istiods, config_dump
 from .sync_barrier import BETWEEN_LOOKS, QUIET_LOOKS
 
 SYNCED, PENDING, REJECTED, UNKNOWN = "synced", "pending", "rejected", "unknown"
@@ -77,28 +77,20 @@ class KnownProxy:
 def read_sync_status(cluster: Cluster, question: ProxyQuery) -> list[Verdict]:
     """One look at every concerned proxy, in order. Raises ApiError where pods may not be listed."""
     pods = {f"{pod['metadata']['name']}.{pod['metadata']['namespace']}": pod for pod in cluster.list("", "Pod")}
-    istiods = [Istiod(cluster, pod) for pod in pods.values() if (pod["metadata"].get("labels") or {}).get("app") == "istiod" and pod_ready(pod)]
-    connected: dict[str, KnownProxy] = {}
-    refusals = [] if istiods else ["no istiod is ready"]
-    for one, answer in zip(istiods, cluster.each(_proxies, istiods)):
-        if isinstance(answer, str):
-            refusals.append(answer)
-        else:
-            connected.update({proxy.id: KnownProxy(proxy, f"{one.namespace}/{one.name}", one.revision, ProxyLocation.of(proxy, pods.get(proxy.id))) for proxy in answer})
+    istiods = [pod for pod in pods.values() if (pod["metadata"].get("labels") or {}).get("app") == "istiod" and pod_ready(pod)]
+    answers = ask_istiods(cluster, istiods)
+    refusals = [answer.refused for answer in answers if answer.refused] or ([] if istiods else ["no istiod is ready"])
+    connected = {
+        proxy.id: KnownProxy(proxy, answer.istiod, answer.revision, ProxyLocation.of(proxy, pods.get(proxy.id)))
+        for answer in answers
+        for proxy in answer.proxies
+    }
     every = [connected[name] for name in sorted(connected)]
     for name in sorted(name for name, pod in pods.items() if name not in connected and has_sidecar(pod) and pod_ready(pod)):
         proxy = Proxy(name, False)
         every.append(KnownProxy(proxy, "", revision_label(pods[name]), ProxyLocation.of(proxy, pods[name])))
     found = cluster.each(lambda asked: _verdict(cluster, question, asked, "; ".join(refusals)), [asked for asked in every if question.concerns(asked.place)])
     return [verdict for verdict in found if verdict]
-
-
-def _proxies(istiod: Istiod) -> list[Proxy] | str:
-    """Or why it cannot be asked."""
-    try:
-        return istiod.proxies()
-    except ApiError as error:
-        return error.message
 
 
 def _verdict(cluster: Cluster, question: ProxyQuery, asked: KnownProxy, refused: str) -> Verdict | None:

@@ -16,7 +16,6 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._failure import 
 from ansible_collections.servicemesh.istio.plugins.module_utils._istio import webhooks
 from ansible_collections.servicemesh.istio.plugins.module_utils._mesh import facts
 from ansible_collections.servicemesh.istio.plugins.module_utils._mesh import registry as checks
-from ansible_collections.servicemesh.istio.plugins.module_utils._mesh.answers import answers
 from ansible_collections.servicemesh.istio.plugins.module_utils._mesh.facts import PROXIES, SLICES, SOURCES
 from ansible_collections.servicemesh.istio.plugins.module_utils._mesh.findings import INSTALL, RUNNING, UPGRADE, Finding, Gate
 from collection import ROOT
@@ -47,7 +46,7 @@ def gate(phase=RUNNING, **more):
 
 
 def read(mesh, the_gate, sources):
-    return facts.read_facts(Cluster(mesh.api()), the_gate.namespace, sources, answers)
+    return facts.read_facts(Cluster(mesh.api()), the_gate.namespace, sources)
 
 
 def asked(mesh, code, the_gate=None):
@@ -447,7 +446,7 @@ def test_what_may_not_be_read_makes_its_checks_unknown_and_no_other(path, the_ga
     api = SoundMesh().api()
     names = {name for name, place in PATHS.items() if place == path}
     api.faults[("GET", path)] = [ApiError(403, "Forbidden", "this is forbidden") for _name in names]
-    rows = checks.run(facts.read_facts(Cluster(api), SYSTEM, checks.sources(the_gate), answers), the_gate)
+    rows = checks.run(facts.read_facts(Cluster(api), SYSTEM, checks.sources(the_gate)), the_gate)
     # Without pods nobody knows whom to ask.
     names |= {PROXIES} if "pods" in names else set()
     lost = {check.code for check in checks.of_phase(the_gate) if set(check.reads) & names}
@@ -466,7 +465,7 @@ def test_what_is_behind_a_service_without_pods_may_be_forbidden_too():
     unselecting(mesh, ready=True)
     api = mesh.api()
     api.faults[("GET", "/apis/discovery.k8s.io/v1/namespaces/istio-system/endpointslices")] = [ApiError(403, "Forbidden", "this is forbidden")]
-    found = facts.read_facts(Cluster(api), SYSTEM, checks.sources(gate()), answers)
+    found = facts.read_facts(Cluster(api), SYSTEM, checks.sources(gate()))
     (row,) = (row for row in checks.run(found, gate()) if row["status"] == "unknown")
     assert row["code"] == "webhook_unanswered" and "this is forbidden" in row["cause"] and found.ready_behind(found.service(SYSTEM, "istiod")) is None
 
@@ -475,7 +474,7 @@ def test_a_server_that_breaks_off_is_no_unknown():
     api = SoundMesh().api()
     api.faults[("GET", "/api/v1/pods")] = [ApiError(0, "Unreachable", "reset")]
     with pytest.raises(ApiError):
-        facts.read_facts(Cluster(api), SYSTEM, {"pods"}, answers)
+        facts.read_facts(Cluster(api), SYSTEM, {"pods"})
 
 
 ASKED = ("proxies_disconnected", "proxies_not_synced", "proxies_rejected")
@@ -497,7 +496,7 @@ def test_one_istiod_that_can_be_asked_is_enough_for_what_is_wrong_but_not_for_wh
     the_gate, sources = gate(), {PROXIES, "pods"}
     api = mesh.api()
     del api.tunnels[(SYSTEM, "istiod-1", 8080)]
-    found = facts.read_facts(Cluster(api), SYSTEM, sources, answers)
+    found = facts.read_facts(Cluster(api), SYSTEM, sources)
     statuses = {code: checks.ask(checks.BY_CODE[code], found, the_gate)["status"] for code in ASKED}
     assert statuses == {"proxies_disconnected": "unknown", "proxies_not_synced": "failed", "proxies_rejected": "failed"}
 
@@ -600,7 +599,7 @@ def test_a_control_plane_of_another_tool_is_told_with_that_tools_name():
     mesh.keeper = "helm"
     api = mesh.api()
     api.get("Deployment", "istiod", SYSTEM)["metadata"]["managedFields"].append({"manager": "kube-controller-manager", "fieldsV1": {}})
-    found = facts.read_facts(Cluster(api), SYSTEM, {"istiods"}, answers)
+    found = facts.read_facts(Cluster(api), SYSTEM, {"istiods"})
     assert checks.ask(checks.BY_CODE["foreign_control_plane"], found, gate(INSTALL))["cause"].endswith("is managed by helm")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.module import FEATURES
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.features.registry import FEATURES
 from builders import config, istio, namespace, pod
 from collection import MODULES, arguments, documentation, load
 from memory_api import MemoryApi

@@ -6,6 +6,9 @@ from __future__ import annotations
 import copy
 
 import pytest
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.steps import Step
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import bulk_policy
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.step_names import StepName
 from builders import pod, service
 from fake_istiod import FakeIstiod
 
@@ -123,3 +126,10 @@ def test_what_cannot_be_meant_is_named_and_nothing_is_written(shop, traffic, pol
     before = copy.deepcopy(shop.objects)
     refused = traffic(policy)
     assert refused["failure"]["code"] == code and named in refused["msg"] and shop.objects == before
+
+
+def test_no_step_of_a_host_is_lost_among_those_of_many():
+    known, unknown = Step(StepName.SUBSETS, [{"kind": "one"}]), Step("afterwards", [{"kind": "two"}])
+    assert [step.name for step in bulk_policy.merge_steps([[known], [known]])] == ["subsets"]
+    with pytest.raises(ValueError, match="afterwards"):
+        bulk_policy.merge_steps([[known], [unknown]])

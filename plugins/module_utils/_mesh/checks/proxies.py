@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from ..._engine.objects import Object
 from ..._istio import version_skew
-from ..facts import Facts, Proxy, is_ready, object_text, proxy_id
+from ..._proxy.istiod import Proxy
+from ..facts import Facts, is_ready, object_text, proxy_id
 from ..findings import Finding, Gate, Unknown, control_plane_versions, planes_replaced_in_place, versions_to_support
 
 

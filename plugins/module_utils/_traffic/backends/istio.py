@@ -14,7 +14,7 @@ from ..features import desired_annotation
 from ..features.route_rule import RouteRule, RouteTarget, matches_at, named_by_content
 from ..host import foreign_routes
 from ..host.host import ANY_HOST, MESH, Host, full_name, gateways_only
-from ..host.port_protocol import HTTP
+from ..host.port_protocol import RouteProtocol
 from ..host_policy import MANAGED, Policy
 from . import tcp_tls_routes
 from .proxy_checks import clusters_ready, destination_weights, routes_visible, same_weights
@@ -33,7 +33,7 @@ class Istio:
     def unsupported(self, policy: Policy) -> list[Failure]:
         """The vocabulary was made of what these kinds can say, but for what requests alone have. Returns gateways that take no such connections."""
         tcp_tls_routes.require_supported(policy)
-        if not policy.route_intents or policy.protocol == HTTP:
+        if not policy.route_intents or policy.protocol == RouteProtocol.HTTP:
             return []
         word, hint = (
             policy.protocol.upper(),
@@ -46,14 +46,14 @@ class Istio:
         ]
 
     def subsets(self, policy: Policy) -> dict[str, dict[str, str]]:
-        return {version: {policy.label: version} for version in policy.versions()}
+        return {version: {policy.label: version} for version in policy.versions}
 
     def backend_objects(self, policy: Policy) -> list[Object]:
         """A subset needs nothing beside the host's DestinationRule."""
         return []
 
     def targets_ready(self, policy: Policy) -> Barrier | None:
-        versions = sorted(policy.versions())
+        versions = sorted(policy.versions)
         return (
             clusters_ready(policy.host, f"subsets {', '.join(versions)}", [f"|{version}|{policy.host.full_name}" for version in versions]) if versions else None
         )
@@ -111,7 +111,7 @@ def virtual_services(policy: Policy) -> list[Object]:
             for obj in (host.managed_virtual_service, host.wildcard_virtual_service)
             if obj and foreign_routes.foreign_routes_of(obj)
         ]
-    pieces = policy.route_rules()
+    pieces = policy.route_rules
     return [_virtual_service(policy, name, hosts, bound, pieces) for name, (hosts, bound) in _places(policy).items()]
 
 
@@ -133,16 +133,16 @@ def _virtual_service(policy: Policy, name: str, hosts: list[str], gateways: list
     host = policy.host
     metadata = {"name": name, "namespace": host.namespace, "labels": dict(MANAGED), "annotations": desired_annotation.intents_annotation(policy.route_intents)}
     obj: Object = {"apiVersion": API, "kind": "VirtualService", "metadata": metadata, "spec": {"hosts": hosts, "gateways": gateways}}
-    if policy.route_intents and policy.protocol != HTTP:
+    if policy.route_intents and policy.protocol != RouteProtocol.HTTP:
         written = [route for piece in pieces if (route := _connections(piece, policy, hosts, gateways))]
         # Where routes of ours were among those of requests, the list is ours, and what others put there with it.
         was = live_counterpart(host, obj)
         beside = foreign_routes.foreign_routes_of(was) if len(foreign_routes.foreign_routes_of(was)) < len(foreign_routes.http_routes(was)) else []
-        beside += [one for other in policy.takeover.adopted(host) for one in foreign_routes.http_routes(other) if name == host.object_name and one not in beside]
-        return {**obj, "spec": {**obj["spec"], policy.protocol: written, **({"http": beside} if beside else {})}}
+        beside += [one for other in policy.adopted_objects() for one in foreign_routes.http_routes(other) if name == host.object_name and one not in beside]
+        return {**obj, "spec": {**obj["spec"], policy.protocol.value: written, **({"http": beside} if beside else {})}}
     http = foreign_routes.merge_routes([one for piece in pieces if (one := _http(piece, host, gateways))], foreign_routes.http_routes(live_counterpart(host, obj)))
     if name == host.object_name and policy.route_intents:
-        http = foreign_routes.append_adopted(http, [one for other in policy.takeover.adopted(host) for one in foreign_routes.http_routes(other)])
+        http = foreign_routes.append_adopted(http, [one for other in policy.adopted_objects() for one in foreign_routes.http_routes(other)])
     return {**obj, "spec": {**obj["spec"], "http": http}}
 
 

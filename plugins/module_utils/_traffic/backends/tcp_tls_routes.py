@@ -14,13 +14,13 @@ from ..._proxy import config_dump
 from ..features.match import Match
 from ..features.route_rule import RouteRule, matches_at
 from ..host.host import MESH, Host, gateways_only
-from ..host.port_protocol import HTTP, TCP, TLS
+from ..host.port_protocol import RouteProtocol
 from ..host_policy import Policy
 from .proxy_checks import destination_weights, same_weights
 
 Route = dict[str, Any]
 # The lists of a VirtualService.
-LISTS = (TCP, TLS)
+LISTS = (RouteProtocol.TCP.value, RouteProtocol.TLS.value)
 # What is of requests alone: the option, by the field of a route or of its match.
 FIELDS = {
     "delay": "delay", "abort": "abort", "timeout": "timeout", "retries": "retries", "mirrors": "mirror", "redirect": "redirect", "directResponse": "direct_response",
@@ -35,24 +35,22 @@ MATCHES = {
     "queryParams": "query",
     "ignoreUriCase": "ignore_case",
 }
-LIMITS = ("max_requests", "max_requests_per_connection", "idle_timeout")
 
 
 def require_supported(policy: Policy) -> None:
     """Raises InvalidOption "protocol_cannot" for what connections of the host cannot have."""
-    if policy.route_intents and policy.protocol != HTTP:
-        pieces = policy.route_rules()
+    if policy.route_intents and policy.protocol != RouteProtocol.HTTP:
+        pieces = policy.route_rules
         # A cookie's own routes come first, and read headers that nobody asked for.
         if any(headers for piece in pieces for _target, _weight, headers in piece.targets):
             raise _unsupported("sticky", "a cookie goes with requests", policy)
         for piece in pieces:
             _refuse_piece(piece, policy)
-        if policy.protocol == TLS and MESH in policy.gateways:
+        if policy.protocol == RouteProtocol.TLS and MESH in policy.gateways:
             hint = "Name only gateways, which pass TLS through."
             raise _unsupported("gateways", "in the mesh each name by which it may be called would need a route of its own", policy, hint)
-    if set(policy.host.declared.values()) in ({TCP}, {TLS}, {TCP, TLS}):
-        limits, hashed = (policy.rule_intents.get("resilience") or {}).get("connection_pool") or {}, (policy.rule_intents.get("load_balancing") or {}).get("consistent_hash") or {}
-        for option in [*(f"connection_pool.{key}" for key in LIMITS if key in limits), *(f"consistent_hash.{key}" for key in hashed if key != "source_ip")]:
+    if set(policy.host.declared.values()) in ({RouteProtocol.TCP}, {RouteProtocol.TLS}, {RouteProtocol.TCP, RouteProtocol.TLS}):
+        for option in policy.http_options:
             raise _unsupported(option, "there are no requests to count or to read", policy)
 
 
@@ -96,7 +94,7 @@ def route_matches(piece: RouteRule, policy: Policy, hosts: list[str], gateways: 
             continue
         only = {"gateways": [MESH]} if gateways != [MESH] else {}
         found += [{**match, **only, "port": piece.port}, *([{**match, "gateways": gateways_only(here)}] if gateways_only(here) else [])]
-    if policy.protocol == TLS:
+    if policy.protocol == RouteProtocol.TLS:
         found = [{**match, "sniHosts": hosts} for match in found]
     return [match for match in found if match]
 

@@ -11,8 +11,7 @@ from ..._engine.selectors import label_selector
 from ..._failure import Failure, InvalidOption
 from ..api_selection import API_ARGUMENT, AUTO
 from ..features import validators
-from ..host.host import GATEWAY as BY_GATEWAY_API
-from ..host.host import ISTIO
+from ..host.host import RoutingApi
 from . import listeners
 from .policy_module import Single
 
@@ -48,7 +47,7 @@ OF_GATEWAY_API = ("service", "service_type")
 
 def possible(options: dict[str, Any]) -> list[Ref]:
     """Of both APIs, for it may have moved; where it goes from one of them by name, of that one."""
-    by_api = {ISTIO: [Ref(GROUP, KIND, options["namespace"], options["name"])], BY_GATEWAY_API: listeners.possible(options)}
+    by_api = {RoutingApi.ISTIO: [Ref(GROUP, KIND, options["namespace"], options["name"])], RoutingApi.GATEWAY_API: listeners.possible(options)}
     if options["state"] == "absent" and options["api"] in by_api:
         return by_api[options["api"]]
     return [ref for refs in by_api.values() for ref in refs]
@@ -57,17 +56,17 @@ def possible(options: dict[str, Any]) -> list[Ref]:
 def settled(cluster: Cluster, options: dict[str, Any]) -> dict[str, Any]:
     """The options with the API that is meant: the one asked for, the one that has the gateway, or Gateway API where it can say it. Raises ApiError."""
     asked, namespace, name = options["api"], options["namespace"], options["name"]
-    if asked in (ISTIO, BY_GATEWAY_API) or options["state"] == "absent":
+    if asked in (RoutingApi.ISTIO, RoutingApi.GATEWAY_API) or options["state"] == "absent":
         return options
     own, other = Ref(GROUP, KIND, namespace, name), listeners.possible(options)[0]
-    has = next((api for api, ref in ((BY_GATEWAY_API, other), (ISTIO, own)) if cluster.get(ref.group, ref.kind, ref.namespace, ref.name)), None)
+    has = next((api for api, ref in ((RoutingApi.GATEWAY_API, other), (RoutingApi.ISTIO, own)) if cluster.get(ref.group, ref.kind, ref.namespace, ref.name)), None)
     if asked == AUTO and has is None and cluster.resource(other.group, other.kind):
         try:
-            wanted({**options, "api": BY_GATEWAY_API})
-            has = BY_GATEWAY_API
+            wanted({**options, "api": RoutingApi.GATEWAY_API})
+            has = RoutingApi.GATEWAY_API
         except InvalidOption:
-            has = ISTIO
-    return {**options, "api": has or ISTIO}
+            has = RoutingApi.ISTIO
+    return {**options, "api": has or RoutingApi.ISTIO}
 
 
 def wanted(options: dict[str, Any]) -> list[Object]:
@@ -86,13 +85,13 @@ def wanted(options: dict[str, Any]) -> list[Object]:
     if tcp is not None and validators.port("tcp_port", tcp) in (plain, options["https_port"] if tls else None):
         raise InvalidOption("tcp_port", f"{tcp} is the port for HTTP{'' if tcp == plain else 'S'}, too", code="port_taken")
     content = _tls(tls) if tls else {}
-    if options["api"] == BY_GATEWAY_API:
+    if options["api"] == RoutingApi.GATEWAY_API:
         if options["selector"] != SELECTOR:
             raise listeners.cannot("selector", "knows no labels of a gateway's pods: name a Service that has them, or let Istio deploy the gateway")
         if tcp:
             raise listeners.cannot("tcp_port", "has routes of a kind of their own for it, which this collection does not write")
         return listeners.objects(options, validators.port("http_port", plain) if plain else None)
-    for option in OF_GATEWAY_API if options["api"] == ISTIO else ():
+    for option in OF_GATEWAY_API if options["api"] == RoutingApi.ISTIO else ():
         if options.get(option):
             raise InvalidOption(option, "Istio's own kind takes pods by their labels", hint="Give selector, or api gateway_api.", code="option_of_other_api")
     servers = []
@@ -140,14 +139,14 @@ def _tls(tls: dict[str, Any]) -> dict[str, Any]:
 def _pods(cluster: Cluster, options: dict[str, Any]) -> list[Object]:
     """Pods that the Gateway is for: of Istio's own kind wherever they are, of Gateway API's in its namespace."""
     namespace, labels = None, options["selector"]
-    if options["api"] == BY_GATEWAY_API:
+    if options["api"] == RoutingApi.GATEWAY_API:
         namespace, labels = options["namespace"], listeners.labels(cluster, options)
     return [pod for pod in cluster.list("", "Pod", namespace, label_selector(labels)) if not pod["metadata"].get("deletionTimestamp")] if labels else []
 
 
 def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list[str]]:
     """A Gateway that no pod serves, and a Secret that its pods cannot read."""
-    if options["api"] == BY_GATEWAY_API:
+    if options["api"] == RoutingApi.GATEWAY_API:
         ports = [listener["port"] for obj in wanted(options) for listener in obj["spec"].get("listeners") or []]
         return [*listeners.look(cluster, options, ports), *_secrets(cluster, options, {options["namespace"]})], []
     pods = _pods(cluster, options)

@@ -10,7 +10,7 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._failure import 
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import rollout
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends import istio
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends.proxy_checks import routes_visible
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.features.split import check
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.features.split import validate
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host import host as hosts
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host.host import INTENTS, Host
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host_policy import MANAGED
@@ -36,7 +36,7 @@ def desired(wanted, live):
 
 @pytest.mark.parametrize("versions", [{"v1": 1}, {"v1": 90, "v2": 10}, {"v1": 3, "v2": 1}, {"v1": 0, "v2": 1}, {"v1": 1000, "v2": 1}])
 def test_weights_that_can_be_meant_are_taken(versions):
-    check(split(versions), "frontend")
+    validate(split(versions), "frontend")
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_weights_that_can_be_meant_are_taken(versions):
 )
 def test_a_weight_that_cannot_be_meant_names_its_version(versions, code, named):
     with pytest.raises(InvalidOption) as refused:
-        check(split(versions), "frontend")
+        validate(split(versions), "frontend")
     assert refused.value.code == code and refused.value.option == "versions" and named in refused.value.message
 
 
@@ -71,9 +71,9 @@ def test_a_weight_that_cannot_be_meant_names_its_version(versions, code, named):
     ],
 )
 def test_what_else_cannot_be_meant(wrong, code):
-    check(split(gateways=["istio-system/ingress"], gateway_hosts=["*"]), "frontend")
+    validate(split(gateways=["istio-system/ingress"], gateway_hosts=["*"]), "frontend")
     with pytest.raises(InvalidOption) as refused:
-        check(split(**wrong), "frontend")
+        validate(split(**wrong), "frontend")
     assert refused.value.code == code
 
 
