@@ -42,7 +42,7 @@ def test_site_installs_everything(empty: Lab) -> None:
     text = "\n".join(summary)
     assert "Istio 1.31.0, revision default, 1/1 istiod ready" in text
     assert f"{DEMO}: 13/13 pods enrolled" in text
-    assert "configured: v1 90, v2 10" in text and "of 200 requests via http://" in text and ", 0 lost" in text
+    assert "configured: v1 90, v2 10" in text and "of 200 requests via http://" in text and ", 0 failed" in text
 
 
 def test_istiod_gateway_demo_and_addons_are_ready(empty: Lab) -> None:

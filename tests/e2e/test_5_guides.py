@@ -118,7 +118,7 @@ def test_the_canary_gets_all_requests_in_the_end_and_goes_back(site_again: Lab, 
     assert set(outputs) == {"ansible-playbook canary.yml", "ansible-playbook rollback.yml"}
     measured = site_again.module("probe", count=100, versions={"v2": "#b3541e", "v1": "."})
     # Taken back is the last stage, from 50 % to 100 %: five standard deviations of 100 requests.
-    assert 25 <= measured["counts"]["v2"] <= 75, measured["counts"]
+    assert 25 <= measured["responses_by_version"]["v2"] <= 75, measured["responses_by_version"]
 
 
 @pytest.mark.long
@@ -136,7 +136,7 @@ def test_a_canary_that_loses_requests_goes_back_by_itself(site_again: Lab, walk:
         site_again.module("fault", namespace="online-boutique", service="frontend", state="absent")
     assert "The canary went back" in str(failed.value), failed.value
     measured = site_again.module("probe", count=50, versions={"v2": "#b3541e", "v1": "."})
-    assert measured["counts"]["v1"] == 50, measured["counts"]
+    assert measured["responses_by_version"]["v1"] == 50, measured["responses_by_version"]
 
 
 @pytest.mark.long

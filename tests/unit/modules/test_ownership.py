@@ -108,7 +108,7 @@ def test_what_is_written_between_the_look_and_the_write_is_not_lost(shop, say):
     say(versions={"v1": 1})
     shop.controllers["DestinationRule"] = lambda _obj: write_in(shop, THEIRS)
     refused = say(versions={"v2": 1}, force_conflicts=True)
-    assert refused["failure"]["code"] == "moved" and names(shop) == ["theirs", "split-v1-1"]
+    assert refused["failure"]["code"] == "resource_version_conflict" and names(shop) == ["theirs", "split-v1-1"]
     del shop.controllers["DestinationRule"]
     assert "failed" not in say(versions={"v2": 1}) and names(shop) == ["theirs", "split-v2-1"]
 
@@ -255,4 +255,4 @@ def test_the_whole_policy_adopts_as_single_modules_do(shop, run):
 def test_a_server_that_is_busy_is_no_move(shop, say):
     say(versions={"v1": 1})
     shop.faults[("PATCH", ROUTES)] = [ApiError(409, "Conflict", "something else")]
-    assert say(versions={"v2": 1})["failure"]["code"] == "refused"
+    assert say(versions={"v2": 1})["failure"]["code"] == "api_rejected"

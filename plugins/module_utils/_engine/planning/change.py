@@ -121,7 +121,7 @@ def failure_of(error: ApiError, ref: Ref, version: str = "") -> Failure:
     elif error.status == 401:
         code, hint = "unauthorized", "Check the credentials of the kubeconfig or the token."
     elif error.status == 403 and any(cause.get("reason") == "NamespaceTerminating" for cause in error.causes):
-        code, hint = "terminating", "Wait until the namespace is gone, then run again."
+        code, hint = "object_terminating", "Wait until the namespace is gone, then run again."
     elif error.status == 403:
         code, hint = "forbidden", "Grant the verb that the reason names."
     elif error.status == 404 and error.details.get("kind") != "namespaces":
@@ -132,7 +132,7 @@ def failure_of(error: ApiError, ref: Ref, version: str = "") -> Failure:
     elif error.status == 409 and conflicts_of(error):
         code, hint = "conflict", OWNED_BY_OTHERS
     elif error.status == 409 and "has been modified" in text:
-        code, hint = "moved", "Somebody wrote to it meanwhile. Run again: what they wrote will be seen."
+        code, hint = "resource_version_conflict", "Somebody wrote to it meanwhile. Run again: what they wrote will be seen."
     elif error.status == 422 and ("immutable" in text or "may not change once set" in text or "cannot change roleRef" in text):
         code, hint = (
             "immutable",
@@ -140,10 +140,10 @@ def failure_of(error: ApiError, ref: Ref, version: str = "") -> Failure:
         )
         text = "; ".join(f"{cause.get('field')}: {cause.get('message')}" for cause in error.causes) or text
     elif error.status == 500 and "failed calling webhook" in text:
-        code, hint = "webhook", "The webhook's service does not answer; see whether its pods are Ready."
+        code, hint = "webhook_unavailable", "The webhook's service does not answer; see whether its pods are Ready."
     elif error.status in (400, 422) or "typed patch object" in text:
         code, hint = "invalid_object", "Correct the field that the reason names."
     else:
-        code, hint = "refused", ""
+        code, hint = "api_rejected", ""
     reason = text if code == "immutable" else error.reason or text
     return Failure(code, f"{ref}: {text}", ref=ref.as_result(version), reason=reason, hint=hint)

@@ -130,7 +130,7 @@ def _compare(cluster: Cluster, wanted: Object, live: Object | None, coming: Plan
     if live is not None:
         wanted = without_fields_of(wanted, live, rules.ignore_managers)
         if live["metadata"].get("deletionTimestamp"):
-            raise Failure("terminating", f"{ref} is being deleted", ref=ref.as_result(version), hint="Wait until it is gone, then run again.")
+            raise Failure("object_terminating", f"{ref} is being deleted", ref=ref.as_result(version), hint="Wait until it is gone, then run again.")
         if rules.adopt and adopt.owners(live, rules.adopt):
             return _adoption(cluster, wanted, live, rules)
         if rules.values_only and has_values(live, wanted) and has_values(wanted, owned_part(live, cluster.manager) or {}):

@@ -237,7 +237,7 @@ HINTS = {
     "container_config": "Create the ConfigMap or Secret that the message names, or correct the container's security context.",
     "container_start": "Check the container's command and mounts.",
     "crash": "Read the container's log.",
-    "refused": "The API server refused the workload's pods: see the message (quota, admission policy, ServiceAccount).",
+    "api_rejected": "The API server refused the workload's pods: see the message (quota, admission policy, ServiceAccount).",
 }
 
 
