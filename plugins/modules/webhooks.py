@@ -111,8 +111,7 @@ from ..module_utils._engine.planning.change import ApplyOptions
 from ..module_utils._engine.steps import Step
 from ..module_utils._failure import Failure
 from ..module_utils._istio import webhooks
-from ..module_utils._mesh import facts
-from ..module_utils._mesh import registry as checks
+from ..module_utils._mesh import facts, registry
 from ..module_utils._mesh.checks.webhooks import configurations, unanswered
 
 ARGUMENTS = {
@@ -125,7 +124,7 @@ ARGUMENTS = {
 def body(run: Run) -> dict:
     opening, force = run.options["state"] == "open", run.options["force"]
     # With force nobody has to know what is behind them.
-    sources = checks.HOOKS if force else checks.REACHED
+    sources = registry.HOOKS if force else registry.REACHED
     found = run.timed("read", lambda: facts.read_facts(run.cluster, run.options["istio_namespace"], sources, needed=frozenset(sources) - {facts.SLICES}))
     dead = {} if force else {facts.object_text(obj): cause for obj, cause in unanswered(found, webhooks.closed_entries if opening else webhooks.opened_entries)}
     if opening:

@@ -12,10 +12,9 @@ from .._engine.objects import Object
 from .._istio import mesh, webhooks
 from .._istio.dataplane import injection, revisions
 from .._istio.install.control_plane import TAG
-from . import facts
-from . import registry as checks
+from . import facts, registry
 from .facts import PROXIES, Facts, labels_of
-from .findings import Gate
+from .gate import Gate
 
 # Without these nothing can be told; of the others the result says that they may not be read.
 NEEDED = frozenset({"namespaces", "nodes", "pods", "services", "istiods", "injectors"})
@@ -126,7 +125,7 @@ def _proxies(found: Facts) -> dict[str, Any]:
 
 
 def _skew(found: Facts) -> dict[str, Any]:
-    rows = [checks.ask(checks.BY_CODE[code], found, Gate(namespace=found.namespace)) for code in checks.APART]
-    broken = [{key: row[key] for key in ("code", "objects", "cause")} for row in rows if row["status"] == checks.FAILED]
-    unknown = [{key: row[key] for key in ("code", "objects", "cause")} for row in rows if row["status"] == checks.UNKNOWN]
+    rows = [registry.run_check(registry.BY_CODE[code], found, Gate(namespace=found.namespace)) for code in registry.APART]
+    broken = [{key: row[key] for key in ("code", "objects", "cause")} for row in rows if row["status"] == registry.FAILED]
+    unknown = [{key: row[key] for key in ("code", "objects", "cause")} for row in rows if row["status"] == registry.UNKNOWN]
     return {"verdict": "broken" if broken else "unknown" if unknown else "kept", "findings": broken or unknown}

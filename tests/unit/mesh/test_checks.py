@@ -10,14 +10,14 @@ from typing import Callable
 
 import builders
 import pytest
+from ansible_collections.servicemesh.istio.plugins.module_utils._checks.check import Finding
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
 from ansible_collections.servicemesh.istio.plugins.module_utils._istio import webhooks
-from ansible_collections.servicemesh.istio.plugins.module_utils._mesh import facts
-from ansible_collections.servicemesh.istio.plugins.module_utils._mesh import registry as checks
+from ansible_collections.servicemesh.istio.plugins.module_utils._mesh import facts, registry
 from ansible_collections.servicemesh.istio.plugins.module_utils._mesh.facts import PROXIES, SLICES, SOURCES
-from ansible_collections.servicemesh.istio.plugins.module_utils._mesh.findings import INSTALL, RUNNING, UPGRADE, Finding, Gate
+from ansible_collections.servicemesh.istio.plugins.module_utils._mesh.gate import INSTALL, RUNNING, UPGRADE, Gate
 from collection import ROOT
 from sound_mesh import (
     SYSTEM,
@@ -37,7 +37,7 @@ from sound_mesh import (
     validator,
 )
 
-CODES = [check.code for check in checks.CHECKS]
+CODES = [check.code for check in registry.CHECKS]
 
 
 def gate(phase=RUNNING, **more):
@@ -51,10 +51,10 @@ def read(mesh, the_gate, sources):
 
 def asked(mesh, code, the_gate=None):
     """The row of one check, for which only its own sources are read."""
-    check = checks.BY_CODE[code]
+    check = registry.BY_CODE[code]
     the_gate = the_gate or gate(check.phases[0])
     found = read(mesh, the_gate, {*check.reads, *({"istiods"} if check.release else ())})
-    rows = [row for row in checks.run(found, the_gate, set(CODES) - {code}) if row["code"] == code]
+    rows = [row for row in registry.run_checks(found, the_gate, set(CODES) - {code}) if row["code"] == code]
     return rows[0] if rows else None
 
 
@@ -71,7 +71,7 @@ class Case:
 
     @property
     def place(self):
-        return self.gate or gate(checks.BY_CODE[self.code].phases[0])
+        return self.gate or gate(registry.BY_CODE[self.code].phases[0])
 
 
 def set_field(mesh, kind, name, namespace, **fields):
@@ -391,7 +391,7 @@ def test_it_fails_on_what_it_is_for_and_names_the_objects(case):
     case.fails(mesh)
     row = asked(mesh, case.code, case.place)
     assert (row["status"], row["objects"]) == ("failed", case.objects), row["cause"]
-    assert row["cause"] and row["remedy"] == checks.BY_CODE[case.code].remedy
+    assert row["cause"] and row["remedy"] == registry.BY_CODE[case.code].remedy
 
 
 @pytest.mark.parametrize("case", CASES, ids=names)
@@ -411,12 +411,12 @@ def test_every_check_has_a_case_of_both():
 )
 def test_nothing_is_wrong_with_a_sound_mesh(the_gate):
     mesh = SoundMesh()
-    found = read(mesh, the_gate, checks.sources(the_gate))
-    rows = checks.run(found, the_gate)
+    found = read(mesh, the_gate, registry.required_sources(the_gate))
+    rows = registry.run_checks(found, the_gate)
     # No rules are known here for a release that is not out.
     unsure = {"version_unknown", "kubernetes_too_old", "kubernetes_untested"} if the_gate.version == "1.32.0" else set()
     assert {row["code"]: row["cause"] for row in rows if row["status"] != "passed" and row["code"] not in unsure} == {}
-    assert [row["code"] for row in rows] == [check.code for check in checks.CHECKS if the_gate.phase in check.phases and not check.release]
+    assert [row["code"] for row in rows] == [check.code for check in registry.CHECKS if the_gate.phase in check.phases and not check.release]
 
 
 PATHS = {
@@ -436,7 +436,7 @@ PATHS = {
 
 
 def test_every_source_is_read_by_a_check_or_told_by_mesh_info():
-    assert {name for check in checks.CHECKS for name in check.reads} == {*SOURCES, PROXIES, SLICES} - {"nodes"}
+    assert {name for check in registry.CHECKS for name in check.reads} == {*SOURCES, PROXIES, SLICES} - {"nodes"}
     assert set(PATHS) == set(SOURCES) - {"nodes"}
 
 
@@ -446,10 +446,10 @@ def test_what_may_not_be_read_makes_its_checks_unknown_and_no_other(path, the_ga
     api = SoundMesh().api()
     names = {name for name, place in PATHS.items() if place == path}
     api.faults[("GET", path)] = [ApiError(403, "Forbidden", "this is forbidden") for _name in names]
-    rows = checks.run(facts.read_facts(Cluster(api), SYSTEM, checks.sources(the_gate)), the_gate)
+    rows = registry.run_checks(facts.read_facts(Cluster(api), SYSTEM, registry.required_sources(the_gate)), the_gate)
     # Without pods nobody knows whom to ask.
     names |= {PROXIES} if "pods" in names else set()
-    lost = {check.code for check in checks.of_phase(the_gate) if set(check.reads) & names}
+    lost = {check.code for check in registry.checks_of_phase(the_gate) if set(check.reads) & names}
     assert {row["code"] for row in rows if row["status"] == "unknown"} >= {row["code"] for row in rows} & lost
     assert {row["status"] for row in rows if row["code"] not in lost} == {"passed"}
     assert all("this is forbidden" in row["cause"] for row in rows if row["code"] in lost)
@@ -465,8 +465,8 @@ def test_what_is_behind_a_service_without_pods_may_be_forbidden_too():
     unselecting(mesh, ready=True)
     api = mesh.api()
     api.faults[("GET", "/apis/discovery.k8s.io/v1/namespaces/istio-system/endpointslices")] = [ApiError(403, "Forbidden", "this is forbidden")]
-    found = facts.read_facts(Cluster(api), SYSTEM, checks.sources(gate()))
-    (row,) = (row for row in checks.run(found, gate()) if row["status"] == "unknown")
+    found = facts.read_facts(Cluster(api), SYSTEM, registry.required_sources(gate()))
+    (row,) = (row for row in registry.run_checks(found, gate()) if row["status"] == "unknown")
     assert row["code"] == "webhook_unanswered" and "this is forbidden" in row["cause"] and found.ready_behind(found.service(SYSTEM, "istiod")) is None
 
 
@@ -497,7 +497,7 @@ def test_one_istiod_that_can_be_asked_is_enough_for_what_is_wrong_but_not_for_wh
     api = mesh.api()
     del api.tunnels[(SYSTEM, "istiod-1", 8080)]
     found = facts.read_facts(Cluster(api), SYSTEM, sources)
-    statuses = {code: checks.ask(checks.BY_CODE[code], found, the_gate)["status"] for code in ASKED}
+    statuses = {code: registry.run_check(registry.BY_CODE[code], found, the_gate)["status"] for code in ASKED}
     assert statuses == {"proxies_disconnected": "unknown", "proxies_not_synced": "failed", "proxies_rejected": "failed"}
 
 
@@ -505,7 +505,7 @@ def test_one_istiod_that_can_be_asked_is_enough_for_what_is_wrong_but_not_for_wh
 def test_a_root_certificate_ends_at_the_second_that_it_names(days, expired, soon):
     found = read(SoundMesh(), gate(), {"roots"})
     found = replace(found, now=found.roots[0].expires - timedelta(days=days))
-    assert [checks.ask(checks.BY_CODE[code], found, gate())["status"] for code in ("root_expired", "root_expires_soon")] == [expired, soon]
+    assert [registry.run_check(registry.BY_CODE[code], found, gate())["status"] for code in ("root_expired", "root_expires_soon")] == [expired, soon]
 
 
 @pytest.mark.parametrize("code", ASKED)
@@ -600,7 +600,7 @@ def test_a_control_plane_of_another_tool_is_told_with_that_tools_name():
     api = mesh.api()
     api.get("Deployment", "istiod", SYSTEM)["metadata"]["managedFields"].append({"manager": "kube-controller-manager", "fieldsV1": {}})
     found = facts.read_facts(Cluster(api), SYSTEM, {"istiods"})
-    assert checks.ask(checks.BY_CODE["foreign_control_plane"], found, gate(INSTALL))["cause"].endswith("is managed by helm")
+    assert registry.run_check(registry.BY_CODE["foreign_control_plane"], found, gate(INSTALL))["cause"].endswith("is managed by helm")
 
 
 def test_the_base_that_the_collection_noted_counts_where_definitions_say_nothing():
@@ -659,10 +659,10 @@ def test_mirrors_are_destinations_too():
 
 def test_of_many_objects_the_sentence_names_the_first_and_the_list_has_all():
     findings = [Finding(f"Pod shop/p{number}", "it is broken") for number in range(9)]
-    assert checks.told(findings) == "Pod shop/p0, Pod shop/p1, Pod shop/p2 and 6 more: it is broken"
-    assert checks.told(findings[:3]) == "Pod shop/p0, Pod shop/p1, Pod shop/p2: it is broken"
+    assert registry.summarize_findings(findings) == "Pod shop/p0, Pod shop/p1, Pod shop/p2 and 6 more: it is broken"
+    assert registry.summarize_findings(findings[:3]) == "Pod shop/p0, Pod shop/p1, Pod shop/p2: it is broken"
     causes = [Finding("a", str(number)) for number in range(7)]
-    assert checks.told(causes).endswith("a: 4; and 2 more causes") and checks.told(causes[:5]).endswith("a: 4")
+    assert registry.summarize_findings(causes).endswith("a: 4; and 2 more causes") and registry.summarize_findings(causes[:5]).endswith("a: 4")
 
 
 @pytest.mark.parametrize(
@@ -676,12 +676,12 @@ def test_of_many_objects_the_sentence_names_the_first_and_the_list_has_all():
 )
 def test_what_cannot_be_meant_is_refused_with_what_could_be(options, skip, option, words):
     with pytest.raises(InvalidOption) as refused:
-        checks.refuse(Gate(**options), skip)
+        registry.validate_gate(Gate(**options), skip)
     assert refused.value.option == option and words in refused.value.hint
 
 
 def test_what_only_skipped_checks_need_is_not_read():
-    assert "envoy_filters" in checks.sources(UP) and "envoy_filters" not in checks.sources(UP, ["envoy_filters"])
+    assert "envoy_filters" in registry.required_sources(UP) and "envoy_filters" not in registry.required_sources(UP, ["envoy_filters"])
 
 
 DOCUMENT = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
@@ -691,12 +691,12 @@ SHOWN = {INSTALL: "install", RUNNING: "running", UPGRADE: "upgrade"}
 def test_the_document_says_what_the_table_says():
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \| ([\w, ]+) \| (.*?) \| (.*?) \| (.*?) \|$", DOCUMENT, re.MULTILINE)
     assert rows == [
-        (check.code, check.severity, ", ".join(SHOWN[phase] for phase in check.phases), check.fails, check.remedy, check.source) for check in checks.CHECKS
+        (check.code, check.severity, ", ".join(SHOWN[phase] for phase in check.phases), check.fails, check.remedy, check.source) for check in registry.CHECKS
     ]
-    assert f"{len(checks.CHECKS)} checks" in DOCUMENT
+    assert f"{len(registry.CHECKS)} checks" in DOCUMENT
 
 
 def test_every_check_is_written_in_sentences():
-    for check in checks.CHECKS:
+    for check in registry.CHECKS:
         assert re.match(r"^[a-z][a-z_]*$", check.code) and check.severity in ("error", "warning", "info")
         assert not check.title.endswith(".") and check.fails.endswith(".") and check.remedy.endswith("."), check.code

@@ -3,9 +3,10 @@
 """The ground that a mesh stands on: Kubernetes, the control plane's namespace, and the CRDs."""
 from __future__ import annotations
 
+from ..._checks.check import Finding
 from ..._istio import version_skew
 from ..facts import Facts, definition_version, is_istios, object_text
-from ..findings import Finding, Gate, Unknown, control_plane_versions, versions_to_support
+from ..gate import Gate, Unknown, control_plane_versions, versions_to_support
 
 
 def _range(release: version_skew.Release) -> tuple[int, int]:

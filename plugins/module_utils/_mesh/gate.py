@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a check is asked and what it answers."""
+"""What a mesh is checked for, and the versions that this concerns."""
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Callable
 
+from .._checks.check import Finding
 from .._istio import version_skew
 from .facts import Facts
 
@@ -33,14 +34,6 @@ class Gate:
 
     def concerns(self, namespace: str) -> bool:
         return not self.namespaces or namespace in self.namespaces
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One object that fails a check, and why."""
-
-    object: str
-    cause: str
 
 
 class Unknown(Exception):
