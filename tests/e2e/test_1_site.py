@@ -38,7 +38,7 @@ def test_check_mode_on_an_empty_cluster_lists_everything_and_writes_nothing(empt
 def test_site_installs_everything(empty: Lab) -> None:
     played = empty.site().ok()
     assert played.changed
-    summary = next(row["result"]["msg"] for row in reversed(played.rows) if row["task"] == "Summary" and "msg" in row["result"])
+    summary = next(row["result"]["msg"] for row in reversed(played.rows) if row["task"] == "Show the summary" and "msg" in row["result"])
     text = "\n".join(summary)
     assert "Istio 1.31.0, revision default, 1/1 istiod ready" in text
     assert f"{DEMO}: 13/13 pods enrolled" in text

@@ -232,7 +232,7 @@ def test_a_probe_that_loses_requests_from_the_start_ends_it_before_anything_is_c
 def test_an_image_that_does_not_start_is_taken_back_by_itself(mesh_of_old: Lab, traffic: Traffic) -> None:
     lab = mesh_of_old
     played = upgrade(lab, control_plane_tag="9.9.9-nowhere")
-    assert played.status != 0 and "was taken back" in played.text and "image" in played.text
+    assert played.status != 0 and "was rolled back" in played.text and "image" in played.text
     assert istiods(lab) == ["1-30-4"] and revisions(lab) == all_of("1.30.4")
     assert lab.play(*arguments("site", **OLD)).ok().changed == []
 
