@@ -196,7 +196,7 @@ def body(run: Run) -> dict:
     plane = control_plane_options.control_plane_of(options)
     if options["state"] == "absent":
         return removal.remove_control_plane(run, plane)
-    control_plane_options.require_renderer(options)
+    control_plane_options.require_charts(options)
     return _by_helm(run, plane) if options["method"] == "helm" else _by_istioctl(run, plane)
 
 
@@ -232,7 +232,7 @@ def _by_helm(run: Run, plane: control_plane.ControlPlane) -> dict:
 
 
 def main() -> None:
-    run_module(ARGUMENTS, body, required_if=[("method", "helm", ["helm"])])
+    run_module(ARGUMENTS, body)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ description:
     O(method=helm), O(charts) is given.
   - It talks to no cluster and to no registry. The connection options are accepted and not used, so that defaults of the action group fit this module too.
 options:
+  istioctl:
+    description: With O(method=istioctl), path of istioctl where the task runs. If it is not set, the list has no images of a control plane.
+    type: path
   kubernetes_version:
     description: With O(method=helm), the version of Kubernetes that charts are rendered for. Unset, the one that Helm takes.
     type: str
@@ -209,14 +212,14 @@ def _control_plane(options: dict) -> list:
     plane = control_plane_options.control_plane_of(options)
     if options["method"] == "istioctl":
         return Istioctl(options["istioctl"]).render(control_plane.istio_operator(plane)) if options["istioctl"] else []
-    control_plane_options.require_renderer(options)
+    control_plane_options.require_charts(options)
     folder = charts.Charts.of(Path(options["charts"]))
     charts.validate_chart_options(plane, folder)
     return charts.render_charts(plane, Helm(options["helm"]), folder, options["kubernetes_version"] or "")
 
 
 def main() -> None:
-    run_module(ARGUMENTS, body, required_one_of=[SOURCES], mutually_exclusive=[("definition", "src")], required_if=[("method", "helm", ["helm"])])
+    run_module(ARGUMENTS, body, required_one_of=[SOURCES], mutually_exclusive=[("definition", "src")])
 
 
 if __name__ == "__main__":

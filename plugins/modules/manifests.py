@@ -27,10 +27,10 @@ options:
     description: What sha256 the file or what is behind the URL of O(src) must have. Anything else is refused before it is read.
     type: str
   namespace:
-    description: Namespace for namespaced objects that name none. Also that of the set's own ConfigMap.
+    description: Namespace of namespaced objects without one. Required with O(set), because the parent of the ApplySet is kept there.
     type: str
   set:
-    description: Name of the set that these objects are. A ConfigMap of this name in O(namespace) remembers it.
+    description: Name of the ApplySet that the objects form. Its parent is a ConfigMap with this name in O(namespace).
     type: str
   prune:
     description: Whether members of the set that are not among the objects are deleted. Namespaces, CustomResourceDefinitions and PersistentVolumeClaims stay.
@@ -182,7 +182,8 @@ ARGUMENTS = {
 def body(run: Run) -> dict:
     options = run.options
     if options["set"] and not options["namespace"]:
-        raise InvalidOption("namespace", "a set needs the namespace of its ConfigMap")
+        hint = "The parent of an ApplySet is a ConfigMap with the name of the set. Set namespace to where it is kept, such as the namespace of the objects."
+        raise InvalidOption("namespace", f"is required with set: the parent of the ApplySet {options['set']} needs a namespace", hint=hint)
     if options["prune"] and not options["set"]:
         raise InvalidOption("prune", "only the members of a named set can be pruned", hint="Name the set.")
     object_set = ObjectSet(options["set"], options["namespace"]) if options["set"] else None

@@ -30,8 +30,8 @@ options:
     default: istio-system
   istioctl:
     description:
-      - Path of istioctl where the task runs, as the M(servicemesh.istio.release) module returns it. Best of the version of that revision.
-        Needed with O(state=present).
+      - Path of istioctl where the task runs, such as the one that M(servicemesh.istio.release) returns. Use the version of that revision.
+      - If it is not set, C(istioctl) on C(PATH) is used.
     type: path
   force:
     description: With O(state=absent), whether the tag goes although namespaces use it. Their new pods will have no sidecar.
@@ -167,7 +167,7 @@ def body(run: Run) -> dict:
 
 
 def main() -> None:
-    run_module(ARGUMENTS, body, required_if=[("state", "present", ["revision", "istioctl"])])
+    run_module(ARGUMENTS, body, required_if=[("state", "present", ["revision"])])
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def test_site_in_a_fresh_clone_uses_the_cluster_that_is_named(mesh: Lab, clone: 
     server = re.search(r"server: (\S+)", mesh.kubeconfig.read_text()).group(1)
     for more in (["--check", "--diff"], []):
         played = mesh.play("playbooks/site.yml", *more, *VARIABLES, cwd=clone).ok()
-        assert f"at {server}" in played.text.partition("TASK [Release]")[0], "the first task says which cluster it is"
+        assert f"at {server}" in played.text.partition("TASK [Install the release]")[0], "the first task says which cluster it is"
         assert played.changed == []
     elsewhere = mesh.play("playbooks/site.yml", *VARIABLES, "-e", "kubeconfig=/nonexistent/kubeconfig", cwd=clone)
     assert elsewhere.status != 0 and elsewhere.of("mesh_info")[0]["failure"]["code"] == "kubeconfig"

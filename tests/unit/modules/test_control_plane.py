@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from pathlib import Path
 
 import builders
 import fake_istioctl
@@ -213,8 +214,8 @@ def test_registries_and_pull_secrets_reach_what_runs_and_what_will_be_injected(a
         ({"revision": "-1-31-0"}, "invalid_option", "is no DNS label"),
         ({"revision": "a" * 64}, "invalid_option", "is no DNS label"),
         ({"istio_namespace": "istio.system"}, "invalid_option", "'istio.system' is no DNS label"),
-        ({"istioctl": "/nowhere/istioctl"}, "invalid_option", "/nowhere/istioctl is no program"),
-        ({"istioctl": "/"}, "invalid_option", "/ is no program"),
+        ({"istioctl": "/nowhere/istioctl"}, "invalid_option", "/nowhere/istioctl is not an executable file"),
+        ({"istioctl": "/"}, "invalid_option", "/ is not an executable file"),
     ],
 )
 def test_bad_options_have_a_code_and_write_nothing(run, api, istioctl, options, code, words):
@@ -230,9 +231,19 @@ def test_a_program_of_another_machine_is_told(run, api, tmp_path):
     assert api.writes() == []
 
 
-def test_istioctl_is_needed_to_install_and_not_to_remove(run):
-    assert "istioctl" in run("control_plane")["msg"]
-    assert "failed" not in run("control_plane", state="absent")
+@pytest.mark.parametrize("module", [("control_plane", {}), ("revision_tag", {"name": "stable", "revision": "default"})], ids=lambda module: module[0])
+def test_istioctl_is_looked_up_on_path_where_none_is_given(run, istioctl, monkeypatch, tmp_path, module):
+    (tmp_path / "empty").mkdir()
+    name, options = module
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    refused = run(name, check=True, **options)
+    assert refused["failure"]["code"] == "invalid_option" and refused["msg"].startswith("istioctl: istioctl is not on PATH where this task runs.")
+    # Both ways to mend it.
+    assert all(words in refused["msg"] for words in ("Set the option istioctl", "install it on PATH", "module release"))
+    monkeypatch.setenv("PATH", str(Path(istioctl).parent))
+    assert "not on PATH" not in run(name, check=True, **options).get("msg", "")
+    assert "/nowhere/istioctl is not an executable file" in run(name, check=True, istioctl="/nowhere/istioctl", **options)["msg"], "a given path wins"
+    assert "failed" not in run(name, state="absent", name="stable") if name == "revision_tag" else run(name, state="absent")
 
 
 def test_removal_keeps_definitions_and_the_namespace_unless_told(run, api, plane):

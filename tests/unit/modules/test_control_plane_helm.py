@@ -262,7 +262,7 @@ def test_what_helm_keeps_is_removed_by_helm_alone(run, api, plane):
     [
         ({"profile": "nope"}, "unknown_profile", "the charts know no profile 'nope'"),
         ({"charts": "/nowhere"}, "invalid_option", "/nowhere holds no charts"),
-        ({"helm": "/nowhere/helm"}, "invalid_option", "/nowhere/helm is no program"),
+        ({"helm": "/nowhere/helm"}, "invalid_option", "/nowhere/helm is not an executable file"),
         ({"overlays": {"pilot": []}}, "invalid_option", "charts have none"),
         ({"components": {"pilot": {"enabled": False}}}, "invalid_option", "pilot has settings that charts do not know"),
         ({"values": {"nonsense": 1}}, "invalid_values", "nonsense"),
@@ -274,7 +274,7 @@ def test_what_helm_keeps_is_removed_by_helm_alone(run, api, plane):
         ),
         ({"values": {"global": {"autoscaleEnabled": False}}}, "unknown_value", "Did you mean autoscaleEnabled?"),
         ({"values": {"zzzz": 1}}, "unknown_value", "read no zzzz. Take them out."),
-        ({"charts": None}, "invalid_option", "is needed with method helm"),
+        ({"charts": None}, "invalid_option", "is required with method helm"),
     ],
 )
 def test_bad_options_have_a_code_and_write_nothing(api, fake, plane, options, code, words):
@@ -316,3 +316,18 @@ def test_users_objects_go_before_definitions_that_helm_made(api, plane):
     api.put(builders.istio("Gateway", "front"))
     done = plane(state="absent", delete_crds=True)
     assert "Gateway 1" in str(done["warnings"]) and actions(done)["front"] == "pruned" and api.get("Gateway", "front", "shop") is None
+
+
+def test_helm_is_looked_up_on_path_where_none_is_given(run, fake, charts, monkeypatch, tmp_path):
+    options = {"method": "helm", "charts": str(charts)}
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    refused = run("control_plane", check=True, **options)
+    assert refused["failure"]["code"] == "invalid_option" and refused["msg"].startswith("helm: helm is not on PATH where this task runs.")
+    assert "Set the option helm" in refused["msg"] and "install it on PATH" in refused["msg"]
+    for name in ("helm", "helm-4"):
+        (tmp_path / "bin" / name).write_text("#!/bin/sh\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    assert run("control_plane", check=True, **options)["changed"]
+    assert run("control_plane", check=True, helm="helm-4", **options)["changed"], "a name is looked up there, too"
+    assert "/nowhere/helm is not an executable file" in run("control_plane", check=True, helm="/nowhere/helm", **options)["msg"], "a given path wins"

@@ -140,8 +140,8 @@ def test_what_cannot_be_told_is_a_warning_and_not_left_out_in_silence(images):
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        ({"istioctl": "/nowhere/istioctl"}, "invalid_option", "/nowhere/istioctl is no program"),
-        ({"extra": ["a"], "method": "helm", "helm": "/bin/sh"}, "invalid_option", "charts: is needed with method helm"),
+        ({"istioctl": "/nowhere/istioctl"}, "invalid_option", "/nowhere/istioctl is not an executable file"),
+        ({"extra": ["a"], "method": "helm", "helm": "/bin/sh"}, "invalid_option", "charts: is required with method helm"),
         ({"extra": ["a"], "registries": {"docker.io": "mirror"}}, "invalid_option", "'mirror' is no registry"),
         ({"extra": ["a/b", "quay.io/a/b"], "registries": {"*": "m.example.com"}}, "same_target", "would both become m.example.com/a/b:latest"),
         ({"samples": "/nowhere"}, "invalid_option", "samples: /nowhere is no folder"),

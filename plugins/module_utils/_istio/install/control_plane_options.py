@@ -36,10 +36,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "compatibility_version": {"type": "str"},
     **images.REGISTRY_ARGUMENTS,
 }
-# What each method renders with -> the option that names it.
-RENDERS = {"istioctl": "istioctl", "helm": "charts"}
-
-
 def control_plane_of(options: dict[str, Any]) -> ControlPlane:
     """The control plane that the options describe. Raises InvalidOption."""
     named = {field.name: options[field.name] for field in fields(ControlPlane) if field.name in options}
@@ -48,8 +44,7 @@ def control_plane_of(options: dict[str, Any]) -> ControlPlane:
     return replace(found, values=images.with_pull_secrets(found.values, options["pull_secrets"]))
 
 
-def require_renderer(options: dict[str, Any]) -> None:
-    """Raises InvalidOption where the method lacks what it renders with."""
-    needed = RENDERS[options["method"]]
-    if not options[needed]:
-        raise InvalidOption(needed, f"is needed with method {options['method']}", hint="The release module returns where it is.")
+def require_charts(options: dict[str, Any]) -> None:
+    """Raises InvalidOption if method helm has no charts."""
+    if options["method"] == "helm" and not options["charts"]:
+        raise InvalidOption("charts", "is required with method helm", hint="The module release downloads them: manifests/charts in its path.")

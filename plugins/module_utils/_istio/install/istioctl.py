@@ -18,10 +18,7 @@ class Istioctl(LocalBinary):
     """One istioctl binary. Raises Failure "istioctl" where it cannot be run."""
 
     option = "istioctl"
-    remedy = "Run the release module first and pass its result's istioctl."
-
-    def __init__(self, path: str) -> None:
-        super().__init__(Path(path).expanduser())
+    remedy = "The module release downloads istioctl and returns its path."
 
     def version(self) -> str:
         """Its own version, such as 1.31.0."""
