@@ -62,7 +62,7 @@ options:
     description: A profile of that release.
     type: str
     default: default
-  namespace:
+  istio_namespace:
     description: Namespace of the control plane.
     type: str
     default: istio-system

@@ -21,7 +21,7 @@ options:
     type: str
     choices: [install, running, upgrade]
     default: running
-  namespace:
+  istio_namespace:
     description: Namespace of the control plane.
     type: str
     default: istio-system
@@ -137,7 +137,7 @@ from ..module_utils._mesh.gate import Gate
 
 ARGUMENTS = {
     "phase": {"type": "str", "choices": ["install", "running", "upgrade"], "default": "running"},
-    "namespace": {"type": "str", "default": "istio-system"},
+    "istio_namespace": {"type": "str", "default": "istio-system"},
     "version": {"type": "str"},
     "revision": {"type": "str"},
     "namespaces": {"type": "list", "elements": "str", "default": []},
@@ -149,7 +149,7 @@ ARGUMENTS = {
 
 def body(run: Run) -> dict:
     options = run.options
-    gate = Gate(options["phase"], options["namespace"], options["version"] or "", options["revision"] or "", tuple(options["namespaces"]))
+    gate = Gate(options["phase"], options["istio_namespace"], options["version"] or "", options["revision"] or "", tuple(options["namespaces"]))
     registry.validate_gate(gate, options["skip"])
     found = run.timed("read", lambda: facts.read_facts(run.cluster, gate.namespace, registry.required_sources(gate, options["skip"])))
     registry.require_namespaces(found, gate)

@@ -33,7 +33,7 @@ options:
     description: Namespace of namespaced objects that name none.
     type: str
     default: default
-  root_namespace:
+  istio_namespace:
     description: Namespace of the control plane, whose policies are for the whole mesh.
     type: str
     default: istio-system
@@ -178,7 +178,7 @@ ARGUMENTS = {
     "src": {"type": "list", "elements": "str"},
     "definition": {"type": "raw", "aliases": ["inline", "resource_definition"]},
     "namespace": {"type": "str", "default": "default"},
-    "root_namespace": {"type": "str", "default": "istio-system"},
+    "istio_namespace": {"type": "str", "default": "istio-system"},
     "cluster": {"type": "bool", "default": True},
     "skip": {"type": "list", "elements": "str", "default": []},
     "fail_on": {"type": "str", "choices": list(FAIL_ON), "default": "error"},
@@ -191,9 +191,9 @@ def body(run: Run) -> dict:
     given = options["src"] is not None or options["definition"] is not None
     objects = loader.normalize_objects(read_manifests(run), options["namespace"]) if given else []
     if options["cluster"]:
-        picture = run.timed("read", lambda: loader.load_cluster(run.cluster, objects, given, options["root_namespace"]))
+        picture = run.timed("read", lambda: loader.load_cluster(run.cluster, objects, given, options["istio_namespace"]))
     else:
-        picture = loader.load_files(objects, options["root_namespace"])
+        picture = loader.load_files(objects, options["istio_namespace"])
     rows = run.timed("judge", lambda: registry.run_checks(picture, options["skip"]))
     run.extra_result = registry.preflight_result(rows, picture)
     failure = registry.failure_of_findings(rows, options["fail_on"])

@@ -15,7 +15,7 @@ description:
   - A revision tag is a name for a revision. Namespaces that are labelled with it follow when it is pointed to another one.
   - Writes the objects that a tag consists of, the injection webhook and the Service, and for the tag C(default) also the validator of objects
     without a revision.
-  - Pods change their sidecar when they are made anew; O(ignore:restart_stale) of M(servicemesh.istio.namespace) sees to that.
+  - Pods change their sidecar when they are made anew; O(ignore:restart_stale_sidecar) of M(servicemesh.istio.namespace) sees to that.
 options:
   name:
     description: The tag. V(default) is what C(istio-injection=enabled) means.
@@ -24,7 +24,7 @@ options:
   revision:
     description: The revision that it points to, C(default) for a control plane without one. Needed with O(state=present).
     type: str
-  namespace:
+  istio_namespace:
     description: Namespace of the control plane.
     type: str
     default: istio-system
@@ -135,7 +135,7 @@ from ..module_utils._istio.install.istioctl import Istioctl
 ARGUMENTS = {
     "name": {"type": "str", "required": True},
     "revision": {"type": "str"},
-    "namespace": {"type": "str", "default": "istio-system"},
+    "istio_namespace": {"type": "str", "default": "istio-system"},
     "istioctl": {"type": "path"},
     "force": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -146,7 +146,7 @@ ARGUMENTS = {
 
 def body(run: Run) -> dict:
     options = run.options
-    tag = revisions.RevisionTag(options["name"], options["revision"] or "", options["namespace"])
+    tag = revisions.RevisionTag(options["name"], options["revision"] or "", options["istio_namespace"])
     revisions.validate_tag(tag)
     live = revisions.read_revisions(run.cluster)
     row = revisions.tag_row(tag.name, live, run.cluster.list("", "Namespace"))

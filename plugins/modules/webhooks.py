@@ -31,7 +31,7 @@ options:
       - With O(state=closed), whether those are closed, too, that nothing answers.
     type: bool
     default: false
-  namespace:
+  istio_namespace:
     description: Namespace of the control plane.
     type: str
     default: istio-system
@@ -117,7 +117,7 @@ from ..module_utils._mesh.checks.webhooks import configurations, unanswered
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["open", "closed"], "required": True},
     "force": {"type": "bool", "default": False},
-    "namespace": {"type": "str", "default": "istio-system"},
+    "istio_namespace": {"type": "str", "default": "istio-system"},
 }
 
 
@@ -125,7 +125,7 @@ def body(run: Run) -> dict:
     opening, force = run.options["state"] == "open", run.options["force"]
     # With force nobody has to know what is behind them.
     sources = registry.HOOKS if force else registry.REACHED
-    found = run.timed("read", lambda: facts.read_facts(run.cluster, run.options["namespace"], sources, needed=frozenset(sources) - {facts.SLICES}))
+    found = run.timed("read", lambda: facts.read_facts(run.cluster, run.options["istio_namespace"], sources, needed=frozenset(sources) - {facts.SLICES}))
     dead = {} if force else {facts.object_text(obj): cause for obj, cause in unanswered(found, webhooks.closed_entries if opening else webhooks.opened_entries)}
     if opening:
         chosen = [obj for obj in configurations(found) if webhooks.closed_entries(obj) and (force or facts.object_text(obj) in dead)]

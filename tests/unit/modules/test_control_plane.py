@@ -212,7 +212,7 @@ def test_registries_and_pull_secrets_reach_what_runs_and_what_will_be_injected(a
         ({"revision": "Canary_1"}, "invalid_option", "'Canary_1' is no DNS label"),
         ({"revision": "-1-31-0"}, "invalid_option", "is no DNS label"),
         ({"revision": "a" * 64}, "invalid_option", "is no DNS label"),
-        ({"namespace": "istio.system"}, "invalid_option", "'istio.system' is no DNS label"),
+        ({"istio_namespace": "istio.system"}, "invalid_option", "'istio.system' is no DNS label"),
         ({"istioctl": "/nowhere/istioctl"}, "invalid_option", "/nowhere/istioctl is no program"),
         ({"istioctl": "/"}, "invalid_option", "/ is no program"),
     ],

@@ -65,7 +65,7 @@ def test_it_is_rendered_as_the_control_plane_is(images, istioctl):
     options = {
         "hub": "quay.io/mine",
         "revision": "canary",
-        "namespace": "mesh",
+        "istio_namespace": "mesh",
         "values": {"global": {"tag": "2", "variant": "distroless"}},
         "pull_secrets": ["key"],
     }

@@ -25,7 +25,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "charts": {"type": "path"},
     "gateways": {"type": "list", "elements": "dict", "options": GATEWAY},
     "profile": {"type": "str", "default": "default"},
-    "namespace": {"type": "str", "default": "istio-system"},
+    "istio_namespace": {"type": "str", "default": "istio-system"},
     "revision": {"type": "str", "default": ""},
     "values": {"type": "dict", "default": {}},
     "mesh_config": {"type": "dict", "default": {}},
@@ -42,7 +42,8 @@ RENDERS = {"istioctl": "istioctl", "helm": "charts"}
 
 def control_plane_of(options: dict[str, Any]) -> ControlPlane:
     """The control plane that the options describe. Raises InvalidOption."""
-    found = ControlPlane(**{field.name: options[field.name] for field in fields(ControlPlane) if field.name in options})
+    named = {field.name: options[field.name] for field in fields(ControlPlane) if field.name in options}
+    found = ControlPlane(**{**named, "namespace": options["istio_namespace"]})
     validate_control_plane(found)
     return replace(found, values=images.with_pull_secrets(found.values, options["pull_secrets"]))
 
