@@ -6,7 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playbook_runner import ROOT, Lab, examples
+from lab import settings
+from playbook_runner import ROOT, Lab, command_line, examples
 
 pytestmark = pytest.mark.long
 
@@ -58,6 +59,8 @@ def test_every_module_has_its_target_and_its_examples_are_run() -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_integration_target_passes(mesh: Lab, target: str) -> None:
+    if target == "release":
+        command_line("add", f"istio-{settings.PREVIOUS_ISTIO}")
     mesh.play("tests/integration/run.yml", "-e", f"target={target}").ok()
 
 

@@ -10,7 +10,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from playbook_runner import BIN, ROOT, Lab
+from playbook_runner import BIN, ROOT, Lab, command_line
 
 COMMANDS, OTHERS = (
     [line for block in re.findall(r"```shell\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.S) for line in block.strip().splitlines()]
@@ -135,6 +135,7 @@ def test_the_tarball_in_an_empty_folder_runs_the_site(mesh: Lab, clone: Path, tm
 
 
 def test_the_lab_says_what_a_shell_needs(mesh: Lab, clone: Path) -> None:
+    command_line("add", "helm")
     text = shell(
         mesh,
         'make lab && eval "$(make -s lab-env)" && kubectl get nodes && istioctl version --remote=false && kind get clusters && helm version',

@@ -21,8 +21,9 @@ from .apply import apply
 from .cluster import Cluster
 from .objects import Object, Ref
 from .planning.adopt import TOOLS
+from .planning.api_errors import failure_of
 from .planning.applyset import NEVER_PRUNED_KINDS, ObjectSet
-from .planning.change import ApplyOptions, failure_of
+from .planning.change import ApplyOptions
 from .planning.plan import Plan, plan, plan_removal
 from .steps import Step
 from .waiting import conditions, wait

@@ -13,8 +13,9 @@ from ..cluster import Cluster, unknown_kind
 from ..objects import Object, Ref, group_version, ref_of
 from ..steps import Step
 from . import adopt, field_suggestion
+from .api_errors import conflicts_of, failure_of
 from .applyset import NEVER_PRUNED_KINDS
-from .change import CONFIGURED, CREATED, FAILED, RECREATED, UNCHANGED, ApplyOptions, ObjectChange, conflicts_of, failure_of, visible
+from .change import CONFIGURED, CREATED, FAILED, RECREATED, UNCHANGED, ApplyOptions, ObjectChange, visible
 from .managed_fields import has_values, owned_part, owns_exactly, without_fields_of
 
 NO_KIND = "its kind is not served yet, so the server did not verify it"

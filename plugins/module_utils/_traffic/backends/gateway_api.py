@@ -181,12 +181,12 @@ def hosts_of(obj: Object) -> list[str]:
     return services or list(spec.get("hostnames") or ["*"])
 
 
-def _comes_from(route: config_dump.Route, obj: Object) -> bool:
+def _comes_from(route: config_dump.ProxyRoute, obj: Object) -> bool:
     """istiod makes one VirtualService for each parent and host, and tells the host at the end of its name."""
     return route.source.endswith(tuple(f"~{host}" for host in hosts_of(obj)))
 
 
-def _leads_to(route: config_dump.Route, ends: tuple[str, ...]) -> bool:
+def _leads_to(route: config_dump.ProxyRoute, ends: tuple[str, ...]) -> bool:
     """Whether a route of ours leads to a cluster with one of these ends of its name."""
     return foreign_routes.is_ours({"name": route.name}) and any(cluster.endswith(ends) for cluster, _weight in route.weights)
 

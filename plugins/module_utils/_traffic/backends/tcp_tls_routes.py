@@ -107,7 +107,7 @@ def routes_of(obj: dict[str, Any] | None) -> list[Route]:
 
 def dump_differences(text: dict[str, Any], host: Host, source: str, routes: list[Route]) -> list[str]:
     """What a proxy's dump lacks of an object's routes, or has too much, in words. source: how proxies name the object."""
-    gateway = config_dump.kind(text) == config_dump.GATEWAY
+    gateway = config_dump.proxy_kind(text) == config_dump.ProxyKind.GATEWAY
     words, met = [], False
     for chain in config_dump.chains(text):
         ours = chain.source.endswith(source)
@@ -133,7 +133,7 @@ def has_leftovers(text: dict[str, Any], host: Host, sources: tuple[str, ...]) ->
     )
 
 
-def _leads_to(chain: config_dump.Chain, end: str) -> bool:
+def _leads_to(chain: config_dump.FilterChain, end: str) -> bool:
     return any(cluster.endswith(end) for cluster, _weight in chain.weights)
 
 
@@ -156,7 +156,7 @@ def _is_here(match: Match, gateway: bool, port: int | None) -> bool:
     return gateway or port is None or match.get("port", port) == port
 
 
-def _same(chain: config_dump.Chain, route: Route) -> bool:
+def _same(chain: config_dump.FilterChain, route: Route) -> bool:
     ports = {str(part["destination"]["port"]["number"]) for part in route["route"] if part["destination"].get("port")}
     return same_weights(chain, destination_weights(route)) and (
         not ports or {cluster.split("|")[1] for cluster, _weight in chain.weights if cluster.count("|") == 3} <= ports

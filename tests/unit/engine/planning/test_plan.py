@@ -9,7 +9,8 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._engine import c
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import Ref
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning import diff
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.change import ApplyOptions, failure_of
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.api_errors import failure_of
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.change import ApplyOptions
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.plan import plan, plan_removal
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.steps import Step
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure, InvalidOption
