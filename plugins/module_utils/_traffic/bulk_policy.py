@@ -81,7 +81,7 @@ def _validated(option: str, features: dict[str, Any]) -> dict[str, dict[str, Any
             continue
         if name not in FEATURES:
             raise InvalidOption(
-                option, f"there is no concern {name!r}", hint=f"One of {', '.join(FEATURES)}.", code="concern_unknown"
+                option, f"there is no feature {name!r}", hint=f"One of {', '.join(FEATURES)}.", code="unknown_feature"
             )
         result = ArgumentSpecValidator(FEATURES[name].arguments).validate(_mapping(f"{option}.{name}", options))
         if result.error_messages:
@@ -109,7 +109,7 @@ def _mapping(place: str, value: Any) -> dict[str, Any]:
         raise InvalidOption(
             place,
             f"{value!r} is no mapping",
-            hint="policy is {namespace: {host: {concern: options}}}.",
+            hint="policy is {namespace: {host: {feature: options}}}.",
             code="options_invalid",
         )
     return value
