@@ -52,6 +52,10 @@ options:
     description: Whether objects that the cluster has no more leave the backup. Without it they stay, also over several runs, as before the removal of a mesh.
     type: bool
     default: true
+seealso:
+  - name: Istio configuration reference
+    description: Reference of all Istio kinds.
+    link: https://istio.io/latest/docs/reference/config/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup

@@ -63,6 +63,10 @@ options:
     type: str
     choices: [present, restored, absent]
     default: present
+seealso:
+  - name: ConfigMap
+    description: Reference of the ConfigMap that keeps a checkpoint.
+    link: https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-resources/config-map-v1/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup

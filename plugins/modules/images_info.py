@@ -56,6 +56,10 @@ options:
     description: Further images.
     type: list
     elements: str
+seealso:
+  - name: Images
+    description: How Kubernetes names and pulls images.
+    link: https://kubernetes.io/docs/concepts/containers/images/
 extends_documentation_fragment:
   - servicemesh.istio.attributes.info
   - servicemesh.istio.attributes.actiongroup

@@ -63,6 +63,13 @@ options:
     type: str
     choices: [present, absent]
     default: present
+seealso:
+  - name: Server-side apply
+    description: How Kubernetes applies objects and tracks managed fields.
+    link: https://kubernetes.io/docs/reference/using-api/server-side-apply/
+  - name: ApplySet
+    description: Labels and annotations of an ApplySet.
+    link: https://kubernetes.io/docs/reference/labels-annotations-taints/#applyset-kubernetes-io-id
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup

@@ -89,6 +89,10 @@ options:
   min_requests:
     description: Minimum number of requests. With O(state=checked) and O(state=stopped), the task fails with the code C(too_few_requests) below it.
     type: int
+seealso:
+  - name: Ingress gateways
+    description: How an ingress gateway is reached.
+    link: https://istio.io/latest/docs/tasks/traffic-management/ingress/ingress-control/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup

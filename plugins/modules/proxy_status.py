@@ -33,6 +33,10 @@ options:
       Whether the task fails where a proxy is still waited for, or has rejected its configuration. Unknown proxies fail nothing, and are warned of.
     type: bool
     default: true
+seealso:
+  - name: Debugging Envoy and istiod
+    description: Proxy status and configuration dumps.
+    link: https://istio.io/latest/docs/ops/diagnostic-tools/proxy-cmd/
 extends_documentation_fragment:
   - servicemesh.istio.attributes.info
   - servicemesh.istio.attributes.actiongroup

@@ -39,6 +39,10 @@ options:
     description: How many workloads are restarted at a time.
     type: int
     default: 4
+seealso:
+  - name: PodDisruptionBudget
+    description: How disruption budgets limit restarts.
+    link: https://kubernetes.io/docs/concepts/workloads/pods/disruptions/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup

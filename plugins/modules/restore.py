@@ -36,6 +36,10 @@ options:
     description: Whether a backup of one cluster may be brought to another.
     type: bool
     default: false
+seealso:
+  - name: Istio configuration reference
+    description: Reference of all Istio kinds.
+    link: https://istio.io/latest/docs/reference/config/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup

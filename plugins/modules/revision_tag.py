@@ -42,6 +42,10 @@ options:
     type: str
     choices: [present, absent]
     default: present
+seealso:
+  - name: Stable revision labels
+    description: Revision tags in a canary upgrade.
+    link: https://istio.io/latest/docs/setup/upgrade/canary/#stable-revision-labels
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup

@@ -60,6 +60,13 @@ def test_a_module_says_what_it_is_and_who_made_it(name):
 
 
 @pytest.mark.parametrize("name", MODULES)
+def test_a_module_leads_to_the_reference_of_what_it_is_about(name):
+    rows = documentation(name)["seealso"]
+    assert all(row["name"] and row["description"].endswith(".") for row in rows)
+    assert any(row["link"].startswith(("https://istio.io/latest/docs/", "https://kubernetes.io/docs/")) for row in rows)
+
+
+@pytest.mark.parametrize("name", MODULES)
 def test_check_diff_and_idempotence_are_declared_by_the_fragments(name):
     from_fragments = {attribute for part in fragments(name) for attribute in part.get("attributes") or {}}
     assert {"check_mode", "diff_mode", "idempotent", "action_group"} <= from_fragments
