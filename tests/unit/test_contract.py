@@ -11,7 +11,7 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.connect
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine import checkpoint
 from ansible_collections.servicemesh.istio.plugins.plugin_utils.progress import ActionModule
 from builders import config, istio, namespace, pod, service
-from collection import MODULES, PLUGINS, ROOT, arguments, calls, documentation, fragments, load, module, spec, tasks, wrong_options
+from collection import MODULES, PLUGINS, PREFIX, ROOT, arguments, calls, documentation, fragments, load, module, spec, tasks, wrong_options
 from memory_api import MemoryApi
 
 # What Ansible adds, and what every result has.
@@ -196,7 +196,8 @@ def test_the_action_group_lists_every_module():
 
 
 def test_what_waits_shows_its_progress():
-    shown = [path.stem for path in (ROOT / "plugins" / "action").glob("*.py")]
-    assert sorted(shown) == WAITING
-    for name in shown:
-        assert importlib.import_module(f"{PLUGINS}.action.{name}").ActionModule is ActionModule
+    (shown,) = [path.stem for path in (ROOT / "plugins" / "action").glob("*.py")]
+    routed = load("meta/runtime.yml")["plugin_routing"]["modules"]
+    assert sorted({shown, *routed}) == WAITING
+    assert {row["action_plugin"] for row in routed.values()} == {f"{PREFIX}{shown}"}
+    assert importlib.import_module(f"{PLUGINS}.action.{shown}").ActionModule is ActionModule
