@@ -201,7 +201,10 @@ def body(run: Run) -> dict:
             return {**run.apply([], ApplyOptions()), **_said(None, checkpoint.EMPTY)}
         kept = checkpoint.read_checkpoint(live)
         steps = checkpoint.restore_steps(kept, checkpoint.selected_objects(cluster, kept.selectors), cluster.manager)
-        return {**run.apply(steps, ApplyOptions(force=True, ignore_managers=frozenset({ISTIOD_MANAGER}))), **_said(live, kept)}
+        return {
+            **run.apply(steps, ApplyOptions(force=True, ignore_managers=frozenset({ISTIOD_MANAGER}))),
+            **_said(live, kept),
+        }
     if live:
         return {**run.apply([], ApplyOptions()), **_said(live, checkpoint.read_checkpoint(live))}
     if not choices and not notes:

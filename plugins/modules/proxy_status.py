@@ -145,7 +145,9 @@ def asked(run: Run) -> sync_status.ProxyQuery:
     options = run.options
     if options["service"]:
         host = Reader(run.cluster).read(options["service"], options["namespace"])
-        if not (host.managed_virtual_service or host.wildcard_virtual_service or host.destination_rule or host.http_routes):
+        if not (
+            host.managed_virtual_service or host.wildcard_virtual_service or host.destination_rule or host.http_routes
+        ):
             hint = "Check host and namespace."
             run.fail_or_warn([InvalidOption("service", f"{host.full_name} has no policy", hint=hint, code="no_policy")])
         return proxy_comparison.proxy_query(run.cluster, host)
@@ -156,7 +158,11 @@ def body(run: Run) -> dict:
     question = asked(run)
     deadline = run.deadline if run.options["wait_timeout"] else None
     found = run.timed("wait", lambda: sync_status.wait_for_sync(run.cluster, question, deadline))
-    run.extra_result = {"proxies": sync_status.verdict_rows(found), "counts": sync_status.count_verdicts(found), "text": sync_status.summary_text(found)}
+    run.extra_result = {
+        "proxies": sync_status.verdict_rows(found),
+        "counts": sync_status.count_verdicts(found),
+        "text": sync_status.summary_text(found),
+    }
     if run.extra_result["counts"][sync_status.UNKNOWN]:
         run.module.warn(run.extra_result["text"])
     failure = sync_status.sync_failure(found)

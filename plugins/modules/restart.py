@@ -149,11 +149,26 @@ def body(run: Run) -> dict:
         if live is None:
             run.fail_or_warn([InvalidOption("namespaces", f"there is no namespace {name}", code="no_such_namespace")])
             continue
-        seen.append(restarts.inspect_namespace(cluster, name, live["metadata"].get("labels") or {}, known, options["revision"] or "", options["gateways"]))
+        seen.append(
+            restarts.inspect_namespace(
+                cluster,
+                name,
+                live["metadata"].get("labels") or {},
+                known,
+                options["revision"] or "",
+                options["gateways"],
+            )
+        )
     lacking = [workload for one in seen for workload in one.missing_sidecar]
     stale = [workload for one in seen for workload in one.stale]
-    steps = restarts.restart_steps(cluster, seen, (lacking if options["missing_sidecar"] else []) + stale, options["parallel"])
-    return {**run.apply(steps, ApplyOptions(force=True), manager=restarts.MANAGER), "stale": restarts.restart_rows(stale), "missing_sidecar": restarts.restart_rows(lacking)}
+    steps = restarts.restart_steps(
+        cluster, seen, (lacking if options["missing_sidecar"] else []) + stale, options["parallel"]
+    )
+    return {
+        **run.apply(steps, ApplyOptions(force=True), manager=restarts.MANAGER),
+        "stale": restarts.restart_rows(stale),
+        "missing_sidecar": restarts.restart_rows(lacking),
+    }
 
 
 def main() -> None:

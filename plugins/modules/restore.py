@@ -129,9 +129,15 @@ def body(run: Run) -> dict:
     src = Path(options["src"])
     text = managed_directory.read_file(src, managed_directory.INDEX)
     if text is None:
-        raise InvalidOption("src", f"{src} holds no {managed_directory.INDEX} where this task runs", hint="Give a folder that the backup module wrote.")
+        raise InvalidOption(
+            "src",
+            f"{src} holds no {managed_directory.INDEX} where this task runs",
+            hint="Give a folder that the backup module wrote.",
+        )
     index = backup.index_of(text, "src")
-    objects = backup.objects_of(index, {name: managed_directory.read_file(src, name) for name in backup.wanted_files(index, options["parts"])})
+    objects = backup.objects_of(
+        index, {name: managed_directory.read_file(src, name) for name in backup.wanted_files(index, options["parts"])}
+    )
     run.hide({value for obj in objects if obj["kind"] == "Secret" for value in manifests.secret_values(obj)})
     backup.validate_backup(index, backup.cluster_uid(run.cluster), options["to_other_cluster"])
     run.fail_or_warn(backup.missing_prerequisites(run.cluster, objects))

@@ -160,16 +160,24 @@ def body(run: Run) -> dict:
     wanted = bulk_policy.parse_policy(options["policy"])
     reader = Reader(run.cluster)
     warnings = []
-    policies = bulk_policy.compose_policies(reader, wanted, options["set"], Takeover.of(options, run.cluster.manager), warnings, options["api"])
+    policies = bulk_policy.compose_policies(
+        reader, wanted, options["set"], Takeover.of(options, run.cluster.manager), warnings, options["api"]
+    )
     for warning in warnings:
         run.module.warn(warning)
     for policy in policies:
         run.fail_or_warn(validate_references(policy) if not policy.empty else [])
     gone = bulk_policy.released_policies(run.cluster, reader, policies, options["set"]) if options["prune"] else []
-    steps = bulk_policy.merge_steps([[*rollback_checkpoint.checkpoint_steps(run.cluster, policy), *rollout_steps(policy)] for policy in [*policies, *gone]])
+    steps = bulk_policy.merge_steps(
+        [
+            [*rollback_checkpoint.checkpoint_steps(run.cluster, policy), *rollout_steps(policy)]
+            for policy in [*policies, *gone]
+        ]
+    )
     rules = run.apply_options()
     return run.apply(
-        without_last_wait(steps, options), replace(rules, adopt=rules.adopt.union(*(policy.overwritten_managers() for policy in policies)))
+        without_last_wait(steps, options),
+        replace(rules, adopt=rules.adopt.union(*(policy.overwritten_managers() for policy in policies))),
     )
 
 

@@ -150,7 +150,9 @@ def body(run: Run) -> dict:
     if not policy.empty:
         policy = select_api(policy, policy.api, reader)
         run.fail_or_warn(validate_references(policy))
-    return run.apply([*without_last_wait(rollout_steps(policy), options), rollback_checkpoint.swap_step(now, policy)], rules)
+    return run.apply(
+        [*without_last_wait(rollout_steps(policy), options), rollback_checkpoint.swap_step(now, policy)], rules
+    )
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The way to a gateway: its own address where that answers, else a tunnel to one of its pods."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -23,7 +24,8 @@ HTTP = 80
 class GatewayRoute:
     """via: for people; authority: the Host header where none is given.
 
-    detach  frees a tunnel through the API server from the process that found it (see Api.detach); None where the way is no tunnel
+    detach  frees a tunnel through the API server from the process that found it (see Api.detach); None where the way is
+            no tunnel
     """
 
     via: str
@@ -67,4 +69,9 @@ def _tunnel(cluster: Cluster, gateway: str, selector: dict[str, str], service: O
     except Failure as failure:
         raise Failure("no_gateway", f"gateway: {gateway}: {failure.message}", hint="Is the gateway Ready?") from failure
 
-    return GatewayRoute(f"tunnel to pod {namespace}/{pod['metadata']['name']}", "localhost", partial(tunnel, cluster, namespace, selector, target), cluster.api.detach)
+    return GatewayRoute(
+        f"tunnel to pod {namespace}/{pod['metadata']['name']}",
+        "localhost",
+        partial(tunnel, cluster, namespace, selector, target),
+        cluster.api.detach,
+    )

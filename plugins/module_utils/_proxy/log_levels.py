@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The levels of Envoy's own log in running proxies: which pods are asked, what they have, and what is to be set."""
+
 from __future__ import annotations
 
 import re
@@ -49,12 +50,18 @@ def parse_levels(levels: dict[Any, Any]) -> dict[str, str]:
         raise InvalidOption("levels", "is empty", hint=f"Name a logger, or {ALL}, and its level.")
     for logger, level in found.items():
         if level not in LEVELS:
-            raise InvalidOption("levels", f"{logger}: there is no level {level}", hint=f"Levels are {', '.join(LEVELS)}.", code="unknown_level")
+            raise InvalidOption(
+                "levels",
+                f"{logger}: there is no level {level}",
+                hint=f"Levels are {', '.join(LEVELS)}.",
+                code="unknown_level",
+            )
     return found
 
 
 def select_proxies(pods: list[Object], words: str) -> tuple[list[Ref], list[Failure]]:
-    """(pods with a proxy that runs, why not all of them can be asked); pods that have ended or are on their way out do not count.
+    """(pods with a proxy that runs, why not all of them can be asked); pods that have ended or are on their way out do
+    not count.
 
     words  how the pods were chosen, for people
     """
@@ -64,7 +71,14 @@ def select_proxies(pods: list[Object], words: str) -> tuple[list[Ref], list[Fail
             continue
         ref = Ref("", "Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
         if not sidecars(pod):
-            refused.append(_refusal("no_proxy", ref, "it has no proxy", "Narrow workload to pods that have one, or restart it with injection."))
+            refused.append(
+                _refusal(
+                    "no_proxy",
+                    ref,
+                    "it has no proxy",
+                    "Narrow workload to pods that have one, or restart it with injection.",
+                )
+            )
         elif (pod.get("status") or {}).get("phase") != "Running":
             refused.append(_refusal("not_running", ref, "it does not run", "Wait until it does, or narrow workload."))
         else:
@@ -84,7 +98,8 @@ def parse_answer(text: str) -> dict[str, str]:
 
 
 def plan_levels(live: dict[Ref, dict[str, str]], wanted: dict[str, str]) -> list[LogLevelChange]:
-    """What is to be set where, for every proxy. wanted: as asked() has it. A logger's own level goes before that of ALL.
+    """What is to be set where, for every proxy. wanted: as asked() has it. A logger's own level goes before that of
+    ALL.
 
     Raises InvalidOption "unknown_logger" where a proxy has none of the name.
     """
@@ -93,7 +108,13 @@ def plan_levels(live: dict[Ref, dict[str, str]], wanted: dict[str, str]) -> list
         for name in wanted:
             if name != ALL and name not in levels:
                 hint = did_you_mean(name, levels, f"It has {', '.join(sorted(levels))}.")
-                raise InvalidOption("levels", f"{pod}: its proxy has no logger {name}", ref=pod.as_result("v1"), hint=hint, code="unknown_logger")
+                raise InvalidOption(
+                    "levels",
+                    f"{pod}: its proxy has no logger {name}",
+                    ref=pod.as_result("v1"),
+                    hint=hint,
+                    code="unknown_logger",
+                )
         full = {name: wanted.get(name, wanted.get(ALL, level)) for name, level in levels.items()}
         after = {name: level for name, level in full.items() if level != levels[name]}
         changes.append(LogLevelChange(pod, {name: levels[name] for name in after}, after))
@@ -103,11 +124,26 @@ def plan_levels(live: dict[Ref, dict[str, str]], wanted: dict[str, str]) -> list
 def levels_result(changes: list[LogLevelChange]) -> dict[str, Any]:
     """{changed, proxies, diff} as the module returns them."""
     rows = [
-        {"namespace": one.pod.namespace, "pod": one.pod.name, "action": one.action, "before": one.before, "after": one.after, "message": one.error}
+        {
+            "namespace": one.pod.namespace,
+            "pod": one.pod.name,
+            "action": one.action,
+            "before": one.before,
+            "after": one.after,
+            "message": one.error,
+        }
         for one in changes
     ]
     done = [one for one in changes if one.action == CONFIGURED]
-    diff = [{"before": _lines(one.before), "after": _lines(one.after), "before_header": str(one.pod), "after_header": str(one.pod)} for one in done]
+    diff = [
+        {
+            "before": _lines(one.before),
+            "after": _lines(one.after),
+            "before_header": str(one.pod),
+            "after_header": str(one.pod),
+        }
+        for one in done
+    ]
     return {"changed": bool(done), "proxies": rows, "diff": diff}
 
 
@@ -122,7 +158,13 @@ def levels_failure(changes: list[LogLevelChange]) -> Failure | None:
         return None
     names = summarize([str(one.pod) for one in bad], MOST_NAMED)
     message = f"{len(bad)} of {len(changes)} proxies could not be set: {names}"
-    return Failure("not_set", message, ref=bad[0].pod.as_result("v1"), reason=bad[0].error, hint="Run again: only what differs is set.")
+    return Failure(
+        "not_set",
+        message,
+        ref=bad[0].pod.as_result("v1"),
+        reason=bad[0].error,
+        hint="Run again: only what differs is set.",
+    )
 
 
 def read_levels(cluster: Cluster, pods: list[Ref]) -> dict[Ref, dict[str, str]]:
@@ -140,7 +182,13 @@ def _read_one(cluster: Cluster, pod: Ref) -> dict[str, str]:
         levels, reason = {}, error.message
     if not levels:
         hint = "Is its container istio-proxy running, and does it have an Envoy?"
-        raise Failure("proxy_silent", f"{pod}: its proxy does not tell its levels: {reason}", ref=pod.as_result("v1"), reason=reason, hint=hint)
+        raise Failure(
+            "proxy_silent",
+            f"{pod}: its proxy does not tell its levels: {reason}",
+            ref=pod.as_result("v1"),
+            reason=reason,
+            hint=hint,
+        )
     return levels
 
 
@@ -154,7 +202,9 @@ def _set(cluster: Cluster, change: LogLevelChange) -> LogLevelChange:
         return change
     try:
         # One request, which Envoy takes as a whole or not at all.
-        levels = _logging(cluster, change.pod, "?paths=" + ",".join(f"{name}:{level}" for name, level in change.after.items()))
+        levels = _logging(
+            cluster, change.pod, "?paths=" + ",".join(f"{name}:{level}" for name, level in change.after.items())
+        )
     except ApiError as error:
         return replace(change, after={}, error=error.message)
     other = {name: levels.get(name, "") for name, level in change.after.items() if levels.get(name) != level}

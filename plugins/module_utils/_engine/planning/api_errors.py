@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Errors of the API server as failures with a code and a hint."""
+
 from __future__ import annotations
 
 from ..._cluster.api import ApiError
@@ -19,7 +20,9 @@ def conflicts_of(error: ApiError) -> list[dict[str, str]]:
     return found
 
 
-OWNED_BY_OTHERS = "Leave these fields out, change them where their owner takes them from, or set force_conflicts to take them over."
+OWNED_BY_OTHERS = (
+    "Leave these fields out, change them where their owner takes them from, or set force_conflicts to take them over."
+)
 
 
 def failure_of(error: ApiError, ref: Ref, version: str = "") -> Failure:
@@ -34,18 +37,27 @@ def failure_of(error: ApiError, ref: Ref, version: str = "") -> Failure:
     elif error.status == 403:
         code, hint = "forbidden", "Grant the verb that the reason names."
     elif error.status == 404 and error.details.get("kind") != "namespaces":
-        # Of a path that is served no more there is no more than a word; what is missing where a path is served is named.
+        # Of a path that is served no more there is no more than a word; what is missing where a path is served is
+        # named.
         code, hint = "unknown_kind", "Its kind is not served any more: install its CustomResourceDefinition again."
     elif error.status == 404:
         code, hint = "namespace_missing", "Create the namespace first, or add it to the objects."
     elif error.status == 409 and conflicts_of(error):
         code, hint = "conflict", OWNED_BY_OTHERS
     elif error.status == 409 and "has been modified" in text:
-        code, hint = "resource_version_conflict", "Somebody wrote to it meanwhile. Run again: what they wrote will be seen."
-    elif error.status == 422 and ("immutable" in text or "may not change once set" in text or "cannot change roleRef" in text):
+        code, hint = (
+            "resource_version_conflict",
+            "Somebody wrote to it meanwhile. Run again: what they wrote will be seen.",
+        )
+    elif error.status == 422 and (
+        "immutable" in text or "may not change once set" in text or "cannot change roleRef" in text
+    ):
         code, hint = (
             "immutable",
-            "This field cannot be changed on a live object. Set recreate to have the object deleted and made anew, or give the new one another name.",
+            (
+                "This field cannot be changed on a live object. Set recreate to have the object deleted and made anew,"
+                " or give the new one another name."
+            ),
         )
         text = "; ".join(f"{cause.get('field')}: {cause.get('message')}" for cause in error.causes) or text
     elif error.status == 500 and "failed calling webhook" in text:

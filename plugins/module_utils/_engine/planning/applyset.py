@@ -5,6 +5,7 @@
 The parent is a ConfigMap; members carry its id as a label. Before an apply the parent names the old and the new
 kinds and namespaces, after it the new ones: an interruption costs lists, never a member.
 """
+
 from __future__ import annotations
 
 import base64
@@ -50,7 +51,9 @@ class ObjectSet:
         labels = obj["metadata"].get("labels") or {}
         if labels.get(PART_OF, self.id) != self.id:
             raise InvalidOption(
-                "set", f"{ref_of(obj)} carries the mark of another set in its own labels", hint=f"Remove the label {PART_OF} from the manifest."
+                "set",
+                f"{ref_of(obj)} carries the mark of another set in its own labels",
+                hint=f"Remove the label {PART_OF} from the manifest.",
             )
         return {**obj, "metadata": {**obj["metadata"], "labels": {**labels, PART_OF: self.id}}}
 
@@ -66,7 +69,12 @@ class ObjectSet:
                 "name": self.name,
                 "namespace": self.namespace,
                 "labels": {SET_ID: self.id},
-                "annotations": {TOOLING: TOOL, KINDS: ",".join(kinds), NAMESPACES: ",".join(namespaces), **dict(self.notes)},
+                "annotations": {
+                    TOOLING: TOOL,
+                    KINDS: ",".join(kinds),
+                    NAMESPACES: ",".join(namespaces),
+                    **dict(self.notes),
+                },
             },
         }
 
@@ -76,8 +84,14 @@ class ObjectSet:
         if parent is None:
             return None
         metadata = parent["metadata"]
-        if (metadata.get("labels") or {}).get(SET_ID) != self.id or (metadata.get("annotations") or {}).get(TOOLING) != TOOL:
-            raise InvalidOption("set", f"ConfigMap {self.namespace}/{self.name} exists and is no set of this collection", hint="Choose another set name.")
+        if (metadata.get("labels") or {}).get(SET_ID) != self.id or (metadata.get("annotations") or {}).get(
+            TOOLING
+        ) != TOOL:
+            raise InvalidOption(
+                "set",
+                f"ConfigMap {self.namespace}/{self.name} exists and is no set of this collection",
+                hint="Choose another set name.",
+            )
         return parent
 
     def known(self, parent: Object | None) -> MemberScope:

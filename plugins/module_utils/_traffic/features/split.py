@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Shares of a host's traffic to its versions."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -45,7 +46,8 @@ class Split(Feature):
 
 
 def validate(intent: dict[str, Any], host: str) -> None:
-    """Raises InvalidOption "weight_invalid", "weight_negative", "weights_zero" naming the version, and for the options beside.
+    """Raises InvalidOption "weight_invalid", "weight_negative", "weights_zero" naming the version, and for the options
+    beside.
 
     Weights are shares: they need not add up to 100 (Istio's validation refuses only negative ones and a zero sum).
     """
@@ -54,22 +56,40 @@ def validate(intent: dict[str, Any], host: str) -> None:
         raise InvalidOption("versions", f"host {host} has no version", hint="Name at least one, such as {v1: 100}.")
     for version, weight in versions.items():
         if isinstance(weight, bool) or not isinstance(weight, int):
-            raise InvalidOption("versions", f"the weight of {version} is {weight!r}, not a whole number", code="weight_invalid")
+            raise InvalidOption(
+                "versions", f"the weight of {version} is {weight!r}, not a whole number", code="weight_invalid"
+            )
         if weight < 0:
-            raise InvalidOption("versions", f"the weight of {version} is {weight}", hint="A weight is 0 or more.", code="weight_negative")
+            raise InvalidOption(
+                "versions",
+                f"the weight of {version} is {weight}",
+                hint="A weight is 0 or more.",
+                code="weight_negative",
+            )
     if not any(versions.values()):
-        raise InvalidOption("versions", f"all weights of host {host} are 0", hint="At least one version must get traffic.", code="weights_zero")
+        raise InvalidOption(
+            "versions",
+            f"all weights of host {host} are 0",
+            hint="At least one version must get traffic.",
+            code="weights_zero",
+        )
     if not intent["gateways"]:
         raise InvalidOption("gateways", "the list is empty", hint="Name mesh, or a gateway as NAMESPACE/NAME.")
     if intent["gateway_hosts"] and not gateways_only(intent["gateways"]):
-        raise InvalidOption("gateway_hosts", "they need a gateway other than mesh", hint="Name the gateway as NAMESPACE/NAME in gateways.")
+        raise InvalidOption(
+            "gateway_hosts",
+            "they need a gateway other than mesh",
+            hint="Name the gateway as NAMESPACE/NAME in gateways.",
+        )
     for name in intent["gateway_hosts"]:
         validators.host("gateway_hosts", name)
     parse_matches("match", intent.get("match"))
     if intent.get("sticky"):
         sticky = validators.keys("sticky", intent["sticky"], STICKY)
         if not validators.TOKEN.match(str(sticky.get("cookie") or "")):
-            raise InvalidOption("sticky.cookie", f"{sticky.get('cookie')!r} is no name of a cookie", code="cookie_invalid")
+            raise InvalidOption(
+                "sticky.cookie", f"{sticky.get('cookie')!r} is no name of a cookie", code="cookie_invalid"
+            )
         if "max_age" in sticky:
             validators.duration("sticky.max_age", sticky["max_age"])
     parse_mirrors("mirror", intent.get("mirror"), intent["label"])
@@ -86,7 +106,8 @@ def split_rules(intent: dict[str, Any]) -> list[RouteRule]:
     cookie = (intent.get("sticky") or {}).get("cookie")
     headers: dict[str, dict[str, Any]] = {}
     if cookie:
-        # Istio's consistent hash does not hold across weighted destinations: each version's answers carry its own cookie instead.
+        # Istio's consistent hash does not hold across weighted destinations: each version's answers carry its own
+        # cookie instead.
         age = (intent["sticky"]).get("max_age")
         end = f"; Max-Age={int(validators.seconds(age))}" if age else ""
         for version, weight in versions.items():
@@ -96,5 +117,12 @@ def split_rules(intent: dict[str, Any]) -> list[RouteRule]:
                 both = tuple(match for match in (intersect("match", one, carried) for one in asked or ({},)) if match)
                 found.append(RouteRule(f"sticky-{version}", both, [(targets[version], 1, {})], more))
     name = "split-" + "-".join(f"{version}-{weight}" for version, weight in versions.items())
-    found.append(RouteRule(name, asked, [(targets[version], weight, headers.get(version, {})) for version, weight in versions.items()], more))
+    found.append(
+        RouteRule(
+            name,
+            asked,
+            [(targets[version], weight, headers.get(version, {})) for version, weight in versions.items()],
+            more,
+        )
+    )
     return found
