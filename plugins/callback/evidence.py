@@ -126,7 +126,7 @@ class CallbackModule(CallbackBase):
         try:
             self._calls.append(evidence.call(about, outcome, result))
         except Exception as error:  # a result of no known shape: that there was one is told all the same
-            self._calls.append({**about, "item": "", "outcome": outcome, "hidden": False, "message": f"This result could not be read: {error}"})
+            self._calls.append({**about, "item": "", "outcome": outcome, "hidden": False, "message": f"cannot read this result: {error}"})
 
     def _cut_off(self) -> None:
         """At the end of the process: a run that ended before its playbook did leaves a report that says so."""
@@ -146,7 +146,7 @@ class CallbackModule(CallbackBase):
                 atomic_write.write_file(folder / f"{name}.{suffix}", text.encode("utf-8", errors="backslashreplace"))
             self._display.display(f"Evidence of this run: {folder / name}.html and .json")
         except Exception as error:  # whatever it is, the run itself has ended as it has
-            self._display.warning(f"The evidence of this run could not be written: {error}")
+            self._display.warning(f"cannot write the evidence of this run: {error}")
 
 
 def part(task_result: Any, name: str) -> Any:

@@ -31,7 +31,7 @@ def require(*names: str) -> None:
     """Raises Failure "missing_library" for the first one that is not there."""
     for name in names:
         if name in _errors:
-            raise Failure("missing_library", missing_required_lib(name), reason=_errors[name], hint=f"That Python needs it: pip install '{NEEDED[name]}'")
+            raise Failure("missing_library", missing_required_lib(name), reason=_errors[name], hint=f"Install it for that Python: pip install '{NEEDED[name]}'")
 
 
 try:

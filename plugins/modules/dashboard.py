@@ -110,11 +110,11 @@ def body(run: Run) -> dict:
         return {"changed": False, "url": url, "pid": opened[0].pid, "diff": []}
     live = run.cluster.get("", "Service", options["namespace"], service)
     if live is None:
-        raise Failure("no_addon", f"name: there is no Service {options['namespace']}/{service}", hint="Install the addon first, or name its namespace.")
+        raise Failure("no_addon", f"name: Service {options['namespace']}/{service} does not exist", hint="Install the addon first, or set its namespace.")
     selector = live["spec"].get("selector") or {}
     pod_port = forwarder.port_of(live, port, forwarder.running_pod(run.cluster, options["namespace"], selector))
     listener = forwarder.listen(options["address"], local_port)
-    result = {"changed": True, "url": url, "diff": _diff(local_port, "closed", f"open, leads to {options['namespace']}/{service}")}
+    result = {"changed": True, "url": url, "diff": _diff(local_port, "closed", f"open, forwards to {options['namespace']}/{service}")}
     if run.check_mode:
         listener.close()
         return result

@@ -279,7 +279,11 @@ def _wanted(options: dict, parallel: int) -> probe.Probe:
 
 
 def _way(run: Run, options: dict) -> gateway_access.GatewayRoute:
-    return gateway_access.route_by_gateway(options["url"], options["timeout"]) if options["url"] else gateway_access.route_to_host(run.cluster, options["gateway"], options["timeout"])
+    return (
+        gateway_access.route_by_gateway(options["url"], options["timeout"])
+        if options["url"]
+        else gateway_access.route_to_host(run.cluster, options["gateway"], options["timeout"])
+    )
 
 
 def _measured(run: Run, options: dict) -> dict:
@@ -301,7 +305,7 @@ def _started(run: Run, options: dict) -> dict:
             return {"changed": False, "diff": [], **running.identity()}
         way = _way(run, options)
         if way.detach:
-            run.module.warn(f"{options['gateway']} is only reached through the API server ({way.via}): what is lost on the way there counts as lost too.")
+            run.module.warn(f"{options['gateway']} is only reachable through the API server ({way.via}): failures on the way there count too.")
         changes = {"changed": True, "diff": _diff(name, running.words() if running else "not running", f"{pace.rate} requests a second to {way.via}")}
         if run.check_mode:
             return {**changes, **(running or background_probe.NEVER).identity(), "via": way.via}
@@ -313,8 +317,8 @@ def _started(run: Run, options: dict) -> dict:
 def _read(run: Run, options: dict) -> dict:
     reading = run.timed("read", lambda: background_probe.read_snapshot(options["name"]))
     if reading is None:
-        hint = "Start it first, on the same host and as the same user."
-        run.fail_or_warn([Failure("no_probe", f"name: there is no probe {options['name']}", hint=hint)])
+        hint = "Start the probe first, on the same host and as the same user."
+        run.fail_or_warn([Failure("no_probe", f"name: probe {options['name']} does not exist", hint=hint)])
     return _gate(run, options, reading or background_probe.NEVER, {})
 
 

@@ -125,7 +125,9 @@ def body(run: Run) -> dict:
     src = Path(options["src"])
     text = managed_directory.read_file(src, managed_directory.INDEX)
     if text is None:
-        raise InvalidOption("src", f"{src} holds no {managed_directory.INDEX} where this task runs", hint="Give a folder that the backup module wrote.")
+        raise InvalidOption(
+            "src", f"{src} contains no {managed_directory.INDEX} on the host where this task runs", hint="Use a folder that the module backup wrote."
+        )
     index = backup.index_of(text, "src")
     objects = backup.objects_of(index, {name: managed_directory.read_file(src, name) for name in backup.wanted_files(index, options["parts"])})
     run.hide({value for obj in objects if obj["kind"] == "Secret" for value in manifests.secret_values(obj)})

@@ -153,7 +153,7 @@ def body(run: Run) -> dict:
     if options["state"] == "absent":
         if row["namespaces"] and row["revision"] and not options["force"]:
             names = ", ".join(row["namespaces"])
-            raise Failure("tag_in_use", f"name: {tag.name} is used by {names}", hint="Label these namespaces otherwise first, or set force.")
+            raise Failure("tag_in_use", f"name: {tag.name} is used by {names}", hint="Change the labels of these namespaces first, or set force.")
         return {**run.remove([], tag.own_set), "tag": row}
     run.fail_or_warn(revisions.tag_problems(tag, live))
     plane = control_plane.ControlPlane(namespace=tag.namespace, revision="" if tag.revision == revisions.DEFAULT else tag.revision)

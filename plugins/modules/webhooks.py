@@ -133,7 +133,7 @@ def body(run: Run) -> dict:
         result = run.apply([Step("open", [webhooks.open_patch(obj) for obj in chosen])], ApplyOptions(force=True), manager=webhooks.OPENER)
     else:
         chosen = [obj for obj in configurations(found) if webhooks.opened_entries(obj)]
-        run.fail_or_warn([Failure("webhook_unanswered", f"{name}: {cause}", hint="Bring istiod up first, or set force.") for name, cause in dead.items()])
+        run.fail_or_warn([Failure("webhook_unanswered", f"{name}: {cause}", hint="Start istiod first, or set force.") for name, cause in dead.items()])
         result = run.apply([], ApplyOptions())
         for manager, objects in webhooks.close_patches([obj for obj in configurations(found) if webhooks.was_opened(obj)]).items():
             result = run.apply([Step("close", objects)], ApplyOptions(force=True, adopt=frozenset({webhooks.OPENER}) - {manager}), manager=manager)

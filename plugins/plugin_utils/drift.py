@@ -27,12 +27,12 @@ def drift(calls: list[dict[str, Any]]) -> dict[str, Any]:
     """
     for number, call in enumerate(calls, 1):
         if not isinstance(call, dict) or not {"role", "module", "result"} <= set(call) or not isinstance(call["result"], dict):
-            raise InvalidOption("drift", f"call {number} is no mapping with role, module and result")
+            raise InvalidOption("drift", f"call {number} is not a mapping with role, module and result")
     found = [(call, result) for call in calls for result in _single(call["result"])]
     rows = [_row(call, result) for call, result in found]
     ran = {call["role"] for call in calls if call["result"] and not _skipped(call["result"])}
     if not ran:
-        raise InvalidOption("drift", "none of the tasks ran, so nothing is known", hint="See whether tags or toggles leave all of them out.")
+        raise InvalidOption("drift", "no task ran, so drift is unknown", hint="Check whether tags or switches leave out all of them.")
     differ = [row for call in rows for row in call["differ"]]
     return {
         "drift": bool(differ),
@@ -74,10 +74,10 @@ def _failed(result: dict[str, Any]) -> bool:
 def _row(call: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
     place = f"{call['role']}: {call['module']}"
     if _failed(result):
-        raise InvalidOption("drift", f"{place} failed, so nothing is known of its objects: {result.get('msg', '')}", hint="Mend that first.")
+        raise InvalidOption("drift", f"{place} failed, so the drift of its objects is unknown: {result.get('msg', '')}", hint="Fix that failure first.")
     objects = planned(result)
     if call["module"] not in OUTSIDE and (not isinstance(result.get("objects"), list) or len(objects) != len(result["objects"])):
-        raise InvalidOption("drift", f"{place} lists no objects", hint="Only results of modules that plan can be compared, and only finished ones.")
+        raise InvalidOption("drift", f"{place} has no objects in its result", hint="Use only complete results of modules that return objects.")
     return {
         "role": call["role"],
         "module": call["module"],

@@ -39,7 +39,7 @@ def istioctl(mesh: Lab) -> str:
     ("module", "options", "code", "words"),
     [
         ("traffic_split", {**SPLIT, "versions": {"v1": 110, "v2": -10}}, "weight_negative", "the weight of v2 is -10"),
-        ("traffic_split", {**SPLIT, "versions": {"v1": 0, "v2": 0}}, "weights_zero", "all weights of host frontend are 0"),
+        ("traffic_split", {**SPLIT, "versions": {"v1": 0, "v2": 0}}, "weights_zero", "all weights of service frontend are 0"),
         ("traffic_split", {**SPLIT, "versions": {"v1": 50, "v3": 50}}, "no_pods", "version=v3"),
         ("traffic_split", {**SPLIT, "host": "frontent", "versions": {"v1": 1}}, "no_such_host", f"frontent.{DEMO}.svc.cluster.local"),
         ("traffic_split", {**SPLIT, "versions": {"v1": 1}, "gateways": ["istio-system/nowhere"]}, "no_such_gateway", "istio-system/nowhere"),

@@ -55,20 +55,27 @@ class Checkpoint:
         """Raises InvalidOption where the ConfigMap is somebody else's, ApiError."""
         found = cluster.get("", "ConfigMap", self.namespace, self.name)
         if found and (found["metadata"].get("labels") or {}).get(LABEL) != "true":
-            raise InvalidOption("name", f"ConfigMap {self.namespace}/{self.name} exists and is no checkpoint", hint="Choose another name.")
+            raise InvalidOption("name", f"ConfigMap {self.namespace}/{self.name} exists and is not a checkpoint", hint="Choose another name.")
         return found
 
     def as_config_map(self, objects: list[Object], yield_to: frozenset[str]) -> Object:
         """The ConfigMap. yield_to: managers whose fields are not kept. Raises InvalidOption, Failure "too_large"."""
         secret = next((obj for obj in objects if obj["kind"] == "Secret"), None)
         if secret:
-            raise InvalidOption("objects", f"{ref_of(secret)} would be readable in a ConfigMap", hint="Leave Secrets out.", ref=ref_of(secret).as_result("v1"))
+            raise InvalidOption(
+                "objects",
+                f"{ref_of(secret)} cannot be stored: everyone who can read the ConfigMap could read it",
+                hint="Remove Secrets from the objects.",
+                ref=ref_of(secret).as_result("v1"),
+            )
         content = [part for obj in objects if (part := declared(obj, yield_to))]
         # Without a time in it, so that equal content is equal text.
         packed = base64.b64encode(gzip.compress(json.dumps(content, sort_keys=True).encode(), mtime=0)).decode()
         if len(packed) > LARGEST:
             raise Failure(
-                "too_large", f"objects: {len(content)} objects are {len(packed)} bytes, and a ConfigMap holds {LARGEST}", hint="Choose fewer objects."
+                "too_large",
+                f"objects: {len(content)} objects need {len(packed)} bytes, and a ConfigMap can hold {LARGEST}",
+                hint="Store fewer objects in one checkpoint.",
             )
         metadata = {"name": self.name, "namespace": self.namespace, "labels": {LABEL: "true"}}
         data = {CONTENT: packed, NOTES: json.dumps(self.notes, sort_keys=True), CHOICES: json.dumps([asdict(choice) for choice in self.selectors])}
@@ -127,9 +134,9 @@ def read_checkpoint(live: Object) -> Snapshot:
         ref = ref_of(live)
         raise Failure(
             "broken_checkpoint",
-            f"{ref} cannot be read: {error}",
+            f"{ref} is not a valid checkpoint: {error}",
             ref=ref.as_result("v1"),
-            hint="Somebody edited it. Delete it, and put its objects back by hand.",
+            hint="The ConfigMap was edited. Delete it, and restore its objects manually.",
         ) from error
 
 

@@ -54,7 +54,7 @@ def parse_reference(image: str) -> Reference:
     """With Docker's defaults: registry docker.io, library/ before a bare name, tag latest where there is no digest. Raises ValueError."""
     found = REFERENCE.fullmatch(image)
     if not found:
-        raise ValueError(f"{image!r} is no image")
+        raise ValueError(f"{image!r} is not a valid image name")
     host, path, tag, digest = found.group("host", "path", "tag", "digest")
     if host and not _is_registry(host):
         host, path = "", f"{host}/{path}"
@@ -95,7 +95,7 @@ class Registries:
             return hub
         below = [key for key in self.targets if key.startswith(f"{name}/")]
         if below:
-            raise InvalidOption("registries", f"{below[0]} is only a part of {name}, which pods name as a whole", hint=f"Name {name}.")
+            raise InvalidOption("registries", f"{below[0]} is only a part of {name}: pods use the whole registry name", hint=f"Name {name}.")
         found = self._name(f"{name}/image").rpartition("/")[0]
         return hub if found == name else found
 
@@ -115,8 +115,8 @@ def _within(name: str, place: str) -> bool:
 def _place(text: Any) -> str:
     found = PLACE.fullmatch(text.rstrip("/")) if isinstance(text, str) else None
     if not found or not _is_registry(found["host"]):
-        hint = "Write it as mirror.example.com or mirror.example.com:5000/istio, without scheme and tag; * as a key is every registry."
-        raise InvalidOption("registries", f"{text!r} is no registry", hint=hint)
+        hint = "Use the form mirror.example.com or mirror.example.com:5000/istio, without scheme and tag. The key * matches all registries."
+        raise InvalidOption("registries", f"{text!r} is not a valid registry", hint=hint)
     return found[0]
 
 

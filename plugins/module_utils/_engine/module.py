@@ -154,7 +154,7 @@ class Run:
             for reason, changes in the_plan.unverified.items():
                 self.module.warn(f"{len(changes)} objects would be {changes[0].action} but {reason} (first: {changes[0].ref})")
             if the_plan.conflicts:
-                self.module.warn(f"conflict: a real run would stop, for fields are owned by others: {the_plan.conflicts}")
+                self.module.warn(f"conflict: a real run would fail, because other managers own fields: {the_plan.conflicts}")
         return self.outcome()
 
     def outcome(self, failed: bool = False) -> dict[str, Any]:
@@ -210,7 +210,7 @@ def _from_os_error(error: OSError) -> Failure:
         "host",
         f"{place}{error.strerror or error}, on the host where this task runs",
         reason=str(error),
-        hint="Check its rights and its space; XDG_CACHE_HOME moves the cache.",
+        hint="Check its permissions and free space. XDG_CACHE_HOME sets another cache folder.",
     )
 
 
@@ -219,8 +219,8 @@ def _from_api_error(error: ApiError, run: Run) -> Failure:
         server = run.cluster.api.server
         return Failure(
             "unreachable",
-            f"The cluster at {server} does not answer: {error.message}",
+            f"cluster {server} does not answer: {error.message}",
             reason=error.reason,
-            hint="Check kubeconfig, context, network and that the API server runs.",
+            hint="Check kubeconfig, context and network, and that the API server is running.",
         )
     return failure_of(error, Ref("", "request", "", error.reason or str(error.status)))

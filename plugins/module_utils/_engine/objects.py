@@ -76,9 +76,9 @@ def validate_object(obj: Object, place: str, option: str) -> None:
             raise InvalidOption(option, f"{place} has no {key}", hint="Every Kubernetes object needs apiVersion, kind and metadata.name.")
     metadata = obj.get("metadata")
     if not isinstance(metadata, dict) or not isinstance(name := metadata.get("name"), str) or not name:
-        raise InvalidOption(option, f"{place} ({obj['kind']}) has no metadata.name", hint="generateName cannot be idempotent: give a name.")
+        raise InvalidOption(option, f"{place} ({obj['kind']}) has no metadata.name", hint="Set metadata.name: generateName is not idempotent.")
     if not NAME.match(name):
-        raise InvalidOption(option, f"{place} ({obj['kind']}): {name!r} is no valid object name")
+        raise InvalidOption(option, f"{place} ({obj['kind']}): {name!r} is not a valid object name")
     for place_of, mapping in (
         *((f"metadata.{field}", metadata.get(field)) for field in ("labels", "annotations")),
         *((field, obj.get(field)) for field in SECRETS if obj["kind"] == "Secret"),

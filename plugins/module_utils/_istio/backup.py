@@ -62,7 +62,7 @@ def validate_scope(scope: BackupScope) -> None:
     for ref in scope.secret_refs:
         validate_label("secrets", ref.namespace)
         if not NAME.fullmatch(ref.name):
-            raise InvalidOption("secrets", f"{ref.name!r} is no name of a Secret", hint="Write NAME, or NAMESPACE/NAME.")
+            raise InvalidOption("secrets", f"{ref.name!r} is not a valid Secret name", hint="Use the form NAME or NAMESPACE/NAME.")
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ def _written_by_istiod(obj: Object) -> bool:
 
 LEFT_OUT = (
     Reason("it is being deleted", lambda obj: bool(obj["metadata"].get("deletionTimestamp"))),
-    Reason("its controller makes it anew", lambda obj: any(owner.get("controller") for owner in obj["metadata"].get("ownerReferences") or [])),
-    Reason("istiod makes it anew", _written_by_istiod),
+    Reason("its controller creates it again", lambda obj: any(owner.get("controller") for owner in obj["metadata"].get("ownerReferences") or [])),
+    Reason("istiod creates it again", _written_by_istiod),
 )
 
 
@@ -242,7 +242,7 @@ def index_of(text: str, option: str) -> Index:
         if not all(isinstance(name, str) and isinstance(count, int) for name, count in [*words["files"].items(), *words["objects"].items()]):
             raise ValueError
     except (InvalidOption, LookupError, AttributeError, TypeError, ValueError):
-        raise InvalidOption(option, f"its {INDEX} is none of a backup", hint="Give a folder that the backup module wrote.", code="not_ours") from None
+        raise InvalidOption(option, f"its {INDEX} does not belong to a backup", hint="Use a folder that the module backup wrote.", code="not_ours") from None
     return Index(**words)
 
 
@@ -252,7 +252,7 @@ def fail_if_lost(known: Index, found: BackupContent) -> None:
     gone += [name for name in found.lost if name in known.asked]
     if gone:
         raise Failure(
-            "would_be_lost", f"dest: the cluster no longer has what this backup holds: {', '.join(gone)}", hint="Give another folder, or set prune to false."
+            "would_be_lost", f"dest: the cluster no longer has objects of this backup: {', '.join(gone)}", hint="Use another folder, or set prune to false."
         )
 
 
@@ -269,7 +269,7 @@ def merge_with_backup(found: BackupContent, known: Index, texts: dict[str, str |
 def require_same_cluster(known: Index, uid: str, option: str, hint: str) -> None:
     """Raises Failure "other_cluster"."""
     if known.cluster.get("uid") != uid:
-        raise Failure("other_cluster", f"{option}: this backup is of the cluster {known.cluster.get('uid')}, and this one is {uid}", hint=hint)
+        raise Failure("other_cluster", f"{option}: this backup belongs to cluster {known.cluster.get('uid')}, but the current cluster is {uid}", hint=hint)
 
 
 def difference(change: FileChange, path: str) -> dict[str, str]:
@@ -293,10 +293,10 @@ def validate_backup(index: Index, uid: str, to_other_cluster: bool) -> None:
     """Raises Failure "backup_incomplete", "other_cluster"."""
     if not index.complete:
         raise Failure(
-            "backup_incomplete", f"src: its {INDEX} says that the writing of this backup was cut off", hint="Run the backup again, or take an older one."
+            "backup_incomplete", f"src: this backup is incomplete, according to its {INDEX}", hint="Run the backup again, or use an older backup."
         )
     if not to_other_cluster:
-        require_same_cluster(index, uid, "src", "If this cluster is to become like that one, set to_other_cluster.")
+        require_same_cluster(index, uid, "src", "To restore the backup to this cluster, set to_other_cluster.")
 
 
 def wanted_files(index: Index, parts: list[str]) -> list[str]:
@@ -311,8 +311,8 @@ def objects_of(index: Index, texts: dict[str, str | None]) -> list[Object]:
         if len(objects) != index.files[name]:
             raise Failure(
                 "backup_incomplete",
-                f"src: {name} should hold {index.files[name]} objects and holds {len(objects)}",
-                hint=f"Bring the file back, or correct its number in {INDEX}.",
+                f"src: {name} should contain {index.files[name]} objects, but contains {len(objects)}",
+                hint=f"Restore the file, or correct its number in {INDEX}.",
             )
         found += objects
     return found
@@ -324,14 +324,14 @@ def missing_prerequisites(cluster: Cluster, objects: list[Object]) -> list[Failu
     kinds = Counter((obj["kind"], obj["apiVersion"]) for obj in objects if cluster.resource_of(obj) is None)
     if kinds:
         words = ", ".join(f"{kind} in {version} ({count})" for (kind, version), count in sorted(kinds.items()))
-        found.append(Failure("unknown_kind", f"src: the cluster serves no {words}", hint="Install the control plane, or its definitions, first."))
+        found.append(Failure("unknown_kind", f"src: the cluster does not serve {words}", hint="Install the control plane or its CRDs first."))
     wanted: list[Object] = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in sorted({ref_of(obj).namespace for obj in objects} - {""})
     ]
     live = cluster.live(wanted)
     absent = [obj["metadata"]["name"] for obj in wanted if ref_of(obj) not in live]
     if absent:
-        found.append(Failure("namespace_missing", f"src: there is no namespace {', '.join(absent)}", hint="Create them first."))
+        found.append(Failure("namespace_missing", f"src: namespace {', '.join(absent)} does not exist", hint="Create them first."))
     return found
 
 

@@ -82,10 +82,12 @@ class ProbeSnapshot:
         if not since:
             return 0
         if not re.fullmatch(r"[0-9a-f]{16}\.[0-9]{1,9}", since) or (run == self.process.about["run"] and int(number) > len(self.rows)):
-            raise InvalidOption("since", f"{since} is no token of this probe", hint="Give the token of an earlier call.")
+            raise InvalidOption("since", f"{since} is not a token of this probe", hint="Use the token of an earlier call.")
         if run != self.process.about["run"]:
             raise InvalidOption(
-                "since", f"{since} is a token of an earlier run of this probe", hint="It was started anew since. Give a token of this run, or none."
+                "since",
+                f"{since} is a token of an earlier run of this probe",
+                hint="The probe was restarted since. Use a token of the current run, or omit the token.",
             )
         return int(number)
 
@@ -98,7 +100,7 @@ def validate_name(name: str) -> None:
     """Raises InvalidOption."""
     if not NAME.fullmatch(name):
         raise InvalidOption(
-            "name", f"{name!r} is no name of a probe", hint="Up to 63 letters, digits, dots, underscores and dashes, the first a letter or digit."
+            "name", f"{name!r} is not a valid probe name", hint="Use up to 63 letters, digits, dots, underscores and dashes, starting with a letter or digit."
         )
 
 
@@ -210,7 +212,10 @@ def read_snapshot(name: str) -> ProbeSnapshot | None:
             return reading
         if time.monotonic() - begun > settle_seconds(process):
             raise Failure(
-                "probe_silent", f"name: process {process.pid} of probe {name} runs and tells nothing", hint="Is the disk full?", found=reading.result()
+                "probe_silent",
+                f"name: process {process.pid} of probe {name} is running, but writes no results",
+                hint="Check that the disk is not full.",
+                found=reading.result(),
             )
         time.sleep(BETWEEN_LOOKS)
 
@@ -221,8 +226,10 @@ def settle_seconds(process: daemon.Process) -> float:
 
 
 def probe_gone(name: str, reading: ProbeSnapshot) -> Failure:
-    message = f"name: process {reading.process.pid} of probe {name} has ended without having been stopped"
-    return Failure("probe_gone", message, hint="Was it killed, or the host restarted? The figures are those until then.", found=reading.result())
+    message = f"name: process {reading.process.pid} of probe {name} ended before it was stopped"
+    return Failure(
+        "probe_gone", message, hint="Check whether it was killed, or the host restarted. The results cover the time until then.", found=reading.result()
+    )
 
 
 def stop_probe(name: str, reading: ProbeSnapshot, only_said: bool) -> ProbeSnapshot:

@@ -98,7 +98,9 @@ def exclusive_access(place: ProcessPlace) -> Iterator[None]:
         yield
 
 
-def start_process(place: ProcessPlace, about: dict[str, Any], prepare: Callable[[], None], work: Callable[[], None], kept: frozenset[int] = frozenset()) -> Process:
+def start_process(
+    place: ProcessPlace, about: dict[str, Any], prepare: Callable[[], None], work: Callable[[], None], kept: frozenset[int] = frozenset()
+) -> Process:
     """A new process that does the work until it is done or ended. It has the caller's memory, and of its open files only the kept ones.
 
     prepare  runs in it while the caller still waits; where this raises, nothing is left
@@ -121,9 +123,9 @@ def start_process(place: ProcessPlace, about: dict[str, Any], prepare: Callable[
     if "error" in answer:
         raise Failure(
             "not_started",
-            f"the process in the background could not be started: {answer['error']}",
+            f"cannot start the background process: {answer['error']}",
             reason=answer["error"],
-            hint="Is the cache folder writable? XDG_CACHE_HOME moves it.",
+            hint="Check that the cache folder is writable. XDG_CACHE_HOME sets another folder.",
         )
     return Process(answer["pid"], answer["born"], about)
 

@@ -136,10 +136,10 @@ def pass_gate(found: dict[str, Any], max_lost_share: float | None, min_sent: int
     """Raises Failure "too_few_sent", "too_many_lost", with what was found. A share of no request is no share."""
     least = max(min_sent or 0, 0 if max_lost_share is None else 1)
     if found["sent"] < least:
-        hint = "Measure for longer, or at a higher rate."
-        raise Failure("too_few_sent", f"min_sent: {found['sent']} requests have an outcome, and {least} are asked for", hint=hint, found=found)
+        hint = "Run the probe for longer, or increase its rate."
+        raise Failure("too_few_sent", f"min_sent: {found['sent']} requests have an outcome, but at least {least} are required", hint=hint, found=found)
     if max_lost_share is None or 100 * found["lost"] <= max_lost_share * found["sent"]:
         return
     some = "; ".join(f"number {example['number']} at {example['time']}: {example['cause']}" for example in found["examples"][:FEW_EXAMPLES])
-    message = f"max_lost_share: {found['lost']} of {found['sent']} requests were lost ({found['lost_share']} %), and {max_lost_share} % is allowed"
-    raise Failure("too_many_lost", message, reason=f"First ones: {some}", hint="The result's codes, errors and examples say how.", found=found)
+    message = f"max_lost_share: {found['lost']} of {found['sent']} requests failed ({found['lost_share']} %), but at most {max_lost_share} % are allowed"
+    raise Failure("too_many_lost", message, reason=f"First failures: {some}", hint="See codes, errors and examples in the result.", found=found)

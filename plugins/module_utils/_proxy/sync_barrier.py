@@ -58,13 +58,15 @@ def proxies_in_sync(change: ProxyCondition) -> Barrier:
         try:
             all_istiods = istiod.ready_istiods(cluster)
             if not all_istiods:
-                return "converged: unknown, no istiod is ready"
+                return "synced: unknown, no istiod is ready"
             counts = [_hold_one(one, change, cluster, deadline) for one in all_istiods]
         except ApiError as error:
             if error.status in (401, 403, 404):
-                return f"converged: unknown, istiod's debug endpoints cannot be asked ({error.message})"
-            raise Failure("not_converged", f"{change.text}: {error.message}", reason=error.message, hint="Is istiod restarting? Run again.") from error
-        return f"converged: {change.text} at {sum(counts)} proxies of {len(all_istiods)} istiods"
+                return f"synced: unknown, cannot read istiod's debug endpoints ({error.message})"
+            raise Failure(
+                "not_converged", f"{change.text}: {error.message}", reason=error.message, hint="Check whether istiod is restarting, then run the task again."
+            ) from error
+        return f"synced: {change.text} at {sum(counts)} proxies of {len(all_istiods)} istiods"
 
     return Barrier("converged", hold)
 
@@ -80,9 +82,9 @@ def _hold_one(one: istiod.Istiod, change: ProxyCondition, cluster: Cluster, dead
         if rejected:
             raise Failure(
                 "rejected",
-                f"proxy {rejected.id} refused its configuration: {rejected.rejected}",
+                f"proxy {rejected.id} rejected its configuration: {rejected.rejected}",
                 reason=rejected.rejected,
-                hint="Undo or correct the change that it names.",
+                hint="Correct or roll back the change that the message names.",
             )
         if not proxies:
             return 0
@@ -96,12 +98,12 @@ def _hold_one(one: istiod.Istiod, change: ProxyCondition, cluster: Cluster, dead
             return len(proxies)
         if deadline.over or (shown is False and patience.over):
             waited = ", ".join(sorted({*behind, *silent}))
-            cause = f"proxies that have not acknowledged: {waited}" if waited else f"none of the proxies of istiod {one.name} that were looked at has it"
+            cause = f"proxies that have not acknowledged: {waited}" if waited else f"none of the checked proxies of istiod {one.name} has it"
             raise Failure(
                 "not_converged",
                 f"{change.text}: {cause}",
                 reason=cause,
-                hint="Look at istiod's log and at the proxies named; running again continues from here.",
+                hint="Check the logs of istiod and of these proxies. Run the task again to continue.",
             )
         cluster.sleep(BETWEEN_LOOKS)
 

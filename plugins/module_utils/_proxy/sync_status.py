@@ -84,7 +84,9 @@ def read_sync_status(cluster: Cluster, question: ProxyQuery) -> list[Verdict]:
         if isinstance(answer, str):
             refusals.append(answer)
         else:
-            connected.update({proxy.id: KnownProxy(proxy, f"{one.namespace}/{one.name}", one.revision, ProxyLocation.of(proxy, pods.get(proxy.id))) for proxy in answer})
+            connected.update(
+                {proxy.id: KnownProxy(proxy, f"{one.namespace}/{one.name}", one.revision, ProxyLocation.of(proxy, pods.get(proxy.id))) for proxy in answer}
+            )
     every = [connected[name] for name in sorted(connected)]
     for name in sorted(name for name, pod in pods.items() if name not in connected and has_sidecar(pod) and pod_ready(pod)):
         proxy = Proxy(name, False)
@@ -111,17 +113,17 @@ def _verdict(cluster: Cluster, question: ProxyQuery, asked: KnownProxy, refused:
     if proxy.rejected:
         return verdict(REJECTED, proxy.rejected)
     if not istiod and not refused:
-        return verdict(WAITING, "it is connected to no istiod")
+        return verdict(WAITING, "it is not connected to any istiod")
     if question.lacking is None:
         if not istiod:
-            return verdict(UNKNOWN, f"istiod cannot be asked: {refused}")
+            return verdict(UNKNOWN, f"cannot read the proxy status from istiod: {refused}")
         return verdict(CONVERGED) if proxy.synced else verdict(WAITING, _behind(proxy))
     try:
         lacking = question.lacking(asked.place, config_dump(cluster, proxy))
     except ApiError as error:
         if error.status == 0:
             return verdict(WAITING, f"it does not answer: {error.message}")
-        return verdict(UNKNOWN, f"it cannot be asked: {error.message}")
+        return verdict(UNKNOWN, f"cannot read its configuration: {error.message}")
     if lacking is None:
         return None
     if lacking or (istiod and not proxy.synced):
@@ -169,8 +171,8 @@ def summary_text(found: list[Verdict]) -> str:
 def sync_failure(found: list[Verdict]) -> Failure | None:
     """A proxy that rejects before one that is waited for; what is unknown fails nothing."""
     for word, code, hint in (
-        (REJECTED, "rejected", "Undo or correct the change that it names."),
-        (WAITING, "not_converged", "Look at istiod's log and at the proxies named."),
+        (REJECTED, "rejected", "Correct or roll back the change that the message names."),
+        (WAITING, "not_converged", "Check the logs of istiod and of these proxies."),
     ):
         bad = [one for one in found if one.verdict == word]
         if bad:

@@ -38,12 +38,15 @@ def parse_policy(policy: Any) -> PolicyByHost:
                 if concern == API:
                     if options not in API_ARGUMENT[API]["choices"]:
                         raise InvalidOption(
-                            f"{place}.{API}", f"{options!r} is no API", hint=f"One of {', '.join(API_ARGUMENT[API]['choices'])}.", code="options_invalid"
+                            f"{place}.{API}",
+                            f"{options!r} is not a valid API",
+                            hint=f"Use one of {', '.join(API_ARGUMENT[API]['choices'])}.",
+                            code="options_invalid",
                         )
                     found[(str(namespace), str(host))][API] = options
                     continue
                 if concern not in FEATURES:
-                    raise InvalidOption(place, f"there is no concern {concern!r}", hint=f"One of {', '.join(FEATURES)}.", code="concern_unknown")
+                    raise InvalidOption(place, f"{concern!r} is not a valid feature", hint=f"Use one of {', '.join(FEATURES)}.", code="concern_unknown")
                 validator = ArgumentSpecValidator(FEATURES[concern].ARGUMENTS)
                 result = validator.validate(_mapping(f"{place}.{concern}", options))
                 if result.error_messages:
@@ -53,14 +56,14 @@ def parse_policy(policy: Any) -> PolicyByHost:
     for namespace, host in found:
         place, same = f"policy.{namespace}.{host}", (namespace, Host(host, namespace).full_name)
         if same in full:
-            raise InvalidOption(place, f"{full[same]} is the same host", hint="Say its policy in one place.", code="host_twice")
+            raise InvalidOption(place, f"{full[same]} is the same service", hint="Set the policy of a service in one place only.", code="host_twice")
         full[same] = place
     return found
 
 
 def _mapping(place: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise InvalidOption(place, f"{value!r} is no mapping", hint="policy is {namespace: {host: {concern: options}}}.", code="options_invalid")
+        raise InvalidOption(place, f"{value!r} is not a mapping", hint="Use the form {namespace: {service: {feature: options}}}.", code="options_invalid")
     return value
 
 
@@ -79,13 +82,21 @@ def compose_policies(reader: Reader, wanted: PolicyByHost, name: str, taking: Ta
                 continue
             try:
                 # A fault's end is counted from when it was first asked for.
-                known = replace(policy, route_intents={**policy.route_intents, **{concern: before.route_intents[concern]}}) if concern in before.route_intents else policy
+                known = (
+                    replace(policy, route_intents={**policy.route_intents, **{concern: before.route_intents[concern]}})
+                    if concern in before.route_intents
+                    else policy
+                )
                 policy = with_feature(known, concern, concerns[concern], warnings)
             except InvalidOption as error:
                 message = error.message.partition(": ")[2] or error.message
                 raise InvalidOption(f"policy.{namespace}.{host}.{concern}.{error.option}", message, ref=error.ref, hint=error.hint, code=error.code) from error
         mark = {desired_annotation.SET: {"name": name}}
-        policy = replace(policy, route_intents={**policy.route_intents, **mark} if policy.route_intents else {}, rule_intents={**policy.rule_intents, **mark} if policy.rule_intents else {})
+        policy = replace(
+            policy,
+            route_intents={**policy.route_intents, **mark} if policy.route_intents else {},
+            rule_intents={**policy.rule_intents, **mark} if policy.rule_intents else {},
+        )
         found.append(select_api(policy, concerns.get(API) or api, reader) if not policy.empty else policy)
     return found
 

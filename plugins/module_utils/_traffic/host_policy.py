@@ -53,7 +53,11 @@ class Policy:
 
     def asking(self, concern: str, routing: Any = None, rule: Any = None) -> Policy:
         """The same with this concern's intents replaced; None releases them."""
-        return replace(self, route_intents=desired_annotation.with_intent(self.route_intents, concern, routing), rule_intents=desired_annotation.with_intent(self.rule_intents, concern, rule))
+        return replace(
+            self,
+            route_intents=desired_annotation.with_intent(self.route_intents, concern, routing),
+            rule_intents=desired_annotation.with_intent(self.rule_intents, concern, rule),
+        )
 
     @property
     def empty(self) -> bool:
@@ -80,7 +84,7 @@ class Policy:
         named = {intent["label"] for intent in self.route_intents.values() if intent.get("label")}
         if len(named) > 1:
             raise InvalidOption(
-                "label", f"other policy of {self.host.full_name} tells versions apart by another one ({', '.join(sorted(named))})", code="label_conflict"
+                "label", f"other features of {self.host.full_name} use another label for versions ({', '.join(sorted(named))})", code="label_conflict"
             )
         return next(iter(named), "version")
 

@@ -60,7 +60,8 @@ def proxy_query(cluster: Cluster, host: Host) -> ProxyQuery:
     rules = [_parents(obj) for obj in host.http_routes]
     said: list[Reach] = [*bound, *rules]
     return ProxyQuery(
-        lambda place: not said and not place.gateway or any(one.at(place) for one in said), lambda place, text: dump_differences(host, every, place, text, rules)
+        lambda place: not said and not place.gateway or any(one.at(place) for one in said),
+        lambda place, text: dump_differences(host, every, place, text, rules),
     )
 
 
@@ -94,7 +95,7 @@ def dump_differences(host: Host, every: list[Bound], place: ProxyLocation, text:
         wanted = {http["name"]: http for http in bound.http if foreign_routes.is_ours(http) and bound.at(place)}
         found += _routes(wanted, [one for one in routes if one.source.endswith(bound.source) and foreign_routes.is_ours({"name": one.name})])
         found += tcp_tls_routes.dump_differences(text, host, bound.source, bound.connections if bound.at(place) else [])
-    found += [f"other rules than {ref_of(one.route)} has" for one in rules if one.at(place) and not has_rules(text, one.route, host)]
+    found += [f"other rules than {ref_of(one.route)}" for one in rules if one.at(place) and not has_rules(text, one.route, host)]
     return "; ".join(dict.fromkeys(found))
 
 
@@ -105,7 +106,7 @@ def _subsets(host: Host, clusters: dict[str, str]) -> list[str]:
     found = [f"no subset {name}" for name in sorted(wanted - has)] + [f"still the subset {name}" for name in sorted(has - wanted)]
     mode = ((spec.get("trafficPolicy") or {}).get("tls") or {}).get("mode")
     other = sorted({transport for transport in clusters.values() if mode in TRANSPORTS and transport != TRANSPORTS[mode]})
-    return [*found, *(f"{transport} where TLS is {mode}" for transport in other)]
+    return [*found, *(f"{transport}, but the TLS mode is {mode}" for transport in other)]
 
 
 def _routes(wanted: dict[str, dict[str, Any]], found: list[config_dump.Route]) -> list[str]:

@@ -63,7 +63,9 @@ def checkpoint_steps(cluster: Cluster, wanted: Policy) -> list[Step]:
 
 def _step(now: Policy, wanted: Policy) -> Step:
     host = wanted.host
-    objects = [obj for obj in (*host.http_routes, host.managed_virtual_service, host.wildcard_virtual_service, host.destination_rule) if obj and is_managed(obj)]
+    objects = [
+        obj for obj in (*host.http_routes, host.managed_virtual_service, host.wildcard_virtual_service, host.destination_rule) if obj and is_managed(obj)
+    ]
     taken = replace(checkpoint(host), notes={TO: _digest(wanted)}).as_config_map(objects, frozenset())
     # Whoever wrote to it: what it keeps is made anew each time.
     return Step("before", [taken], preserve_foreign=frozenset({ref_of(taken)}))
@@ -73,9 +75,9 @@ def previous_policy(cluster: Cluster, now: Policy) -> Policy:
     """The policy before the last change; that of now where an undo was cut off behind its last write. Raises Failure "nothing_to_undo"."""
     host = now.host
     found = checkpoint(host).live(cluster)
-    hint = "It goes back one change, which one of the modules of this collection made."
+    hint = "Only the last change that a module of this collection made can be rolled back."
     if found is None:
-        raise Failure("nothing_to_undo", f"service: no change of {host.full_name} is known", hint=hint)
+        raise Failure("nothing_to_undo", f"service: no change of {host.full_name} is stored", hint=hint)
     taken = read_checkpoint(found)
     objects = taken.objects
     routes = [obj for obj in objects if obj["kind"] != "DestinationRule"]
@@ -84,7 +86,7 @@ def previous_policy(cluster: Cluster, now: Policy) -> Policy:
     before = replace(now, route_intents=_first(routes), rule_intents=_first(rules), api=api)
     # Where the note names another policy, what keeps it is still to be written.
     if not differ(now, before) and taken.notes.get(TO, _digest(now)) == _digest(now):
-        raise Failure("nothing_to_undo", f"service: the policy of {host.full_name} is as it was before its last change", hint=hint)
+        raise Failure("nothing_to_undo", f"service: the last change of {host.full_name} is already rolled back", hint=hint)
     return before
 
 

@@ -650,7 +650,7 @@ def test_mirrors_are_destinations_too():
             "VirtualService",
             "web",
             hosts=["web"],
-            http=[{"route": [], "mirror": {"service": "one"}, "mirrors": [{"destination": {"host": "two"}}]}],
+            http=[{"route": [], "mirror": {"host": "one"}, "mirrors": [{"destination": {"host": "two"}}]}],
             tcp=[{"route": [{"destination": {"host": "three"}}]}],
         )
     )

@@ -73,8 +73,8 @@ def test_proxies_have_the_subsets_first_and_the_routes_are_gone_before_them(shop
     result = split({"v1": 1, "v2": 1})
     assert story(shop)[1:] == [f"PATCH {RULE}", "asked", f"PATCH {ROUTES}", "asked"]
     assert result["barriers"] == [
-        f"converged: subsets v1, v2 of {FULL} at 1 proxies of 1 istiods",
-        f"converged: routes of TCP of {FULL} at 1 proxies of 1 istiods",
+        f"synced: subsets v1, v2 of {FULL} at 1 proxies of 1 istiods",
+        f"synced: TCP routes of {FULL} at 1 proxies of 1 istiods",
     ]
     shop.requests.clear()
     split({"v2": 1})
@@ -90,7 +90,7 @@ def test_a_proxy_that_goes_on_as_before_is_waited_for(shop, split):
     listeners = istiod._listeners(False)
     istiod._listeners = lambda _gateway: listeners
     result = split({"v1": 1, "v2": 3}, wait_timeout=1)
-    assert result["failure"]["code"] == "not_converged" and "routes of TCP" in result["msg"]
+    assert result["failure"]["code"] == "not_converged" and "TCP routes" in result["msg"]
 
 
 def test_through_a_gateway_alone_and_with_the_mesh(shop, split, run):
@@ -113,7 +113,7 @@ def test_the_module_converged_tells_who_has_other_weights(shop, split, run):
     istiod._listeners = lambda _gateway: listeners
     split({"v1": 1, "v2": 3}, wait_for_proxies=False)
     found = run("converged", service="echo", namespace="shop", wait_timeout=0)
-    assert found["failure"]["code"] == "not_converged" and "other weights of connections to port 9000" in found["failure"]["reason"]
+    assert found["failure"]["code"] == "not_converged" and "other weights for connections to port 9000" in found["failure"]["reason"]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_an_object_of_somebody_else_for_the_host_is_refused_or_replaced(shop, sp
     shop.put(istio("VirtualService", "by-hand", hosts=["echo"], tcp=[{"route": [{"destination": {"host": "echo"}}]}]), manager="kubectl")
     assert split({"v1": 1})["failure"]["code"] == "host_taken"
     adopting = split({"v1": 1}, adopt=True, adopt_from=["kubectl"])
-    assert adopting["failure"]["code"] == "host_taken" and "it has tcp, too" in adopting["msg"]
+    assert adopting["failure"]["code"] == "host_taken" and "it also sets tcp" in adopting["msg"]
     assert "failed" not in split({"v1": 1}, force_conflicts=True) and shop.get("VirtualService", "by-hand", "shop") is None
 
 

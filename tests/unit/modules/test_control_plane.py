@@ -83,7 +83,7 @@ def test_namespace_then_istiod_then_webhooks_then_gateways(api, plane):
 
 
 def test_barriers_say_what_was_seen(plane):
-    assert plane()["barriers"] == [f"webhooks armed: {INJECTOR}, {TAG}"]
+    assert plane()["barriers"] == [f"webhooks have their CA: {INJECTOR}, {TAG}"]
 
 
 def stuck(obj):
@@ -205,16 +205,16 @@ def test_registries_and_pull_secrets_reach_what_runs_and_what_will_be_injected(a
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        ({"registries": {"docker.io": "https://m.example.com"}}, "invalid_option", "registries: 'https://m.example.com' is no registry"),
+        ({"registries": {"docker.io": "https://m.example.com"}}, "invalid_option", "registries: 'https://m.example.com' is not a valid registry"),
         ({"registries": {"docker.io/istio/pilot": "m.example.com"}}, "invalid_option", "is only a part of docker.io/istio"),
         ({"profile": "nope"}, "unknown_profile", 'profile "nope" not found'),
         ({"values": {"nonsense": 1}}, "invalid_values", 'unknown field "nonsense"'),
-        ({"revision": "Canary_1"}, "invalid_option", "'Canary_1' is no DNS label"),
-        ({"revision": "-1-31-0"}, "invalid_option", "is no DNS label"),
-        ({"revision": "a" * 64}, "invalid_option", "is no DNS label"),
-        ({"namespace": "istio.system"}, "invalid_option", "'istio.system' is no DNS label"),
-        ({"istioctl": "/nowhere/istioctl"}, "invalid_option", "/nowhere/istioctl is no program"),
-        ({"istioctl": "/"}, "invalid_option", "/ is no program"),
+        ({"revision": "Canary_1"}, "invalid_option", "'Canary_1' is not a valid DNS label"),
+        ({"revision": "-1-31-0"}, "invalid_option", "is not a valid DNS label"),
+        ({"revision": "a" * 64}, "invalid_option", "is not a valid DNS label"),
+        ({"namespace": "istio.system"}, "invalid_option", "'istio.system' is not a valid DNS label"),
+        ({"istioctl": "/nowhere/istioctl"}, "invalid_option", "/nowhere/istioctl is not an executable program"),
+        ({"istioctl": "/"}, "invalid_option", "/ is not an executable program"),
     ],
 )
 def test_bad_options_have_a_code_and_write_nothing(run, api, istioctl, options, code, words):
@@ -296,7 +296,7 @@ def test_what_revisions_share_goes_with_the_last_one(run, api, plane):
     plane(revision="canary", profile="minimal")
     for option in ("delete_crds", "delete_namespace"):
         refused = run("control_plane", state="absent", revision="canary", **{option: True})
-        assert refused["failure"]["code"] == "invalid_option" and "revision default is still there" in refused["msg"] and not refused["changed"]
+        assert refused["failure"]["code"] == "invalid_option" and "revision default still exists" in refused["msg"] and not refused["changed"]
     gone = actions(run("control_plane", state="absent", revision="canary"))
     assert gone["istiod-canary"] == "pruned" and "istio-reader-service-account" not in gone
     assert not plane()["changed"]

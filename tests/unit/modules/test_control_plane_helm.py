@@ -206,7 +206,7 @@ def test_an_image_that_no_value_moves_is_refused_before_anything_is_written(api,
 def test_charts_that_do_not_say_their_hub_need_one(api, plane, charts):
     (charts / "istio-control/istio-discovery/values.yaml").write_text("{}")
     refused = plane(registries={"*": "m.example.com"})
-    assert refused["failure"]["code"] == "invalid_option" and refused["msg"].startswith("hub: is needed with registries")
+    assert refused["failure"]["code"] == "invalid_option" and refused["msg"].startswith("hub: is required with registries")
     assert plane(registries={"*": "m.example.com"}, hub="docker.io/istio")["changed"] and "failed" not in plane()
 
 
@@ -247,7 +247,7 @@ def test_what_helm_did_not_make_is_refused_before_anything_is_written(run, api, 
     api.requests.clear()
     for check in (True, False):
         refused = plane(check=check)
-        assert refused["failure"]["code"] == "not_helms" and "was not made by Helm" in refused["msg"] and "adopt" in refused["failure"]["hint"]
+        assert refused["failure"]["code"] == "not_helms" and "was not created by Helm" in refused["msg"] and "adopt" in refused["failure"]["hint"]
     assert api.writes() == [] and fake.calls == []
 
 
@@ -260,21 +260,21 @@ def test_what_helm_keeps_is_removed_by_helm_alone(run, api, plane):
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        ({"profile": "nope"}, "unknown_profile", "the charts know no profile 'nope'"),
-        ({"charts": "/nowhere"}, "invalid_option", "/nowhere holds no charts"),
-        ({"helm": "/nowhere/helm"}, "invalid_option", "/nowhere/helm is no program"),
-        ({"overlays": {"pilot": []}}, "invalid_option", "charts have none"),
-        ({"components": {"pilot": {"enabled": False}}}, "invalid_option", "pilot has settings that charts do not know"),
+        ({"profile": "nope"}, "unknown_profile", "'nope' is not a profile of the charts"),
+        ({"charts": "/nowhere"}, "invalid_option", "/nowhere contains no Istio charts"),
+        ({"helm": "/nowhere/helm"}, "invalid_option", "/nowhere/helm is not an executable program"),
+        ({"overlays": {"pilot": []}}, "invalid_option", "overlays: not supported with method helm"),
+        ({"components": {"pilot": {"enabled": False}}}, "invalid_option", "pilot has settings that method helm does not support"),
         ({"values": {"nonsense": 1}}, "invalid_values", "nonsense"),
-        ({"values": {"pilot": {"autoscaleEnable": False}}}, "unknown_value", "read no pilot.autoscaleEnable. Did you mean pilot.autoscaleEnabled?"),
+        ({"values": {"pilot": {"autoscaleEnable": False}}}, "unknown_value", "do not use pilot.autoscaleEnable. Did you mean pilot.autoscaleEnabled?"),
         (
             {"values": {"global": {"proxy": {"loglevel": "debug"}}, "glob": {}}},
             "unknown_value",
             "global.proxy.loglevel, glob. Did you mean global.proxy.logLevel, global?",
         ),
         ({"values": {"global": {"autoscaleEnabled": False}}}, "unknown_value", "Did you mean autoscaleEnabled?"),
-        ({"values": {"zzzz": 1}}, "unknown_value", "read no zzzz. Take them out."),
-        ({"charts": None}, "invalid_option", "is needed with method helm"),
+        ({"values": {"zzzz": 1}}, "unknown_value", "do not use zzzz. Remove them."),
+        ({"charts": None}, "invalid_option", "is required with method helm"),
     ],
 )
 def test_bad_options_have_a_code_and_write_nothing(api, fake, plane, options, code, words):

@@ -73,8 +73,8 @@ def test_routes_wait_until_proxies_have_them(shop, say):
     istiod = FakeIstiod(shop)
     result = say("route", rules=[{"name": "all", "to": "v2"}])
     assert result["barriers"] == [
-        "converged: subsets v2 of frontend.shop.svc.cluster.local at 1 proxies of 1 istiods",
-        "converged: route-all of frontend.shop.svc.cluster.local at 1 proxies of 1 istiods",
+        "synced: subsets v2 of frontend.shop.svc.cluster.local at 1 proxies of 1 istiods",
+        "synced: route-all of frontend.shop.svc.cluster.local at 1 proxies of 1 istiods",
     ]
     istiod.rejected = {"web-1.shop": "no such thing"}
     refused = say("fault", delay="2s")
@@ -108,7 +108,7 @@ def test_a_fault_without_what_it_does_is_refused_by_its_arguments(say):
 
 def test_a_fault_that_is_over_is_said_and_not_written(shop, say):
     result = say("fault", delay="2s", expires="2020-01-01T00:00:00Z")
-    assert "over since 2020-01-01T00:00:00Z" in str(result["warnings"])
+    assert "expired at 2020-01-01T00:00:00Z" in str(result["warnings"])
     assert "fault" not in spec(shop, "VirtualService")["http"][0]
 
 

@@ -70,7 +70,7 @@ def test_a_folders_list_for_a_program_is_no_object(run, tmp_path):
 
 def test_a_registry_that_is_none_is_refused_before_anything_is_asked(run, api):
     result = run("manifests", definition=config(), registries={"docker.io": "mirror:1.2/"})
-    assert result["failure"]["code"] == "invalid_option" and "'mirror:1.2/' is no registry" in result["msg"] and api.requests == []
+    assert result["failure"]["code"] == "invalid_option" and "'mirror:1.2/' is not a valid registry" in result["msg"] and api.requests == []
 
 
 def test_a_field_left_out_is_deleted(run, api):
@@ -147,9 +147,9 @@ def test_secrets_are_hidden_in_the_diff(run):
     [
         ([{"kind": "ConfigMap", "metadata": {"name": "x"}}], "has no apiVersion"),
         ([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}}], "has no metadata.name"),
-        ("a: 1\na: 2\n", "is there twice"),
-        ("[", "is no valid YAML"),
-        ([config(a="1"), config(a="2")], "is there twice"),
+        ("a: 1\na: 2\n", "duplicate key 'a'"),
+        ("[", "is not valid YAML"),
+        ([config(a="1"), config(a="2")], "duplicate object"),
         ([{**config(), "metadata": {"name": "x", "labels": {"on": True}}}], "not a string"),
     ],
 )

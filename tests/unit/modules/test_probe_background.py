@@ -182,7 +182,7 @@ def test_a_gate_fails_with_the_numbers_and_the_first_examples(probe, gateway):
         assert failed["failure"]["code"] == "too_many_lost" and failed["lost"] == 20 and len(failed["examples"]) == 10
         first = failed["examples"][0]
         assert (
-            f"20 of {failed['sent']} requests were lost" in failed["msg"] and f"number {first['number']} at {first['time']}: 503" in failed["failure"]["reason"]
+            f"20 of {failed['sent']} requests failed" in failed["msg"] and f"number {first['number']} at {first['time']}: 503" in failed["failure"]["reason"]
         )
         assert failed["changed"] == (state == "stopped")
     assert good(probe("read", max_lost_share=100, min_sent=40))["lost"] == 20
@@ -340,17 +340,17 @@ def test_a_tunnel_is_warned_of_and_leads_to_a_pod_that_is_ready_then(run, api, g
         ({"longest": 86401}, "longest: is 86401"),
         ({"timeout": 0}, "timeout: is 0"),
         ({"lost_status": 0}, "lost_status: is 0"),
-        ({"path": "/ü"}, "is no path"),
-        ({"headers": {"X": "ж"}}, "'X' is no header"),
-        ({"name": "../up"}, "is no name of a probe"),
-        ({"name": ""}, "is no name of a probe"),
-        ({"url": "https://shop.example.com"}, "url: is not http://HOST"),
-        ({"url": "http://shop.example.com/cart"}, "url: is not http://HOST"),
-        ({"url": "http://me:s3cr3t@shop.example.com"}, "url: is not http://HOST"),
-        ({"url": "http://shop.example.com:0"}, "url: is not http://HOST"),
-        ({"url": "http://shop.example.com:99999"}, "url: is not http://HOST"),
-        ({"url": "http://[::1"}, "url: is not http://HOST"),
-        ({"url": ""}, "url: is not http://HOST"),
+        ({"path": "/ü"}, "is not a valid URL path"),
+        ({"headers": {"X": "ж"}}, "'X' is not a valid header"),
+        ({"name": "../up"}, "is not a valid probe name"),
+        ({"name": ""}, "is not a valid probe name"),
+        ({"url": "https://shop.example.com"}, "url: does not have the form http://HOST"),
+        ({"url": "http://shop.example.com/cart"}, "url: does not have the form http://HOST"),
+        ({"url": "http://me:s3cr3t@shop.example.com"}, "url: does not have the form http://HOST"),
+        ({"url": "http://shop.example.com:0"}, "url: does not have the form http://HOST"),
+        ({"url": "http://shop.example.com:99999"}, "url: does not have the form http://HOST"),
+        ({"url": "http://[::1"}, "url: does not have the form http://HOST"),
+        ({"url": ""}, "url: does not have the form http://HOST"),
     ],
     ids=str,
 )

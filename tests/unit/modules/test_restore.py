@@ -140,7 +140,7 @@ def test_missing_kinds_are_told_at_once_and_in_check_mode_may_still_come(runner,
 def test_missing_namespaces_are_told_at_once(runner, src):
     elsewhere = other()
     refused = runner(elsewhere, "restore", src=src, to_other_cluster=True)
-    assert refused["failure"]["code"] == "namespace_missing" and "no namespace shop" in refused["msg"] and elsewhere.writes() == []
+    assert refused["failure"]["code"] == "namespace_missing" and "namespace shop does not exist" in refused["msg"] and elsewhere.writes() == []
     assert "namespace_missing" in str(runner(elsewhere, "restore", check=True, src=src, to_other_cluster=True)["warnings"])
 
 

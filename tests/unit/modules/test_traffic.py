@@ -102,7 +102,7 @@ def test_subsets_of_all_hosts_come_before_routes_and_proxies_are_asked_in_betwee
         if (method == "ASK" or (method, path) in shop.writes()) and told[-1:] != [word]:
             told.append(word)
     assert told == ["configmaps", "destinationrules", "asked", "virtualservices", "asked"]
-    assert len(result["barriers"]) == 2 and all(one.count("converged") == 2 for one in result["barriers"])
+    assert len(result["barriers"]) == 2 and all(one.count("synced") == 2 for one in result["barriers"])
 
 
 @pytest.mark.parametrize(

@@ -81,8 +81,8 @@ def test_proxies_have_the_subsets_before_a_weight_names_them(shop, istiod, split
     result = split({"v1": 90, "v2": 10})
     assert story(shop) == [BEFORE, f"PATCH {RULE}", "asked", f"PATCH {ROUTES}", "asked"]
     assert result["barriers"] == [
-        f"converged: subsets v1, v2 of {HOST} at 1 proxies of 1 istiods",
-        f"converged: split-v1-90-v2-10 of {HOST} at 1 proxies of 1 istiods",
+        f"synced: subsets v1, v2 of {HOST} at 1 proxies of 1 istiods",
+        f"synced: split-v1-90-v2-10 of {HOST} at 1 proxies of 1 istiods",
     ]
 
 
@@ -145,7 +145,7 @@ def test_a_proxy_that_refuses_its_configuration_stops_the_change(shop, istiod, s
     assert split({"v1": 90, "v2": 10})["changed"] and weights(shop) == {"v1": 90, "v2": 10}
 
 
-@pytest.mark.parametrize(("behind", "blind", "words"), [({"web-1.shop"}, False, "web-1.shop"), (set(), True, "none of the proxies of istiod istiod-1")])
+@pytest.mark.parametrize(("behind", "blind", "words"), [({"web-1.shop"}, False, "web-1.shop"), (set(), True, "none of the checked proxies of istiod istiod-1")])
 def test_what_does_not_converge_names_who_does_not(shop, istiod, split, behind, blind, words):
     istiod.behind, istiod.blind = behind, blind
     result = split({"v1": 1}, wait_timeout=1)
@@ -156,7 +156,7 @@ def test_what_does_not_converge_names_who_does_not(shop, istiod, split, behind, 
 def test_an_istiod_that_cannot_be_asked_is_unknown_and_never_converged(shop, istiod, split):
     shop.tunnels.clear()
     result = split({"v1": 1})
-    assert result["changed"] and all(text.startswith("converged: unknown") for text in result["barriers"])
+    assert result["changed"] and all(text.startswith("synced: unknown") for text in result["barriers"])
 
 
 def test_weights_are_shares_and_need_not_add_up_to_a_hundred(shop, split):
@@ -169,7 +169,7 @@ def test_a_version_with_weight_0_needs_no_pod(shop, split):
 
 BAD = {
     "no version": ({"versions": {}}, "invalid_option", "has no version"),
-    "all zero": ({"versions": {"v1": 0, "v2": 0}}, "weights_zero", "all weights of host frontend are 0"),
+    "all zero": ({"versions": {"v1": 0, "v2": 0}}, "weights_zero", "all weights of service frontend are 0"),
     "negative": ({"versions": {"v1": 110, "v2": -10}}, "weight_negative", "the weight of v2 is -10"),
     "text": ({"versions": {"v1": "90"}}, "weight_invalid", "the weight of v1 is '90'"),
     "fraction": ({"versions": {"v1": 0.5}}, "weight_invalid", "the weight of v1 is 0.5"),
@@ -179,7 +179,7 @@ BAD = {
     "hosts without a gateway": ({"gateway_hosts": ["shop.example.com"]}, "invalid_option", "a gateway other than mesh"),
 }
 BAD_IN_THE_CLUSTER = {
-    "service": ({"service": "frontent"}, "no_such_host", "no Service or ServiceEntry is frontent.shop.svc.cluster.local"),
+    "service": ({"service": "frontent"}, "no_such_host", "frontent.shop.svc.cluster.local has no Service or ServiceEntry"),
     "host of another namespace": ({"namespace": "istio-system"}, "no_such_host", "frontend.istio-system.svc.cluster.local"),
     "outside host": ({"service": "api.example.com"}, "no_such_host", "api.example.com"),
     "pods": ({"versions": {"v1": 50, "v3": 50}}, "no_pods", "version=v3"),

@@ -86,7 +86,7 @@ def test_concerns_join_the_api_that_the_host_has(shop, say):
         {"frontend-v1": 9, "frontend-v2": 1}
     ]
     refused = say("fault", delay="2s")
-    assert refused["failure"]["code"] == "gateway_api_cannot" and "api istio" in refused["failure"]["hint"]
+    assert refused["failure"]["code"] == "gateway_api_cannot" and "api: istio" in refused["failure"]["hint"]
     assert say("resilience", state="absent")["changed"] and there(shop) == ["HTTPRoute frontend", "Service frontend-v1", "Service frontend-v2"]
 
 
@@ -107,8 +107,8 @@ def test_proxies_have_a_versions_service_before_a_route_names_it_and_until_none_
     result = say("traffic_split", versions={"v1": 90, "v2": 10}, api="gateway_api")
     assert [one for one in story(shop) if one == "asked" or "httproutes" in one] == ["asked", "PATCH httproutes/frontend", "asked"]
     assert result["barriers"] == [
-        f"converged: Services frontend-v1, frontend-v2 of {FULL} at 1 proxies of 1 istiods",
-        f"converged: split-v1-90-v2-10 of {FULL} at 1 proxies of 1 istiods",
+        f"synced: Services frontend-v1, frontend-v2 of {FULL} at 1 proxies of 1 istiods",
+        f"synced: split-v1-90-v2-10 of {FULL} at 1 proxies of 1 istiods",
     ]
     shop.requests.clear()
     assert say("traffic_split", versions={"v2": 1})["changed"]
@@ -185,7 +185,7 @@ def test_gateways_are_those_of_the_api(shop, say):
     shop.put({**gateway, "apiVersion": "networking.istio.io/v1"})
     asked = {"versions": {"v1": 1}, "gateways": ["mesh", "shop/ingress"], "gateway_hosts": ["shop.example"]}
     refused = say("traffic_split", api="gateway_api", **asked)
-    assert refused["failure"]["code"] == "no_such_gateway" and "Gateway of Gateway API shop/ingress" in refused["msg"]
+    assert refused["failure"]["code"] == "no_such_gateway" and "Gateway API Gateway shop/ingress" in refused["msg"]
     assert say("traffic_split", api="auto", **asked)["changed"] and "VirtualService frontend" in there(shop), "auto goes by the gateway that is there"
     shop.put({**gateway, "apiVersion": f"{GROUP}/v1"})
     assert say("traffic_split", api="gateway_api", **asked)["changed"]

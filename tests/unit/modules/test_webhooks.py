@@ -83,7 +83,7 @@ def test_what_nothing_answers_is_not_closed_unless_told(webhooks, mesh):
     api = mesh.api()
     webhooks(api, "open")
     refused = webhooks(api, "closed")
-    assert refused["failure"]["code"] == "webhook_unanswered" and "nothing ready is behind Service istio-system/istiod" in refused["msg"]
+    assert refused["failure"]["code"] == "webhook_unanswered" and "Service istio-system/istiod has no ready endpoint" in refused["msg"]
     assert policies(api, MUTATING) == {"Ignore"}
     assert webhooks(api, "closed", force=True)["changed"] and policies(api, MUTATING) == {"Fail"}
 

@@ -52,7 +52,7 @@ def test_a_tunnel_that_breaks_without_a_word_is_told_by_the_name_of_its_error(ap
 def test_every_istiod_is_asked(api):
     FakeIstiod(api, "istiod-1", ("a.shop", "b.shop"))
     FakeIstiod(api, "istiod-2", ("c.shop",))
-    assert hold(api) == "converged: the change at 3 proxies of 2 istiods"
+    assert hold(api) == "synced: the change at 3 proxies of 2 istiods"
 
 
 def test_one_istiod_that_is_behind_is_enough_to_wait(api):
@@ -69,7 +69,7 @@ def test_a_proxy_that_stands_still_is_named(api, monkeypatch):
     failure = refused(api, seconds=0.5)
     assert failure.code == "not_converged" and "a.shop" in failure.message and "b.shop" not in failure.message
     fake.behind = set()
-    assert hold(api) == "converged: the change at 2 proxies of 1 istiods", "another one shows it, and all have acknowledged"
+    assert hold(api) == "synced: the change at 2 proxies of 1 istiods", "another one shows it, and all have acknowledged"
 
 
 def test_proxies_that_may_not_be_asked_make_it_unknown(api):
@@ -79,13 +79,13 @@ def test_proxies_that_may_not_be_asked_make_it_unknown(api):
         raise ApiError(403, "Forbidden", "may not create portforward")
 
     api.tunnels[("shop", "a", 15000)] = no_way
-    assert hold(api).startswith("converged: unknown")
+    assert hold(api).startswith("synced: unknown")
 
 
 def test_what_concerns_none_of_the_proxies_need_not_be_shown(api):
     FakeIstiod(api, proxies=("a.shop", "b.shop"))
     nobody = ProxyCondition("the change", "shop", lambda _dump: False, only=frozenset({"c.shop"}))
-    assert proxies_in_sync(nobody).hold(Cluster(api), Deadline(5)) == "converged: the change at 2 proxies of 1 istiods" and not asked(api, "config_dump")
+    assert proxies_in_sync(nobody).hold(Cluster(api), Deadline(5)) == "synced: the change at 2 proxies of 1 istiods" and not asked(api, "config_dump")
     with pytest.raises(Failure):
         proxies_in_sync(replace(nobody, only=frozenset({"b.shop"}))).hold(Cluster(api), Deadline(0.3))
     assert set(asked(api, "config_dump")) == {"b.shop/config_dump"}
@@ -93,7 +93,7 @@ def test_what_concerns_none_of_the_proxies_need_not_be_shown(api):
 
 def test_an_istiod_of_whose_proxies_none_is_concerned_needs_only_what_they_acknowledged(api):
     fake = FakeIstiod(api, proxies=("a.shop", "b.shop"))
-    assert hold(api, lambda _dump: None) == "converged: the change at 2 proxies of 1 istiods"
+    assert hold(api, lambda _dump: None) == "synced: the change at 2 proxies of 1 istiods"
     fake.behind = {"b.shop"}
     assert "b.shop" in refused(api, shown=lambda _dump: None, seconds=0.2).message
 
@@ -145,7 +145,7 @@ def test_two_looks_must_both_be_quiet(api):
 
 
 def test_without_a_ready_istiod_it_is_unknown(api):
-    assert hold(api) == "converged: unknown, no istiod is ready"
+    assert hold(api) == "synced: unknown, no istiod is ready"
     api.put(pod("istiod-1", "istio-system", {"app": "istiod"}, conditions=[{"type": "Ready", "status": "False"}]))
     assert "unknown" in hold(api)
 
@@ -155,7 +155,7 @@ def test_where_pods_may_not_be_listed_it_is_unknown(api, monkeypatch):
         raise ApiError(403, "Forbidden", "may not list pods")
 
     monkeypatch.setattr(Cluster, "list", no_way)
-    assert hold(api).startswith("converged: unknown") and "may not list pods" in hold(api)
+    assert hold(api).startswith("synced: unknown") and "may not list pods" in hold(api)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
@@ -166,7 +166,7 @@ def test_where_istiod_may_not_be_asked_it_is_unknown(api, status):
         raise ApiError(status, "Forbidden", "may not create portforward")
 
     api.tunnels[("istio-system", "istiod-1", 8080)] = no_way
-    assert hold(api).startswith("converged: unknown, istiod's debug endpoints cannot be asked")
+    assert hold(api).startswith("synced: unknown, cannot read istiod's debug endpoints")
 
 
 def test_an_istiod_that_breaks_off_is_no_convergence(api):
@@ -181,7 +181,7 @@ def test_an_istiod_that_breaks_off_is_no_convergence(api):
 
 def test_an_istiod_without_proxies_has_nothing_to_wait_for(api):
     FakeIstiod(api, proxies=())
-    assert hold(api, lambda _dump: False) == "converged: the change at 0 proxies of 1 istiods"
+    assert hold(api, lambda _dump: False) == "synced: the change at 0 proxies of 1 istiods"
 
 
 def test_proxies_of_the_namespace_that_is_concerned_are_looked_at_first(api):

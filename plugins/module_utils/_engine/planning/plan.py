@@ -69,9 +69,14 @@ def plan(cluster: Cluster, steps: list[Step], rules: ApplyOptions) -> Plan:
     for step in wanted_steps:
         twice = duplicates(step.objects)
         if twice:
-            raise InvalidOption("definition", f"{twice[0]} is there twice", ref=twice[0].as_result())
+            raise InvalidOption("definition", f"duplicate object {twice[0]}", ref=twice[0].as_result())
     live = cluster.live(everything + [obj for step in steps for obj in step.deleted] + [obj for objects in written for obj in objects])
-    coming = PlannedCreations.of(everything, live, check_all=rules.tolerate_missing or rules.dry_run_all, known=[obj for step in wanted_steps if step.skip_dry_run for obj in step.objects])
+    coming = PlannedCreations.of(
+        everything,
+        live,
+        check_all=rules.tolerate_missing or rules.dry_run_all,
+        known=[obj for step in wanted_steps if step.skip_dry_run for obj in step.objects],
+    )
     parent = rules.set.live_parent(cluster) if rules.set else None
     members, unlisted = _members(cluster, rules, parent)
 
@@ -127,8 +132,8 @@ def _members(cluster: Cluster, rules: ApplyOptions, parent: Object | None) -> tu
         if error.status != 403:
             raise
         if rules.prune:
-            hint = "To prune, the account must be allowed to list every kind of the set. Grant that, or set prune to false."
-            raise Failure("forbidden", f"set: the members of {rules.set.name} cannot be listed: {error.message}", reason=error.reason, hint=hint) from error
+            hint = "Allow the account to list every kind of the set, or set prune to false."
+            raise Failure("forbidden", f"set: cannot list the members of {rules.set.name}: {error.message}", reason=error.reason, hint=hint) from error
         return [], rules.set.known(parent)
 
 
@@ -161,12 +166,12 @@ def _placed(cluster: Cluster, objects: list[Object], rules: ApplyOptions) -> lis
         wanted = cluster.placed(obj, rules.namespace)
         namespace = wanted["metadata"].get("namespace")
         if resource and resource.namespaced and not namespace:
-            raise InvalidOption("namespace", f"{ref_of(wanted)} names no namespace, and there is no default", ref=ref_of(wanted).as_result())
+            raise InvalidOption("namespace", f"{ref_of(wanted)} has no namespace, and no default namespace is set", ref=ref_of(wanted).as_result())
         if resource and not resource.namespaced and namespace:
             hint = "Remove metadata.namespace."
             raise InvalidOption(
                 "definition",
-                f"{ref_of(wanted)} names a namespace, but its kind belongs to the whole cluster",
+                f"{ref_of(wanted)} has a namespace, but its kind is cluster-scoped",
                 ref=ref_of(wanted).as_result(),
                 hint=hint,
                 code="wrong_scope",
@@ -181,7 +186,7 @@ def _refuse_conflicts(result: Plan) -> None:
         return
     raise Failure(
         "conflict",
-        f"Fields are owned by others: {result.conflicts}.",
+        f"Other managers own fields: {result.conflicts}.",
         ref=bad[0].result,
         reason=bad[0].message,
         hint=OWNED_BY_OTHERS,
@@ -193,7 +198,14 @@ def _deletion(obj: Object) -> ObjectChange:
 
 
 def _add_set(
-    cluster: Cluster, result: Plan, rules: ApplyOptions, parent: Object | None, members: list[Object], wanted: set[Ref], elsewhere: set[Ref], unlisted: MemberScope
+    cluster: Cluster,
+    result: Plan,
+    rules: ApplyOptions,
+    parent: Object | None,
+    members: list[Object],
+    wanted: set[Ref],
+    elsewhere: set[Ref],
+    unlisted: MemberScope,
 ) -> None:
     """The set's parent first (old and new kinds), the pruned members and the parent as it ends last.
 
@@ -205,8 +217,8 @@ def _add_set(
         names = ", ".join(str(ref_of(obj)) for obj in doomed)
         raise Failure(
             "prune_limit",
-            f"prune would delete {len(doomed)} objects of {len(members)}, more than prune_limit {rules.prune_limit}: {names}",
-            hint="Check the list, then raise prune_limit.",
+            f"prune would delete {len(doomed)} of {len(members)} objects, more than prune_limit {rules.prune_limit} allows: {names}",
+            hint="Check the list, then increase prune_limit.",
         )
     stays = wanted | {ref_of(obj) for obj in members if obj not in doomed and ref_of(obj) not in elsewhere}
     own = not_none(rules.set)

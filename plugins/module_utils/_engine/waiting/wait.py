@@ -135,7 +135,7 @@ class Settling:
             self._since.pop(ref, None)
             return status
         since = self._since.setdefault(ref, time.monotonic())
-        return status if time.monotonic() - since >= SETTLED_AFTER else Status(IN_PROGRESS, "its pods have only just started, and have no readiness probe")
+        return status if time.monotonic() - since >= SETTLED_AFTER else Status(IN_PROGRESS, "its pods have just started and have no readiness probe")
 
 
 def _unproven(obj: Object) -> bool:
@@ -221,7 +221,7 @@ def _fail_if_hopeless(cluster: Cluster, state: dict[Ref, Object | None], open_: 
             f"not ready within {deadline.seconds:g} s: {rest}" + (f". Seen: {causes}" if causes else ""),
             ref=first.as_result(),
             reason=causes or rest,
-            hint="Look at the cause, or give wait_timeout more seconds; running again continues from here.",
+            hint="Fix the cause, or increase wait_timeout. Run the task again to continue.",
         )
 
 
@@ -232,12 +232,12 @@ def _failure(cluster: Cluster, ref: Ref, fault: PodFailure) -> Failure:
 
 
 HINTS = {
-    "image_pull": "Check the image's name and tag, the registry and its credentials.",
-    "image_name": "Correct the image's name.",
-    "container_config": "Create the ConfigMap or Secret that the message names, or correct the container's security context.",
-    "container_start": "Check the container's command and mounts.",
-    "crash": "Read the container's log.",
-    "refused": "The API server refused the workload's pods: see the message (quota, admission policy, ServiceAccount).",
+    "image_pull": "Check the name and tag of the image, the registry and its credentials.",
+    "image_name": "Correct the name of the image.",
+    "container_config": "Create the ConfigMap or Secret that the message names, or correct the security context of the container.",
+    "container_start": "Check the command and mounts of the container.",
+    "crash": "Check the log of the container.",
+    "refused": "The API server rejected the pods of the workload: check quota, admission policy and ServiceAccount.",
 }
 
 
@@ -254,7 +254,7 @@ def until_gone(cluster: Cluster, refs: list[Ref], deadline: Deadline) -> None:
             if deadline.over:
                 obj = state.get(left[0]) or {}
                 why = (obj.get("metadata") or {}).get("finalizers") or [c.get("message") for c in (obj.get("status") or {}).get("conditions") or []]
-                raise Failure("timeout", f"{left[0]} is not gone after {deadline.seconds:g} s: {why}", ref=left[0].as_result(), reason=str(why))
+                raise Failure("timeout", f"{left[0]} is not deleted after {deadline.seconds:g} s: {why}", ref=left[0].as_result(), reason=str(why))
             if deadline.slice_over:
-                raise StillWaiting(f"waiting until {left[0]} is gone" + (f", and {len(left) - 1} more" if len(left) > 1 else ""))
+                raise StillWaiting(f"waiting until {left[0]} is deleted" + (f", and {len(left) - 1} more" if len(left) > 1 else ""))
             watched.wait(min(2.0, max(deadline.left(), 0.01)))

@@ -37,7 +37,7 @@ class LocalBinary:
     def __init__(self, path: Path) -> None:
         self.path = path
         if not os.access(path, os.X_OK) or not path.is_file():
-            raise InvalidOption(self.option, f"{path} is no program that can be run where this task runs", hint=self.remedy)
+            raise InvalidOption(self.option, f"{path} is not an executable program on the host where this task runs", hint=self.remedy)
         self._digest = cache.cached_sha256(path)
 
     def _refusal(self, command: str, text: str) -> Failure:
@@ -51,7 +51,7 @@ class LocalBinary:
             done = subprocess.run([str(self.path), *arguments], input=text, capture_output=True, text=True, timeout=timeout, env=own, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise Failure(
-                self.option, f"{self.path} could not be run: {error}", hint="Check that it is the binary of this machine's OS and architecture."
+                self.option, f"cannot run {self.path}: {error}", hint="Use the binary for the operating system and architecture of that host."
             ) from error
         if done.returncode:
             raise self._refusal(arguments[0], done.stderr.strip() or done.stdout.strip())

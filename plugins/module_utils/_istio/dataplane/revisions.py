@@ -145,13 +145,15 @@ def validate_tag(tag: RevisionTag) -> None:
 def tag_problems(tag: RevisionTag, live: Revisions) -> list[Failure]:
     """What speaks against a tag, with what is there."""
     if tag.name in live.untagged and tag.name != DEFAULT:
-        return [InvalidOption("name", f"{tag.name} is a revision, and can be no tag", hint="Choose another name.", code="tag_is_revision")]
+        return [InvalidOption("name", f"{tag.name} is a revision: a tag cannot have the same name", hint="Choose another name.", code="tag_is_revision")]
     return [] if tag.revision in live.untagged else [no_such_revision(tag.revision, live)]
 
 
 def no_such_revision(revision: str, live: Revisions) -> InvalidOption:
     known = ", ".join(sorted(live.untagged)) or "none"
-    return InvalidOption("revision", f"there is no revision {revision}", hint=f"There are: {known}. Install it first.", code="no_such_revision")
+    return InvalidOption(
+        "revision", f"revision {revision} does not exist", hint=f"Install the revision first, or use one of: {known}.", code="no_such_revision"
+    )
 
 
 def namespaces_of_tag(tag: str, namespaces: list[Object]) -> list[str]:

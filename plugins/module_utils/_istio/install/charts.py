@@ -46,7 +46,7 @@ class Charts:
         try:
             version = str(yaml.safe_load((folder / "base" / "Chart.yaml").read_text(encoding="utf-8"))["version"])
         except (OSError, yaml.YAMLError, LookupError, TypeError) as error:
-            raise InvalidOption("charts", f"{folder} holds no charts of Istio where this task runs", hint=CHARTS) from error
+            raise InvalidOption("charts", f"{folder} contains no Istio charts on the host where this task runs", hint=CHARTS) from error
         profiles = {path.stem.removeprefix("profile-") for path in (folder / "base" / "files").glob("profile-*.yaml")}
         return Charts(folder, version, frozenset(profiles))
 
@@ -57,22 +57,24 @@ class Charts:
             values = yaml.safe_load((self.folder / ISTIOD / "values.yaml").read_text(encoding="utf-8"))
             return str(values["_internal_defaults_do_not_set"]["global"]["hub"])
         except (OSError, yaml.YAMLError, LookupError, TypeError) as error:
-            raise InvalidOption("hub", f"is needed with registries, for {self.folder} does not say where its images are") from error
+            raise InvalidOption("hub", f"is required with registries, because {self.folder} does not define a registry") from error
 
 
 def validate_chart_options(plane: ControlPlane, charts: Charts) -> None:
     """Raises InvalidOption for what the charts cannot say."""
     known = charts.profiles | PLAIN
     if plane.profile not in known:
-        raise InvalidOption("profile", f"the charts know no profile {plane.profile!r}", hint=f"They know {', '.join(sorted(known))}.", code="unknown_profile")
+        raise InvalidOption(
+            "profile", f"{plane.profile!r} is not a profile of the charts", hint=f"Use one of {', '.join(sorted(known))}.", code="unknown_profile"
+        )
     if plane.overlays:
-        raise InvalidOption("overlays", "charts have none", hint="Say it in values, or install with method istioctl.")
+        raise InvalidOption("overlays", "not supported with method helm", hint="Set the same in values, or install with method istioctl.")
     for name, component in plane.components.items():
         if name not in ("cni", "ztunnel") or set(component) - {"enabled"}:
             raise InvalidOption(
                 "components",
-                f"{name} has settings that charts do not know",
-                hint="With method helm only cni and ztunnel may be named, with enabled; all else is said in values and gateways.",
+                f"{name} has settings that method helm does not support",
+                hint="With method helm, components supports only cni and ztunnel with enabled. Set everything else in values and gateways.",
             )
     refuse_unknown(charts.folder, plane.values)
 
@@ -91,8 +93,8 @@ def _refuse_others(steps: list[Step], plane: ControlPlane) -> None:
     for use in images.beyond([obj for step in steps for obj in step.objects], Registries.of(plane.registries)):
         raise InvalidOption(
             "registries",
-            f"{use.image} of {use} is in no value that is known to name an image",
-            hint="Name its image in values, or install with method istioctl.",
+            f"no value sets the image {use.image} of {use}",
+            hint="Set its image in values, or install with method istioctl.",
         )
 
 
@@ -158,8 +160,8 @@ def _gateway_values(plane: ControlPlane, name: str) -> dict[str, Any]:
         if key not in GATEWAY_VALUES:
             raise InvalidOption(
                 "values",
-                f"gateways.{name}.{key} has no place in Helm's gateway chart",
-                hint=f"Say it in gateways, under values. Known here: {', '.join(sorted(GATEWAY_VALUES))}.",
+                f"gateways.{name}.{key} is not supported by the Helm chart gateway",
+                hint=f"Set it in values of the gateway. Supported keys: {', '.join(sorted(GATEWAY_VALUES))}.",
             )
         for part in reversed(GATEWAY_VALUES[key]):
             value = {part: value}
@@ -175,7 +177,9 @@ def gateways(plane: ControlPlane, charts: Charts) -> list[HelmRelease]:
         if gateway.get("service_type"):
             values = merge_values(values, {"service": {"type": gateway["service_type"]}})
         place = gateway.get("namespace") or plane.namespace
-        found.append(HelmRelease(gateway["name"], place, charts.folder / "gateway", merge_values(values, gateway.get("values") or {}), {GATEWAY_OF: plane.revision_name}))
+        found.append(
+            HelmRelease(gateway["name"], place, charts.folder / "gateway", merge_values(values, gateway.get("values") or {}), {GATEWAY_OF: plane.revision_name})
+        )
     return found
 
 
@@ -290,7 +294,7 @@ def require_not_helm(cluster: Cluster, plane: ControlPlane) -> None:
     """Raises InvalidOption "wrong_method" where Helm keeps this control plane."""
     name = istiod_name(plane)
     if helm_revisions(cluster, name, plane.namespace):
-        raise InvalidOption("method", f"{plane.namespace}/{name} is a release of Helm", hint="Remove it with method helm.", code="wrong_method")
+        raise InvalidOption("method", f"{plane.namespace}/{name} is a Helm release", hint="Remove it with method helm.", code="wrong_method")
 
 
 def crd_objects(cluster: Cluster) -> list[Object]:

@@ -141,7 +141,7 @@ LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
 def validate_label(option: str, value: str, part: str = "") -> None:
     """part: of the option, where it has several. Raises InvalidOption."""
     if not LABEL.match(value):
-        raise InvalidOption(option, f"{part}{value!r} is no DNS label", hint="Use lower case letters, digits and dashes, such as 1-31-0.")
+        raise InvalidOption(option, f"{part}{value!r} is not a valid DNS label", hint="Use lower case letters, digits and dashes, such as 1-31-0.")
 
 
 def validate_control_plane(plane: ControlPlane) -> None:
@@ -156,10 +156,10 @@ def validate_control_plane(plane: ControlPlane) -> None:
     names = [(gateway["name"], gateway.get("namespace") or plane.namespace) for gateway in plane.gateways or []]
     twice = [name for name, place in names if names.count((name, place)) > 1]
     if twice:
-        raise InvalidOption("gateways", f"{twice[0]} is there twice")
+        raise InvalidOption("gateways", f"duplicate entry {twice[0]}")
     for component in COMPONENT_LISTS.values():
         if plane.gateways is not None and component in plane.components:
-            raise InvalidOption("gateways", f"components has {component}, too", hint="Say them in one place.")
+            raise InvalidOption("gateways", f"components also sets {component}", hint="Set them in one place only.")
 
 
 def istio_operator(plane: ControlPlane) -> dict[str, Any]:
@@ -279,7 +279,9 @@ def control_plane_steps(plane: ControlPlane, rendered: list[Object], tag: list[O
     steps.append(Step("control plane", core, wait_ready=True))
     steps.append(
         Step(
-            "webhooks", hooks, barrier=webhooks.webhooks_armed([o["metadata"]["name"] for o in hooks if o["kind"] == "MutatingWebhookConfiguration"]) if hooks else None
+            "webhooks",
+            hooks,
+            barrier=webhooks.webhooks_armed([o["metadata"]["name"] for o in hooks if o["kind"] == "MutatingWebhookConfiguration"]) if hooks else None,
         )
     )
     if gateways and not plane.leave_gateways:
@@ -341,6 +343,6 @@ def fail_on_overlap(hooks: list[Object], live: LiveMesh) -> None:
     if found:
         raise Failure(
             "webhook_overlap",
-            f"{found.first} and {found.second} would both inject a pod with labels {found.pod} in a namespace with labels {found.namespace}",
-            hint="Give this control plane a revision, or remove the other one first.",
+            f"{found.first} and {found.second} would both inject pods with labels {found.pod} in namespaces with labels {found.namespace}",
+            hint="Set revision for this control plane, or remove the other one first.",
         )

@@ -51,4 +51,4 @@ def require_renderer(options: dict[str, Any]) -> None:
     """Raises InvalidOption where the method lacks what it renders with."""
     needed = RENDERS[options["method"]]
     if not options[needed]:
-        raise InvalidOption(needed, f"is needed with method {options['method']}", hint="The release module returns where it is.")
+        raise InvalidOption(needed, f"is required with method {options['method']}", hint="The module release returns its path.")

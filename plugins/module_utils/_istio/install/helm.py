@@ -31,7 +31,7 @@ from ..binaries.local_binaries import TIMEOUT, LocalBinary, yaml_documents
 KNOWN = (3, 4)
 # helm/helm pkg/action/validate.go: what makes an object one of a release.
 MANAGED_BY, RELEASE_NAME, RELEASE_NAMESPACE = "app.kubernetes.io/managed-by", "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
-CHARTS = "It is manifests/charts of an unpacked release, as servicemesh.istio.release gives it."
+CHARTS = "Use manifests/charts of an unpacked release, as the module release returns it."
 KEEP = "helm.sh/resource-policy"
 # Helm's name in managedFields.
 MANAGER = "helm"
@@ -52,7 +52,7 @@ class Helm(LocalBinary):
     """One helm binary, of major version 3 or 4. Raises InvalidOption "unknown_helm"."""
 
     option = "helm"
-    remedy = "Install Helm 3 or 4 there, and name its path."
+    remedy = "Install Helm 3 or 4 on that host, and set its path."
 
     def __init__(self, path: str) -> None:
         super().__init__(Path(shutil.which(os.path.expanduser(path)) or path))
@@ -63,7 +63,7 @@ class Helm(LocalBinary):
         text = self._run(["version", "--template", "{{ .Version }}"])
         found = re.match(r"v(\d+)\.", text.strip())
         if not found or int(found[1]) not in KNOWN:
-            raise InvalidOption("helm", f"{self.path} says that it is {text.strip()[:50]!r}", hint="Helm 3 and Helm 4 are known.", code="unknown_helm")
+            raise InvalidOption("helm", f"{self.path} reports version {text.strip()[:50]!r}", hint="Use Helm 3 or Helm 4.", code="unknown_helm")
         return found[1]
 
     def render(self, release: HelmRelease, kubernetes: str, upgrade: bool) -> list[Object]:
@@ -98,9 +98,9 @@ class Helm(LocalBinary):
         last = " ".join(line.strip() for line in text.splitlines() if line.strip())[-600:] or "no output"
         if command == "template":
             return InvalidOption(
-                "values", f"helm refuses the configuration: {last}", code="invalid_values", hint="Correct profile, values, mesh_config or gateways."
+                "values", f"helm rejects the configuration: {last}", code="invalid_values", hint="Correct profile, values, mesh_config or gateways."
             )
-        return Failure("helm", f"helm {command}: {last}", reason=last, hint="Run again: what Helm left half done is taken up.")
+        return Failure("helm", f"helm {command} failed: {last}", reason=last, hint="Run the task again: it continues the release that Helm left unfinished.")
 
     def upgrade(self, cluster: Cluster, release: HelmRelease, adopt: bool, force: bool, deadline: Deadline) -> None:
         """Installs or upgrades. adopt: also take what carries no mark of this release; force: also fields of others. Raises Failure "helm"."""
@@ -129,7 +129,7 @@ def _timeout(deadline: Deadline) -> str:
 def _folder_digest(folder: Path) -> str:
     """Of names and content of all files."""
     if not (folder / "Chart.yaml").is_file():
-        raise InvalidOption("charts", f"{folder} holds no chart where this task runs", hint=CHARTS)
+        raise InvalidOption("charts", f"{folder} contains no chart on the host where this task runs", hint=CHARTS)
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(f"{path.relative_to(folder)}\n".encode())
@@ -222,9 +222,9 @@ class Installation:
         for obj in [] if self._tools else live:
             mark = obj["metadata"].get("annotations") or {}
             if (mark.get(RELEASE_NAME), mark.get(RELEASE_NAMESPACE)) != (self._release.name, self.namespace):
-                owner = f"belongs to release {mark[RELEASE_NAME]}" if mark.get(RELEASE_NAME) else "was not made by Helm"
-                hint = "Set adopt to take it over, or remove what made it first."
-                raise Failure("not_helms", f"{ref_of(obj)} is there and {owner}", ref=ref_of(obj).as_result(), hint=hint)
+                owner = f"belongs to release {mark[RELEASE_NAME]}" if mark.get(RELEASE_NAME) else "was not created by Helm"
+                hint = "Set adopt to adopt it, or remove it with the tool that created it."
+                raise Failure("not_helms", f"{ref_of(obj)} already exists and {owner}", ref=ref_of(obj).as_result(), hint=hint)
 
     def _fits(self, last: HelmRevision) -> bool:
         # A chart may render another way for the first revision than for later ones.

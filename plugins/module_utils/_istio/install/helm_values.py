@@ -37,8 +37,8 @@ def refuse_unknown(folder: Path, values: dict[str, Any]) -> None:
     found = [".".join(path) for path in _unknown(known, values, ())]
     if found:
         near = [_near(known, path.split(".")) for path in found]
-        hint = f"Did you mean {', '.join(dict.fromkeys(name for name in near if name))}?" if any(near) else "Take them out."
-        raise InvalidOption("values", f"the charts of this release read no {', '.join(found)}", hint=hint, code="unknown_value")
+        hint = f"Did you mean {', '.join(dict.fromkeys(name for name in near if name))}?" if any(near) else "Remove them."
+        raise InvalidOption("values", f"the charts of this release do not use {', '.join(found)}", hint=hint, code="unknown_value")
 
 
 def nearest_in(program: Path, text: str) -> str:
@@ -70,7 +70,7 @@ def _of_chart(folder: Path) -> Known:
             tree = _union(tree, _tree(yaml.safe_load(path.read_text(encoding="utf-8")) or {}) or {}) or {}
         texts = [path.read_text(encoding="utf-8") for part in ("templates", "files") for path in (folder / part).glob("*") if path.is_file()]
     except (OSError, ValueError, yaml.YAMLError, AttributeError, TypeError) as error:
-        raise InvalidOption("charts", f"{folder} holds no chart that can be read: {error}", hint="Pass the charts of an unpacked release.") from error
+        raise InvalidOption("charts", f"{folder} contains no readable chart: {error}", hint="Set charts to the charts of an unpacked release.") from error
     for read in sorted({tuple(match[1].strip(".").split(".")) for text in texts for match in READ.finditer(text)}):
         _add(tree, read)
     return tree

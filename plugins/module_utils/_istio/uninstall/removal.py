@@ -59,7 +59,9 @@ def find_users(revision: str, last: bool, pods: list[Object], namespaces: list[O
     known = revisions.revisions_of(injectors)
     # A proxy that tells no revision, and one of a node, are anybody's: so they are the last one's.
     proxies = {revision, *([""] if last else [])}
-    using = [pod for pod in pods if in_mesh(pod) and not belongs_to_mesh(pod, going) and (revisions.revision_of_pod(pod) in proxies if has_sidecar(pod) else last)]
+    using = [
+        pod for pod in pods if in_mesh(pod) and not belongs_to_mesh(pod, going) and (revisions.revision_of_pod(pod) in proxies if has_sidecar(pod) else last)
+    ]
     alive = [obj for obj in namespaces if not obj["metadata"].get("deletionTimestamp")]
     leading = [obj for obj in alive if _leads(obj["metadata"].get("labels") or {}, known, revision, last)]
     return MeshUsers(
@@ -76,7 +78,7 @@ def _leads(labels: dict[str, str], known: revisions.Revisions, revision: str, la
 def removal_problems(plane: ControlPlane, found: MeshUsers) -> list[Failure]:
     if not found:
         return []
-    hint = "Lead namespaces and tags to another revision, or out of the mesh, and restart their workloads; or set delete_in_use."
+    hint = "Move namespaces and tags to another revision or out of the mesh, and restart their workloads. Or set delete_in_use."
     return [Failure("revision_in_use", f"revision: {plane.revision_name} is in use. {found}", reason=str(found), hint=hint)]
 
 
@@ -86,7 +88,7 @@ def _users(cluster: Cluster, plane: ControlPlane, releases: list[tuple[str, str]
     for obj in deployments:
         labels = obj["metadata"].get("labels") or {}
         if labels.get("app") == "istiod" and revision_label(obj) == plane.revision_name and not _goes(obj, set_id, releases):
-            hint = "Name the namespace and method that it was installed with; what another tool installed, install with adopt first."
+            hint = "Set namespace and method as for the installation. If another tool installed it, install it with adopt first."
             raise InvalidOption(
                 "revision",
                 f"{ref_of(obj)} does not belong to the control plane {plane.revision_name} in {plane.namespace}",
@@ -130,7 +132,11 @@ def remove_control_plane(run: Run, plane: ControlPlane) -> dict[str, Any]:
     others = sorted(there - {plane.revision_name})
     for option in ("delete_crds", "delete_namespace", "purge"):
         if options[option] and others:
-            raise InvalidOption(option, f"revision {others[0]} is still there and needs what it would take", hint="Remove it first, or leave this option out.")
+            raise InvalidOption(
+                option,
+                f"revision {others[0]} still exists and needs the objects that would be deleted",
+                hint="Remove that revision first, or omit this option.",
+            )
     if not by_helm:
         charts.require_not_helm(cluster, plane)
     releases = charts.live_releases(cluster, plane, last=not others) if by_helm else []
@@ -153,7 +159,7 @@ def _remove_shared(run: Run, plane: ControlPlane, by_helm: bool) -> dict[str, An
     theirs = instances(cluster, definitions)
     if theirs:
         counts = ", ".join(f"{kind} {count}" for kind, count in sorted(Counter(obj["kind"] for obj in theirs).items()))
-        run.module.warn(f"delete_crds: with the definitions go all objects of their kinds: {counts}")
+        run.module.warn(f"delete_crds: deleting the CRDs deletes all objects of their kinds: {counts}")
         run.remove(theirs)
     gone = {kind for kind, option in ((DEFINITION, "delete_crds"), ("Namespace", "delete_namespace")) if options[option]}
     run.remove(definitions, base, kept=frozenset(NEVER_PRUNED_KINDS - gone))

@@ -37,11 +37,11 @@ class Istio:
             return []
         word, hint = (
             policy.protocol.upper(),
-            "Give it one (tcp_port, or tls with mode passthrough, of the module gateway), name another, or say another protocol.",
+            "Add a port (tcp_port, or tls with mode passthrough, in the module gateway), use another gateway, or set another protocol.",
         )
         silent = [gateway for gateway, spoken in policy.host.gateway_protocols.items() if policy.protocol not in spoken]
         return [
-            InvalidOption("gateways", f"Gateway {gateway} has no port for connections of {word} to {policy.host.full_name}", hint=hint, code="no_such_port")
+            InvalidOption("gateways", f"Gateway {gateway} has no port for {word} connections to {policy.host.full_name}", hint=hint, code="no_such_port")
             for gateway in silent
         ]
 
@@ -68,9 +68,9 @@ class Istio:
         live, bound = policy.host, objects[0]["spec"]["gateways"]
         # A gateway's pods are looked at first where no sidecar has the routes.
         place = live.namespace if MESH in bound else bound[0].partition("/")[0]
-        names = dict.fromkeys(http["name"].rpartition("-")[0] for obj in objects for http in foreign_routes.http_routes(obj) if foreign_routes.is_ours(http)) or [
-            f"routes of {policy.protocol.upper()}"
-        ]
+        names = dict.fromkeys(
+            http["name"].rpartition("-")[0] for obj in objects for http in foreign_routes.http_routes(obj) if foreign_routes.is_ours(http)
+        ) or [f"{policy.protocol.upper()} routes"]
         gateways = {gateway for obj in objects for gateway in obj["spec"]["gateways"]}
         return proxies_in_sync(
             ProxyCondition(
@@ -83,7 +83,9 @@ class Istio:
     def has_routes(self, text: dict[str, Any], host: Host) -> bool:
         """Whether a dump has a route of ours for the host, also where its objects are gone already."""
         sources = tuple(_source(host.namespace, host.object_name + end) for end in ("", ANY_HOST))
-        return tcp_tls_routes.has_leftovers(text, host, sources) or any(one.source.endswith(sources) and foreign_routes.is_ours({"name": one.name}) for one in config_dump.routes(text))
+        return tcp_tls_routes.has_leftovers(text, host, sources) or any(
+            one.source.endswith(sources) and foreign_routes.is_ours({"name": one.name}) for one in config_dump.routes(text)
+        )
 
 
 def destination_rule(policy: Policy, subsets: dict[str, dict[str, str]], traffic_policy: dict[str, Any]) -> Object:
@@ -138,9 +140,13 @@ def _virtual_service(policy: Policy, name: str, hosts: list[str], gateways: list
         # Where routes of ours were among those of requests, the list is ours, and what others put there with it.
         was = live_counterpart(host, obj)
         beside = foreign_routes.foreign_routes_of(was) if len(foreign_routes.foreign_routes_of(was)) < len(foreign_routes.http_routes(was)) else []
-        beside += [one for other in policy.takeover.adopted(host) for one in foreign_routes.http_routes(other) if name == host.object_name and one not in beside]
+        beside += [
+            one for other in policy.takeover.adopted(host) for one in foreign_routes.http_routes(other) if name == host.object_name and one not in beside
+        ]
         return {**obj, "spec": {**obj["spec"], policy.protocol: written, **({"http": beside} if beside else {})}}
-    http = foreign_routes.merge_routes([one for piece in pieces if (one := _http(piece, host, gateways))], foreign_routes.http_routes(live_counterpart(host, obj)))
+    http = foreign_routes.merge_routes(
+        [one for piece in pieces if (one := _http(piece, host, gateways))], foreign_routes.http_routes(live_counterpart(host, obj))
+    )
     if name == host.object_name and policy.route_intents:
         http = foreign_routes.append_adopted(http, [one for other in policy.takeover.adopted(host) for one in foreign_routes.http_routes(other)])
     return {**obj, "spec": {**obj["spec"], "http": http}}
@@ -148,7 +154,14 @@ def _virtual_service(policy: Policy, name: str, hosts: list[str], gateways: list
 
 def live_counterpart(host: Host, obj: Object) -> Object | None:
     """The live object of ours that the composed one takes the place of."""
-    return next((one for one in (host.managed_virtual_service, host.wildcard_virtual_service) if one and (one["kind"], one["metadata"]["name"]) == (obj["kind"], obj["metadata"]["name"])), None)
+    return next(
+        (
+            one
+            for one in (host.managed_virtual_service, host.wildcard_virtual_service)
+            if one and (one["kind"], one["metadata"]["name"]) == (obj["kind"], obj["metadata"]["name"])
+        ),
+        None,
+    )
 
 
 def composed_versions(host: Host, objects: list[Object]) -> dict[Ref, str]:

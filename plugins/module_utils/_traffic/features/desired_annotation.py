@@ -26,8 +26,8 @@ def read_intents(obj: Object | None) -> Intents:
         name = f"{(obj or {}).get('kind')} {(obj or {})['metadata'].get('namespace')}/{(obj or {})['metadata'].get('name')}"
         raise Failure(
             "intents_unreadable",
-            f"the annotation {INTENTS} of {name} is no JSON object",
-            hint="Restore it, or delete the object and run again with the whole policy of its host.",
+            f"the annotation {INTENTS} of {name} is not a JSON object",
+            hint="Restore the annotation, or delete the object and run the task again with the whole policy of the service.",
         )
     return found
 

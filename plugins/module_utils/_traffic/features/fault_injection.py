@@ -28,7 +28,7 @@ def intents(asked: FeatureRequest) -> tuple[Any, Any]:
     parse_matches("match", intent.get("match"))
     intent = with_end(intent, asked.previous, asked.now)
     if is_over(intent, asked.now):
-        asked.warnings.append(f"the fault of {asked.host} is over since {intent['until']}")
+        asked.warnings.append(f"the fault of {asked.host} expired at {intent['until']}")
     return intent, None
 
 
@@ -44,11 +44,15 @@ def check(intent: dict[str, Any]) -> dict[str, Any]:
     if intent.get("abort"):
         given = {"http": intent["abort"]} if isinstance(intent["abort"], int) else validators.keys("abort", intent["abort"], ABORT)
         if ("http" in given) == ("grpc" in given):
-            raise InvalidOption("abort", "give http or grpc, one of them", code="abort_ambiguous")
-        how = {"httpStatus": validators.status("abort.http", given["http"])} if "http" in given else {"grpcStatus": validators.grpc_status("abort.grpc", given["grpc"])}
+            raise InvalidOption("abort", "set either http or grpc", code="abort_ambiguous")
+        how = (
+            {"httpStatus": validators.status("abort.http", given["http"])}
+            if "http" in given
+            else {"grpcStatus": validators.grpc_status("abort.grpc", given["grpc"])}
+        )
         found["abort"] = {**how, "percentage": {"value": validators.percent("abort.percent", given.get("percent", 100))}}
     if not found:
-        raise InvalidOption("delay", "there is neither delay nor abort", hint="Give one of them, or state absent.", code="fault_empty")
+        raise InvalidOption("delay", "neither delay nor abort is set", hint="Set delay or abort, or state: absent.", code="fault_empty")
     return found
 
 
@@ -61,10 +65,10 @@ def parse_end(expires: str, now: datetime.datetime) -> datetime.datetime:
         found = datetime.datetime.fromisoformat(expires.replace("Z", "+00:00"))
     except ValueError as error:
         raise InvalidOption(
-            "expires", f"{expires!r} is neither a time nor a duration", hint="Write it as 30m, or as 2030-01-31T12:00:00Z.", code="expires_invalid"
+            "expires", f"{expires!r} is neither a time nor a duration", hint="Use the form 30m or 2030-01-31T12:00:00Z.", code="expires_invalid"
         ) from error
     if found.tzinfo is None:
-        raise InvalidOption("expires", f"{expires!r} has no time zone", hint="End it with Z for UTC, or with an offset.", code="expires_invalid")
+        raise InvalidOption("expires", f"{expires!r} has no time zone", hint="Add Z for UTC, or an offset.", code="expires_invalid")
     return found
 
 

@@ -24,12 +24,12 @@ def parse_matches(option: str, when: Any) -> list[Match]:
 def _match(option: str, when: Any) -> Match:
     given = validators.keys(option, when, KEYS)
     if not given:
-        raise InvalidOption(option, "a condition is empty", hint="Leave it out to mean every request.", code="condition_empty")
+        raise InvalidOption(option, "a condition is empty", hint="Remove it to match all requests.", code="condition_empty")
     found: Match = {}
     if "path" in given:
         found["uri"] = string_match(f"{option}.path", given["path"])
         if next(iter(found["uri"].values()))[:1] != "/" and "regex" not in found["uri"]:
-            raise InvalidOption(f"{option}.path", f"{given['path']!r} does not begin with a slash", code="path_invalid")
+            raise InvalidOption(f"{option}.path", f"{given['path']!r} does not start with a slash", code="path_invalid")
     if "method" in given:
         methods = given["method"] if isinstance(given["method"], list) else [given["method"]]
         named = [validators.method(f"{option}.method", method) for method in methods]
@@ -57,7 +57,7 @@ def _match(option: str, when: Any) -> Match:
 
 def _mapping(option: str, value: Any) -> dict[str, Any]:
     if value is not None and not isinstance(value, dict):
-        raise InvalidOption(option, f"{value!r} is no mapping of names to values", code="key_unknown")
+        raise InvalidOption(option, f"{value!r} is not a mapping of names to values", code="key_unknown")
     return value or {}
 
 
@@ -65,7 +65,7 @@ def string_match(option: str, value: Any) -> dict[str, str]:
     """A StringMatch: a string is meant exactly, with a star at its end as a prefix; or {exact, prefix or regex: ...}."""
     if isinstance(value, dict):
         if len(value) != 1 or next(iter(value)) not in FORMS:
-            raise InvalidOption(option, f"{value!r} is no match", hint=f"Give one of {', '.join(FORMS)}, or a string.", code="match_invalid")
+            raise InvalidOption(option, f"{value!r} is not a valid match", hint=f"Use one of {', '.join(FORMS)}, or a string.", code="match_invalid")
         ((form, content),) = value.items()
         if form == "regex":
             return {form: validators.regex(option, content)}
@@ -73,7 +73,7 @@ def string_match(option: str, value: Any) -> dict[str, str]:
             raise InvalidOption(option, f"{form} is empty", code="match_invalid")
         return {form: content}
     if isinstance(value, bool) or not isinstance(value, (str, int)) or value in ("", "*"):
-        raise InvalidOption(option, f"{value!r} is no match", hint="Give a string, with a star at its end for a prefix.", code="match_invalid")
+        raise InvalidOption(option, f"{value!r} is not a valid match", hint="Use a string, with a trailing * for a prefix match.", code="match_invalid")
     value = str(value)
     return {"prefix": value[:-1]} if value.endswith("*") else {"exact": value}
 
@@ -114,7 +114,7 @@ def _narrower(option: str, one: dict[str, str], two: dict[str, str]) -> dict[str
         return two
     if "regex" in one or "regex" in two:
         raise InvalidOption(
-            option, f"{one} and {two} cannot be put into one condition", hint="Say one of them without a regular expression.", code="match_conflict"
+            option, f"{one} and {two} cannot be combined in one condition", hint="Write one of them without a regular expression.", code="match_conflict"
         )
     (first_form, first), (second_form, second) = (next(iter(match.items())) for match in (one, two))
     if first_form == "prefix" and second.startswith(first):

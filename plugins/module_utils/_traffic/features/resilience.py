@@ -43,7 +43,9 @@ def intents(asked: FeatureRequest) -> tuple[Any, Any]:
     of_routes(routed)
     of_rule(ruled)
     if not routed and not ruled:
-        raise InvalidOption("timeout", "nothing is asked for", hint="Give timeout, retries, connection_pool or outlier_detection, or state absent.", code="resilience_empty")
+        raise InvalidOption(
+            "timeout", "no setting is given", hint="Set timeout, retries, connection_pool or outlier_detection, or state: absent.", code="resilience_empty"
+        )
     return {**routed, **asked.optional(*WHERE)} if routed else None, ruled
 
 
@@ -57,7 +59,9 @@ def of_routes(intent: dict[str, Any]) -> dict[str, Any]:
         attempts = validators.count("retries.attempts", given.get("attempts", 2))
         found["retries"] = {"attempts": attempts}
         if not attempts and len(given) > 1:
-            raise InvalidOption("retries", "no attempts, and yet more is said of them", hint="Leave the rest out, or give attempts.", code="retries_ambiguous")
+            raise InvalidOption(
+                "retries", "attempts is 0, but other settings are given", hint="Remove the other settings, or set attempts.", code="retries_ambiguous"
+            )
         if "per_try_timeout" in given:
             found["retries"]["perTryTimeout"] = validators.duration("retries.per_try_timeout", given["per_try_timeout"])
         if given.get("retry_on"):
@@ -99,7 +103,9 @@ def _connection_pool(value: Any) -> dict[str, Any]:
     if "keepalive" in given:
         alive = validators.keys("connection_pool.keepalive", given["keepalive"], KEEPALIVE)
         tcp["tcpKeepalive"] = {
-            key: validators.count("connection_pool.keepalive.probes", value, 1) if key == "probes" else validators.duration(f"connection_pool.keepalive.{key}", value)
+            key: validators.count("connection_pool.keepalive.probes", value, 1)
+            if key == "probes"
+            else validators.duration(f"connection_pool.keepalive.{key}", value)
             for key, value in alive.items()
         }
     return {key: value for key, value in (("tcp", tcp), ("http", http)) if value}
@@ -111,7 +117,7 @@ def _outlier_detection(value: Any) -> dict[str, Any]:
         raise InvalidOption(
             "outlier_detection",
             "no number of errors is given",
-            hint="Give consecutive_5xx_errors or consecutive_gateway_errors.",
+            hint="Set consecutive_5xx_errors or consecutive_gateway_errors.",
             code="outlier_detection_empty",
         )
     found: dict[str, Any] = {}

@@ -57,7 +57,7 @@ class Takeover:
         ]
 
     def warnings(self, host: Host) -> list[str]:
-        return [f"{ref_of(obj)} is kept by {owner}, which may make it again" for obj in host.foreign_routes if self.force and (owner := owner_of(obj))]
+        return [f"{owner} manages {ref_of(obj)} and may create it again" for obj in host.foreign_routes if self.force and (owner := owner_of(obj))]
 
     def refusals(self, host: Host, api: str, hosts: list[str], gateways: list[str]) -> list[Failure]:
         """hosts, gateways: of the object of ours that would take its place."""
@@ -68,9 +68,9 @@ class Takeover:
                 continue
             owner = owner_of(obj)
             message = (
-                f"{ref_of(obj)} has routes for {host.full_name} already" + (f", and is kept by {owner}" if owner else "") + (f": {reason}" if reason else "")
+                f"{ref_of(obj)} already has routes for {host.full_name}" + (f", and {owner} manages it" if owner else "") + (f": {reason}" if reason else "")
             )
-            hint = "A host's routes have one owner: leave its host to it, or set force_conflicts to replace it" + (
+            hint = "The routes of a service can have only one owner. Change them in that object, or set force_conflicts to replace it" + (
                 "." if owner or reason else ", or adopt to keep its routes behind yours."
             )
             found.append(InvalidOption("service", message, ref=ref_of(obj).as_result("v1"), hint=hint, code="host_taken"))
@@ -80,26 +80,26 @@ class Takeover:
         """Why it stays as it is; None where it does not."""
         more = sorted(host_names(obj) - {full_name(host, live.namespace) for host in hosts})
         if more and (self.adopt or self.force):
-            return f"it is for {', '.join(more)}, too"
+            return f"it also applies to {', '.join(more)}"
         beyond = sorted(_places(obj) - set(gateways))
         if self.force:
-            return f"it holds at {', '.join(beyond)}, too" if beyond else None
+            return f"it also applies to {', '.join(beyond)}" if beyond else None
         if not self.adopt:
             return ""
         if api != ISTIO or obj["kind"] != "VirtualService":
-            return "adopt keeps routes of a VirtualService, in one of ours"
+            return "adopt supports only a VirtualService"
         spec = obj["spec"]
         others = sorted(managers_of(obj) - self.tools)
         if owner_of(obj):
-            return "adopt takes nothing from who would set it back"
+            return "its owner would revert an adoption"
         if others:
-            return f"adopt_from does not name {', '.join(others)}, which wrote it"
+            return f"adopt_from does not contain its managers {', '.join(others)}"
         if obj["metadata"]["namespace"] != live.namespace:
             return "it is in another namespace"
         if _places(obj) != set(gateways):
-            return f"it holds at {', '.join(sorted(_places(obj)))}, not at {', '.join(gateways)}"
+            return f"it applies to {', '.join(sorted(_places(obj)))}, not to {', '.join(gateways)}"
         if set(spec) - FIELDS:
-            return f"it has {', '.join(sorted(set(spec) - FIELDS))}, too"
+            return f"it also sets {', '.join(sorted(set(spec) - FIELDS))}"
         return None
 
 
@@ -110,11 +110,13 @@ def shadowed_routes(wanted: list[dict[str, Any]], before: list[dict[str, Any]], 
         mine = foreign_routes.is_ours(http)
         if not mine and (force or http in before):
             continue
-        name, whose = http.get("name") or "without a name", "of ours" if mine else "of somebody else"
+        name, whose = http.get("name") or "without a name", "of ours" if mine else "of another owner"
         taker = next(one for one in wanted if foreign_routes.takes_all(one)).get("name") or "without a name"
-        hint = f"Take out the route {taker}, or move it behind." if mine else "Give your policy a match, or set force_conflicts."
+        hint = f"Remove the route {taker}, or move it to the end." if mine else "Add a match to your policy, or set force_conflicts."
         found.append(
-            InvalidOption("service", f"the route {taker} takes every request of {host}, so the route {name} {whose} gets none", hint=hint, code="route_shadowed")
+            InvalidOption(
+                "service", f"the route {taker} matches every request to {host}, so the route {name} {whose} gets none", hint=hint, code="route_shadowed"
+            )
         )
     return found
 

@@ -57,16 +57,18 @@ def wanted(options: dict[str, Any]) -> list[Object]:
     """The registration, then what rests on it. Raises InvalidOption."""
     hosts = [validators.host("hosts", host) for host in options["hosts"]]
     if not hosts:
-        raise InvalidOption("hosts", "the list is empty", hint="Name at least one, or state absent.", code="list_empty")
+        raise InvalidOption("hosts", "the list is empty", hint="Add at least one, or set state: absent.", code="list_empty")
     if "*" in hosts:
-        raise InvalidOption("hosts", "'*' is every host", hint="Name hosts or domains; the module sidecar lets everything out.", code="host_invalid")
+        raise InvalidOption(
+            "hosts", "'*' would match every host", hint="List hosts or domains. To allow all hosts, use the module sidecar.", code="host_invalid"
+        )
     ports = _ports(options)
     for option in ("tls", "gateway"):
         if options.get(option) and (len(hosts) > 1 or "*" in hosts[0]):
             raise InvalidOption(
                 option,
-                f"it is for one host, and here are {', '.join(hosts)}",
-                hint="Give each host a policy of its own, without a star.",
+                f"this option supports only one host, not {', '.join(hosts)}",
+                hint="Use a separate task for each host, without a wildcard.",
                 code="egress_one_host",
             )
     found = [_entry(options, hosts, ports)]
@@ -93,17 +95,17 @@ def _ports(options: dict[str, Any]) -> list[dict[str, Any]]:
             raise InvalidOption(
                 f"{option}.protocol",
                 f"port {number} has {'no protocol' if protocol is None else f'the protocol {protocol!r}'}",
-                hint=f"One of {', '.join(PROTOCOLS)}.",
+                hint=f"Use one of {', '.join(PROTOCOLS)}.",
                 code="protocol_invalid",
             )
         if any(number == one["number"] for one in found):
-            raise InvalidOption(option, f"{number} is in the list twice", code="port_taken")
+            raise InvalidOption(option, f"duplicate port {number}", code="port_taken")
         port = {"number": number, "name": str(given.get("name") or f"{protocol.lower()}-{number}"), "protocol": protocol}
         if "target_port" in given:
             port["targetPort"] = validators.port(f"{option}.target_port", given["target_port"])
         found.append(port)
     if not found:
-        raise InvalidOption("ports", "the list is empty", hint="Name at least one.", code="list_empty")
+        raise InvalidOption("ports", "the list is empty", hint="Add at least one.", code="list_empty")
     return found
 
 
@@ -114,21 +116,21 @@ def _entry(options: dict[str, Any], hosts: list[str], ports: list[dict[str, Any]
     # istio/istio, pkg/config/validation: ServiceEntry.
     if resolution in ("dns", "dns_round_robin") and wild and not endpoints:
         raise InvalidOption(
-            "resolution", f"{wild[0]} is no name that DNS can be asked for", hint="Leave resolution out, or name the hosts.", code="resolution_invalid"
+            "resolution", f"DNS cannot resolve {wild[0]}", hint="Remove resolution, or list the hosts without a wildcard.", code="resolution_invalid"
         )
     if resolution == "static" and not endpoints:
-        raise InvalidOption("endpoints", "resolution static has no address to send to", hint="Name endpoints.", code="resolution_invalid")
+        raise InvalidOption("endpoints", "resolution static needs endpoints", hint="Name endpoints.", code="resolution_invalid")
     if resolution == "none" and endpoints:
         raise InvalidOption(
-            "endpoints", "resolution none sends where the caller wanted to", hint="Leave endpoints out, or resolution.", code="resolution_invalid"
+            "endpoints", "resolution none does not support endpoints", hint="Remove endpoints or resolution.", code="resolution_invalid"
         )
     if resolution == "static" and (named := next((one["address"] for one in endpoints if not _is_address(one["address"])), None)):
-        raise InvalidOption("endpoints", f"{named} is no IP address", hint="Use resolution dns.", code="resolution_invalid")
+        raise InvalidOption("endpoints", f"{named} is not a valid IP address", hint="Use resolution dns.", code="resolution_invalid")
     for address in options["addresses"]:
         try:
             ipaddress.ip_network(address, strict=False)
         except ValueError as error:
-            raise InvalidOption("addresses", f"{address!r} is no IP address and no CIDR", code="address_invalid") from error
+            raise InvalidOption("addresses", f"{address!r} is neither an IP address nor a CIDR", code="address_invalid") from error
     opened = [port for port in ports if options.get("tls") and port["protocol"] in SPEAKS_HTTP]
     written_ports = [{**port, "targetPort": validators.port("tls.port", options["tls"]["port"])} if port in opened else port for port in ports]
     spec: dict[str, Any] = {
@@ -160,7 +162,7 @@ def _resolution(hosts: list[str], endpoints: list[dict[str, Any]]) -> str:
 def _endpoint(option: str, value: Any, ports: list[dict[str, Any]]) -> dict[str, Any]:
     given: dict[str, Any] = {"address": value} if isinstance(value, str) else validators.keys(option, value, ENDPOINT)
     if not given.get("address"):
-        raise InvalidOption(f"{option}.address", "it is empty", hint="An IP address or a host name.", code="address_invalid")
+        raise InvalidOption(f"{option}.address", "it is empty", hint="Set an IP address or a host name.", code="address_invalid")
     found: dict[str, Any] = {"address": str(given["address"])}
     if not _is_address(found["address"]):
         validators.host(f"{option}.address", found["address"], wildcard=False)
@@ -168,10 +170,10 @@ def _endpoint(option: str, value: Any, ports: list[dict[str, Any]]) -> dict[str,
         names = {str(port["number"]): port["name"] for port in ports} | {port["name"]: port["name"] for port in ports}
         found["ports"] = {}
         if not isinstance(given["ports"], dict):
-            raise InvalidOption(f"{option}.ports", f"{given['ports']!r} is no mapping", hint=f"Its keys are {', '.join(names)}.", code="port_invalid")
+            raise InvalidOption(f"{option}.ports", f"{given['ports']!r} is not a mapping", hint=f"Use the keys {', '.join(names)}.", code="port_invalid")
         for key, number in given["ports"].items():
             if str(key) not in names:
-                raise InvalidOption(f"{option}.ports", f"there is no port {key}", hint=f"One of {', '.join(names)}.", code="port_invalid")
+                raise InvalidOption(f"{option}.ports", f"{key} is not a port of this policy", hint=f"Use one of {', '.join(names)}.", code="port_invalid")
             found["ports"][names[str(key)]] = validators.port(f"{option}.ports.{key}", number)
     for key in ("labels", "locality", "weight", "network"):
         if given.get(key):
@@ -185,18 +187,23 @@ def _origination(options: dict[str, Any], host: str, ports: list[dict[str, Any]]
     if not opened:
         raise InvalidOption(
             "tls",
-            "no port takes plain HTTP, which a proxy could send on by TLS",
-            hint="Give the port that workloads call, such as {number: 80, protocol: HTTP}.",
+            "no port has the protocol HTTP, which TLS origination needs",
+            hint="Add the port that workloads call, such as {number: 80, protocol: HTTP}.",
             code="egress_tls_empty",
         )
     if tls["insecure_skip_verify"] and (tls["subject_alt_names"] or tls.get("ca_certificates")):
-        raise InvalidOption("tls.insecure_skip_verify", "subject_alt_names and ca_certificates need verification", hint="Omit insecure_skip_verify, or omit both.", code="egress_tls_ambiguous")
+        raise InvalidOption(
+            "tls.insecure_skip_verify",
+            "subject_alt_names and ca_certificates have no effect with insecure_skip_verify",
+            hint="Remove insecure_skip_verify, or remove both options.",
+            code="egress_tls_ambiguous",
+        )
     if tls.get("credential_name") and not options.get("gateway"):
         # istiod sends a sidecar no Secret without a selector, and such a proxy speaks plaintext (istio/istio, pilot/pkg/networking/core/cluster_tls.go).
         raise InvalidOption(
             "tls.credential_name",
-            "only an egress gateway can read it",
-            hint="Give gateway, and create the Secret in the namespace of its pods.",
+            "only an egress gateway can read the Secret",
+            hint="Set gateway, and create the Secret in the namespace of its pods.",
             code="egress_secret_needs_gateway",
         )
     name = tls.get("sni") or host
@@ -221,9 +228,9 @@ def _speaks(options: dict[str, Any], ports: list[dict[str, Any]]) -> dict[str, i
     for port in ports:
         kind = "HTTP" if port["protocol"] in SPEAKS_HTTP else "TLS" if port["protocol"] in SPEAKS_TLS else ""
         if not kind or kind in found:
-            hint = "One port of HTTP and one of TLS; give other ports a policy of their own, without a gateway."
+            hint = "Use one HTTP port and one TLS port. Use a separate task without a gateway for other ports."
             raise InvalidOption(
-                "gateway", f"port {port['number']} ({port['protocol']}) cannot be told apart at the gateway", hint=hint, code="egress_gateway_ports"
+                "gateway", f"the gateway cannot distinguish port {port['number']} ({port['protocol']})", hint=hint, code="egress_gateway_ports"
             )
         found[kind] = port["number"]
     return found
@@ -232,13 +239,13 @@ def _speaks(options: dict[str, Any], ports: list[dict[str, Any]]) -> dict[str, i
 def _place(options: dict[str, Any]) -> tuple[str, str]:
     namespace, _slash, name = options["gateway"].partition("/")
     if not namespace or not name or "/" in name:
-        raise InvalidOption("gateway", f"{options['gateway']!r} is no Service", hint="Write it as NAMESPACE/NAME.", code="no_such_gateway")
+        raise InvalidOption("gateway", f"{options['gateway']!r} is not a valid Service name", hint="Use the form NAMESPACE/NAME.", code="no_such_gateway")
     return namespace, name
 
 
 def _gateway(options: dict[str, Any], host: str, ports: list[dict[str, Any]]) -> dict[str, Any]:
     if not options["gateway_selector"]:
-        raise InvalidOption("gateway_selector", "it means no pod", hint="Give the labels of the gateway's pods.", code="list_empty")
+        raise InvalidOption("gateway_selector", "it is empty", hint="Set the labels of the gateway's pods.", code="list_empty")
     servers = []
     for kind in _speaks(options, ports):
         number = GATEWAY_PORTS[kind]
@@ -272,7 +279,10 @@ def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list
         if cluster.get("", "Service", namespace, name) is None:
             found.append(
                 InvalidOption(
-                    "gateway", f"there is no Service {namespace}/{name}", hint="Install the egress gateway first, or correct the name.", code="no_such_gateway"
+                    "gateway",
+                    f"Service {namespace}/{name} does not exist",
+                    hint="Install the egress gateway first, or correct the name.",
+                    code="no_such_gateway",
                 )
             )
         elif not cluster.list("", "Pod", namespace, labels):
@@ -280,7 +290,7 @@ def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list
                 InvalidOption(
                     "gateway_selector",
                     f"no pod of {namespace} has the labels {labels}",
-                    hint="Give the labels of the gateway's pods.",
+                    hint="Set the labels of the gateway's pods.",
                     code="gateway_selects_nothing",
                 )
             )
@@ -291,13 +301,13 @@ def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list
         composed = INTENTS in (rule["metadata"].get("annotations") or {})
         if (same_host and name != options["name"]) or (composed and name == options["name"]):
             hint = (
-                "Give one of the two up: policy of a host (resilience, load_balancing), or TLS that its proxies begin."
+                "Use only one of them: a traffic policy (resilience, load_balancing), or TLS origination."
                 if composed
-                else "Remove it, or leave tls out."
+                else "Remove that DestinationRule, or remove tls."
             )
             found.append(
                 InvalidOption(
-                    "tls", f"DestinationRule {options['namespace']}/{name} says already how {options['hosts'][0]} is spoken to", hint=hint, code="rule_taken"
+                    "tls", f"DestinationRule {options['namespace']}/{name} already applies to {options['hosts'][0]}", hint=hint, code="rule_taken"
                 )
             )
     own, hosts = (options["namespace"], options["name"]), set(options["hosts"])
@@ -306,7 +316,7 @@ def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list
         place = (entry["metadata"]["namespace"], entry["metadata"]["name"])
         common = sorted(hosts & set((entry.get("spec") or {}).get("hosts") or []))
         if common and place != own:
-            warnings.append(f"ServiceEntry {'/'.join(place)} has {', '.join(common)}, too: proxies that see both take the older one")
+            warnings.append(f"ServiceEntry {'/'.join(place)} also has {', '.join(common)}: proxies that see both use the older one")
     return found, warnings
 
 

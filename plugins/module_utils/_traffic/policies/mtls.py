@@ -38,11 +38,11 @@ def wanted(options: dict[str, Any]) -> list[Object]:
         spec["selector"] = {"matchLabels": workload_labels(options)}
     if options["ports"]:
         if not options["workload"]:
-            raise InvalidOption("ports", "they need a workload", hint="Give the labels of its pods.", code="ports_need_workload")
+            raise InvalidOption("ports", "they need a workload", hint="Set workload to the labels of its pods.", code="ports_need_workload")
         levels: dict[str, Any] = {}
         for port, mode in options["ports"].items():
             if mode not in MODES:
-                raise InvalidOption("ports", f"port {port} has the mode {mode!r}", hint=f"One of {', '.join(MODES)}.", code="mode_unknown")
+                raise InvalidOption("ports", f"{mode!r} is not a valid mode (port {port})", hint=f"Use one of {', '.join(MODES)}.", code="mode_unknown")
             number = validators.port("ports", int(port) if str(port).isdigit() else port)
             levels[str(number)] = {"mode": MODES[mode]}
         spec["portLevelMtls"] = levels
@@ -56,24 +56,29 @@ def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list
     if "STRICT" not in modes.values() or options["plaintext_callers"] == "ignore" or _strict_already(cluster, options):
         return [], []
     place, within = options["namespace"], options["access_log_window"]
-    seen = plaintext.find_plaintext_callers(cluster, place, options["workload"], int(validators.seconds(within)), lambda port: modes.get(port, modes[""]) == "STRICT")
+    seen = plaintext.find_plaintext_callers(
+        cluster, place, options["workload"], int(validators.seconds(within)), lambda port: modes.get(port, modes[""]) == "STRICT"
+    )
     if seen.callers:
-        hint = "Give them a sidecar, leave them a port, or set plaintext_callers to ignore."
+        hint = "Inject a sidecar into the callers, exclude a port, or set plaintext_callers: ignore."
         names = ", ".join(seen.callers)
-        return [Failure("plaintext_callers", f"{names} called without TLS within {within}, and would be shut out of {place}", reason=names, hint=hint)], []
+        return [Failure("plaintext_callers", f"{names} called without TLS within {within} and would lose access to {place}", reason=names, hint=hint)], []
     if seen.counted:
-        hint = "Switch access logs on for a while to hear who it is (module telemetry; the role mtls does so with mtls_observe), or set plaintext_callers to ignore."
+        hint = "Turn on access logs temporarily to find them (module telemetry, or mtls_observe of the role mtls), or set plaintext_callers: ignore."
         counts = ", ".join(f"{count} at {pod}" for pod, count in sorted(seen.counted.items()))
         return [
             Failure(
-                "plaintext_callers", f"somebody called {place} without TLS since its proxies began, and no log says who: {counts}", reason=counts, hint=hint
+                "plaintext_callers",
+                f"{place} had plaintext callers since its proxies started, but no access log names them: {counts}",
+                reason=counts,
+                hint=hint,
             )
         ], []
     if seen.silent:
         others = f"; pods without a sidecar: {summarize(list(seen.plain), NAMED)}" if seen.plain else ""
         return [], [
-            f"plaintext callers of {place}: unknown, for the access logs of {', '.join(seen.silent)} tell of no call within {within}, or hold more than is "
-            f"read, and its proxies count none{others}"
+            f"plaintext callers of {place}: unknown. The access logs of {', '.join(seen.silent)} contain no call within {within}, or more than is "
+            f"read, and the proxies count none{others}"
         ]
     return [], []
 

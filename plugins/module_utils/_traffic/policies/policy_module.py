@@ -84,7 +84,9 @@ def run_policy(single: Single, review: Review) -> None:
         leaving = [obj for obj in live if is_managed(obj)]
         pods = single.pods(cluster, options)
         if objects and pods == [] and "workload" in options:
-            call.module.warn(f"no pod of {options['namespace']} has the labels {label_selector(options.get('workload') or {})}: the policy holds for none yet")
+            call.module.warn(
+                f"no pod in namespace {options['namespace']} has the labels {label_selector(options.get('workload') or {})}: the policy has no effect yet"
+            )
         concerned = None if pods is None else frozenset(f"{pod['metadata']['name']}.{pod['metadata']['namespace']}" for pod in pods)
         first, routes = _parted(objects)
         surplus, old_routes = _parted(leaving)
@@ -117,8 +119,8 @@ def _parted(objects: list[Object]) -> tuple[list[Object], list[Object]]:
 def _refuse_theirs(live: list[Object]) -> None:
     theirs = next((obj for obj in live if not is_managed(obj)), None)
     if theirs:
-        hint = "Delete it where it came from, or with the module manifests."
-        raise Failure("not_ours", f"{ref_of(theirs)} was not made by this collection", ref=ref_of(theirs).as_result(), hint=hint)
+        hint = "Delete it with the tool that created it, or with the module manifests."
+        raise Failure("not_ours", f"{ref_of(theirs)} was not created by this collection", ref=ref_of(theirs).as_result(), hint=hint)
 
 
 def pods_of(cluster: Cluster, namespace: str, labels: dict[str, Any]) -> list[Object] | None:
@@ -130,12 +132,16 @@ def pods_of(cluster: Cluster, namespace: str, labels: dict[str, Any]) -> list[Ob
 
 def _shown(objects: list[Object], single: Single, concerned: frozenset[str] | None) -> Any:
     marks = [mark for obj in objects for mark in single.marks(obj)]
-    return proxies_in_sync(ProxyCondition(_text(objects), objects[0]["metadata"]["namespace"], lambda dump: _found(single.part(dump), marks) == marks, only=concerned))
+    return proxies_in_sync(
+        ProxyCondition(_text(objects), objects[0]["metadata"]["namespace"], lambda dump: _found(single.part(dump), marks) == marks, only=concerned)
+    )
 
 
 def _gone(objects: list[Object], marks: list[str], single: Single, concerned: frozenset[str] | None) -> Any:
     text = f"no more {_text(objects)}"
-    return proxies_in_sync(ProxyCondition(text, objects[0]["metadata"]["namespace"], lambda dump: not _found(single.part(dump), marks), gone=True, only=concerned))
+    return proxies_in_sync(
+        ProxyCondition(text, objects[0]["metadata"]["namespace"], lambda dump: not _found(single.part(dump), marks), gone=True, only=concerned)
+    )
 
 
 def _others_marks(cluster: Cluster, obj: Object, leaving: list[Object], single: Single) -> set[str]:
@@ -151,8 +157,8 @@ def another_for_namespace(cluster: Cluster, ref: Ref, selector: str) -> list[Fai
     for other in cluster.list(ref.group, ref.kind, ref.namespace):
         name = other["metadata"]["name"]
         if name != ref.name and not (other.get("spec") or {}).get(selector):
-            hint = f"Change that one, or give the labels of a workload, or name this one {name} if that one is yours."
-            return [InvalidOption("workload", f"{ref.kind} {ref.namespace}/{name} is for the whole namespace already", hint=hint, code="policy_twice")]
+            hint = f"Change that object, set workload, or set name: {name} if that object is yours."
+            return [InvalidOption("workload", f"{ref.kind} {ref.namespace}/{name} already applies to the whole namespace", hint=hint, code="policy_twice")]
     return []
 
 

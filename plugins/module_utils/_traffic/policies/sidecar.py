@@ -30,9 +30,9 @@ def possible(options: dict[str, Any]) -> list[Ref]:
 def wanted(options: dict[str, Any]) -> list[Object]:
     """Raises InvalidOption."""
     if options["egress_hosts"] is None and not options["outbound_traffic_policy"]:
-        raise InvalidOption("egress_hosts", "nothing is asked for", hint="Give egress_hosts or outbound_traffic_policy, or state absent.", code="sidecar_empty")
+        raise InvalidOption("egress_hosts", "no setting is given", hint="Set egress_hosts or outbound_traffic_policy, or state: absent.", code="sidecar_empty")
     if options["egress_hosts"] == []:
-        raise InvalidOption("egress_hosts", "the list is empty", hint="Name namespaces, or '~' to see none.", code="list_empty")
+        raise InvalidOption("egress_hosts", "the list is empty", hint="List namespaces, or use '~' for none.", code="list_empty")
     spec: dict[str, Any] = {}
     if options["workload"]:
         spec["workloadSelector"] = {"labels": workload_labels(options)}
@@ -40,7 +40,7 @@ def wanted(options: dict[str, Any]) -> list[Object]:
         hosts = [_seen(one) for one in options["egress_hosts"]]
         twice = next((host for host in hosts if hosts.count(host) > 1), None)
         if twice:
-            raise InvalidOption("egress_hosts", f"{twice} is in the list twice", code="host_twice")
+            raise InvalidOption("egress_hosts", f"duplicate entry {twice}", code="host_twice")
         spec["egress"] = [{"hosts": hosts}]
     if options["outbound_traffic_policy"]:
         spec["outboundTrafficPolicy"] = {"mode": OUTBOUND[options["outbound_traffic_policy"]]}
@@ -52,7 +52,10 @@ def _seen(value: str) -> str:
     namespace, slash, host = value.partition("/")
     if namespace not in PLACES and (not validators.HOST.match(namespace) or "." in namespace):
         raise InvalidOption(
-            "egress_hosts", f"{namespace!r} is no namespace", hint="Write NAMESPACE or NAMESPACE/HOST; '.' is its own, '*' is any, '~' is none.", code="host_invalid"
+            "egress_hosts",
+            f"{namespace!r} is not a valid namespace",
+            hint="Use the form NAMESPACE or NAMESPACE/HOST. '.' is the namespace of the policy, '*' is any namespace, '~' is none.",
+            code="host_invalid",
         )
     return f"{namespace}/{validators.host('egress_hosts', host) if slash else '*'}"
 
@@ -65,7 +68,7 @@ def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list
 def _unseen(cluster: Cluster, options: dict[str, Any]) -> list[str]:
     """That a namespace which is named is not there."""
     named = {one.partition("/")[0] for one in options["egress_hosts"] or []} - set(PLACES)
-    return [f"egress_hosts: there is no namespace {name}" for name in sorted(named) if cluster.get("", "Namespace", "", name) is None]
+    return [f"egress_hosts: namespace {name} does not exist" for name in sorted(named) if cluster.get("", "Namespace", "", name) is None]
 
 
 def marks(_obj: Object) -> list[str]:

@@ -129,7 +129,7 @@ def test_a_config_map_of_somebody_else_is_no_set(api, manage):
     api.put(config("web", theirs="1"))
     before = copy.deepcopy(api.objects)
     result = manage("web", config("a", x="1"))
-    assert result["failure"]["code"] == "invalid_option" and "is no set of this collection" in result["msg"] and api.objects == before
+    assert result["failure"]["code"] == "invalid_option" and "is not a set of this collection" in result["msg"] and api.objects == before
 
 
 def test_another_sets_mark_in_a_manifest_is_refused(api, manage):
