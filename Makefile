@@ -4,29 +4,33 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LAB := $(PYTHON) tests/lab
-# Recipes that need the lab get it whatever KUBECONFIG says.
-IN_LAB = $(LAB) up && eval "$$($(LAB) env)" && unset K8S_AUTH_KUBECONFIG K8S_AUTH_CONTEXT K8S_AUTH_HOST K8S_AUTH_API_KEY &&
-LINK := .collections/ansible_collections/servicemesh/istio
+# Recipes that use the lab do so whatever KUBECONFIG says.
+ON_LAB = eval "$$($(LAB) env)" && unset K8S_AUTH_KUBECONFIG K8S_AUTH_CONTEXT K8S_AUTH_HOST K8S_AUTH_API_KEY &&
+# The lab and Python's environment, side by side.
+LAB_AND_VENV = $(MAKE) --no-print-directory --jobs=2 lab $(VENV)/.site
 
 .PHONY: help
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
-# Debian has venv in a package of its own.
+# What playbooks import; what the tests import as well.
+$(VENV)/.site: requirements.txt
+	$(PYTHON) tests/venv.py $(VENV) requirements.txt
+	@touch $@
+
 $(VENV)/.done: requirements.txt tests/requirements.txt
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || apt-get install -y -qq python3-venv || { echo 'Python has no ensurepip: install the package python3-venv.' >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -r tests/requirements.txt
-	mkdir -p $(dir $(LINK)) && ln -sfn ../../.. $(LINK)
-	touch $@
+	$(PYTHON) tests/venv.py $(VENV) requirements.txt tests/requirements.txt
+	@touch $@
 
 .PHONY: site
-site: $(VENV)/.done ## the lab, and on it the whole mesh
-	$(IN_LAB) $(BIN)/ansible-playbook playbooks/site.yml -e @tests/lab/vars.yml $(ARGS)
+site: ## the lab, and on it the whole mesh
+	@$(LAB_AND_VENV)
+	$(ON_LAB) $(BIN)/ansible-playbook playbooks/site.yml -e @tests/lab/vars.yml $(ARGS)
 
 .PHONY: teardown
-teardown: $(VENV)/.done ## the mesh goes, the lab stays
-	$(IN_LAB) $(BIN)/ansible-playbook playbooks/teardown.yml -e @tests/lab/vars.yml $(ARGS)
+teardown: ## the mesh goes, the lab stays
+	@$(LAB_AND_VENV)
+	$(ON_LAB) $(BIN)/ansible-playbook playbooks/teardown.yml -e @tests/lab/vars.yml $(ARGS)
 
 .PHONY: lab
 lab: ## a kind cluster, also where no image can be pulled

@@ -11,7 +11,7 @@ options:
   api:
     description:
       - In which API the host's routes are said. V(istio) is a VirtualService and subsets of a DestinationRule. V(gateway_api) is Gateway API, an
-        HTTPRoute and a Service for each version, named C(HOST-VERSION). V(auto) is V(gateway_api) where its definitions are there and it can say
+        HTTPRoute and a Service for each version, named C(HOST-VERSION). V(auto) is V(gateway_api) where its CRDs are installed and it can say
         all of the host's policy, else V(istio); a host that has routes stays where it is as long as that can say them.
       - Without it the host stays with the API that it has, and one without routes gets V(istio). All concerns of a host are said in one API;
         going over to the other one gives no 503.

@@ -51,7 +51,7 @@ options: {}
 notes:
   - Routes that other people wrote into the VirtualService of this collection keep their place and all of their fields. They stay, with a
     route for all other requests, when the last concern of the host goes. What somebody changed of the collection's own routes is a conflict.
-  - Where somebody has written to the object since it was read, the task fails with C(moved) and overwrites nothing.
+  - Where somebody has written to the object since it was read, the task fails with C(resource_version_conflict) and overwrites nothing.
   - Another VirtualService for the host is an error C(host_taken) that names Flagger, Argo Rollouts, Argo CD, Flux, Helm or Kiali, where one of them
     keeps it. With O(adopt=true) its routes go on behind the ones given here, if only the tools of O(adopt_from) wrote it, it is for just this
     host and these gateways, and no route would be left without requests (C(route_shadowed)). What one of those named keeps is never adopted.
@@ -60,7 +60,7 @@ notes:
   - A DestinationRule for the host under another name, or one of this collection's that has the host's name and is of another module, is an error
     C(rule_taken) where the policy needs one; neither O(adopt) nor O(force_conflicts) takes it. Where others have a part in the host's own
     DestinationRule, it stays with that part when the policy goes, but with O(force_conflicts=true).
-  - What the host's policy was before a change is kept as a checkpoint, the ConfigMap C(servicemesh-undo-) with the host's name; M(servicemesh.istio.undo)
+  - What the host's policy was before a change is kept as a checkpoint, the ConfigMap C(servicemesh-rollback-) with the host's name; M(servicemesh.istio.traffic_rollback)
     goes back to it. It stays when the policy goes.
 """
     DOCUMENTATION = r"""

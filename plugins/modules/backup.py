@@ -28,7 +28,7 @@ options:
       - Refused, too, is the backup of another cluster, and with O(prune) one of kinds that the cluster no longer serves.
     type: path
     required: true
-  namespace:
+  istio_namespace:
     description: Namespace of the control plane, in which O(secrets) are looked for.
     type: str
     default: istio-system
@@ -127,20 +127,20 @@ from ..module_utils._istio import backup
 
 ARGUMENTS = {
     "dest": {"type": "path", "required": True},
-    "namespace": {"type": "str", "default": "istio-system"},
+    "istio_namespace": {"type": "str", "default": "istio-system"},
     "gateway_api": {"type": "bool", "default": False},
     "mesh_config": {"type": "bool", "default": False},
     "secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "prune": {"type": "bool", "default": True},
 }
-OPTIONS = ("namespace", "gateway_api", "mesh_config", "secrets")
+OPTIONS = ("gateway_api", "mesh_config", "secrets")
 PRIVATE = {backup.SECRETS}
 
 
 def body(run: Run) -> dict:
     options = run.options
     dest = Path(options["dest"])
-    scope = backup.BackupScope(**{name: options[name] for name in OPTIONS})
+    scope = backup.BackupScope(namespace=options["istio_namespace"], **{name: options[name] for name in OPTIONS})
     backup.validate_scope(scope)
     text = managed_directory.read_file(dest, managed_directory.INDEX)
     if text is None:

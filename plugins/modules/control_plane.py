@@ -32,7 +32,7 @@ options:
     type: bool
   delete_crds:
     description:
-      - With O(state=absent), whether Istio's CustomResourceDefinitions go too, and with them B(all) routes and policies. These are part of the plan,
+      - With O(state=absent), whether Istio's CRDs are deleted too, and with them B(all) routes and policies. These are part of the plan,
         and a warning counts them. M(servicemesh.istio.backup) keeps them.
       - Refused while another revision is there.
     type: bool
@@ -122,10 +122,10 @@ leftovers:
   elements: dict
   sample: [{ref: Secret istio-system/cacerts, why: "the authority that somebody gave to istiod: it is theirs"}]
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 3, configured: 0, recreated: 0, unchanged: 35, pruned: 0, failed: 0, asked: 3}
+  sample: {created: 3, configured: 0, recreated: 0, unchanged: 35, pruned: 0, failed: 0, dry_runs: 3}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -148,7 +148,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -196,7 +196,7 @@ def body(run: Run) -> dict:
     plane = control_plane_options.control_plane_of(options)
     if options["state"] == "absent":
         return removal.remove_control_plane(run, plane)
-    control_plane_options.require_renderer(options)
+    control_plane_options.require_charts(options)
     return _by_helm(run, plane) if options["method"] == "helm" else _by_istioctl(run, plane)
 
 
@@ -232,7 +232,7 @@ def _by_helm(run: Run, plane: control_plane.ControlPlane) -> dict:
 
 
 def main() -> None:
-    run_module(ARGUMENTS, body, required_if=[("method", "helm", ["helm"])])
+    run_module(ARGUMENTS, body)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ options:
     description:
       - Whose kind the Gateway is. With V(istio) it is Istio's own; with V(gateway_api) Gateway API's, with a listener for each host; with V(auto) the
         latter where its
-        definitions are there and it can say what is asked for.
+        CRDs are installed and it can say what is asked for.
       - Without it, and with V(auto), the gateway stays with the API that it has. Without it a new one is Istio's own.
       - Gateway API cannot say O(selector) and O(tls.min_protocol_version), and of O(tcp_port) only what this collection does not write (TCPRoutes). That is
         refused with the code C(gateway_api_cannot).
@@ -134,10 +134,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -160,7 +160,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -172,7 +172,7 @@ findings:
   type: list
   elements: dict
   sample: []
-unread:
+forbidden_kinds:
   description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
   returned: when something is to be changed
   type: dict

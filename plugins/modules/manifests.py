@@ -27,10 +27,10 @@ options:
     description: What sha256 the file or what is behind the URL of O(src) must have. Anything else is refused before it is read.
     type: str
   namespace:
-    description: Namespace for namespaced objects that name none. Also that of the set's own ConfigMap.
+    description: Namespace of namespaced objects without one. Required with O(set), because the parent of the ApplySet is kept there.
     type: str
   set:
-    description: Name of the set that these objects are. A ConfigMap of this name in O(namespace) remembers it.
+    description: Name of the ApplySet that the objects form. Its parent is a ConfigMap with this name in O(namespace).
     type: str
   prune:
     description: Whether members of the set that are not among the objects are deleted. Namespaces, CustomResourceDefinitions and PersistentVolumeClaims stay.
@@ -107,10 +107,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 3, configured: 0, recreated: 0, unchanged: 35, pruned: 0, failed: 0, asked: 3}
+  sample: {created: 3, configured: 0, recreated: 0, unchanged: 35, pruned: 0, failed: 0, dry_runs: 3}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -133,7 +133,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -182,9 +182,10 @@ ARGUMENTS = {
 def body(run: Run) -> dict:
     options = run.options
     if options["set"] and not options["namespace"]:
-        raise InvalidOption("namespace", "required with set, for its ConfigMap")
+        hint = "The parent of an ApplySet is a ConfigMap with the name of the set. Set namespace to where it is kept, such as the namespace of the objects."
+        raise InvalidOption("namespace", f"is required with set: the parent of the ApplySet {options['set']} needs a namespace", hint=hint)
     if options["prune"] and not options["set"]:
-        raise InvalidOption("prune", "it needs set", hint="Set the name of the set.")
+        raise InvalidOption("prune", "prune needs set", hint="Set the name of the set.")
     object_set = ObjectSet(options["set"], options["namespace"]) if options["set"] else None
     if options["prune_limit"] is not None:
         prune_allowance(options["prune_limit"], 0)

@@ -21,7 +21,7 @@ options:
     type: str
     choices: [install, running, upgrade]
     default: running
-  namespace:
+  istio_namespace:
     description: Namespace of the control plane.
     type: str
     default: istio-system
@@ -132,14 +132,12 @@ failure:
 """
 
 from ..module_utils._engine.module import Run, run_module
-from ..module_utils._mesh import facts
-from ..module_utils._mesh import registry as checks
-from ..module_utils._mesh.answers import answers
-from ..module_utils._mesh.findings import Gate
+from ..module_utils._mesh import facts, registry
+from ..module_utils._mesh.gate import Gate
 
 ARGUMENTS = {
     "phase": {"type": "str", "choices": ["install", "running", "upgrade"], "default": "running"},
-    "namespace": {"type": "str", "default": "istio-system"},
+    "istio_namespace": {"type": "str", "default": "istio-system"},
     "version": {"type": "str"},
     "revision": {"type": "str"},
     "namespaces": {"type": "list", "elements": "str", "default": []},
@@ -151,13 +149,13 @@ ARGUMENTS = {
 
 def body(run: Run) -> dict:
     options = run.options
-    gate = Gate(options["phase"], options["namespace"], options["version"] or "", options["revision"] or "", tuple(options["namespaces"]))
-    checks.refuse(gate, options["skip"])
-    found = run.timed("read", lambda: facts.read_facts(run.cluster, gate.namespace, checks.sources(gate, options["skip"]), answers))
-    checks.refuse_absent(found, gate)
-    rows = run.timed("judge", lambda: checks.run(found, gate, options["skip"]))
-    run.extra_result = {"checks": rows, "summary": checks.summary(rows)}
-    failure = checks.failure(rows, options["fail_on"], options["unknown_fails"])
+    gate = Gate(options["phase"], options["istio_namespace"], options["version"] or "", options["revision"] or "", tuple(options["namespaces"]))
+    registry.validate_gate(gate, options["skip"])
+    found = run.timed("read", lambda: facts.read_facts(run.cluster, gate.namespace, registry.required_sources(gate, options["skip"])))
+    registry.require_namespaces(found, gate)
+    rows = run.timed("judge", lambda: registry.run_checks(found, gate, options["skip"]))
+    run.extra_result = {"checks": rows, "summary": registry.summarize_rows(rows)}
+    failure = registry.failure_of_rows(rows, options["fail_on"], options["unknown_fails"])
     if failure:
         raise failure
     return run.extra_result

@@ -62,10 +62,10 @@ cluster:
   type: dict
   sample: {uid: 3f0c2f2c-6d1c-4f57-9d5d-5b1f0a9d0e11, version: v1.36.3}
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 12, configured: 0, recreated: 0, unchanged: 3, pruned: 0, failed: 0, asked: 12}
+  sample: {created: 12, configured: 0, recreated: 0, unchanged: 3, pruned: 0, failed: 0, dry_runs: 12}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -88,7 +88,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list

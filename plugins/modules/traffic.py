@@ -34,7 +34,7 @@ options:
       - In which API routes of hosts that name none are said, as in O(servicemesh.istio.route#module:api). Without it a host stays with the API that it has,
         and one without routes gets V(istio).
     type: str
-    choices: [istio, gateway, auto]
+    choices: [istio, gateway_api, auto]
   prune:
     description: Whether hosts of the set that the policy does not name lose theirs, in any namespace. What others or single modules gave to a host
       outside of it stays.
@@ -69,10 +69,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -95,7 +95,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -107,7 +107,7 @@ findings:
   type: list
   elements: dict
   sample: []
-unread:
+forbidden_kinds:
   description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
   returned: when something is to be changed
   type: dict
@@ -159,7 +159,7 @@ def body(run: Run) -> dict:
     steps = bulk_policy.merge_steps([[*rollback_checkpoint.checkpoint_steps(run.cluster, policy), *rollout_steps(policy)] for policy in [*policies, *gone]])
     rules = run.apply_options()
     return run.apply(
-        without_last_wait(steps, options), replace(rules, adopt=rules.adopt.union(*(policy.takeover.managers(policy.host, policy.api) for policy in policies)))
+        without_last_wait(steps, options), replace(rules, adopt=rules.adopt.union(*(policy.overwritten_managers() for policy in policies)))
     )
 
 

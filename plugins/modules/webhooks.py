@@ -31,7 +31,7 @@ options:
       - With O(state=closed), whether those are closed, too, that nothing answers.
     type: bool
     default: false
-  namespace:
+  istio_namespace:
     description: Namespace of the control plane.
     type: str
     default: istio-system
@@ -64,10 +64,10 @@ webhooks:
   elements: str
   sample: [MutatingWebhookConfiguration istio-sidecar-injector-1-30-4]
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 0, configured: 2, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 0, configured: 2, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -90,7 +90,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -111,22 +111,21 @@ from ..module_utils._engine.planning.change import ApplyOptions
 from ..module_utils._engine.steps import Step
 from ..module_utils._failure import Failure
 from ..module_utils._istio import webhooks
-from ..module_utils._mesh import facts
-from ..module_utils._mesh import registry as checks
+from ..module_utils._mesh import facts, registry
 from ..module_utils._mesh.checks.webhooks import configurations, unanswered
 
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["open", "closed"], "required": True},
     "force": {"type": "bool", "default": False},
-    "namespace": {"type": "str", "default": "istio-system"},
+    "istio_namespace": {"type": "str", "default": "istio-system"},
 }
 
 
 def body(run: Run) -> dict:
     opening, force = run.options["state"] == "open", run.options["force"]
     # With force nobody has to know what is behind them.
-    sources = checks.HOOKS if force else checks.REACHED
-    found = run.timed("read", lambda: facts.read_facts(run.cluster, run.options["namespace"], sources, None, needed=frozenset(sources) - {facts.SLICES}))
+    sources = registry.HOOKS if force else registry.REACHED
+    found = run.timed("read", lambda: facts.read_facts(run.cluster, run.options["istio_namespace"], sources, needed=frozenset(sources) - {facts.SLICES}))
     dead = {} if force else {facts.object_text(obj): cause for obj, cause in unanswered(found, webhooks.closed_entries if opening else webhooks.opened_entries)}
     if opening:
         chosen = [obj for obj in configurations(found) if webhooks.closed_entries(obj) and (force or facts.object_text(obj) in dead)]

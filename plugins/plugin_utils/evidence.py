@@ -21,7 +21,7 @@ PREFIX = "servicemesh.istio."
 OK, CHANGED, FAILED, UNREACHABLE, SKIPPED = "ok", "changed", "failed", "unreachable", "skipped"
 BAD = (FAILED, UNREACHABLE)
 # Parts of a result that have a place of their own here.
-PLACED = {"changed", "summary", "diff", "barriers", "duration", "failure", "msg", "warnings"}
+PLACED = {"changed", "summary", "diff", "verified", "duration", "failure", "msg", "warnings"}
 # What Ansible adds, and what a module prints that ends in no result.
 AROUND = {
     *("invocation", "deprecations", "exception", "failed", "skipped", "skip_reason", "false_condition", "unreachable", "attempts", "retries"),
@@ -51,7 +51,7 @@ def call(about: dict[str, Any], outcome: str, result: dict[str, Any]) -> dict[st
         touched=objects,
         unchanged=sum(obj["action"] == UNCHANGED for obj in planned(result)),
         diff=rest,
-        barriers=result.get("barriers") or [],
+        verified=result.get("verified") or [],
         warnings=[str(text) for text in result.get("warnings") or []],
         duration=result.get("duration") or {},
         found=found(result),
@@ -75,7 +75,7 @@ def report(run: dict[str, Any], calls: list[dict[str, Any]], hosts: dict[str, di
     # What was only looked at is no deed.
     objects: dict[str, Counter[str]] = {"done": Counter(), "planned": Counter()}
     for row in shown:
-        objects["planned" if row["check_mode"] else "done"].update({word: number for word, number in row["summary"].items() if word != "asked" and number})
+        objects["planned" if row["check_mode"] else "done"].update({word: number for word, number in row["summary"].items() if word != "dry_runs" and number})
     content = plain(
         {
             "report": f"{PREFIX}evidence",

@@ -48,6 +48,6 @@ def in_words(call: dict[str, Any]) -> str:
         return "hidden: no_log"
     if call["outcome"] in (*BAD, SKIPPED) or "found" not in call:
         return str(call["message"])
-    counts = {**{word: number for word, number in call["summary"].items() if word != "asked"}, UNCHANGED: call["unchanged"]}
+    counts = {**{word: number for word, number in call["summary"].items() if word != "dry_runs"}, UNCHANGED: call["unchanged"]}
     told = [f"{number} {word}" for word, number in counts.items() if number]
     return ", ".join(told or [f"{key} {value}" for key, value in call["found"].items() if isinstance(value, (str, int, float)) and value != ""])

@@ -73,7 +73,7 @@ def together(answers: list[dict[str, Any]]) -> dict[str, Any]:
             objects[key] = row
     rows = list(objects.values())
     summary = {word: sum(row["action"] == word for row in rows) for word in answers[0].get("summary") or {}}
-    summary["asked"] = sum((answer.get("summary") or {}).get("asked", 0) for answer in answers)
+    summary["dry_runs"] = sum((answer.get("summary") or {}).get("dry_runs", 0) for answer in answers)
     duration: dict[str, float] = {}
     for answer in answers:
         for phase, seconds in (answer.get("duration") or {}).items():
@@ -85,8 +85,8 @@ def together(answers: list[dict[str, Any]]) -> dict[str, Any]:
         "objects": rows,
         "summary": summary,
         "diff": [entry for answer in answers for entry in answer.get("diff") or []],
-        "barriers": [text for answer in answers for text in answer.get("barriers") or []],
+        "verified": [text for answer in answers for text in answer.get("verified") or []],
         "duration": duration,
         # As they were found: a later slice finds them mended.
-        **{name: answers[0][name] for name in ("missing_sidecar", "stale", "tag", "findings", "unread") if name in answers[0]},
+        **{name: answers[0][name] for name in ("missing_sidecar", "stale", "tag", "findings", "forbidden_kinds") if name in answers[0]},
     }

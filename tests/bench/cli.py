@@ -12,9 +12,9 @@ from pathlib import Path
 from lab import cli as lab
 from lab.shell import LabError, say
 
-from . import breakdown, cases, page, picture, rivals
+from . import breakdown, cases, page, picture
 from .cases import Result
-from .competitors import EMPTY, OURS, ROOT, Ground
+from .competitors import EMPTY, OURS, ROOT, Ground, other_environment
 
 CASES = ("install", "plane", "create", "objects", "growth")
 # The page begins with what people do most.
@@ -66,7 +66,7 @@ def main() -> int:
 
 def _bench(size: Size, chosen: list[str], output: Path, load: float) -> int:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        ground = Ground.of_lab(Path(folder), rivals.environment())
+        ground = Ground.of_lab(Path(folder), other_environment())
         session = Session(ground, size)
         for name in [name for name in CASES if name in chosen]:
             session.attempt(name)

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from lab import settings
 
-from . import rivals
 from .breakdown import Breakdown
 from .cases import Goal, Result
-from .competitors import OURS, Ground
+from .competitors import OURS, Ground, other_versions
 from .measuring import Series, ratio
 
 HEAD = """<!--
@@ -53,7 +52,7 @@ def _is_growth(result: Result) -> bool:
 
 def _machine(ground: Ground, load: float) -> str:
     memory = int(Path("/proc/meminfo").read_text(encoding="ascii").split()[1]) / 2**20
-    theirs = rivals.versions(ground.rival)
+    theirs = other_versions(ground.rival)
     own = {name: importlib.metadata.version(name) for name in ("ansible-core", "kubernetes")}
     images = "built locally, upstream Envoy" if ground.built else "official ones"
     rows = [

@@ -60,4 +60,4 @@ def converges(lab: Lab, options: dict[str, Any]) -> None:
     mended = lab.module("manifests", **options)
     assert code(mended) == "", problem(mended)
     again = lab.module("manifests", **options)
-    assert (code(again), again["changed"], again["diff"], again["summary"]["asked"]) == ("", False, [], 0), problem(again)
+    assert (code(again), again["changed"], again["diff"], again["summary"]["dry_runs"]) == ("", False, [], 0), problem(again)

@@ -171,7 +171,7 @@ def test_an_install_that_is_killed_is_completed_by_the_next_run(lab: Lab, proxy:
     assert code(mended) == "", problem(mended)
     assert state(lab, tag) == expected
     again = lab.module("manifests", **options)
-    assert (code(again), again["changed"], again["summary"]["asked"]) == ("", False, 0), problem(again)
+    assert (code(again), again["changed"], again["summary"]["dry_runs"]) == ("", False, 0), problem(again)
     assert code(absent(lab, options)) == ""
     nothing_left(lab, tag)
     clean(lab, tag)

@@ -68,7 +68,7 @@ def test_webhooks_that_do_not_answer_are_told_as_such_and_hold_nothing_else_up(l
     options: dict[str, Any] = {"definition": [*some(namespace), watched(namespace, "nobody"), watched(namespace, "silent")]}
     with webhook(lab, nobody, "nobody"), webhook(lab, {"url": silent}, "silent"):
         failed = lab.module("manifests", **options)
-    assert code(failed) == "webhook" and failed["failure"]["ref"]["name"] in held, problem(failed)
+    assert code(failed) == "webhook_unavailable" and failed["failure"]["ref"]["name"] in held, problem(failed)
     told = actions(failed)
     messages = {row["ref"]["name"]: row["message"] for row in failed["objects"] if row["ref"]["name"] in held}
     assert all(f"{name.removeprefix('for-')}.example.com" in message for name, message in messages.items()), messages
@@ -202,7 +202,7 @@ def test_a_namespace_that_cannot_end_is_told_until_it_is_gone(lab: Lab, namespac
     hold(lab, namespace)
     for objects in (with_namespace, some(namespace)):
         failed = lab.module("manifests", definition=objects)
-        assert code(failed) == "terminating" and failed["changed"] is False, problem(failed)
+        assert code(failed) == "object_terminating" and failed["changed"] is False, problem(failed)
         assert names(lab, namespace) == {"kept"}
     release(lab, namespace)
     converges(lab, {"definition": with_namespace})
@@ -212,7 +212,7 @@ def test_a_namespace_that_cannot_end_is_told_until_it_is_gone(lab: Lab, namespac
 def test_a_namespace_that_begins_to_end_between_plan_and_apply_is_told(lab: Lab, proxy: Proxy, namespace: str) -> None:
     rule = proxy.on(PASS, STAGES["apply"], before=lambda: hold(lab, namespace))
     failed = lab.module("manifests", definition=some(namespace), kubeconfig=proxy.kubeconfig())
-    assert code(failed) == "terminating" and rule.hits == 1, problem(failed)
+    assert code(failed) == "object_terminating" and rule.hits == 1, problem(failed)
     release(lab, namespace)
     converges(lab, {"definition": [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}, *some(namespace)]})
 
@@ -224,7 +224,7 @@ def test_what_is_held_by_a_finalizer_is_told_when_it_is_not_gone_in_time(lab: La
     failed = lab.module("manifests", state="absent", definition=[config("kept", namespace, text="kept")], wait_timeout=3)
     assert code(failed) == "timeout" and "faults.example.com/kept" in failed["msg"], problem(failed)
     again = lab.module("manifests", definition=[config("kept", namespace, text="kept")])
-    assert code(again) == "terminating", problem(again)
+    assert code(again) == "object_terminating", problem(again)
     lab.kubectl("-n", namespace, "patch", "configmap", "kept", "--type=json", "-p", '[{"op": "remove", "path": "/metadata/finalizers"}]')
     time.sleep(0.5)
     converges(lab, {"definition": [config("kept", namespace, text="kept")]})

@@ -3,6 +3,8 @@
 """Everything here runs on the lab's cluster, whatever KUBECONFIG says, and refuses one without the lab's mark."""
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +16,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 sys.path.insert(0, str(HERE))
 
-from lab import cluster, settings  # noqa: E402
-from playbook_runner import SECOND, Lab, second_lab  # noqa: E402
+from lab import cluster, plan, settings  # noqa: E402
+from playbook_runner import OF_SECOND, ROOT, SECOND, Lab, second_lab  # noqa: E402
 from shop import shop as shop  # noqa: E402
 
 
@@ -47,6 +49,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
+def extras(second: str) -> None:
+    """Helm and the previous release of Istio, which only tests on the second cluster use."""
+    second_lab("add", *plan.EXTRAS)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Builds what the last tests use while the first ones wait for the cluster."""
+    if session.config.option.collectonly or not any("elsewhere" in getattr(item, "fixturenames", ()) for item in session.items):
+        return
+    argv = ["nice", "-n", "19", sys.executable, "tests/lab", "add", *plan.EXTRAS]
+    quiet = subprocess.DEVNULL
+    builder = subprocess.Popen(argv, cwd=ROOT, env={**os.environ, **OF_SECOND}, stdin=quiet, stdout=quiet, stderr=quiet)
+    session.config.add_cleanup(builder.terminate)
+
+
+@pytest.fixture(scope="session")
 def alone() -> Iterator[dict[str, str]]:
     """The lab's environment. The first cluster is paused: two meshes on two cores would measure each other."""
     environment = cluster.environment()
@@ -55,7 +73,7 @@ def alone() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def elsewhere(alone: dict[str, str], second: str, tmp_path_factory: Any) -> Lab:
+def elsewhere(alone: dict[str, str], second: str, extras: None, tmp_path_factory: Any) -> Lab:
     """The second cluster as a lab."""
     environment = {**alone, "KUBECONFIG": str(settings.CACHE / f"{SECOND}.kubeconfig")}
     cluster.require_lab(Path(environment["KUBECONFIG"]))

@@ -21,12 +21,22 @@ MODULES = "ansible_collections.servicemesh.istio.plugins.modules"
 SECOND = "servicemesh-second"
 
 
-def second_lab(command: str) -> str:
-    """Output of the lab's own command line for a second cluster beside the first."""
-    environment = {**os.environ, "LAB_NAME": SECOND, "LAB_PORT": "18731"}
-    done = subprocess.run([sys.executable, "tests/lab", command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
+OF_SECOND = {"LAB_NAME": SECOND, "LAB_PORT": "18731"}
+# Programs that only some tests use are built when the first of them asks.
+BUILD_SECONDS = 2400
+
+
+def command_line(*arguments: str, **environment: str) -> str:
+    """Output of the lab's own command line."""
+    argv, variables = [sys.executable, "tests/lab", *arguments], {**os.environ, **environment}
+    done = subprocess.run(argv, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
+
+
+def second_lab(*arguments: str) -> str:
+    """The same for a second cluster beside the first."""
+    return command_line(*arguments, **OF_SECOND)
 
 
 def examples(module: str) -> str:

@@ -77,7 +77,7 @@ def policy(lab: Lab, **concerns: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for module, options in concerns.items():
             result = lab.module(module, **HOST, **options)
             assert "failed" not in result, result
-            assert all("proxies of" in barrier for barrier in result["barriers"]), result["barriers"]
+            assert all("proxies of" in barrier for barrier in result["verified"]), result["verified"]
         yield result
     finally:
         gone = lab.module("traffic", policy={SPACE: {"web": {}}})

@@ -38,11 +38,11 @@ def test_check_mode_on_an_empty_cluster_lists_everything_and_writes_nothing(empt
 def test_site_installs_everything(empty: Lab) -> None:
     played = empty.site().ok()
     assert played.changed
-    summary = next(row["result"]["msg"] for row in reversed(played.rows) if row["task"] == "Summary" and "msg" in row["result"])
+    summary = next(row["result"]["msg"] for row in reversed(played.rows) if row["task"] == "Show the summary" and "msg" in row["result"])
     text = "\n".join(summary)
     assert "Istio 1.31.0, revision default, 1/1 istiod ready" in text
     assert f"{DEMO}: 13/13 pods enrolled" in text
-    assert "configured: v1 90, v2 10" in text and "of 200 requests via http://" in text and ", 0 lost" in text
+    assert "configured: v1 90, v2 10" in text and "of 200 requests via http://" in text and ", 0 failed" in text
 
 
 def test_istiod_gateway_demo_and_addons_are_ready(empty: Lab) -> None:
@@ -71,7 +71,7 @@ def test_a_second_run_changes_and_restarts_nothing(empty: Lab) -> None:
     assert objects(empty) == versions
     assert pods(empty) == before
     asked = {
-        module: sum(result["summary"]["asked"] for result in played.of(module)) for module in ("control_plane", "manifests", "namespace", "addons", "traffic")
+        module: sum(result["summary"]["dry_runs"] for result in played.of(module)) for module in ("control_plane", "manifests", "namespace", "addons", "traffic")
     }
     assert set(asked.values()) == {0}, f"unchanged objects should need no dry run: {asked}"
 

@@ -86,9 +86,9 @@ def test_every_proxy_has_exactly_the_split(client: Lab) -> None:
 def test_the_split_measured_through_the_ingress_gateway(mesh: Lab) -> None:
     versions = {"v2": f"{POD}frontend-v2-", "v1": f"{POD}frontend-"}
     measured = mesh.module("probe", path="/_healthz", count=COUNT, versions=versions)
-    assert measured["lost"] == 0 and measured["via"].startswith("http://"), measured
-    assert sum(measured["counts"].values()) == COUNT and set(measured["counts"]) == {"v1", "v2"}
-    assert LEAST <= measured["counts"]["v2"] <= MOST, measured["counts"]
+    assert measured["failures"] == 0 and measured["target"].startswith("http://"), measured
+    assert sum(measured["responses_by_version"].values()) == COUNT and set(measured["responses_by_version"]) == {"v1", "v2"}
+    assert LEAST <= measured["responses_by_version"]["v2"] <= MOST, measured["responses_by_version"]
 
 
 def test_the_split_measured_from_pod_to_pod(client: Lab) -> None:

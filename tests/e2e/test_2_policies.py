@@ -119,7 +119,7 @@ def test_a_proxy_that_stands_still_is_named_and_nothing_waits_for_it_in_vain(sho
         result = shop.module("traffic_split", **HOST, versions=BOTH, wait_timeout=20)
     finally:
         stand_still(shop, "web-v1", "CONT", program="envoy")
-    assert result["failure"]["code"] == "not_converged" and "web-v1-" in result["failure"]["reason"] and "web-v2-" not in result["failure"]["reason"], result
+    assert result["failure"]["code"] == "proxies_not_synced" and "web-v1-" in result["failure"]["reason"] and "web-v2-" not in result["failure"]["reason"], result
     with policy(shop, traffic_split={"versions": BOTH}):
         pass
 
@@ -288,8 +288,8 @@ def test_a_change_converges_at_twenty_and_at_two_hundred_proxies(shop: Lab) -> N
             for number in range(5):
                 done = shop.module("traffic_split", **HOST, versions={"v1": 90 + number, "v2": 10 - number})
                 assert done["changed"] and "failed" not in done, done
-                told = [int(barrier.split(" at ")[1].split()[0]) for barrier in done["barriers"]]
-                assert told and all(found > count for found in told), done["barriers"]
+                told = [int(barrier.split(" at ")[1].split()[0]) for barrier in done["verified"]]
+                assert told and all(found > count for found in told), done["verified"]
                 waits.append(done["duration"]["apply"] + done["duration"]["wait"])
             print(
                 f"{count} simulated proxies, {told[0]} in all: from apply to converged {sorted(waits)[2]:.2f} s (median of 5; {min(waits):.2f} to "

@@ -27,12 +27,12 @@ RULES = {"rules": [{"name": "gone", "match": {"path": "/gone"}, "direct_response
 
 
 def asked(lab: Lab, **options: Any) -> dict[str, Any]:
-    return lab.module("converged", **{"wait_timeout": 20, "fail": False, **options})
+    return lab.module("proxy_status", **{"wait_timeout": 20, "fail": False, **options})
 
 
 def behind(result: dict[str, Any]) -> dict[str, str]:
     """{the pod's workload: verdict} of those that have not converged."""
-    return {row["pod"].rsplit("-", 2)[0]: row["verdict"] for row in result["proxies"] if row["verdict"] != "converged"}
+    return {row["pod"].rsplit("-", 2)[0]: row["verdict"] for row in result["proxies"] if row["verdict"] != "synced"}
 
 
 def forgotten(lab: Lab) -> None:
@@ -74,7 +74,7 @@ def traffic(lab: Lab) -> Iterator[None]:
 
 def test_every_proxy_of_the_mesh_has_what_it_was_sent(shop: Lab) -> None:
     result = asked(shop, fail=True)
-    assert "failed" not in result and result["counts"]["converged"] == len(result["proxies"]) > 3, result
+    assert "failed" not in result and result["counts"]["synced"] == len(result["proxies"]) > 3, result
     assert all(row["istiod"].startswith("istio-system/istiod-") and row["version"] for row in result["proxies"])
     assert {row["namespace"] for row in asked(shop, namespace=SPACE)["proxies"]} == {SPACE}
 
@@ -91,10 +91,10 @@ def test_a_proxy_that_stands_still_is_named_and_no_other(shop: Lab) -> None:
     stand_still(shop, "web-v1", "STOP", program="envoy")
     try:
         done = shop.module("load_balancing", **HOST, algorithm="random", wait_for_proxies=False)
-        assert "failed" not in done and done["barriers"] == [], done
+        assert "failed" not in done and done["verified"] == [], done
         assert behind(asked(shop, **HOST)) == {"web-v1": "waiting"}
         failed = asked(shop, **HOST, fail=True, wait_timeout=5)
-        assert failed["failure"]["code"] == "not_converged" and "web-v1-" in failed["msg"] and "web-v2-" not in failed["msg"], failed
+        assert failed["failure"]["code"] == "proxies_not_synced" and "web-v1-" in failed["msg"] and "web-v2-" not in failed["msg"], failed
     finally:
         stand_still(shop, "web-v1", "CONT", program="envoy")
     assert behind(asked(shop, **HOST, wait_timeout=60)) == {}
@@ -184,10 +184,10 @@ def test_a_change_goes_back_and_forth_and_loses_nothing(shop: Lab) -> None:
     with policy(shop, resilience=silent, traffic_split={"versions": {"v1": 1}}), traffic(shop):
         assert "failed" not in shop.module("traffic_split", **HOST, versions={"v2": 1})
         for version in ("v1", "v2", "v1"):
-            done = shop.module("undo", **HOST)
-            assert "failed" not in done and done["changed"] and all("proxies of" in barrier for barrier in done["barriers"]), done
+            done = shop.module("traffic_rollback", **HOST)
+            assert "failed" not in done and done["changed"] and all("proxies of" in barrier for barrier in done["verified"]), done
             assert send(shop)["deployments"] == {f"web-{version}": 100}
-    assert shop.module("undo", **HOST)["changed"] and send(shop)["deployments"] == {"web-v1": 100}, "what was taken away is there again"
+    assert shop.module("traffic_rollback", **HOST)["changed"] and send(shop)["deployments"] == {"web-v1": 100}, "what was taken away is there again"
     forgotten(shop)
 
 

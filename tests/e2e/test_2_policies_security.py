@@ -31,7 +31,7 @@ pytestmark = pytest.mark.long
 def authorized(lab: Lab, **options: Any) -> Iterator[None]:
     try:
         done = lab.module("authorization", name="web", namespace=SPACE, workload={"app": "web"}, **options)
-        assert "failed" not in done and all("proxies of" in barrier for barrier in done["barriers"]), done
+        assert "failed" not in done and all("proxies of" in barrier for barrier in done["verified"]), done
         yield
     finally:
         gone = lab.module("authorization", name="web", namespace=SPACE, state="absent")
@@ -130,7 +130,7 @@ def test_tokens_good_expired_forged_and_none(shop: Lab) -> None:
     signer = Signer()
     options = {"name": "web", "namespace": SPACE, "workload": {"app": "web"}}
     done = shop.module("jwt", **options, issuers=[{"issuer": ISSUER, "keys": signer.keys, "audiences": ["shop"]}], open_paths=["/robots.txt"])
-    assert "failed" not in done and all("proxies of" in barrier for barrier in done["barriers"]), done
+    assert "failed" not in done and all("proxies of" in barrier for barrier in done["verified"]), done
     try:
         drained(shop, WELL, {"403": 100})
         assert send(shop, "/robots.txt")["statuses"] == {"200": 100}, "a path that needs none"
@@ -196,7 +196,7 @@ def test_what_nobody_registered_is_not_called_until_it_is(shop: Lab, far: str) -
         statuses(shop, {}, url, *named)
         assert send(shop)["statuses"] == {"200": 100}, "what the mesh knows is still called"
         done = shop.module("egress", **host)
-        assert done["changed"] and all("proxies of" in barrier for barrier in done["barriers"]), done
+        assert done["changed"] and all("proxies of" in barrier for barrier in done["verified"]), done
         statuses(shop, {"200": 20}, url, *named)
         assert gateway_requests(shop, FAR) == 0
         done = shop.module("egress", **host, gateway="istio-system/istio-ingressgateway", gateway_selector={"istio": "ingressgateway"})
@@ -230,7 +230,7 @@ def secured(shop: Lab, tmp_path: Path) -> Iterator[str]:
     shop.kubectl("-n", "istio-system", "create", "secret", "tls", "policies-far", f"--key={key}", f"--cert={certificate}")
     try:
         done = shop.module("gateway", name="far", namespace=SPACE, hosts=[FAR], tls={"credential_name": "policies-far"}, redirect=True)
-        assert "failed" not in done and all("proxies of" in barrier for barrier in done["barriers"]), done
+        assert "failed" not in done and all("proxies of" in barrier for barrier in done["verified"]), done
         with policy(shop, route={"rules": [{"to": {"version": "v1"}}], "gateways": [f"{SPACE}/far"], "gateway_hosts": [FAR]}):
             yield shop.get("pods", "-n", "istio-system", "-l", "istio=ingressgateway")["items"][0]["status"]["podIP"]
     finally:
@@ -296,7 +296,7 @@ def test_a_namespace_goes_back_where_requests_are_lost_and_its_callers_are_heard
         "mtls_namespaces": [SPACE],
         "mtls_probe": {"path": WELL, "headers": {"Host": FAR}, "rate": 5},
         "mtls_probe_seconds": 60,
-        "mtls_max_lost_share": 5.0,
+        "mtls_max_failure_percent": 5.0,
     }
     assert secured and "failed" not in plain.module("gateway", name="far", namespace=SPACE, hosts=[FAR])
     try:
@@ -306,7 +306,7 @@ def test_a_namespace_goes_back_where_requests_are_lost_and_its_callers_are_heard
         assert refused.status != 0 and "plaintext_callers" in json.dumps(refused.of("mtls")), refused.text
         assert plain.get("telemetries", "-n", SPACE)["items"] == []
         lost = plain.play("playbooks/mtls.yml", "-e", json.dumps({**options, "mtls_plaintext_callers": "ignore"}))
-        assert lost.status != 0 and "too_many_lost" in json.dumps(lost.of("probe")) and "has again what it had" in lost.text, lost.text
+        assert lost.status != 0 and "too_many_failures" in json.dumps(lost.of("probe")) and "was rolled back" in lost.text, lost.text
         assert plain.get("peerauthentications", "-n", SPACE)["items"] == []
         assert plain.module("manifests", definition=rule, state="absent")["changed"]
         done = plain.play("playbooks/mtls.yml", "-e", json.dumps({**options, "mtls_plaintext_callers": "ignore"})).ok()

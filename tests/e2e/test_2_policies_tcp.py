@@ -84,11 +84,11 @@ def split(lab: Lab, versions: dict[str, int], **options: Any) -> Iterator[None]:
 def change(lab: Lab, versions: dict[str, int], **options: Any) -> None:
     asked = {**HOST, "port": PORT, "versions": versions, **options}
     done = lab.module("traffic_split", **asked)
-    assert "failed" not in done and done["changed"] and all("proxies of" in barrier for barrier in done["barriers"]), done
+    assert "failed" not in done and done["changed"] and all("proxies of" in barrier for barrier in done["verified"]), done
     again = lab.module("traffic_split", **asked)
-    assert (again["changed"], again["summary"]["asked"]) == (False, 0), again
-    seen = lab.module("converged", **HOST, wait_timeout=0)
-    assert "failed" not in seen and seen["counts"]["converged"] == len(seen["proxies"]) > 0, seen
+    assert (again["changed"], again["summary"]["dry_runs"]) == (False, 0), again
+    seen = lab.module("proxy_status", **HOST, wait_timeout=0)
+    assert "failed" not in seen and seen["counts"]["synced"] == len(seen["proxies"]) > 0, seen
 
 
 def chains(lab: Lab, port: int, namespace: str = SPACE, workload: str = "deploy/client") -> list[dict[str, int]]:

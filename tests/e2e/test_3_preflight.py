@@ -21,8 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "unit"))
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files.manifests import parse_manifests, read_file  # noqa: E402
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import flatten  # noqa: E402
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption  # noqa: E402
-from ansible_collections.servicemesh.istio.plugins.module_utils._preflight import loader  # noqa: E402
-from ansible_collections.servicemesh.istio.plugins.module_utils._preflight import registry as checks
+from ansible_collections.servicemesh.istio.plugins.module_utils._preflight import (
+    loader,  # noqa: E402
+    registry,
+)
 from ansible_collections.servicemesh.istio.plugins.module_utils._preflight.object_index import World, namespace  # noqa: E402
 
 # Analyzer -> our checks for the same thing. One message of theirs may be several checks of ours, and several analyzers may give it.
@@ -143,18 +145,18 @@ def ours(case: Case) -> set[Message]:
     picture = world(case)
     found = set()
     for code in ANALYZERS[case.analyzer]:
-        check = checks.BY_CODE[code]
+        check = registry.BY_CODE[code]
         for finding in check.judge(picture):
             ref = finding.ref
             place = f"{ref.namespace}/{ref.name}" if namespace(finding.obj) else ref.name
-            found |= {(analyzer, f"{ref.kind} {place}") for analyzer in checks.analyzer_codes(check)}
+            found |= {(analyzer, f"{ref.kind} {place}") for analyzer in registry.analyzer_codes(check)}
     return found
 
 
 def test_every_analyzer_is_one_that_we_have_or_leave_out_for_a_reason() -> None:
     assert {case.analyzer for case in cases()} == {*ANALYZERS, *LEFT}
     compared = {code for own in ANALYZERS.values() for code in own}
-    assert compared == {check.code for check in checks.CHECKS if checks.analyzer_codes(check)} - WITHOUT_DATA
+    assert compared == {check.code for check in registry.CHECKS if registry.analyzer_codes(check)} - WITHOUT_DATA
 
 
 def test_verdicts_on_their_test_data_are_theirs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,7 +187,7 @@ def test_samples_of_istio_are_no_errors(capsys: pytest.CaptureFixture[str]) -> N
             # Values of charts, and templates.
             continue
         files += bool(objects)
-        errors += [f"{path.relative_to(folder)}: {checks.line(row)}" for row in checks.run(loader.load_files(objects, "istio-system")) if row["severity"] == "error"]
+        errors += [f"{path.relative_to(folder)}: {registry.finding_text(row)}" for row in registry.run_checks(loader.load_files(objects, "istio-system")) if row["severity"] == "error"]
     with capsys.disabled():
         print(f"\n{files} files of samples without an error")
     assert files > 50 and not errors, "\n".join(errors)
@@ -223,7 +225,7 @@ def split(mesh: Lab) -> Iterator[Lab]:
     }
     mesh.kubectl("apply", "-f", "-", text=yaml.safe_dump_all([service, *pods]))
     done = mesh.module("traffic_split", **HOST, versions={"v1": 1, "v2": 1})
-    assert "failed" not in done and done["findings"] == [] and done["unread"] == {}, done
+    assert "failed" not in done and done["findings"] == [] and done["forbidden_kinds"] == {}, done
     mesh.kubectl("apply", "-f", "-", text=yaml.safe_dump(theirs))
     yield mesh
     mesh.kubectl("delete", "namespace", SPACE)

@@ -169,8 +169,8 @@ def test_customers_get_the_shares_that_each_region_declares(project: Project) ->
     played = project.play("--tags", "verify", "-e", '{"shop_requests": 400}').ok()
     eu, us = played.of("probe")
     # Five standard deviations of 400 requests.
-    assert 150 < eu["counts"]["v1"] < 250 and eu["counts"]["v1"] + eu["counts"]["v2"] == 400
-    assert 10 < us["counts"]["v2"] < 70 and us["counts"]["v1"] + us["counts"]["v2"] == 400
+    assert 150 < eu["responses_by_version"]["v1"] < 250 and eu["responses_by_version"]["v1"] + eu["responses_by_version"]["v2"] == 400
+    assert 10 < us["responses_by_version"]["v2"] < 70 and us["responses_by_version"]["v1"] + us["responses_by_version"]["v2"] == 400
 
 
 def test_a_second_run_changes_nothing(project: Project) -> None:
@@ -207,7 +207,7 @@ def test_tags_and_limit_run_only_what_they_name(project: Project) -> None:
     assert {row["host"] for row in played.rows} == {"bastion-eu"}
     assert [result["changed"] for result in played.of("traffic")] == [True] and played.of("namespace") == []
     answers = project.play("--tags", "verify").ok().of("probe")
-    assert answers[0]["counts"]["v2"] == answers[0]["sent"] and answers[1]["counts"]["v1"] > 0
+    assert answers[0]["responses_by_version"]["v2"] == answers[0]["sent"] and answers[1]["responses_by_version"]["v1"] > 0
 
 
 def test_retiring_the_shop_leaves_the_mesh_as_it_was(project: Project) -> None:

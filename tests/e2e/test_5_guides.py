@@ -20,14 +20,14 @@ from playbook_runner import BIN, ROOT, Lab
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"(?:^`([\w.-]+)`[^\n`]*:\n\n)?^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 # Guides that are walked here, and where.
-HERE = ("canary.md", "mtls-to-strict.md")
-ELSEWHERE = ("first-mesh.md", "take-over.md", "upgrade.md")
+HERE = ("canary.md", "strict-mtls.md")
+ELSEWHERE = ("first-mesh.md", "adopt-existing-mesh.md", "upgrade.md")
 # Commands of other pages, and the file that runs each of them or does what it does.
 OTHERS = {
     "air-gap.md": "test_8_install_ways.py",
     "drift-and-evidence.md": "test_8_drift.py",
     "awx.md": "test_8_execution_environment.py",
-    "istiod-is-down.md": "test_8_webhooks.py",
+    "istiod-outage.md": "test_8_webhooks.py",
     "testing-your-roles.md": "test_4_molecule.py",
     "many-clusters.md": "test_8_many_clusters.py",
     "rbac.md": "test_8_rbac.py",
@@ -115,10 +115,10 @@ def site_again(mesh: Lab) -> Iterator[Lab]:
 @pytest.mark.long
 def test_the_canary_gets_all_requests_in_the_end_and_goes_back(site_again: Lab, walk: Walk) -> None:
     outputs = walk.all_of("canary.md", site_again)
-    assert set(outputs) == {"ansible-playbook canary.yml", "ansible-playbook back.yml"}
+    assert set(outputs) == {"ansible-playbook canary.yml", "ansible-playbook rollback.yml"}
     measured = site_again.module("probe", count=100, versions={"v2": "#b3541e", "v1": "."})
     # Taken back is the last stage, from 50 % to 100 %: five standard deviations of 100 requests.
-    assert 25 <= measured["counts"]["v2"] <= 75, measured["counts"]
+    assert 25 <= measured["responses_by_version"]["v2"] <= 75, measured["responses_by_version"]
 
 
 @pytest.mark.long
@@ -136,12 +136,12 @@ def test_a_canary_that_loses_requests_goes_back_by_itself(site_again: Lab, walk:
         site_again.module("fault", namespace="online-boutique", service="frontend", state="absent")
     assert "The canary went back" in str(failed.value), failed.value
     measured = site_again.module("probe", count=50, versions={"v2": "#b3541e", "v1": "."})
-    assert measured["counts"]["v1"] == 50, measured["counts"]
+    assert measured["responses_by_version"]["v1"] == 50, measured["responses_by_version"]
 
 
 @pytest.mark.long
 def test_mutual_tls_is_a_must_and_then_no_more(site_again: Lab, walk: Walk) -> None:
-    outputs = walk.all_of("mtls-to-strict.md", site_again)
+    outputs = walk.all_of("strict-mtls.md", site_again)
     assert "changed=1" in outputs["ansible-playbook strict.yml --check --diff"][0] and "STRICT" in outputs["ansible-playbook strict.yml --check --diff"][0]
     assert "peerauthentications" not in site_again.kubectl("get", "peerauthentications", "-n", "online-boutique", "-o", "name")
 
@@ -200,7 +200,7 @@ def on_new(lab: Lab, before: str) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("guide", "begins", "ends"),
-    [("first-mesh.md", nothing, all_gone), ("take-over.md", by_istioctl, none_restarted), ("upgrade.md", of_old, on_new)],
+    [("first-mesh.md", nothing, all_gone), ("adopt-existing-mesh.md", by_istioctl, none_restarted), ("upgrade.md", of_old, on_new)],
     ids=ELSEWHERE,
 )
 def test_a_guide_for_a_whole_mesh(elsewhere: Lab, walk: Walk, guide: str, begins: Callable[[Lab], None], ends: Callable[[Lab, str], None]) -> None:

@@ -10,7 +10,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from playbook_runner import BIN, ROOT, Lab
+from playbook_runner import BIN, ROOT, Lab, command_line
 
 COMMANDS, OTHERS = (
     [line for block in re.findall(r"```shell\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.S) for line in block.strip().splitlines()]
@@ -99,7 +99,7 @@ def test_site_in_a_fresh_clone_uses_the_cluster_that_is_named(mesh: Lab, clone: 
     server = re.search(r"server: (\S+)", mesh.kubeconfig.read_text()).group(1)
     for more in (["--check", "--diff"], []):
         played = mesh.play("playbooks/site.yml", *more, *VARIABLES, cwd=clone).ok()
-        assert f"at {server}" in played.text.partition("TASK [Release]")[0], "the first task says which cluster it is"
+        assert f"at {server}" in played.text.partition("TASK [Install the release]")[0], "the first task says which cluster it is"
         assert played.changed == []
     elsewhere = mesh.play("playbooks/site.yml", *VARIABLES, "-e", "kubeconfig=/nonexistent/kubeconfig", cwd=clone)
     assert elsewhere.status != 0 and elsewhere.of("mesh_info")[0]["failure"]["code"] == "kubeconfig"
@@ -135,6 +135,7 @@ def test_the_tarball_in_an_empty_folder_runs_the_site(mesh: Lab, clone: Path, tm
 
 
 def test_the_lab_says_what_a_shell_needs(mesh: Lab, clone: Path) -> None:
+    command_line("add", "helm")
     text = shell(
         mesh,
         'make lab && eval "$(make -s lab-env)" && kubectl get nodes && istioctl version --remote=false && kind get clusters && helm version',

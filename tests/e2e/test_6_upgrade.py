@@ -223,7 +223,7 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(mesh_of_old: Lab) 
 
 def test_a_probe_that_loses_requests_from_the_start_ends_it_before_anything_is_changed(mesh_of_old: Lab) -> None:
     before = objects(mesh_of_old)
-    refused = upgrade(mesh_of_old, upgrade_probe={**PROBE, "path": "/nowhere", "lost_status": 400})
+    refused = upgrade(mesh_of_old, upgrade_probe={**PROBE, "path": "/nowhere", "min_failure_status": 400})
     assert refused.status != 0 and refused.changed == [], refused.text
     assert "before anything is changed" in refused.text and "upgrade_probe" in refused.text and "'404'" in str(refused.of("probe")), refused.text
     assert objects(mesh_of_old) == before
@@ -232,7 +232,7 @@ def test_a_probe_that_loses_requests_from_the_start_ends_it_before_anything_is_c
 def test_an_image_that_does_not_start_is_taken_back_by_itself(mesh_of_old: Lab, traffic: Traffic) -> None:
     lab = mesh_of_old
     played = upgrade(lab, control_plane_tag="9.9.9-nowhere")
-    assert played.status != 0 and "was taken back" in played.text and "image" in played.text
+    assert played.status != 0 and "was rolled back" in played.text and "image" in played.text
     assert istiods(lab) == ["1-30-4"] and revisions(lab) == all_of("1.30.4")
     assert lab.play(*arguments("site", **OLD)).ok().changed == []
 
@@ -256,7 +256,7 @@ def test_killed_in_the_middle_and_run_again_it_is_finished_and_nothing_was_lost(
     played = upgrade(lab, **rings).ok()
     assert revisions(lab) == all_of("1.31.0")
     assert istiods(lab) == ["1-30-4", "1-31-0"] and "Revision 1-30-4 stays" in played.text and "client" in played.text, "a pod still uses it"
-    lost = [result["lost"] for result in played.of("probe") if "lost" in result]
+    lost = [result["failures"] for result in played.of("probe") if "failures" in result]
     assert lost and set(lost) == {0}, "as the role's own gates saw it"
     traffic.none_lost()
     lab.kubectl("delete", "pod", "client", "-n", SHOP)
@@ -327,7 +327,7 @@ def test_in_place_the_same_control_plane_becomes_the_next_one(elsewhere: Lab) ->
     assert lab.module("manifests", namespace=SHOP, definition=application(), wait_timeout=180)["changed"]
     assert revisions(lab) == all_of("1.30.4")
     played = lab.play(*arguments("upgrade", **new, upgrade_skip_checks=SKIPPED)).ok()
-    lost = [result["lost"] for result in played.of("probe") if "lost" in result]
+    lost = [result["failures"] for result in played.of("probe") if "failures" in result]
     assert revisions(lab) == all_of("1.31.0") and istiods(lab) == ["default"]
     print(f"in place: the role's own probe lost {lost}")
     assert lab.play(*arguments("site", **new)).ok().changed == []

@@ -80,7 +80,7 @@ def test_what_a_tool_made_becomes_ours_and_what_is_wanted_no_more_goes(namespace
     assert (web["metadata"]["uid"], web["spec"]) == (before["metadata"]["uid"], before["spec"]), "nothing was restarted"
     assert not any("last-applied" in key or "helm.sh" in key for obj in (words, web) for key in obj["metadata"].get("annotations", {}))
     again = namespace.module("manifests", **options)
-    assert (again["changed"], again["diff"], again["summary"]["asked"]) == (False, [], 0)
+    assert (again["changed"], again["diff"], again["summary"]["dry_runs"]) == (False, [], 0)
 
 
 @pytest.mark.long

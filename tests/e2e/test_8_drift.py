@@ -48,5 +48,5 @@ def test_a_hand_edit_is_told_as_drift_healed_when_told_and_written_down(mesh: La
     (written,) = folder.glob("*-site-*.json")
     (page,) = folder.glob("*-site-*.html")
     evidence = written.read_text()
-    assert all(word in evidence for word in ("frontend-v2", "DestinationRule", "converged")) and "frontend-v2" in page.read_text()
+    assert all(word in evidence for word in ("frontend-v2", "DestinationRule", "proxies in sync")) and "frontend-v2" in page.read_text()
     assert "<script" not in page.read_text() and written.stat().st_mode & 0o777 == 0o600

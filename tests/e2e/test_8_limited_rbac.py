@@ -83,7 +83,7 @@ def test_four_verbs_by_name_are_enough_to_create_change_wait_and_delete(account:
     assert "failed" not in planned and planned["summary"]["created"] == 6, planned
     assert {row["status"] for row in planned["objects"]} == {"Current"}
     again = account.manifests(wanted)
-    assert (again["changed"], again["summary"]["asked"]) == (False, 0), again
+    assert (again["changed"], again["summary"]["dry_runs"]) == (False, 0), again
     done = account.manifests(changed)
     assert (done["summary"]["configured"], done["summary"]["unchanged"]) == (4, 2), done
     assert account.manifests(changed)["changed"] is False

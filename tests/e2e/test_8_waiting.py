@@ -40,7 +40,7 @@ def namespace(lab: Lab) -> Iterator[Lab]:
         ({**IDLE, "envFrom": [{"secretRef": {"name": "nowhere"}}]}, {}, "container_config", 'secret "nowhere" not found'),
         ({**IDLE, "command": ["/no/such/program"]}, {}, "container_start", "/no/such/program"),
         ({**IDLE, "args": ["client", "-no-such-flag"]}, {}, "crash", "last log lines"),
-        (IDLE, {"serviceAccountName": "nowhere"}, "refused", 'serviceaccount "nowhere" not found'),
+        (IDLE, {"serviceAccountName": "nowhere"}, "api_rejected", 'serviceaccount "nowhere" not found'),
     ],
 )
 def test_what_does_not_heal_is_told_with_its_cause_and_mended_by_the_next_run(

@@ -36,7 +36,7 @@ def pod(name: str) -> dict:
 def test_pods_start_while_istiod_is_down_and_then_all_is_as_it_was(istiod_down: Lab) -> None:
     lab = istiod_down
     refused = lab.module("manifests", definition=pod("refused"), wait=False)
-    assert refused["failure"]["code"] == "webhook", refused["msg"]
+    assert refused["failure"]["code"] == "webhook_unavailable", refused["msg"]
 
     opened = lab.play("playbooks/webhooks.yml", "-e", "webhooks_state=open").ok()
     assert any(name.startswith("MutatingWebhookConfiguration") for result in opened.of("webhooks") for name in result["webhooks"])

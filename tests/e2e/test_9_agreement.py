@@ -275,7 +275,7 @@ def verdicts(played: Played) -> dict[tuple[str, ...], str]:
 
 
 def asked(played: Played) -> int:
-    return sum(result["summary"]["asked"] for module in WRITERS for result in played.of(module))
+    return sum(result["summary"]["dry_runs"] for module in WRITERS for result in played.of(module))
 
 
 def test_lists_and_server_agree_on_every_object_that_is_shipped(mesh: Lab, tmp_path: Path) -> None:

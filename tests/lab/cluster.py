@@ -6,12 +6,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import programs, settings
-from .shell import LabError, run, say, step, works
+from . import images, node, programs, settings
+from .shell import LabError, run, say, works
 
 KIND_BUILT = """kind: Cluster
 apiVersion: kind.x-k8s.io/v1alpha4
@@ -29,11 +29,11 @@ def node_name() -> str:
 
 
 def kubectl(*arguments: str, kubeconfig: Path | None = None, timeout: float = 30) -> str:
-    return run(programs.build("kubectl"), "--kubeconfig", kubeconfig or settings.kubeconfig(), *arguments, timeout=timeout)
+    return run(programs.tool("kubectl"), "--kubeconfig", kubeconfig or settings.kubeconfig(), *arguments, timeout=timeout)
 
 
 def answers() -> bool:
-    return settings.kubeconfig().exists() and works(programs.build("kubectl"), "--kubeconfig", settings.kubeconfig(), "get", "--raw", "/readyz", timeout=10)
+    return settings.kubeconfig().exists() and works(programs.tool("kubectl"), "--kubeconfig", settings.kubeconfig(), "get", "--raw", "/readyz", timeout=10)
 
 
 def mark(kubeconfig: Path | None = None) -> dict[str, str]:
@@ -51,36 +51,54 @@ def require_lab(kubeconfig: Path) -> None:
         raise LabError(f"The cluster of {kubeconfig} does not carry the lab's mark (ConfigMap kube-system/{settings.MARK}): nothing was touched. Run: make lab")
 
 
+def wanted_mark(image: str, built: bool) -> dict[str, str]:
+    return {"name": settings.NAME, "images": "built" if built else "pulled", "node": image}
+
+
+def is_current(image: str, built: bool) -> bool:
+    """Whether the cluster answers, was made from this node image, and imported no image that is built differently today."""
+    if not exists() or not (answers() or _revive()) or mark() != wanted_mark(image, built):
+        return False
+    there = node.imported(node_name())
+    return all(there.get(entry.name, entry.key) == entry.key for entry in images.imported())
+
+
+def lacks(wanted: Iterable[images.Image]) -> list[str]:
+    """Names of the images that the cluster's node has not imported; none where there is no cluster."""
+    there = node.imported(node_name()) if exists() else None
+    return [] if there is None else [image.name for image in wanted if there.get(image.name) != image.key]
+
+
 def ensure(image: str, built: bool) -> None:
     """A healthy, marked cluster of this node image."""
-    wanted = {"name": settings.NAME, "images": "built" if built else "pulled", "node": image, "istio": ",".join(settings.ISTIO)}
-    if _exists() and (answers() or _revive()) and mark() == wanted:
+    if is_current(image, built):
         return
-    if _exists():
-        say("lab: the cluster is stale or broken: making a new one")
+    if exists():
+        say("lab: the cluster is stale or broken: a new one replaces it")
         delete()
-    with step("kind cluster"):
-        settings.kubeconfig().unlink(missing_ok=True)
-        arguments = ["create", "cluster", "--name", settings.NAME, "--image", image, "--kubeconfig", str(settings.kubeconfig()), "--wait", "120s"]
-        run(programs.build("kind"), *arguments, *(["--config", "-"] if built else []), text=KIND_BUILT if built else None)
-        settings.kubeconfig().chmod(0o600)
-        literals = [f"--from-literal={key}={value}" for key, value in wanted.items()]
-        kubectl("-n", "kube-system", "create", "configmap", settings.MARK, *literals)
+    settings.kubeconfig().unlink(missing_ok=True)
+    arguments = ["create", "cluster", "--name", settings.NAME, "--image", image, "--kubeconfig", str(settings.kubeconfig()), "--wait", "120s"]
+    # A node image of the lab carries its label, wherever it was pulled from.
+    ours = bool(images.key_of(image))
+    run(programs.tool("kind"), *arguments, *(["--config", "-"] if ours else []), text=KIND_BUILT if ours else None)
+    settings.kubeconfig().chmod(0o600)
+    literals = [f"--from-literal={key}={value}" for key, value in wanted_mark(image, built).items()]
+    kubectl("-n", "kube-system", "create", "configmap", settings.MARK, *literals)
 
 
-def _exists() -> bool:
+def exists() -> bool:
     return works("docker", "container", "inspect", node_name())
 
 
 def _revive() -> bool:
     """A node that went down with its engine comes back by itself once it is started."""
-    with step("starting the cluster again"):
-        works("docker", "unpause", node_name())
-        works("docker", "start", node_name(), timeout=60)
-        for _ in range(60):
-            if answers():
-                return True
-            time.sleep(1)
+    say("lab: starting the cluster again")
+    works("docker", "unpause", node_name())
+    works("docker", "start", node_name(), timeout=60)
+    for _ in range(60):
+        if answers():
+            return True
+        time.sleep(1)
     return False
 
 
@@ -95,7 +113,7 @@ def paused() -> Iterator[None]:
 
 
 def delete() -> None:
-    works(programs.build("kind"), "delete", "cluster", "--name", settings.NAME, "--kubeconfig", str(settings.kubeconfig()), timeout=120)
+    works(programs.tool("kind"), "delete", "cluster", "--name", settings.NAME, "--kubeconfig", str(settings.kubeconfig()), timeout=120)
     settings.kubeconfig().unlink(missing_ok=True)
 
 

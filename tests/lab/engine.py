@@ -8,10 +8,12 @@ import os
 import shutil
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
-from . import settings
-from .shell import LabError, run, say, step, works
+from . import settings, store
+from .shell import LabError, run, say, works
 
 PACKAGES = {
     "dockerd": "docker.io", "containerd": "containerd", "runc": "runc", "iptables": "iptables", "nft": "nftables", "ip": "iproute2",
@@ -45,8 +47,9 @@ def missing_packages() -> list[str]:
 def install(packages: list[str]) -> None:
     if not packages:
         return
-    with step(f"Debian packages {' '.join(packages)}"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    # Another step may hold apt's lock.
+    with store.locked(settings.CACHE / "locks", "apt"):
         run("apt-get", "update", "-qq", env=environment)
         run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages, env=environment)
 
@@ -70,7 +73,7 @@ def start() -> None:
         _remove_stale(program, path)
     settings.CACHE.mkdir(parents=True, exist_ok=True)
     log = settings.CACHE / "dockerd.log"
-    with step("container engine"), open(log, "ab") as output:
+    with open(log, "ab") as output:
         subprocess.Popen(["dockerd"], stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
         for _ in range(120):
             if answers():
@@ -89,15 +92,29 @@ def _remove_stale(program: str, path: Path) -> None:
         path.unlink()
 
 
+def forced() -> str:
+    """LAB_IMAGES: pulled, built, or auto, which looks."""
+    value = os.environ.get("LAB_IMAGES", "auto")
+    if value not in ("pulled", "built", "auto"):
+        raise LabError(f"LAB_IMAGES is {value!r}: set it to pulled, built or auto.")
+    return value
+
+
+def registry_is_out_of_reach() -> bool:
+    """One quick request, before an engine runs: if no registry answers, programs are built while the engine is installed."""
+    if settings.REGISTRY:
+        return False
+    try:
+        with urllib.request.urlopen(f"https://{settings.PULL_PROBE.partition('/')[0]}/v2/", timeout=settings.REACH_TIMEOUT):
+            return False
+    except urllib.error.HTTPError:
+        return False
+    except OSError:
+        return True
+
+
 def can_pull() -> bool:
-    """One quick try to pull a small image. LAB_IMAGES=pulled|built decides without it."""
-    forced = os.environ.get("LAB_IMAGES", "auto")
-    if forced in ("pulled", "built"):
-        return forced == "pulled"
-    if forced != "auto":
-        raise LabError(f"LAB_IMAGES is {forced!r}: say pulled, built or auto.")
+    """One quick attempt to pull a small image. LAB_IMAGES=pulled|built decides without it."""
+    if forced() != "auto":
+        return forced() == "pulled"
     return works("docker", "pull", "-q", settings.PULL_PROBE, timeout=settings.PULL_TIMEOUT)
-
-
-def image_exists(name: str) -> bool:
-    return works("docker", "image", "inspect", name)

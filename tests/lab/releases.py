@@ -26,10 +26,21 @@ def url() -> str:
     return f"http://127.0.0.1:{settings.PORT}"
 
 
+def built(version: str) -> bool:
+    """Whether the archives are served, as today's programs and sources make them."""
+    mark = folder() / version / ".key"
+    return mark.exists() and mark.read_text(encoding="ascii") == _key(version)
+
+
+def _key(version: str) -> str:
+    pinned = settings.HERE / "go" / settings.ISTIO[version] / "go.mod"
+    return store.key(programs.PROGRAMS[f"istioctl-{version}"].identity, pinned, "charts with their version")
+
+
 def build(version: str) -> None:
     """istio-VERSION-linux-amd64.tar.gz and istioctl-VERSION-linux-amd64.tar.gz, each with its .sha256."""
     istioctl, source = programs.build(f"istioctl-{version}"), programs.source(version)
-    key = store.key(istioctl.name, str(source.name), "charts with their version")
+    key = _key(version)
     top = f"istio-{version}"
 
     def whole(target: Path) -> None:
@@ -52,6 +63,7 @@ def build(version: str) -> None:
             served.hardlink_to(kept)
         digest = hashlib.sha256(kept.read_bytes()).hexdigest()
         served.with_name(f"{name}.sha256").write_text(f"{digest}  {name}\n", encoding="ascii")
+    (folder() / version / ".key").write_text(key, encoding="ascii")
 
 
 def _stamped(path: Path, version: str) -> bytes:
@@ -93,7 +105,7 @@ def serve() -> None:
     if served():
         return
     text = "FROM scratch\nCOPY standin /usr/local/bin/standin\nENTRYPOINT [\"/usr/local/bin/standin\", \"files\", \"-dir\", \"/srv\", \"-listen\", \":8080\"]\n"
-    images.Image(SERVER_IMAGE, text, {"standin": programs.build("standin")}).build()
+    images.Image(SERVER_IMAGE, text, {"standin": programs.PROGRAMS["standin"]}).build()
     name = f"{settings.NAME}-releases"
     works("docker", "rm", "-f", name)
     run(

@@ -16,11 +16,16 @@ KUBERNETES = "v1.36.3"
 CONTAINERD = "2.3.7"
 ENVOY = "1.40.0"
 # Release of Istio -> folder of the Go module that pins it.
-ISTIO = {"1.31.0": "kubernetes", "1.30.4": "istio-1.30"}
-DEFAULT_ISTIO = "1.31.0"
-OFFICIAL_NODE = f"kindest/node:{KUBERNETES}"
-PULL_PROBE = "registry.k8s.io/pause:3.9"
+ISTIO = {"1.31.0": "cluster", "1.30.4": "istio-1.30"}
+DEFAULT_ISTIO, PREVIOUS_ISTIO = ISTIO
+# A mirror from which the node image comes instead of Docker Hub.
+REGISTRY = os.environ.get("LAB_REGISTRY", "")
+OFFICIAL_NODE = f"{REGISTRY + '/' if REGISTRY else ''}kindest/node:{KUBERNETES}"
+PULL_PROBE = f"{REGISTRY or 'registry.k8s.io'}/pause:3.9"
 PULL_TIMEOUT = 10
+REACH_TIMEOUT = 5
+# Cached files that no run has used for so many days are deleted.
+UNUSED_DAYS = 14
 
 # Roles of the stand-in program that become images of their own.
 STAND_INS = (

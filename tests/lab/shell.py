@@ -1,36 +1,73 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Running programs, telling steps, failing with a cause."""
+"""Runs programs, prints steps, fails with a cause."""
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO
+
+_running: set[subprocess.Popen[str]] = set()
+_lock = threading.Lock()
 
 
 class LabError(Exception):
     """What is wrong and what to do about it, in one sentence or two."""
 
 
-def run(*argv: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None, text: str | None = None, timeout: float | None = None) -> str:
-    """Standard output. Raises LabError with the end of what the program said."""
+def run(
+    *argv: str | Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    text: str | None = None,
+    stdin: IO[bytes] | None = None,
+    timeout: float | None = None,
+) -> str:
+    """Standard output. `text` or the file `stdin` is what the program reads. Raises LabError with the end of what it printed."""
+    command = [str(a) for a in argv]
+    pipe = subprocess.PIPE
+    source = pipe if text else stdin or subprocess.DEVNULL
     try:
-        done = subprocess.run([str(a) for a in argv], cwd=cwd, env=env, input=text, capture_output=True, text=True, timeout=timeout, check=False)
+        process = subprocess.Popen(command, cwd=cwd, env=env, stdin=source, stdout=pipe, stderr=pipe, text=True)
     except FileNotFoundError as error:
         raise LabError(f"{argv[0]} is not installed") from error
+    with _lock:
+        _running.add(process)
+    try:
+        stdout, stderr = process.communicate(text, timeout)
     except subprocess.TimeoutExpired as error:
+        process.kill()
+        process.communicate()
         raise LabError(f"{argv[0]} took longer than {timeout:g} s") from error
-    if done.returncode:
-        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
-        raise LabError(f"{' '.join(str(a) for a in argv[:4])} failed with exit status {done.returncode}:\n{tail}")
-    return done.stdout
+    finally:
+        with _lock:
+            _running.discard(process)
+    if process.returncode:
+        tail = "\n".join((stdout + stderr).strip().splitlines()[-15:])
+        raise LabError(f"{' '.join(command[:4])} failed with exit status {process.returncode}:\n{tail}")
+    return stdout
+
+
+def terminate_all() -> None:
+    """Ends the programs that run() has started: another step has failed."""
+    with _lock:
+        for process in _running:
+            process.terminate()
+
+
+def bound(*argv: str | Path) -> list[str | Path]:
+    """The command, ended by the kernel when this process ends, so that a killed run leaves no build behind."""
+    return ["setpriv", "--pdeathsig", "TERM", *argv] if shutil.which("setpriv") else list(argv)
 
 
 def works(*argv: str | Path, timeout: float = 20) -> bool:
-    """Whether the program ends with 0."""
+    """Whether the program exits with 0."""
     try:
         return subprocess.run([str(a) for a in argv], capture_output=True, timeout=timeout, check=False).returncode == 0
     except (FileNotFoundError, subprocess.TimeoutExpired):
@@ -43,7 +80,7 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def step(name: str) -> Iterator[None]:
-    """Tells a step and its seconds, on standard error."""
+    """Prints a step and its seconds on standard error."""
     start = time.monotonic()
     say(f"lab: {name} ...")
     yield

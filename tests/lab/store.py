@@ -1,16 +1,19 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files kept by the content they were made from. What is half-written never gets its name."""
+"""Files cached by the content they were made from. An incomplete file never gets its final name."""
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import hashlib
+import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from .shell import step
+from .shell import say
 
 
 def key(*inputs: str | bytes | Path) -> str:
@@ -33,25 +36,57 @@ def _parts(item: str | bytes | Path) -> Iterator[bytes]:
         yield item.encode() if isinstance(item, str) else item
 
 
-def kept(path: Path, make: Callable[[Path], None], what: str = "") -> Path:
-    """The file at `path`, made under another name and then renamed where it is missing."""
-    if path.exists():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.half")
-    if half.is_dir():
-        shutil.rmtree(half)
-    half.unlink(missing_ok=True)
-    with step(what or path.name):
-        make(half)
-        half.replace(path)
+@dataclass(frozen=True)
+class Made:
+    """A file or folder that locate() finds or makes. Its identity tells what it is made from, and is known before."""
+
+    identity: str
+    locate: Callable[[], Path]
+
+
+def kept(path: Path, make: Callable[[Path], None]) -> Path:
+    """The file at `path`. If it is missing, make() writes it under another name, and it is renamed when it is complete."""
+    if not used(path):
+        with locked(path.parent, path.name):
+            if not path.exists():
+                half = path.with_name(f".{path.name}.half")
+                remove(half)
+                make(half)
+                half.replace(path)
     return path
 
 
+def used(path: Path) -> bool:
+    """Whether the file is there. Its time of last use keeps it from being pruned."""
+    with contextlib.suppress(FileNotFoundError):
+        os.utime(path)
+        return True
+    return False
+
+
+def remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+
+
+def prune(folder: Path, days: float) -> list[str]:
+    """Deletes the entries of the folder that no run has used for so many days. Returns their names."""
+    limit = time.time() - days * 86400
+    old = [path for path in folder.glob("*") if path.lstat().st_mtime < limit] if folder.is_dir() else []
+    for path in old:
+        remove(path)
+    return sorted(path.name for path in old)
+
+
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """One run at a time; a second one waits."""
+def locked(folder: Path, name: str = "") -> Iterator[None]:
+    """One process at a time. A second one waits and says so."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w", encoding="ascii") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with open(folder / f".{name}.lock", "w", encoding="ascii") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"lab: waiting for another run to finish with {name or folder.name}")
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield

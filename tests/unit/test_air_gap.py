@@ -103,7 +103,7 @@ def options(role, file, module):
 
 
 def test_images_are_listed_for_the_control_plane_that_is_installed():
-    installed, listed = options("control_plane", "main", "control_plane"), options("control_plane", "images", "images")
+    installed, listed = options("control_plane", "main", "control_plane"), options("control_plane", "images", "images_info")
     # These depend on whether it is there; the list has none of a control plane that goes.
     differ = {"istioctl", "charts"}
     assert {name: installed[name] for name in set(listed) - differ} == {name: listed[name] for name in set(listed) - differ}

@@ -115,8 +115,8 @@ def test_a_failure_has_its_code_reason_and_hint(name):
 def test_what_writes_has_one_shape_of_result(name):
     result = returned(name)
     assert set(result["objects"]["contains"]) == {"ref", "action", "conflicts", "status", "message"}
-    assert result["objects"]["type"] == "list" and result["objects"]["elements"] == "dict" and result["barriers"]["elements"] == "str"
-    assert {"created", "configured", "unchanged", "pruned", "failed", "asked"} <= set(result["summary"]["sample"])
+    assert result["objects"]["type"] == "list" and result["objects"]["elements"] == "dict" and result["verified"]["elements"] == "str"
+    assert {"created", "configured", "unchanged", "pruned", "failed", "dry_runs"} <= set(result["summary"]["sample"])
     assert {"wait", "wait_timeout", "adopt", "recreate"} <= set(arguments(name))
 
 
@@ -124,7 +124,7 @@ SERVICE, POD = service("frontend"), pod("frontend-v1", labels={"app": "frontend"
 KIALI = [service("kiali", "istio-system", ports=[{"name": "http", "port": 20001}]), pod("kiali-1", "istio-system", {"app": "kiali"})]
 RULE = istio("DestinationRule", "frontend", host="frontend")
 RULE["metadata"]["annotations"] = {"servicemesh.istio/intents": '{"load_balancing": {"algorithm": "random"}}'}
-KEPT = checkpoint.Checkpoint("servicemesh-undo-frontend", "shop").as_config_map([MemoryApi(namespace("shop")).put(RULE, manager="kubectl")], frozenset())
+KEPT = checkpoint.Checkpoint("servicemesh-rollback-frontend", "shop").as_config_map([MemoryApi(namespace("shop")).put(RULE, manager="kubectl")], frozenset())
 CASES = {
     "manifests": ([], {"definition": config("a", x="1")}),
     "namespace": ([namespace("shop")], {"name": "shop", "injection": "enabled", "restart_missing_sidecar": True}),
@@ -134,8 +134,8 @@ CASES = {
     "resilience": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "timeout": "2s"}),
     "load_balancing": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "algorithm": "random"}),
     "traffic": ([SERVICE, POD], {"policy": {"shop": {"frontend": {"split": {"versions": {"v1": 1}}}}}, "prune": True}),
-    "undo": ([SERVICE, POD, KEPT], {"service": "frontend", "namespace": "shop"}),
-    "converged": ([SERVICE, POD], {}),
+    "traffic_rollback": ([SERVICE, POD, KEPT], {"service": "frontend", "namespace": "shop"}),
+    "proxy_status": ([SERVICE, POD], {}),
     "gateway": ([namespace("shop"), pod("gateway", "shop", {"istio": "ingressgateway"})], {"name": "web", "namespace": "shop"}),
     "mtls": ([namespace("shop")], {"namespace": "shop", "mode": "strict"}),
     "authorization": ([namespace("shop")], {"name": "web", "namespace": "shop", "default": "deny"}),
@@ -149,7 +149,7 @@ CASES = {
     "mesh_info": ([SERVICE, POD], {"query": "control_planes"}),
     "mesh_check": ([SERVICE, POD], {"phase": "install"}),
     "preflight": ([SERVICE, POD], {"definition": SERVICE}),
-    "images": ([], {"definition": POD}),
+    "images_info": ([], {"definition": POD}),
     "proxy_log": ([], {"namespace": "shop", "levels": {"all": "debug"}, "_ansible_check_mode": True}),
     "dashboard": (KIALI, {"local_port": 45678, "_ansible_check_mode": True}),
     "release": ([], {"version": "1.31.0", "state": "absent"}),

@@ -16,13 +16,14 @@ SOURCES = sorted((ROOT / "plugins").rglob("*.py"))
 HTTP = ("urllib3", "requests", "http.client", "socket", "kubernetes")
 # Part -> what it may not import: parts of ours, and modules that reach a network.
 FORBIDDEN = {
-    "_cluster": ("_engine", "_istio", "_proxy", "_probe", "_mesh", "_traffic", "_preflight"),
-    "_engine": ("_istio", "_proxy", "_probe", "_mesh", "_traffic", "_preflight", *HTTP),
-    "_istio": ("_cluster", "_proxy", "_probe", "_mesh", "_traffic", "_preflight", *HTTP),
-    "_proxy": ("_probe", "_mesh", "_traffic", "_preflight", "urllib3", "requests", "kubernetes"),
-    "_probe": ("_mesh", "_traffic", "_preflight", "urllib3", "requests", "kubernetes"),
-    "_mesh": ("_probe", "_traffic", "_preflight", *HTTP),
-    "_traffic": ("_cluster", "_istio", "_probe", "_mesh", "_preflight", *HTTP),
+    "_cluster": ("_engine", "_checks", "_istio", "_proxy", "_probe", "_mesh", "_traffic", "_preflight"),
+    "_engine": ("_checks", "_istio", "_proxy", "_probe", "_mesh", "_traffic", "_preflight", *HTTP),
+    "_istio": ("_checks", "_cluster", "_proxy", "_probe", "_mesh", "_traffic", "_preflight", *HTTP),
+    "_proxy": ("_checks", "_probe", "_mesh", "_traffic", "_preflight", "urllib3", "requests", "kubernetes"),
+    "_probe": ("_checks", "_mesh", "_traffic", "_preflight", "urllib3", "requests", "kubernetes"),
+    "_checks": ("_cluster", "_istio", "_proxy", "_probe", "_mesh", "_traffic", "_preflight", *HTTP),
+    "_mesh": ("_cluster", "_probe", "_traffic", "_preflight", *HTTP),
+    "_traffic": ("_checks", "_cluster", "_istio", "_probe", "_mesh", "_preflight", *HTTP),
     # What others know of Istio and of traffic, brought together.
     "_preflight": ("_cluster", "_proxy", "_probe", *HTTP),
     "modules": ("_cluster", *HTTP),
@@ -30,6 +31,9 @@ FORBIDDEN = {
 # A download may break off in the words of this library.
 ALLOWED = {"release.py": {"http.client"}}
 LARGEST_MODULE = 100
+LARGEST_FOLDER = 16
+# As a function of a module these do not tell what they do.
+BARE_NAMES = {"check", "read", "look", "of", "row", "place"}
 DOCUMENTATION = {"DOCUMENTATION", "EXAMPLES", "RETURN"}
 HEADER = ("SPDX-FileCopyrightText: The servicemesh.istio authors", "SPDX-License-Identifier: GPL-3.0-or-later")
 WITH_HEADER = {".py", ".yml", ".yaml", ".sh", ".j2", ".go"}
@@ -81,6 +85,19 @@ def test_only_one_file_speaks_http_to_api_servers():
 def test_a_library_that_may_be_missing_is_imported_in_one_place():
     shared = {path.name for path in UTILS.rglob("*.py") if any(reaches(name, library) for name in imports(path) for library in ("yaml", "jmespath"))}
     assert shared == {"_libraries.py"}
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in UTILS.rglob("*.py")}), ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_a_folder_stays_small_enough_to_be_taken_in(folder):
+    assert len(list(folder.glob("*.py"))) <= LARGEST_FOLDER
+
+
+def test_a_class_has_one_meaning_and_a_function_says_what_it_does():
+    bodies = {path: ast.parse(path.read_text(encoding="utf-8")).body for path in UTILS.rglob("*.py")}
+    classes = [node.name for body in bodies.values() for node in body if isinstance(node, ast.ClassDef)]
+    assert sorted(name for name in set(classes) if classes.count(name) > 1) == []
+    functions = {f"{path.name}: {node.name}" for path, body in bodies.items() for node in body if isinstance(node, ast.FunctionDef) and node.name in BARE_NAMES}
+    assert functions == set()
 
 
 def code_lines(path):

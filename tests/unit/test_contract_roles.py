@@ -9,7 +9,7 @@ import re
 
 import pytest
 import yaml
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.module import FEATURES
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.features.registry import FEATURES
 from collection import FILTERS, MODULES, PREFIX, ROLES, ROOT, calls, load, tasks, wrong_options
 
 PLAYED = sorted(
@@ -176,7 +176,7 @@ def test_every_module_is_called_by_a_role_or_a_playbook():
     assert called | (set(FEATURES) - {"split"}) | {
         "traffic_split",
         "authorization",
-        "converged",
+        "proxy_status",
         "egress",
         "gateway",
         "jwt",
@@ -184,5 +184,5 @@ def test_every_module_is_called_by_a_role_or_a_playbook():
         "preflight",
         "sidecar",
         "telemetry",
-        "undo",
+        "traffic_rollback",
     } == set(MODULES)

@@ -40,12 +40,12 @@ RUN = {
 COUNTS = {"ok": 3, "failures": 0, "unreachable": 0, "changed": 1, "skipped": 0, "rescued": 0, "ignored": 0}
 PROBE = {
     "sent": 200,
-    "lost": 0,
+    "failures": 0,
     "codes": {"200": 200},
-    "counts": {"v1": 181, "v2": 19},
-    "shares": {"v1": 90.5, "v2": 9.5},
+    "responses_by_version": {"v1": 181, "v2": 19},
+    "percent_by_version": {"v1": 90.5, "v2": 9.5},
     "errors": {},
-    "via": "http://192.0.2.1",
+    "target": "http://192.0.2.1",
     "lost_at_most": 1.5,
 }
 MESH = {"cluster": {"name": "prod", "server": "https://192.0.2.9:6443", "version": "v1.36.3"}, "control_planes": [{"revision": "default", "version": "1.31.0"}]}
@@ -81,8 +81,8 @@ def written(name="one", action="configured", before="data:\n  a: '1'\n", after="
         "changed": True,
         "objects": rows,
         "diff": diff,
-        "summary": {action: 1, "unchanged": 1, "asked": 1},
-        "barriers": ["proxies converged"],
+        "summary": {action: 1, "unchanged": 1, "dry_runs": 1},
+        "verified": ["proxies converged"],
         "duration": {"plan": 0.1},
         **more,
     }
@@ -94,7 +94,7 @@ def report(*calls, hosts=None, **run):
 
 def test_touched_objects_are_told_with_their_differences_and_unchanged_ones_are_counted():
     call = evidence.call(about(), evidence.OK, written(invocation={"module_args": {"api_key": "secret"}}))
-    assert call["outcome"] == "changed" and call["unchanged"] == 1 and call["barriers"] == ["proxies converged"]
+    assert call["outcome"] == "changed" and call["unchanged"] == 1 and call["verified"] == ["proxies converged"]
     assert [(obj["name"], obj["action"], obj["before"], obj["after"]) for obj in call["touched"]] == [
         ("ConfigMap shop/one", "configured", "data:\n  a: '1'\n", "data:\n  a: '2'\n")
     ]
@@ -202,7 +202,7 @@ EVIL = "</pre></span><script>alert(1)</script><img src=x onerror=alert(1)>\"' {{
 
 def test_nothing_of_the_cluster_is_markup_in_the_page_and_nothing_is_loaded():
     evil = written(name=EVIL, before=EVIL, after=f"{EVIL}\n{EVIL}", warnings=[EVIL], **{EVIL: EVIL})
-    evil["barriers"], evil["failure"] = [EVIL], {"code": EVIL, "reason": EVIL, "ref": {EVIL: EVIL}, "hint": EVIL}
+    evil["verified"], evil["failure"] = [EVIL], {"code": EVIL, "reason": EVIL, "ref": {EVIL: EVIL}, "hint": EVIL}
     evil["objects"][0].update(conflicts=[{"field": EVIL, "manager": EVIL}], status=EVIL, message=EVIL)
     planes = [{"revision": EVIL, "version": EVIL}]
     calls = [
@@ -262,7 +262,7 @@ def test_the_page_tells_what_was_done_measured_and_what_failed():
         assert words in text
     for words in (
         "Held: proxies converged",
-        "sent 200, lost 0",
+        "sent 200, failures 0",
         "lost_at_most: 1.5",
         "v2: 9.5",
         "image_pull",
@@ -422,7 +422,7 @@ def test_every_task_of_ours_is_told_and_of_others_only_those_that_failed(told):
 def test_figures_conflicts_cluster_and_versions_are_there(told):
     by_task = {call["task"]: call for call in told["calls"]}
     found = by_task["Ask"]["found"]
-    assert (found["sent"], found["lost"], found["codes"]) == (5, 0, {"404": 5})
+    assert (found["sent"], found["failures"], found["codes"]) == (5, 0, {"404": 5})
     (theirs,) = by_task["In check mode"]["touched"]
     assert theirs["conflicts"] == [{"field": ".data.text", "manager": "kubectl-edit"}] and any(
         "kubectl-edit" in text for text in by_task["In check mode"]["warnings"]

@@ -46,7 +46,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "egress": {"name": "web", "namespace": "shop", "state": "absent"},
     "fault": {"service": "web", "namespace": "shop", "state": "absent"},
     "gateway": {"name": "web", "namespace": "shop"},
-    "images": {"definition": {"kind": "Pod"}},
+    "images_info": {"definition": {"kind": "Pod"}},
     "jwt": {"name": "web", "namespace": "shop", "state": "absent"},
     "load_balancing": {"service": "web", "namespace": "shop"},
     "manifests": {"definition": {"kind": "ConfigMap"}},
@@ -63,7 +63,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "telemetry": {"namespace": "shop"},
     "traffic": {"policy": {}},
     "traffic_split": {"service": "web", "namespace": "shop", "versions": {"v1": 1}},
-    "undo": {"service": "web", "namespace": "shop"},
+    "traffic_rollback": {"service": "web", "namespace": "shop"},
     "webhooks": {"state": "open"},
 }
 

@@ -17,22 +17,22 @@ def answer(*rows, **more):
     return {
         "changed": any(r["action"] == "created" for r in rows),
         "objects": list(rows),
-        "summary": {**summary, "asked": 1},
+        "summary": {**summary, "dry_runs": 1},
         "diff": [],
-        "barriers": [],
+        "verified": [],
         "duration": {"plan": 0.5},
         **more,
     }
 
 
 def test_what_the_first_slice_created_stays_created():
-    first = answer(row("one", "created", "InProgress"), row("two", "pending"), diff=[{"after_header": "one"}], barriers=["armed"])
+    first = answer(row("one", "created", "InProgress"), row("two", "pending"), diff=[{"after_header": "one"}], verified=["armed"])
     last = answer(row("one", "unchanged", "Current"), row("two", "created", "Current"), diff=[{"after_header": "two"}], version="1.31.0")
     result = together([first, last])
     assert {r["ref"]["name"]: (r["action"], r["status"]) for r in result["objects"]} == {"one": ("created", "Current"), "two": ("created", "Current")}
-    assert (result["changed"], result["summary"]["created"], result["summary"]["unchanged"], result["summary"]["asked"]) == (True, 2, 0, 2)
+    assert (result["changed"], result["summary"]["created"], result["summary"]["unchanged"], result["summary"]["dry_runs"]) == (True, 2, 0, 2)
     assert [entry["after_header"] for entry in result["diff"]] == ["one", "two"]
-    assert (result["barriers"], result["version"], result["duration"]) == (["armed"], "1.31.0", {"plan": 1.0})
+    assert (result["verified"], result["version"], result["duration"]) == (["armed"], "1.31.0", {"plan": 1.0})
 
 
 def test_a_failure_in_a_later_slice_still_tells_what_was_done_before():

@@ -40,7 +40,7 @@ def test_the_document_shows_the_table():
 
 def test_every_module_has_rights_or_needs_none():
     named = {name for row in rbac.table()["rbac_table"] for name in row["for"]}
-    assert named - {"demo"} == set(MODULES) - {"release", "images", "manifests"}
+    assert named - {"demo"} == set(MODULES) - {"release", "images_info", "manifests"}
 
 
 def test_each_role_is_said_to_run_the_modules_that_it_runs():
@@ -51,7 +51,7 @@ def test_each_role_is_said_to_run_the_modules_that_it_runs():
         found = set(re.findall(r"servicemesh\.istio\.(\w+):", text)) | {
             name for other in re.findall(r"name: servicemesh\.istio\.(\w+)\n", text) for name in table.get(other, [])
         }
-        assert set(table[role]) - found <= {"backup", "webhooks"} and found - set(table[role]) <= {"release", "images", "webhooks"}, role
+        assert set(table[role]) - found <= {"backup", "webhooks"} and found - set(table[role]) <= {"release", "images_info", "webhooks"}, role
 
 
 def test_a_cluster_role_has_what_its_roles_need_and_no_more(tmp_path):

@@ -72,7 +72,7 @@ def asked(tmp_path_factory):
     for case, given in CASES.items():
         role = {"name": "servicemesh.istio.control_plane", "tasks_from": "images.yml", "public": True}
         tasks.append({"name": case, "ansible.builtin.include_role": role, "vars": {"control_plane_istioctl": istioctl, **given}})
-        content = "{{ [control_plane_asked_values, control_plane_asked_mesh_config] | to_json }}"
+        content = "{{ [control_plane_effective_values, control_plane_effective_mesh_config] | to_json }}"
         tasks.append({"name": f"Keep {case}", "ansible.builtin.copy": {"content": content, "dest": str(folder / case), "mode": "0644"}, "vars": given})
     play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": {"ansible_python_interpreter": sys.executable}, "tasks": tasks}
     (folder / "play.yml").write_text(yaml.safe_dump([play]))

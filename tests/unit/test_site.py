@@ -166,5 +166,5 @@ def test_an_upgrade_is_of_the_control_plane_that_the_variables_name(playing, var
 
 def test_a_state_of_webhooks_has_to_be_said(playing):
     assert "Set webhooks_state to open or closed." in playing("webhooks", {}).text
-    assert playing("webhooks", {"webhooks_state": "open"}).of("force", "namespace")[0]["state"] == "open"
-    assert playing("webhooks", {"webhooks_state": "closed"}, "command line").of("force", "namespace")[0]["state"] == "closed"
+    assert playing("webhooks", {"webhooks_state": "open"}).of("force", "istio_namespace")[0]["state"] == "open"
+    assert playing("webhooks", {"webhooks_state": "closed"}, "command line").of("force", "istio_namespace")[0]["state"] == "closed"

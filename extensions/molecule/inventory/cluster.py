@@ -6,6 +6,7 @@
 MOLECULE_KUBECONFIG  names the cluster, which then is somebody's own: official images are pulled, and only what a scenario made goes.
                      Unset, it is the lab's, in the group lab with the variables of tests/lab/vars.yml, images that the lab builds among them.
 MOLECULE_NEEDS       what a scenario finds there: control_plane; empty, a cluster without Istio, for which the lab has a second one; or nothing.
+MOLECULE_EXTRAS      what the lab adds for a scenario: helm, istio-1.30.4; molecule_extras, as a list
 
 molecule_up          whether there is a cluster that may be used; molecule_why, if not
 molecule_cluster     options: of the modules; environment: for kubectl, helm and modules that call them
@@ -71,6 +72,7 @@ def inventory() -> dict[str, Any]:
         "molecule_common": str(HERE.parent / "common"),
         "molecule_named": bool(NAMED),
         "molecule_needs": NEEDS,
+        "molecule_extras": os.environ.get("MOLECULE_EXTRAS", "").split(),
         "molecule_lab": SECOND if NEEDS == "empty" else {},
         "molecule_second": {"environment": SECOND, "there": (settings.CACHE / f"{SECOND['LAB_NAME']}.kubeconfig").exists()},
     }

@@ -10,7 +10,8 @@ from .._failure import Failure, not_none
 from .cluster import Cluster
 from .objects import Object
 from .planning import adopt
-from .planning.change import FAILED, PRUNED, RECREATED, ObjectChange, conflicts_of, failure_of
+from .planning.api_errors import conflicts_of, failure_of
+from .planning.change import FAILED, PRUNED, RECREATED, ObjectChange
 from .planning.plan import Plan, PlannedStep
 from .waiting import wait
 from .waiting.deadline import Deadline

@@ -21,8 +21,9 @@ from .apply import apply
 from .cluster import Cluster
 from .objects import Object, Ref
 from .planning.adopt import TOOLS
+from .planning.api_errors import failure_of
 from .planning.applyset import NEVER_PRUNED_KINDS, ObjectSet
-from .planning.change import ApplyOptions, failure_of
+from .planning.change import ApplyOptions
 from .planning.plan import Plan, plan, plan_removal
 from .steps import Step
 from .waiting import conditions, wait
@@ -159,7 +160,7 @@ class Run:
 
     def outcome(self, failed: bool = False) -> dict[str, Any]:
         """What became of all plans so far."""
-        return {**report.outcome(self.plans, self.check_mode, failed), "barriers": self.barriers}
+        return {**report.outcome(self.plans, self.check_mode, failed), "verified": self.barriers}
 
     def _wait(self, the_plan: Plan) -> None:
         gone: list[Ref] = [change.ref for step in the_plan.steps for change in step.deletions if change.done]

@@ -25,7 +25,7 @@ def outcome(plans: list[Plan], check_mode: bool, failed: bool = False) -> dict[s
     done = any(c.done and c.changes for c in changes)
     return {
         "changed": done if failed or not check_mode else any(not plan.empty for plan in plans),
-        "summary": {**summary, "asked": sum(plan.dry_runs for plan in plans)},
+        "summary": {**summary, "dry_runs": sum(plan.dry_runs for plan in plans)},
         "objects": rows,
         "diff": [difference(c) for c in changes if c.changes and (c.done or not failed)],
     }

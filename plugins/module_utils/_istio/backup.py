@@ -58,7 +58,7 @@ class BackupScope:
 
 def validate_scope(scope: BackupScope) -> None:
     """Raises InvalidOption."""
-    validate_label("namespace", scope.namespace)
+    validate_label("istio_namespace", scope.namespace)
     for ref in scope.secret_refs:
         validate_label("secrets", ref.namespace)
         if not NAME.fullmatch(ref.name):

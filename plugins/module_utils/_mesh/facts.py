@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
-from typing import Any, Callable, Protocol
+from typing import Any
 
 from .._engine.cluster import Cluster, Forbidden
 from .._engine.objects import Object
@@ -18,6 +18,7 @@ from .._istio import certificates, mesh, version_skew, webhooks
 from .._istio.dataplane import injection, revisions
 from .._istio.install.control_plane import BASE, CHART, OPERATOR_VERSION, VERSION
 from .._istio.uninstall.leftovers import MARK
+from .._proxy.istiod import IstiodAnswer, Proxy, ask_istiods
 
 NETWORKING, ADMISSION = "networking.istio.io", "admissionregistration.k8s.io"
 ROOT = "istio-ca-root-cert"
@@ -48,7 +49,7 @@ SOURCES = {
     "injectors": Source(ADMISSION, "MutatingWebhookConfiguration", "app=sidecar-injector"),
     "validators": Source(ADMISSION, "ValidatingWebhookConfiguration", "app=istiod"),
     # Without their schemas, which are a megabyte.
-    "definitions": Source("apiextensions.k8s.io", "CustomResourceDefinition", metadata=True),
+    "crds": Source("apiextensions.k8s.io", "CustomResourceDefinition", metadata=True),
     # Of the sets in which the collection notes what it manages.
     "sets": Source("", "ConfigMap", SET_ID),
     # istiod's copies of certificates in every namespace.
@@ -62,40 +63,6 @@ SOURCES = {
     "envoy_filters": Source(NETWORKING, "EnvoyFilter"),
     "peer_authentications": Source("security.istio.io", "PeerAuthentication"),
 }
-
-
-class Proxy(Protocol):
-    """A proxy as its istiod sees it. id: POD.NAMESPACE; rejected: its words when it refused configuration."""
-
-    # Properties, for what is frozen has these too.
-    @property
-    def id(self) -> str:
-        ...
-
-    @property
-    def synced(self) -> bool:
-        ...
-
-    @property
-    def rejected(self) -> str:
-        ...
-
-    @property
-    def version(self) -> str:
-        ...
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What one istiod says. refused: why it cannot be asked."""
-
-    istiod: str
-    revision: str
-    proxies: Sequence[Proxy] = ()
-    refused: str = ""
-
-
-Ask = Callable[[Cluster, list[Object]], list[Answer]]
 
 
 def object_text(obj: Object) -> str:
@@ -142,7 +109,7 @@ class Facts:
     served: frozenset[tuple[str, str]]
     objects: dict[str, list[Object]]
     refused: dict[str, str] = field(default_factory=dict)
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[IstiodAnswer, ...] = ()
     slices: tuple[Object, ...] = ()
     now: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
 
@@ -228,7 +195,7 @@ class Facts:
             for p in self["pods"]
             if is_istiod(p) and is_running(p) and not is_ready(p)
         ]
-        refused = [f"cannot read the proxy status from {answer.istiod}: {answer.refused}" for answer in self.answers if answer.refused]
+        refused = [f"cannot read the proxy status from istiod {answer.istiod}: {answer.refused}" for answer in self.answers if answer.refused]
         return next(iter([*refused, *unready]), "")
 
     def workloads(self, pods: Iterable[Object]) -> list[injection.Workload]:
@@ -289,9 +256,9 @@ class Facts:
 
     @cached_property
     def base(self) -> version_skew.Version | None:
-        """The version of Istio's definitions: what the collection noted when it installed them, else the oldest that they carry."""
+        """The version of the Istio CRDs: what the collection noted when it installed them, else the oldest that they carry."""
         noted = [version_skew.parse_version((obj["metadata"].get("annotations") or {}).get(VERSION, "")) for obj in self["sets"]]
-        carried = [version for obj in self["definitions"] if is_istios(obj) and (version := definition_version(obj))]
+        carried = [version for obj in self["crds"] if is_istios(obj) and (version := definition_version(obj))]
         return next(filter(None, noted), None) or min(carried, default=None)
 
 
@@ -311,7 +278,7 @@ def proxy_id(pod: Object) -> str:
     return f"{pod['metadata']['name']}.{pod['metadata']['namespace']}"
 
 
-def read_facts(cluster: Cluster, namespace: str, sources: Iterable[str], ask: Ask | None, needed: frozenset[str] = frozenset()) -> Facts:
+def read_facts(cluster: Cluster, namespace: str, sources: Iterable[str], needed: frozenset[str] = frozenset()) -> Facts:
     """Each source once, side by side; then istiods, if PROXIES is among the sources.
 
     needed: sources without which nothing can be said: where these are forbidden, ApiError is raised. All others become `refused`.
@@ -328,7 +295,7 @@ def read_facts(cluster: Cluster, namespace: str, sources: Iterable[str], ask: As
     answers = dict(zip(names, lists))
     objects = {name: answer for name, answer in answers.items() if not isinstance(answer, Forbidden)}
     facts = Facts(namespace, str(version), served, objects, {name: answer.message for name, answer in answers.items() if isinstance(answer, Forbidden)})
-    return _second(cluster, facts, ask if PROXIES in set(sources) else None)
+    return _with_dependent_reads(cluster, facts, PROXIES in set(sources))
 
 
 def _list(cluster: Cluster, source: Source, namespace: str) -> list[Object]:
@@ -337,13 +304,13 @@ def _list(cluster: Cluster, source: Source, namespace: str) -> list[Object]:
     return cluster.list(source.group, source.kind, namespace if source.own else None, source.selector)
 
 
-def _second(cluster: Cluster, facts: Facts, ask: Ask | None) -> Facts:
+def _with_dependent_reads(cluster: Cluster, facts: Facts, proxies: bool) -> Facts:
     """What can be asked for only when the lists are known."""
     refused = dict(facts.refused)
-    answers: list[Answer] = []
-    if ask and "pods" in facts.objects:
-        answers = ask(cluster, [pod for pod in facts["pods"] if is_istiod(pod) and is_ready(pod)])
-    elif ask:
+    answers: list[IstiodAnswer] = []
+    if proxies and "pods" in facts.objects:
+        answers = ask_istiods(cluster, [pod for pod in facts["pods"] if is_istiod(pod) and is_ready(pod)])
+    elif proxies:
         refused[PROXIES] = refused["pods"]
     places = sorted({obj["metadata"]["namespace"] for obj in unselecting(facts)})
     slices = cluster.each(lambda place: cluster.try_read(lambda: cluster.list("discovery.k8s.io", "EndpointSlice", place)), places)

@@ -12,20 +12,19 @@ from .._engine.objects import Object
 from .._istio import mesh, webhooks
 from .._istio.dataplane import injection, revisions
 from .._istio.install.control_plane import TAG
-from . import facts
-from . import registry as checks
-from .facts import PROXIES, Ask, Facts, labels_of
-from .findings import Gate
+from . import facts, registry
+from .facts import PROXIES, Facts, labels_of
+from .gate import Gate
 
 # Without these nothing can be told; of the others the result says that they may not be read.
 NEEDED = frozenset({"namespaces", "nodes", "pods", "services", "istiods", "injectors"})
-MORE = {"replica_sets", "validators", "definitions", "sets", "roots", "node_agents"}
+MORE = {"replica_sets", "validators", "crds", "sets", "roots", "node_agents"}
 KINDS = {"injectors": "injection", "validators": "validation"}
 
 
-def read_overview(cluster: Cluster, ask: Ask | None) -> dict[str, Any]:
-    """As RETURN of mesh_info has it. ask: None where istiods are not asked for their proxies. Raises ApiError."""
-    found = facts.read_facts(cluster, "istio-system", NEEDED | MORE | {PROXIES}, ask, NEEDED)
+def read_overview(cluster: Cluster, proxies: bool) -> dict[str, Any]:
+    """The result of mesh_info. proxies: whether istiods are asked for their proxies. Raises ApiError."""
+    found = facts.read_facts(cluster, "istio-system", NEEDED | MORE | ({PROXIES} if proxies else set()), NEEDED)
     planes = mesh.control_plane_rows(found["istiods"])
     places = {plane["namespace"] for plane in planes}
     if places and found.namespace not in places:
@@ -38,12 +37,12 @@ def read_overview(cluster: Cluster, ask: Ask | None) -> dict[str, Any]:
         "gateways": [mesh.gateway_row(service, found["nodes"]) for service in found["services"] if injection.is_gateway(service)],
         "addons": mesh.addon_rows(found["services"], places),
         "webhooks": [_webhook(obj, kind, found) for source, kind in KINDS.items() for obj in found.objects.get(source, ())],
-        "definitions": _definitions(found),
+        "crds": _crds(found),
         "root_certificates": _root_certificates(found),
         "workloads": _workloads(found),
-        "proxies": _proxies(found) if ask else None,
+        "proxies": _proxies(found) if proxies else None,
         "skew": _skew(found),
-        "unread": found.refused,
+        "forbidden_kinds": found.refused,
     }
 
 
@@ -66,10 +65,10 @@ def _webhook(obj: Object, kind: str, found: Facts) -> dict[str, Any]:
     }
 
 
-def _definitions(found: Facts) -> dict[str, Any] | None:
-    if not {"definitions", "sets"} <= set(found.objects):
+def _crds(found: Facts) -> dict[str, Any] | None:
+    if not {"crds", "sets"} <= set(found.objects):
         return None
-    own = [obj for obj in found["definitions"] if facts.is_istios(obj)]
+    own = [obj for obj in found["crds"] if facts.is_istios(obj)]
     rows = [{"name": obj["metadata"]["name"], "version": str(facts.definition_version(obj) or "")} for obj in own]
     return {"version": str(found.base or "") if own else "", "objects": rows}
 
@@ -126,7 +125,7 @@ def _proxies(found: Facts) -> dict[str, Any]:
 
 
 def _skew(found: Facts) -> dict[str, Any]:
-    rows = [checks.ask(checks.BY_CODE[code], found, Gate(namespace=found.namespace)) for code in checks.APART]
-    broken = [{key: row[key] for key in ("code", "objects", "cause")} for row in rows if row["status"] == checks.FAILED]
-    unknown = [{key: row[key] for key in ("code", "objects", "cause")} for row in rows if row["status"] == checks.UNKNOWN]
+    rows = [registry.run_check(registry.BY_CODE[code], found, Gate(namespace=found.namespace)) for code in registry.APART]
+    broken = [{key: row[key] for key in ("code", "objects", "cause")} for row in rows if row["status"] == registry.FAILED]
+    unknown = [{key: row[key] for key in ("code", "objects", "cause")} for row in rows if row["status"] == registry.UNKNOWN]
     return {"verdict": "broken" if broken else "unknown" if unknown else "kept", "findings": broken or unknown}

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._checks.check import ERROR
 from .._engine.objects import Object
 from .._traffic.host.host import gateways_only
 from .checks.routes import CLAIM
-from .findings import ERROR
 from .object_index import EXTENSIONS, KINDS, NETWORKING, SECURITY, TELEMETRY, kind_of, spec
 
 

@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from .._checks.check import ERROR, Check, FieldFinding
 from .._engine.cluster import Cluster
 from .._engine.module import Review, Run
 from .._engine.objects import Object, Ref, ref_of
 from .._engine.planning.change import PRUNED
 from .._engine.planning.plan import Plan
 from .._failure import Failure
-from . import check_dependencies, loader
-from . import registry as checks
-from .findings import ERROR, Check, Finding
+from . import check_dependencies, loader, registry
+from .findings import Judge
 from .object_index import KINDS, World, kind_of
 
 FAIL, WARN, SKIP = "fail", "warn", "skip"
 ARGUMENTS: dict[str, dict[str, Any]] = {"preflight": {"type": "str", "choices": [FAIL, WARN, SKIP], "default": FAIL}}
 # Where a control plane is, unless somebody has said otherwise; of one elsewhere the configuration is not known.
 ROOT = "istio-system"
-SEVERITIES = {check.code: check.severity for check in checks.CHECKS}
+SEVERITIES = {check.code: check.severity for check in registry.CHECKS}
 HINT = "Fix the errors first, or set preflight: warn to apply the change anyway."
 # Kinds of which a change is one of policy: what else a module keeps for itself says nothing to a proxy.
 POLICY = frozenset(KINDS) - {"ConfigMap", "Secret"}
@@ -63,12 +63,12 @@ def review_plan(run: Run, plan: Plan) -> None:
     if change is None:
         return
     rows, new, unread = run.timed("preflight", lambda: review_diff(run.cluster, change))
-    run.extra_result.update(findings=rows, unread=unread)
+    run.extra_result.update(findings=rows, forbidden_kinds=unread)
     errors = [row for row in new if row["severity"] == ERROR]
     if not errors:
         return
     many = f"{len(errors)} errors" if len(errors) > 1 else "An error"
-    message = "\n".join([f"{many} would result from this change. Nothing is written:", *(f"- {checks.line(row)}" for row in errors)])
+    message = "\n".join([f"{many} would result from this change. Nothing is written:", *(f"- {registry.finding_text(row)}" for row in errors)])
     failure = Failure("preflight_failed", message, ref=errors[0]["ref"], reason=", ".join(sorted({row["code"] for row in errors})), hint=HINT)
     if run.options["preflight"] == FAIL:
         run.fail_or_warn([failure])
@@ -91,16 +91,16 @@ def review_diff(cluster: Cluster, change: PolicyDiff) -> tuple[list[dict[str, An
     whole, alone = BeforeAndAfter(change, found, unknown), BeforeAndAfter(change, [], unknown)
     rows: list[dict[str, Any]] = []
     new: list[dict[str, Any]] = []
-    for check in checks.CHECKS:
+    for check in registry.CHECKS:
         # Of what cannot be read whole nothing is said.
         if check.code not in asked.codes or asked.codes[check.code] & set(refused):
             continue
         sight = whole if asked.codes[check.code] else alone
         for finding, fresh in _new_findings(check, sight):
-            row = checks.row(check, finding)
+            row = registry.finding_row(check, finding)
             rows += [row] if fresh or sight.after.asks(finding.ref) else []
             new += [row] if fresh else []
-    return checks.ranked(rows), checks.ranked(new), refused
+    return registry.by_severity(rows), registry.by_severity(new), refused
 
 
 class BeforeAndAfter:
@@ -128,10 +128,10 @@ class BeforeAndAfter:
         return World([*self._others, *wanted], wanted, True, self._unknown, ROOT, self._mesh)
 
 
-def _new_findings(check: Check, sight: BeforeAndAfter) -> list[tuple[Finding, bool]]:
+def _new_findings(check: Check[Judge], sight: BeforeAndAfter) -> list[tuple[FieldFinding, bool]]:
     """(finding, whether it was not there before). What stands in a list may have another place in it now."""
-    found = checks.found(check, sight.after)
-    known = Counter(map(_key, checks.found(check, sight.before))) if found else Counter()
+    found = registry.findings_of(check, sight.after)
+    known = Counter(map(_key, registry.findings_of(check, sight.before))) if found else Counter()
     told = []
     for finding in found:
         key = _key(finding)
@@ -140,5 +140,5 @@ def _new_findings(check: Check, sight: BeforeAndAfter) -> list[tuple[Finding, bo
     return told
 
 
-def _key(finding: Finding) -> tuple[Ref, str, str]:
+def _key(finding: FieldFinding) -> tuple[Ref, str, str]:
     return finding.ref, re.sub(r"\[\d+\]", "[]", finding.field), finding.message

@@ -51,7 +51,7 @@ class ProbeSnapshot:
 
     @property
     def ended(self) -> str:
-        """Why it ended: "stopped", "longest" or "died"; empty while it runs."""
+        """Why it ended: "stopped", "max_duration" or "died"; empty while it runs."""
         return self.told or ("" if self.alive else DIED)
 
     def has(self, options: Any) -> bool:
@@ -59,9 +59,9 @@ class ProbeSnapshot:
         return bool(_digest(options, self.process.about["salt"]) == self.process.about["options"])
 
     def identity(self) -> dict[str, Any]:
-        """{started, via, ended, token} as results have them."""
+        """{started, target, ended, token} as results have them."""
         about = self.process.about
-        return {"started": about["started"], "via": about["via"], "ended": self.ended, "token": f"{about['run']}.{len(self.rows)}" if about["run"] else ""}
+        return {"started": about["started"], "target": about["via"], "ended": self.ended, "token": f"{about['run']}.{len(self.rows)}" if about["run"] else ""}
 
     def words(self) -> str:
         about = self.process.about
@@ -75,7 +75,7 @@ class ProbeSnapshot:
             tally.include(ProbeStats.of_row(row))
         start = self.rows[first - 1]["clock"] if first else about["clock"]
         end = self.rows[-1]["clock"] if self.rows else start
-        return {**probe_stats.stats_result(tally, about["lost_status"], start, end), **self.identity()}
+        return {**probe_stats.stats_result(tally, about["min_failure_status"], start, end), **self.identity()}
 
     def _first(self, since: str) -> int:
         run, _dot, number = since.partition(".")
@@ -93,7 +93,7 @@ class ProbeSnapshot:
 
 
 # Where no probe of the name ever ran.
-NEVER = ProbeSnapshot(daemon.Process(0, "", {"run": "", "started": "", "via": "", "clock": 0.0, "lost_status": 500}), [{"clock": 0.0, "ended": "never"}], False)
+NEVER = ProbeSnapshot(daemon.Process(0, "", {"run": "", "started": "", "via": "", "clock": 0.0, "min_failure_status": 500}), [{"clock": 0.0, "ended": "never"}], False)
 
 
 def validate_name(name: str) -> None:
@@ -169,7 +169,7 @@ def start_probe(name: str, probe: Probe, pace: ProbeRate, way: GatewayRoute, opt
         "via": way.via,
         "rate": pace.rate,
         "timeout": probe.timeout,
-        "lost_status": probe.lost_status,
+        "min_failure_status": probe.min_failure_status,
         "salt": salt,
         "options": _digest(options, salt),
     }

@@ -44,16 +44,16 @@ Write = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class ProbeRate:
-    """rate requests a second for `longest` seconds, at most `parallel` at a time."""
+    """rate requests a second for `max_duration` seconds, at most `parallel` at a time."""
 
     rate: int = 20
     parallel: int = 200
-    longest: int = 3600
+    max_duration: int = 3600
 
 
 def validate_rate(pace: ProbeRate) -> None:
     """Raises InvalidOption."""
-    for option, most in (("rate", FASTEST), ("parallel", MOST_PARALLEL), ("longest", LONGEST)):
+    for option, most in (("rate", FASTEST), ("parallel", MOST_PARALLEL), ("max_duration", LONGEST)):
         if not 1 <= getattr(pace, option) <= most:
             raise InvalidOption(option, f"is {getattr(pace, option)}", hint=f"Use a value from 1 to {most}.")
 
@@ -108,7 +108,7 @@ class OpenLoop:
         self._stopping = True
 
     def run(self) -> None:
-        """Until it is stopped or `longest` has passed, and all that was due has its outcome."""
+        """Until it is stopped or `max_duration` has passed, and all that was due has its outcome."""
         done = threading.Event()
         books = threading.Thread(target=self._keep_books, args=(done,), daemon=True)
         books.start()
@@ -123,8 +123,8 @@ class OpenLoop:
         start, sent = time.monotonic(), 0
         while not self._stopping:
             # By number, so that a host with no time to spare leaves none out.
-            if sent >= self._pace.longest * self._pace.rate:
-                return "longest"
+            if sent >= self._pace.max_duration * self._pace.rate:
+                return "max_duration"
             due = start + sent / self._pace.rate
             now = time.monotonic()
             if now < due:
@@ -183,7 +183,7 @@ class OpenLoop:
             self._tally.note(outcome)
             self._tally.late += request.late
             self._tally.connections[request.kind] += request.wire is not None
-            if not outcome.lost(self._probe.lost_status):
+            if not outcome.lost(self._probe.min_failure_status):
                 self._tally.good(time.monotonic())
             elif len(self._tally.examples) < MOST_EXAMPLES:
                 when = datetime.now(timezone.utc).isoformat(timespec="milliseconds")

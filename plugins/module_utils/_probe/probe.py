@@ -35,7 +35,7 @@ BROKEN = (OSError, http.client.HTTPException, ValueError)
 class Probe:
     """count requests for path with the headers, at most `parallel` at a time; `versions` are {name: pattern of the answer}.
 
-    lost_status  an answer with this status or a higher one is lost
+    min_failure_status  an answer with this status or a higher one is lost
     """
 
     path: str = "/"
@@ -44,12 +44,12 @@ class Probe:
     timeout: float = 10.0
     headers: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
-    lost_status: int = 500
+    min_failure_status: int = 500
 
 
 def validate_probe(probe: Probe) -> None:
     """Raises InvalidOption, before any request is sent."""
-    for option in ("count", "parallel", "timeout", "lost_status"):
+    for option in ("count", "parallel", "timeout", "min_failure_status"):
         if getattr(probe, option) < 1:
             raise InvalidOption(option, f"is {getattr(probe, option)}", hint="Use 1 or more.")
     if not re.fullmatch(r"/[!-~]*", probe.path):
@@ -119,7 +119,7 @@ def run_probe(probe: Probe, authority: str, connect: Connect) -> dict[str, Any]:
     with ThreadPoolExecutor(probe.parallel) as pool:
         for part in pool.map(lambda count: _one_client(probe, authority, connect, count), [number for number in numbers if number]):
             tally.include(part)
-    return probe_stats.percent_by_version(tally, probe.lost_status)
+    return probe_stats.percent_by_version(tally, probe.min_failure_status)
 
 
 def _one_client(probe: Probe, authority: str, connect: Connect, count: int) -> ProbeStats:

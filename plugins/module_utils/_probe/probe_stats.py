@@ -29,8 +29,8 @@ class Outcome:
     cause: str = ""
     closes: bool = False
 
-    def lost(self, lost_status: int) -> bool:
-        return bool(self.cause) or self.status >= lost_status
+    def lost(self, min_failure_status: int) -> bool:
+        return bool(self.cause) or self.status >= min_failure_status
 
 
 @dataclass
@@ -88,28 +88,28 @@ class ProbeStats:
         return cls(**counters, **{name: row[name] for name in ("late", "first", "last", "gap", "examples") if name in row})
 
 
-def percent_by_version(tally: ProbeStats, lost_status: int) -> dict[str, Any]:
-    """{sent, lost, lost_share, upper_bound, codes, counts, shares, errors}. Lost: no answer, or a status of lost_status and more."""
+def percent_by_version(tally: ProbeStats, min_failure_status: int) -> dict[str, Any]:
+    """{sent, failures, failure_percent, upper_bound, codes, responses_by_version, percent_by_version, errors}. A failure is no answer, or a status of at least min_failure_status."""
     sent = sum(tally.codes.values()) + sum(tally.errors.values())
-    lost = sum(tally.errors.values()) + sum(number for code, number in tally.codes.items() if int(code) >= lost_status)
+    lost = sum(tally.errors.values()) + sum(number for code, number in tally.codes.items() if int(code) >= min_failure_status)
     answered = sum(tally.counts.values())
     return {
         "sent": sent,
-        "lost": lost,
-        "lost_share": _per_cent(lost, sent),
+        "failures": lost,
+        "failure_percent": _per_cent(lost, sent),
         "upper_bound": upper_bound(lost, sent),
         "codes": dict(sorted(tally.codes.items())),
-        "counts": dict(sorted(tally.counts.items())),
-        "shares": {name: round(100 * number / answered, 1) for name, number in sorted(tally.counts.items())} if answered else {},
+        "responses_by_version": dict(sorted(tally.counts.items())),
+        "percent_by_version": {name: round(100 * number / answered, 1) for name, number in sorted(tally.counts.items())} if answered else {},
         "errors": dict(sorted(tally.errors.items())),
     }
 
 
-def stats_result(tally: ProbeStats, lost_status: int, start: float, end: float) -> dict[str, Any]:
+def stats_result(tally: ProbeStats, min_failure_status: int, start: float, end: float) -> dict[str, Any]:
     """The shares, and {late, connections, longest_gap, examples} of what came between two times."""
     edges = [end - start] if tally.first is None or tally.last is None else [tally.first - start, tally.gap, end - tally.last]
     return {
-        **percent_by_version(tally, lost_status),
+        **percent_by_version(tally, min_failure_status),
         "late": tally.late,
         "connections": {kind: tally.connections[kind] for kind in ("fresh", "kept")},
         "longest_gap": round(max(0.0, *edges), 3),
@@ -132,14 +132,14 @@ def _per_cent(part: int, whole: int) -> float:
     return float(f"{100 * part / whole:.4g}") if whole else 0.0
 
 
-def pass_gate(found: dict[str, Any], max_lost_share: float | None, min_sent: int | None) -> None:
-    """Raises Failure "too_few_sent", "too_many_lost", with what was found. A share of no request is no share."""
-    least = max(min_sent or 0, 0 if max_lost_share is None else 1)
+def pass_gate(found: dict[str, Any], max_failure_percent: float | None, min_requests: int | None) -> None:
+    """Raises Failure "too_few_requests", "too_many_failures", with what was found. A share of no request is no share."""
+    least = max(min_requests or 0, 0 if max_failure_percent is None else 1)
     if found["sent"] < least:
         hint = "Run the probe for longer, or increase its rate."
-        raise Failure("too_few_sent", f"min_sent: {found['sent']} requests have an outcome, but at least {least} are required", hint=hint, found=found)
-    if max_lost_share is None or 100 * found["lost"] <= max_lost_share * found["sent"]:
+        raise Failure("too_few_requests", f"min_requests: {found['sent']} requests have an outcome, the minimum is {least}", hint=hint, found=found)
+    if max_failure_percent is None or 100 * found["failures"] <= max_failure_percent * found["sent"]:
         return
     some = "; ".join(f"number {example['number']} at {example['time']}: {example['cause']}" for example in found["examples"][:FEW_EXAMPLES])
-    message = f"max_lost_share: {found['lost']} of {found['sent']} requests failed ({found['lost_share']} %), but at most {max_lost_share} % are allowed"
-    raise Failure("too_many_lost", message, reason=f"First failures: {some}", hint="See codes, errors and examples in the result.", found=found)
+    message = f"max_failure_percent: {found['failures']} of {found['sent']} requests failed ({found['failure_percent']} %), the maximum is {max_failure_percent} %"
+    raise Failure("too_many_failures", message, reason=f"First failures: {some}", hint="See codes, errors and examples in the result.", found=found)

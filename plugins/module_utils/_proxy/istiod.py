@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +91,32 @@ class Istiod:
     def proxies(self) -> list[Proxy]:
         """Every proxy that is connected to this istiod."""
         return [_proxy(entry) for entry in self.ask("/debug/syncz") or []]
+
+
+@dataclass(frozen=True)
+class IstiodAnswer:
+    """The proxies of one istiod.
+
+    istiod   NAMESPACE/NAME of its pod
+    refused  why it cannot be asked; empty where it answered
+    """
+
+    istiod: str
+    revision: str
+    proxies: tuple[Proxy, ...] = ()
+    refused: str = ""
+
+
+def ask_istiods(cluster: Cluster, pods: Iterable[Object]) -> list[IstiodAnswer]:
+    """The answers of these istiods, side by side."""
+    return cluster.each(lambda pod: _answer(Istiod(cluster, pod)), pods)
+
+
+def _answer(one: Istiod) -> IstiodAnswer:
+    try:
+        return IstiodAnswer(f"{one.namespace}/{one.name}", one.revision, tuple(one.proxies()))
+    except ApiError as error:
+        return IstiodAnswer(f"{one.namespace}/{one.name}", one.revision, refused=error.message)
 
 
 def config_dump(cluster: Cluster, proxy: Proxy) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def plan_levels(live: dict[Ref, dict[str, str]], wanted: dict[str, str]) -> list
     for pod, levels in live.items():
         for name in wanted:
             if name != ALL and name not in levels:
-                hint = did_you_mean(name, levels, f"It has {', '.join(sorted(levels))}.")
+                hint = did_you_mean(name, levels, f"Use one of {', '.join(sorted(levels))}.")
                 raise InvalidOption("levels", f"{pod}: {name} is not a logger of its proxy", ref=pod.as_result("v1"), hint=hint, code="unknown_logger")
         full = {name: wanted.get(name, wanted.get(ALL, level)) for name, level in levels.items()}
         after = {name: level for name, level in full.items() if level != levels[name]}

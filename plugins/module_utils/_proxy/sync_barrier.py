@@ -51,24 +51,22 @@ def proxies_in_sync(change: ProxyCondition) -> Barrier:
 
     Where none of an istiod's proxies is concerned, it is enough that all of them have acknowledged.
 
-    Raises Failure "not_converged" naming the proxies, "rejected" with the proxy's words.
+    Raises Failure "proxies_not_synced" naming the proxies, "rejected" with the proxy's words.
     """
 
     def hold(cluster: Cluster, deadline: Deadline) -> str:
         try:
             all_istiods = istiod.ready_istiods(cluster)
             if not all_istiods:
-                return "synced: unknown, no istiod is ready"
+                return "proxies in sync: unknown, no istiod is ready"
             counts = [_hold_one(one, change, cluster, deadline) for one in all_istiods]
         except ApiError as error:
             if error.status in (401, 403, 404):
-                return f"synced: unknown, cannot read istiod's debug endpoints ({error.message})"
-            raise Failure(
-                "not_converged", f"{change.text}: {error.message}", reason=error.message, hint="Check whether istiod is restarting, then run the task again."
-            ) from error
-        return f"synced: {change.text} at {sum(counts)} proxies of {len(all_istiods)} istiods"
+                return f"proxies in sync: unknown, cannot read istiod's debug endpoints ({error.message})"
+            raise Failure("proxies_not_synced", f"{change.text}: {error.message}", reason=error.message, hint="Check whether istiod is restarting, then run the task again.") from error
+        return f"proxies in sync: {change.text} at {sum(counts)} proxies of {len(all_istiods)} istiods"
 
-    return Barrier("converged", hold)
+    return Barrier("proxies in sync", hold)
 
 
 def _hold_one(one: istiod.Istiod, change: ProxyCondition, cluster: Cluster, deadline: Deadline) -> int:
@@ -100,7 +98,7 @@ def _hold_one(one: istiod.Istiod, change: ProxyCondition, cluster: Cluster, dead
             waited = ", ".join(sorted({*behind, *silent}))
             cause = f"proxies that have not acknowledged: {waited}" if waited else f"none of the checked proxies of istiod {one.name} has it"
             raise Failure(
-                "not_converged",
+                "proxies_not_synced",
                 f"{change.text}: {cause}",
                 reason=cause,
                 hint="Check the logs of istiod and of these proxies. Run the task again to continue.",

@@ -15,11 +15,11 @@ from .._engine.waiting.deadline import Deadline, StillWaiting
 from .._engine.waiting.kstatus import pod_ready
 from .._failure import Failure
 from .._istio.dataplane.injection import has_sidecar, is_gateway, revision_label
-from .istiod import Istiod, Proxy, config_dump
+from .istiod import Proxy, ask_istiods, config_dump
 from .sync_barrier import BETWEEN_LOOKS, QUIET_LOOKS
 
-CONVERGED, WAITING, REJECTED, UNKNOWN = "converged", "waiting", "rejected", "unknown"
-WORDS = (CONVERGED, WAITING, REJECTED, UNKNOWN)
+SYNCED, PENDING, REJECTED, UNKNOWN = "synced", "pending", "rejected", "unknown"
+WORDS = (SYNCED, PENDING, REJECTED, UNKNOWN)
 # So many are named in a sentence.
 MOST_NAMED = 5
 
@@ -77,30 +77,20 @@ class KnownProxy:
 def read_sync_status(cluster: Cluster, question: ProxyQuery) -> list[Verdict]:
     """One look at every concerned proxy, in order. Raises ApiError where pods may not be listed."""
     pods = {f"{pod['metadata']['name']}.{pod['metadata']['namespace']}": pod for pod in cluster.list("", "Pod")}
-    istiods = [Istiod(cluster, pod) for pod in pods.values() if (pod["metadata"].get("labels") or {}).get("app") == "istiod" and pod_ready(pod)]
-    connected: dict[str, KnownProxy] = {}
-    refusals = [] if istiods else ["no istiod is ready"]
-    for one, answer in zip(istiods, cluster.each(_proxies, istiods)):
-        if isinstance(answer, str):
-            refusals.append(answer)
-        else:
-            connected.update(
-                {proxy.id: KnownProxy(proxy, f"{one.namespace}/{one.name}", one.revision, ProxyLocation.of(proxy, pods.get(proxy.id))) for proxy in answer}
-            )
+    istiods = [pod for pod in pods.values() if (pod["metadata"].get("labels") or {}).get("app") == "istiod" and pod_ready(pod)]
+    answers = ask_istiods(cluster, istiods)
+    refusals = [answer.refused for answer in answers if answer.refused] or ([] if istiods else ["no istiod is ready"])
+    connected = {
+        proxy.id: KnownProxy(proxy, answer.istiod, answer.revision, ProxyLocation.of(proxy, pods.get(proxy.id)))
+        for answer in answers
+        for proxy in answer.proxies
+    }
     every = [connected[name] for name in sorted(connected)]
     for name in sorted(name for name, pod in pods.items() if name not in connected and has_sidecar(pod) and pod_ready(pod)):
         proxy = Proxy(name, False)
         every.append(KnownProxy(proxy, "", revision_label(pods[name]), ProxyLocation.of(proxy, pods[name])))
     found = cluster.each(lambda asked: _verdict(cluster, question, asked, "; ".join(refusals)), [asked for asked in every if question.concerns(asked.place)])
     return [verdict for verdict in found if verdict]
-
-
-def _proxies(istiod: Istiod) -> list[Proxy] | str:
-    """Or why it cannot be asked."""
-    try:
-        return istiod.proxies()
-    except ApiError as error:
-        return error.message
 
 
 def _verdict(cluster: Cluster, question: ProxyQuery, asked: KnownProxy, refused: str) -> Verdict | None:
@@ -113,22 +103,22 @@ def _verdict(cluster: Cluster, question: ProxyQuery, asked: KnownProxy, refused:
     if proxy.rejected:
         return verdict(REJECTED, proxy.rejected)
     if not istiod and not refused:
-        return verdict(WAITING, "it is not connected to any istiod")
+        return verdict(PENDING, "it is not connected to any istiod")
     if question.lacking is None:
         if not istiod:
             return verdict(UNKNOWN, f"cannot read the proxy status from istiod: {refused}")
-        return verdict(CONVERGED) if proxy.synced else verdict(WAITING, _behind(proxy))
+        return verdict(SYNCED) if proxy.synced else verdict(PENDING, _behind(proxy))
     try:
         lacking = question.lacking(asked.place, config_dump(cluster, proxy))
     except ApiError as error:
         if error.status == 0:
-            return verdict(WAITING, f"it does not answer: {error.message}")
+            return verdict(PENDING, f"it does not answer: {error.message}")
         return verdict(UNKNOWN, f"cannot read its configuration: {error.message}")
     if lacking is None:
         return None
     if lacking or (istiod and not proxy.synced):
-        return verdict(WAITING, lacking or _behind(proxy))
-    return verdict(CONVERGED)
+        return verdict(PENDING, lacking or _behind(proxy))
+    return verdict(SYNCED)
 
 
 def _behind(proxy: Proxy) -> str:
@@ -144,7 +134,7 @@ def wait_for_sync(cluster: Cluster, question: ProxyQuery, deadline: Deadline | N
     while True:
         found = read_sync_status(cluster, question)
         counts = count_verdicts(found)
-        quiet = 0 if counts[WAITING] else quiet + 1
+        quiet = 0 if counts[PENDING] else quiet + 1
         if deadline is None or deadline.over or counts[REJECTED] or quiet >= QUIET_LOOKS:
             return found
         if deadline.slice_over:
@@ -158,10 +148,10 @@ def count_verdicts(found: list[Verdict]) -> dict[str, int]:
 
 
 def summary_text(found: list[Verdict]) -> str:
-    """In a sentence, with the names of those that have not converged."""
+    """In a sentence, with the names of those that are not in sync."""
     counts = count_verdicts(found)
-    parts = [f"{counts[CONVERGED]} of {len(found)} proxies have converged"]
-    for word in (REJECTED, WAITING, UNKNOWN):
+    parts = [f"{counts[SYNCED]} of {len(found)} proxies are in sync"]
+    for word in (REJECTED, PENDING, UNKNOWN):
         named = [f"{one.proxy} ({one.reason})" for one in found if one.verdict == word]
         if named:
             parts.append(f"{word}: {summarize(named, MOST_NAMED)}")
@@ -172,7 +162,7 @@ def sync_failure(found: list[Verdict]) -> Failure | None:
     """A proxy that rejects before one that is waited for; what is unknown fails nothing."""
     for word, code, hint in (
         (REJECTED, "rejected", "Correct or roll back the change that the message names."),
-        (WAITING, "not_converged", "Check the logs of istiod and of these proxies."),
+        (PENDING, "proxies_not_synced", "Check the logs of istiod and of these proxies."),
     ):
         bad = [one for one in found if one.verdict == word]
         if bad:

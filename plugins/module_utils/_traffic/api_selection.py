@@ -8,14 +8,14 @@ from typing import Any
 
 from .._failure import InvalidOption
 from .backends.gateway_api import service_names
-from .host.host import GATEWAY, ISTIO
+from .host.host import RoutingApi
 from .host.reader import Reader
 from .host_policy import Policy
 from .rollout import BACKENDS
 
 AUTO = "auto"
 # Without one, a host stays with what it has: a concern that says nothing of it must not move the others.
-API_ARGUMENT: dict[str, dict[str, Any]] = {"api": {"type": "str", "choices": [ISTIO, GATEWAY, AUTO]}}
+API_ARGUMENT: dict[str, dict[str, Any]] = {"api": {"type": "str", "choices": [RoutingApi.ISTIO.value, RoutingApi.GATEWAY_API.value, AUTO]}}
 
 
 def select_api(policy: Policy, asked: str | None, reader: Reader) -> Policy:
@@ -28,20 +28,21 @@ def select_api(policy: Policy, asked: str | None, reader: Reader) -> Policy:
     return _with_api(policy, must, reader)
 
 
-def _candidates(policy: Policy, asked: str | None, reader: Reader) -> list[str]:
+def _candidates(policy: Policy, asked: str | None, reader: Reader) -> list[RoutingApi]:
     """APIs in the order in which they are tried; the last of them is taken whatever it can say."""
     host = policy.host
     has = policy.api if host.http_routes or host.managed_virtual_service or host.wildcard_virtual_service else None
     if asked == AUTO:
         # What is said already stays where it is, unless that API cannot say it any more.
-        return [ISTIO] if has == ISTIO or not reader.gateway_api_channel else [GATEWAY, ISTIO]
-    return [asked or has or ISTIO]
+        stays = has == RoutingApi.ISTIO or not reader.gateway_api_channel
+        return [RoutingApi.ISTIO] if stays else [RoutingApi.GATEWAY_API, RoutingApi.ISTIO]
+    return [RoutingApi(asked) if asked else has or RoutingApi.ISTIO]
 
 
-def _with_api(policy: Policy, api: str, reader: Reader) -> Policy:
+def _with_api(policy: Policy, api: RoutingApi, reader: Reader) -> Policy:
     spoken = replace(policy, api=api)
-    services = service_names(spoken) if api == GATEWAY else []
-    return spoken.at(reader.with_references(spoken.host, api, spoken.gateways, spoken.other_hosts(), services))
+    services = service_names(spoken) if api == RoutingApi.GATEWAY_API else []
+    return spoken.at(reader.with_references(spoken.host, api, spoken.gateways, spoken.other_hosts, services))
 
 
 def _is_supported(policy: Policy) -> bool:

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The policy of many hosts at once: {namespace: {host: {concern: options}}}, and the end of what left it."""
+"""The policy of many hosts at once: {namespace: {service: {feature: options}}}, and the end of what left it."""
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -14,51 +14,81 @@ from .._engine.waiting.deadline import Deadline
 from .._failure import InvalidOption
 from .api_selection import API_ARGUMENT, select_api
 from .features import desired_annotation
+from .features.feature import Intent
+from .features.registry import FEATURES
 from .host.host import ANY_HOST, Host, Object
 from .host.reader import KINDS, NETWORKING, Reader
 from .host.takeover import Takeover
 from .host_policy import Policy
-from .module import FEATURES, with_feature
-from .rollout import STEPS
+from .step_names import StepName
 
-# {(namespace, host): {concern: its options, "api": its name}}.
-PolicyByHost = dict[tuple[str, str], dict[str, Any]]
-# Beside the concerns of a host, the API in which its routes are said.
+# The option of a host beside its features.
 API = "api"
 
 
-def parse_policy(policy: Any) -> PolicyByHost:
-    """{(namespace, host): {concern: options}} as each concern's argument spec makes them, and the host's api beside. Raises InvalidOption naming the place."""
-    found: PolicyByHost = {}
-    for namespace, hosts in _mapping("policy", policy).items():
-        for host, concerns in _mapping(f"policy.{namespace}", hosts).items():
-            place = f"policy.{namespace}.{host}"
-            found[(str(namespace), str(host))] = {}
-            for concern, options in _mapping(place, concerns).items():
-                if concern == API:
-                    if options not in API_ARGUMENT[API]["choices"]:
-                        raise InvalidOption(
-                            f"{place}.{API}",
-                            f"{options!r} is not a valid API",
-                            hint=f"Use one of {', '.join(API_ARGUMENT[API]['choices'])}.",
-                            code="options_invalid",
-                        )
-                    found[(str(namespace), str(host))][API] = options
-                    continue
-                if concern not in FEATURES:
-                    raise InvalidOption(place, f"{concern!r} is not a valid feature", hint=f"Use one of {', '.join(FEATURES)}.", code="concern_unknown")
-                validator = ArgumentSpecValidator(FEATURES[concern].ARGUMENTS)
-                result = validator.validate(_mapping(f"{place}.{concern}", options))
-                if result.error_messages:
-                    raise InvalidOption(f"{place}.{concern}", "; ".join(result.error_messages), code="options_invalid")
-                found[(str(namespace), str(host))][concern] = result.validated_parameters
-    full: dict[tuple[str, str], str] = {}
-    for namespace, host in found:
-        place, same = f"policy.{namespace}.{host}", (namespace, Host(host, namespace).full_name)
-        if same in full:
-            raise InvalidOption(place, f"{full[same]} is the same service", hint="Set the policy of a service in one place only.", code="host_twice")
-        full[same] = place
+@dataclass(frozen=True)
+class HostRequest:
+    """The policy that is asked for one host. api: None where the request names none."""
+
+    namespace: str
+    host: str
+    api: str | None
+    intents: dict[str, Intent]
+
+    @property
+    def option(self) -> str:
+        return f"policy.{self.namespace}.{self.host}"
+
+    @property
+    def full_name(self) -> str:
+        return Host(self.host, self.namespace).full_name
+
+
+def parse_policy(policy: Any) -> list[HostRequest]:
+    """The hosts of {namespace: {host: {feature: options, "api": its name}}}. Raises InvalidOption naming the place."""
+    named = [
+        (str(namespace), str(host), _mapping(f"policy.{namespace}.{host}", features))
+        for namespace, hosts in _mapping("policy", policy).items()
+        for host, features in _mapping(f"policy.{namespace}", hosts).items()
+    ]
+    validated = [(namespace, host, features, _validated(f"policy.{namespace}.{host}", features)) for namespace, host, features in named]
+    seen: dict[str, str] = {}
+    for namespace, host, _features in named:
+        option, name = f"policy.{namespace}.{host}", Host(host, namespace).full_name
+        if name in seen:
+            raise InvalidOption(option, f"{seen[name]} is the same service", hint="Set the policy of a service in one place only.", code="host_twice")
+        seen[name] = option
+    return [_parsed(HostRequest(namespace, host, features.get(API), {}), options) for namespace, host, features, options in validated]
+
+
+def _validated(option: str, features: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """{feature: options as the feature's argument spec makes them}."""
+    found = {}
+    for name, options in features.items():
+        if name == API:
+            if options not in API_ARGUMENT[API]["choices"]:
+                hint = f"Use one of {', '.join(API_ARGUMENT[API]['choices'])}."
+                raise InvalidOption(f"{option}.{API}", f"{options!r} is not a valid API", hint=hint, code="options_invalid")
+            continue
+        if name not in FEATURES:
+            raise InvalidOption(option, f"{name!r} is not a valid feature", hint=f"Use one of {', '.join(FEATURES)}.", code="concern_unknown")
+        result = ArgumentSpecValidator(FEATURES[name].arguments).validate(_mapping(f"{option}.{name}", options))
+        if result.error_messages:
+            raise InvalidOption(f"{option}.{name}", "; ".join(result.error_messages), code="options_invalid")
+        found[name] = result.validated_parameters
     return found
+
+
+def _parsed(request: HostRequest, options: dict[str, dict[str, Any]]) -> HostRequest:
+    intents = {}
+    for name, feature in FEATURES.items():
+        if name in options:
+            try:
+                intents[name] = feature.parse(options[name], request.full_name)
+            except InvalidOption as error:
+                message = error.message.partition(": ")[2] or error.message
+                raise InvalidOption(f"{request.option}.{name}.{error.option}", message, ref=error.ref, hint=error.hint, code=error.code) from error
+    return replace(request, intents=intents)
 
 
 def _mapping(place: str, value: Any) -> dict[str, Any]:
@@ -67,38 +97,31 @@ def _mapping(place: str, value: Any) -> dict[str, Any]:
     return value
 
 
-def compose_policies(reader: Reader, wanted: PolicyByHost, name: str, taking: Takeover, warnings: list[str], api: str | None = None) -> list[Policy]:
-    """Each host with just what is asked for it, marked as of this set; what else was asked before goes. api: of hosts that name none.
+def compose_policies(
+    reader: Reader, requests: list[HostRequest], name: str, takeover: Takeover, warnings: list[str], api: str | None = None
+) -> list[Policy]:
+    """The policy of each host: just what is asked for it, marked as of this set; other features are released.
 
-    Raises InvalidOption naming the place, ApiError.
+    api: of hosts that name none. Raises ApiError.
     """
     found = []
-    for (namespace, host), concerns in wanted.items():
-        before = Policy.of(reader.read(host, namespace))
-        policy = replace(before, route_intents={}, rule_intents={}, takeover=taking)
-        warnings += taking.warnings(policy.host) if concerns else []
-        for concern in FEATURES:
-            if concern not in concerns:
-                continue
-            try:
-                # A fault's end is counted from when it was first asked for.
-                known = (
-                    replace(policy, route_intents={**policy.route_intents, **{concern: before.route_intents[concern]}})
-                    if concern in before.route_intents
-                    else policy
-                )
-                policy = with_feature(known, concern, concerns[concern], warnings)
-            except InvalidOption as error:
-                message = error.message.partition(": ")[2] or error.message
-                raise InvalidOption(f"policy.{namespace}.{host}.{concern}.{error.option}", message, ref=error.ref, hint=error.hint, code=error.code) from error
-        mark = {desired_annotation.SET: {"name": name}}
-        policy = replace(
-            policy,
-            route_intents={**policy.route_intents, **mark} if policy.route_intents else {},
-            rule_intents={**policy.rule_intents, **mark} if policy.rule_intents else {},
-        )
-        found.append(select_api(policy, concerns.get(API) or api, reader) if not policy.empty else policy)
+    for request in requests:
+        previous = Policy.of(reader.read(request.host, request.namespace))
+        policy = replace(previous, route_intents={}, rule_intents={}, takeover=takeover)
+        warnings += policy.takeover_warnings() if request.intents or request.api else []
+        for feature, intent in request.intents.items():
+            # A fault's end is counted from when it was first asked for.
+            policy = policy.with_feature(feature, intent, warnings, previous)
+        policy = _marked(policy, name)
+        found.append(policy if policy.empty else select_api(policy, request.api or api, reader))
     return found
+
+
+def _marked(policy: Policy, name: str) -> Policy:
+    """The policy with the mark of its set wherever it has an intent."""
+    mark = {desired_annotation.SET: {"name": name}}
+    routes = {**policy.route_intents, **mark} if policy.route_intents else {}
+    return replace(policy, route_intents=routes, rule_intents={**policy.rule_intents, **mark} if policy.rule_intents else {})
 
 
 def released_policies(cluster: Cluster, reader: Reader, kept: list[Policy], name: str) -> list[Policy]:
@@ -132,29 +155,26 @@ def _host_of(obj: Object) -> str | None:
 
 
 def merge_steps(plans: list[list[Step]]) -> list[Step]:
-    """Steps of many hosts as those of one: of each name one step, and one wait for all of its hosts."""
-    found = []
-    for name in STEPS:
-        same = [step for steps in plans for step in steps if step.name == name]
-        if not same:
-            continue
-        barriers = [step.barrier for step in same if step.barrier]
-        objects = [obj for step in same for obj in step.objects]
-        seen = {ref: version for step in same for ref, version in step.expected_versions.items()}
-        merged = frozenset(ref for step in same for ref in step.preserve_foreign)
-        barrier = _all_of(barriers) if barriers else None
-        found.append(
-            Step(
-                name,
-                objects,
-                wait_ready=any(step.wait_ready for step in same),
-                deleted=[obj for step in same for obj in step.deleted],
-                barrier=barrier,
-                expected_versions=seen,
-                preserve_foreign=merged,
-            )
-        )
-    return found
+    """Steps of many hosts as those of one: of each name one step, and one wait for all of its hosts. Raises ValueError for a step without a place."""
+    steps = [step for plan in plans for step in plan]
+    unknown = sorted({step.name for step in steps}.difference(StepName))
+    if unknown:
+        raise ValueError(f"StepName has no place for the steps {', '.join(unknown)}")
+    by_name = [[step for step in steps if step.name == name] for name in StepName]
+    return [_merged(same) for same in by_name if same]
+
+
+def _merged(steps: list[Step]) -> Step:
+    barriers = [step.barrier for step in steps if step.barrier]
+    return Step(
+        steps[0].name,
+        [obj for step in steps for obj in step.objects],
+        wait_ready=any(step.wait_ready for step in steps),
+        deleted=[obj for step in steps for obj in step.deleted],
+        barrier=_all_of(barriers) if barriers else None,
+        expected_versions={ref: version for step in steps for ref, version in step.expected_versions.items()},
+        preserve_foreign=frozenset(ref for step in steps for ref in step.preserve_foreign),
+    )
 
 
 def _all_of(barriers: list[Barrier]) -> Barrier:

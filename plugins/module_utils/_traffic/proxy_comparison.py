@@ -21,7 +21,7 @@ from .host.host import ANY_HOST, GATEWAY_NAME, MESH, Host, gateways_only
 from .host.reader import NETWORKING
 
 # Envoy's way of speaking to a cluster by the mode of a DestinationRule; MUTUAL and SIMPLE differ in certificates alone.
-TRANSPORTS = {"DISABLE": config_dump.PLAIN, "SIMPLE": config_dump.TLS, "MUTUAL": config_dump.TLS, "ISTIO_MUTUAL": config_dump.TLS}
+TRANSPORTS = {"DISABLE": config_dump.Transport.PLAINTEXT, "SIMPLE": config_dump.Transport.TLS, "MUTUAL": config_dump.Transport.TLS, "ISTIO_MUTUAL": config_dump.Transport.TLS}
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def dump_differences(host: Host, every: list[Bound], place: ProxyLocation, text:
     return "; ".join(dict.fromkeys(found))
 
 
-def _subsets(host: Host, clusters: dict[str, str]) -> list[str]:
+def _subsets(host: Host, clusters: dict[str, config_dump.Transport]) -> list[str]:
     spec = (host.destination_rule or {}).get("spec") or {}
     wanted = {subset["name"] for subset in spec.get("subsets") or []}
     has = {name.split("|")[2] for name in clusters} - {""}
@@ -109,14 +109,14 @@ def _subsets(host: Host, clusters: dict[str, str]) -> list[str]:
     return [*found, *(f"{transport}, but the TLS mode is {mode}" for transport in other)]
 
 
-def _routes(wanted: dict[str, dict[str, Any]], found: list[config_dump.Route]) -> list[str]:
+def _routes(wanted: dict[str, dict[str, Any]], found: list[config_dump.ProxyRoute]) -> list[str]:
     has = {one.name for one in found}
     words = [f"still the route {name}" for name in sorted(has - set(wanted))]
     words += [f"no route {name}" for name, http in wanted.items() if name not in has and not limited(http)]
     return words + [difference for one in found if one.name in wanted for difference in _differences(one, wanted[one.name])]
 
 
-def _differences(found: config_dump.Route, http: dict[str, Any]) -> list[str]:
+def _differences(found: config_dump.ProxyRoute, http: dict[str, Any]) -> list[str]:
     words = [] if same_weights(found, destination_weights(http)) else [f"other weights on {found.name}: {dict(found.weights)}"]
     if http.get("timeout") and found.weights and found.timeout != validators.seconds(http["timeout"]):
         words.append(f"a timeout of {found.timeout:g} s on {found.name}, not {http['timeout']}")

@@ -19,10 +19,11 @@ from .backends.gateway_api import API as ROUTE_API
 from .backends.gateway_api import ROUTE
 from .backends.istio import API
 from .features import desired_annotation
-from .host.host import ANY_HOST, GATEWAY, ISTIO, Host
+from .host.host import ANY_HOST, Host, RoutingApi
 from .host_policy import Policy, is_managed
+from .step_names import StepName
 
-PREFIX = "servicemesh-undo-"
+PREFIX = "servicemesh-rollback-"
 # The note that says to which policy the change led, so that one that was cut off and begun again does not take its half for what was before.
 TO = "to"
 
@@ -43,7 +44,7 @@ def differ(one: Policy, two: Policy) -> bool:
 def _asked(policy: Policy) -> list[object]:
     parts = [{concern: intent for concern, intent in part.items() if concern != desired_annotation.SET} for part in (policy.route_intents, policy.rule_intents)]
     # Where nothing is routed, the API says nothing; Istio's own is not named, as in what was kept before there were two.
-    return [*parts, *([policy.api] if parts[0] and policy.api != ISTIO else [])]
+    return [*parts, *([policy.api.value] if parts[0] and policy.api != RoutingApi.ISTIO else [])]
 
 
 def _digest(policy: Policy) -> str:
@@ -63,30 +64,28 @@ def checkpoint_steps(cluster: Cluster, wanted: Policy) -> list[Step]:
 
 def _step(now: Policy, wanted: Policy) -> Step:
     host = wanted.host
-    objects = [
-        obj for obj in (*host.http_routes, host.managed_virtual_service, host.wildcard_virtual_service, host.destination_rule) if obj and is_managed(obj)
-    ]
+    objects = [obj for obj in (*host.http_routes, host.managed_virtual_service, host.wildcard_virtual_service, host.destination_rule) if obj and is_managed(obj)]
     taken = replace(checkpoint(host), notes={TO: _digest(wanted)}).as_config_map(objects, frozenset())
     # Whoever wrote to it: what it keeps is made anew each time.
-    return Step("before", [taken], preserve_foreign=frozenset({ref_of(taken)}))
+    return Step(StepName.CHECKPOINT, [taken], preserve_foreign=frozenset({ref_of(taken)}))
 
 
 def previous_policy(cluster: Cluster, now: Policy) -> Policy:
-    """The policy before the last change; that of now where an undo was cut off behind its last write. Raises Failure "nothing_to_undo"."""
+    """The policy before the last change; that of now where an undo was cut off behind its last write. Raises Failure "nothing_to_roll_back"."""
     host = now.host
     found = checkpoint(host).live(cluster)
     hint = "Only the last change that a module of this collection made can be rolled back."
     if found is None:
-        raise Failure("nothing_to_undo", f"service: no change of {host.full_name} is stored", hint=hint)
+        raise Failure("nothing_to_roll_back", f"service: no change of {host.full_name} is stored", hint=hint)
     taken = read_checkpoint(found)
     objects = taken.objects
     routes = [obj for obj in objects if obj["kind"] != "DestinationRule"]
     rules = [obj for obj in objects if obj["kind"] == "DestinationRule"]
-    api = now.api if not routes else GATEWAY if any(obj["kind"] == ROUTE for obj in routes) else ISTIO
+    api = now.api if not routes else RoutingApi.GATEWAY_API if any(obj["kind"] == ROUTE for obj in routes) else RoutingApi.ISTIO
     before = replace(now, route_intents=_first(routes), rule_intents=_first(rules), api=api)
     # Where the note names another policy, what keeps it is still to be written.
     if not differ(now, before) and taken.notes.get(TO, _digest(now)) == _digest(now):
-        raise Failure("nothing_to_undo", f"service: the last change of {host.full_name} is already rolled back", hint=hint)
+        raise Failure("nothing_to_roll_back", f"service: the last change of {host.full_name} is already rolled back", hint=hint)
     return before
 
 

@@ -17,10 +17,11 @@ from .backends.istio import Istio, changed_beside_ours, composed_versions, desti
 from .backends.proxy_checks import all_acknowledged
 from .features.route_rule import RouteRule
 from .host import foreign_routes
-from .host import takeover as taking
 from .host.external_owners import managers_of
-from .host.host import GATEWAY, ISTIO, MESH, Host, full_name
+from .host.host import MESH, Host, RoutingApi, full_name
+from .host.takeover import shadowed_routes
 from .host_policy import Policy, is_managed, targets_own_host
+from .step_names import StepName
 
 
 class RouteBackend(Protocol):
@@ -56,7 +57,7 @@ class RouteBackend(Protocol):
         """Whether a proxy's dump has a route of what was said of the host, also where its objects are gone already."""
 
 
-BACKENDS: dict[str, RouteBackend] = {ISTIO: Istio(), GATEWAY: GatewayApi()}
+BACKENDS: dict[str, RouteBackend] = {RoutingApi.ISTIO: Istio(), RoutingApi.GATEWAY_API: GatewayApi()}
 
 
 def validate_references(policy: Policy) -> list[Failure]:
@@ -69,15 +70,13 @@ def validate_references(policy: Policy) -> list[Failure]:
     if live.service is None and live.service_entry is None:
         hint = "Correct service and namespace, or create the Service or ServiceEntry first."
         found.append(InvalidOption("service", f"{live.full_name} has no Service or ServiceEntry", hint=hint, code="no_such_host"))
-    found += policy.takeover.refusals(live, policy.api, policy.own_hosts, policy.gateways)
+    found += policy.takeover_problems()
     for gateway in sorted(live.missing_gateways):
-        kind = "Gateway API Gateway" if policy.api == GATEWAY else "Istio Gateway"
+        kind = "Gateway API Gateway" if policy.api == RoutingApi.GATEWAY_API else "Istio Gateway"
         found.append(
-            InvalidOption(
-                "gateways", f"{kind} {gateway} does not exist", hint="Use the form NAMESPACE/NAME, and create the Gateway first.", code="no_such_gateway"
-            )
+            InvalidOption("gateways", f"{kind} {gateway} does not exist", hint="Use the form NAMESPACE/NAME, and create the Gateway first.", code="no_such_gateway")
         )
-    for obj in live.other_destination_rules if policy.traffic_policy() or BACKENDS[policy.api].subsets(policy) else []:
+    for obj in live.other_destination_rules if policy.traffic_policy or BACKENDS[policy.api].subsets(policy) else []:
         hint = "Istio uses one DestinationRule for a host. Merge the two DestinationRules, and delete or rename the other one."
         found.append(
             InvalidOption(
@@ -90,23 +89,17 @@ def validate_references(policy: Policy) -> list[Failure]:
         )
     found += _spoken(policy)
     found += BACKENDS[policy.api].unsupported(policy)
-    pieces = policy.route_rules() if policy.route_intents else []
+    pieces = policy.route_rules if policy.route_intents else []
     targets = [target for piece in pieces for target in piece.all_targets]
-    for name in sorted(
-        {full_name(target.host, live.namespace) for target in targets if not targets_own_host(target, live) and target.host} & live.missing_hosts
-    ):
-        found.append(
-            InvalidOption(
-                "to", f"{name} has no Service or ServiceEntry", hint="Correct the name, or create the Service or ServiceEntry first.", code="no_such_host"
-            )
-        )
-    for obj in virtual_services(policy) if policy.api == ISTIO and not found else []:
+    for name in sorted({full_name(target.host, live.namespace) for target in targets if not targets_own_host(target, live) and target.host} & live.missing_hosts):
+        found.append(InvalidOption("to", f"{name} has no Service or ServiceEntry", hint="Correct the name, or create the Service or ServiceEntry first.", code="no_such_host"))
+    for obj in virtual_services(policy) if policy.api == RoutingApi.ISTIO and not found else []:
         dead = foreign_routes.shadowed(foreign_routes.http_routes(live_counterpart(live, obj)))
-        found += taking.shadowed_routes(foreign_routes.http_routes(obj), dead, live.full_name, policy.takeover.force)
+        found += shadowed_routes(foreign_routes.http_routes(obj), dead, live.full_name, policy.takeover.force)
     if len(live.ports) > 1 and any(target.port is None and targets_own_host(target, live) for target in targets):
         numbers = ", ".join(map(str, live.ports))
         found.append(InvalidOption("port", f"{live.full_name} has several ports ({numbers}): set one of them", code="port_needed"))
-    for target in targets if policy.api == GATEWAY else []:
+    for target in targets if policy.api == RoutingApi.GATEWAY_API else []:
         host = full_name(target.host or "", live.namespace)
         if target.port is None and not targets_own_host(target, live) and len(live.other_ports.get(host, ())) > 1:
             found.append(InvalidOption("to.port", f"{host} has several ports: set one of them", code="port_needed"))
@@ -169,50 +162,36 @@ def rollout_steps(policy: Policy) -> list[Step]:
     leaving = _without(said, objects)
     _refuse_theirs(policy, leaving)
     moving = bool(objects) and any(obj["kind"] not in {one["kind"] for one in objects} for obj in leaving)
-    traffic_policy = policy.traffic_policy()
+    traffic_policy = policy.traffic_policy
     lasting = bool(wanted or traffic_policy)
     going = [host.destination_rule] if host.destination_rule is not None and not lasting and is_managed(host.destination_rule) else []
     going += _without([*host.version_services, *host.version_destination_rules], backing)
     steps = []
     first = ([destination_rule(policy, {**wanted, **kept}, traffic_policy)] if lasting else []) + backing
     if first:
-        steps.append(Step("subsets", first, barrier=writer.targets_ready(policy)))
+        steps.append(Step(StepName.SUBSETS, first, barrier=writer.targets_ready(policy)))
     if objects:
-        taken = policy.takeover.gone(host, policy.api) if policy.route_intents else []
+        taken = policy.deleted_objects() if policy.route_intents else []
         shown = all_acknowledged(host) if moving else writer.routes_ready(policy, objects)
-        ours = changed_beside_ours(policy, objects) if policy.api == ISTIO else frozenset()
-        steps.append(
-            Step(
-                "weights",
-                objects,
-                wait_ready=writer.has_status,
-                deleted=taken,
-                barrier=None if taken else shown,
-                expected_versions=composed_versions(host, objects),
-                preserve_foreign=ours,
-            )
-        )
+        ours = changed_beside_ours(policy, objects) if policy.api == RoutingApi.ISTIO else frozenset()
+        steps.append(Step(StepName.ROUTES, objects, wait_ready=writer.has_status, deleted=taken, barrier=None if taken else shown, expected_versions=composed_versions(host, objects), preserve_foreign=ours))
         if taken:
             # Of two objects for one host the older one holds.
-            steps.append(Step("taken over", barrier=shown))
+            steps.append(Step(StepName.TAKEN_OVER, barrier=shown))
     # Where something is deleted, what is waited for is a step of its own: the deletion's own barrier would come before it.
     if leaving:
-        steps.append(Step("routes that go", deleted=leaving))
+        steps.append(Step(StepName.REMOVED_ROUTES, deleted=leaving))
     # Routes that an earlier run deleted may still be at proxies.
     if not objects and (leaving or kept or any(obj["kind"] == "Service" for obj in going)):
-        steps.append(Step("routes gone", barrier=_routes_gone(host)))
+        steps.append(Step(StepName.ROUTES_GONE, barrier=_routes_gone(host)))
     if moving:
-        steps.append(Step("change of API", barrier=writer.routes_ready(policy, objects)))
+        steps.append(Step(StepName.API_CHANGE, barrier=writer.routes_ready(policy, objects)))
     if lasting and kept:
-        steps.append(Step("end of subsets", [destination_rule(policy, wanted, traffic_policy)]))
+        steps.append(Step(StepName.UNUSED_SUBSETS, [destination_rule(policy, wanted, traffic_policy)]))
     if going:
         shared = [obj for obj in going if obj["kind"] == "DestinationRule" and _others_part(policy, obj)]
-        steps.append(Step("subsets that go", [_released(policy, obj) for obj in shared], deleted=[obj for obj in going if obj not in shared]))
+        steps.append(Step(StepName.REMOVED_SUBSETS, [_released(policy, obj) for obj in shared], deleted=[obj for obj in going if obj not in shared]))
     return steps
-
-
-# Names of the steps, in their order: what was before (see before.py), then those above.
-STEPS = ("before", "subsets", "weights", "taken over", "routes that go", "routes gone", "change of API", "end of subsets", "subsets that go")
 
 
 def _without(live: list[Object], wanted: list[Object]) -> list[Object]:
@@ -242,11 +221,11 @@ def _refuse_theirs(policy: Policy, leaving: list[Object]) -> None:
 
 def _others_part(policy: Policy, obj: Object) -> dict[str, Any]:
     """What others own of an object's spec (fieldsV1), unless all of it is to be ours."""
-    taking = policy.takeover
-    mine = {MANAGER, *(taking.tools if taking.adopt else ())}
+    takeover = policy.takeover
+    mine = {MANAGER, *(takeover.tools if takeover.adopt else ())}
     found: dict[str, Any] = {}
     for entry in obj["metadata"].get("managedFields") or []:
-        if entry.get("manager") not in mine and not entry.get("subresource") and not taking.force:
+        if entry.get("manager") not in mine and not entry.get("subresource") and not takeover.force:
             found = union(found, (entry.get("fieldsV1") or {}).get("f:spec") or {})
     return found
 
@@ -263,7 +242,5 @@ def _subsets(rule: Object | None) -> dict[str, dict[str, str]]:
 
 def _routes_gone(host: Host) -> Barrier:
     return proxies_in_sync(
-        ProxyCondition(
-            f"no routes of {host.full_name}", host.namespace, lambda text: not any(one.has_routes(text, host) for one in BACKENDS.values()), gone=True
-        )
+        ProxyCondition(f"no routes of {host.full_name}", host.namespace, lambda text: not any(one.has_routes(text, host) for one in BACKENDS.values()), gone=True)
     )

@@ -56,7 +56,7 @@ def test_a_barrier_is_held_between_its_step_and_the_next(cluster, api):
 
 def test_a_barrier_that_cannot_hold_stops_before_the_next_step(cluster, api):
     def hold(_cluster, _deadline):
-        raise Failure("not_converged", "no")
+        raise Failure("proxies_not_synced", "no")
 
     found = plan(cluster, [Step("one", [config("a", x="1")], barrier=Barrier("b", hold)), Step("two", [config("b", x="1")])], ApplyOptions())
     with pytest.raises(Failure):

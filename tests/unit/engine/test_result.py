@@ -27,14 +27,14 @@ def test_counts_and_rows_are_those_of_the_plan():
     result = outcome(
         [plan(change(ONE, CREATED, done=True), change(TWO, UNCHANGED, TWO, TWO), change(THREE, PRUNED, THREE, done=True), asked=1)], check_mode=False
     )
-    assert result["changed"] and result["summary"] == {"created": 1, "configured": 0, "recreated": 0, "unchanged": 1, "pruned": 1, "failed": 0, "asked": 1}
+    assert result["changed"] and result["summary"] == {"created": 1, "configured": 0, "recreated": 0, "unchanged": 1, "pruned": 1, "failed": 0, "dry_runs": 1}
     assert [(row["ref"]["name"], row["action"]) for row in result["objects"]] == [("one", "created"), ("two", "unchanged"), ("three", "pruned")]
     assert [part["after_header"] for part in result["diff"]] == ["ConfigMap shop/one (created)", "ConfigMap shop/three (pruned)"]
 
 
 def test_several_plans_of_one_call_are_one_result():
     result = outcome([plan(change(ONE, CREATED, done=True), asked=1), plan(change(TWO, PRUNED, TWO, done=True), asked=2)], check_mode=False)
-    assert (result["summary"]["created"], result["summary"]["pruned"], result["summary"]["asked"], len(result["objects"])) == (1, 1, 3, 2)
+    assert (result["summary"]["created"], result["summary"]["pruned"], result["summary"]["dry_runs"], len(result["objects"])) == (1, 1, 3, 2)
 
 
 def test_check_mode_tells_what_would_change():

@@ -10,15 +10,14 @@ from typing import Callable
 
 import builders
 import pytest
+from ansible_collections.servicemesh.istio.plugins.module_utils._checks.check import Finding
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
 from ansible_collections.servicemesh.istio.plugins.module_utils._istio import webhooks
-from ansible_collections.servicemesh.istio.plugins.module_utils._mesh import facts
-from ansible_collections.servicemesh.istio.plugins.module_utils._mesh import registry as checks
-from ansible_collections.servicemesh.istio.plugins.module_utils._mesh.answers import answers
+from ansible_collections.servicemesh.istio.plugins.module_utils._mesh import facts, registry
 from ansible_collections.servicemesh.istio.plugins.module_utils._mesh.facts import PROXIES, SLICES, SOURCES
-from ansible_collections.servicemesh.istio.plugins.module_utils._mesh.findings import INSTALL, RUNNING, UPGRADE, Finding, Gate
+from ansible_collections.servicemesh.istio.plugins.module_utils._mesh.gate import INSTALL, RUNNING, UPGRADE, Gate
 from collection import ROOT
 from sound_mesh import (
     SYSTEM,
@@ -38,7 +37,7 @@ from sound_mesh import (
     validator,
 )
 
-CODES = [check.code for check in checks.CHECKS]
+CODES = [check.code for check in registry.CHECKS]
 
 
 def gate(phase=RUNNING, **more):
@@ -47,15 +46,15 @@ def gate(phase=RUNNING, **more):
 
 
 def read(mesh, the_gate, sources):
-    return facts.read_facts(Cluster(mesh.api()), the_gate.namespace, sources, answers)
+    return facts.read_facts(Cluster(mesh.api()), the_gate.namespace, sources)
 
 
 def asked(mesh, code, the_gate=None):
     """The row of one check, for which only its own sources are read."""
-    check = checks.BY_CODE[code]
+    check = registry.BY_CODE[code]
     the_gate = the_gate or gate(check.phases[0])
     found = read(mesh, the_gate, {*check.reads, *({"istiods"} if check.release else ())})
-    rows = [row for row in checks.run(found, the_gate, set(CODES) - {code}) if row["code"] == code]
+    rows = [row for row in registry.run_checks(found, the_gate, set(CODES) - {code}) if row["code"] == code]
     return rows[0] if rows else None
 
 
@@ -72,7 +71,7 @@ class Case:
 
     @property
     def place(self):
-        return self.gate or gate(checks.BY_CODE[self.code].phases[0])
+        return self.gate or gate(registry.BY_CODE[self.code].phases[0])
 
 
 def set_field(mesh, kind, name, namespace, **fields):
@@ -156,16 +155,16 @@ CASES = [
     Case("kubernetes_untested", lambda m: setattr(m, "kubernetes", "v1.38.0"), ["Kubernetes v1.38.0"], lambda m: setattr(m, "kubernetes", "v1.37.9")),
     Case("version_unknown", lambda m: m.put(*istiod(version="1.99.0")), ["Istio 1.99.0"], lambda m: m.put(*istiod(version="1.31.9-distroless")), gate()),
     Case("namespace_terminating", lambda m: m.going("Namespace", SYSTEM), ["Namespace istio-system"], lambda m: m.going("Namespace", "plain")),
-    Case("definitions_terminating", lambda m: m.going("CustomResourceDefinition", "virtualservices.networking.istio.io"),
+    Case("crds_terminating", lambda m: m.going("CustomResourceDefinition", "virtualservices.networking.istio.io"),
          ["CustomResourceDefinition virtualservices.networking.istio.io"],
          lambda m: m.put(definition("others.example.com")) or m.going("CustomResourceDefinition", "others.example.com")),
-    Case("definitions_missing", lambda m: setattr(m, "without", ("WasmPlugin",)), ["WasmPlugin.extensions.istio.io"],
+    Case("crds_missing", lambda m: setattr(m, "without", ("WasmPlugin",)), ["WasmPlugin.extensions.istio.io"],
          lambda m: setattr(m, "without", ("Job",))),
-    Case("definitions_old", lambda m: m.put(definition("virtualservices.networking.istio.io", "1.30.4")),
+    Case("crds_old", lambda m: m.put(definition("virtualservices.networking.istio.io", "1.30.4")),
          ["CustomResourceDefinition virtualservices.networking.istio.io"],
          lambda m: m.put(definition("virtualservices.networking.istio.io", "1.31.9"), definition("others.example.com", "1.2.3"))),
-    Case("definitions_newer", lambda _m: None, ["istio-base"], lambda _m: None, gate(INSTALL, version="1.30.4"), gate(INSTALL, version="1.31.9")),
-    Case("definitions_leftover", lambda m: m.no_control_plane(),
+    Case("crds_newer", lambda _m: None, ["istio-base"], lambda _m: None, gate(INSTALL, version="1.30.4"), gate(INSTALL, version="1.31.9")),
+    Case("crds_leftover", lambda m: m.no_control_plane(),
          [f"CustomResourceDefinition {name}" for name in ("authorizationpolicies.security.istio.io", "destinationrules.networking.istio.io",
                                                           "virtualservices.networking.istio.io")],
          lambda m: m.no_control_plane() or m.drop("CustomResourceDefinition") or m.put(definition("others.example.com"))),
@@ -392,7 +391,7 @@ def test_it_fails_on_what_it_is_for_and_names_the_objects(case):
     case.fails(mesh)
     row = asked(mesh, case.code, case.place)
     assert (row["status"], row["objects"]) == ("failed", case.objects), row["cause"]
-    assert row["cause"] and row["remedy"] == checks.BY_CODE[case.code].remedy
+    assert row["cause"] and row["remedy"] == registry.BY_CODE[case.code].remedy
 
 
 @pytest.mark.parametrize("case", CASES, ids=names)
@@ -412,12 +411,12 @@ def test_every_check_has_a_case_of_both():
 )
 def test_nothing_is_wrong_with_a_sound_mesh(the_gate):
     mesh = SoundMesh()
-    found = read(mesh, the_gate, checks.sources(the_gate))
-    rows = checks.run(found, the_gate)
+    found = read(mesh, the_gate, registry.required_sources(the_gate))
+    rows = registry.run_checks(found, the_gate)
     # No rules are known here for a release that is not out.
     unsure = {"version_unknown", "kubernetes_too_old", "kubernetes_untested"} if the_gate.version == "1.32.0" else set()
     assert {row["code"]: row["cause"] for row in rows if row["status"] != "passed" and row["code"] not in unsure} == {}
-    assert [row["code"] for row in rows] == [check.code for check in checks.CHECKS if the_gate.phase in check.phases and not check.release]
+    assert [row["code"] for row in rows] == [check.code for check in registry.CHECKS if the_gate.phase in check.phases and not check.release]
 
 
 PATHS = {
@@ -426,7 +425,7 @@ PATHS = {
     "node_agents": "/apis/apps/v1/daemonsets", "budgets": "/apis/policy/v1/namespaces/istio-system/poddisruptionbudgets",
     "injectors": "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
     "validators": "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
-    "definitions": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "sets": "/api/v1/configmaps", "roots": "/api/v1/configmaps",
+    "crds": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "sets": "/api/v1/configmaps", "roots": "/api/v1/configmaps",
     "mesh_configs": "/api/v1/namespaces/istio-system/configmaps",
     "gateways": "/apis/networking.istio.io/v1/gateways", "virtual_services": "/apis/networking.istio.io/v1/virtualservices",
     "destination_rules": "/apis/networking.istio.io/v1/destinationrules",
@@ -437,7 +436,7 @@ PATHS = {
 
 
 def test_every_source_is_read_by_a_check_or_told_by_mesh_info():
-    assert {name for check in checks.CHECKS for name in check.reads} == {*SOURCES, PROXIES, SLICES} - {"nodes"}
+    assert {name for check in registry.CHECKS for name in check.reads} == {*SOURCES, PROXIES, SLICES} - {"nodes"}
     assert set(PATHS) == set(SOURCES) - {"nodes"}
 
 
@@ -447,18 +446,18 @@ def test_what_may_not_be_read_makes_its_checks_unknown_and_no_other(path, the_ga
     api = SoundMesh().api()
     names = {name for name, place in PATHS.items() if place == path}
     api.faults[("GET", path)] = [ApiError(403, "Forbidden", "this is forbidden") for _name in names]
-    rows = checks.run(facts.read_facts(Cluster(api), SYSTEM, checks.sources(the_gate), answers), the_gate)
+    rows = registry.run_checks(facts.read_facts(Cluster(api), SYSTEM, registry.required_sources(the_gate)), the_gate)
     # Without pods nobody knows whom to ask.
     names |= {PROXIES} if "pods" in names else set()
-    lost = {check.code for check in checks.of_phase(the_gate) if set(check.reads) & names}
+    lost = {check.code for check in registry.checks_of_phase(the_gate) if set(check.reads) & names}
     assert {row["code"] for row in rows if row["status"] == "unknown"} >= {row["code"] for row in rows} & lost
     assert {row["status"] for row in rows if row["code"] not in lost} == {"passed"}
     assert all("this is forbidden" in row["cause"] for row in rows if row["code"] in lost)
 
 
 def test_definitions_are_read_without_their_schemas():
-    found = read(SoundMesh(), gate(), {"definitions"})
-    assert found["definitions"] and all(set(obj) == {"apiVersion", "kind", "metadata"} for obj in found["definitions"])
+    found = read(SoundMesh(), gate(), {"crds"})
+    assert found["crds"] and all(set(obj) == {"apiVersion", "kind", "metadata"} for obj in found["crds"])
 
 
 def test_what_is_behind_a_service_without_pods_may_be_forbidden_too():
@@ -466,8 +465,8 @@ def test_what_is_behind_a_service_without_pods_may_be_forbidden_too():
     unselecting(mesh, ready=True)
     api = mesh.api()
     api.faults[("GET", "/apis/discovery.k8s.io/v1/namespaces/istio-system/endpointslices")] = [ApiError(403, "Forbidden", "this is forbidden")]
-    found = facts.read_facts(Cluster(api), SYSTEM, checks.sources(gate()), answers)
-    (row,) = (row for row in checks.run(found, gate()) if row["status"] == "unknown")
+    found = facts.read_facts(Cluster(api), SYSTEM, registry.required_sources(gate()))
+    (row,) = (row for row in registry.run_checks(found, gate()) if row["status"] == "unknown")
     assert row["code"] == "webhook_unanswered" and "this is forbidden" in row["cause"] and found.ready_behind(found.service(SYSTEM, "istiod")) is None
 
 
@@ -475,7 +474,7 @@ def test_a_server_that_breaks_off_is_no_unknown():
     api = SoundMesh().api()
     api.faults[("GET", "/api/v1/pods")] = [ApiError(0, "Unreachable", "reset")]
     with pytest.raises(ApiError):
-        facts.read_facts(Cluster(api), SYSTEM, {"pods"}, answers)
+        facts.read_facts(Cluster(api), SYSTEM, {"pods"})
 
 
 ASKED = ("proxies_disconnected", "proxies_not_synced", "proxies_rejected")
@@ -497,8 +496,8 @@ def test_one_istiod_that_can_be_asked_is_enough_for_what_is_wrong_but_not_for_wh
     the_gate, sources = gate(), {PROXIES, "pods"}
     api = mesh.api()
     del api.tunnels[(SYSTEM, "istiod-1", 8080)]
-    found = facts.read_facts(Cluster(api), SYSTEM, sources, answers)
-    statuses = {code: checks.ask(checks.BY_CODE[code], found, the_gate)["status"] for code in ASKED}
+    found = facts.read_facts(Cluster(api), SYSTEM, sources)
+    statuses = {code: registry.run_check(registry.BY_CODE[code], found, the_gate)["status"] for code in ASKED}
     assert statuses == {"proxies_disconnected": "unknown", "proxies_not_synced": "failed", "proxies_rejected": "failed"}
 
 
@@ -506,7 +505,7 @@ def test_one_istiod_that_can_be_asked_is_enough_for_what_is_wrong_but_not_for_wh
 def test_a_root_certificate_ends_at_the_second_that_it_names(days, expired, soon):
     found = read(SoundMesh(), gate(), {"roots"})
     found = replace(found, now=found.roots[0].expires - timedelta(days=days))
-    assert [checks.ask(checks.BY_CODE[code], found, gate())["status"] for code in ("root_expired", "root_expires_soon")] == [expired, soon]
+    assert [registry.run_check(registry.BY_CODE[code], found, gate())["status"] for code in ("root_expired", "root_expires_soon")] == [expired, soon]
 
 
 @pytest.mark.parametrize("code", ASKED)
@@ -534,16 +533,16 @@ def test_without_a_root_certificate_what_rests_on_it_is_unknown(code):
         ("kubernetes_untested", lambda m: m.put(*istiod(version="latest")), gate()),
         *(
             (code, lambda m: m.put(*istiod(version="latest")), gate())
-            for code in ("version_unknown", "definitions_old", "gateway_api_old", "cni_skew", "ztunnel_skew", "proxies_newer", "proxies_too_old")
+            for code in ("version_unknown", "crds_old", "gateway_api_old", "cni_skew", "ztunnel_skew", "proxies_newer", "proxies_too_old")
         ),
         *((code, lambda m: m.put(*istiod(version="latest")), UP) for code in ("downgrade", "minor_skipped", "proxies_left_behind")),
         *((code, lambda m: pods(m, "web-c", version="own"), gate()) for code in ("proxies_newer", "proxies_too_old")),
         ("proxies_left_behind", lambda m: pods(m, "web-c", version="own"), UP),
         ("cni_skew", lambda m: m.put(agent("istio-cni-node", "k8s-app", "istio-cni-node", "own")), gate()),
         ("kubernetes_too_old", lambda m: m.no_control_plane(), gate()),
-        ("definitions_newer", lambda m: None, gate(INSTALL, version="")),
+        ("crds_newer", lambda m: None, gate(INSTALL, version="")),
         (
-            "definitions_old",
+            "crds_old",
             lambda m: m.put(
                 *(
                     definition(name, "")
@@ -600,8 +599,8 @@ def test_a_control_plane_of_another_tool_is_told_with_that_tools_name():
     mesh.keeper = "helm"
     api = mesh.api()
     api.get("Deployment", "istiod", SYSTEM)["metadata"]["managedFields"].append({"manager": "kube-controller-manager", "fieldsV1": {}})
-    found = facts.read_facts(Cluster(api), SYSTEM, {"istiods"}, answers)
-    assert checks.ask(checks.BY_CODE["foreign_control_plane"], found, gate(INSTALL))["cause"].endswith("is managed by helm")
+    found = facts.read_facts(Cluster(api), SYSTEM, {"istiods"})
+    assert registry.run_check(registry.BY_CODE["foreign_control_plane"], found, gate(INSTALL))["cause"].endswith("is managed by helm")
 
 
 def test_the_base_that_the_collection_noted_counts_where_definitions_say_nothing():
@@ -623,17 +622,17 @@ def test_the_base_that_the_collection_noted_counts_where_definitions_say_nothing
         },
     }
     mesh.put(parent)
-    assert asked(mesh, "definitions_old")["status"] == "failed"
+    assert asked(mesh, "crds_old")["status"] == "failed"
     label = {"helm.sh/chart": "base-1.31.0"}
     mesh.get("CustomResourceDefinition", "virtualservices.networking.istio.io")["metadata"]["labels"] = label
-    assert asked(mesh, "definitions_old")["objects"] == [
+    assert asked(mesh, "crds_old")["objects"] == [
         f"CustomResourceDefinition {name}" for name in ("authorizationpolicies.security.istio.io", "destinationrules.networking.istio.io")
     ]
     # The charts inside istioctl.
     label["helm.sh/chart"] = "base-1.0.0"
-    assert len(asked(mesh, "definitions_old")["objects"]) == 3
+    assert len(asked(mesh, "crds_old")["objects"]) == 3
     parent["metadata"]["annotations"]["servicemesh.istio/version"] = "1.31.0"
-    assert asked(mesh, "definitions_old")["status"] == "passed"
+    assert asked(mesh, "crds_old")["status"] == "passed"
 
 
 def test_a_cluster_of_another_domain_has_its_own_hosts():
@@ -660,10 +659,10 @@ def test_mirrors_are_destinations_too():
 
 def test_of_many_objects_the_sentence_names_the_first_and_the_list_has_all():
     findings = [Finding(f"Pod shop/p{number}", "it is broken") for number in range(9)]
-    assert checks.told(findings) == "Pod shop/p0, Pod shop/p1, Pod shop/p2 and 6 more: it is broken"
-    assert checks.told(findings[:3]) == "Pod shop/p0, Pod shop/p1, Pod shop/p2: it is broken"
+    assert registry.summarize_findings(findings) == "Pod shop/p0, Pod shop/p1, Pod shop/p2 and 6 more: it is broken"
+    assert registry.summarize_findings(findings[:3]) == "Pod shop/p0, Pod shop/p1, Pod shop/p2: it is broken"
     causes = [Finding("a", str(number)) for number in range(7)]
-    assert checks.told(causes).endswith("a: 4; and 2 more causes") and checks.told(causes[:5]).endswith("a: 4")
+    assert registry.summarize_findings(causes).endswith("a: 4; and 2 more causes") and registry.summarize_findings(causes[:5]).endswith("a: 4")
 
 
 @pytest.mark.parametrize(
@@ -677,12 +676,12 @@ def test_of_many_objects_the_sentence_names_the_first_and_the_list_has_all():
 )
 def test_what_cannot_be_meant_is_refused_with_what_could_be(options, skip, option, words):
     with pytest.raises(InvalidOption) as refused:
-        checks.refuse(Gate(**options), skip)
+        registry.validate_gate(Gate(**options), skip)
     assert refused.value.option == option and words in refused.value.hint
 
 
 def test_what_only_skipped_checks_need_is_not_read():
-    assert "envoy_filters" in checks.sources(UP) and "envoy_filters" not in checks.sources(UP, ["envoy_filters"])
+    assert "envoy_filters" in registry.required_sources(UP) and "envoy_filters" not in registry.required_sources(UP, ["envoy_filters"])
 
 
 DOCUMENT = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
@@ -692,12 +691,12 @@ SHOWN = {INSTALL: "install", RUNNING: "running", UPGRADE: "upgrade"}
 def test_the_document_says_what_the_table_says():
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \| ([\w, ]+) \| (.*?) \| (.*?) \| (.*?) \|$", DOCUMENT, re.MULTILINE)
     assert rows == [
-        (check.code, check.severity, ", ".join(SHOWN[phase] for phase in check.phases), check.fails, check.remedy, check.source) for check in checks.CHECKS
+        (check.code, check.severity, ", ".join(SHOWN[phase] for phase in check.phases), check.fails, check.remedy, check.source) for check in registry.CHECKS
     ]
-    assert f"{len(checks.CHECKS)} checks" in DOCUMENT
+    assert f"{len(registry.CHECKS)} checks" in DOCUMENT
 
 
 def test_every_check_is_written_in_sentences():
-    for check in checks.CHECKS:
+    for check in registry.CHECKS:
         assert re.match(r"^[a-z][a-z_]*$", check.code) and check.severity in ("error", "warning", "info")
         assert not check.title.endswith(".") and check.fails.endswith(".") and check.remedy.endswith("."), check.code

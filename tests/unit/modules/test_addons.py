@@ -55,7 +55,7 @@ def test_create_change_and_delete_each_also_in_check_mode_and_again(run, api, ad
         done = addons(**options)
         assert done["changed"] and actions(done)[name] == action
         again = addons(**options)
-        assert (again["changed"], again["diff"], again["summary"]["asked"]) == (False, [], 0)
+        assert (again["changed"], again["diff"], again["summary"]["dry_runs"]) == (False, [], 0)
     assert image(api, "grafana") == "mine:1"
     before = copy.deepcopy(api.objects)
     assert run("addons", check=True, state="absent")["changed"] and api.objects == before

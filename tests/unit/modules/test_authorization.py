@@ -28,7 +28,7 @@ def test_create_change_and_delete_each_also_in_check_mode_and_again(api, say):
         done = say(**options)
         assert done["changed"] and done["diff"] == planned["diff"] and there(api) == names
         again = say(**options)
-        assert (again["changed"], again["diff"], again["summary"]["asked"]) == (False, [], 0)
+        assert (again["changed"], again["diff"], again["summary"]["dry_runs"]) == (False, [], 0)
 
 
 def test_what_others_made_stays(api, say):
@@ -55,15 +55,15 @@ RULE = {"allow": [{"to": {"paths": ["/a"]}}]}
 
 def test_proxies_of_the_workload_must_have_it_and_nobody_elses(api, say):
     FakeIstiod(api, proxies=("web-1.shop", "cart-1.shop"))
-    assert "2 proxies" in say(**RULE)["barriers"][0], "no pod is there that it could be for"
+    assert "2 proxies" in say(**RULE)["verified"][0], "no pod is there that it could be for"
     api.put(pod("web-1", "shop", {"app": "web"}))
     assert say(workload={"app": "cart"}, **RULE)["changed"]
     refused = say(workload={"app": "web"}, wait_timeout=1, **RULE)
-    assert refused["failure"]["code"] == "not_converged" and refused["changed"]
+    assert refused["failure"]["code"] == "proxies_not_synced" and refused["changed"]
     assert "cart-1.shop/config_dump" not in [path for _method, path in api.requests]
 
 
 def test_a_policy_of_istiods_own_namespace_is_for_the_whole_mesh(run, api):
     FakeIstiod(api, proxies=("web-1.shop",))
     refused = run("authorization", name="all", namespace="istio-system", wait_timeout=1, **RULE)
-    assert refused["failure"]["code"] == "not_converged"
+    assert refused["failure"]["code"] == "proxies_not_synced"

@@ -62,7 +62,7 @@ def test_create_change_and_delete_each_also_in_check_mode_and_again(shop, split)
         done = split(versions)
         assert done["changed"] and done["diff"] == planned["diff"] and weights(shop) == versions
         again = split(versions)
-        assert (again["changed"], again["diff"], again["summary"]["asked"]) == (False, [], 0)
+        assert (again["changed"], again["diff"], again["summary"]["dry_runs"]) == (False, [], 0)
     kept = json.loads(shop.get("VirtualService", "echo", "shop")["metadata"]["annotations"]["servicemesh.istio/intents"])
     assert kept["split"]["versions"] == {"v1": 80, "v2": 20} and kept["split"]["port"] == 9000
     assert split(state="absent")["summary"]["pruned"] == 2 and not split(state="absent")["changed"]
@@ -72,9 +72,9 @@ def test_proxies_have_the_subsets_first_and_the_routes_are_gone_before_them(shop
     FakeIstiod(shop)
     result = split({"v1": 1, "v2": 1})
     assert story(shop)[1:] == [f"PATCH {RULE}", "asked", f"PATCH {ROUTES}", "asked"]
-    assert result["barriers"] == [
-        f"synced: subsets v1, v2 of {FULL} at 1 proxies of 1 istiods",
-        f"synced: TCP routes of {FULL} at 1 proxies of 1 istiods",
+    assert result["verified"] == [
+        f"proxies in sync: subsets v1, v2 of {FULL} at 1 proxies of 1 istiods",
+        f"proxies in sync: routes of TCP of {FULL} at 1 proxies of 1 istiods",
     ]
     shop.requests.clear()
     split({"v2": 1})
@@ -90,7 +90,7 @@ def test_a_proxy_that_goes_on_as_before_is_waited_for(shop, split):
     listeners = istiod._listeners(False)
     istiod._listeners = lambda _gateway: listeners
     result = split({"v1": 1, "v2": 3}, wait_timeout=1)
-    assert result["failure"]["code"] == "not_converged" and "TCP routes" in result["msg"]
+    assert result["failure"]["code"] == "proxies_not_synced" and "TCP routes" in result["msg"]
 
 
 def test_through_a_gateway_alone_and_with_the_mesh(shop, split, run):
@@ -99,21 +99,21 @@ def test_through_a_gateway_alone_and_with_the_mesh(shop, split, run):
     for gateways, hosts, name in ((["infra/in"], ["*"], "echo-any-host"), (["infra/in"], [], "echo"), (["mesh", "infra/in"], [], "echo")):
         for versions in ({"v1": 1}, {"v1": 80, "v2": 20}):
             done = split(versions, gateways=gateways, gateway_hosts=hosts)
-            assert "failed" not in done and weights(shop, name) == versions and len(done["barriers"]) >= 2, done
-        found = run("converged", service="echo", namespace="shop", wait_timeout=0)
-        assert "failed" not in found and found["counts"]["waiting"] == 0, found
+            assert "failed" not in done and weights(shop, name) == versions and len(done["verified"]) >= 2, done
+        found = run("proxy_status", service="echo", namespace="shop", wait_timeout=0)
+        assert "failed" not in found and found["counts"]["pending"] == 0, found
     assert "failed" not in split(state="absent")
 
 
 def test_the_module_converged_tells_who_has_other_weights(shop, split, run):
     istiod = FakeIstiod(shop)
     split({"v1": 1, "v2": 1})
-    assert run("converged", service="echo", namespace="shop", wait_timeout=0)["counts"]["waiting"] == 0
+    assert run("proxy_status", service="echo", namespace="shop", wait_timeout=0)["counts"]["pending"] == 0
     listeners = istiod._listeners(False)
     istiod._listeners = lambda _gateway: listeners
     split({"v1": 1, "v2": 3}, wait_for_proxies=False)
-    found = run("converged", service="echo", namespace="shop", wait_timeout=0)
-    assert found["failure"]["code"] == "not_converged" and "other weights for connections to port 9000" in found["failure"]["reason"]
+    found = run("proxy_status", service="echo", namespace="shop", wait_timeout=0)
+    assert found["failure"]["code"] == "proxies_not_synced" and "other weights of connections to port 9000" in found["failure"]["reason"]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_an_object_of_somebody_else_for_the_host_is_refused_or_replaced(shop, sp
 def test_a_change_goes_back(shop, split, run):
     split({"v1": 1, "v2": 0})
     split({"v1": 80, "v2": 20})
-    assert "failed" not in run("undo", service="echo", namespace="shop") and weights(shop) == {"v1": 1, "v2": 0}
+    assert "failed" not in run("traffic_rollback", service="echo", namespace="shop") and weights(shop) == {"v1": 1, "v2": 0}
 
 
 def test_a_host_whose_port_is_declared_otherwise_later_is_said_anew(shop, split):

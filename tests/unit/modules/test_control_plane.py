@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from pathlib import Path
 
 import builders
 import fake_istioctl
@@ -62,7 +63,7 @@ def test_create_change_and_delete_each_also_in_check_mode_and_again(run, api, pl
         assert (done["changed"], done["version"], actions(done)["istio"]) == (True, "1.31.0", action)
         assert {row["header"] for row in heads(done)} == {row["header"] for row in heads(planned)}
         again = plane(**options)
-        assert (again["changed"], again["diff"], again["summary"]["asked"]) == (False, [], 0)
+        assert (again["changed"], again["diff"], again["summary"]["dry_runs"]) == (False, [], 0)
     assert api.get("ConfigMap", "istio", "istio-system")["data"]["mesh"] == '{"accessLogFile": "/dev/stdout"}'
     before = copy.deepcopy(api.objects)
     assert run("control_plane", check=True, state="absent")["changed"] and api.objects == before
@@ -83,7 +84,7 @@ def test_namespace_then_istiod_then_webhooks_then_gateways(api, plane):
 
 
 def test_barriers_say_what_was_seen(plane):
-    assert plane()["barriers"] == [f"webhooks have their CA: {INJECTOR}, {TAG}"]
+    assert plane()["verified"] == [f"webhooks have their CA: {INJECTOR}, {TAG}"]
 
 
 def stuck(obj):
@@ -212,9 +213,9 @@ def test_registries_and_pull_secrets_reach_what_runs_and_what_will_be_injected(a
         ({"revision": "Canary_1"}, "invalid_option", "'Canary_1' is not a valid DNS label"),
         ({"revision": "-1-31-0"}, "invalid_option", "is not a valid DNS label"),
         ({"revision": "a" * 64}, "invalid_option", "is not a valid DNS label"),
-        ({"namespace": "istio.system"}, "invalid_option", "'istio.system' is not a valid DNS label"),
-        ({"istioctl": "/nowhere/istioctl"}, "invalid_option", "/nowhere/istioctl is not an executable program"),
-        ({"istioctl": "/"}, "invalid_option", "/ is not an executable program"),
+        ({"istio_namespace": "istio.system"}, "invalid_option", "'istio.system' is not a valid DNS label"),
+        ({"istioctl": "/nowhere/istioctl"}, "invalid_option", "/nowhere/istioctl is not an executable file"),
+        ({"istioctl": "/"}, "invalid_option", "/ is not an executable file"),
     ],
 )
 def test_bad_options_have_a_code_and_write_nothing(run, api, istioctl, options, code, words):
@@ -230,9 +231,19 @@ def test_a_program_of_another_machine_is_told(run, api, tmp_path):
     assert api.writes() == []
 
 
-def test_istioctl_is_needed_to_install_and_not_to_remove(run):
-    assert "istioctl" in run("control_plane")["msg"]
-    assert "failed" not in run("control_plane", state="absent")
+@pytest.mark.parametrize("module", [("control_plane", {}), ("revision_tag", {"name": "stable", "revision": "default"})], ids=lambda module: module[0])
+def test_istioctl_is_looked_up_on_path_where_none_is_given(run, istioctl, monkeypatch, tmp_path, module):
+    (tmp_path / "empty").mkdir()
+    name, options = module
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    refused = run(name, check=True, **options)
+    assert refused["failure"]["code"] == "invalid_option" and refused["msg"].startswith("istioctl: istioctl is not on PATH where this task runs.")
+    # Both ways to mend it.
+    assert all(words in refused["msg"] for words in ("Set the option istioctl", "install it on PATH", "module release"))
+    monkeypatch.setenv("PATH", str(Path(istioctl).parent))
+    assert "not on PATH" not in run(name, check=True, **options).get("msg", "")
+    assert "/nowhere/istioctl is not an executable file" in run(name, check=True, istioctl="/nowhere/istioctl", **options)["msg"], "a given path wins"
+    assert "failed" not in run(name, state="absent", name="stable") if name == "revision_tag" else run(name, state="absent")
 
 
 def test_removal_keeps_definitions_and_the_namespace_unless_told(run, api, plane):

@@ -56,7 +56,7 @@ def test_create_again_change_and_remove_each_also_in_check_mode(api, fake, plane
     fake.calls.clear()
     for check in (True, False):
         again = plane(check=check)
-        assert not again["changed"] and again["diff"] == [] and again["summary"]["asked"] == 0, again["objects"]
+        assert not again["changed"] and again["diff"] == [] and again["summary"]["dry_runs"] == 0, again["objects"]
     assert fake.calls == []
     change = {"mesh_config": {"accessLogFile": "/dev/stdout"}}
     planned = plane(check=True, **change)
@@ -262,7 +262,7 @@ def test_what_helm_keeps_is_removed_by_helm_alone(run, api, plane):
     [
         ({"profile": "nope"}, "unknown_profile", "'nope' is not a profile of the charts"),
         ({"charts": "/nowhere"}, "invalid_option", "/nowhere contains no Istio charts"),
-        ({"helm": "/nowhere/helm"}, "invalid_option", "/nowhere/helm is not an executable program"),
+        ({"helm": "/nowhere/helm"}, "invalid_option", "/nowhere/helm is not an executable file"),
         ({"overlays": {"pilot": []}}, "invalid_option", "overlays: not supported with method helm"),
         ({"components": {"pilot": {"enabled": False}}}, "invalid_option", "pilot has settings that method helm does not support"),
         ({"values": {"nonsense": 1}}, "invalid_values", "nonsense"),
@@ -316,3 +316,18 @@ def test_users_objects_go_before_definitions_that_helm_made(api, plane):
     api.put(builders.istio("Gateway", "front"))
     done = plane(state="absent", delete_crds=True)
     assert "Gateway 1" in str(done["warnings"]) and actions(done)["front"] == "pruned" and api.get("Gateway", "front", "shop") is None
+
+
+def test_helm_is_looked_up_on_path_where_none_is_given(run, fake, charts, monkeypatch, tmp_path):
+    options = {"method": "helm", "charts": str(charts)}
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    refused = run("control_plane", check=True, **options)
+    assert refused["failure"]["code"] == "invalid_option" and refused["msg"].startswith("helm: helm is not on PATH where this task runs.")
+    assert "Set the option helm" in refused["msg"] and "install it on PATH" in refused["msg"]
+    for name in ("helm", "helm-4"):
+        (tmp_path / "bin" / name).write_text("#!/bin/sh\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    assert run("control_plane", check=True, **options)["changed"]
+    assert run("control_plane", check=True, helm="helm-4", **options)["changed"], "a name is looked up there, too"
+    assert "/nowhere/helm is not an executable file" in run("control_plane", check=True, helm="/nowhere/helm", **options)["msg"], "a given path wins"

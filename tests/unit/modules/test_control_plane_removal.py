@@ -195,10 +195,10 @@ def test_an_istiod_that_somebody_else_installed_is_not_thought_gone(api, plane, 
 
 
 def test_a_control_plane_of_another_namespace_is_not_thought_gone(plane, remove):
-    plane(namespace="mesh")
+    plane(istio_namespace="mesh")
     refused = remove()
     assert refused["failure"]["code"] == "not_ours" and "Deployment mesh/istiod" in refused["msg"]
-    assert remove(namespace="mesh")["changed"]
+    assert remove(istio_namespace="mesh")["changed"]
 
 
 def test_users_objects_that_go_with_the_definitions_are_planned_counted_and_go_before_them(api, plane, remove):

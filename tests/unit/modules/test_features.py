@@ -40,7 +40,7 @@ def test_create_change_and_delete_each_also_in_check_mode_and_again(shop, say, c
         done = say(concern, **options)
         assert done["changed"] and done["diff"] == planned["diff"], number
         again = say(concern, **options)
-        assert (again["changed"], again["diff"], again["summary"]["asked"]) == (False, [], 0)
+        assert (again["changed"], again["diff"], again["summary"]["dry_runs"]) == (False, [], 0)
     before = copy.deepcopy(shop.objects)
     assert say(concern, state="absent", check=True)["changed"] and shop.objects == before
     assert say(concern, state="absent")["summary"]["pruned"]
@@ -72,9 +72,9 @@ def test_all_of_them_go_one_by_one_and_nothing_is_left(shop, say):
 def test_routes_wait_until_proxies_have_them(shop, say):
     istiod = FakeIstiod(shop)
     result = say("route", rules=[{"name": "all", "to": "v2"}])
-    assert result["barriers"] == [
-        "synced: subsets v2 of frontend.shop.svc.cluster.local at 1 proxies of 1 istiods",
-        "synced: route-all of frontend.shop.svc.cluster.local at 1 proxies of 1 istiods",
+    assert result["verified"] == [
+        "proxies in sync: subsets v2 of frontend.shop.svc.cluster.local at 1 proxies of 1 istiods",
+        "proxies in sync: route-all of frontend.shop.svc.cluster.local at 1 proxies of 1 istiods",
     ]
     istiod.rejected = {"web-1.shop": "no such thing"}
     refused = say("fault", delay="2s")
@@ -117,7 +117,7 @@ def test_a_removal_that_was_cut_off_waits_for_its_routes_before_subsets_go(shop,
     say("traffic_split", versions={"v1": 9, "v2": 1})
     istiod.behind = {"web-1.shop"}
     for _run in range(2):
-        assert say("traffic_split", state="absent", wait_timeout=1)["failure"]["code"] == "not_converged"
+        assert say("traffic_split", state="absent", wait_timeout=1)["failure"]["code"] == "proxies_not_synced"
         assert spec(shop, "VirtualService") is None and spec(shop, "DestinationRule")["subsets"]
     istiod.behind = set()
     assert say("traffic_split", state="absent")["summary"]["pruned"] and spec(shop, "DestinationRule") is None

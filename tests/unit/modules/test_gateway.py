@@ -46,7 +46,7 @@ def test_create_change_and_delete_each_also_in_check_mode_and_again(mesh, say):
         done = say(**options)
         assert done["changed"] and done["diff"] == planned["diff"] and servers(mesh) == seen
         again = say(**options)
-        assert (again["changed"], again["diff"], again["summary"]["asked"]) == (False, [], 0)
+        assert (again["changed"], again["diff"], again["summary"]["dry_runs"]) == (False, [], 0)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_in_gateway_api_create_change_and_delete_each_also_in_check_mode_and_aga
         done = by_gateway_api(**options)
         assert done["changed"] and done["diff"] == planned["diff"] and listeners(mesh) == seen
         again = by_gateway_api(**options)
-        assert (again["changed"], again["diff"], again["summary"]["asked"]) == (False, [], 0)
+        assert (again["changed"], again["diff"], again["summary"]["dry_runs"]) == (False, [], 0)
     assert mesh.get("HTTPRoute", "web.to-https", "shop") is None
 
 

@@ -91,7 +91,7 @@ def test_nothing_to_change_asks_the_server_for_nothing_but_lists(run, api):
     run("manifests", definition=objects)
     api.requests.clear()
     result = run("manifests", definition=objects)
-    assert result["summary"] == {"created": 0, "configured": 0, "recreated": 0, "unchanged": 5, "pruned": 0, "failed": 0, "asked": 0}
+    assert result["summary"] == {"created": 0, "configured": 0, "recreated": 0, "unchanged": 5, "pruned": 0, "failed": 0, "dry_runs": 0}
     assert [path for _method, path in api.requests if path not in ("/api", "/apis")] == ["/api/v1/namespaces/shop/configmaps"]
 
 
@@ -162,3 +162,12 @@ def test_bad_definitions_name_the_place_and_change_nothing(run, api, definition,
 def test_a_server_that_does_not_answer_is_unreachable_and_never_absent(run, api):
     api.faults[("GET", "/api")] = [ApiError(0, "Unreachable", "connection refused")] * 9
     assert run("manifests", definition=[config(a="1")], state="absent")["failure"]["code"] == "unreachable"
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_a_set_without_a_namespace_is_told_that_its_parent_needs_one(run, api, state):
+    options = {"definition": config("a", x="1")} if state == "present" else {}
+    refused = run("manifests", set="shop", state=state, **options)
+    assert refused["failure"]["code"] == "invalid_option" and refused["msg"].startswith("namespace: is required with set")
+    assert "the parent of the ApplySet shop needs a namespace" in refused["msg"] and "ConfigMap" in refused["failure"]["hint"]
+    assert api.writes() == []

@@ -94,7 +94,7 @@ def test_skipped_checks_are_told_as_such_and_cost_nothing(check):
     mesh = SoundMesh()
     mesh.put(*istiod(ready=0))
     api = mesh.api()
-    result = check(api, skip=["istiod_unavailable", "webhook_unanswered", "definitions_old", "definitions_terminating", "gateway_api_old"])
+    result = check(api, skip=["istiod_unavailable", "webhook_unanswered", "crds_old", "crds_terminating", "gateway_api_old"])
     assert "failed" not in result, result["msg"]
     assert result["summary"]["skipped"] == 5 and not [path for _method, path in api.requests if "customresourcedefinitions" in path]
 
@@ -149,7 +149,7 @@ def test_an_account_that_may_read_nothing_learns_that_and_no_more(check):
 
 def test_the_namespace_of_the_control_plane_is_the_one_that_is_named(check):
     mesh = SoundMesh()
-    result = check(mesh, namespace="shop", fail_on="never")
+    result = check(mesh, istio_namespace="shop", fail_on="never")
     assert "control_plane_missing" in by_status(result, "failed")
     row = next(row for row in result["checks"] if row["code"] == "control_plane_missing")
     assert SYSTEM in row["cause"]

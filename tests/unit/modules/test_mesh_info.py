@@ -172,7 +172,7 @@ def test_a_whole_mesh_in_one_value(runner):
     mesh = SoundMesh()
     mesh.put(sound_mesh.definition("others.example.com"))
     result = about(runner, mesh)
-    assert [plane["version"] for plane in result["control_planes"]] == ["1.31.0"] and result["unread"] == {}
+    assert [plane["version"] for plane in result["control_planes"]] == ["1.31.0"] and result["forbidden_kinds"] == {}
     assert result["webhooks"][0] == {
         "name": "istio-revision-tag-default", "kind": "injection", "revision": "default", "tag": "default", "active": True,
         "targets": ["istio-system/istiod"], "failure_policies": ["Fail"], "has_ca": True, "ready_endpoints": 2,
@@ -181,7 +181,7 @@ def test_a_whole_mesh_in_one_value(runner):
         "istio-validator-istio-system": "validation",
         "istiod-default-validator": "validation",
     }
-    assert result["definitions"] == {"version": "1.31.0", "objects": [{"name": name, "version": "1.31.0"} for name in sorted(sound_mesh.DEFINITIONS)]}
+    assert result["crds"] == {"version": "1.31.0", "objects": [{"name": name, "version": "1.31.0"} for name in sorted(sound_mesh.DEFINITIONS)]}
     assert result["root_certificates"] == [
         {
             "fingerprint": known().fingerprint(hashes.SHA256()).hex(),
@@ -294,7 +294,7 @@ def test_a_root_certificate_that_cannot_be_read_is_not_known_and_one_that_is_not
 @pytest.mark.parametrize(
     ("path", "part", "unread"),
     [
-        ("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "definitions", "definitions"),
+        ("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "crds", "crds"),
         ("/apis/apps/v1/replicasets", "workloads", "replica_sets"),
         ("/apis/apps/v1/daemonsets", None, "node_agents"),
         ("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations", None, "validators"),
@@ -304,9 +304,9 @@ def test_what_may_not_be_read_is_missing_with_the_servers_words_and_all_else_is_
     api = SoundMesh().api()
     api.faults[("GET", path)] = [ApiError(403, "Forbidden", "viewer may not list these")]
     result = runner(api, "mesh_info")
-    assert result["unread"] == {unread: "viewer may not list these"} and result["proxies"]["connected"] == 4
+    assert result["forbidden_kinds"] == {unread: "viewer may not list these"} and result["proxies"]["connected"] == 4
     assert part is None or result[part] is None
-    assert result["skew"]["verdict"] == ("unknown" if unread in ("definitions", "node_agents") else "kept")
+    assert result["skew"]["verdict"] == ("unknown" if unread in ("crds", "node_agents") else "kept")
 
 
 def test_each_list_is_read_once(runner):

@@ -79,7 +79,7 @@ def test_create_change_and_delete_each_also_in_check_mode_and_again(shop, say):
         done = say(**options)
         assert done["changed"] and done["diff"] == planned["diff"] and mode(shop) == seen and not done.get("warnings")
         again = say(**options)
-        assert (again["changed"], again["diff"], again["summary"]["asked"]) == (False, [], 0)
+        assert (again["changed"], again["diff"], again["summary"]["dry_runs"]) == (False, [], 0)
 
 
 def test_who_would_be_shut_out_is_named_and_may_be_when_told(shop, say):

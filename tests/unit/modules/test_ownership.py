@@ -108,7 +108,7 @@ def test_what_is_written_between_the_look_and_the_write_is_not_lost(shop, say):
     say(versions={"v1": 1})
     shop.controllers["DestinationRule"] = lambda _obj: write_in(shop, THEIRS)
     refused = say(versions={"v2": 1}, force_conflicts=True)
-    assert refused["failure"]["code"] == "moved" and names(shop) == ["theirs", "split-v1-1"]
+    assert refused["failure"]["code"] == "resource_version_conflict" and names(shop) == ["theirs", "split-v1-1"]
     del shop.controllers["DestinationRule"]
     assert "failed" not in say(versions={"v2": 1}) and names(shop) == ["theirs", "split-v2-1"]
 
@@ -125,7 +125,7 @@ def test_proxies_are_waited_for_whatever_others_wrote(shop, say):
     say(versions={"v1": 1})
     write_in(shop, THEIRS, behind=[{"route": [{"destination": {"host": "frontend"}}], "name": ""}])
     done = say(versions={"v2": 1})
-    assert "failed" not in done and done["barriers"][-1] == f"synced: split-v2-1 of {FULL} at 1 proxies of 1 istiods"
+    assert "failed" not in done and done["verified"][-1] == f"proxies in sync: split-v2-1 of {FULL} at 1 proxies of 1 istiods"
 
 
 OWNED = {
@@ -173,7 +173,7 @@ def test_at_no_time_is_the_host_without_routes_and_proxies_are_asked_when_theirs
     ]
     told = [word for number, word in enumerate(kinds) if kinds[number - 1 : number] != [word]]
     assert (
-        told == ["PATCH servicemesh-undo-frontend", "PATCH frontend", "ASK", "PATCH frontend", "DELETE by-hand", "ASK"] and len(done["barriers"]) == 2
+        told == ["PATCH servicemesh-rollback-frontend", "PATCH frontend", "ASK", "PATCH frontend", "DELETE by-hand", "ASK"] and len(done["verified"]) == 2
     ), istiod
 
 
@@ -255,4 +255,4 @@ def test_the_whole_policy_adopts_as_single_modules_do(shop, run):
 def test_a_server_that_is_busy_is_no_move(shop, say):
     say(versions={"v1": 1})
     shop.faults[("PATCH", ROUTES)] = [ApiError(409, "Conflict", "something else")]
-    assert say(versions={"v2": 1})["failure"]["code"] == "refused"
+    assert say(versions={"v2": 1})["failure"]["code"] == "api_rejected"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.module import FEATURES
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.features.registry import FEATURES
 from builders import config, istio, namespace, pod
 from collection import MODULES, arguments, documentation, load
 from memory_api import MemoryApi
@@ -55,7 +55,7 @@ def split(say, shop):
 
 def test_it_is_in_every_module_that_writes_policy_and_on_by_default():
     judged = {name for name in MODULES if "preflight" in arguments(name)}
-    assert judged == {*FEATURES, *SINGLES, "traffic", "traffic_split", "undo"} - {"split"}
+    assert judged == {*FEATURES, *SINGLES, "traffic", "traffic_split", "traffic_rollback"} - {"split"}
     assert {documentation(name)["options"]["preflight"]["default"] for name in judged} == {"fail"}
     assert load("roles/traffic/defaults/main.yml")["traffic_preflight"] == load("roles/mtls/defaults/main.yml")["mtls_preflight"] == "fail"
 
@@ -141,7 +141,7 @@ def test_what_is_no_error_is_told_and_refuses_nothing(say, shop):
     assert say("load_balancing", **HOST, consistent_hash={"header": "x-user"})["findings"] == []
     done = say(**BOTH)
     assert done["changed"] and codes(done, "warning") == [("sticky_with_weights", "VirtualService", "frontend")] and "preflight" in done["duration"]
-    assert set(done["findings"][0]) == {"code", "severity", "ref", "field", "message", "remedy", "source"} and done["unread"] == {}
+    assert set(done["findings"][0]) == {"code", "severity", "ref", "field", "message", "remedy", "source"} and done["forbidden_kinds"] == {}
 
 
 def test_where_nothing_is_to_be_changed_nothing_more_is_asked(say, split):
@@ -196,7 +196,7 @@ def test_what_may_not_be_listed_leaves_its_checks_unsaid(run, split, monkeypatch
 
     monkeypatch.setattr(MemoryApi, "request", request)
     done = run("traffic_split", **ONE)
-    assert done["changed"] and list(done["unread"]) == ["Service" if refused == "services" else "VirtualService"] and codes(done, "error") == []
+    assert done["changed"] and list(done["forbidden_kinds"]) == ["Service" if refused == "services" else "VirtualService"] and codes(done, "error") == []
 
 
 def test_a_second_gateway_for_all_hosts_of_a_port_is_refused(say, shop):
@@ -218,7 +218,7 @@ def test_who_may_list_nothing_beyond_a_namespace_writes_all_the_same(say, shop, 
 
     monkeypatch.setattr(MemoryApi, "request", request)
     done = say("authorization", namespace="shop", name="web", allow=[{"from": {"namespaces": ["nowhere"]}}])
-    assert done["changed"] and {"Namespace", "Pod", "AuthorizationPolicy"} <= set(done["unread"]) and done["findings"] == [], done
+    assert done["changed"] and {"Namespace", "Pod", "AuthorizationPolicy"} <= set(done["forbidden_kinds"]) and done["findings"] == [], done
 
 
 def test_objects_of_their_own_are_judged_too(say, shop):
@@ -249,7 +249,7 @@ def test_a_later_slice_goes_on_with_what_was_let_begin(run, split):
 
 def test_an_undo_is_judged_as_any_change(say, split):
     split.drop("VirtualService", "theirs", "shop")
-    assert say(**ONE)["changed"] and say("undo", **HOST)["changed"]
+    assert say(**ONE)["changed"] and say("traffic_rollback", **HOST)["changed"]
     split.put(theirs())
-    again = say("undo", **HOST)
+    again = say("traffic_rollback", **HOST)
     assert again["failure"]["code"] == "preflight_failed", again

@@ -58,7 +58,7 @@ def test_it_comes_changes_and_goes(api, say, name):
         done = say(name, **options)
         assert done["changed"] and done["diff"] == planned["diff"] and there(api) == kinds, done
         again = say(name, **options)
-        assert (again["changed"], again["diff"], again["summary"]["asked"]) == (False, [], 0)
+        assert (again["changed"], again["diff"], again["summary"]["dry_runs"]) == (False, [], 0)
 
 
 def test_routes_come_after_the_gateway_and_go_before_it(say):
@@ -125,6 +125,6 @@ def test_a_host_that_somebody_else_registered_and_a_namespace_that_is_not_there_
 
 def test_what_others_have_too_is_not_waited_for_when_it_goes(api, say):
     FakeIstiod(api, proxies=("web-1.shop",))
-    assert "1 proxies" in say("egress", **HOSTS)["barriers"][0]
+    assert "1 proxies" in say("egress", **HOSTS)["verified"][0]
     api.put(theirs())
     assert "failed" not in say("egress", name="web", state="absent", wait_timeout=1)

@@ -194,7 +194,7 @@ def test_what_may_not_be_read_is_said_and_nothing_is_missing_of_it(run, shop, mo
 
     monkeypatch.setattr(shop, "request", forbid)
     result = run("preflight", definition=route(host="elsewhere", subset=""))
-    assert result["unread"] == {"Service": "no right to services"} and errors(result) == []
+    assert result["forbidden_kinds"] == {"Service": "no right to services"} and errors(result) == []
 
 
 def test_a_server_that_does_not_answer_is_no_finding(run, api, monkeypatch):

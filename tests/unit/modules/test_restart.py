@@ -130,14 +130,14 @@ def test_a_restart_waits_until_the_budget_has_room(run, api, monkeypatch):
 
     monkeypatch.setattr("ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster.Cluster.sleep", heal)
     done = run("restart", namespaces=["shop"])
-    assert len(looks) == 1 and restarted(api, "web") == ["web"] and done["barriers"] == ["disruption budgets allow a restart of web"]
+    assert len(looks) == 1 and restarted(api, "web") == ["web"] and done["verified"] == ["disruption budgets allow a restart of web"]
 
 
 def test_budgets_that_may_not_be_read_are_said_to_be_unknown(run, api):
     put(api, workload("web"), running("web"))
     path = "/apis/policy/v1/namespaces/shop/poddisruptionbudgets"
     api.faults[("GET", path)] = [ApiError(403, "Forbidden", "no")] * 2
-    assert run("restart", namespaces=["shop"])["barriers"] == ["disruption budgets: unknown, the account may not read them"]
+    assert run("restart", namespaces=["shop"])["verified"] == ["disruption budgets: unknown, the account may not read them"]
 
 
 def test_no_more_than_asked_for_are_restarted_at_a_time(run, api):
@@ -145,7 +145,7 @@ def test_no_more_than_asked_for_are_restarted_at_a_time(run, api):
     put(api, *(workload(name) for name in names), *(running(name) for name in names))
     assert run("restart", check=True, namespaces=["shop"], parallel=1)["summary"]["configured"] == 3
     one_by_one = [f"disruption budgets allow a restart of {name}" for name in names]
-    assert run("restart", namespaces=["shop"], parallel=1)["barriers"] == one_by_one and restarted(api, *names) == names
+    assert run("restart", namespaces=["shop"], parallel=1)["verified"] == one_by_one and restarted(api, *names) == names
 
 
 @pytest.mark.parametrize(

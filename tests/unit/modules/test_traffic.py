@@ -6,6 +6,9 @@ from __future__ import annotations
 import copy
 
 import pytest
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.steps import Step
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import bulk_policy
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.step_names import StepName
 from builders import pod, service
 from fake_istiod import FakeIstiod
 
@@ -45,7 +48,7 @@ def test_create_change_prune_and_delete_each_also_in_check_mode_and_again(shop, 
         done = traffic(policy, prune=True)
         assert done["changed"] and done["diff"] == planned["diff"] and names(shop) == there
         again = traffic(policy, prune=True)
-        assert (again["changed"], again["diff"], again["summary"]["asked"]) == (False, [], 0)
+        assert (again["changed"], again["diff"], again["summary"]["dry_runs"]) == (False, [], 0)
 
 
 def test_without_prune_what_left_the_policy_stays(shop, traffic):
@@ -102,7 +105,7 @@ def test_subsets_of_all_hosts_come_before_routes_and_proxies_are_asked_in_betwee
         if (method == "ASK" or (method, path) in shop.writes()) and told[-1:] != [word]:
             told.append(word)
     assert told == ["configmaps", "destinationrules", "asked", "virtualservices", "asked"]
-    assert len(result["barriers"]) == 2 and all(one.count("synced") == 2 for one in result["barriers"])
+    assert len(result["verified"]) == 2 and all(one.count("in sync") == 2 for one in result["verified"])
 
 
 @pytest.mark.parametrize(
@@ -123,3 +126,10 @@ def test_what_cannot_be_meant_is_named_and_nothing_is_written(shop, traffic, pol
     before = copy.deepcopy(shop.objects)
     refused = traffic(policy)
     assert refused["failure"]["code"] == code and named in refused["msg"] and shop.objects == before
+
+
+def test_no_step_of_a_host_is_lost_among_those_of_many():
+    known, unknown = Step(StepName.SUBSETS, [{"kind": "one"}]), Step("afterwards", [{"kind": "two"}])
+    assert [step.name for step in bulk_policy.merge_steps([[known], [known]])] == ["subsets"]
+    with pytest.raises(ValueError, match="afterwards"):
+        bulk_policy.merge_steps([[known], [unknown]])

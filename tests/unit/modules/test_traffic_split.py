@@ -11,7 +11,7 @@ from fake_istiod import FakeIstiod
 
 HOST = "frontend.shop.svc.cluster.local"
 GATEWAY = {"apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "ingress", "namespace": "istio-system"}, "spec": {"selector": {}}}
-BEFORE = "PATCH /api/v1/namespaces/shop/configmaps/servicemesh-undo-frontend"
+BEFORE = "PATCH /api/v1/namespaces/shop/configmaps/servicemesh-rollback-frontend"
 RULE, ROUTES = (f"/apis/networking.istio.io/v1/namespaces/shop/{plural}/frontend" for plural in ("destinationrules", "virtualservices"))
 
 
@@ -80,9 +80,9 @@ def story(api):
 def test_proxies_have_the_subsets_before_a_weight_names_them(shop, istiod, split):
     result = split({"v1": 90, "v2": 10})
     assert story(shop) == [BEFORE, f"PATCH {RULE}", "asked", f"PATCH {ROUTES}", "asked"]
-    assert result["barriers"] == [
-        f"synced: subsets v1, v2 of {HOST} at 1 proxies of 1 istiods",
-        f"synced: split-v1-90-v2-10 of {HOST} at 1 proxies of 1 istiods",
+    assert result["verified"] == [
+        f"proxies in sync: subsets v1, v2 of {HOST} at 1 proxies of 1 istiods",
+        f"proxies in sync: split-v1-90-v2-10 of {HOST} at 1 proxies of 1 istiods",
     ]
 
 
@@ -92,14 +92,14 @@ def test_an_istiod_that_has_only_proxies_without_the_routes_holds_nothing_up(sho
     second = FakeIstiod(shop, "istiod-2", ("in.istio-system",))
     setattr(second, unconcerned, {"in.istio-system"})
     result = split({"v1": 90, "v2": 10}, api=said_in, wait_timeout=2)
-    assert "failed" not in result and [text.partition(" at ")[2] for text in result["barriers"]] == ["2 proxies of 2 istiods"] * 2
+    assert "failed" not in result and [text.partition(" at ")[2] for text in result["verified"]] == ["2 proxies of 2 istiods"] * 2
 
 
 def test_an_istiod_whose_gateway_lacks_the_routes_of_gateways_does(shop, istiod, split):
     second = FakeIstiod(shop, "istiod-2", ("in.istio-system",))
     second.gateways, second.old = {"in.istio-system"}, {"in.istio-system"}
     result = split({"v1": 1}, gateways=["mesh", "istio-system/ingress"], gateway_hosts=["shop.example.com"], wait_timeout=1)
-    assert result["failure"]["code"] == "not_converged" and "istiod-2" in result["msg"]
+    assert result["failure"]["code"] == "proxies_not_synced" and "istiod-2" in result["msg"]
 
 
 def test_a_version_leaves_in_three_steps(shop, istiod, split):
@@ -149,14 +149,14 @@ def test_a_proxy_that_refuses_its_configuration_stops_the_change(shop, istiod, s
 def test_what_does_not_converge_names_who_does_not(shop, istiod, split, behind, blind, words):
     istiod.behind, istiod.blind = behind, blind
     result = split({"v1": 1}, wait_timeout=1)
-    assert result["failure"]["code"] == "not_converged" and words in result["msg"]
+    assert result["failure"]["code"] == "proxies_not_synced" and words in result["msg"]
     assert shop.get("VirtualService", "frontend", "shop") is None
 
 
 def test_an_istiod_that_cannot_be_asked_is_unknown_and_never_converged(shop, istiod, split):
     shop.tunnels.clear()
     result = split({"v1": 1})
-    assert result["changed"] and all(text.startswith("synced: unknown") for text in result["barriers"])
+    assert result["changed"] and all(text.startswith("proxies in sync: unknown") for text in result["verified"])
 
 
 def test_weights_are_shares_and_need_not_add_up_to_a_hundred(shop, split):

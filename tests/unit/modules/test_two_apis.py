@@ -63,7 +63,7 @@ def test_create_change_and_delete_each_also_in_check_mode_and_again(shop, say, c
         done = say(concern, api="gateway_api", **options)
         assert done["changed"] and done["diff"] == planned["diff"]
         for again in (say(concern, api="gateway_api", **options), say(concern, **options)):
-            assert (again["changed"], again["diff"], again["summary"]["asked"]) == (False, [], 0)
+            assert (again["changed"], again["diff"], again["summary"]["dry_runs"]) == (False, [], 0)
     assert not any(name.startswith("VirtualService") for name in there(shop))
     before = copy.deepcopy(shop.objects)
     assert say(concern, state="absent", check=True)["changed"] and shop.objects == before
@@ -106,9 +106,9 @@ def test_proxies_have_a_versions_service_before_a_route_names_it_and_until_none_
     FakeIstiod(shop)
     result = say("traffic_split", versions={"v1": 90, "v2": 10}, api="gateway_api")
     assert [one for one in story(shop) if one == "asked" or "httproutes" in one] == ["asked", "PATCH httproutes/frontend", "asked"]
-    assert result["barriers"] == [
-        f"synced: Services frontend-v1, frontend-v2 of {FULL} at 1 proxies of 1 istiods",
-        f"synced: split-v1-90-v2-10 of {FULL} at 1 proxies of 1 istiods",
+    assert result["verified"] == [
+        f"proxies in sync: Services frontend-v1, frontend-v2 of {FULL} at 1 proxies of 1 istiods",
+        f"proxies in sync: split-v1-90-v2-10 of {FULL} at 1 proxies of 1 istiods",
     ]
     shop.requests.clear()
     assert say("traffic_split", versions={"v2": 1})["changed"]
@@ -284,21 +284,21 @@ def test_a_change_is_undone_in_the_api_that_it_was_said_in(shop, say):
     FakeIstiod(shop)
     say("traffic_split", versions={"v1": 90, "v2": 10}, api="gateway_api")
     say("traffic_split", versions={"v1": 50, "v2": 50})
-    assert say("undo")["changed"] and weights(shop) == {"frontend-v1": 90, "frontend-v2": 10}
-    assert say("undo")["changed"] and weights(shop) == {"frontend-v1": 50, "frontend-v2": 50}
+    assert say("traffic_rollback")["changed"] and weights(shop) == {"frontend-v1": 90, "frontend-v2": 10}
+    assert say("traffic_rollback")["changed"] and weights(shop) == {"frontend-v1": 50, "frontend-v2": 50}
     say("traffic_split", versions={"v1": 50, "v2": 50}, api="istio")
     assert there(shop) == ["DestinationRule frontend", "VirtualService frontend"]
-    assert say("undo")["changed"] and weights(shop) == {"frontend-v1": 50, "frontend-v2": 50}
+    assert say("traffic_rollback")["changed"] and weights(shop) == {"frontend-v1": 50, "frontend-v2": 50}
     assert there(shop) == ["HTTPRoute frontend", "Service frontend-v1", "Service frontend-v2"]
 
 
 def test_what_proxies_have_is_compared_with_a_route_of_gateway_api_too(shop, say):
     istiod = FakeIstiod(shop)
     say("traffic_split", versions={"v1": 90, "v2": 10}, api="gateway_api")
-    assert say("converged", wait_timeout=0)["counts"]["converged"] == 1
+    assert say("proxy_status", wait_timeout=0)["counts"]["synced"] == 1
     istiod.blind = True
-    seen = say("converged", wait_timeout=0, fail=False)
-    assert seen["counts"]["converged"] == 0, seen
+    seen = say("proxy_status", wait_timeout=0, fail=False)
+    assert seen["counts"]["synced"] == 0, seen
 
 
 def test_a_removal_that_was_cut_off_waits_for_its_routes_before_services_go(shop, say):
@@ -306,7 +306,7 @@ def test_a_removal_that_was_cut_off_waits_for_its_routes_before_services_go(shop
     say("traffic_split", versions={"v1": 9, "v2": 1}, api="gateway_api")
     istiod.behind = {"web-1.shop"}
     for _run in range(2):
-        assert say("traffic_split", state="absent", wait_timeout=1)["failure"]["code"] == "not_converged"
+        assert say("traffic_split", state="absent", wait_timeout=1)["failure"]["code"] == "proxies_not_synced"
         assert there(shop) == ["Service frontend-v1", "Service frontend-v2"]
     istiod.behind = set()
     assert say("traffic_split", state="absent")["summary"]["pruned"] and there(shop) == []

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import ref_of
-from ansible_collections.servicemesh.istio.plugins.module_utils._preflight import registry as checks
+from ansible_collections.servicemesh.istio.plugins.module_utils._preflight import registry
 from ansible_collections.servicemesh.istio.plugins.module_utils._preflight.loader import Picture, default_gateway, mesh_config_of, normalize_objects
 from ansible_collections.servicemesh.istio.plugins.module_utils._preflight.object_index import GLOBAL, KINDS, World
 from builders import READY, namespace, secret
@@ -92,17 +92,17 @@ def mesh(written: dict[str, Any], **more: Any) -> Picture:
 
 
 def found(code: str, picture: Picture) -> list[str]:
-    return [f"{row['ref']['kind']} {row['ref']['name']} {row['field']}" for row in checks.run(picture, set(checks.BY_CODE) - {code})]
+    return [f"{row['ref']['kind']} {row['ref']['name']} {row['field']}" for row in registry.run_checks(picture, set(registry.BY_CODE) - {code})]
 
 
 def test_every_check_has_its_cases_in_the_order_of_the_table():
-    assert list(CASES) == list(checks.BY_CODE) and len(CASES) == len(checks.CHECKS) >= 40
+    assert list(CASES) == list(registry.BY_CODE) and len(CASES) == len(registry.CHECKS) >= 40
     assert all(case["told"] for case in CASES.values())
 
 
 def test_nothing_is_found_on_a_sound_mesh():
-    rows = checks.run(Picture(World(sound(), complete=True, mesh=MESH), []))
-    assert [checks.line(row) for row in rows] == []
+    rows = registry.run_checks(Picture(World(sound(), complete=True, mesh=MESH), []))
+    assert [registry.finding_text(row) for row in rows] == []
 
 
 @pytest.mark.parametrize("code", CASES)
@@ -117,10 +117,10 @@ def test_it_is_silent_on_what_comes_near(code):
 
 @pytest.mark.parametrize("code", CASES)
 def test_what_is_wrong_may_be_suppressed_as_istioctl_has_it(code):
-    check = checks.BY_CODE[code]
+    check = registry.BY_CODE[code]
     picture = mesh(CASES[code]["fails"])
     for finding in list(check.judge(picture.world)):
-        finding.obj["metadata"].setdefault("annotations", {})[checks.SUPPRESS] = (checks.analyzer_codes(check) or ["*"])[0]
+        finding.obj["metadata"].setdefault("annotations", {})[registry.SUPPRESS] = (registry.analyzer_codes(check) or ["*"])[0]
     assert found(code, picture) == []
 
 
@@ -146,13 +146,13 @@ def test_nothing_that_a_file_may_hold_stops_it(seed):
         written = normalize_objects(written, "shop")
         own = {ref_of(obj) for obj in written}
         world = World([*(obj for obj in sound() if ref_of(obj) not in own), *written], complete=chance.random() < 0.5, mesh=mesh_config_of(written, SYSTEM))
-        rows = checks.run(Picture(world, []))
+        rows = registry.run_checks(Picture(world, []))
         assert all(row["message"] and row["field"] for row in rows)
 
 
 def test_codes_and_sentences_have_one_form():
-    for check in checks.CHECKS:
-        assert re.fullmatch(r"[a-z0-9_]+", check.code) and check.severity in checks.SEVERITIES
+    for check in registry.CHECKS:
+        assert re.fullmatch(r"[a-z0-9_]+", check.code) and check.severity in registry.SEVERITIES
         assert (
             all(text[0].isupper() or text[0].islower() for text in (check.fails, check.remedy)) and check.fails.endswith(".") and check.remedy.endswith(".")
         ), check.code

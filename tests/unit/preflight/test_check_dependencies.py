@@ -13,12 +13,10 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects 
 from ansible_collections.servicemesh.istio.plugins.module_utils._preflight import (
     check_dependencies,
     loader,
+    registry,
 )
 from ansible_collections.servicemesh.istio.plugins.module_utils._preflight import (
     plan_review as review,
-)
-from ansible_collections.servicemesh.istio.plugins.module_utils._preflight import (
-    registry as checks,
 )
 from ansible_collections.servicemesh.istio.plugins.module_utils._preflight.object_index import KINDS, WORKLOADS, World, kind_of
 from builders import config
@@ -77,7 +75,7 @@ class Mesh(dict):  # type: ignore[type-arg]
 def test_every_check_has_its_scope_or_a_reason_to_be_left():
     scoped = [code for one in check_dependencies.DEPENDENCIES for code in one.codes]
     assert len(scoped) == len(set(scoped)) and not set(scoped) & set(check_dependencies.NOT_REVIEWED)
-    assert {*scoped, *check_dependencies.NOT_REVIEWED} == set(checks.BY_CODE) and all(check_dependencies.NOT_REVIEWED.values())
+    assert {*scoped, *check_dependencies.NOT_REVIEWED} == set(registry.BY_CODE) and all(check_dependencies.NOT_REVIEWED.values())
     assert all((one.of | one.needs) <= set(KINDS) and set(one.when) <= one.of | one.needs for one in check_dependencies.DEPENDENCIES)
 
 
@@ -87,7 +85,7 @@ def test_no_check_looks_at_a_kind_that_its_scope_does_not_name(part):
     for case in cases.CASES.values():
         change = change_of(case[part])
         objects = [*(obj for obj in base() if ref_of(obj) not in change.was), *change.now.values()]
-        for check in checks.CHECKS if part == "fails" else [checks.BY_CODE[code] for code in cases.CASES if cases.CASES[code] is case]:
+        for check in registry.CHECKS if part == "fails" else [registry.BY_CODE[code] for code in cases.CASES if cases.CASES[code] is case]:
             if check.code in BY_CODE:
                 world = Tracing(objects, change.now.values(), True)
                 world.seen = seen[check.code]
@@ -132,6 +130,6 @@ def test_few_lists_say_what_all_of_them_would(monkeypatch, code, part):
         assert verdict(monkeypatch, one, False, others) == verdict(monkeypatch, one, True, others), ref
 
 
-@pytest.mark.parametrize("code", [code for code in cases.CASES if code in BY_CODE and checks.BY_CODE[code].severity == "error"])
+@pytest.mark.parametrize("code", [code for code in cases.CASES if code in BY_CODE and registry.BY_CODE[code].severity == "error"])
 def test_every_error_that_comes_of_a_change_is_found(monkeypatch, code):
     assert code in {row[0] for row in verdict(monkeypatch, change_of(cases.CASES[code]["fails"]), everything=False)}

@@ -71,10 +71,10 @@ def test_an_answer_that_comes_in_drops_is_a_timeout_and_holds_nobody_up(loops):
 
     threading.Thread(target=serve, daemon=True).start()
     place = server.getsockname()
-    loop, thread, rows = loops(ProbeRate(rate=2, parallel=1, longest=10), Probe(timeout=1), lambda: socket.create_connection(place))
+    loop, thread, rows = loops(ProbeRate(rate=2, parallel=1, max_duration=10), Probe(timeout=1), lambda: socket.create_connection(place))
     thread.join(120)
     server.close()
-    assert total(rows).errors["timeout"] == 1 and total(rows).codes["200"] > 0 and rows[-1]["ended"] == "longest"
+    assert total(rows).errors["timeout"] == 1 and total(rows).codes["200"] > 0 and rows[-1]["ended"] == "max_duration"
 
 
 def test_a_connection_that_takes_for_ever_is_closed_in_the_books(loops):
@@ -84,7 +84,7 @@ def test_a_connection_that_takes_for_ever_is_closed_in_the_books(loops):
         release.wait(120)
         raise OSError("at last")
 
-    loop, thread, rows = loops(ProbeRate(rate=3, parallel=2, longest=1), Probe(timeout=1), connect)
+    loop, thread, rows = loops(ProbeRate(rate=3, parallel=2, max_duration=1), Probe(timeout=1), connect)
     thread.join(120)
     assert total(rows).errors == {"connect": 2, "not_sent": 1} and rows[-1]["through"] == rows[-1]["due"] == 3
     release.set()
@@ -94,7 +94,7 @@ def test_a_name_that_does_not_resolve_is_told_from_a_connection_that_fails(loops
     def connect():
         raise socket.gaierror("no such name")
 
-    loop, thread, rows = loops(ProbeRate(rate=5, parallel=2, longest=1), Probe(timeout=5), connect)
+    loop, thread, rows = loops(ProbeRate(rate=5, parallel=2, max_duration=1), Probe(timeout=5), connect)
     thread.join(120)
     assert total(rows).errors == {"name": 5}
 
@@ -108,7 +108,7 @@ def test_what_is_no_http_is_told(loops):
         open_ends.append(far)
         return near
 
-    loop, thread, rows = loops(ProbeRate(rate=5, parallel=2, longest=1), Probe(timeout=5), connect)
+    loop, thread, rows = loops(ProbeRate(rate=5, parallel=2, max_duration=1), Probe(timeout=5), connect)
     thread.join(120)
     assert total(rows).errors == {"protocol": 5}
 

@@ -63,10 +63,10 @@ def test_rows_add_up_to_what_they_are_the_rows_of_wherever_they_are_cut(cut):
 
 def test_a_window_has_shares_and_the_longest_time_without_a_good_answer():
     found = probe_stats.stats_result(row_of(*EVENTS), 500, 0.5, 10.0)
-    assert (found["sent"], found["lost"], found["lost_share"], found["errors"]) == (7, 3, 42.86, {"reset": 2})
-    assert found["counts"] == {"v1": 2, "v2": 1} and found["shares"] == {"v1": 66.7, "v2": 33.3}
+    assert (found["sent"], found["failures"], found["failure_percent"], found["errors"]) == (7, 3, 42.86, {"reset": 2})
+    assert found["responses_by_version"] == {"v1": 2, "v2": 1} and found["percent_by_version"] == {"v1": 66.7, "v2": 33.3}
     assert found["longest_gap"] == 5.0
-    assert probe_stats.stats_result(row_of(*EVENTS), 404, 0.5, 10.0)["lost"] == 4
+    assert probe_stats.stats_result(row_of(*EVENTS), 404, 0.5, 10.0)["failures"] == 4
 
 
 def test_the_edges_of_a_window_count_for_its_gap():
@@ -87,15 +87,15 @@ def test_examples_are_the_first_ones():
     [
         (0, 0, None, None, ""),
         (5, 10, None, None, ""),
-        (0, 0, 0, None, "too_few_sent"),
-        (0, 9, None, 10, "too_few_sent"),
+        (0, 0, 0, None, "too_few_requests"),
+        (0, 9, None, 10, "too_few_requests"),
         (1, 1000, 0.1, 10, ""),
-        (1, 999, 0.1, 10, "too_many_lost"),
-        (1, 10**6, 0, None, "too_many_lost"),
+        (1, 999, 0.1, 10, "too_many_failures"),
+        (1, 10**6, 0, None, "too_many_failures"),
     ],
 )
 def test_a_gate_opens_on_enough_good_answers_only(lost, sent, share, least, code):
-    found = {"sent": sent, "lost": lost, "lost_share": 0.1, "examples": []}
+    found = {"sent": sent, "failures": lost, "failure_percent": 0.1, "examples": []}
     try:
         probe_stats.pass_gate(found, share, least)
         assert code == ""

@@ -17,4 +17,4 @@ def test_a_proxy_says_what_it_is():
             {"@type": "x/envoy.admin.v3.BootstrapConfigDump", "bootstrap": {"node": {"id": "router~10.0.0.1~in-1.istio-system~istio-system.svc.cluster.local"}}}
         ]
     }
-    assert config_dump.kind(found) == config_dump.GATEWAY and config_dump.kind({"configs": [{"@type": "x/envoy.admin.v3.BootstrapConfigDump"}]}) == config_dump.kind({}) == ""
+    assert config_dump.proxy_kind(found) == config_dump.ProxyKind.GATEWAY and config_dump.proxy_kind({"configs": [{"@type": "x/envoy.admin.v3.BootstrapConfigDump"}]}) == config_dump.proxy_kind({}) == ""

@@ -52,14 +52,14 @@ def test_a_tunnel_that_breaks_without_a_word_is_told_by_the_name_of_its_error(ap
 def test_every_istiod_is_asked(api):
     FakeIstiod(api, "istiod-1", ("a.shop", "b.shop"))
     FakeIstiod(api, "istiod-2", ("c.shop",))
-    assert hold(api) == "synced: the change at 3 proxies of 2 istiods"
+    assert hold(api) == "proxies in sync: the change at 3 proxies of 2 istiods"
 
 
 def test_one_istiod_that_is_behind_is_enough_to_wait(api):
     FakeIstiod(api, "istiod-1", ("a.shop",))
     FakeIstiod(api, "istiod-2", ("b.shop",)).behind = {"b.shop"}
     failure = refused(api, seconds=0.2)
-    assert failure.code == "not_converged" and "b.shop" in failure.message and "a.shop" not in failure.message
+    assert failure.code == "proxies_not_synced" and "b.shop" in failure.message and "a.shop" not in failure.message
 
 
 def test_a_proxy_that_stands_still_is_named(api, monkeypatch):
@@ -67,9 +67,9 @@ def test_a_proxy_that_stands_still_is_named(api, monkeypatch):
     fake = FakeIstiod(api, "istiod-1", ("a.shop", "b.shop"))
     fake.still, fake.behind = {"a.shop"}, {"a.shop"}
     failure = refused(api, seconds=0.5)
-    assert failure.code == "not_converged" and "a.shop" in failure.message and "b.shop" not in failure.message
+    assert failure.code == "proxies_not_synced" and "a.shop" in failure.message and "b.shop" not in failure.message
     fake.behind = set()
-    assert hold(api) == "synced: the change at 2 proxies of 1 istiods", "another one shows it, and all have acknowledged"
+    assert hold(api) == "proxies in sync: the change at 2 proxies of 1 istiods", "another one shows it, and all have acknowledged"
 
 
 def test_proxies_that_may_not_be_asked_make_it_unknown(api):
@@ -79,13 +79,13 @@ def test_proxies_that_may_not_be_asked_make_it_unknown(api):
         raise ApiError(403, "Forbidden", "may not create portforward")
 
     api.tunnels[("shop", "a", 15000)] = no_way
-    assert hold(api).startswith("synced: unknown")
+    assert hold(api).startswith("proxies in sync: unknown")
 
 
 def test_what_concerns_none_of_the_proxies_need_not_be_shown(api):
     FakeIstiod(api, proxies=("a.shop", "b.shop"))
     nobody = ProxyCondition("the change", "shop", lambda _dump: False, only=frozenset({"c.shop"}))
-    assert proxies_in_sync(nobody).hold(Cluster(api), Deadline(5)) == "synced: the change at 2 proxies of 1 istiods" and not asked(api, "config_dump")
+    assert proxies_in_sync(nobody).hold(Cluster(api), Deadline(5)) == "proxies in sync: the change at 2 proxies of 1 istiods" and not asked(api, "config_dump")
     with pytest.raises(Failure):
         proxies_in_sync(replace(nobody, only=frozenset({"b.shop"}))).hold(Cluster(api), Deadline(0.3))
     assert set(asked(api, "config_dump")) == {"b.shop/config_dump"}
@@ -93,7 +93,7 @@ def test_what_concerns_none_of_the_proxies_need_not_be_shown(api):
 
 def test_an_istiod_of_whose_proxies_none_is_concerned_needs_only_what_they_acknowledged(api):
     fake = FakeIstiod(api, proxies=("a.shop", "b.shop"))
-    assert hold(api, lambda _dump: None) == "synced: the change at 2 proxies of 1 istiods"
+    assert hold(api, lambda _dump: None) == "proxies in sync: the change at 2 proxies of 1 istiods"
     fake.behind = {"b.shop"}
     assert "b.shop" in refused(api, shown=lambda _dump: None, seconds=0.2).message
 
@@ -101,7 +101,7 @@ def test_an_istiod_of_whose_proxies_none_is_concerned_needs_only_what_they_ackno
 def test_one_that_is_concerned_is_waited_for_beside_those_that_are_not(api):
     FakeIstiod(api, proxies=("a.shop", "b.shop"))
     answers = itertools.cycle([None, False])
-    assert refused(api, shown=lambda _dump: next(answers), seconds=0.2).code == "not_converged"
+    assert refused(api, shown=lambda _dump: next(answers), seconds=0.2).code == "proxies_not_synced"
 
 
 @pytest.mark.parametrize("shown", [True, False])
@@ -111,7 +111,7 @@ def test_who_is_concerned_is_looked_for_past_the_first_few(api, shown):
     if shown:
         assert hold(api, lambda _dump: next(answers))
     else:
-        assert refused(api, shown=lambda _dump: next(answers), seconds=0.2).code == "not_converged"
+        assert refused(api, shown=lambda _dump: next(answers), seconds=0.2).code == "proxies_not_synced"
 
 
 def test_of_many_that_are_not_concerned_some_are_looked_at(api):
@@ -129,7 +129,7 @@ def test_who_does_not_answer_may_be_concerned(api, monkeypatch):
     monkeypatch.setattr(istiod, "ADMIN_TIMEOUT", 0.1)
     FakeIstiod(api, proxies=("a.shop", "b.shop")).still = {"a.shop"}
     failure = refused(api, shown=lambda _dump: None, seconds=0.5)
-    assert failure.code == "not_converged" and "a.shop" in failure.message and "b.shop" not in failure.message
+    assert failure.code == "proxies_not_synced" and "a.shop" in failure.message and "b.shop" not in failure.message
 
 
 def test_who_is_not_concerned_does_not_have_what_goes(api):
@@ -145,7 +145,7 @@ def test_two_looks_must_both_be_quiet(api):
 
 
 def test_without_a_ready_istiod_it_is_unknown(api):
-    assert hold(api) == "synced: unknown, no istiod is ready"
+    assert hold(api) == "proxies in sync: unknown, no istiod is ready"
     api.put(pod("istiod-1", "istio-system", {"app": "istiod"}, conditions=[{"type": "Ready", "status": "False"}]))
     assert "unknown" in hold(api)
 
@@ -155,7 +155,7 @@ def test_where_pods_may_not_be_listed_it_is_unknown(api, monkeypatch):
         raise ApiError(403, "Forbidden", "may not list pods")
 
     monkeypatch.setattr(Cluster, "list", no_way)
-    assert hold(api).startswith("synced: unknown") and "may not list pods" in hold(api)
+    assert hold(api).startswith("proxies in sync: unknown") and "may not list pods" in hold(api)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
@@ -166,7 +166,7 @@ def test_where_istiod_may_not_be_asked_it_is_unknown(api, status):
         raise ApiError(status, "Forbidden", "may not create portforward")
 
     api.tunnels[("istio-system", "istiod-1", 8080)] = no_way
-    assert hold(api).startswith("synced: unknown, cannot read istiod's debug endpoints")
+    assert hold(api).startswith("proxies in sync: unknown, istiod's debug endpoints cannot be asked")
 
 
 def test_an_istiod_that_breaks_off_is_no_convergence(api):
@@ -176,12 +176,12 @@ def test_an_istiod_that_breaks_off_is_no_convergence(api):
         raise ApiError(0, "Unreachable", "connection reset")
 
     api.tunnels[("istio-system", "istiod-1", 8080)] = broken
-    assert refused(api).code == "not_converged"
+    assert refused(api).code == "proxies_not_synced"
 
 
 def test_an_istiod_without_proxies_has_nothing_to_wait_for(api):
     FakeIstiod(api, proxies=())
-    assert hold(api, lambda _dump: False) == "synced: the change at 0 proxies of 1 istiods"
+    assert hold(api, lambda _dump: False) == "proxies in sync: the change at 0 proxies of 1 istiods"
 
 
 def test_proxies_of_the_namespace_that_is_concerned_are_looked_at_first(api):

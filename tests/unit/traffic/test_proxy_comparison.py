@@ -118,4 +118,4 @@ def test_transports_are_read_in_both_ways_of_writing():
             {"@type": "x.ClustersConfigDump", "dynamicActiveClusters": [{"cluster": {"name": "a", "transportSocketMatches": [{}]}}, {"cluster": {"name": "b"}}]}
         ]
     }
-    assert set(config_dump.transports(envoy).values()) == {config_dump.TLS} and config_dump.transports(istiod) == {"a": config_dump.AUTOMATIC, "b": config_dump.PLAIN}
+    assert set(config_dump.transports(envoy).values()) == {config_dump.Transport.TLS} and config_dump.transports(istiod) == {"a": config_dump.Transport.AUTOMATIC, "b": config_dump.Transport.PLAINTEXT}

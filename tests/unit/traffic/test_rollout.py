@@ -163,13 +163,13 @@ def test_a_rule_in_istios_words(rule, written):
 )
 def test_a_rule_that_cannot_be_meant(listed, code):
     with pytest.raises(InvalidOption) as refused:
-        route.check(rules(*listed))
+        route.validate(rules(*listed))
     assert refused.value.code == code and refused.value.message
 
 
 def test_what_looks_like_more_than_re2_and_is_not():
     for expression in (r"\\1", "[(?=]", r"a\+b", "[0-9]+?", "(?i)a", "(?P<name>a)", r"\d+\z"):
-        assert route.check(rules({"match": {"path": {"regex": expression}}})) is None, expression
+        assert route.validate(rules({"match": {"path": {"regex": expression}}})) is None, expression
 
 
 def test_rules_come_before_the_split_and_the_split_takes_the_rest():
@@ -227,28 +227,28 @@ def test_timeouts_and_retries_are_part_of_each_route_that_sends_something_on():
 @pytest.mark.parametrize(
     ("module", "intent", "code"),
     [
-        (fault_injection.check, {}, "fault_empty"),
-        (fault_injection.check, {"delay": "now"}, "duration_invalid"),
-        (fault_injection.check, {"delay": {"by": "1s", "percent": 0}}, "percent_invalid"),
-        (fault_injection.check, {"abort": {"percent": 5}}, "abort_ambiguous"),
-        (fault_injection.check, {"abort": 600}, "status_invalid"),
-        (fault_injection.check, {"abort": {"grpc": "BROKEN"}}, "grpc_status_invalid"),
-        (resilience.of_routes, {"timeout": "1"}, "duration_invalid"),
-        (resilience.of_routes, {"retries": {"attempts": 0, "retry_on": ["5xx"]}}, "retries_ambiguous"),
-        (resilience.of_routes, {"retries": {"attempts": -1}}, "count_invalid"),
-        (resilience.of_routes, {"retries": {"retry_on": ["never"]}}, "retry_on_invalid"),
-        (resilience.of_rule, {"outlier_detection": {"base_ejection_time": "1s"}}, "outlier_detection_empty"),
-        (resilience.of_rule, {"outlier_detection": {"consecutive_5xx_errors": 1, "max_ejection_percent": 101}}, "percent_invalid"),
-        (resilience.of_rule, {"connection_pool": {"max_connections": 0}}, "count_invalid"),
-        (resilience.of_rule, {"connection_pool": {"most": 1}}, "key_unknown"),
-        (load_balancing.of_rule, {}, "load_balancing_empty"),
-        (load_balancing.of_rule, {"algorithm": "random", "consistent_hash": {"source_ip": True}}, "load_balancing_ambiguous"),
-        (load_balancing.of_rule, {"consistent_hash": {"header": "a", "query": "b"}}, "load_balancing_ambiguous"),
-        (load_balancing.of_rule, {"consistent_hash": {"cookie": {"ttl": "1h"}}}, "cookie_invalid"),
-        (load_balancing.of_rule, {"algorithm": "random", "warmup": {"duration": "1m"}}, "load_balancing_ambiguous"),
-        (load_balancing.of_rule, {"locality": {"distribute": [{"from": "a", "to": {"b": 99}}]}}, "weights_sum"),
+        (fault_injection.fault_fields, {}, "fault_empty"),
+        (fault_injection.fault_fields, {"delay": "now"}, "duration_invalid"),
+        (fault_injection.fault_fields, {"delay": {"by": "1s", "percent": 0}}, "percent_invalid"),
+        (fault_injection.fault_fields, {"abort": {"percent": 5}}, "abort_ambiguous"),
+        (fault_injection.fault_fields, {"abort": 600}, "status_invalid"),
+        (fault_injection.fault_fields, {"abort": {"grpc": "BROKEN"}}, "grpc_status_invalid"),
+        (resilience.route_fields, {"timeout": "1"}, "duration_invalid"),
+        (resilience.route_fields, {"retries": {"attempts": 0, "retry_on": ["5xx"]}}, "retries_ambiguous"),
+        (resilience.route_fields, {"retries": {"attempts": -1}}, "count_invalid"),
+        (resilience.route_fields, {"retries": {"retry_on": ["never"]}}, "retry_on_invalid"),
+        (resilience.traffic_policy, {"outlier_detection": {"base_ejection_time": "1s"}}, "outlier_detection_empty"),
+        (resilience.traffic_policy, {"outlier_detection": {"consecutive_5xx_errors": 1, "max_ejection_percent": 101}}, "percent_invalid"),
+        (resilience.traffic_policy, {"connection_pool": {"max_connections": 0}}, "count_invalid"),
+        (resilience.traffic_policy, {"connection_pool": {"most": 1}}, "key_unknown"),
+        (load_balancing.traffic_policy, {}, "load_balancing_empty"),
+        (load_balancing.traffic_policy, {"algorithm": "random", "consistent_hash": {"source_ip": True}}, "load_balancing_ambiguous"),
+        (load_balancing.traffic_policy, {"consistent_hash": {"header": "a", "query": "b"}}, "load_balancing_ambiguous"),
+        (load_balancing.traffic_policy, {"consistent_hash": {"cookie": {"ttl": "1h"}}}, "cookie_invalid"),
+        (load_balancing.traffic_policy, {"algorithm": "random", "warmup": {"duration": "1m"}}, "load_balancing_ambiguous"),
+        (load_balancing.traffic_policy, {"locality": {"distribute": [{"from": "a", "to": {"b": 99}}]}}, "weights_sum"),
         (
-            load_balancing.of_rule,
+            load_balancing.traffic_policy,
             {"locality": {"distribute": [{"from": "a", "to": {"b": 100}}], "failover": [{"from": "a", "to": "b"}]}},
             "load_balancing_ambiguous",
         ),
@@ -319,7 +319,7 @@ def test_one_label_tells_versions_apart():
 
 def test_hosts_that_a_rule_leads_to_must_be_known():
     wanted = policy(host(missing_hosts=frozenset({"cart.shop.svc.cluster.local"})), route=rules({"to": {"service": "cart"}}))
-    assert wanted.other_hosts() == ["cart.shop.svc.cluster.local"]
+    assert wanted.other_hosts == ["cart.shop.svc.cluster.local"]
     assert [reason.code for reason in rollout.validate_references(wanted)] == ["no_such_host"]
 
 
@@ -337,7 +337,7 @@ def test_a_route_that_is_not_for_every_proxy_need_not_be_at_every_proxy():
     assert not istio.has_routes(dumped({**obj, "spec": {**obj["spec"], "http": obj["spec"]["http"][:1]}}), obj)
 
 
-def test_a_route_of_yesterday_is_not_converged():
+def test_a_route_of_yesterday_is_not_in_sync():
     (before,) = istio.virtual_services(policy(route=rules({"name": "a", "match": {"path": "/a"}, "to": "v1"})))
     (after,) = istio.virtual_services(policy(split=split({"v1": 1})))
     both = {**after, "spec": {**after["spec"], "http": [*before["spec"]["http"], *after["spec"]["http"]]}}

@@ -13,8 +13,9 @@ from ..cluster import Cluster, unknown_kind
 from ..objects import Object, Ref, group_version, ref_of
 from ..steps import Step
 from . import adopt, field_suggestion
+from .api_errors import conflicts_of, failure_of
 from .applyset import NEVER_PRUNED_KINDS
-from .change import CONFIGURED, CREATED, FAILED, RECREATED, UNCHANGED, ApplyOptions, ObjectChange, conflicts_of, failure_of, visible
+from .change import CONFIGURED, CREATED, FAILED, RECREATED, UNCHANGED, ApplyOptions, ObjectChange, visible
 from .managed_fields import has_values, owned_part, owns_exactly, without_fields_of
 
 NO_KIND = "the cluster does not serve its kind yet, so the server did not verify it"
@@ -40,9 +41,7 @@ class PlannedCreations:
         namespaces = {o["metadata"]["name"] for o in objects if o["kind"] == "Namespace" and ref_of(o) not in live}
         kinds = {defined for o in objects if o["kind"] == "CustomResourceDefinition" and (defined := _defined(o))}
         new = [obj for obj in objects if ref_of(obj) not in live]
-        alike = (
-            frozenset() if check_all else frozenset(map(ref_of, known)).difference(live) | (_same_shape(new) if len(new) > ASKED_ONE_BY_ONE else frozenset())
-        )
+        alike = frozenset() if check_all else frozenset(map(ref_of, known)).difference(live) | (_same_shape(new) if len(new) > ASKED_ONE_BY_ONE else frozenset())
         return PlannedCreations(frozenset(namespaces), frozenset(kinds), alike)
 
 
@@ -87,14 +86,10 @@ def comparison_of(
         return lambda obj: _compare(cluster, obj, live.get(ref_of(obj)), coming, forced if ref_of(obj) in step.preserve_foreign else rules)
     writer = cluster.with_manager(step.writer.manager)
     known = {ref_of(obj): obj for obj in earlier}
-    return lambda obj: _compare_values(
-        writer, obj, live.get(ref_of(obj)), coming, replace(rules, adopt=rules.adopt | {cluster.manager}), known.get(ref_of(obj))
-    )
+    return lambda obj: _compare_values(writer, obj, live.get(ref_of(obj)), coming, replace(rules, adopt=rules.adopt | {cluster.manager}), known.get(ref_of(obj)))
 
 
-def _compare_values(
-    cluster: Cluster, wanted: Object, live: Object | None, coming: PlannedCreations, rules: ApplyOptions, earlier: Object | None
-) -> tuple[ObjectChange, int]:
+def _compare_values(cluster: Cluster, wanted: Object, live: Object | None, coming: PlannedCreations, rules: ApplyOptions, earlier: Object | None) -> tuple[ObjectChange, int]:
     """As _judge, for what a program will write, under its name: an object is unchanged where all values are there, whoever owns them."""
     if live is None or live["metadata"].get("deletionTimestamp"):
         return _compare(cluster, wanted, live, coming, rules)
@@ -136,7 +131,7 @@ def _compare(cluster: Cluster, wanted: Object, live: Object | None, coming: Plan
     if live is not None:
         wanted = without_fields_of(wanted, live, rules.ignore_managers)
         if live["metadata"].get("deletionTimestamp"):
-            raise Failure("terminating", f"{ref} is being deleted", ref=ref.as_result(version), hint="Wait until it is deleted, then run the task again.")
+            raise Failure("object_terminating", f"{ref} is being deleted", ref=ref.as_result(version), hint="Wait until it is deleted, then run the task again.")
         if rules.adopt and adopt.owners(live, rules.adopt):
             return _adoption(cluster, wanted, live, rules)
         if rules.values_only and has_values(live, wanted) and has_values(wanted, owned_part(live, cluster.manager) or {}):

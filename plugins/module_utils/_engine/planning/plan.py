@@ -10,8 +10,9 @@ from ..._failure import Failure, InvalidOption, not_none
 from ..cluster import Cluster
 from ..objects import Object, Ref, duplicates, group_version, ref_of
 from ..steps import Barrier, ExternalWriter, Step
+from .api_errors import OWNED_BY_OTHERS
 from .applyset import EMPTY, NEVER_PRUNED_KINDS, MemberScope, ObjectSet, prune_allowance
-from .change import CONFIGURED, CREATED, OWNED_BY_OTHERS, PRUNED, ApplyOptions, ObjectChange
+from .change import CONFIGURED, CREATED, PRUNED, ApplyOptions, ObjectChange
 from .diff import PlannedCreations, comparison_of
 from .managed_fields import owns_exactly
 from .stages import staged

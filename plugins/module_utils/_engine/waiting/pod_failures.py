@@ -31,7 +31,7 @@ REASONS: dict[str, tuple[str, float | None]] = {
     "ErrImagePull": ("image_pull", PULL_GRACE_SECONDS),
     "ImagePullBackOff": ("image_pull", PULL_GRACE_SECONDS),
     "RegistryUnavailable": ("image_pull", NEVER),
-    "FailedCreate": ("refused", TRANSIENT_GRACE_SECONDS),
+    "FailedCreate": ("api_rejected", TRANSIENT_GRACE_SECONDS),
     "Unschedulable": ("unschedulable", NEVER),
 }
 CRASH_REASONS = {"CrashLoopBackOff", "Error", "OOMKilled", "StartError", "ContainerCannotRun", "Completed"}
@@ -112,7 +112,7 @@ def _creation_failures(workload: Object) -> list[PodFailure]:
             message = condition.get("message", "")
             code, patience = REASONS["FailedCreate"]
             if "failed calling webhook" in message:
-                code, patience = "webhook", NEVER
+                code, patience = "webhook_unavailable", NEVER
             found.append(PodFailure("", "", condition.get("reason", ""), message, code, patience))
     return found
 

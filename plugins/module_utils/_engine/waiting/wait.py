@@ -237,7 +237,7 @@ HINTS = {
     "container_config": "Create the ConfigMap or Secret that the message names, or correct the security context of the container.",
     "container_start": "Check the command and mounts of the container.",
     "crash": "Check the log of the container.",
-    "refused": "The API server rejected the pods of the workload: check quota, admission policy and ServiceAccount.",
+    "api_rejected": "The API server rejected the pods of the workload: check quota, admission policy and ServiceAccount.",
 }
 
 

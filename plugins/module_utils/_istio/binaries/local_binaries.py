@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -25,20 +26,31 @@ def yaml_documents(manifest: str) -> list[Any]:
 
 
 class LocalBinary:
-    """One binary. Raises InvalidOption where it is none.
+    """One binary: the one at a given path, or the one on PATH. Raises InvalidOption if there is none.
 
-    option  the module's option that names it; also the code of what it fails with
+    option  the module's option for its path, and its name on PATH; also its failure code
     remedy  how to get one
     """
 
     option = ""
     remedy = ""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        if not os.access(path, os.X_OK) or not path.is_file():
-            raise InvalidOption(self.option, f"{path} is not an executable program on the host where this task runs", hint=self.remedy)
-        self._digest = cache.cached_sha256(path)
+    def __init__(self, path: str | None) -> None:
+        self.path = self._locate(path)
+        if not os.access(self.path, os.X_OK) or not self.path.is_file():
+            raise InvalidOption(self.option, f"{self.path} is not an executable file where this task runs", hint=self._hint())
+        self._digest = cache.cached_sha256(self.path)
+
+    def _locate(self, given: str | None) -> Path:
+        """A given path wins, and a given name is looked up on PATH like the default."""
+        name = os.path.expanduser(given) if given else self.option
+        found = shutil.which(name)
+        if not found and not given:
+            raise InvalidOption(self.option, f"{self.option} is not on PATH where this task runs", hint=self._hint())
+        return Path(found or name)
+
+    def _hint(self) -> str:
+        return f"Set the option {self.option} to its path, or install it on PATH. {self.remedy}"
 
     def _refusal(self, command: str, text: str) -> Failure:
         """What a failed command means, by its words."""

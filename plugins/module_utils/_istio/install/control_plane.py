@@ -148,7 +148,7 @@ def validate_control_plane(plane: ControlPlane) -> None:
     """Raises InvalidOption for what no rendering would make valid."""
     if plane.revision:
         validate_label("revision", plane.revision)
-    validate_label("namespace", plane.namespace)
+    validate_label("istio_namespace", plane.namespace)
     for gateway in plane.gateways or []:
         for part in ("name", "namespace"):
             if gateway.get(part):

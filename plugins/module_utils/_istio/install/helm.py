@@ -10,9 +10,7 @@ import base64
 import gzip
 import hashlib
 import json
-import os
 import re
-import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,10 +50,10 @@ class Helm(LocalBinary):
     """One helm binary, of major version 3 or 4. Raises InvalidOption "unknown_helm"."""
 
     option = "helm"
-    remedy = "Install Helm 3 or 4 on that host, and set its path."
+    remedy = "Helm 3 and Helm 4 are supported."
 
-    def __init__(self, path: str) -> None:
-        super().__init__(Path(shutil.which(os.path.expanduser(path)) or path))
+    def __init__(self, path: str | None) -> None:
+        super().__init__(path)
         self.major = int(self._version(self._ask_major))
         self._digests: dict[Path, str] = {}
 

@@ -18,10 +18,7 @@ class Istioctl(LocalBinary):
     """One istioctl binary. Raises Failure "istioctl" where it cannot be run."""
 
     option = "istioctl"
-    remedy = "Run the module release first, and use istioctl of its result."
-
-    def __init__(self, path: str) -> None:
-        super().__init__(Path(path).expanduser())
+    remedy = "The module release downloads istioctl and returns its path."
 
     def version(self) -> str:
         """Its own version, such as 1.31.0."""
@@ -34,9 +31,7 @@ class Istioctl(LocalBinary):
                 raise TypeError(f"{version!r} is not a valid version")
             return version
         except (ValueError, LookupError, TypeError) as error:
-            raise InvalidOption(
-                "istioctl", f"{self.path} is not istioctl: it does not print its version", hint="Use the path that the module release returns."
-            ) from error
+            raise InvalidOption("istioctl", f"{self.path} is not istioctl: it does not print its version", hint="Use the path that the module release returns.") from error
 
     def render(self, operator: dict[str, Any]) -> list[Object]:
         """Objects that an IstioOperator renders to, in istioctl's order.

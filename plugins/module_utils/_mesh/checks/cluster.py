@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The ground that a mesh stands on: Kubernetes, the control plane's namespace, and the definitions."""
+"""The ground that a mesh stands on: Kubernetes, the control plane's namespace, and the CRDs."""
 from __future__ import annotations
 
+from ..._checks.check import Finding
 from ..._istio import version_skew
 from ..facts import Facts, definition_version, is_istios, object_text
-from ..findings import Finding, Gate, Unknown, control_plane_versions, versions_to_support
+from ..gate import Gate, Unknown, control_plane_versions, versions_to_support
 
 
 def _range(release: version_skew.Release) -> tuple[int, int]:
@@ -56,15 +57,15 @@ def namespace_terminating(facts: Facts, gate: Gate) -> list[Finding]:
     ]
 
 
-def definitions_terminating(facts: Facts, _gate: Gate) -> list[Finding]:
+def crds_terminating(facts: Facts, _gate: Gate) -> list[Finding]:
     return [
         Finding(object_text(obj), "it is being deleted, together with all objects of its kind")
-        for obj in facts["definitions"]
+        for obj in facts["crds"]
         if is_istios(obj) and obj["metadata"].get("deletionTimestamp")
     ]
 
 
-def definitions_missing(facts: Facts, _gate: Gate) -> list[Finding]:
+def crds_missing(facts: Facts, _gate: Gate) -> list[Finding]:
     if not facts.planes:
         return []
     return [
@@ -75,12 +76,12 @@ def definitions_missing(facts: Facts, _gate: Gate) -> list[Finding]:
     ]
 
 
-def definitions_old(facts: Facts, _gate: Gate) -> list[Finding]:
+def crds_old(facts: Facts, _gate: Gate) -> list[Finding]:
     versions = control_plane_versions(facts)
     if not versions:
         return []
     newest = versions[-1]
-    carried = {object_text(obj): definition_version(obj) or facts.base for obj in facts["definitions"] if is_istios(obj)}
+    carried = {object_text(obj): definition_version(obj) or facts.base for obj in facts["crds"] if is_istios(obj)}
     if carried and not any(carried.values()):
         raise Unknown("the CRDs have no version label")
     return [
@@ -90,7 +91,7 @@ def definitions_old(facts: Facts, _gate: Gate) -> list[Finding]:
     ]
 
 
-def definitions_newer(facts: Facts, gate: Gate) -> list[Finding]:
+def crds_newer(facts: Facts, gate: Gate) -> list[Finding]:
     if gate.number is None:
         raise Unknown("the option version is not set")
     if facts.base is None or facts.base.release <= gate.number.release:
@@ -98,14 +99,14 @@ def definitions_newer(facts: Facts, gate: Gate) -> list[Finding]:
     return [Finding("istio-base", f"its version is {facts.base}, newer than {gate.number}")]
 
 
-def definitions_leftover(facts: Facts, _gate: Gate) -> list[Finding]:
-    return [Finding(object_text(obj), "no control plane uses it") for obj in facts["definitions"] if is_istios(obj) and not facts.planes]
+def crds_leftover(facts: Facts, _gate: Gate) -> list[Finding]:
+    return [Finding(object_text(obj), "no control plane uses it") for obj in facts["crds"] if is_istios(obj) and not facts.planes]
 
 
 def gateway_api_old(facts: Facts, gate: Gate) -> list[Finding]:
     release = versions_to_support(facts, gate)[-1].release
     found = []
-    for obj in facts["definitions"]:
+    for obj in facts["crds"]:
         bundle = version_skew.parse_version((obj["metadata"].get("annotations") or {}).get("gateway.networking.k8s.io/bundle-version", ""))
         for since, least in version_skew.GATEWAY_API.get(obj["metadata"]["name"], ()):
             if bundle and release >= since and bundle < least:

@@ -7,13 +7,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from ..._checks.check import Finding
 from ..._engine.objects import Object
 from ..._engine.waiting.disruption_budgets import matching_budgets
 from ..._istio import mesh, version_skew
 from ..._istio.dataplane import injection
 from ..._istio.dataplane.injection import DEFAULT, revision_label
 from ..facts import Facts, is_istiod, labels_of, object_text
-from ..findings import UPGRADE, Finding, Gate, Unknown, control_plane_versions
+from ..gate import UPGRADE, Gate, Unknown, control_plane_versions
 
 OURS = "servicemesh.istio"
 ENOUGH = 2

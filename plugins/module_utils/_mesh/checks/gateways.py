@@ -3,8 +3,9 @@
 """Gateways: the Services by which they are reached, and the pods behind them."""
 from __future__ import annotations
 
+from ..._checks.check import Finding
 from ..facts import Facts, object_text, selected
-from ..findings import Finding, Gate
+from ..gate import Gate
 
 ENOUGH = 2
 

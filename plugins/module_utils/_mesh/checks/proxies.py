@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..._checks.check import Finding
 from ..._engine.objects import Object
 from ..._istio import version_skew
-from ..facts import Facts, Proxy, is_ready, object_text, proxy_id
-from ..findings import Finding, Gate, Unknown, control_plane_versions, planes_replaced_in_place, versions_to_support
+from ..._proxy.istiod import Proxy
+from ..facts import Facts, is_ready, object_text, proxy_id
+from ..gate import Gate, Unknown, control_plane_versions, planes_replaced_in_place, versions_to_support
 
 
 def _pods(facts: Facts, gate: Gate) -> list[Object]:

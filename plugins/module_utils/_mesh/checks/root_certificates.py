@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from ..._checks.check import Finding
 from ..._istio import certificates
 from ..facts import ROOT, Facts
-from ..findings import Finding, Gate, Unknown
+from ..gate import Gate, Unknown
 
 SOON = timedelta(days=30)
 

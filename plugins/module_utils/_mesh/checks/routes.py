@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ..._checks.check import Finding
 from ..._engine.objects import Object
 from ..facts import Facts, labels_of, object_text, selected
-from ..findings import Finding, Gate
+from ..gate import Gate
 
 MESH = "mesh"
 # Labels that istiod adds to endpoints, and that no pod has.

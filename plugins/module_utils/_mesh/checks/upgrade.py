@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ..._checks.check import Finding
 from ..._engine.objects import Object
 from ..._istio import version_skew
 from ..._libraries import yaml
 from ..facts import Facts, object_text
-from ..findings import Finding, Gate, Judge, Unknown, allowed_skew, replaced_planes
+from ..gate import Gate, Judge, Unknown, allowed_skew, replaced_planes
 
 # On entries that istiod made for workloads that registered themselves, and on those that are reached by HBONE.
 REGISTERED, TUNNEL = "istio.io/autoRegistrationGroup", "networking.istio.io/tunnel"

@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..._checks.check import Finding
 from ..._engine.objects import Object
 from ..._engine.selectors import selects
 from ..._istio import certificates, webhooks
 from ..._istio.dataplane.injection import DEFAULT, revision_label
 from ..facts import Facts, object_text
-from ..findings import Finding, Gate, Unknown
+from ..gate import Gate, Unknown
 
 VALIDATED = "networking.istio.io"
 WITHOUT = {"MutatingWebhookConfiguration": "no pod that it selects can start", "ValidatingWebhookConfiguration": "no Istio object can be written"}

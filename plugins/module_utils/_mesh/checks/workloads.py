@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..._checks.check import Finding
 from ..._engine.objects import Object
 from ..._istio.dataplane import revisions
 from ..._istio.dataplane.injection import INJECTION, REVISION, SIDECAR, Workload, sidecars
 from ..._istio.uninstall.leftovers import DATAPLANE_MODE
 from ..facts import Facts, is_running, labels_of, object_text
-from ..findings import Finding, Gate
+from ..gate import Gate
 
 
 def _judged(pods: Iterable[Object], gate: Gate) -> list[Object]:

@@ -9,9 +9,10 @@ from itertools import product
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..._checks.check import ERROR, INFO, WARNING, Check, FieldFinding
 from ..._engine.objects import Object
 from ..._engine.selectors import selects
-from ..findings import ANALYZER, ERROR, INFO, KUBERNETES, OURS, WARNING, Check, Finding
+from ..findings import ANALYZER, KUBERNETES, OURS
 from ..object_index import EXTENSIONS, KINDS, NETWORKING, SECURITY, TELEMETRY, World, kind_of, labels, name, namespace, spec
 from ..schema_guard import misfits
 
@@ -26,19 +27,19 @@ PERMUTED: tuple[dict[str, str], ...] = ({}, {INJECTION: "enabled"}, {INJECTION: 
 PODS: tuple[dict[str, str], ...] = ({}, {"sidecar.istio.io/inject": "true"}, {"sidecar.istio.io/inject": "false"})
 
 
-def shape_wrong(world: World) -> Iterator[Finding]:
+def shape_wrong(world: World) -> Iterator[FieldFinding]:
     for obj in world.misshapen:
         for field, wanted in misfits(kind_of(obj), obj):
-            yield Finding(obj, field, f"it must be {wanted}")
+            yield FieldFinding(obj, field, f"it must be {wanted}")
 
 
-def version_old(world: World) -> Iterator[Finding]:
+def version_old(world: World) -> Iterator[FieldFinding]:
     """The server answers in the version that is stored, so that only what is asked about says its own."""
     for kind, (group, _kind) in KINDS.items():
         for obj in world[kind] if group in ISTIOS and kind not in WITHOUT_V1 else ():
             version = obj["apiVersion"].rpartition("/")[2]
             if version in OLD_VERSIONS:
-                yield Finding(obj, "apiVersion", f"{version} is an old version")
+                yield FieldFinding(obj, "apiVersion", f"{version} is an old version")
 
 
 def _injectors(world: World) -> list[tuple[Object, dict[str, Any]]]:
@@ -60,7 +61,7 @@ def _revisions(entries: list[tuple[Object, dict[str, Any]]]) -> set[str]:
     return found
 
 
-def injectors_overlap(world: World) -> Iterator[Finding]:
+def injectors_overlap(world: World) -> Iterator[FieldFinding]:
     entries = _injectors(world)
     revisions: list[dict[str, str]] = [{}, *({REVISION: revision} for revision in sorted(_revisions(entries)))]
     told = set()
@@ -74,17 +75,17 @@ def injectors_overlap(world: World) -> Iterator[Finding]:
             if (name(obj), hook.get("name")) not in told:
                 told.add((name(obj), hook.get("name")))
                 others = sorted({f"{name(one)} ({entry.get('name')})" for one, entry in taken if entry is not hook})
-                yield Finding(obj, "webhooks", f"{hook.get('name')} injects the same pods as {', '.join(others)}")
+                yield FieldFinding(obj, "webhooks", f"{hook.get('name')} injects the same pods as {', '.join(others)}")
 
 
-def injector_no_service(world: World) -> Iterator[Finding]:
+def injector_no_service(world: World) -> Iterator[FieldFinding]:
     if not world.knows("Service"):
         return
     for obj, hook in _injectors(world):
         service = (hook.get("clientConfig") or {}).get("service") or {}
         place = f"{service.get('namespace')}/{service.get('name')}"
         if service and not world.find("Service", service.get("namespace") or "", service.get("name") or ""):
-            yield Finding(obj, "webhooks", f"{hook.get('name')} uses Service {place}, which does not exist")
+            yield FieldFinding(obj, "webhooks", f"{hook.get('name')} uses Service {place}, which does not exist")
 
 
 def _outside(world: World) -> Iterator[tuple[Object, dict[str, Any]]]:
@@ -98,11 +99,11 @@ def _outside(world: World) -> Iterator[tuple[Object, dict[str, Any]]]:
                 yield obj, hook
 
 
-def webhook_no_address(world: World) -> Iterator[Finding]:
+def webhook_no_address(world: World) -> Iterator[FieldFinding]:
     for obj, hook in _outside(world):
         config = hook.get("clientConfig") or {}
         if config.get("service") is None and not _host(config.get("url") or ""):
-            yield Finding(obj, "webhooks", f"{hook.get('name')} has neither a Service nor a URL")
+            yield FieldFinding(obj, "webhooks", f"{hook.get('name')} has neither a Service nor a URL")
 
 
 def _host(url: str) -> str:
@@ -112,17 +113,17 @@ def _host(url: str) -> str:
         return ""
 
 
-def webhook_at_address(world: World) -> Iterator[Finding]:
+def webhook_at_address(world: World) -> Iterator[FieldFinding]:
     for obj, hook in _outside(world):
         host = _host((hook.get("clientConfig") or {}).get("url") or "")
         try:
             ipaddress.ip_address(host)
         except ValueError:
             continue
-        yield Finding(obj, "webhooks", f"{hook.get('name')} uses the address {host}, which no certificate for a host name matches")
+        yield FieldFinding(obj, "webhooks", f"{hook.get('name')} uses the address {host}, which no certificate for a host name matches")
 
 
-def validated_by_none(world: World) -> Iterator[Finding]:
+def validated_by_none(world: World) -> Iterator[FieldFinding]:
     if not world.complete or "ValidatingWebhookConfiguration" in world.refused:
         return
     hooks = [hook for obj in world["ValidatingWebhookConfiguration"] for hook in obj.get("webhooks") or []]
@@ -132,27 +133,27 @@ def validated_by_none(world: World) -> Iterator[Finding]:
             if not any(
                 _validates(hook, group) and selects(hook.get("objectSelector"), labels(obj)) and selects(hook.get("namespaceSelector"), space) for hook in hooks
             ):
-                yield Finding(obj, "metadata.labels", "no webhook validates it: the API server accepts everything that its CRD allows")
+                yield FieldFinding(obj, "metadata.labels", "no webhook validates it: the API server accepts everything that its CRD allows")
 
 
 def _validates(hook: dict[str, Any], group: str) -> bool:
     return any({group, "*"} & set(rule.get("apiGroups") or []) for rule in hook.get("rules") or [])
 
 
-def definition_old(world: World) -> Iterator[Finding]:
+def definition_old(world: World) -> Iterator[FieldFinding]:
     for obj in world["CustomResourceDefinition"]:
         found = [int(part) for part in ((obj["metadata"].get("annotations") or {}).get(BUNDLE) or "").lstrip("v").split(".")[:2] if part.isdigit()]
         least = NEEDED.get(name(obj))
         if least and len(found) == 2 and tuple(found) < least:
-            yield Finding(
+            yield FieldFinding(
                 obj, f"metadata.annotations.{BUNDLE}", f"its version is {'.'.join(map(str, found))}, and istiod needs {'.'.join(map(str, least))} or newer"
             )
 
 
-def definition_gone(world: World) -> Iterator[Finding]:
+def definition_gone(world: World) -> Iterator[FieldFinding]:
     for obj in world["CustomResourceDefinition"]:
         if (spec(obj).get("group") or name(obj).partition(".")[2]) in ("rbac.istio.io", "authentication.istio.io", "config.istio.io"):
-            yield Finding(obj, "spec.group", "Istio has removed this API: nothing reads its objects")
+            yield FieldFinding(obj, "spec.group", "Istio has removed this API: nothing reads its objects")
 
 
 CHECKS = (

@@ -7,10 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from ..._checks.check import ERROR, WARNING, Check, FieldFinding
 from ..._engine.objects import Object
 from ..._engine.waiting.kstatus import pod_ready
 from ..._traffic.host.host import MESH, full_name, gateways_only
-from ..findings import ANALYZER, ERROR, OURS, WARNING, Check, Finding, parts
+from ..findings import ANALYZER, OURS, parts
 from ..object_index import EVERYWHERE, World, contains, name, namespace, overlaps, place_text, scopes, spec
 from .routes import CLAIM, http, in_mesh, is_delegate, matches, share, weighted
 
@@ -33,13 +34,13 @@ def destinations(world: World) -> Iterator[tuple[Object, str, dict[str, Any]]]:
                         yield obj, path, destination
 
 
-def virtual_service_no_host(world: World) -> Iterator[Finding]:
+def virtual_service_no_host(world: World) -> Iterator[FieldFinding]:
     if not world.knows("Service"):
         return
     for obj, field, destination in destinations(world):
         host = destination.get("host") or ""
         if host and world.ports_of(host, obj, spec(obj).get("exportTo")) is None:
-            yield Finding(obj, f"{field}.host", f"{host} has no Service or ServiceEntry that is visible in namespace {namespace(obj)}")
+            yield FieldFinding(obj, f"{field}.host", f"{host} has no Service or ServiceEntry that is visible in namespace {namespace(obj)}")
 
 
 def _ports(world: World) -> Iterator[tuple[Object, str, dict[str, Any], list[int]]]:
@@ -50,34 +51,34 @@ def _ports(world: World) -> Iterator[tuple[Object, str, dict[str, Any], list[int
             yield obj, field, destination, [port.get("number") or 0 for port in ports]
 
 
-def destination_no_port(world: World) -> Iterator[Finding]:
+def destination_no_port(world: World) -> Iterator[FieldFinding]:
     for obj, field, destination, ports in _ports(world):
         number = (destination.get("port") or {}).get("number")
         if number is not None and number not in ports:
-            yield Finding(obj, f"{field}.port", f"{destination['host']} has no port {number}. Its ports: {', '.join(map(str, ports)) or 'none'}")
+            yield FieldFinding(obj, f"{field}.port", f"{destination['host']} has no port {number}. Its ports: {', '.join(map(str, ports)) or 'none'}")
 
 
-def destination_port_needed(world: World) -> Iterator[Finding]:
+def destination_port_needed(world: World) -> Iterator[FieldFinding]:
     for obj, field, destination, ports in _ports(world):
         if destination.get("port") is None and len(ports) > 1:
-            yield Finding(obj, field, f"{destination['host']} has several ports: set one of {', '.join(map(str, ports))}")
+            yield FieldFinding(obj, field, f"{destination['host']} has several ports: set one of {', '.join(map(str, ports))}")
 
 
-def subset_undefined(world: World) -> Iterator[Finding]:
+def subset_undefined(world: World) -> Iterator[FieldFinding]:
     if not world.knows("Service", "DestinationRule"):
         return
     for obj, field, destination in destinations(world):
         host = full_name(destination.get("host") or "", namespace(obj))
         if destination.get("subset") and (host, destination["subset"]) not in world.subsets:
-            yield Finding(obj, f"{field}.subset", f"no DestinationRule defines subset {destination['subset']} of {host}")
+            yield FieldFinding(obj, f"{field}.subset", f"no DestinationRule defines subset {destination['subset']} of {host}")
 
 
-def virtual_service_no_gateway(world: World) -> Iterator[Finding]:
+def virtual_service_no_gateway(world: World) -> Iterator[FieldFinding]:
     if not world.knows("Gateway"):
         return
     for obj, field, space, gateway in _gateways(world):
         if not world.find("Gateway", space, gateway):
-            yield Finding(obj, field, f"Gateway {space}/{gateway} does not exist" if space else f"Gateway {gateway} does not exist")
+            yield FieldFinding(obj, field, f"Gateway {space}/{gateway} does not exist" if space else f"Gateway {gateway} does not exist")
 
 
 def _gateways(world: World) -> Iterator[tuple[Object, str, str, str]]:
@@ -89,11 +90,11 @@ def _gateways(world: World) -> Iterator[tuple[Object, str, str, str]]:
                 yield obj, f"spec.gateways[{number}]", space or namespace(obj), gateway
 
 
-def gateway_generated(world: World) -> Iterator[Finding]:
+def gateway_generated(world: World) -> Iterator[FieldFinding]:
     for obj in world["VirtualService"]:
         for number, named in enumerate(spec(obj).get("gateways") or []):
             if GENERATED in named:
-                yield Finding(obj, f"spec.gateways[{number}]", f"istiod generated {named} from a Gateway API object: it can be deleted or renamed at any time")
+                yield FieldFinding(obj, f"spec.gateways[{number}]", f"istiod generated {named} from a Gateway API object: it can be deleted or renamed at any time")
 
 
 def gateway_hosts(gateway: Object, viewer: str) -> list[str]:
@@ -108,16 +109,16 @@ def gateway_hosts(gateway: Object, viewer: str) -> list[str]:
     return found
 
 
-def host_not_in_gateway(world: World) -> Iterator[Finding]:
+def host_not_in_gateway(world: World) -> Iterator[FieldFinding]:
     if not world.knows("Gateway"):
         return
     for obj, field, space, gateway in _gateways(world):
         found, wanted = world.find("Gateway", space, gateway), spec(obj).get("hosts") or []
         if not any(overlaps(host, other) for host in (gateway_hosts(found, namespace(obj)) if found else []) for other in wanted):
-            yield Finding(obj, field, f"Gateway {gateway} has none of the hosts {', '.join(wanted) or '(none)'}")
+            yield FieldFinding(obj, field, f"Gateway {gateway} has none of the hosts {', '.join(wanted) or '(none)'}")
 
 
-def hosts_conflict(world: World) -> Iterator[Finding]:
+def hosts_conflict(world: World) -> Iterator[FieldFinding]:
     by_host: dict[tuple[str, str], list[Object]] = defaultdict(list)
     for obj in world["VirtualService"]:
         if in_mesh(obj):
@@ -134,12 +135,12 @@ def hosts_conflict(world: World) -> Iterator[Finding]:
         every = {place_text(obj): obj for obj in [*own, *others]}
         for key in sorted(set(every) - told) if len(every) > 1 else ():
             told.add(key)
-            yield Finding(
+            yield FieldFinding(
                 every[key], "spec.hosts", f"VirtualService {', '.join(sorted(set(every) - {key}))} has the same host {host}: sidecars use only the oldest one"
             )
 
 
-def subset_ineffective_at_gateway(world: World) -> Iterator[Finding]:
+def subset_ineffective_at_gateway(world: World) -> Iterator[FieldFinding]:
     by_host: dict[str, list[str]] = defaultdict(list)
     for obj, _field, route in http(world):
         hosts = {full_name(host, namespace(obj)) for host in spec(obj).get("hosts") or []}
@@ -154,10 +155,10 @@ def subset_ineffective_at_gateway(world: World) -> Iterator[Finding]:
             host = full_name(destination.get("host") or "", namespace(obj))
             others = sorted({other for other in by_host[host] if other != place_text(obj)})
             if not destination.get("subset") and others:
-                yield Finding(obj, f"{path}.destination", f"VirtualService {', '.join(others)} has routes to subsets of {host}, which the gateway does not use")
+                yield FieldFinding(obj, f"{path}.destination", f"VirtualService {', '.join(others)} has routes to subsets of {host}, which the gateway does not use")
 
 
-def claim_without_authentication(world: World) -> Iterator[Finding]:
+def claim_without_authentication(world: World) -> Iterator[FieldFinding]:
     if not world.knows("RequestAuthentication", "Pod"):
         return
     routed = {
@@ -172,7 +173,7 @@ def claim_without_authentication(world: World) -> Iterator[Finding]:
             pods = [pod for pod in world.pods if found and contains(pod, spec(found).get("selector") or {})]
             bare = next((pod for pod in pods if not _authenticated(world, pod)), None)
             if bare:
-                yield Finding(obj, field, f"no RequestAuthentication selects Pod {place_text(bare)} of Gateway {gateway}, so tokens are not validated there")
+                yield FieldFinding(obj, field, f"no RequestAuthentication selects Pod {place_text(bare)} of Gateway {gateway}, so tokens are not validated there")
 
 
 def _authenticated(world: World, pod: Object) -> bool:
@@ -180,7 +181,7 @@ def _authenticated(world: World, pod: Object) -> bool:
     return any(contains(pod, (spec(obj).get("selector") or {}).get("matchLabels") or {}) for obj in policies)
 
 
-def weight_on_nothing_ready(world: World) -> Iterator[Finding]:
+def weight_on_nothing_ready(world: World) -> Iterator[FieldFinding]:
     """Pods of workloads that come with the route count: they will be ready, or their rollout fails by itself."""
     if not world.complete or "Pod" in world.refused:
         return
@@ -196,21 +197,21 @@ def weight_on_nothing_ready(world: World) -> Iterator[Finding]:
             wanted = {**selector, **{key: value for key, value in (subset.get("labels") or {}).items() if not key.startswith(PLACES)}}
             if not any(pod_ready(pod) or id(pod) in coming for pod in world.selected(namespace(service), wanted)):
                 what = f"subset {destination['subset']} of {name(service)}" if destination.get("subset") else f"Service {name(service)}"
-                yield Finding(obj, f"{field}[{number}]", f"{what} has no ready pod: its requests fail with status 503")
+                yield FieldFinding(obj, f"{field}[{number}]", f"{what} has no ready pod: its requests fail with status 503")
 
 
-def sticky_with_weights(world: World) -> Iterator[Finding]:
+def sticky_with_weights(world: World) -> Iterator[FieldFinding]:
     sticky = {host for obj, host in world.rules if ((spec(obj).get("trafficPolicy") or {}).get("loadBalancer") or {}).get("consistentHash")}
     for obj, field, route in weighted(world):
         hosts = {full_name((part.get("destination") or {}).get("host") or "", namespace(obj)) for part in route if share(part) > 0}
         caught = sorted(hosts & sticky)
         if sum(share(part) > 0 for part in route) > 1 and caught:
-            yield Finding(
+            yield FieldFinding(
                 obj, field, f"{caught[0]} has a consistent hash, which works only inside one destination: with weights, each request can reach another version"
             )
 
 
-def routes_of_two_kinds(world: World) -> Iterator[Finding]:
+def routes_of_two_kinds(world: World) -> Iterator[FieldFinding]:
     known: dict[str, list[str]] = defaultdict(list)
     for obj in [*world["HTTPRoute"], *world["GRPCRoute"]]:
         for host in _route_hosts(obj):
@@ -219,7 +220,7 @@ def routes_of_two_kinds(world: World) -> Iterator[Finding]:
         hosts = {full_name(host, namespace(obj)) for host in spec(obj).get("hosts") or []}
         others = sorted({other for host, found in known.items() if host in hosts for other in found})
         if others and not is_delegate(obj):
-            yield Finding(obj, "spec.hosts", f"{', '.join(others)} has the same host, and it is not defined which of them is used")
+            yield FieldFinding(obj, "spec.hosts", f"{', '.join(others)} has the same host, and it is not defined which of them is used")
 
 
 def _route_hosts(route: Object) -> list[str]:
@@ -232,15 +233,15 @@ def _route_hosts(route: Object) -> list[str]:
     return [*(spec(route).get("hostnames") or []), *services]
 
 
-def deprecated_field(world: World) -> Iterator[Finding]:
+def deprecated_field(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         if (((route.get("fault") or {}).get("delay")) or {}).get("percent"):
-            yield Finding(obj, f"{field}.fault.delay.percent", "it is deprecated: use percentage")
+            yield FieldFinding(obj, f"{field}.fault.delay.percent", "it is deprecated: use percentage")
         if route.get("mirrorPercent") is not None:
-            yield Finding(obj, f"{field}.mirrorPercent", "it is deprecated: use mirrorPercentage")
+            yield FieldFinding(obj, f"{field}.mirrorPercent", "it is deprecated: use mirrorPercentage")
     for obj in world["Sidecar"]:
         if (spec(obj).get("outboundTrafficPolicy") or {}).get("egressProxy"):
-            yield Finding(obj, "spec.outboundTrafficPolicy.egressProxy", "istiod ignores it")
+            yield FieldFinding(obj, "spec.outboundTrafficPolicy.egressProxy", "istiod ignores it")
 
 
 CHECKS = (

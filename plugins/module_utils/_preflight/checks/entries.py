@@ -7,9 +7,10 @@ import ipaddress
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+from ..._checks.check import ERROR, WARNING, Check, FieldFinding
 from ..._engine.objects import Object
 from ..._traffic.host.host import full_name
-from ..findings import ANALYZER, ERROR, KIALI, KUBERNETES, WARNING, WEBHOOK, Check, Finding, parts
+from ..findings import ANALYZER, KIALI, KUBERNETES, WEBHOOK, parts
 from ..object_index import EVERYWHERE, World, contains, labels, namespace, overlaps, place_text, quoted, scopes, spec
 
 FIXED = ("", "NONE", "STATIC")
@@ -19,47 +20,47 @@ BY_NAME = ("HTTP", "HTTPS", "HTTP2", "GRPC", "GRPC-WEB", "TLS")
 CAPTURE, ALLOCATE = "ISTIO_META_DNS_CAPTURE", ("ISTIO_META_DNS_AUTO_ALLOCATE", "PILOT_ENABLE_IP_AUTOALLOCATE")
 
 
-def entry_incomplete(world: World) -> Iterator[Finding]:
+def entry_incomplete(world: World) -> Iterator[FieldFinding]:
     for obj in world["ServiceEntry"]:
         if not spec(obj).get("hosts"):
-            yield Finding(obj, "spec.hosts", "it has no host")
+            yield FieldFinding(obj, "spec.hosts", "it has no host")
         for number, host in enumerate(spec(obj).get("hosts") or []):
             if host == "*":
-                yield Finding(obj, f"spec.hosts[{number}]", "the host * is rejected: it would match every host")
+                yield FieldFinding(obj, f"spec.hosts[{number}]", "the host * is rejected: it would match every host")
         counted = Counter(port.get("number") for port in spec(obj).get("ports") or [])
         for number, times in counted.items():
             if times > 1:
-                yield Finding(obj, "spec.ports", f"it has port {number} {times} times")
+                yield FieldFinding(obj, "spec.ports", f"it has port {number} {times} times")
 
 
-def entry_resolution_wrong(world: World) -> Iterator[Finding]:
+def entry_resolution_wrong(world: World) -> Iterator[FieldFinding]:
     for obj in world["ServiceEntry"]:
         own = spec(obj)
         resolution, endpoints = own.get("resolution") or "", own.get("endpoints") or []
         if own.get("workloadSelector") and endpoints:
-            yield Finding(obj, "spec.endpoints", "it has both workloadSelector and endpoints: set only one of them")
+            yield FieldFinding(obj, "spec.endpoints", "it has both workloadSelector and endpoints: set only one of them")
         if resolution in ("", "NONE") and endpoints:
-            yield Finding(obj, "spec.endpoints", "resolution NONE does not allow endpoints")
+            yield FieldFinding(obj, "spec.endpoints", "resolution NONE does not allow endpoints")
         if resolution == "STATIC" and not endpoints and not own.get("workloadSelector"):
-            yield Finding(obj, "spec.endpoints", "STATIC needs endpoints or a workloadSelector")
+            yield FieldFinding(obj, "spec.endpoints", "STATIC needs endpoints or a workloadSelector")
         if resolution == "DNS_ROUND_ROBIN" and len(endpoints) > 1:
-            yield Finding(obj, "spec.endpoints", "DNS_ROUND_ROBIN allows only one endpoint")
+            yield FieldFinding(obj, "spec.endpoints", "DNS_ROUND_ROBIN allows only one endpoint")
         if resolution in DNS and not endpoints:
             for host in own.get("hosts") or []:
                 if host.startswith("*") and host != "*":
-                    yield Finding(obj, "spec.hosts", f"{host} cannot be resolved: DNS without endpoints needs full host names")
+                    yield FieldFinding(obj, "spec.hosts", f"{host} cannot be resolved: DNS without endpoints needs full host names")
         if resolution not in FIXED and any("/" in address for address in own.get("addresses") or []):
-            yield Finding(obj, "spec.addresses", f"only resolutions NONE and STATIC allow address ranges, not {resolution}")
+            yield FieldFinding(obj, "spec.addresses", f"only resolutions NONE and STATIC allow address ranges, not {resolution}")
 
 
-def entry_hosts_not_told_apart(world: World) -> Iterator[Finding]:
+def entry_hosts_not_told_apart(world: World) -> Iterator[FieldFinding]:
     for obj in world["ServiceEntry"]:
         plain = [str(port.get("number")) for port in spec(obj).get("ports") or [] if str(port.get("protocol") or "").upper() not in BY_NAME]
         if len(spec(obj).get("hosts") or []) > 1 and plain:
-            yield Finding(obj, "spec.hosts", f"it has several hosts on port {', '.join(plain)}: only HTTP and TLS carry a host name that distinguishes them")
+            yield FieldFinding(obj, "spec.hosts", f"it has several hosts on port {', '.join(plain)}: only HTTP and TLS carry a host name that distinguishes them")
 
 
-def entry_address_needed(world: World) -> Iterator[Finding]:
+def entry_address_needed(world: World) -> Iterator[FieldFinding]:
     metadata = (world.mesh.get("defaultConfig") or {}).get("proxyMetadata") or {}
     if str(metadata.get(CAPTURE)).lower() == "true" and any(str(metadata.get(key)).lower() == "true" for key in ALLOCATE):
         return
@@ -68,10 +69,10 @@ def entry_address_needed(world: World) -> Iterator[Finding]:
             continue
         for field, port in parts(spec(obj).get("ports"), "spec.ports"):
             if str(port.get("protocol") or "TCP").upper() == "TCP":
-                yield Finding(obj, field, "without addresses, a TCP port captures all traffic to that port, for any destination")
+                yield FieldFinding(obj, field, "without addresses, a TCP port captures all traffic to that port, for any destination")
 
 
-def entry_protocols_conflict(world: World) -> Iterator[Finding]:
+def entry_protocols_conflict(world: World) -> Iterator[FieldFinding]:
     by_port: dict[tuple[str, str, int], list[tuple[Object, str]]] = defaultdict(list)
     for obj in world["ServiceEntry"]:
         for scope in scopes(obj, spec(obj).get("exportTo")):
@@ -85,10 +86,10 @@ def entry_protocols_conflict(world: World) -> Iterator[Finding]:
         for obj, _protocol in every if len(protocols) > 1 else ():
             if place_text(obj) not in told:
                 told.add(place_text(obj))
-                yield Finding(obj, "spec.ports", f"port {number} of {host} has several protocols: {' and '.join(protocols)}")
+                yield FieldFinding(obj, "spec.ports", f"port {number} of {host} has several protocols: {' and '.join(protocols)}")
 
 
-def entry_repeated(world: World) -> Iterator[Finding]:
+def entry_repeated(world: World) -> Iterator[FieldFinding]:
     by_host: dict[tuple[str, int], list[Object]] = defaultdict(list)
     for obj in world["ServiceEntry"]:
         for host in spec(obj).get("hosts") or []:
@@ -103,28 +104,28 @@ def entry_repeated(world: World) -> Iterator[Finding]:
                 if other is not obj and (mine | scopes(other, spec(other).get("exportTo")) >= {EVERYWHERE} or mine & scopes(other, spec(other).get("exportTo")))
             )
             if others:
-                yield Finding(obj, "spec.hosts", f"ServiceEntry {', '.join(others)} also has port {number} of {host}")
+                yield FieldFinding(obj, "spec.hosts", f"ServiceEntry {', '.join(others)} also has port {number} of {host}")
 
 
-def workload_no_address(world: World) -> Iterator[Finding]:
+def workload_no_address(world: World) -> Iterator[FieldFinding]:
     for obj in world["WorkloadEntry"]:
         address = spec(obj).get("address") or ""
         if not address and not spec(obj).get("network"):
-            yield Finding(obj, "spec.address", "it has no address")
+            yield FieldFinding(obj, "spec.address", "it has no address")
         elif address and not address.startswith("unix://") and all(part.isdigit() for part in address.split(".")):
             try:
                 ipaddress.ip_address(address)
             except ValueError:
-                yield Finding(obj, "spec.address", f"{address} is not a valid address")
+                yield FieldFinding(obj, "spec.address", f"{address} is not a valid address")
 
 
-def workload_group_incomplete(world: World) -> Iterator[Finding]:
+def workload_group_incomplete(world: World) -> Iterator[FieldFinding]:
     for obj in world["WorkloadGroup"]:
         if spec(obj).get("template") is None:
-            yield Finding(obj, "spec.template", "it has no template, so no workload can register with it")
+            yield FieldFinding(obj, "spec.template", "it has no template, so no workload can register with it")
 
 
-def workload_account_missing(world: World) -> Iterator[Finding]:
+def workload_account_missing(world: World) -> Iterator[FieldFinding]:
     if not world.knows("ServiceAccount"):
         return
     for kind in ("WorkloadEntry", "WorkloadGroup"):
@@ -132,7 +133,7 @@ def workload_account_missing(world: World) -> Iterator[Finding]:
             holder = (spec(obj).get("template") or {}) if kind == "WorkloadGroup" else spec(obj)
             account = holder.get("serviceAccount")
             if account and account != "default" and not world.find("ServiceAccount", namespace(obj), account):
-                yield Finding(
+                yield FieldFinding(
                     obj,
                     "spec.template.serviceAccount" if kind == "WorkloadGroup" else "spec.serviceAccount",
                     f"ServiceAccount {namespace(obj)}/{account} does not exist",
@@ -143,15 +144,15 @@ def _selector(obj: Object) -> dict[str, str]:
     return (spec(obj).get("workloadSelector") or {}).get("labels") or {}
 
 
-def sidecar_selects_nothing(world: World) -> Iterator[Finding]:
+def sidecar_selects_nothing(world: World) -> Iterator[FieldFinding]:
     if not world.knows_pods:
         return
     for obj in world["Sidecar"]:
         if _selector(obj) and not world.selected(namespace(obj), _selector(obj)):
-            yield Finding(obj, "spec.workloadSelector", f"no pod of its namespace has the labels {quoted(_selector(obj))}")
+            yield FieldFinding(obj, "spec.workloadSelector", f"no pod of its namespace has the labels {quoted(_selector(obj))}")
 
 
-def sidecars_overlap(world: World) -> Iterator[Finding]:
+def sidecars_overlap(world: World) -> Iterator[FieldFinding]:
     for obj in world["Sidecar"]:
         pods = [pod for pod in world.selected(namespace(obj), _selector(obj)) if not world.ambient(pod)] if _selector(obj) else []
         others = [
@@ -160,7 +161,7 @@ def sidecars_overlap(world: World) -> Iterator[Finding]:
             if other is not obj and namespace(other) == namespace(obj) and _selector(other) and any(contains(pod, _selector(other)) for pod in pods)
         ]
         if others:
-            yield Finding(
+            yield FieldFinding(
                 obj,
                 "spec.workloadSelector",
                 f"Sidecar {', '.join(sorted(map(place_text, others)))} selects some of the same pods, and it is not defined which one is used",
@@ -172,36 +173,36 @@ def _ambient_namespace(world: World, space: str) -> bool:
     return own.get("istio.io/dataplane-mode") == "ambient" and own.get("istio-injection") != "enabled" and not own.get("istio.io/rev")
 
 
-def sidecars_without_selector(world: World) -> Iterator[Finding]:
+def sidecars_without_selector(world: World) -> Iterator[FieldFinding]:
     for obj in world["Sidecar"]:
         if not _selector(obj) and not _ambient_namespace(world, namespace(obj)):
             others = [other for other in world["Sidecar"] if other is not obj and namespace(other) == namespace(obj) and not _selector(other)]
             if others:
-                yield Finding(obj, "spec.workloadSelector", f"Sidecar {', '.join(sorted(map(place_text, others)))} also applies to the whole namespace")
+                yield FieldFinding(obj, "spec.workloadSelector", f"Sidecar {', '.join(sorted(map(place_text, others)))} also applies to the whole namespace")
 
 
-def sidecar_ineffective(world: World) -> Iterator[Finding]:
+def sidecar_ineffective(world: World) -> Iterator[FieldFinding]:
     for obj in world["Sidecar"]:
         selector = _selector(obj)
         pods = world.selected(namespace(obj), selector) if selector else []
         if any(world.ambient(pod) for pod in pods) or (not selector and _ambient_namespace(world, namespace(obj))):
-            yield Finding(obj, "spec.workloadSelector", "its pods are in ambient mode and have no sidecar")
+            yield FieldFinding(obj, "spec.workloadSelector", "its pods are in ambient mode and have no sidecar")
 
 
-def sidecar_egress_wrong(world: World) -> Iterator[Finding]:
+def sidecar_egress_wrong(world: World) -> Iterator[FieldFinding]:
     for obj in world["Sidecar"]:
         listeners = list(parts(spec(obj).get("egress"), "spec.egress"))
         for number, (field, listener) in enumerate(listeners):
             if not listener.get("hosts"):
-                yield Finding(obj, f"{field}.hosts", "it has no host")
+                yield FieldFinding(obj, f"{field}.hosts", "it has no host")
             for host in listener.get("hosts") or []:
                 if host.count("/") != 1:
-                    yield Finding(obj, f"{field}.hosts", f"{host} does not have the form NAMESPACE/HOST")
+                    yield FieldFinding(obj, f"{field}.hosts", f"{host} does not have the form NAMESPACE/HOST")
             if not listener.get("port") and number < len(listeners) - 1:
-                yield Finding(obj, field, "a listener without a port matches all remaining traffic: move it to the end")
+                yield FieldFinding(obj, field, "a listener without a port matches all remaining traffic: move it to the end")
 
 
-def sidecar_host_unknown(world: World) -> Iterator[Finding]:
+def sidecar_host_unknown(world: World) -> Iterator[FieldFinding]:
     if not world.knows("Service"):
         return
     for obj in world["Sidecar"]:
@@ -210,7 +211,7 @@ def sidecar_host_unknown(world: World) -> Iterator[Finding]:
                 space, _slash, wanted = host.partition("/")
                 space = namespace(obj) if space == "." else space
                 if wanted and not _seen(world, space, wanted) and space != "~":
-                    yield Finding(obj, f"{field}.hosts", f"{host} has no Service or ServiceEntry")
+                    yield FieldFinding(obj, f"{field}.hosts", f"{host} has no Service or ServiceEntry")
 
 
 def _seen(world: World, space: str, host: str) -> bool:
@@ -222,13 +223,13 @@ def _seen(world: World, space: str, host: str) -> bool:
     return any(overlaps(host, other) for other in [*services, *entries])
 
 
-def sidecar_global_with_selector(world: World) -> Iterator[Finding]:
+def sidecar_global_with_selector(world: World) -> Iterator[FieldFinding]:
     for obj in world["Sidecar"]:
         if namespace(obj) == world.root and _selector(obj):
-            yield Finding(obj, "spec.workloadSelector", f"in {world.root}, a Sidecar applies to the whole mesh only if it has no selector")
+            yield FieldFinding(obj, "spec.workloadSelector", f"in {world.root}, a Sidecar applies to the whole mesh only if it has no selector")
 
 
-def entry_selects_nothing(world: World) -> Iterator[Finding]:
+def entry_selects_nothing(world: World) -> Iterator[FieldFinding]:
     if not world.knows_pods and not world.knows("WorkloadEntry"):
         return
     for obj in world["ServiceEntry"]:
@@ -239,7 +240,7 @@ def entry_selects_nothing(world: World) -> Iterator[Finding]:
             if namespace(entry) == namespace(obj) and wanted.items() <= {**labels(entry), **(spec(entry).get("labels") or {})}.items()
         ]
         if wanted and not outside and not world.selected(namespace(obj), wanted):
-            yield Finding(obj, "spec.workloadSelector", f"no pod or WorkloadEntry of its namespace has the labels {quoted(wanted)}")
+            yield FieldFinding(obj, "spec.workloadSelector", f"no pod or WorkloadEntry of its namespace has the labels {quoted(wanted)}")
 
 
 CHECKS = (

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
 
+from ..._checks.check import ERROR, WARNING, Check, FieldFinding
 from ..._engine.objects import Object
 from ..._istio import certificates
-from ..findings import ANALYZER, ERROR, OURS, WARNING, WEBHOOK, Check, Finding, parts
+from ..findings import ANALYZER, OURS, WEBHOOK, parts
 from ..object_index import EVERYWHERE, World, contains, name, namespace, place_text, quoted, spec
 
 SECURE = ("HTTPS", "TLS")
@@ -32,39 +33,39 @@ def number_of(server: dict[str, Any]) -> int:
     return int((server.get("port") or {}).get("number") or 0)
 
 
-def gateway_incomplete(world: World) -> Iterator[Finding]:
+def gateway_incomplete(world: World) -> Iterator[FieldFinding]:
     for obj in world["Gateway"]:
         if not spec(obj).get("servers"):
-            yield Finding(obj, "spec.servers", "it has no servers")
+            yield FieldFinding(obj, "spec.servers", "it has no servers")
     for obj, field, server in servers(world):
         port = server.get("port") or {}
         if not server.get("hosts"):
-            yield Finding(obj, f"{field}.hosts", "it has no host")
+            yield FieldFinding(obj, f"{field}.hosts", "it has no host")
         for key in ("number", "name", "protocol"):
             if not port.get(key):
-                yield Finding(obj, f"{field}.port.{key}", f"its port has no {key}")
+                yield FieldFinding(obj, f"{field}.port.{key}", f"its port has no {key}")
 
 
-def gateway_port_name_repeated(world: World) -> Iterator[Finding]:
+def gateway_port_name_repeated(world: World) -> Iterator[FieldFinding]:
     for obj in world["Gateway"]:
         counted = Counter((server.get("port") or {}).get("name") for server in spec(obj).get("servers") or [])
         for named, number in counted.items():
             if named and number > 1:
-                yield Finding(obj, "spec.servers", f"{number} ports have the name {named}")
+                yield FieldFinding(obj, "spec.servers", f"{number} ports have the name {named}")
 
 
-def gateway_tls_wrong(world: World) -> Iterator[Finding]:
+def gateway_tls_wrong(world: World) -> Iterator[FieldFinding]:
     for obj, field, server in servers(world):
         protocol, tls = str((server.get("port") or {}).get("protocol") or "").upper(), server.get("tls")
         if protocol in SECURE and not tls:
-            yield Finding(obj, f"{field}.tls", f"a port with protocol {protocol} needs tls")
+            yield FieldFinding(obj, f"{field}.tls", f"a port with protocol {protocol} needs tls")
         if protocol == "HTTP" and tls and (set(tls) - {"httpsRedirect"}):
-            yield Finding(obj, f"{field}.tls", "a port with protocol HTTP allows only httpsRedirect in tls")
+            yield FieldFinding(obj, f"{field}.tls", "a port with protocol HTTP allows only httpsRedirect in tls")
         if protocol in SECURE and tls and tls.get("httpsRedirect"):
-            yield Finding(obj, f"{field}.tls.httpsRedirect", f"a port with protocol {protocol} would redirect to itself")
+            yield FieldFinding(obj, f"{field}.tls.httpsRedirect", f"a port with protocol {protocol} would redirect to itself")
 
 
-def gateway_tls_incomplete(world: World) -> Iterator[Finding]:
+def gateway_tls_incomplete(world: World) -> Iterator[FieldFinding]:
     for obj, field, server in servers(world):
         tls = server.get("tls") or {}
         mode = tls.get("mode") or ("SIMPLE" if tls.get("credentialName") or tls.get("serverCertificate") else "")
@@ -72,32 +73,32 @@ def gateway_tls_incomplete(world: World) -> Iterator[Finding]:
         if mode in ENDING and not named:
             missing = [key for key in ("serverCertificate", "privateKey", *(["caCertificates"] if mode != "SIMPLE" else [])) if not tls.get(key)]
             if missing:
-                yield Finding(obj, f"{field}.tls", f"{mode} needs {', '.join(missing)}, or a credentialName")
+                yield FieldFinding(obj, f"{field}.tls", f"{mode} needs {', '.join(missing)}, or a credentialName")
         given = [key for key in ("credentialName", "serverCertificate", "privateKey", "caCertificates") if tls.get(key)]
         if mode == "ISTIO_MUTUAL" and given:
-            yield Finding(obj, f"{field}.tls", f"ISTIO_MUTUAL uses the certificates of the mesh and does not allow {', '.join(given)}")
+            yield FieldFinding(obj, f"{field}.tls", f"ISTIO_MUTUAL uses the certificates of the mesh and does not allow {', '.join(given)}")
 
 
-def gateway_tls_old(world: World) -> Iterator[Finding]:
+def gateway_tls_old(world: World) -> Iterator[FieldFinding]:
     for obj, field, server in servers(world):
         least = (server.get("tls") or {}).get("minProtocolVersion")
         if least in OLD:
-            yield Finding(obj, f"{field}.tls.minProtocolVersion", f"{least} is insecure: browsers no longer support it")
+            yield FieldFinding(obj, f"{field}.tls.minProtocolVersion", f"{least} is insecure: browsers no longer support it")
 
 
 def _pods(world: World, obj: Object) -> list[Object]:
     return world.selected(EVERYWHERE, spec(obj).get("selector") or {})
 
 
-def gateway_selects_nothing(world: World) -> Iterator[Finding]:
+def gateway_selects_nothing(world: World) -> Iterator[FieldFinding]:
     if not world.knows_pods:
         return
     for obj in world["Gateway"]:
         if not _pods(world, obj):
-            yield Finding(obj, "spec.selector", f"no pod has the labels {quoted(spec(obj).get('selector') or {})}, so no proxy serves it")
+            yield FieldFinding(obj, "spec.selector", f"no pod has the labels {quoted(spec(obj).get('selector') or {})}, so no proxy serves it")
 
 
-def gateway_port_not_on_service(world: World) -> Iterator[Finding]:
+def gateway_port_not_on_service(world: World) -> Iterator[FieldFinding]:
     if not world.knows_pods or not world.knows("Service"):
         return
     for obj in world["Gateway"]:
@@ -105,7 +106,7 @@ def gateway_port_not_on_service(world: World) -> Iterator[Finding]:
         open_ports = _open_ports(world, pods)
         for field, server in parts(spec(obj).get("servers"), "spec.servers") if pods else ():
             if server.get("port") and number_of(server) not in open_ports:
-                yield Finding(obj, f"{field}.port.number", f"no Service of its pods has port {number_of(server)}")
+                yield FieldFinding(obj, f"{field}.port.number", f"no Service of its pods has port {number_of(server)}")
 
 
 def _open_ports(world: World, pods: list[Object]) -> set[Any]:
@@ -133,10 +134,10 @@ def _services(world: World, pods: list[Object]) -> list[Object]:
     ]
 
 
-def gateway_no_secret(world: World) -> Iterator[Finding]:
+def gateway_no_secret(world: World) -> Iterator[FieldFinding]:
     for obj, field, space, secret in _credentials(world):
         if world.knows("Secret") and not world.find("Secret", space, secret):
-            yield Finding(obj, f"{field}.tls.credentialName", f"Secret {space}/{secret} does not exist in the namespace of the gateway's pods")
+            yield FieldFinding(obj, f"{field}.tls.credentialName", f"Secret {space}/{secret} does not exist in the namespace of the gateway's pods")
 
 
 def _credentials(world: World) -> Iterator[tuple[Object, str, str, str]]:
@@ -148,14 +149,14 @@ def _credentials(world: World) -> Iterator[tuple[Object, str, str, str]]:
                 yield obj, field, space, named
 
 
-def gateway_credential_invalid(world: World) -> Iterator[Finding]:
+def gateway_credential_invalid(world: World) -> Iterator[FieldFinding]:
     for obj, field, space, named in _credentials(world):
         secret = world.find("Secret", space, named)
         # Of a Secret in the cluster no data is read.
         if secret and "data" in secret:
             cause = _unusable(secret["data"] or {})
             if cause:
-                yield Finding(obj, f"{field}.tls.credentialName", f"Secret {space}/{named}: {cause}")
+                yield FieldFinding(obj, f"{field}.tls.credentialName", f"Secret {space}/{named}: {cause}")
 
 
 def _unusable(data: dict[str, Any]) -> str:
@@ -171,7 +172,7 @@ def _unusable(data: dict[str, Any]) -> str:
     return f"its certificate is valid from {late.begins:%Y-%m-%d} to {late.expires:%Y-%m-%d}" if late else ""
 
 
-def gateways_conflict(world: World) -> Iterator[Finding]:
+def gateways_conflict(world: World) -> Iterator[FieldFinding]:
     for obj, field, server in servers(world):
         rivals = set()
         for other, _field, theirs in servers(world):
@@ -179,7 +180,7 @@ def gateways_conflict(world: World) -> Iterator[Finding]:
             if other is not obj and same and set(server.get("hosts") or []) & set(theirs.get("hosts") or []) and _same_pods(world, obj, other):
                 rivals.add(place_text(other))
         if rivals:
-            yield Finding(obj, field, f"Gateway {', '.join(sorted(rivals))} has the same host on port {number_of(server)} of the same pods")
+            yield FieldFinding(obj, field, f"Gateway {', '.join(sorted(rivals))} has the same host on port {number_of(server)} of the same pods")
 
 
 def _same_pods(world: World, first: Object, second: Object) -> bool:
@@ -187,7 +188,7 @@ def _same_pods(world: World, first: Object, second: Object) -> bool:
     return one == two or any(contains(pod, two) for pod in world.selected(EVERYWHERE, one))
 
 
-def gateway_certificate_repeated(world: World) -> Iterator[Finding]:
+def gateway_certificate_repeated(world: World) -> Iterator[FieldFinding]:
     told: set[str] = set()
     for obj, field, server in servers(world):
         selector = spec(obj).get("selector") or {}
@@ -195,7 +196,7 @@ def gateway_certificate_repeated(world: World) -> Iterator[Finding]:
             wider = selector.items() <= (spec(other).get("selector") or {}).items()
             if other is not obj and wider and place_text(obj) not in told and _certificate(server) and _certificate(server) == _certificate(theirs):
                 told.add(place_text(obj))
-                yield Finding(
+                yield FieldFinding(
                     obj,
                     f"{field}.tls",
                     f"Gateway {place_text(other)} has the same certificate: browsers share one connection for both, and get status 404 for one of them",
@@ -209,13 +210,13 @@ def _certificate(server: dict[str, Any]) -> tuple[str, ...]:
     return (tls["serverCertificate"], tls["privateKey"]) if tls.get("serverCertificate") and tls.get("privateKey") else ()
 
 
-def gateway_without_service(world: World) -> Iterator[Finding]:
+def gateway_without_service(world: World) -> Iterator[FieldFinding]:
     if not world.complete:
         return
     for obj in world["Gateway"]:
         pods = _pods(world, obj)
         if pods and not _services(world, pods):
-            yield Finding(obj, "spec.selector", f"no Service selects its pods, such as {name(pods[0])}")
+            yield FieldFinding(obj, "spec.selector", f"no Service selects its pods, such as {name(pods[0])}")
 
 
 CHECKS = (

@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from ..._checks.check import INFO, WARNING, Check, FieldFinding
 from ..._engine.objects import Object
-from ..findings import ANALYZER, INFO, WARNING, Check, Finding, parts
+from ..findings import ANALYZER, parts
 from ..object_index import World, spec
 
 # Envoy's names of a method that is not said are all of them; Istio's analysis takes this one.
@@ -42,22 +43,22 @@ def _catch_all(routes: list[dict[str, Any]]) -> int:
     return next((number for number, route in enumerate(routes) if not route.get("match")), len(routes))
 
 
-def route_unreachable(world: World) -> Iterator[Finding]:
+def route_unreachable(world: World) -> Iterator[FieldFinding]:
     for obj, path, routes in _lists(world):
         end = _catch_all(routes)
         used = [(number, place) for number, place, _earlier in _repeated(routes[:end])]
         for number, route in enumerate(routes):
             if number > end:
-                yield Finding(obj, f"{path}[{number}]", f"route {end} before it matches all requests")
+                yield FieldFinding(obj, f"{path}[{number}]", f"route {end} before it matches all requests")
             elif route.get("match") and sum(other == number for other, _place in used) == len(route["match"]):
-                yield Finding(obj, f"{path}[{number}]", "earlier routes have all its matches")
+                yield FieldFinding(obj, f"{path}[{number}]", "earlier routes have all its matches")
 
 
-def match_ineffective(world: World) -> Iterator[Finding]:
+def match_ineffective(world: World) -> Iterator[FieldFinding]:
     for obj, path, routes in _lists(world):
         reached = routes[: _catch_all(routes)]
         for number, place, earlier in _repeated(reached):
-            yield Finding(obj, f"{path}[{number}].match[{place}]", f"route {earlier} has the same match")
+            yield FieldFinding(obj, f"{path}[{number}].match[{place}]", f"route {earlier} has the same match")
     for obj in world["VirtualService"]:
         routes = spec(obj).get("http") or []
         found = [
@@ -66,7 +67,7 @@ def match_ineffective(world: World) -> Iterator[Finding]:
         for number, (field, match) in enumerate(found):
             cover = next((other for other, earlier in found[:number] if _covers(earlier, match)), None)
             if cover:
-                yield Finding(obj, field, f"{cover} before it matches the same requests")
+                yield FieldFinding(obj, field, f"{cover} before it matches the same requests")
 
 
 def _limit(value: dict[str, Any] | None) -> str:

@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from ..._checks.check import ERROR, WARNING, Check, FieldFinding
 from ..._engine.objects import Object
 from ..._istio.dataplane import injection
-from ..findings import ERROR, KUBERNETES, OURS, WARNING, WEBHOOK, Check, Finding
+from ..findings import KUBERNETES, OURS, WEBHOOK
 from ..object_index import World, contains, name, namespace, place_text, spec
 from .policies import covers, selector
 
@@ -28,13 +29,13 @@ def _mode(obj: Object) -> str:
     return str((spec(obj).get("mtls") or {}).get("mode") or "UNSET")
 
 
-def peer_ports_without_selector(world: World) -> Iterator[Finding]:
+def peer_ports_without_selector(world: World) -> Iterator[FieldFinding]:
     for obj in world["PeerAuthentication"]:
         if spec(obj).get("portLevelMtls") and not selector(obj):
-            yield Finding(obj, "spec.portLevelMtls", "it sets modes for ports, but has no selector")
+            yield FieldFinding(obj, "spec.portLevelMtls", "it sets modes for ports, but has no selector")
 
 
-def peer_mode_unknown(world: World) -> Iterator[Finding]:
+def peer_mode_unknown(world: World) -> Iterator[FieldFinding]:
     for obj in world["PeerAuthentication"]:
         given = [
             ("spec.mtls.mode", _mode(obj)),
@@ -42,10 +43,10 @@ def peer_mode_unknown(world: World) -> Iterator[Finding]:
         ]
         for field, mode in given:
             if mode not in MODES:
-                yield Finding(obj, field, f"{mode} is not one of {', '.join(MODES)}")
+                yield FieldFinding(obj, field, f"{mode} is not one of {', '.join(MODES)}")
 
 
-def strict_with_plain_clients(world: World) -> Iterator[Finding]:
+def strict_with_plain_clients(world: World) -> Iterator[FieldFinding]:
     """Clients without a proxy, known by what their containers are given: a Service's name in an argument or variable."""
     if not any(_mode(obj) == "STRICT" for obj in world["PeerAuthentication"]):
         return
@@ -57,7 +58,7 @@ def strict_with_plain_clients(world: World) -> Iterator[Finding]:
             host = f"{name(service)}.{namespace(service)}" if namespace(pod) != namespace(service) else name(service)
             if (place_text(policy), place_text(pod)) not in told and re.search(rf"(^|[/@,\s=]){re.escape(host)}(\.[a-z.]*)?(:\d+|/|,|\s|$)", text):
                 told.add((place_text(policy), place_text(pod)))
-                yield Finding(policy, "spec.mtls.mode", f"Pod {place_text(pod)} has no proxy and uses {host}: it would lose access")
+                yield FieldFinding(policy, "spec.mtls.mode", f"Pod {place_text(pod)} has no proxy and uses {host}: it would lose access")
 
 
 def _strict_services(world: World) -> list[tuple[Object, Object]]:
@@ -80,18 +81,18 @@ def _given(pod: Object) -> list[str]:
     return [text for text in found if isinstance(text, str)]
 
 
-def strict_from_outside(world: World) -> Iterator[Finding]:
+def strict_from_outside(world: World) -> Iterator[FieldFinding]:
     for service, policy in _strict_services(world):
         pods = world.selected(namespace(service), spec(service)["selector"])
         if spec(service).get("type") in FROM_OUTSIDE and not any(injection.is_gateway(pod) for pod in pods) and not injection.is_gateway(service):
-            yield Finding(
+            yield FieldFinding(
                 service,
                 "spec.type",
                 f"{spec(service)['type']} is for external clients without a proxy, but PeerAuthentication {place_text(policy)} accepts only mutual TLS",
             )
 
 
-def pods_of_strict_not_enrolled(world: World) -> Iterator[Finding]:
+def pods_of_strict_not_enrolled(world: World) -> Iterator[FieldFinding]:
     for obj in world["PeerAuthentication"]:
         if _mode(obj) != "STRICT" or namespace(obj) == world.root:
             continue
@@ -101,7 +102,7 @@ def pods_of_strict_not_enrolled(world: World) -> Iterator[Finding]:
             if namespace(pod) == namespace(obj) and contains(pod, selector(obj)) and not world.enrolled(pod) and not world.ambient(pod)
         ]
         if bare:
-            yield Finding(obj, "spec.mtls.mode", f"Pod {place_text(bare[0])} has no proxy: it still accepts plaintext")
+            yield FieldFinding(obj, "spec.mtls.mode", f"Pod {place_text(bare[0])} has no proxy: it still accepts plaintext")
 
 
 CHECKS = (

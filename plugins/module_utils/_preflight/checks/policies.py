@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..._checks.check import ERROR, INFO, WARNING, Check, FieldFinding
 from ..._engine.objects import Object
 from ..._traffic.host.host import GATEWAY_NAME
-from ..findings import ANALYZER, ERROR, INFO, KIALI, KUBERNETES, OURS, WARNING, Check, Finding, parts
+from ..findings import ANALYZER, KIALI, KUBERNETES, OURS, parts
 from ..object_index import EVERYWHERE, World, contains, labels, namespace, place_text, quoted, spec
 
 KINDS = ("AuthorizationPolicy", "RequestAuthentication", "Telemetry", "WasmPlugin")
@@ -35,28 +36,28 @@ def pods_of(world: World, policy: Object) -> list[Object]:
     return world.selected(EVERYWHERE if namespace(policy) == world.root else namespace(policy), selector(policy))
 
 
-def selects_nothing(kind: str) -> Callable[[World], Iterator[Finding]]:
-    def judge(world: World) -> Iterator[Finding]:
+def selects_nothing(kind: str) -> Callable[[World], Iterator[FieldFinding]]:
+    def judge(world: World) -> Iterator[FieldFinding]:
         for obj in world[kind] if world.knows_pods else ():
             if selector(obj) and not pods_of(world, obj):
-                yield Finding(obj, "spec.selector", f"no pod has the labels {quoted(selector(obj))}")
+                yield FieldFinding(obj, "spec.selector", f"no pod has the labels {quoted(selector(obj))}")
 
     return judge
 
 
-def whole_namespace_twice(kind: str) -> Callable[[World], Iterator[Finding]]:
-    def judge(world: World) -> Iterator[Finding]:
+def whole_namespace_twice(kind: str) -> Callable[[World], Iterator[FieldFinding]]:
+    def judge(world: World) -> Iterator[FieldFinding]:
         whole = [obj for obj in world[kind] if not selector(obj) and not targets(obj)]
         for obj in whole:
             others = sorted(place_text(other) for other in whole if other is not obj and namespace(other) == namespace(obj))
             if others:
-                yield Finding(obj, "spec.selector", f"{kind} {', '.join(others)} also applies to the whole namespace: the oldest one is used")
+                yield FieldFinding(obj, "spec.selector", f"{kind} {', '.join(others)} also applies to the whole namespace: the oldest one is used")
 
     return judge
 
 
-def same_pods_twice(kind: str) -> Callable[[World], Iterator[Finding]]:
-    def judge(world: World) -> Iterator[Finding]:
+def same_pods_twice(kind: str) -> Callable[[World], Iterator[FieldFinding]]:
+    def judge(world: World) -> Iterator[FieldFinding]:
         chosen = [obj for obj in world[kind] if selector(obj)]
         for obj in chosen:
             pods = world.selected(namespace(obj), selector(obj))
@@ -66,12 +67,12 @@ def same_pods_twice(kind: str) -> Callable[[World], Iterator[Finding]]:
                 if other is not obj and namespace(other) == namespace(obj) and any(contains(pod, selector(other)) for pod in pods)
             )
             if others:
-                yield Finding(obj, "spec.selector", f"{kind} {', '.join(others)} selects some of the same pods: the oldest one is used")
+                yield FieldFinding(obj, "spec.selector", f"{kind} {', '.join(others)} selects some of the same pods: the oldest one is used")
 
     return judge
 
 
-def selector_ineffective(world: World) -> Iterator[Finding]:
+def selector_ineffective(world: World) -> Iterator[FieldFinding]:
     gateways = [pod for pod in world.pods if GATEWAY_NAME in labels(pod)]
     for kind in KINDS:
         for obj in world[kind]:
@@ -79,26 +80,26 @@ def selector_ineffective(world: World) -> Iterator[Finding]:
                 (pod for pod in gateways if selector(obj) and not targets(obj) and namespace(pod) == namespace(obj) and contains(pod, selector(obj))), None
             )
             if caught:
-                yield Finding(
+                yield FieldFinding(
                     obj, "spec.selector", f"Gateway {labels(caught)[GATEWAY_NAME]} of the Gateway API needs targetRefs: the selector of its pods has no effect"
                 )
 
 
-def selector_and_targets(world: World) -> Iterator[Finding]:
+def selector_and_targets(world: World) -> Iterator[FieldFinding]:
     for kind in KINDS:
         for obj in world[kind]:
             if spec(obj).get("selector") is not None and targets(obj):
-                yield Finding(obj, targets(obj)[0][0], "it has both selector and targetRefs: set only one of them")
+                yield FieldFinding(obj, targets(obj)[0][0], "it has both selector and targetRefs: set only one of them")
 
 
-def target_missing(world: World) -> Iterator[Finding]:
+def target_missing(world: World) -> Iterator[FieldFinding]:
     for kind in KINDS:
         for obj in world[kind]:
             for field, target in targets(obj):
                 ours = TARGETS.get(target.get("kind") or "")
                 space = "" if ours == "GatewayClass" else namespace(obj)
                 if ours and world.knows(ours) and not world.find(ours, space, target.get("name") or ""):
-                    yield Finding(obj, field, f"{target['kind']} {target.get('name')} does not exist in its namespace")
+                    yield FieldFinding(obj, field, f"{target['kind']} {target.get('name')} does not exist in its namespace")
 
 
 CHECKS = (

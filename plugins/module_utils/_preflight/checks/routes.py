@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..._checks.check import ERROR, WARNING, Check, FieldFinding
 from ..._engine.objects import Object
 from ..._failure import InvalidOption
 from ..._traffic.features import validators
 from ..._traffic.host.host import MESH, full_name
-from ..findings import ERROR, KIALI, OURS, WARNING, WEBHOOK, Check, Finding, parts
+from ..findings import KIALI, OURS, WEBHOOK, parts
 from ..object_index import World, namespace, overlaps, spec
 
 Field = tuple[str, dict[str, Any]]
@@ -69,110 +70,110 @@ def refused(test: Callable[..., Any], *arguments: Any) -> str:
     return ""
 
 
-def virtual_service_empty(world: World) -> Iterator[Finding]:
+def virtual_service_empty(world: World) -> Iterator[FieldFinding]:
     for obj in world["VirtualService"]:
         if not any(spec(obj).get(protocol) for protocol in ("http", "tcp", "tls")):
-            yield Finding(obj, "spec", "it has no routes: set http, tcp or tls")
+            yield FieldFinding(obj, "spec", "it has no routes: set http, tcp or tls")
 
 
-def delegate_wrong(world: World) -> Iterator[Finding]:
+def delegate_wrong(world: World) -> Iterator[FieldFinding]:
     for obj in world["VirtualService"]:
         if is_delegate(obj):
             for key in ("gateways", "tcp", "tls"):
                 if spec(obj).get(key):
-                    yield Finding(obj, f"spec.{key}", f"it is a delegate, because it has no hosts: a delegate cannot set {key}")
+                    yield FieldFinding(obj, f"spec.{key}", f"it is a delegate, because it has no hosts: a delegate cannot set {key}")
     for obj, field, route in http(world):
         if route.get("delegate"):
             if is_delegate(obj):
-                yield Finding(obj, f"{field}.delegate", "a delegate cannot delegate to another VirtualService")
+                yield FieldFinding(obj, f"{field}.delegate", "a delegate cannot delegate to another VirtualService")
             for key in ("route", "redirect"):
                 if route.get(key):
-                    yield Finding(obj, f"{field}.{key}", f"a delegated route cannot set {key}")
+                    yield FieldFinding(obj, f"{field}.{key}", f"a delegated route cannot set {key}")
 
 
-def delegate_missing(world: World) -> Iterator[Finding]:
+def delegate_missing(world: World) -> Iterator[FieldFinding]:
     if not world.complete:
         return
     for obj, field, route in http(world):
         named = route.get("delegate") or {}
         place = named.get("namespace") or namespace(obj)
         if named and not world.find("VirtualService", place, named.get("name") or ""):
-            yield Finding(obj, f"{field}.delegate", f"VirtualService {place}/{named.get('name')} does not exist")
+            yield FieldFinding(obj, f"{field}.delegate", f"VirtualService {place}/{named.get('name')} does not exist")
 
 
-def route_ambiguous(world: World) -> Iterator[Finding]:
+def route_ambiguous(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         if route.get("delegate"):
             continue
         given = [key for key in ENDS if route.get(key)]
         if not given:
-            yield Finding(obj, field, "it has none of route, redirect and directResponse")
+            yield FieldFinding(obj, field, "it has none of route, redirect and directResponse")
         elif len(given) > 1:
-            yield Finding(obj, field, f"it has {' and '.join(given)}: set only one of them")
+            yield FieldFinding(obj, field, f"it has {' and '.join(given)}: set only one of them")
         elif given != ["route"]:
             for key in ("fault", "rewrite"):
                 if route.get(key):
-                    yield Finding(obj, f"{field}.{key}", f"it has {given[0]}, which cannot be combined with {key}")
+                    yield FieldFinding(obj, f"{field}.{key}", f"it has {given[0]}, which cannot be combined with {key}")
 
 
-def host_wildcard_in_mesh(world: World) -> Iterator[Finding]:
+def host_wildcard_in_mesh(world: World) -> Iterator[FieldFinding]:
     for obj in world["VirtualService"]:
         if in_mesh(obj) and "*" in (spec(obj).get("hosts") or []):
-            yield Finding(obj, "spec.hosts", "the host * is not allowed for sidecars (gateway mesh)")
+            yield FieldFinding(obj, "spec.hosts", "the host * is not allowed for sidecars (gateway mesh)")
 
 
-def host_repeated(world: World) -> Iterator[Finding]:
+def host_repeated(world: World) -> Iterator[FieldFinding]:
     for obj in world["VirtualService"]:
         hosts = [full_name(host, namespace(obj)) for host in spec(obj).get("hosts") or []]
         for number, host in enumerate(hosts):
             earlier = next((other for other in hosts[:number] if overlaps(other, host)), None)
             if earlier:
-                yield Finding(obj, f"spec.hosts[{number}]", f"{earlier} already covers {host}")
+                yield FieldFinding(obj, f"spec.hosts[{number}]", f"{earlier} already covers {host}")
 
 
-def weights_invalid(world: World) -> Iterator[Finding]:
+def weights_invalid(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in weighted(world):
         for number, destination in enumerate(route):
             if share(destination) < 0:
-                yield Finding(obj, f"{field}[{number}].weight", f"{destination['weight']} is negative")
+                yield FieldFinding(obj, f"{field}[{number}].weight", f"{destination['weight']} is negative")
         if len(route) > 1 and sum(map(share, route)) == 0:
-            yield Finding(obj, field, "none of its destinations has a weight")
+            yield FieldFinding(obj, field, "none of its destinations has a weight")
 
 
-def weight_alone(world: World) -> Iterator[Finding]:
+def weight_alone(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in weighted(world):
         if len(route) == 1 and route[0].get("weight") not in (None, 100):
-            yield Finding(obj, f"{field}[0].weight", f"the only destination has the weight {route[0]['weight']}, but gets all requests")
+            yield FieldFinding(obj, f"{field}[0].weight", f"the only destination has the weight {route[0]['weight']}, but gets all requests")
 
 
-def destination_missing(world: World) -> Iterator[Finding]:
+def destination_missing(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in weighted(world):
         for number, part in enumerate(route):
             if not (part.get("destination") or {}).get("host"):
-                yield Finding(obj, f"{field}[{number}].destination", "it has no host")
+                yield FieldFinding(obj, f"{field}[{number}].destination", "it has no host")
 
 
-def destination_repeated(world: World) -> Iterator[Finding]:
+def destination_repeated(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in weighted(world):
         seen = set()
         for number, part in enumerate(route):
             destination = part.get("destination") or {}
             key = (full_name(destination.get("host") or "", namespace(obj)), destination.get("subset"), (destination.get("port") or {}).get("number"))
             if key in seen:
-                yield Finding(obj, f"{field}[{number}]", "an earlier destination of the route is identical")
+                yield FieldFinding(obj, f"{field}[{number}]", "an earlier destination of the route is identical")
             seen.add(key)
 
 
-def match_empty(world: World) -> Iterator[Finding]:
+def match_empty(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         for path, key, match in matches(route, field):
             for how in ("prefix", "regex"):
                 # Of a path an empty prefix is everything.
                 if match.get(how) == "" and (key, how) != ("uri", "prefix"):
-                    yield Finding(obj, f"{path}.{how}", f"an empty {how} is not allowed")
+                    yield FieldFinding(obj, f"{path}.{how}", f"an empty {how} is not allowed")
 
 
-def regex_invalid(world: World) -> Iterator[Finding]:
+def regex_invalid(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         for path, key, match in matches(route, field):
             expression = match.get("regex")
@@ -180,15 +181,15 @@ def regex_invalid(world: World) -> Iterator[Finding]:
             if expression and (key, expression) != ("withoutHeaders", "*"):
                 cause = refused(validators.regex, expression)
                 if cause:
-                    yield Finding(obj, f"{path}.regex", cause)
+                    yield FieldFinding(obj, f"{path}.regex", cause)
 
 
-def claim_in_mesh(world: World) -> Iterator[Finding]:
+def claim_in_mesh(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         if in_mesh(obj):
             for path, key, _match in matches(route, field):
                 if key != "queryParams" and CLAIM in path:
-                    yield Finding(obj, path, "only gateways can match JWT claims, and the VirtualService applies to sidecars")
+                    yield FieldFinding(obj, path, "only gateways can match JWT claims, and the VirtualService applies to sidecars")
 
 
 def durations(value: Any, path: str) -> Iterator[tuple[str, str]]:
@@ -197,7 +198,7 @@ def durations(value: Any, path: str) -> Iterator[tuple[str, str]]:
             yield f"{path}.{key}", item
 
 
-def duration_invalid(world: World) -> Iterator[Finding]:
+def duration_invalid(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         fault = route.get("fault") or {}
         places = [(field, route), (f"{field}.retries", route.get("retries")), (f"{field}.fault.delay", fault.get("delay"))]
@@ -206,71 +207,71 @@ def duration_invalid(world: World) -> Iterator[Finding]:
                 # No timeout at all is written so.
                 cause = "" if text == "0s" and path.endswith("imeout") else refused(validators.duration, text)
                 if cause:
-                    yield Finding(obj, path, cause)
+                    yield FieldFinding(obj, path, cause)
 
 
-def _percent(obj: Object, field: str, value: dict[str, Any] | None, least: float = 0) -> Iterator[Finding]:
+def _percent(obj: Object, field: str, value: dict[str, Any] | None, least: float = 0) -> Iterator[FieldFinding]:
     number = (value or {}).get("value")
     if number is not None and not (number == 0 or max(least, 0) <= number <= 100):
-        yield Finding(obj, f"{field}.value", f"{number} is not a valid percentage: use 0, or {least or 0} to 100")
+        yield FieldFinding(obj, f"{field}.value", f"{number} is not a valid percentage: use 0, or {least or 0} to 100")
 
 
-def fault_invalid(world: World) -> Iterator[Finding]:
+def fault_invalid(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         fault = route.get("fault")
         if fault is None:
             continue
         delay, abort = fault.get("delay"), fault.get("abort")
         if not delay and not abort:
-            yield Finding(obj, f"{field}.fault", "it has neither delay nor abort")
+            yield FieldFinding(obj, f"{field}.fault", "it has neither delay nor abort")
         if delay is not None and not delay.get("fixedDelay"):
-            yield Finding(obj, f"{field}.fault.delay", "it has no fixedDelay")
+            yield FieldFinding(obj, f"{field}.fault.delay", "it has no fixedDelay")
         for key, part in (("delay", delay), ("abort", abort)):
             yield from _percent(obj, f"{field}.fault.{key}.percentage", (part or {}).get("percentage"), validators.LEAST_PERCENT)
         if abort:
             status, grpc = abort.get("httpStatus"), abort.get("grpcStatus")
             if status is None and not grpc:
-                yield Finding(obj, f"{field}.fault.abort", "it has no status")
+                yield FieldFinding(obj, f"{field}.fault.abort", "it has no status")
             if status is not None and refused(validators.status, status):
-                yield Finding(obj, f"{field}.fault.abort.httpStatus", refused(validators.status, status))
+                yield FieldFinding(obj, f"{field}.fault.abort.httpStatus", refused(validators.status, status))
             if grpc and refused(validators.grpc_status, grpc):
-                yield Finding(obj, f"{field}.fault.abort.grpcStatus", refused(validators.grpc_status, grpc))
+                yield FieldFinding(obj, f"{field}.fault.abort.grpcStatus", refused(validators.grpc_status, grpc))
 
 
-def retries_invalid(world: World) -> Iterator[Finding]:
+def retries_invalid(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         retries = route.get("retries") or {}
         attempts = retries.get("attempts") or 0
         if attempts < 0:
-            yield Finding(obj, f"{field}.retries.attempts", f"{attempts} is negative")
+            yield FieldFinding(obj, f"{field}.retries.attempts", f"{attempts} is negative")
         others = sorted(set(retries) - {"attempts"})
         if retries.get("attempts") == 0 and others:
-            yield Finding(obj, f"{field}.retries", f"{', '.join(others)} need at least one attempt")
+            yield FieldFinding(obj, f"{field}.retries", f"{', '.join(others)} need at least one attempt")
         given = [value.strip() for value in (retries.get("retryOn") or "").split(",") if value.strip()]
         cause = refused(validators.retry_on, given)
         if cause:
-            yield Finding(obj, f"{field}.retries.retryOn", cause)
+            yield FieldFinding(obj, f"{field}.retries.retryOn", cause)
 
 
-def mirror_invalid(world: World) -> Iterator[Finding]:
+def mirror_invalid(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         if route.get("mirror") and route.get("mirrors"):
-            yield Finding(obj, f"{field}.mirrors", "it has both mirror and mirrors: set only one of them")
+            yield FieldFinding(obj, f"{field}.mirrors", "it has both mirror and mirrors: set only one of them")
         yield from _percent(obj, f"{field}.mirrorPercentage", route.get("mirrorPercentage"))
         for path, mirror in parts(route.get("mirrors"), f"{field}.mirrors"):
             yield from _percent(obj, f"{path}.percentage", mirror.get("percentage"))
 
 
-def direct_response_invalid(world: World) -> Iterator[Finding]:
+def direct_response_invalid(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         answer = route.get("directResponse")
         if not answer:
             continue
         if refused(validators.status, answer.get("status"), 200):
-            yield Finding(obj, f"{field}.directResponse.status", refused(validators.status, answer.get("status"), 200))
+            yield FieldFinding(obj, f"{field}.directResponse.status", refused(validators.status, answer.get("status"), 200))
         body = (answer.get("body") or {}).get("string") or ""
         if len(body) > LARGEST_BODY:
-            yield Finding(obj, f"{field}.directResponse.body", f"it has {len(body)} bytes, more than {LARGEST_BODY}")
+            yield FieldFinding(obj, f"{field}.directResponse.body", f"it has {len(body)} bytes, more than {LARGEST_BODY}")
 
 
 def _changes(route: dict[str, Any], field: str) -> Iterator[tuple[str, str, str]]:
@@ -284,53 +285,53 @@ def _changes(route: dict[str, Any], field: str) -> Iterator[tuple[str, str, str]
                     yield f"{place}.headers.{direction}.{how}.{header}", direction, header
 
 
-def header_invalid(world: World) -> Iterator[Finding]:
+def header_invalid(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         for path, direction, header in _changes(route, field):
             authority = header.lower() in (":authority", "host")
             if header.startswith(":") or authority:
                 if direction == "response" or not authority or ".remove." in path:
-                    yield Finding(obj, path, f"Envoy cannot change the header {header}")
+                    yield FieldFinding(obj, path, f"Envoy cannot change the header {header}")
             elif refused(validators.header, header):
-                yield Finding(obj, path, refused(validators.header, header))
+                yield FieldFinding(obj, path, refused(validators.header, header))
         for path, key, _match in matches(route, field):
             header = path.rpartition(f".{key}.")[2]
             if key in ("headers", "withoutHeaders") and not header.startswith((":", CLAIM)) and refused(validators.header, header):
-                yield Finding(obj, path, refused(validators.header, header))
+                yield FieldFinding(obj, path, refused(validators.header, header))
 
 
-def authority_twice(world: World) -> Iterator[Finding]:
+def authority_twice(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         changed = (route.get("headers") or {}).get("request") or {}
         given = [header for how in ("set", "add") for header in changed.get(how) or {} if header.lower() in (":authority", "host")]
         if len(given) + bool((route.get("rewrite") or {}).get("authority")) > 1:
-            yield Finding(obj, field, "the route changes the authority more than once")
+            yield FieldFinding(obj, field, "the route changes the authority more than once")
 
 
-def tls_match_wrong(world: World) -> Iterator[Finding]:
+def tls_match_wrong(world: World) -> Iterator[FieldFinding]:
     for obj in world["VirtualService"]:
         hosts = spec(obj).get("hosts") or []
         for field, route in parts(spec(obj).get("tls"), "spec.tls"):
             if not route.get("match"):
-                yield Finding(obj, field, "it has no sniHosts, which a TLS route needs")
+                yield FieldFinding(obj, field, "it has no sniHosts, which a TLS route needs")
             for path, match in parts(route.get("match"), f"{field}.match"):
                 for name in match.get("sniHosts") or []:
                     if not any(overlaps(host, name) and len(host) <= len(name) for host in hosts):
-                        yield Finding(obj, f"{path}.sniHosts", f"{name} is not a host of the VirtualService")
+                        yield FieldFinding(obj, f"{path}.sniHosts", f"{name} is not a host of the VirtualService")
 
 
-def gateway_name_form(world: World) -> Iterator[Finding]:
+def gateway_name_form(world: World) -> Iterator[FieldFinding]:
     for obj in world["VirtualService"]:
         for number, gateway in enumerate(spec(obj).get("gateways") or []):
             if gateway.count("/") > 1 or gateway.startswith("/") or gateway.endswith("/") or ("/" not in gateway and "." in gateway):
-                yield Finding(obj, f"spec.gateways[{number}]", f"{gateway!r} is neither NAME nor NAMESPACE/NAME")
+                yield FieldFinding(obj, f"spec.gateways[{number}]", f"{gateway!r} is neither NAME nor NAMESPACE/NAME")
 
 
-def fault_with_retries(world: World) -> Iterator[Finding]:
+def fault_with_retries(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         given = [key for key in ("retries", "timeout") if route.get(key)]
         if route.get("fault") and given:
-            yield Finding(obj, f"{field}.{given[0]}", f"the route has a fault, and Envoy then ignores {' and '.join(given)}")
+            yield FieldFinding(obj, f"{field}.{given[0]}", f"the route has a fault, and Envoy then ignores {' and '.join(given)}")
 
 
 CHECKS = (

@@ -7,9 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from ..._checks.check import ERROR, WARNING, Check, FieldFinding
 from ..._engine.objects import Object
 from ..._traffic.host.host import full_name
-from ..findings import ANALYZER, ERROR, KIALI, WARNING, WEBHOOK, Check, Finding, parts
+from ..findings import ANALYZER, KIALI, WEBHOOK, parts
 from ..object_index import EVERYWHERE, World, contains, labels, namespace, place_text, scopes, spec
 
 VERIFIED = ("SIMPLE", "MUTUAL")
@@ -35,101 +36,101 @@ def _all(world: World) -> Iterator[tuple[Object, str, dict[str, Any]]]:
     return ((obj, field, policy) for obj in world["DestinationRule"] for field, policy in policies(obj))
 
 
-def subset_repeated(world: World) -> Iterator[Finding]:
+def subset_repeated(world: World) -> Iterator[FieldFinding]:
     for obj in world["DestinationRule"]:
         counted = Counter(subset.get("name") for subset in spec(obj).get("subsets") or [])
         for name, number in counted.items():
             if number > 1:
-                yield Finding(obj, "spec.subsets", f"it has subset {name} {number} times")
+                yield FieldFinding(obj, "spec.subsets", f"it has subset {name} {number} times")
 
 
-def rule_host_missing(world: World) -> Iterator[Finding]:
+def rule_host_missing(world: World) -> Iterator[FieldFinding]:
     for obj in world["DestinationRule"]:
         if not spec(obj).get("host"):
-            yield Finding(obj, "spec.host", "it has no host")
+            yield FieldFinding(obj, "spec.host", "it has no host")
 
 
-def policy_empty(world: World) -> Iterator[Finding]:
+def policy_empty(world: World) -> Iterator[FieldFinding]:
     for obj, field, policy in _all(world):
         if not set(policy) - {"port"}:
-            yield Finding(obj, field, "it is empty")
+            yield FieldFinding(obj, field, "it is empty")
         elif policy.get("connectionPool") == {}:
-            yield Finding(obj, f"{field}.connectionPool", "it is empty")
+            yield FieldFinding(obj, f"{field}.connectionPool", "it is empty")
 
 
-def tls_incomplete(world: World) -> Iterator[Finding]:
+def tls_incomplete(world: World) -> Iterator[FieldFinding]:
     for obj, field, policy in _all(world):
         tls = policy.get("tls") or {}
         own = tls.get("clientCertificate") and tls.get("privateKey")
         if tls.get("mode") == "MUTUAL" and not own and not tls.get("credentialName"):
-            yield Finding(obj, f"{field}.tls", "MUTUAL needs clientCertificate and privateKey, or a credentialName")
+            yield FieldFinding(obj, f"{field}.tls", "MUTUAL needs clientCertificate and privateKey, or a credentialName")
         if tls.get("mode") == "ISTIO_MUTUAL" and (
             tls.get("clientCertificate") or tls.get("privateKey") or tls.get("caCertificates") or tls.get("credentialName")
         ):
-            yield Finding(obj, f"{field}.tls", "ISTIO_MUTUAL uses the certificates of the mesh and does not allow others")
+            yield FieldFinding(obj, f"{field}.tls", "ISTIO_MUTUAL uses the certificates of the mesh and does not allow others")
 
 
-def hash_incomplete(world: World) -> Iterator[Finding]:
+def hash_incomplete(world: World) -> Iterator[FieldFinding]:
     for obj, field, policy in _all(world):
         asked = (policy.get("loadBalancer") or {}).get("consistentHash")
         if asked is None:
             continue
         if not any(asked.get(key) for key in KEYS):
-            yield Finding(obj, f"{field}.loadBalancer.consistentHash", f"it has no key: set one of {', '.join(KEYS)}")
+            yield FieldFinding(obj, f"{field}.loadBalancer.consistentHash", f"it has no key: set one of {', '.join(KEYS)}")
         elif asked.get("httpCookie") is not None and not asked["httpCookie"].get("name"):
-            yield Finding(obj, f"{field}.loadBalancer.consistentHash.httpCookie", "the cookie has no name")
+            yield FieldFinding(obj, f"{field}.loadBalancer.consistentHash.httpCookie", "the cookie has no name")
 
 
-def locality_invalid(world: World) -> Iterator[Finding]:
+def locality_invalid(world: World) -> Iterator[FieldFinding]:
     for obj, field, policy in _all(world):
         local = (policy.get("loadBalancer") or {}).get("localityLbSetting") or {}
         path = f"{field}.loadBalancer.localityLbSetting"
         if local.get("distribute") and (local.get("failover") or local.get("failoverPriority")):
-            yield Finding(obj, path, "it has both distribute and failover: set only one of them")
+            yield FieldFinding(obj, path, "it has both distribute and failover: set only one of them")
         for place_, rule in parts(local.get("distribute"), f"{path}.distribute"):
             total = sum((rule.get("to") or {}).values())
             if total != 100:
-                yield Finding(obj, f"{place_}.to", f"its weights add up to {total}, not to 100")
+                yield FieldFinding(obj, f"{place_}.to", f"its weights add up to {total}, not to 100")
 
 
-def failover_without_ejection(world: World) -> Iterator[Finding]:
+def failover_without_ejection(world: World) -> Iterator[FieldFinding]:
     for obj, field, policy in _all(world):
         local = (policy.get("loadBalancer") or {}).get("localityLbSetting") or {}
         if (local.get("failover") or local.get("failoverPriority")) and not policy.get("outlierDetection"):
-            yield Finding(
+            yield FieldFinding(
                 obj, f"{field}.loadBalancer.localityLbSetting", "without outlierDetection no failure is detected, so nothing fails over"
             )
 
 
-def outlier_invalid(world: World) -> Iterator[Finding]:
+def outlier_invalid(world: World) -> Iterator[FieldFinding]:
     for obj, field, policy in _all(world):
         outlier = policy.get("outlierDetection") or {}
         if outlier.get("consecutiveLocalOriginFailures") and not outlier.get("splitExternalLocalOriginErrors"):
-            yield Finding(obj, f"{field}.outlierDetection", "consecutiveLocalOriginFailures needs splitExternalLocalOriginErrors")
+            yield FieldFinding(obj, f"{field}.outlierDetection", "consecutiveLocalOriginFailures needs splitExternalLocalOriginErrors")
         for key in ("maxEjectionPercent", "minHealthPercent"):
             value = outlier.get(key)
             if isinstance(value, (int, float)) and not 0 <= value <= 100:
-                yield Finding(obj, f"{field}.outlierDetection.{key}", f"{value} is not a valid percentage")
+                yield FieldFinding(obj, f"{field}.outlierDetection.{key}", f"{value} is not a valid percentage")
 
 
-def export_ambiguous(world: World) -> Iterator[Finding]:
+def export_ambiguous(world: World) -> Iterator[FieldFinding]:
     for kind in ("VirtualService", "DestinationRule", "ServiceEntry"):
         for obj in world[kind]:
             export = spec(obj).get("exportTo") or []
             if EVERYWHERE in export and len(export) > 1:
-                yield Finding(obj, "spec.exportTo", "it has * and other entries: * already includes all")
+                yield FieldFinding(obj, "spec.exportTo", "it has * and other entries: * already includes all")
             elif len(set(export)) < len(export):
-                yield Finding(obj, "spec.exportTo", "it names a namespace twice")
+                yield FieldFinding(obj, "spec.exportTo", "it names a namespace twice")
 
 
-def export_unknown(world: World) -> Iterator[Finding]:
+def export_unknown(world: World) -> Iterator[FieldFinding]:
     if not world.knows("Namespace"):
         return
     for kind in ("VirtualService", "DestinationRule", "ServiceEntry"):
         for obj in world[kind]:
             for space in sorted(scopes(obj, spec(obj).get("exportTo")) - {EVERYWHERE, "~", namespace(obj)}):
                 if not world.find("Namespace", "", space):
-                    yield Finding(obj, "spec.exportTo", f"namespace {space} does not exist")
+                    yield FieldFinding(obj, "spec.exportTo", f"namespace {space} does not exist")
 
 
 def _unverified(tls: dict[str, Any], obj: Object) -> bool:
@@ -137,33 +138,33 @@ def _unverified(tls: dict[str, Any], obj: Object) -> bool:
     return tls.get("mode") in VERIFIED and not tls.get("caCertificates") and not by_name
 
 
-def tls_unverified(world: World) -> Iterator[Finding]:
+def tls_unverified(world: World) -> Iterator[FieldFinding]:
     for obj in world["DestinationRule"]:
         tls = (spec(obj).get("trafficPolicy") or {}).get("tls") or {}
         if _unverified(tls, obj):
-            yield Finding(obj, "spec.trafficPolicy.tls", UNVERIFIED.format(tls["mode"]))
+            yield FieldFinding(obj, "spec.trafficPolicy.tls", UNVERIFIED.format(tls["mode"]))
 
 
-def port_tls_unverified(world: World) -> Iterator[Finding]:
+def port_tls_unverified(world: World) -> Iterator[FieldFinding]:
     for obj in world["DestinationRule"]:
         policy = spec(obj).get("trafficPolicy") or {}
         for field, port in parts(policy.get("portLevelSettings"), "spec.trafficPolicy.portLevelSettings"):
             tls = port.get("tls") or {}
             if _unverified(tls, obj):
-                yield Finding(obj, f"{field}.tls", UNVERIFIED.format(tls["mode"]))
+                yield FieldFinding(obj, f"{field}.tls", UNVERIFIED.format(tls["mode"]))
 
 
-def destination_rule_no_host(world: World) -> Iterator[Finding]:
+def destination_rule_no_host(world: World) -> Iterator[FieldFinding]:
     if not world.knows("Service"):
         return
     for obj in world["DestinationRule"]:
         host = spec(obj).get("host") or ""
         # A wildcard is for hosts that come and go.
         if host and not host.startswith("*") and world.ports_of(host, obj, spec(obj).get("exportTo")) is None:
-            yield Finding(obj, "spec.host", f"{host} has no Service or ServiceEntry that is visible in namespace {namespace(obj)}")
+            yield FieldFinding(obj, "spec.host", f"{host} has no Service or ServiceEntry that is visible in namespace {namespace(obj)}")
 
 
-def subset_without_pods(world: World) -> Iterator[Finding]:
+def subset_without_pods(world: World) -> Iterator[FieldFinding]:
     if not world.knows_pods:
         return
     for obj, host in world.rules:
@@ -177,7 +178,7 @@ def subset_without_pods(world: World) -> Iterator[Finding]:
         for field, subset in parts(spec(obj).get("subsets"), "spec.subsets"):
             wanted = {key: value for key, value in (subset.get("labels") or {}).items() if key not in UNKNOWN}
             if not any(wanted.items() <= _augmented(world, pod).items() for pod in pods):
-                yield Finding(obj, field, f"subset {subset.get('name')} selects no pod of {host}")
+                yield FieldFinding(obj, field, f"subset {subset.get('name')} selects no pod of {host}")
 
 
 def _augmented(world: World, pod: Object) -> dict[str, str]:
@@ -188,14 +189,14 @@ def _augmented(world: World, pod: Object) -> dict[str, str]:
     return {**labels(pod), **by_node, **({HOSTNAME: node_name} if node_name else {})}
 
 
-def subset_without_labels(world: World) -> Iterator[Finding]:
+def subset_without_labels(world: World) -> Iterator[FieldFinding]:
     for obj in world["DestinationRule"]:
         for field, subset in parts(spec(obj).get("subsets"), "spec.subsets"):
             if not subset.get("labels") and not subset.get("trafficPolicy"):
-                yield Finding(obj, field, f"subset {subset.get('name')} has no labels, so it selects all pods of the host")
+                yield FieldFinding(obj, field, f"subset {subset.get('name')} has no labels, so it selects all pods of the host")
 
 
-def subset_in_two_rules(world: World) -> Iterator[Finding]:
+def subset_in_two_rules(world: World) -> Iterator[FieldFinding]:
     by_subset: dict[tuple[str, str, str], list[Object]] = defaultdict(list)
     for obj, host in world.rules:
         for scope in scopes(obj, spec(obj).get("exportTo")):
@@ -205,7 +206,7 @@ def subset_in_two_rules(world: World) -> Iterator[Finding]:
     for (_scope, host, name), rules in sorted(by_subset.items()):
         for obj in rules if len(rules) > 1 else ():
             others = ", ".join(sorted(place_text(other) for other in rules if other is not obj))
-            yield Finding(
+            yield FieldFinding(
                 obj,
                 "spec.subsets" if name else "spec.host",
                 f"DestinationRule {others} also has {f'subset {name} of ' if name else ''}{host}: the older one is used",
@@ -224,32 +225,32 @@ def _mode(world: World, obj: Object, host: str) -> str:
     return ""
 
 
-def tls_off_while_strict(world: World) -> Iterator[Finding]:
+def tls_off_while_strict(world: World) -> Iterator[FieldFinding]:
     for obj, host in world.rules:
         for field, policy in policies(obj):
             if (policy.get("tls") or {}).get("mode") in ("DISABLE", "SIMPLE") and _mode(world, obj, host) == "STRICT":
-                yield Finding(
+                yield FieldFinding(
                     obj, f"{field}.tls.mode", f"{policy['tls']['mode']}: clients of {host} send without mutual TLS, but its pods require it (STRICT)"
                 )
 
 
-def mtls_while_off(world: World) -> Iterator[Finding]:
+def mtls_while_off(world: World) -> Iterator[FieldFinding]:
     for obj, host in world.rules:
         for field, policy in policies(obj):
             if (policy.get("tls") or {}).get("mode") == "ISTIO_MUTUAL" and _mode(world, obj, host) == "DISABLE":
-                yield Finding(obj, f"{field}.tls.mode", f"clients of {host} send mutual TLS, but its pods do not accept it (DISABLE)")
+                yield FieldFinding(obj, f"{field}.tls.mode", f"clients of {host} send mutual TLS, but its pods do not accept it (DISABLE)")
 
 
-def rule_selects_nothing(world: World) -> Iterator[Finding]:
+def rule_selects_nothing(world: World) -> Iterator[FieldFinding]:
     if not world.knows_pods:
         return
     for obj in world["DestinationRule"]:
         wanted = (spec(obj).get("workloadSelector") or {}).get("matchLabels") or {}
         if wanted and not any(contains(pod, wanted) for pod in world.members.get(namespace(obj), [])):
-            yield Finding(obj, "spec.workloadSelector", "no pod of its namespace has these labels, so it applies to no client")
+            yield FieldFinding(obj, "spec.workloadSelector", "no pod of its namespace has these labels, so it applies to no client")
 
 
-def rules_of_host_conflict(world: World) -> Iterator[Finding]:
+def rules_of_host_conflict(world: World) -> Iterator[FieldFinding]:
     """Of two rules with a policy for one host the newer one's is not used."""
     by_host: dict[tuple[str, str], list[Object]] = defaultdict(list)
     for obj in world["DestinationRule"]:
@@ -258,7 +259,7 @@ def rules_of_host_conflict(world: World) -> Iterator[Finding]:
     for (_space, host), rules in sorted(by_host.items()):
         for obj in rules if len(rules) > 1 else ():
             others = ", ".join(sorted(place_text(other) for other in rules if other is not obj))
-            yield Finding(obj, "spec.trafficPolicy", f"DestinationRule {others} also has a policy for {host}: only the policy of the older one is used")
+            yield FieldFinding(obj, "spec.trafficPolicy", f"DestinationRule {others} also has a policy for {host}: only the policy of the older one is used")
 
 
 CHECKS = (

@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from ..._checks.check import ERROR, INFO, WARNING, Check, FieldFinding
 from ..._engine.objects import Object
 from ..._traffic.features.validators import METHODS
 from ..._traffic.host.host import full_name
-from ..findings import ANALYZER, ERROR, INFO, KIALI, OURS, WARNING, WEBHOOK, Check, Finding, parts
+from ..findings import ANALYZER, KIALI, OURS, WEBHOOK, parts
 from ..object_index import EVERYWHERE, World, contains, labels, name, namespace, place_text, quoted, spec
 from .policies import covers, pods_of, selector, targets
 
@@ -59,64 +60,64 @@ def action(obj: Object) -> str:
     return str(spec(obj).get("action") or "ALLOW")
 
 
-def authorization_incomplete(world: World) -> Iterator[Finding]:
+def authorization_incomplete(world: World) -> Iterator[FieldFinding]:
     for obj in world["AuthorizationPolicy"]:
         own, done = spec(obj), action(obj)
         if done in ("DENY", "CUSTOM") and own.get("rules") is None:
-            yield Finding(obj, "spec.rules", f"{done} without rules never has an effect. An empty rule matches every request")
+            yield FieldFinding(obj, "spec.rules", f"{done} without rules never has an effect. An empty rule matches every request")
         if done == "CUSTOM" and not (own.get("provider") or {}).get("name"):
-            yield Finding(obj, "spec.provider", "CUSTOM needs the name of its provider")
+            yield FieldFinding(obj, "spec.provider", "CUSTOM needs the name of its provider")
         if done != "CUSTOM" and own.get("provider"):
-            yield Finding(obj, "spec.provider", f"{done} has no provider")
+            yield FieldFinding(obj, "spec.provider", f"{done} has no provider")
     for obj, field, rule in _rules(world):
         for key in ("from", "to"):
             if rule.get(key) == []:
-                yield Finding(obj, f"{field}.{key}", "it is empty")
+                yield FieldFinding(obj, f"{field}.{key}", "it is empty")
     for obj, field, part in [*_sources(world), *_operations(world)]:
         if not any(part.values()):
-            yield Finding(obj, field, "it is empty")
+            yield FieldFinding(obj, field, "it is empty")
 
 
-def authorization_values_wrong(world: World) -> Iterator[Finding]:
+def authorization_values_wrong(world: World) -> Iterator[FieldFinding]:
     for obj, field, source in _sources(world):
         for key in BLOCKS:
             for block in source.get(key) or []:
                 try:
                     ipaddress.ip_network(block, strict=False)
                 except ValueError:
-                    yield Finding(obj, f"{field}.{key}", f"{block} is not a valid address or range")
+                    yield FieldFinding(obj, f"{field}.{key}", f"{block} is not a valid address or range")
         if source.get("serviceAccounts") and (source.get("principals") or source.get("namespaces")):
-            yield Finding(obj, f"{field}.serviceAccounts", "serviceAccounts cannot be combined with principals or namespaces")
+            yield FieldFinding(obj, f"{field}.serviceAccounts", "serviceAccounts cannot be combined with principals or namespaces")
         if action(obj) == "CUSTOM":
             for key in NOT_CUSTOM:
                 if source.get(key):
-                    yield Finding(obj, f"{field}.{key}", f"CUSTOM does not support {key}")
+                    yield FieldFinding(obj, f"{field}.{key}", f"CUSTOM does not support {key}")
     for obj, field, operation in _operations(world):
         for key in ("ports", "notPorts"):
             for port in operation.get(key) or []:
                 if not str(port).isdigit() or not 1 <= int(port) <= 65535:
-                    yield Finding(obj, f"{field}.{key}", f"{port} is not a valid port")
+                    yield FieldFinding(obj, f"{field}.{key}", f"{port} is not a valid port")
 
 
-def condition_unknown(world: World) -> Iterator[Finding]:
+def condition_unknown(world: World) -> Iterator[FieldFinding]:
     for obj, field, rule in _rules(world):
         for path, when in parts(rule.get("when"), f"{field}.when"):
             if not ATTRIBUTES.match(when.get("key") or ""):
-                yield Finding(obj, f"{path}.key", f"{when.get('key')!r} is not a valid attribute")
+                yield FieldFinding(obj, f"{path}.key", f"{when.get('key')!r} is not a valid attribute")
             if not when.get("values") and not when.get("notValues"):
-                yield Finding(obj, path, "it has neither values nor notValues")
+                yield FieldFinding(obj, path, "it has neither values nor notValues")
 
 
-def method_unknown(world: World) -> Iterator[Finding]:
+def method_unknown(world: World) -> Iterator[FieldFinding]:
     for obj, field, operation in _operations(world):
         for key in ("methods", "notMethods"):
             for method in operation.get(key) or []:
                 # A gRPC method is a path.
                 if method not in METHODS and "*" not in method and "/" not in method:
-                    yield Finding(obj, f"{field}.{key}", f"{method} is not a valid HTTP method: use capital letters")
+                    yield FieldFinding(obj, f"{field}.{key}", f"{method} is not a valid HTTP method: use capital letters")
 
 
-def authorization_host_unknown(world: World) -> Iterator[Finding]:
+def authorization_host_unknown(world: World) -> Iterator[FieldFinding]:
     if not world.knows("Service"):
         return
     gateways = {host.rpartition("/")[2] for obj in world["Gateway"] for server in spec(obj).get("servers") or [] for host in server.get("hosts") or []}
@@ -126,7 +127,7 @@ def authorization_host_unknown(world: World) -> Iterator[Finding]:
             for host in operation.get(key) or []:
                 plain = host.partition(":")[0]
                 if "*" not in plain and plain not in gateways | routed and "*" not in gateways and world.ports_of(plain, obj) is None:
-                    yield Finding(obj, f"{field}.{key}", f"{host} is not a host of a Service, ServiceEntry, VirtualService or Gateway")
+                    yield FieldFinding(obj, f"{field}.{key}", f"{host} is not a host of a Service, ServiceEntry, VirtualService or Gateway")
 
 
 def _means(pattern: str, value: str) -> bool:
@@ -136,37 +137,37 @@ def _means(pattern: str, value: str) -> bool:
     return value.endswith(pattern[1:]) if pattern.startswith("*") else pattern == value
 
 
-def authorization_no_namespace(world: World) -> Iterator[Finding]:
+def authorization_no_namespace(world: World) -> Iterator[FieldFinding]:
     if not world.knows("Namespace"):
         return
     for obj, field, source in _sources(world):
         for key in ("namespaces", "notNamespaces"):
             for wanted in source.get(key) or []:
                 if wanted != "*" and not any(_means(wanted.lower(), name(space).lower()) for space in world["Namespace"]):
-                    yield Finding(obj, f"{field}.{key}", f"namespace {wanted} does not exist")
+                    yield FieldFinding(obj, f"{field}.{key}", f"namespace {wanted} does not exist")
 
 
-def principal_unknown(world: World) -> Iterator[Finding]:
+def principal_unknown(world: World) -> Iterator[FieldFinding]:
     domains = {"cluster.local", str(world.mesh.get("trustDomain") or "cluster.local"), *(world.mesh.get("trustDomainAliases") or [])}
     for obj, field, source in _sources(world):
         for principal in source.get("principals") or []:
             found = re.match(r"^([^/*]+)/ns/([^/*]+)/sa/([^/*]+)$", principal)
             if found and found[1] not in domains:
-                yield Finding(obj, f"{field}.principals", f"{found[1]} is not a trust domain of this mesh")
+                yield FieldFinding(obj, f"{field}.principals", f"{found[1]} is not a trust domain of this mesh")
             elif found and world.knows("ServiceAccount") and not world.find("ServiceAccount", found[2], found[3]):
-                yield Finding(obj, f"{field}.principals", f"ServiceAccount {found[2]}/{found[3]} does not exist")
+                yield FieldFinding(obj, f"{field}.principals", f"ServiceAccount {found[2]}/{found[3]} does not exist")
             elif not found and "*" not in principal:
-                yield Finding(obj, f"{field}.principals", f"{principal} does not have the form DOMAIN/ns/NAMESPACE/sa/ACCOUNT")
+                yield FieldFinding(obj, f"{field}.principals", f"{principal} does not have the form DOMAIN/ns/NAMESPACE/sa/ACCOUNT")
 
 
-def authorization_selects_nothing(world: World) -> Iterator[Finding]:
+def authorization_selects_nothing(world: World) -> Iterator[FieldFinding]:
     if not world.knows_pods:
         return
     for obj in world["AuthorizationPolicy"]:
         if targets(obj) or (namespace(obj) == world.root and not selector(obj)):
             continue
         if not any(world.enrolled(pod) or world.ambient(pod) for pod in pods_of(world, obj)):
-            yield Finding(
+            yield FieldFinding(
                 obj, "spec.selector", f"no pod of the mesh has the labels {quoted(selector(obj))}" if selector(obj) else "its namespace has no pod of the mesh"
             )
 
@@ -178,14 +179,14 @@ def _leads_to_its_pods(world: World, policy: Object, service: Object) -> bool:
     return bool(wanted) and any(covers(world, policy, pod) and contains(pod, wanted) for pod in pods)
 
 
-def deny_of_http_on_tcp(world: World) -> Iterator[Finding]:
+def deny_of_http_on_tcp(world: World) -> Iterator[FieldFinding]:
     for obj, field, rule in _rules(world):
         operations = [part.get("operation") or {} for part in rule.get("to") or []]
         of_http = any(operation.get(key) for operation in operations for key in OF_HTTP)
         if action(obj) == "DENY" and of_http and not any(operation.get("ports") for operation in operations):
             tcp = next((_plain_port(service) for service in world["Service"] if _plain_port(service) and _leads_to_its_pods(world, obj, service)), "")
             if tcp:
-                yield Finding(obj, f"{field}.to", f"plain TCP has no host, method or path: the rule denies all traffic to port {tcp}")
+                yield FieldFinding(obj, f"{field}.to", f"plain TCP has no host, method or path: the rule denies all traffic to port {tcp}")
 
 
 def _plain_port(service: Object) -> str:
@@ -200,12 +201,12 @@ def _plain_port(service: Object) -> str:
     )
 
 
-def identity_without_mtls(world: World) -> Iterator[Finding]:
+def identity_without_mtls(world: World) -> Iterator[FieldFinding]:
     off = {namespace(obj) for obj in world["PeerAuthentication"] if not selector(obj) and (spec(obj).get("mtls") or {}).get("mode") == "DISABLE"}
     for obj, field, source in _sources(world):
         given = [key for key in IDENTITIES if source.get(key)]
         if given and namespace(obj) in off:
-            yield Finding(obj, f"{field}.{given[0]}", "mutual TLS is off here (DISABLE), and callers have no identity without it")
+            yield FieldFinding(obj, f"{field}.{given[0]}", "mutual TLS is off here (DISABLE), and callers have no identity without it")
 
 
 def _admits(policy: Object, caller: Object, identified: bool, port: str = "") -> bool:
@@ -239,7 +240,7 @@ def _allows(world: World, pod: Object) -> list[Object]:
     return [obj for obj in world["AuthorizationPolicy"] if action(obj) == "ALLOW" and covers(world, obj, pod)]
 
 
-def deny_all_shuts_out_ingress(world: World) -> Iterator[Finding]:
+def deny_all_shuts_out_ingress(world: World) -> Iterator[FieldFinding]:
     told: set[tuple[str, str]] = set()
     for route in world["VirtualService"]:
         for gateway in spec(route).get("gateways") or []:
@@ -252,7 +253,7 @@ def deny_all_shuts_out_ingress(world: World) -> Iterator[Finding]:
                     for obj in allows:
                         if (place_text(obj), gateway) not in told:
                             told.add((place_text(obj), gateway))
-                            yield Finding(
+                            yield FieldFinding(
                                 obj,
                                 "spec.rules",
                                 f"it blocks Gateway {wanted}, through which VirtualService {place_text(route)} routes to Pod {place_text(pod)}",
@@ -270,7 +271,7 @@ def _behind(world: World, route: Object) -> list[Object]:
     return found
 
 
-def deny_all_shuts_out_scrape(world: World) -> Iterator[Finding]:
+def deny_all_shuts_out_scrape(world: World) -> Iterator[FieldFinding]:
     """Merged metrics are on the proxy's own port 15020, which no policy is for; any other port is behind the proxy."""
     scrapers = [pod for pod in world.pods if "prometheus" in (labels(pod).get("app"), labels(pod).get("app.kubernetes.io/name"))]
     told = set()
@@ -285,20 +286,20 @@ def deny_all_shuts_out_scrape(world: World) -> Iterator[Finding]:
             for obj in allows:
                 if place_text(obj) not in told:
                     told.add(place_text(obj))
-                    yield Finding(obj, "spec.rules", f"it blocks Pod {place_text(scrapers[0])}, which scrapes port {port} of Pod {place_text(pod)}")
+                    yield FieldFinding(obj, "spec.rules", f"it blocks Pod {place_text(scrapers[0])}, which scrapes port {port} of Pod {place_text(pod)}")
 
 
-def jwt_incomplete(world: World) -> Iterator[Finding]:
+def jwt_incomplete(world: World) -> Iterator[FieldFinding]:
     for obj in world["RequestAuthentication"]:
         for field, rule in parts(spec(obj).get("jwtRules"), "spec.jwtRules"):
             if not rule.get("issuer") and not rule.get("jwksUri"):
-                yield Finding(obj, field, "it has neither issuer nor jwksUri")
+                yield FieldFinding(obj, field, "it has neither issuer nor jwksUri")
             if rule.get("jwks") and rule.get("jwksUri"):
-                yield Finding(obj, field, "it has both jwks and jwksUri: set only one of them")
+                yield FieldFinding(obj, field, "it has both jwks and jwksUri: set only one of them")
             if rule.get("jwks") and _keys(rule["jwks"]) is None:
-                yield Finding(obj, f"{field}.jwks", "it is not a valid JSON Web Key Set")
+                yield FieldFinding(obj, f"{field}.jwks", "it is not a valid JSON Web Key Set")
             if rule.get("jwksUri") and not re.match(r"^https?://[^/\s]+", rule["jwksUri"]):
-                yield Finding(obj, f"{field}.jwksUri", "it is not a valid http:// or https:// URL")
+                yield FieldFinding(obj, f"{field}.jwksUri", "it is not a valid http:// or https:// URL")
 
 
 def _keys(text: str) -> list[dict[str, Any]] | None:
@@ -310,14 +311,14 @@ def _keys(text: str) -> list[dict[str, Any]] | None:
     return [key for key in keys if isinstance(key, dict)] if isinstance(keys, list) else None
 
 
-def jwt_private_key(world: World) -> Iterator[Finding]:
+def jwt_private_key(world: World) -> Iterator[FieldFinding]:
     for obj in world["RequestAuthentication"]:
         for field, rule in parts(spec(obj).get("jwtRules"), "spec.jwtRules"):
             if any(set(PRIVATE) & set(key) for key in _keys(rule.get("jwks") or "") or []):
-                yield Finding(obj, f"{field}.jwks", "it contains a private key: everyone who can read it can create tokens")
+                yield FieldFinding(obj, f"{field}.jwks", "it contains a private key: everyone who can read it can create tokens")
 
 
-def jwks_unrestricted(world: World) -> Iterator[Finding]:
+def jwks_unrestricted(world: World) -> Iterator[FieldFinding]:
     if not world["RequestAuthentication"]:
         return
     for obj in world["Deployment"]:
@@ -326,14 +327,14 @@ def jwks_unrestricted(world: World) -> Iterator[Finding]:
             entry.get("name") == "BLOCKED_CIDRS_IN_JWKS_URIS" and entry.get("value") for container in containers for entry in container.get("env") or []
         )
         if labels(obj).get("app") == "istiod" and not limited:
-            yield Finding(
+            yield FieldFinding(
                 obj,
                 "spec.template.spec.containers",
                 "istiod fetches keys from any address that a RequestAuthentication names: BLOCKED_CIDRS_IN_JWKS_URIS is not set",
             )
 
 
-def token_not_required(world: World) -> Iterator[Finding]:
+def token_not_required(world: World) -> Iterator[FieldFinding]:
     asking = [obj for obj, _field, source in _sources(world) if source.get("requestPrincipals") or source.get("notRequestPrincipals")]
     asking += [obj for obj, _field, rule in _rules(world) if any(str(when.get("key")).startswith("request.auth.") for when in rule.get("when") or [])]
     for obj in world["RequestAuthentication"]:
@@ -344,7 +345,7 @@ def token_not_required(world: World) -> Iterator[Finding]:
             policy for policy in near if ([ref for _field, ref in targets(policy)] == refs if own else selector(policy).items() <= selector(obj).items())
         ]
         if not same:
-            yield Finding(obj, "spec.jwtRules", "no AuthorizationPolicy requires a token: requests without a token are accepted")
+            yield FieldFinding(obj, "spec.jwtRules", "no AuthorizationPolicy requires a token: requests without a token are accepted")
 
 
 CHECKS = (

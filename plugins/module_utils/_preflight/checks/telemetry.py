@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ..._checks.check import ERROR, WARNING, Check, FieldFinding
 from ..._engine.objects import Object
-from ..findings import ANALYZER, ERROR, WARNING, WEBHOOK, Check, Finding, parts
+from ..findings import ANALYZER, WEBHOOK, parts
 from ..object_index import World, contains, namespace, place_text, quoted, spec
 from .policies import selector, targets
 
@@ -16,16 +17,16 @@ REPLACED = ("NETWORK_FILTER", "HTTP_FILTER", "VIRTUAL_HOST")
 RELATIVE = ("INSERT_BEFORE", "INSERT_AFTER", "REPLACE", "REMOVE")
 
 
-def telemetry_no_provider(world: World) -> Iterator[Finding]:
+def telemetry_no_provider(world: World) -> Iterator[FieldFinding]:
     if (world.mesh.get("defaultProviders") or {}).get("accessLogging"):
         return
     for obj in world["Telemetry"]:
         for field, logging in parts(spec(obj).get("accessLogging"), "spec.accessLogging"):
             if not logging.get("disabled") and not logging.get("providers"):
-                yield Finding(obj, field, "it names no provider, and the mesh has no default provider, so nothing is logged")
+                yield FieldFinding(obj, field, "it names no provider, and the mesh has no default provider, so nothing is logged")
 
 
-def telemetry_provider_unknown(world: World) -> Iterator[Finding]:
+def telemetry_provider_unknown(world: World) -> Iterator[FieldFinding]:
     if not world.mesh:
         return
     known = {str(provider.get("name")) for provider in world.mesh.get("extensionProviders") or []} | {"prometheus", "stackdriver", "envoy"}
@@ -34,32 +35,32 @@ def telemetry_provider_unknown(world: World) -> Iterator[Finding]:
             for field, part in parts(spec(obj).get(key), f"spec.{key}"):
                 for provider in part.get("providers") or []:
                     if provider.get("name") not in known:
-                        yield Finding(obj, f"{field}.providers", f"the mesh config does not define provider {provider.get('name')}")
+                        yield FieldFinding(obj, f"{field}.providers", f"the mesh config does not define provider {provider.get('name')}")
 
 
-def telemetry_values_wrong(world: World) -> Iterator[Finding]:
+def telemetry_values_wrong(world: World) -> Iterator[FieldFinding]:
     for obj in world["Telemetry"]:
         for field, tracing in parts(spec(obj).get("tracing"), "spec.tracing"):
             percent = tracing.get("randomSamplingPercentage")
             if percent is not None and not 0 <= percent <= 100:
-                yield Finding(obj, f"{field}.randomSamplingPercentage", f"{percent} is not a valid percentage")
+                yield FieldFinding(obj, f"{field}.randomSamplingPercentage", f"{percent} is not a valid percentage")
             if len(tracing.get("providers") or []) > 1:
-                yield Finding(obj, f"{field}.providers", "only one tracing provider is supported")
+                yield FieldFinding(obj, f"{field}.providers", "only one tracing provider is supported")
         for key in ("accessLogging", "tracing", "metrics"):
             for field, part in parts(spec(obj).get(key), f"spec.{key}"):
                 if any(not provider.get("name") for provider in part.get("providers") or []):
-                    yield Finding(obj, f"{field}.providers", "a provider has no name")
+                    yield FieldFinding(obj, f"{field}.providers", "a provider has no name")
 
 
-def telemetry_selects_nothing(world: World) -> Iterator[Finding]:
+def telemetry_selects_nothing(world: World) -> Iterator[FieldFinding]:
     if not world.knows_pods:
         return
     for obj in world["Telemetry"]:
         if selector(obj) and not world.selected(namespace(obj), selector(obj)):
-            yield Finding(obj, "spec.selector", f"no pod of its namespace has the labels {quoted(selector(obj))}")
+            yield FieldFinding(obj, "spec.selector", f"no pod of its namespace has the labels {quoted(selector(obj))}")
 
 
-def telemetries_overlap(world: World) -> Iterator[Finding]:
+def telemetries_overlap(world: World) -> Iterator[FieldFinding]:
     chosen = [obj for obj in world["Telemetry"] if selector(obj)]
     for obj in chosen:
         pods = world.selected(namespace(obj), selector(obj))
@@ -69,15 +70,15 @@ def telemetries_overlap(world: World) -> Iterator[Finding]:
             if other is not obj and namespace(other) == namespace(obj) and any(contains(pod, selector(other)) for pod in pods)
         )
         if others:
-            yield Finding(obj, "spec.selector", f"Telemetry {', '.join(others)} selects some of the same pods, and it is not defined which one is used")
+            yield FieldFinding(obj, "spec.selector", f"Telemetry {', '.join(others)} selects some of the same pods, and it is not defined which one is used")
 
 
-def telemetries_without_selector(world: World) -> Iterator[Finding]:
+def telemetries_without_selector(world: World) -> Iterator[FieldFinding]:
     whole = [obj for obj in world["Telemetry"] if spec(obj).get("selector") is None and not targets(obj)]
     for obj in whole:
         others = sorted(place_text(other) for other in whole if other is not obj and namespace(other) == namespace(obj))
         if others:
-            yield Finding(obj, "spec.selector", f"Telemetry {', '.join(others)} also applies to the whole namespace")
+            yield FieldFinding(obj, "spec.selector", f"Telemetry {', '.join(others)} also applies to the whole namespace")
 
 
 def _patches(world: World) -> Iterator[tuple[Object, str, dict[str, Any], str, str]]:
@@ -89,22 +90,22 @@ def _patches(world: World) -> Iterator[tuple[Object, str, dict[str, Any], str, s
             yield obj, f"{field}.patch.operation", patch, str(patch["patch"].get("operation") or ""), str(patch.get("applyTo") or "")
 
 
-def filter_replaces_wrongly(world: World) -> Iterator[Finding]:
+def filter_replaces_wrongly(world: World) -> Iterator[FieldFinding]:
     for obj, field, _patch, operation, target in _patches(world):
         if operation == "REPLACE" and target not in REPLACED:
-            yield Finding(obj, field, f"REPLACE is supported for {', '.join(REPLACED)}, not for {target or 'an empty target'}")
+            yield FieldFinding(obj, field, f"REPLACE is supported for {', '.join(REPLACED)}, not for {target or 'an empty target'}")
 
 
-def filter_adds_wrongly(world: World) -> Iterator[Finding]:
+def filter_adds_wrongly(world: World) -> Iterator[FieldFinding]:
     for obj, field, _patch, operation, target in _patches(world):
         if operation == "ADD" and target in NOT_OF_ROUTES:
-            yield Finding(obj, field, f"ADD has no effect on {target}")
+            yield FieldFinding(obj, field, f"ADD has no effect on {target}")
 
 
-def filter_removes_wrongly(world: World) -> Iterator[Finding]:
+def filter_removes_wrongly(world: World) -> Iterator[FieldFinding]:
     for obj, field, _patch, operation, target in _patches(world):
         if operation == "REMOVE" and target in NOT_OF_ROUTES:
-            yield Finding(obj, field, f"REMOVE has no effect on {target}")
+            yield FieldFinding(obj, field, f"REMOVE has no effect on {target}")
 
 
 def _relative(world: World) -> Iterator[tuple[Object, str, str, bool]]:
@@ -125,16 +126,16 @@ def _filter_name(patch: dict[str, Any]) -> str:
     return str(value.get("name") or (chain.get("filter") or {}).get("name") or "")
 
 
-def filter_relative(world: World) -> Iterator[Finding]:
+def filter_relative(world: World) -> Iterator[FieldFinding]:
     for obj, field, operation, versioned in _relative(world):
         if not versioned:
-            yield Finding(obj, field, f"{operation} depends on the order of the filters, and it has no priority")
+            yield FieldFinding(obj, field, f"{operation} depends on the order of the filters, and it has no priority")
 
 
-def filter_relative_by_version(world: World) -> Iterator[Finding]:
+def filter_relative_by_version(world: World) -> Iterator[FieldFinding]:
     for obj, field, operation, versioned in _relative(world):
         if versioned:
-            yield Finding(obj, field, f"{operation} has no priority, and a filter of the same name applies only to one proxy version")
+            yield FieldFinding(obj, field, f"{operation} has no priority, and a filter of the same name applies only to one proxy version")
 
 
 CHECKS = (

@@ -9,16 +9,16 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from ..._checks.check import ERROR, INFO, WARNING, Check, FieldFinding, Finding
 from ..._engine.objects import Object
 from ..._engine.selectors import selects
 from ..._istio.dataplane import injection
 from ..._mesh.checks import workloads
 from ..._mesh.facts import Facts
-from ..._mesh.findings import Finding as Told
-from ..._mesh.findings import Gate
+from ..._mesh.gate import Gate
 from ..._traffic.host.port_protocol import protocol
 from .. import annotations as known
-from ..findings import ANALYZER, ERROR, INFO, WARNING, Check, Finding, parts
+from ..findings import ANALYZER, parts
 from ..object_index import World, annotations_of, contains, labels, name, namespace, place_text, spec, template
 
 PROXY_USER = 1337
@@ -50,18 +50,18 @@ def _facts(world: World) -> Facts:
     return Facts(world.root, "", frozenset(), {"namespaces": world["Namespace"], "pods": world["Pod"]})
 
 
-def _shared(world: World, kind: str, found: list[Told], field: str) -> Iterator[Finding]:
+def _shared(world: World, kind: str, found: list[Finding], field: str) -> Iterator[FieldFinding]:
     """Findings of a check of a live mesh, each with its object."""
     by_name = {f"{kind} {place_text(obj)}": obj for obj in world[kind]}
     for one in found:
-        yield Finding(by_name[one.object], field, one.cause)
+        yield FieldFinding(by_name[one.object], field, one.message)
 
 
 def _istios(obj: Object) -> bool:
     return "istio" in labels(obj) or labels(obj).get("release") == "istio"
 
 
-def namespace_several_labels(world: World) -> Iterator[Finding]:
+def namespace_several_labels(world: World) -> Iterator[FieldFinding]:
     return _shared(world, "Namespace", workloads.namespace_several_labels(_facts(world), Gate()), "metadata.labels")
 
 
@@ -88,29 +88,29 @@ def _silent(world: World) -> list[Object]:
     ]
 
 
-def namespace_not_enrolled(world: World) -> Iterator[Finding]:
+def namespace_not_enrolled(world: World) -> Iterator[FieldFinding]:
     for obj in _silent(world) if not _by_default(world) else ():
-        yield Finding(obj, "metadata.labels", "it has no label for the mesh, so its pods get no proxy")
+        yield FieldFinding(obj, "metadata.labels", "it has no label for the mesh, so its pods get no proxy")
 
 
-def namespace_by_default(world: World) -> Iterator[Finding]:
+def namespace_by_default(world: World) -> Iterator[FieldFinding]:
     for obj in _silent(world) if _by_default(world) else ():
-        yield Finding(obj, "metadata.labels", "it has no label for the mesh, but its pods get a proxy, because the webhook injects all namespaces")
+        yield FieldFinding(obj, "metadata.labels", "it has no label for the mesh, but its pods get a proxy, because the webhook injects all namespaces")
 
 
-def pod_without_proxy(world: World) -> Iterator[Finding]:
+def pod_without_proxy(world: World) -> Iterator[FieldFinding]:
     for pod in world.pods:
         own = world.namespace_labels(namespace(pod))
         asks = own.get(injection.INJECTION) == "enabled" and namespace(pod) not in injection.NEVER_INJECTED
         if asks and not injection.has_sidecar(pod) and injection.wants_sidecar(pod, True):
-            yield Finding(pod, "spec.containers", "its namespace is enrolled, but the pod has no proxy")
+            yield FieldFinding(pod, "spec.containers", "its namespace is enrolled, but the pod has no proxy")
 
 
-def image_auto(world: World) -> Iterator[Finding]:
+def image_auto(world: World) -> Iterator[FieldFinding]:
     return _shared(world, "Pod", workloads.image_auto(_facts(world), Gate()), "spec.containers")
 
 
-def image_auto_not_injected(world: World) -> Iterator[Finding]:
+def image_auto_not_injected(world: World) -> Iterator[FieldFinding]:
     if not world.knows("MutatingWebhookConfiguration", "Namespace"):
         return
     hooks = [hook for obj in world["MutatingWebhookConfiguration"] for hook in obj.get("webhooks") or [] if str(hook.get("name")).endswith("istio.io")]
@@ -119,20 +119,20 @@ def image_auto_not_injected(world: World) -> Iterator[Finding]:
         own = world.namespace_labels(namespace(obj))
         taken = any(selects(hook.get("namespaceSelector"), own) and selects(hook.get("objectSelector"), labels(pod)) for hook in hooks)
         if any(container.get("image") == "auto" for container in spec(pod).get("containers") or [] if container.get("name") == injection.SIDECAR) and not taken:
-            yield Finding(obj, "spec.template.spec.containers", "the image of its proxy is auto, but no webhook would inject it")
+            yield FieldFinding(obj, "spec.template.spec.containers", "the image of its proxy is auto, but no webhook would inject it")
 
 
-def user_of_proxy(world: World) -> Iterator[Finding]:
+def user_of_proxy(world: World) -> Iterator[FieldFinding]:
     for kind in ("Pod", "Deployment"):
         for obj in world[kind]:
             pod, path = (obj, "spec") if kind == "Pod" else (template(obj), "spec.template.spec")
             if _istios(obj):
                 continue
             if (spec(pod).get("securityContext") or {}).get("runAsUser") == PROXY_USER:
-                yield Finding(obj, f"{path}.securityContext.runAsUser", "it is the user of the proxy: its traffic is not captured")
+                yield FieldFinding(obj, f"{path}.securityContext.runAsUser", "it is the user of the proxy: its traffic is not captured")
             for field, container in parts(spec(pod).get("containers"), f"{path}.containers"):
                 if container.get("name") != injection.SIDECAR and (container.get("securityContext") or {}).get("runAsUser") == PROXY_USER:
-                    yield Finding(obj, f"{field}.securityContext.runAsUser", "it is the user of the proxy: its traffic is not captured")
+                    yield FieldFinding(obj, f"{field}.securityContext.runAsUser", "it is the user of the proxy: its traffic is not captured")
 
 
 def _services(world: World) -> Iterator[tuple[Object, list[Object]]]:
@@ -147,7 +147,7 @@ def _services(world: World) -> Iterator[tuple[Object, list[Object]]]:
             ]
 
 
-def port_of_two_protocols(world: World) -> Iterator[Finding]:
+def port_of_two_protocols(world: World) -> Iterator[FieldFinding]:
     for obj, services in _services(world):
         by_port: dict[Any, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         for service in services:
@@ -156,10 +156,10 @@ def port_of_two_protocols(world: World) -> Iterator[Finding]:
         for number, protocols in by_port.items():
             if len(protocols) > 1:
                 names = ", ".join(sorted(service for own in protocols.values() for service in own))
-                yield Finding(obj, "metadata.name", f"port {number} has the protocols {' and '.join(sorted(protocols))} in Services {names}")
+                yield FieldFinding(obj, "metadata.name", f"port {number} has the protocols {' and '.join(sorted(protocols))} in Services {names}")
 
 
-def ports_of_one_target(world: World) -> Iterator[Finding]:
+def ports_of_one_target(world: World) -> Iterator[FieldFinding]:
     for obj, services in _services(world):
         by_target: dict[str, dict[Any, str]] = defaultdict(dict)
         for service in services:
@@ -167,7 +167,7 @@ def ports_of_one_target(world: World) -> Iterator[Finding]:
                 by_target[str(port.get("targetPort") or port.get("port"))][port.get("port")] = name(service)
         for target, ports in by_target.items():
             if len(ports) > 1:
-                yield Finding(
+                yield FieldFinding(
                     obj,
                     "metadata.name",
                     f"its port {target} is the target of the ports {', '.join(map(str, sorted(ports)))} of {', '.join(sorted(set(ports.values())))}",
@@ -182,18 +182,18 @@ def _user_services(world: World) -> Iterator[Object]:
     )
 
 
-def port_name_form(world: World) -> Iterator[Finding]:
+def port_name_form(world: World) -> Iterator[FieldFinding]:
     for obj in _user_services(world):
         for field, port in parts(spec(obj).get("ports"), "spec.ports"):
             if not protocol(port) and spec(obj).get("type") != "ExternalName":
-                yield Finding(obj, f"{field}.name", f"{port.get('name') or 'no name'} has no protocol: proxies detect it, or istiod assumes TCP")
+                yield FieldFinding(obj, f"{field}.name", f"{port.get('name') or 'no name'} has no protocol: proxies detect it, or istiod assumes TCP")
 
 
-def external_name_port(world: World) -> Iterator[Finding]:
+def external_name_port(world: World) -> Iterator[FieldFinding]:
     for obj in _user_services(world):
         for field, port in parts(spec(obj).get("ports"), "spec.ports"):
             if spec(obj).get("type") == "ExternalName" and (not protocol(port) or port.get("name") == "tcp"):
-                yield Finding(
+                yield FieldFinding(
                     obj,
                     f"{field}.name",
                     f"{port.get('name') or 'no name'} is treated as TCP: an ExternalName Service then captures all traffic to the port",
@@ -209,30 +209,30 @@ def _annotated(world: World) -> Iterator[tuple[Object, str, str]]:
                     yield obj, key, value
 
 
-def annotation_unknown(world: World) -> Iterator[Finding]:
+def annotation_unknown(world: World) -> Iterator[FieldFinding]:
     for obj, key, _value in _annotated(world):
         if key not in known.BELONGS:
-            yield Finding(obj, f"metadata.annotations.{key}", "Istio has no such annotation")
+            yield FieldFinding(obj, f"metadata.annotations.{key}", "Istio has no such annotation")
 
 
-def annotation_misplaced(world: World) -> Iterator[Finding]:
+def annotation_misplaced(world: World) -> Iterator[FieldFinding]:
     for obj, key, _value in _annotated(world):
         places = known.BELONGS.get(key, ("Any",))
         if "Any" not in places and obj["kind"] not in places:
-            yield Finding(obj, f"metadata.annotations.{key}", f"it belongs on {', '.join(places)}")
+            yield FieldFinding(obj, f"metadata.annotations.{key}", f"it belongs on {', '.join(places)}")
 
 
-def annotation_invalid(world: World) -> Iterator[Finding]:
+def annotation_invalid(world: World) -> Iterator[FieldFinding]:
     for obj, key, value in _annotated(world):
         if key in VALUES and obj["kind"] in known.BELONGS[key] and not VALUES[key].match(str(value)):
-            yield Finding(obj, f"metadata.annotations.{key}", f"{value!r} is not a valid value")
+            yield FieldFinding(obj, f"metadata.annotations.{key}", f"{value!r} is not a valid value")
 
 
-def annotation_deprecated(world: World) -> Iterator[Finding]:
+def annotation_deprecated(world: World) -> Iterator[FieldFinding]:
     for obj, key, _value in _annotated(world):
         # Who has the label too means older control planes.
         if key in known.DEPRECATED and not (key == injection.POD_INJECT and injection.POD_INJECT in labels(obj)):
-            yield Finding(
+            yield FieldFinding(
                 obj,
                 f"metadata.annotations.{key}",
                 "it is deprecated" + (": use the label of the same name" if key == injection.POD_INJECT else ""),

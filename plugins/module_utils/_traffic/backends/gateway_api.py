@@ -16,7 +16,7 @@ from ..._proxy.sync_barrier import ProxyCondition, proxies_in_sync
 from ..features import desired_annotation
 from ..host import foreign_routes
 from ..host.host import MESH, VERSION_OF, Host, full_name, service_of
-from ..host.port_protocol import HTTP
+from ..host.port_protocol import RouteProtocol
 from ..host_policy import MANAGED, Policy
 from .httproute_rules import LABEL, route_rules, unsupported, version_service
 from .istio import API as RULE_API
@@ -39,14 +39,12 @@ class GatewayApi:
         host = policy.host
         if not policy.route_intents:
             return []
-        if policy.protocol != HTTP:
+        if policy.protocol != RouteProtocol.HTTP:
             raise unsupported("protocol", f"uses a separate kind for {policy.protocol.upper()} routes, which this collection does not support", host)
         if service_of(host.name, host.namespace) != (host.namespace, host.object_name):
-            raise unsupported(
-                "service", f"applies the routes of a Service in its own namespace, and {host.full_name} is not a Service of {host.namespace}", host
-            )
+            raise unsupported("service", f"applies the routes of a Service in its own namespace, and {host.full_name} is not a Service of {host.namespace}", host)
         for gateway in policy.gateways:
-            route_rules(policy.route_rules(), host, gateway)
+            route_rules(policy.route_rules, host, gateway)
         found: list[Failure] = []
         found += [
             unsupported("api", f"would remove the routes of other owners in {ref_of(obj)}", host)
@@ -56,10 +54,8 @@ class GatewayApi:
         if not host.gateway_api_channel:
             hint = "Install the Gateway API CRDs (control_plane_gateway_api of the role control_plane), or set api: istio."
             found.append(InvalidOption("api", "the cluster does not serve the routes of the Gateway API", hint=hint, code="gateway_api_absent"))
-        if policy.versions() and host.service and not host.service["spec"].get("selector"):
-            found.append(
-                unsupported("versions", "routes to a Service for each version, which needs the labels of the pods, but the Service has no selector", host)
-            )
+        if policy.versions and host.service and not host.service["spec"].get("selector"):
+            found.append(unsupported("versions", "routes to a Service for each version, which needs the labels of the pods, but the Service has no selector", host))
         wanted = {service["metadata"]["name"]: service for service in _services(policy)}
         for name, namesake in sorted(host.same_name_services.items()):
             if not _is_ours(namesake, host) and not _stands_for(namesake, wanted[name]):
@@ -113,7 +109,7 @@ class GatewayApi:
 
 def service_names(policy: Policy) -> list[str]:
     """Names that Services for the wanted versions have; none for a version that no Service can be named after."""
-    found = [f"{policy.host.object_name}-{version}" for version in sorted(policy.versions())]
+    found = [f"{policy.host.object_name}-{version}" for version in sorted(policy.versions)]
     return [name for name in found if LABEL.match(name)]
 
 
@@ -131,7 +127,7 @@ def _services(policy: Policy) -> list[Object]:
     spec = (host.service or {}).get("spec") or {}
     ports = [{key: port[key] for key in PORT if key in port} for port in spec.get("ports") or []]
     found = []
-    for version in sorted(policy.versions()):
+    for version in sorted(policy.versions):
         metadata = {"name": version_service(host, version), "namespace": host.namespace, "labels": _labels(host)}
         content = {"ports": ports, "selector": {**(spec.get("selector") or {}), policy.label: version}}
         found.append({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": content})
@@ -139,7 +135,7 @@ def _services(policy: Policy) -> list[Object]:
 
 
 def _rules(policy: Policy) -> list[Object]:
-    traffic_policy = policy.traffic_policy()
+    traffic_policy = policy.traffic_policy
     found = []
     for service in _services(policy) if traffic_policy else []:
         spec = {"host": full_name(service["metadata"]["name"], policy.host.namespace), "trafficPolicy": traffic_policy}
@@ -173,7 +169,7 @@ def _route(policy: Policy, gateway: str) -> Object:
         spec["parentRefs"] = [{**reference, "sectionName": section} for section in host.tls_listeners.get(gateway, ())] or [reference]
         if "*" not in policy.gateway_hosts:
             spec["hostnames"] = [host.full_name, *policy.gateway_hosts]
-    spec["rules"] = route_rules(policy.route_rules(), host, gateway)
+    spec["rules"] = route_rules(policy.route_rules, host, gateway)
     metadata = {"name": name, "namespace": host.namespace, "labels": dict(MANAGED), "annotations": desired_annotation.intents_annotation(policy.route_intents)}
     return {"apiVersion": API, "kind": ROUTE, "metadata": metadata, "spec": spec}
 
@@ -185,12 +181,12 @@ def hosts_of(obj: Object) -> list[str]:
     return services or list(spec.get("hostnames") or ["*"])
 
 
-def _comes_from(route: config_dump.Route, obj: Object) -> bool:
+def _comes_from(route: config_dump.ProxyRoute, obj: Object) -> bool:
     """istiod makes one VirtualService for each parent and host, and tells the host at the end of its name."""
     return route.source.endswith(tuple(f"~{host}" for host in hosts_of(obj)))
 
 
-def _leads_to(route: config_dump.Route, ends: tuple[str, ...]) -> bool:
+def _leads_to(route: config_dump.ProxyRoute, ends: tuple[str, ...]) -> bool:
     """Whether a route of ours leads to a cluster with one of these ends of its name."""
     return foreign_routes.is_ours({"name": route.name}) and any(cluster.endswith(ends) for cluster, _weight in route.weights)
 

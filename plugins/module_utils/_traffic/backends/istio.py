@@ -14,7 +14,7 @@ from ..features import desired_annotation
 from ..features.route_rule import RouteRule, RouteTarget, matches_at, named_by_content
 from ..host import foreign_routes
 from ..host.host import ANY_HOST, MESH, Host, full_name, gateways_only
-from ..host.port_protocol import HTTP
+from ..host.port_protocol import RouteProtocol
 from ..host_policy import MANAGED, Policy
 from . import tcp_tls_routes
 from .proxy_checks import clusters_ready, destination_weights, routes_visible, same_weights
@@ -33,7 +33,7 @@ class Istio:
     def unsupported(self, policy: Policy) -> list[Failure]:
         """The vocabulary was made of what these kinds can say, but for what requests alone have. Returns gateways that take no such connections."""
         tcp_tls_routes.require_supported(policy)
-        if not policy.route_intents or policy.protocol == HTTP:
+        if not policy.route_intents or policy.protocol == RouteProtocol.HTTP:
             return []
         word, hint = (
             policy.protocol.upper(),
@@ -46,14 +46,14 @@ class Istio:
         ]
 
     def subsets(self, policy: Policy) -> dict[str, dict[str, str]]:
-        return {version: {policy.label: version} for version in policy.versions()}
+        return {version: {policy.label: version} for version in policy.versions}
 
     def backend_objects(self, policy: Policy) -> list[Object]:
         """A subset needs nothing beside the host's DestinationRule."""
         return []
 
     def targets_ready(self, policy: Policy) -> Barrier | None:
-        versions = sorted(policy.versions())
+        versions = sorted(policy.versions)
         return (
             clusters_ready(policy.host, f"subsets {', '.join(versions)}", [f"|{version}|{policy.host.full_name}" for version in versions]) if versions else None
         )
@@ -68,9 +68,9 @@ class Istio:
         live, bound = policy.host, objects[0]["spec"]["gateways"]
         # A gateway's pods are looked at first where no sidecar has the routes.
         place = live.namespace if MESH in bound else bound[0].partition("/")[0]
-        names = dict.fromkeys(
-            http["name"].rpartition("-")[0] for obj in objects for http in foreign_routes.http_routes(obj) if foreign_routes.is_ours(http)
-        ) or [f"{policy.protocol.upper()} routes"]
+        names = dict.fromkeys(http["name"].rpartition("-")[0] for obj in objects for http in foreign_routes.http_routes(obj) if foreign_routes.is_ours(http)) or [
+            f"{policy.protocol.upper()} routes"
+        ]
         gateways = {gateway for obj in objects for gateway in obj["spec"]["gateways"]}
         return proxies_in_sync(
             ProxyCondition(
@@ -83,9 +83,7 @@ class Istio:
     def has_routes(self, text: dict[str, Any], host: Host) -> bool:
         """Whether a dump has a route of ours for the host, also where its objects are gone already."""
         sources = tuple(_source(host.namespace, host.object_name + end) for end in ("", ANY_HOST))
-        return tcp_tls_routes.has_leftovers(text, host, sources) or any(
-            one.source.endswith(sources) and foreign_routes.is_ours({"name": one.name}) for one in config_dump.routes(text)
-        )
+        return tcp_tls_routes.has_leftovers(text, host, sources) or any(one.source.endswith(sources) and foreign_routes.is_ours({"name": one.name}) for one in config_dump.routes(text))
 
 
 def destination_rule(policy: Policy, subsets: dict[str, dict[str, str]], traffic_policy: dict[str, Any]) -> Object:
@@ -113,7 +111,7 @@ def virtual_services(policy: Policy) -> list[Object]:
             for obj in (host.managed_virtual_service, host.wildcard_virtual_service)
             if obj and foreign_routes.foreign_routes_of(obj)
         ]
-    pieces = policy.route_rules()
+    pieces = policy.route_rules
     return [_virtual_service(policy, name, hosts, bound, pieces) for name, (hosts, bound) in _places(policy).items()]
 
 
@@ -135,33 +133,22 @@ def _virtual_service(policy: Policy, name: str, hosts: list[str], gateways: list
     host = policy.host
     metadata = {"name": name, "namespace": host.namespace, "labels": dict(MANAGED), "annotations": desired_annotation.intents_annotation(policy.route_intents)}
     obj: Object = {"apiVersion": API, "kind": "VirtualService", "metadata": metadata, "spec": {"hosts": hosts, "gateways": gateways}}
-    if policy.route_intents and policy.protocol != HTTP:
+    if policy.route_intents and policy.protocol != RouteProtocol.HTTP:
         written = [route for piece in pieces if (route := _connections(piece, policy, hosts, gateways))]
         # Where routes of ours were among those of requests, the list is ours, and what others put there with it.
         was = live_counterpart(host, obj)
         beside = foreign_routes.foreign_routes_of(was) if len(foreign_routes.foreign_routes_of(was)) < len(foreign_routes.http_routes(was)) else []
-        beside += [
-            one for other in policy.takeover.adopted(host) for one in foreign_routes.http_routes(other) if name == host.object_name and one not in beside
-        ]
-        return {**obj, "spec": {**obj["spec"], policy.protocol: written, **({"http": beside} if beside else {})}}
-    http = foreign_routes.merge_routes(
-        [one for piece in pieces if (one := _http(piece, host, gateways))], foreign_routes.http_routes(live_counterpart(host, obj))
-    )
+        beside += [one for other in policy.adopted_objects() for one in foreign_routes.http_routes(other) if name == host.object_name and one not in beside]
+        return {**obj, "spec": {**obj["spec"], policy.protocol.value: written, **({"http": beside} if beside else {})}}
+    http = foreign_routes.merge_routes([one for piece in pieces if (one := _http(piece, host, gateways))], foreign_routes.http_routes(live_counterpart(host, obj)))
     if name == host.object_name and policy.route_intents:
-        http = foreign_routes.append_adopted(http, [one for other in policy.takeover.adopted(host) for one in foreign_routes.http_routes(other)])
+        http = foreign_routes.append_adopted(http, [one for other in policy.adopted_objects() for one in foreign_routes.http_routes(other)])
     return {**obj, "spec": {**obj["spec"], "http": http}}
 
 
 def live_counterpart(host: Host, obj: Object) -> Object | None:
     """The live object of ours that the composed one takes the place of."""
-    return next(
-        (
-            one
-            for one in (host.managed_virtual_service, host.wildcard_virtual_service)
-            if one and (one["kind"], one["metadata"]["name"]) == (obj["kind"], obj["metadata"]["name"])
-        ),
-        None,
-    )
+    return next((one for one in (host.managed_virtual_service, host.wildcard_virtual_service) if one and (one["kind"], one["metadata"]["name"]) == (obj["kind"], obj["metadata"]["name"])), None)
 
 
 def composed_versions(host: Host, objects: list[Object]) -> dict[Ref, str]:

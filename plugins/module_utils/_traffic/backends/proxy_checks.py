@@ -26,8 +26,8 @@ def clusters_ready(host: Host, what: str, ends: Iterable[str]) -> Barrier:
 def routes_visible(shown: bool, text: dict[str, Any], host: Host, gateways: Iterable[str]) -> bool | None:
     """Whether a proxy shows routes that are for these gateways; None where it does not and need not."""
     bound = set(gateways)
-    kind = config_dump.kind(text)
-    elsewhere = (kind == config_dump.GATEWAY and bound == {MESH}) or (kind == config_dump.SIDECAR and MESH not in bound)
+    kind = config_dump.proxy_kind(text)
+    elsewhere = (kind == config_dump.ProxyKind.GATEWAY and bound == {MESH}) or (kind == config_dump.ProxyKind.SIDECAR and MESH not in bound)
     return shown or (None if elsewhere or not _visible(text, host) else False)
 
 
@@ -46,7 +46,7 @@ def destination_weights(route: dict[str, Any]) -> dict[tuple[str, str], int]:
     return {(part["destination"].get("subset", ""), part["destination"]["host"]): part.get("weight", 1) for part in route.get("route") or []}
 
 
-def same_weights(found: config_dump.Route | config_dump.Chain, wanted: Mapping[tuple[str, str], int]) -> bool:
+def same_weights(found: config_dump.ProxyRoute | config_dump.FilterChain, wanted: Mapping[tuple[str, str], int]) -> bool:
     """Whether a proxy's route has just these weights, by (subset, host)."""
     has = {(parts[2], parts[3]): weight for cluster, weight in found.weights if len(parts := cluster.split("|")) == 4}
     if len(has) == 1 or len(wanted) == 1:

@@ -14,13 +14,13 @@ from ..._proxy import config_dump
 from ..features.match import Match
 from ..features.route_rule import RouteRule, matches_at
 from ..host.host import MESH, Host, gateways_only
-from ..host.port_protocol import HTTP, TCP, TLS
+from ..host.port_protocol import RouteProtocol
 from ..host_policy import Policy
 from .proxy_checks import destination_weights, same_weights
 
 Route = dict[str, Any]
 # The lists of a VirtualService.
-LISTS = (TCP, TLS)
+LISTS = (RouteProtocol.TCP.value, RouteProtocol.TLS.value)
 # What is of requests alone: the option, by the field of a route or of its match.
 FIELDS = {
     "delay": "delay", "abort": "abort", "timeout": "timeout", "retries": "retries", "mirrors": "mirror", "redirect": "redirect", "directResponse": "direct_response",
@@ -35,27 +35,22 @@ MATCHES = {
     "queryParams": "query",
     "ignoreUriCase": "ignore_case",
 }
-LIMITS = ("max_requests", "max_requests_per_connection", "idle_timeout")
 
 
 def require_supported(policy: Policy) -> None:
     """Raises InvalidOption "protocol_cannot" for what connections of the host cannot have."""
-    if policy.route_intents and policy.protocol != HTTP:
-        pieces = policy.route_rules()
+    if policy.route_intents and policy.protocol != RouteProtocol.HTTP:
+        pieces = policy.route_rules
         # A cookie's own routes come first, and read headers that nobody asked for.
         if any(headers for piece in pieces for _target, _weight, headers in piece.targets):
             raise _unsupported("sticky", "only requests have cookies", policy)
         for piece in pieces:
             _refuse_piece(piece, policy)
-        if policy.protocol == TLS and MESH in policy.gateways:
+        if policy.protocol == RouteProtocol.TLS and MESH in policy.gateways:
             hint = "Set only gateways that pass TLS through."
             raise _unsupported("gateways", "in the mesh, each host name of the service would need its own route", policy, hint)
-    if set(policy.host.declared.values()) in ({TCP}, {TLS}, {TCP, TLS}):
-        limits, hashed = (
-            (policy.rule_intents.get("resilience") or {}).get("connection_pool") or {},
-            (policy.rule_intents.get("load_balancing") or {}).get("consistent_hash") or {},
-        )
-        for option in [*(f"connection_pool.{key}" for key in LIMITS if key in limits), *(f"consistent_hash.{key}" for key in hashed if key != "source_ip")]:
+    if set(policy.host.declared.values()) in ({RouteProtocol.TCP}, {RouteProtocol.TLS}, {RouteProtocol.TCP, RouteProtocol.TLS}):
+        for option in policy.http_options:
             raise _unsupported(option, "connections have no requests", policy)
 
 
@@ -73,13 +68,7 @@ def _refuse_piece(piece: RouteRule, policy: Policy) -> None:
 def _unsupported(option: str, reason: str, policy: Policy, hint: str = "") -> InvalidOption:
     host = policy.host
     stated = any(intent.get("protocol") for intent in policy.route_intents.values())
-    how = (
-        "as set in protocol"
-        if stated
-        else "as do its gateways"
-        if policy.gateway_protocol
-        else f"as its {'Service' if host.service else 'ServiceEntry'} declares"
-    )
+    how = "as set in protocol" if stated else "as do its gateways" if policy.gateway_protocol else f"as its {'Service' if host.service else 'ServiceEntry'} declares"
     other = "set protocol: http" if stated else "correct the declared protocol"
     return InvalidOption(
         option,
@@ -105,7 +94,7 @@ def route_matches(piece: RouteRule, policy: Policy, hosts: list[str], gateways: 
             continue
         only = {"gateways": [MESH]} if gateways != [MESH] else {}
         found += [{**match, **only, "port": piece.port}, *([{**match, "gateways": gateways_only(here)}] if gateways_only(here) else [])]
-    if policy.protocol == TLS:
+    if policy.protocol == RouteProtocol.TLS:
         found = [{**match, "sniHosts": hosts} for match in found]
     return [match for match in found if match]
 
@@ -118,7 +107,7 @@ def routes_of(obj: dict[str, Any] | None) -> list[Route]:
 
 def dump_differences(text: dict[str, Any], host: Host, source: str, routes: list[Route]) -> list[str]:
     """What a proxy's dump lacks of an object's routes, or has too much, in words. source: how proxies name the object."""
-    gateway = config_dump.kind(text) == config_dump.GATEWAY
+    gateway = config_dump.proxy_kind(text) == config_dump.ProxyKind.GATEWAY
     words, met = [], False
     for chain in config_dump.chains(text):
         ours = chain.source.endswith(source)
@@ -144,7 +133,7 @@ def has_leftovers(text: dict[str, Any], host: Host, sources: tuple[str, ...]) ->
     )
 
 
-def _leads_to(chain: config_dump.Chain, end: str) -> bool:
+def _leads_to(chain: config_dump.FilterChain, end: str) -> bool:
     return any(cluster.endswith(end) for cluster, _weight in chain.weights)
 
 
@@ -167,7 +156,7 @@ def _is_here(match: Match, gateway: bool, port: int | None) -> bool:
     return gateway or port is None or match.get("port", port) == port
 
 
-def _same(chain: config_dump.Chain, route: Route) -> bool:
+def _same(chain: config_dump.FilterChain, route: Route) -> bool:
     ports = {str(part["destination"]["port"]["number"]) for part in route["route"] if part["destination"].get("port")}
     return same_weights(chain, destination_weights(route)) and (
         not ports or {cluster.split("|")[1] for cluster, _weight in chain.weights if cluster.count("|") == 3} <= ports

@@ -9,30 +9,67 @@ from typing import Any
 
 from ..._failure import InvalidOption
 from . import validators
+from .feature import GATEWAY_ARGUMENTS, Feature, Intent, Options, Renewal, given_options
 from .match import Match, intersect, parse_matches
-from .request import WHERE, FeatureRequest
 from .route_rule import RouteRule
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("delay", "abort", "match"), {"type": "raw"}),
     "expires": {"type": "str"},
-    **WHERE,
+    **GATEWAY_ARGUMENTS,
 }
 ABORT, DELAY = ("http", "grpc", "percent"), ("by", "percent")
 
 
-def intents(asked: FeatureRequest) -> tuple[Any, Any]:
-    """Raises InvalidOption."""
-    intent = asked.optional("delay", "abort", "match", "expires", *WHERE)
-    check(intent)
-    parse_matches("match", intent.get("match"))
-    intent = with_end(intent, asked.previous, asked.now)
-    if is_over(intent, asked.now):
-        asked.warnings.append(f"the fault of {asked.host} expired at {intent['until']}")
-    return intent, None
+class FaultInjection(Feature):
+    """The feature of the module fault."""
+
+    name = "fault"
+    arguments = ARGUMENTS
+
+    def parse(self, options: Options, host: str) -> Intent:
+        intent = given_options(options, "delay", "abort", "match", "expires", *GATEWAY_ARGUMENTS)
+        fault_fields(intent)
+        parse_matches("match", intent.get("match"))
+        if intent.get("expires"):
+            parse_end(intent["expires"], datetime.datetime.now(datetime.timezone.utc))
+        return Intent(intent)
+
+    def renew(self, intent: Intent, renewal: Renewal) -> Intent:
+        """With the time of the fault's end. Warns where that is over."""
+        found = with_end(intent.routes or {}, renewal.previous, renewal.now)
+        if is_over(found, renewal.now):
+            renewal.warnings.append(f"the fault of {renewal.host} expired at {found['until']}")
+        return Intent(found)
+
+    def change_routes(self, rules: list[RouteRule], intent: Options, now: datetime.datetime) -> list[RouteRule]:
+        """The rules, before each of them one for the requests that meet the fault; where all do, in its place. A fault that is over changes none."""
+        if is_over(intent, now):
+            return rules
+        fields = {"fault": fault_fields(intent)}
+        wanted = parse_matches("match", intent.get("match"))
+        found = []
+        for rule in rules:
+            # What a proxy answers by itself has no fault.
+            if rule.targets and not wanted:
+                found.append(_with_fault(rule, fields, rule.matches))
+                continue
+            common = _common_matches(rule.matches, wanted) if rule.targets else ()
+            found += [_with_fault(rule, fields, common), rule] if common else [rule]
+        return found
 
 
-def check(intent: dict[str, Any]) -> dict[str, Any]:
+def _with_fault(rule: RouteRule, fields: dict[str, Any], matches: tuple[Match, ...]) -> RouteRule:
+    return replace(rule, name=f"fault-{rule.name}", matches=matches, fields={**rule.fields, **fields})
+
+
+def _common_matches(matches: tuple[Match, ...], wanted: list[Match]) -> tuple[Match, ...]:
+    """What both lists of matches have in common."""
+    pairs = [(one, two) for one in matches or ({},) for two in wanted]
+    return tuple(both for one, two in pairs if (both := intersect("match", one, two)) is not None)
+
+
+def fault_fields(intent: dict[str, Any]) -> dict[str, Any]:
     """Istio's HTTPFaultInjection. Raises InvalidOption."""
     found: dict[str, Any] = {}
     if intent.get("delay"):
@@ -45,11 +82,7 @@ def check(intent: dict[str, Any]) -> dict[str, Any]:
         given = {"http": intent["abort"]} if isinstance(intent["abort"], int) else validators.keys("abort", intent["abort"], ABORT)
         if ("http" in given) == ("grpc" in given):
             raise InvalidOption("abort", "set either http or grpc", code="abort_ambiguous")
-        how = (
-            {"httpStatus": validators.status("abort.http", given["http"])}
-            if "http" in given
-            else {"grpcStatus": validators.grpc_status("abort.grpc", given["grpc"])}
-        )
+        how = {"httpStatus": validators.status("abort.http", given["http"])} if "http" in given else {"grpcStatus": validators.grpc_status("abort.grpc", given["grpc"])}
         found["abort"] = {**how, "percentage": {"value": validators.percent("abort.percent", given.get("percent", 100))}}
     if not found:
         raise InvalidOption("delay", "neither delay nor abort is set", hint="Set delay or abort, or state: absent.", code="fault_empty")
@@ -85,23 +118,3 @@ def with_end(intent: dict[str, Any], before: dict[str, Any] | None, now: datetim
 def is_over(intent: dict[str, Any], now: datetime.datetime) -> bool:
     """Whether its time has come."""
     return bool(intent.get("until")) and parse_end(intent["until"], now) <= now
-
-
-def into(pieces: list[RouteRule], intent: dict[str, Any]) -> list[RouteRule]:
-    """The pieces, before each of them one for the requests that meet the fault; where it meets all, in its place."""
-    what = check(intent)
-    wanted = parse_matches("match", intent.get("match"))
-    found = []
-    for piece in pieces:
-        if not piece.targets:
-            # What a proxy answers by itself is faultless.
-            found.append(piece)
-            continue
-        if wanted:
-            common: list[Match] = [both for one in piece.matches or ({},) for two in wanted if (both := intersect("match", one, two)) is not None]
-            if common:
-                found.append(replace(piece, name=f"fault-{piece.name}", matches=tuple(common), fields={**piece.fields, "fault": what}))
-            found.append(piece)
-        else:
-            found.append(replace(piece, name=f"fault-{piece.name}", fields={**piece.fields, "fault": what}))
-    return found

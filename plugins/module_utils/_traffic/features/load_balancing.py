@@ -7,7 +7,7 @@ from typing import Any
 
 from ..._failure import InvalidOption
 from . import validators
-from .request import FeatureRequest
+from .feature import Feature, Intent, Options, given_options
 
 HASH = ("header", "cookie", "source_ip", "query")
 COOKIE, LOCALITY, WARMUP = ("name", "path", "ttl"), ("distribute", "failover", "failover_priority", "enabled"), ("duration", "minimum_percent", "aggression")
@@ -19,14 +19,25 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-def intents(asked: FeatureRequest) -> tuple[Any, Any]:
-    """Raises InvalidOption."""
-    intent = asked.optional(*ARGUMENTS)
-    of_rule(intent)
-    return None, intent
+class LoadBalancing(Feature):
+    """The feature of the module load_balancing."""
+
+    name = "load_balancing"
+    arguments = ARGUMENTS
+
+    def parse(self, options: Options, host: str) -> Intent:
+        intent = given_options(options, *ARGUMENTS)
+        traffic_policy(intent)
+        return Intent(rule=intent)
+
+    def traffic_policy(self, intent: Options) -> dict[str, Any]:
+        return traffic_policy(intent)
+
+    def http_options(self, intent: Options) -> list[str]:
+        return [f"consistent_hash.{key}" for key in intent.get("consistent_hash") or {} if key != "source_ip"]
 
 
-def of_rule(intent: dict[str, Any]) -> dict[str, Any]:
+def traffic_policy(intent: dict[str, Any]) -> dict[str, Any]:
     """Fields of Istio's TrafficPolicy. Raises InvalidOption."""
     found: dict[str, Any] = {}
     if intent.get("algorithm") and intent.get("consistent_hash"):

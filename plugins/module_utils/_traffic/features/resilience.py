@@ -3,18 +3,19 @@
 """Timeouts and retries of a host's routes; limits of its connections and the ejection of pods that fail."""
 from __future__ import annotations
 
+import datetime
 from dataclasses import replace
 from typing import Any
 
 from ..._failure import InvalidOption
 from . import validators
-from .request import WHERE, FeatureRequest
+from .feature import GATEWAY_ARGUMENTS, Feature, Intent, Options, given_options
 from .route_rule import RouteRule
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "timeout": {"type": "str"},
     **dict.fromkeys(("retries", "connection_pool", "outlier_detection"), {"type": "dict"}),
-    **WHERE,
+    **GATEWAY_ARGUMENTS,
 }
 RETRIES = ("attempts", "per_try_timeout", "retry_on")
 CONNECTION_POOL = (
@@ -26,6 +27,8 @@ CONNECTION_POOL = (
     "max_requests_per_connection",
     "keepalive",
 )
+# Of a pool, those that are of requests.
+HTTP_LIMITS = ("max_requests", "max_requests_per_connection", "idle_timeout")
 KEEPALIVE = ("probes", "time", "interval")
 OUTLIER_DETECTION = (
     "consecutive_5xx_errors",
@@ -37,19 +40,38 @@ OUTLIER_DETECTION = (
 )
 
 
-def intents(asked: FeatureRequest) -> tuple[Any, Any]:
-    """Raises InvalidOption."""
-    routed, ruled = asked.optional("timeout", "retries"), asked.optional("connection_pool", "outlier_detection")
-    of_routes(routed)
-    of_rule(ruled)
-    if not routed and not ruled:
-        raise InvalidOption(
-            "timeout", "no setting is given", hint="Set timeout, retries, connection_pool or outlier_detection, or state: absent.", code="resilience_empty"
-        )
-    return {**routed, **asked.optional(*WHERE)} if routed else None, ruled
+class Resilience(Feature):
+    """The feature of the module resilience."""
+
+    name = "resilience"
+    arguments = ARGUMENTS
+
+    def parse(self, options: Options, host: str) -> Intent:
+        routes, rule = given_options(options, "timeout", "retries"), given_options(options, "connection_pool", "outlier_detection")
+        route_fields(routes)
+        traffic_policy(rule)
+        if not routes and not rule:
+            raise InvalidOption(
+                "timeout",
+                "no setting is given",
+                hint="Set timeout, retries, connection_pool or outlier_detection, or state: absent.",
+                code="resilience_empty",
+            )
+        return Intent({**routes, **given_options(options, *GATEWAY_ARGUMENTS)} if routes else None, rule)
+
+    def change_routes(self, rules: list[RouteRule], intent: Options, now: datetime.datetime) -> list[RouteRule]:
+        """A rule's own timeout stays. On a route with a fault Envoy does neither (istio/istio#13705), and keeps them for when it ends."""
+        fields = route_fields(intent)
+        return [replace(rule, fields={**fields, **rule.fields}) if rule.targets else rule for rule in rules]
+
+    def traffic_policy(self, intent: Options) -> dict[str, Any]:
+        return traffic_policy(intent)
+
+    def http_options(self, intent: Options) -> list[str]:
+        return [f"connection_pool.{key}" for key in HTTP_LIMITS if key in (intent.get("connection_pool") or {})]
 
 
-def of_routes(intent: dict[str, Any]) -> dict[str, Any]:
+def route_fields(intent: dict[str, Any]) -> dict[str, Any]:
     """Fields of Istio's HTTPRoute. Raises InvalidOption."""
     found: dict[str, Any] = {}
     if intent.get("timeout"):
@@ -59,9 +81,7 @@ def of_routes(intent: dict[str, Any]) -> dict[str, Any]:
         attempts = validators.count("retries.attempts", given.get("attempts", 2))
         found["retries"] = {"attempts": attempts}
         if not attempts and len(given) > 1:
-            raise InvalidOption(
-                "retries", "attempts is 0, but other settings are given", hint="Remove the other settings, or set attempts.", code="retries_ambiguous"
-            )
+            raise InvalidOption("retries", "attempts is 0, but other settings are given", hint="Remove the other settings, or set attempts.", code="retries_ambiguous")
         if "per_try_timeout" in given:
             found["retries"]["perTryTimeout"] = validators.duration("retries.per_try_timeout", given["per_try_timeout"])
         if given.get("retry_on"):
@@ -69,13 +89,7 @@ def of_routes(intent: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def into(pieces: list[RouteRule], intent: dict[str, Any]) -> list[RouteRule]:
-    """A rule's own timeout stays. On a route with a fault Envoy does neither (istio/istio#13705), and keeps them for when it ends."""
-    fields = of_routes(intent)
-    return [replace(piece, fields={**fields, **piece.fields}) if piece.targets else piece for piece in pieces]
-
-
-def of_rule(intent: dict[str, Any]) -> dict[str, Any]:
+def traffic_policy(intent: dict[str, Any]) -> dict[str, Any]:
     """Fields of Istio's TrafficPolicy. Raises InvalidOption."""
     found: dict[str, Any] = {}
     if intent.get("connection_pool"):
@@ -103,9 +117,7 @@ def _connection_pool(value: Any) -> dict[str, Any]:
     if "keepalive" in given:
         alive = validators.keys("connection_pool.keepalive", given["keepalive"], KEEPALIVE)
         tcp["tcpKeepalive"] = {
-            key: validators.count("connection_pool.keepalive.probes", value, 1)
-            if key == "probes"
-            else validators.duration(f"connection_pool.keepalive.{key}", value)
+            key: validators.count("connection_pool.keepalive.probes", value, 1) if key == "probes" else validators.duration(f"connection_pool.keepalive.{key}", value)
             for key, value in alive.items()
         }
     return {key: value for key, value in (("tcp", tcp), ("http", http)) if value}

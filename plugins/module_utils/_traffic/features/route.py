@@ -7,8 +7,8 @@ from typing import Any
 
 from ..._failure import InvalidOption
 from . import validators
+from .feature import GATEWAY_ARGUMENTS, PROTOCOL_ARGUMENT, Feature, Intent, Options, given_options
 from .match import parse_matches, string_match
-from .request import PROTOCOL, WHERE, FeatureRequest
 from .route_rule import RouteRule, RouteTarget, parse_mirrors, parse_target
 
 RULE = ("name", "match", "to", "versions", "redirect", "direct_response", "rewrite", "headers", "cors", "mirror", "timeout")
@@ -26,34 +26,42 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
             **dict.fromkeys(("versions", "redirect", "rewrite", "headers", "cors"), {"type": "dict"}),
         },
     },
-    **WHERE,
+    **GATEWAY_ARGUMENTS,
     "label": {"type": "str", "default": "version"},
     "port": {"type": "int"},
-    **PROTOCOL,
+    **PROTOCOL_ARGUMENT,
 }
 LONGEST_BODY = 1024 * 1024
 # As a regular expression, all of a path.
 WHOLE_PATH = "^[^?]*"
 
 
-def intents(asked: FeatureRequest) -> tuple[Any, Any]:
-    """Raises InvalidOption."""
-    rules = [{key: value for key, value in rule.items() if value is not None} for rule in asked.options["rules"]]
-    intent = {"rules": rules, **asked.optional(*WHERE, "label", "port", *PROTOCOL)}
-    check(intent)
-    return intent, None
+class Route(Feature):
+    """The feature of the module route."""
+
+    name = "route"
+    arguments = ARGUMENTS
+
+    def parse(self, options: Options, host: str) -> Intent:
+        rules = [{key: value for key, value in rule.items() if value is not None} for rule in options["rules"]]
+        intent = {"rules": rules, **given_options(options, *GATEWAY_ARGUMENTS, "label", "port", *PROTOCOL_ARGUMENT)}
+        validate(intent)
+        return Intent(intent)
+
+    def routes(self, intent: Options) -> list[RouteRule]:
+        return route_rules(intent)
 
 
-def check(intent: dict[str, Any]) -> None:
+def validate(intent: Options) -> None:
     """Raises InvalidOption naming the rule."""
     if not intent["rules"]:
         raise InvalidOption("rules", "the list is empty", hint="Add at least one rule, or set state: absent.", code="rules_empty")
-    pieces(intent)
+    route_rules(intent)
 
 
-def pieces(intent: dict[str, Any]) -> list[RouteRule]:
+def route_rules(intent: dict[str, Any]) -> list[RouteRule]:
     """One piece for each rule, in their order. Raises InvalidOption naming the rule."""
-    found = [_piece(rule, number, intent) for number, rule in enumerate(intent["rules"], 1)]
+    found = [_rule(rule, number, intent) for number, rule in enumerate(intent["rules"], 1)]
     names = [piece.name for piece in found]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
@@ -70,7 +78,7 @@ def pieces(intent: dict[str, Any]) -> list[RouteRule]:
     return found
 
 
-def _piece(rule: Any, number: int, intent: dict[str, Any]) -> RouteRule:
+def _rule(rule: Any, number: int, intent: dict[str, Any]) -> RouteRule:
     option = f"rules[{number}]"
     given = validators.keys(option, rule, RULE)
     name = str(given.get("name") or number)
@@ -132,9 +140,7 @@ def _redirect(option: str, value: Any) -> dict[str, Any]:
         found["port"] = validators.port(f"{option}.port", given["port"])
     if "status" in given:
         if given["status"] not in (301, 302, 303, 307, 308):
-            raise InvalidOption(
-                f"{option}.status", f"{given['status']!r} is not a redirect status", hint="Use 301, 302, 303, 307 or 308.", code="status_invalid"
-            )
+            raise InvalidOption(f"{option}.status", f"{given['status']!r} is not a redirect status", hint="Use 301, 302, 303, 307 or 308.", code="status_invalid")
         found["redirectCode"] = given["status"]
     return found
 

@@ -8,8 +8,8 @@ from typing import Any
 from ..._failure import InvalidOption
 from ..host.host import gateways_only
 from . import validators
+from .feature import PROTOCOL_ARGUMENT, Feature, Intent, Options, given_options, required_options
 from .match import intersect, parse_matches
-from .request import PROTOCOL, FeatureRequest
 from .route_rule import RouteRule, RouteTarget, parse_mirrors
 
 STICKY = ("cookie", "max_age")
@@ -22,18 +22,29 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "gateway_hosts": {"type": "list", "elements": "str", "default": []},
     "label": {"type": "str", "default": "version"},
     "port": {"type": "int"},
-    **PROTOCOL,
+    **PROTOCOL_ARGUMENT,
 }
 
 
-def intents(asked: FeatureRequest) -> tuple[Any, Any]:
-    """Raises InvalidOption."""
-    intent = {**asked.required("versions", "gateways", "gateway_hosts", "label"), **asked.optional("match", "sticky", "mirror", "port", *PROTOCOL)}
-    check(intent, asked.host)
-    return intent, None
+class Split(Feature):
+    """The feature of the module traffic_split."""
+
+    name = "split"
+    arguments = ARGUMENTS
+
+    def parse(self, options: Options, host: str) -> Intent:
+        intent = {
+            **required_options(options, "versions", "gateways", "gateway_hosts", "label"),
+            **given_options(options, "match", "sticky", "mirror", "port", *PROTOCOL_ARGUMENT),
+        }
+        validate(intent, host)
+        return Intent(intent)
+
+    def routes(self, intent: Options) -> list[RouteRule]:
+        return split_rules(intent)
 
 
-def check(intent: dict[str, Any], host: str) -> None:
+def validate(intent: dict[str, Any], host: str) -> None:
     """Raises InvalidOption "weight_invalid", "weight_negative", "weights_zero" naming the version, and for the options beside.
 
     Weights are shares: they need not add up to 100 (Istio's validation refuses only negative ones and a zero sum).
@@ -64,7 +75,7 @@ def check(intent: dict[str, Any], host: str) -> None:
     parse_mirrors("mirror", intent.get("mirror"), intent["label"])
 
 
-def pieces(intent: dict[str, Any]) -> list[RouteRule]:
+def split_rules(intent: dict[str, Any]) -> list[RouteRule]:
     """The cookie's routes, then the shares."""
     label, port = intent["label"], intent.get("port")
     versions = dict(sorted(intent["versions"].items()))

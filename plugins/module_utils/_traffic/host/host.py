@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from .port_protocol import routed
 
 DOMAIN = "cluster.local"
-# The APIs in which a host's routes can be said: Istio's own kinds, and Gateway API's.
-ISTIO, GATEWAY = "istio", "gateway_api"
 # Annotation of a Gateway of Gateway API whose listeners for HTTP redirect to those for HTTPS.
 REDIRECTS = "servicemesh.istio/redirects"
 # Label of what stands for one version of a Service, with that Service's name.
@@ -25,6 +24,16 @@ INTENTS = "servicemesh.istio/intents"
 # Ends the name of the second VirtualService, for any outside host: istiod refuses "*" on one that is bound to the mesh.
 ANY_HOST = "-any-host"
 Object = dict[str, Any]
+
+
+class RoutingApi(str, Enum):
+    """The APIs that can have a host's routes: Istio's own kinds, and Gateway API's."""
+
+    ISTIO = "istio"
+    GATEWAY_API = "gateway_api"
+
+    def __str__(self) -> str:
+        return self.value
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ..._engine.cluster import Cluster
 from ..._engine.objects import Object
 from ..._engine.selectors import label_selector
 from ..host_policy import is_managed
-from .host import ANY_HOST, GATEWAY, INTENTS, ISTIO, REDIRECTS, VERSION_OF, Host, full_name, gateways_only, host_matches, host_names, service_of
+from .host import ANY_HOST, INTENTS, REDIRECTS, VERSION_OF, Host, RoutingApi, full_name, gateways_only, host_matches, host_names, service_of
 from .port_protocol import routed_at
 
 # Pods that stay to be read, and answer nothing.
@@ -110,7 +110,7 @@ class Reader:
                 if obj
             },
             tls_listeners={gateway: _not_plain(obj) for gateway, obj in parents.items() if obj and REDIRECTS in (obj["metadata"].get("annotations") or {})},
-            gateway_api_channel=self.gateway_api_channel if api == GATEWAY else "",
+            gateway_api_channel=self.gateway_api_channel if api == RoutingApi.GATEWAY_API else "",
         )
 
     def _service(self, host: str) -> Object | None:
@@ -133,7 +133,7 @@ class Reader:
 
     def _gateway(self, gateway: str, api: str) -> Object | None:
         namespace, _slash, name = gateway.partition("/")
-        return self._cluster.get(NETWORKING if api == ISTIO else GATEWAY_API, "Gateway", namespace, name) if name else None
+        return self._cluster.get(NETWORKING if api == RoutingApi.ISTIO else GATEWAY_API, "Gateway", namespace, name) if name else None
 
 
 def _not_plain(gateway: Object) -> tuple[str, ...]:

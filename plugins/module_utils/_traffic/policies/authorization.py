@@ -8,7 +8,7 @@ from typing import Any
 from ..._engine.objects import Object, Ref
 from ..._failure import InvalidOption
 from ..features import validators
-from .policy_module import Single, workload_labels
+from .policy_module import PolicyModule, workload_labels
 
 GROUP, API, KIND = "security.istio.io", "security.istio.io/v1", "AuthorizationPolicy"
 RULE, WHEN = ("from", "to", "when"), ("key", "values", "not_values")
@@ -32,32 +32,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "default": {"type": "str", "choices": ["allow", "deny"]},
     "dry_run": {"type": "bool", "default": False},
 }
-
-
-def possible(options: dict[str, Any]) -> list[Ref]:
-    return [Ref(GROUP, KIND, options["namespace"], f"{options['name']}-{action}") for action in ("allow", "deny")]
-
-
-def wanted(options: dict[str, Any]) -> list[Object]:
-    """Raises InvalidOption naming the rule.
-
-    An empty list of what is allowed allows nothing (istio.io, Authorization Policy); without any, all that is not denied is allowed.
-    """
-    allow = options.get("allow")
-    if options.get("default") == "allow" and allow:
-        raise InvalidOption(
-            "default", "allow has no effect together with allow rules", hint="Remove default, or use only deny rules.", code="authorization_ambiguous"
-        )
-    if allow is None and options.get("default") == "deny":
-        allow = []
-    if allow is None and not options["deny"]:
-        raise InvalidOption("allow", "neither allow, deny nor default is set", hint="Set allow, deny, or default: deny.", code="authorization_empty")
-    found = []
-    if allow is not None:
-        found.append(_policy(options, "ALLOW", [_rule(f"allow[{number}]", rule) for number, rule in enumerate(allow, 1)]))
-    if options["deny"]:
-        found.append(_policy(options, "DENY", [_rule(f"deny[{number}]", rule) for number, rule in enumerate(options["deny"], 1)]))
-    return found
 
 
 def _policy(options: dict[str, Any], action: str, rules: list[dict[str, Any]]) -> Object:
@@ -150,10 +124,7 @@ def _condition(option: str, value: Any) -> dict[str, Any]:
     key = str(given.get("key") or "")
     if not key.startswith(CONDITIONS):
         raise InvalidOption(
-            f"{option}.key",
-            f"{key!r} is not a valid condition",
-            hint=f"Use a condition that starts with one of {', '.join(CONDITIONS)}.",
-            code="condition_unknown",
+            f"{option}.key", f"{key!r} is not a valid condition", hint=f"Use a condition that starts with one of {', '.join(CONDITIONS)}.", code="condition_unknown"
         )
     if not given.get("values") and not given.get("not_values"):
         raise InvalidOption(option, f"{key} sets neither values nor not_values", code="list_empty")
@@ -164,19 +135,48 @@ def _condition(option: str, value: Any) -> dict[str, Any]:
     return found
 
 
-def marks(obj: Object) -> list[str]:
-    """As istiod names the rules of a policy in Envoy's filter (pilot/pkg/security/authz/builder); of one without rules there is no name."""
-    metadata, rules = obj["metadata"], (obj.get("spec") or {}).get("rules") or []
-    name = f"ns[{metadata['namespace']}]-policy[{metadata['name']}]"
-    if not rules:
-        return []
-    return [f"{name}-rule[0]", *(f"{name}-rule[{number}]" for number in range(1, len(rules))), *_literals(rules)]
-
-
 def _literals(rules: list[dict[str, Any]]) -> list[str]:
     """Paths of the rules that a proxy has as they are."""
     paths = [path for rule in rules for one in rule.get("to") or [] for path in (one.get("operation") or {}).get("paths") or []]
     return [path.strip("*") for path in paths if "{" not in path and path.strip("*")]
 
 
-AUTHORIZATION = Single(ARGUMENTS, possible, wanted, marks)
+class AuthorizationModule(PolicyModule):
+    """The module authorization."""
+
+    arguments = ARGUMENTS
+
+    def owned_refs(self, options: dict[str, Any]) -> list[Ref]:
+        return [Ref(GROUP, KIND, options["namespace"], f"{options['name']}-{action}") for action in ("allow", "deny")]
+
+    def desired_objects(self, options: dict[str, Any]) -> list[Object]:
+        """Raises InvalidOption naming the rule.
+
+        An empty list of what is allowed allows nothing (istio.io, Authorization Policy); without any, all that is not denied is allowed.
+        """
+        allow = options.get("allow")
+        if options.get("default") == "allow" and allow:
+            raise InvalidOption(
+                "default", "allow has no effect together with allow rules", hint="Remove default, or use only deny rules.", code="authorization_ambiguous"
+            )
+        if allow is None and options.get("default") == "deny":
+            allow = []
+        if allow is None and not options["deny"]:
+            raise InvalidOption("allow", "neither allow, deny nor default is set", hint="Set allow, deny, or default: deny.", code="authorization_empty")
+        found = []
+        if allow is not None:
+            found.append(_policy(options, "ALLOW", [_rule(f"allow[{number}]", rule) for number, rule in enumerate(allow, 1)]))
+        if options["deny"]:
+            found.append(_policy(options, "DENY", [_rule(f"deny[{number}]", rule) for number, rule in enumerate(options["deny"], 1)]))
+        return found
+
+    def proxy_markers(self, obj: Object) -> list[str]:
+        """As istiod names the rules of a policy in Envoy's filter (pilot/pkg/security/authz/builder); of one without rules there is no name."""
+        metadata, rules = obj["metadata"], (obj.get("spec") or {}).get("rules") or []
+        name = f"ns[{metadata['namespace']}]-policy[{metadata['name']}]"
+        if not rules:
+            return []
+        return [f"{name}-rule[0]", *(f"{name}-rule[{number}]" for number in range(1, len(rules))), *_literals(rules)]
+
+
+AUTHORIZATION = AuthorizationModule()

@@ -13,7 +13,7 @@ from ..._failure import Failure, InvalidOption
 from ..._proxy.config_dump import clusters
 from ..features import validators
 from ..host.host import INTENTS, MESH, full_name
-from .policy_module import Single
+from .policy_module import PolicyModule
 
 GROUP, API = "networking.istio.io", "networking.istio.io/v1"
 PORT, ENDPOINT = ("number", "protocol", "name", "target_port"), ("address", "ports", "labels", "locality", "weight", "network")
@@ -47,36 +47,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "gateway": {"type": "str"},
     "gateway_selector": {"type": "dict", "default": {"istio": "egressgateway"}},
 }
-
-
-def possible(options: dict[str, Any]) -> list[Ref]:
-    return [Ref(GROUP, kind, options["namespace"], options["name"]) for kind in ("ServiceEntry", "DestinationRule", "Gateway", "VirtualService")]
-
-
-def wanted(options: dict[str, Any]) -> list[Object]:
-    """The registration, then what rests on it. Raises InvalidOption."""
-    hosts = [validators.host("hosts", host) for host in options["hosts"]]
-    if not hosts:
-        raise InvalidOption("hosts", "the list is empty", hint="Add at least one, or set state: absent.", code="list_empty")
-    if "*" in hosts:
-        raise InvalidOption(
-            "hosts", "'*' would match every host", hint="List hosts or domains. To allow all hosts, use the module sidecar.", code="host_invalid"
-        )
-    ports = _ports(options)
-    for option in ("tls", "gateway"):
-        if options.get(option) and (len(hosts) > 1 or "*" in hosts[0]):
-            raise InvalidOption(
-                option,
-                f"this option supports only one host, not {', '.join(hosts)}",
-                hint="Use a separate task for each host, without a wildcard.",
-                code="egress_one_host",
-            )
-    found = [_entry(options, hosts, ports)]
-    if options.get("tls"):
-        found.append(_object(options, "DestinationRule", _origination(options, hosts[0], ports)))
-    if options.get("gateway"):
-        found += [_object(options, "Gateway", _gateway(options, hosts[0], ports)), _object(options, "VirtualService", _through(options, hosts[0], ports))]
-    return found
 
 
 def _object(options: dict[str, Any], kind: str, spec: dict[str, Any]) -> Object:
@@ -192,12 +162,7 @@ def _origination(options: dict[str, Any], host: str, ports: list[dict[str, Any]]
             code="egress_tls_empty",
         )
     if tls["insecure_skip_verify"] and (tls["subject_alt_names"] or tls.get("ca_certificates")):
-        raise InvalidOption(
-            "tls.insecure_skip_verify",
-            "subject_alt_names and ca_certificates have no effect with insecure_skip_verify",
-            hint="Remove insecure_skip_verify, or remove both options.",
-            code="egress_tls_ambiguous",
-        )
+        raise InvalidOption("tls.insecure_skip_verify", "subject_alt_names and ca_certificates have no effect with insecure_skip_verify", hint="Remove insecure_skip_verify, or remove both options.", code="egress_tls_ambiguous")
     if tls.get("credential_name") and not options.get("gateway"):
         # istiod sends a sidecar no Secret without a selector, and such a proxy speaks plaintext (istio/istio, pilot/pkg/networking/core/cluster_tls.go).
         raise InvalidOption(
@@ -270,75 +235,96 @@ def _through(options: dict[str, Any], host: str, ports: list[dict[str, Any]]) ->
     return spec
 
 
-def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list[str]]:
-    """Whether the gateway is there, and who else registered a host."""
-    found: list[Failure] = []
-    if options.get("gateway"):
-        namespace, name = _place(options)
-        labels = label_selector(options["gateway_selector"])
-        if cluster.get("", "Service", namespace, name) is None:
-            found.append(
-                InvalidOption(
-                    "gateway",
-                    f"Service {namespace}/{name} does not exist",
-                    hint="Install the egress gateway first, or correct the name.",
-                    code="no_such_gateway",
+class EgressModule(PolicyModule):
+    """The module egress."""
+
+    arguments = ARGUMENTS
+    constraints = {"required_if": [("state", "present", ["hosts"])]}
+
+    def owned_refs(self, options: dict[str, Any]) -> list[Ref]:
+        return [Ref(GROUP, kind, options["namespace"], options["name"]) for kind in ("ServiceEntry", "DestinationRule", "Gateway", "VirtualService")]
+
+    def desired_objects(self, options: dict[str, Any]) -> list[Object]:
+        """The registration, then what rests on it. Raises InvalidOption."""
+        hosts = [validators.host("hosts", host) for host in options["hosts"]]
+        if not hosts:
+            raise InvalidOption("hosts", "the list is empty", hint="Add at least one, or set state: absent.", code="list_empty")
+        if "*" in hosts:
+            raise InvalidOption("hosts", "'*' would match every host", hint="List hosts or domains. To allow all hosts, use the module sidecar.", code="host_invalid")
+        ports = _ports(options)
+        for option in ("tls", "gateway"):
+            if options.get(option) and (len(hosts) > 1 or "*" in hosts[0]):
+                raise InvalidOption(
+                    option,
+                    f"this option supports only one host, not {', '.join(hosts)}",
+                    hint="Use a separate task for each host, without a wildcard.",
+                    code="egress_one_host",
                 )
-            )
-        elif not cluster.list("", "Pod", namespace, labels):
-            found.append(
-                InvalidOption(
-                    "gateway_selector",
-                    f"no pod of {namespace} has the labels {labels}",
-                    hint="Set the labels of the gateway's pods.",
-                    code="gateway_selects_nothing",
+        found = [_entry(options, hosts, ports)]
+        if options.get("tls"):
+            found.append(_object(options, "DestinationRule", _origination(options, hosts[0], ports)))
+        if options.get("gateway"):
+            found += [_object(options, "Gateway", _gateway(options, hosts[0], ports)), _object(options, "VirtualService", _through(options, hosts[0], ports))]
+        return found
+
+    def check_references(self, cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list[str]]:
+        """Whether the gateway is there, and who else registered a host."""
+        found: list[Failure] = []
+        if options.get("gateway"):
+            namespace, name = _place(options)
+            labels = label_selector(options["gateway_selector"])
+            if cluster.get("", "Service", namespace, name) is None:
+                found.append(
+                    InvalidOption(
+                        "gateway", f"Service {namespace}/{name} does not exist", hint="Install the egress gateway first, or correct the name.", code="no_such_gateway"
+                    )
                 )
-            )
-    for rule in cluster.list(GROUP, "DestinationRule", options["namespace"]) if options.get("tls") else []:
-        name = rule["metadata"]["name"]
-        # Of two for one host Istio takes the settings of one.
-        same_host = full_name(str((rule.get("spec") or {}).get("host")), options["namespace"]) == full_name(options["hosts"][0], options["namespace"])
-        composed = INTENTS in (rule["metadata"].get("annotations") or {})
-        if (same_host and name != options["name"]) or (composed and name == options["name"]):
-            hint = (
-                "Use only one of them: a traffic policy (resilience, load_balancing), or TLS origination."
-                if composed
-                else "Remove that DestinationRule, or remove tls."
-            )
-            found.append(
-                InvalidOption(
-                    "tls", f"DestinationRule {options['namespace']}/{name} already applies to {options['hosts'][0]}", hint=hint, code="rule_taken"
+            elif not cluster.list("", "Pod", namespace, labels):
+                found.append(
+                    InvalidOption(
+                        "gateway_selector",
+                        f"no pod of {namespace} has the labels {labels}",
+                        hint="Set the labels of the gateway's pods.",
+                        code="gateway_selects_nothing",
+                    )
                 )
-            )
-    own, hosts = (options["namespace"], options["name"]), set(options["hosts"])
-    warnings = []
-    for entry in cluster.list(GROUP, "ServiceEntry"):
-        place = (entry["metadata"]["namespace"], entry["metadata"]["name"])
-        common = sorted(hosts & set((entry.get("spec") or {}).get("hosts") or []))
-        if common and place != own:
-            warnings.append(f"ServiceEntry {'/'.join(place)} also has {', '.join(common)}: proxies that see both use the older one")
-    return found, warnings
+        for rule in cluster.list(GROUP, "DestinationRule", options["namespace"]) if options.get("tls") else []:
+            name = rule["metadata"]["name"]
+            # Of two for one host Istio takes the settings of one.
+            same_host = full_name(str((rule.get("spec") or {}).get("host")), options["namespace"]) == full_name(options["hosts"][0], options["namespace"])
+            composed = INTENTS in (rule["metadata"].get("annotations") or {})
+            if (same_host and name != options["name"]) or (composed and name == options["name"]):
+                hint = (
+                    "Use only one of them: a traffic policy (resilience, load_balancing), or TLS origination."
+                    if composed
+                    else "Remove that DestinationRule, or remove tls."
+                )
+                found.append(
+                    InvalidOption(
+                        "tls", f"DestinationRule {options['namespace']}/{name} already applies to {options['hosts'][0]}", hint=hint, code="rule_taken"
+                    )
+                )
+        own, hosts = (options["namespace"], options["name"]), set(options["hosts"])
+        warnings = []
+        for entry in cluster.list(GROUP, "ServiceEntry"):
+            place = (entry["metadata"]["namespace"], entry["metadata"]["name"])
+            common = sorted(hosts & set((entry.get("spec") or {}).get("hosts") or []))
+            if common and place != own:
+                warnings.append(f"ServiceEntry {'/'.join(place)} also has {', '.join(common)}: proxies that see both use the older one")
+        return found, warnings
+
+    def affected_pods(self, cluster: Cluster, options: dict[str, Any]) -> list[Object] | None:
+        return cluster.list("", "Pod", options["namespace"]) if options["export_to"] == ["."] else None
+
+    def proxy_markers(self, obj: Object) -> list[str]:
+        """Clusters of a registered host, as istiod names them; of the rest, only what was acknowledged is waited for."""
+        spec = obj.get("spec") or {}
+        if obj["kind"] != "ServiceEntry":
+            return []
+        return [f"outbound|{port['number']}||{host}" for host in spec.get("hosts") or [] for port in spec.get("ports") or []]
+
+    def dump_part(self, dump: dict[str, Any]) -> Any:
+        return sorted(clusters(dump))
 
 
-def marks(obj: Object) -> list[str]:
-    """Clusters of a registered host, as istiod names them; of the rest, only what was acknowledged is waited for."""
-    spec = obj.get("spec") or {}
-    if obj["kind"] != "ServiceEntry":
-        return []
-    return [f"outbound|{port['number']}||{host}" for host in spec.get("hosts") or [] for port in spec.get("ports") or []]
-
-
-def _pods(cluster: Cluster, options: dict[str, Any]) -> list[Object] | None:
-    return cluster.list("", "Pod", options["namespace"]) if options["export_to"] == ["."] else None
-
-
-EGRESS = Single(
-    ARGUMENTS,
-    possible,
-    wanted,
-    marks,
-    look,
-    _pods,
-    part=lambda dump: sorted(clusters(dump)),
-    constraints={"required_if": [("state", "present", ["hosts"])]},
-)
+EGRESS = EgressModule()

@@ -10,7 +10,7 @@ from typing import Any
 from ..._engine.objects import Object, Ref
 from ..._failure import InvalidOption
 from ..features import validators
-from .policy_module import Single, workload_labels
+from .policy_module import PolicyModule, workload_labels
 
 GROUP, API, KIND = "security.istio.io", "security.istio.io/v1", "RequestAuthentication"
 POLICY = "AuthorizationPolicy"
@@ -25,43 +25,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-def possible(options: dict[str, Any]) -> list[Ref]:
-    return [Ref(GROUP, KIND, options["namespace"], options["name"]), Ref(GROUP, POLICY, options["namespace"], _policy_name(options))]
-
-
 def _policy_name(options: dict[str, Any]) -> str:
     return f"{options['name']}-token"
-
-
-def wanted(options: dict[str, Any]) -> list[Object]:
-    """A RequestAuthentication alone lets in what carries no token at all (istio.io, RequestAuthentication): the policy beside it does not.
-
-    Raises InvalidOption.
-    """
-    if not options["issuers"]:
-        raise InvalidOption("issuers", "the list is empty", hint="Add at least one, or set state: absent.", code="list_empty")
-    if options["open_paths"] and not options["required"]:
-        raise InvalidOption("open_paths", "no path requires a token", hint="Remove it, or set required.", code="jwt_ambiguous")
-    rules = [_issuer(f"issuers[{number}]", one) for number, one in enumerate(options["issuers"], 1)]
-    names = [rule["issuer"] for rule in rules]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise InvalidOption("issuers", f"duplicate issuer {twice}", hint="Merge the two issuers into one entry.", code="issuer_twice")
-    for path in options["open_paths"]:
-        if not path.startswith(("/", "*")):
-            raise InvalidOption(
-                "open_paths", f"{path!r} does not start with a slash", hint="Use a leading or trailing * as a wildcard.", code="path_invalid"
-            )
-    chosen: dict[str, Any] = {"selector": {"matchLabels": workload_labels(options)}} if options["workload"] else {}
-    place = {"namespace": options["namespace"]}
-    found: list[Object] = [{"apiVersion": API, "kind": KIND, "metadata": {"name": options["name"], **place}, "spec": {**chosen, "jwtRules": rules}}]
-    if options["required"]:
-        rule: dict[str, Any] = {"from": [{"source": {"notRequestPrincipals": ["*"]}}]}
-        if options["open_paths"]:
-            rule["to"] = [{"operation": {"notPaths": list(options["open_paths"])}}]
-        spec = {**chosen, "action": "DENY", "rules": [rule]}
-        found.append({"apiVersion": API, "kind": POLICY, "metadata": {"name": _policy_name(options), **place}, "spec": spec})
-    return found
 
 
 def _issuer(option: str, value: Any) -> dict[str, Any]:
@@ -129,19 +94,55 @@ def _keys(option: str, value: Any) -> str:
         raise InvalidOption(option, "it is not a JSON Web Key Set", hint="Use the form {keys: [{kty: ...}, ...]}.", code="keys_invalid")
     if any(key.get("d") or key.get("kty") == "oct" for key in listed):
         raise InvalidOption(
-            option,
-            "one of the keys is private",
-            hint="Use only public keys, and replace this key pair: everyone who has seen the private key can sign tokens.",
-            code="keys_private",
+            option, "one of the keys is private", hint="Use only public keys, and replace this key pair: everyone who has seen the private key can sign tokens.", code="keys_private"
         )
     return json.dumps(found, sort_keys=True)
 
 
-def marks(obj: Object) -> list[str]:
-    """Issuers, as Envoy's filter for tokens has them; the name of the policy's rule (see authorization)."""
-    if obj["kind"] == POLICY:
-        return [f"ns[{obj['metadata']['namespace']}]-policy[{obj['metadata']['name']}]-rule[0]"]
-    return [rule["issuer"] for rule in (obj.get("spec") or {}).get("jwtRules") or [] if rule.get("issuer")]
+class JwtModule(PolicyModule):
+    """The module jwt."""
+
+    arguments = ARGUMENTS
+    constraints = {"required_if": [("state", "present", ["issuers"])]}
+
+    def owned_refs(self, options: dict[str, Any]) -> list[Ref]:
+        return [Ref(GROUP, KIND, options["namespace"], options["name"]), Ref(GROUP, POLICY, options["namespace"], _policy_name(options))]
+
+    def desired_objects(self, options: dict[str, Any]) -> list[Object]:
+        """A RequestAuthentication alone lets in what carries no token at all (istio.io, RequestAuthentication): the policy beside it does not.
+
+        Raises InvalidOption.
+        """
+        if not options["issuers"]:
+            raise InvalidOption("issuers", "the list is empty", hint="Add at least one, or set state: absent.", code="list_empty")
+        if options["open_paths"] and not options["required"]:
+            raise InvalidOption("open_paths", "no path requires a token", hint="Remove it, or set required.", code="jwt_ambiguous")
+        rules = [_issuer(f"issuers[{number}]", one) for number, one in enumerate(options["issuers"], 1)]
+        names = [rule["issuer"] for rule in rules]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise InvalidOption("issuers", f"duplicate issuer {twice}", hint="Merge the two issuers into one entry.", code="issuer_twice")
+        for path in options["open_paths"]:
+            if not path.startswith(("/", "*")):
+                raise InvalidOption(
+                    "open_paths", f"{path!r} does not start with a slash", hint="Use a leading or trailing * as a wildcard.", code="path_invalid"
+                )
+        chosen: dict[str, Any] = {"selector": {"matchLabels": workload_labels(options)}} if options["workload"] else {}
+        place = {"namespace": options["namespace"]}
+        found: list[Object] = [{"apiVersion": API, "kind": KIND, "metadata": {"name": options["name"], **place}, "spec": {**chosen, "jwtRules": rules}}]
+        if options["required"]:
+            rule: dict[str, Any] = {"from": [{"source": {"notRequestPrincipals": ["*"]}}]}
+            if options["open_paths"]:
+                rule["to"] = [{"operation": {"notPaths": list(options["open_paths"])}}]
+            spec = {**chosen, "action": "DENY", "rules": [rule]}
+            found.append({"apiVersion": API, "kind": POLICY, "metadata": {"name": _policy_name(options), **place}, "spec": spec})
+        return found
+
+    def proxy_markers(self, obj: Object) -> list[str]:
+        """Issuers, as Envoy's filter for tokens has them; the name of the policy's rule (see authorization)."""
+        if obj["kind"] == POLICY:
+            return [f"ns[{obj['metadata']['namespace']}]-policy[{obj['metadata']['name']}]-rule[0]"]
+        return [rule["issuer"] for rule in (obj.get("spec") or {}).get("jwtRules") or [] if rule.get("issuer")]
 
 
-JWT = Single(ARGUMENTS, possible, wanted, marks, constraints={"required_if": [("state", "present", ["issuers"])]})
+JWT = JwtModule()

@@ -19,19 +19,19 @@ BY_OPTION = {"mutual": "MUTUAL", "istio_mutual": "ISTIO_MUTUAL"}
 NAMESPACE = "kubernetes.io/metadata.name"
 
 
-def cannot(option: str, reason: str) -> InvalidOption:
+def unsupported(option: str, reason: str) -> InvalidOption:
     return InvalidOption(option, f"Gateway API {reason}", hint="Set api: istio for this gateway.", code="gateway_api_cannot")
 
 
-def possible(options: dict[str, Any]) -> list[Ref]:
+def owned_refs(options: dict[str, Any]) -> list[Ref]:
     return [Ref(GROUP, KIND, options["namespace"], options["name"]), Ref(GROUP, ROUTE, options["namespace"], _redirect_name(options))]
 
 
-def objects(options: dict[str, Any], plain: int | None) -> list[Object]:
+def gateway_objects(options: dict[str, Any], plain: int | None) -> list[Object]:
     """The Gateway, and where asked for the route that redirects. plain: port for HTTP. Raises InvalidOption "gateway_api_cannot"."""
     tls = options.get("tls")
     if tls and tls["min_protocol_version"] != "1.2":
-        raise cannot("tls.min_protocol_version", "does not support a minimum TLS version, and Istio uses 1.2 there")
+        raise unsupported("tls.min_protocol_version", "does not support a minimum TLS version, and Istio uses 1.2 there")
     listeners = _listeners(options, plain, "HTTP") if plain else []
     if tls:
         listeners += _listeners(options, options["https_port"], "TLS" if tls["mode"] == "passthrough" else "HTTPS", _tls(tls))
@@ -51,7 +51,7 @@ def _service(options: dict[str, Any]) -> str:
     """The name of a Service of the Gateway's namespace: in another one istiod does not look."""
     namespace, slash, name = options["service"].rpartition("/")
     if slash and namespace != options["namespace"]:
-        raise cannot("service", f"supports only a Service in the Gateway's namespace {options['namespace']}")
+        raise unsupported("service", f"supports only a Service in the Gateway's namespace {options['namespace']}")
     return str(name)
 
 
@@ -111,7 +111,7 @@ def _redirect(options: dict[str, Any], listeners: list[dict[str, Any]]) -> Objec
     return {"apiVersion": API, "kind": ROUTE, "metadata": metadata, "spec": {"parentRefs": parents, "rules": [rule]}}
 
 
-def look(cluster: Cluster, options: dict[str, Any], ports: list[int]) -> list[Failure]:
+def check_references(cluster: Cluster, options: dict[str, Any], ports: list[int]) -> list[Failure]:
     """What the Gateway refers to and is not there."""
     if cluster.resource(GROUP, KIND) is None:
         hint = "Install the Gateway API CRDs (control_plane_gateway_api of the role control_plane), or set api: istio."
@@ -127,15 +127,11 @@ def look(cluster: Cluster, options: dict[str, Any], ports: list[int]) -> list[Fa
     missing = [port for port in ports if port not in there]
     if missing:
         numbers = ", ".join(map(str, sorted(there)))
-        return [
-            InvalidOption(
-                "service", f"Service {options['namespace']}/{name} has no port {missing[0]}", hint=f"Use one of its ports: {numbers}.", code="no_such_port"
-            )
-        ]
+        return [InvalidOption("service", f"Service {options['namespace']}/{name} has no port {missing[0]}", hint=f"Use one of its ports: {numbers}.", code="no_such_port")]
     return []
 
 
-def labels(cluster: Cluster, options: dict[str, Any]) -> dict[str, str]:
+def pod_labels(cluster: Cluster, options: dict[str, Any]) -> dict[str, str]:
     """Of the pods that are the gateway: those of the Service, or what Istio deploys."""
     if not options.get("service"):
         return {GATEWAY_NAME: options["name"]}
@@ -143,7 +139,7 @@ def labels(cluster: Cluster, options: dict[str, Any]) -> dict[str, str]:
     return dict(((service or {}).get("spec") or {}).get("selector") or {})
 
 
-def marks(obj: Object) -> list[str]:
+def proxy_markers(obj: Object) -> list[str]:
     """Envoy's names of the certificates."""
     own = obj["metadata"]["namespace"]
     refs = [ref for listener in (obj.get("spec") or {}).get("listeners") or [] for ref in (listener.get("tls") or {}).get("certificateRefs") or []]

@@ -10,7 +10,7 @@ from ..._engine.objects import Object, Ref
 from ..._failure import Failure, InvalidOption
 from ..._libraries import yaml
 from ..features import validators
-from .policy_module import Single, another_for_namespace, workload_labels
+from .policy_module import PolicyModule, another_for_namespace, workload_labels
 
 GROUP, API, KIND = "telemetry.istio.io", "telemetry.istio.io/v1", "Telemetry"
 LOGS, TRACING, METRICS = (
@@ -33,23 +33,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-def possible(options: dict[str, Any]) -> list[Ref]:
-    return [Ref(GROUP, KIND, options["namespace"], options["name"])]
-
-
-def wanted(options: dict[str, Any]) -> list[Object]:
-    """Raises InvalidOption."""
-    spec: dict[str, Any] = {}
-    for option, name, write in (("access_logs", "accessLogging", _logs), ("tracing", "tracing", _tracing), ("metrics", "metrics", _metrics)):
-        if options[option] is not None:
-            spec[name] = [write(options[option])]
-    if not spec:
-        raise InvalidOption("access_logs", "no setting is given", hint="Set access_logs, tracing or metrics, or state: absent.", code="telemetry_empty")
-    if options["workload"]:
-        spec["selector"] = {"matchLabels": workload_labels(options)}
-    return [{"apiVersion": API, "kind": KIND, "metadata": {"name": options["name"], "namespace": options["namespace"]}, "spec": spec}]
-
-
 def _asked(option: str, value: Any, known: tuple[str, ...]) -> dict[str, Any]:
     given = validators.keys(option, value, known)
     if not given:
@@ -58,9 +41,7 @@ def _asked(option: str, value: Any, known: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(enabled, bool):
         raise InvalidOption(f"{option}.enabled", f"{enabled!r} is neither true nor false", code="bool_invalid")
     if not enabled and set(given) - {"enabled", "providers", "mode"}:
-        raise InvalidOption(
-            option, "`enabled` is false, but other settings are given", hint="Remove the other settings, or remove enabled.", code="telemetry_ambiguous"
-        )
+        raise InvalidOption(option, "`enabled` is false, but other settings are given", hint="Remove the other settings, or remove enabled.", code="telemetry_ambiguous")
     return given
 
 
@@ -92,10 +73,7 @@ def _logs(value: Any) -> dict[str, Any]:
     if "when" in given:
         if not isinstance(given["when"], str) or not given["when"].strip():
             raise InvalidOption(
-                "access_logs.when",
-                f"{given['when']!r} is not a valid expression",
-                hint="Use a CEL expression, such as 'response.code >= 500'.",
-                code="expression_invalid",
+                "access_logs.when", f"{given['when']!r} is not a valid expression", hint="Use a CEL expression, such as 'response.code >= 500'.", code="expression_invalid"
             )
         found["filter"] = {"expression": given["when"]}
     return found
@@ -164,19 +142,6 @@ def _metrics(value: Any) -> dict[str, Any]:
     return found
 
 
-def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list[str]]:
-    """Whether the mesh configuration of some control plane has the providers, and whether the policy is alone."""
-    (ref,) = possible(options)
-    found = [] if options["workload"] else another_for_namespace(cluster, ref, "selector")
-    known = _known(cluster)
-    for option in ("access_logs", "tracing", "metrics"):
-        for name in (options[option] or {}).get("providers") or []:
-            if known is not None and str(name) not in known:
-                hint = f"Add it to extensionProviders of the mesh config (mesh_config of the control plane), or use one of {', '.join(sorted(known))}."
-                found.append(InvalidOption(f"{option}.providers", f"the mesh config does not define provider {name}", hint=hint, code="provider_unknown"))
-    return found, []
-
-
 def _known(cluster: Cluster) -> set[str] | None:
     """Providers of every control plane's configuration; None where there is none to be read."""
     maps = [obj for obj in cluster.list("", "ConfigMap", None, "istio.io/rev") if "mesh" in (obj.get("data") or {})]
@@ -186,9 +151,41 @@ def _known(cluster: Cluster) -> set[str] | None:
     return BUILT_IN | {provider["name"] for provider in providers}
 
 
-def marks(_obj: Object) -> list[str]:
-    # Parts of many listeners, which other such objects and the mesh configuration have a say in: only what was acknowledged is waited for.
-    return []
+class TelemetryModule(PolicyModule):
+    """The module telemetry."""
+
+    arguments = ARGUMENTS
+
+    def owned_refs(self, options: dict[str, Any]) -> list[Ref]:
+        return [Ref(GROUP, KIND, options["namespace"], options["name"])]
+
+    def desired_objects(self, options: dict[str, Any]) -> list[Object]:
+        """Raises InvalidOption."""
+        spec: dict[str, Any] = {}
+        for option, name, write in (("access_logs", "accessLogging", _logs), ("tracing", "tracing", _tracing), ("metrics", "metrics", _metrics)):
+            if options[option] is not None:
+                spec[name] = [write(options[option])]
+        if not spec:
+            raise InvalidOption("access_logs", "no setting is given", hint="Set access_logs, tracing or metrics, or state: absent.", code="telemetry_empty")
+        if options["workload"]:
+            spec["selector"] = {"matchLabels": workload_labels(options)}
+        return [{"apiVersion": API, "kind": KIND, "metadata": {"name": options["name"], "namespace": options["namespace"]}, "spec": spec}]
+
+    def check_references(self, cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list[str]]:
+        """Whether the mesh configuration of some control plane has the providers, and whether the policy is alone."""
+        (ref,) = self.owned_refs(options)
+        found = [] if options["workload"] else another_for_namespace(cluster, ref, "selector")
+        known = _known(cluster)
+        for option in ("access_logs", "tracing", "metrics"):
+            for name in (options[option] or {}).get("providers") or []:
+                if known is not None and str(name) not in known:
+                    hint = f"Add it to extensionProviders of the mesh config (mesh_config of the control plane), or use one of {', '.join(sorted(known))}."
+                    found.append(InvalidOption(f"{option}.providers", f"the mesh config does not define provider {name}", hint=hint, code="provider_unknown"))
+        return found, []
+
+    def proxy_markers(self, _obj: Object) -> list[str]:
+        # Parts of many listeners, which other such objects and the mesh configuration have a say in: only what was acknowledged is waited for.
+        return []
 
 
-TELEMETRY = Single(ARGUMENTS, possible, wanted, marks, look)
+TELEMETRY = TelemetryModule()

@@ -9,7 +9,8 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._engine import c
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import Ref
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning import diff
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.change import ApplyOptions, failure_of
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.api_errors import failure_of
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.change import ApplyOptions
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.plan import plan, plan_removal
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.steps import Step
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure, InvalidOption
@@ -159,7 +160,7 @@ def test_an_object_that_is_being_deleted_is_waited_for(cluster, planned):
     cluster.api.feed("ConfigMap", "a", "shop", metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"})
     with pytest.raises(Failure) as refused:
         planned(config("a", x="1"))
-    assert refused.value.code == "terminating"
+    assert refused.value.code == "object_terminating"
 
 
 def test_a_webhook_that_does_not_answer_leaves_an_object_unverified(cluster, planned):
@@ -228,19 +229,19 @@ def test_removal_of_a_kind_that_nobody_serves_is_done_already(cluster):
         (504, "Timeout", "", [], "unreachable"),
         (401, "Unauthorized", "Unauthorized", [], "unauthorized"),
         (403, "Forbidden", 'configmaps is forbidden: User "x" cannot patch', [], "forbidden"),
-        (403, "Forbidden", "being terminated", [{"reason": "NamespaceTerminating"}], "terminating"),
+        (403, "Forbidden", "being terminated", [{"reason": "NamespaceTerminating"}], "object_terminating"),
         (404, "NotFound", 'namespaces "later" not found', [], "namespace_missing"),
         (422, "Invalid", "spec.selector: field is immutable", [], "immutable"),
         (422, "Invalid", "cannot change roleRef", [], "immutable"),
         (422, "Invalid", "spec.ports: Required value", [], "invalid_object"),
         (400, "BadRequest", 'strict decoding error: unknown field "spec.x"', [], "invalid_object"),
-        (500, "InternalError", 'failed calling webhook "validation.istio.io"', [], "webhook"),
+        (500, "InternalError", 'failed calling webhook "validation.istio.io"', [], "webhook_unavailable"),
         (500, "InternalError", "failed to create typed patch object", [], "invalid_object"),
         (404, "NotFound", "404 page not found", [], "unknown_kind"),
         (404, "NotFound", "the server could not find the requested resource", [], "unknown_kind"),
-        (409, "Conflict", "the object has been modified", [], "moved"),
+        (409, "Conflict", "the object has been modified", [], "resource_version_conflict"),
         (409, "Conflict", "Apply failed with 1 conflict", [{"reason": "FieldManagerConflict", "message": 'conflict with "x"', "field": ".a"}], "conflict"),
-        (405, "MethodNotAllowed", "", [], "refused"),
+        (405, "MethodNotAllowed", "", [], "api_rejected"),
     ],
 )
 def test_each_refusal_has_its_code_and_names_the_object(status, reason, message, causes, code):

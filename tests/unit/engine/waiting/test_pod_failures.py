@@ -185,7 +185,7 @@ def test_other_workloads_mark_their_newest_pods_in_their_own_way(api, kind, labe
 
 @pytest.mark.parametrize(
     ("message", "code", "patience"),
-    [("exceeded quota", "refused", TRANSIENT_GRACE_SECONDS), ('failed calling webhook "namespace.sidecar-injector.istio.io"', "webhook", NEVER)],
+    [("exceeded quota", "api_rejected", TRANSIENT_GRACE_SECONDS), ('failed calling webhook "namespace.sidecar-injector.istio.io"', "webhook_unavailable", NEVER)],
 )
 def test_pods_that_cannot_be_made_are_told_by_their_maker(rollout, message, code, patience):
     failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}

@@ -413,7 +413,7 @@ def test_a_proxy_has_the_rules_only_with_exactly_their_shares():
     assert not gateway_api.has_rules(dumped(obj, source="/apis/networking.istio.io/v1/namespaces/shop/virtual-service/frontend"), obj, wanted.host)
 
 
-def test_a_rule_of_yesterday_is_not_converged_and_one_of_somebody_else_is_no_matter():
+def test_a_rule_of_yesterday_is_not_in_sync_and_one_of_somebody_else_is_no_matter():
     (before,) = said(told(split=split({"v1": 1})))
     wanted = told(host(gateway_api_channel="standard", http_routes=[before]), split=split({"v2": 1}))
     (after,) = said(wanted)

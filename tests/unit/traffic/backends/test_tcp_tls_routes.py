@@ -381,7 +381,7 @@ def test_chains_are_read_in_both_ways_of_writing():
         },
     }
     text = {"configs": [{"@type": "x.ListenersConfigDump", "dynamicListeners": [{"activeState": {"listener": listener}}]}]}
-    assert list(config_dump.chains(text)) == [config_dump.Chain(9000, (("x", 2),), "/namespaces/c/virtual-service/a.b")]
+    assert list(config_dump.chains(text)) == [config_dump.FilterChain(9000, (("x", 2),), "/namespaces/c/virtual-service/a.b")]
 
 
 # Other people's.

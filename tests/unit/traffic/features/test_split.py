@@ -10,7 +10,7 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._failure import 
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import rollout
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends import istio
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends.proxy_checks import routes_visible
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.features.split import check
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.features.split import validate
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host import host as hosts
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host.host import INTENTS, Host
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host_policy import MANAGED
@@ -36,7 +36,7 @@ def desired(wanted, live):
 
 @pytest.mark.parametrize("versions", [{"v1": 1}, {"v1": 90, "v2": 10}, {"v1": 3, "v2": 1}, {"v1": 0, "v2": 1}, {"v1": 1000, "v2": 1}])
 def test_weights_that_can_be_meant_are_taken(versions):
-    check(split(versions), "frontend")
+    validate(split(versions), "frontend")
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_weights_that_can_be_meant_are_taken(versions):
 )
 def test_a_weight_that_cannot_be_meant_names_its_version(versions, code, named):
     with pytest.raises(InvalidOption) as refused:
-        check(split(versions), "frontend")
+        validate(split(versions), "frontend")
     assert refused.value.code == code and refused.value.option == "versions" and named in refused.value.message
 
 
@@ -71,9 +71,9 @@ def test_a_weight_that_cannot_be_meant_names_its_version(versions, code, named):
     ],
 )
 def test_what_else_cannot_be_meant(wrong, code):
-    check(split(gateways=["istio-system/ingress"], gateway_hosts=["*"]), "frontend")
+    validate(split(gateways=["istio-system/ingress"], gateway_hosts=["*"]), "frontend")
     with pytest.raises(InvalidOption) as refused:
-        check(split(**wrong), "frontend")
+        validate(split(**wrong), "frontend")
     assert refused.value.code == code
 
 
@@ -106,7 +106,7 @@ def test_of_several_ports_one_must_be_named():
 def test_subsets_come_first_then_weights_each_until_converged():
     steps = desired(split(), host())
     assert [step.name for step in steps] == ["subsets", "weights"]
-    assert all(step.barrier and step.barrier.name == "converged" for step in steps)
+    assert all(step.barrier and step.barrier.name == "proxies in sync" for step in steps)
     assert subset_names(steps[0]) == ["v1", "v2"]
     (virtual_service,) = steps[1].objects
     assert virtual_service["spec"]["hosts"] == [FULL] and virtual_service["spec"]["gateways"] == ["mesh"]
@@ -150,7 +150,7 @@ def test_a_split_for_no_more_than_named_hosts_lets_go_of_any_host():
 def test_routes_go_before_the_subsets_that_they_name():
     steps = desired(None, host(managed_virtual_service=routes(), wildcard_virtual_service=routes("frontend-any-host"), destination_rule=rule("v1")))
     assert [[obj["metadata"]["name"] for obj in step.deleted] for step in steps] == [["frontend", "frontend-any-host"], [], ["frontend"]]
-    assert steps[0].barrier is None and steps[1].barrier.name == "converged"
+    assert steps[0].barrier is None and steps[1].barrier.name == "proxies in sync"
 
 
 def test_a_rule_of_somebody_else_stays():

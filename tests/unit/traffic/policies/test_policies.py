@@ -7,7 +7,10 @@ import json
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policies import egress, jwt, sidecar, telemetry
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policies.egress import EGRESS
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policies.jwt import JWT
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policies.sidecar import SIDECAR
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policies.telemetry import TELEMETRY
 
 KEYS = {"keys": [{"kty": "RSA", "kid": "first", "n": "AQAB", "e": "AQAB"}]}
 ISSUER = "https://login.example.com"
@@ -15,27 +18,27 @@ TLS = {"port": 443, "sni": None, "subject_alt_names": [], "credential_name": Non
 
 
 def asked(module, **options):
-    usual = {name: spec.get("default") for name, spec in module.ARGUMENTS.items()}
+    usual = {name: spec.get("default") for name, spec in module.arguments.items()}
     return {"name": "web", "namespace": "shop", **usual, **options}
 
 
 def specs(module, **options):
-    return {obj["kind"]: obj["spec"] for obj in module.wanted(asked(module, **options))}
+    return {obj["kind"]: obj["spec"] for obj in module.desired_objects(asked(module, **options))}
 
 
 def refused(module, **options):
     with pytest.raises(InvalidOption) as found:
-        module.wanted(asked(module, **options))
+        module.desired_objects(asked(module, **options))
     return found.value.code
 
 
 def test_a_token_is_asked_for_unless_told_otherwise():
-    found = specs(jwt, issuers=[{"issuer": ISSUER, "keys": KEYS}], workload={"app": "web"}, open_paths=["/health"])
+    found = specs(JWT, issuers=[{"issuer": ISSUER, "keys": KEYS}], workload={"app": "web"}, open_paths=["/health"])
     chosen = {"selector": {"matchLabels": {"app": "web"}}}
     assert found["RequestAuthentication"] == {**chosen, "jwtRules": [{"issuer": ISSUER, "jwks": json.dumps(KEYS, sort_keys=True)}]}
     rule = {"from": [{"source": {"notRequestPrincipals": ["*"]}}], "to": [{"operation": {"notPaths": ["/health"]}}]}
     assert found["AuthorizationPolicy"] == {**chosen, "action": "DENY", "rules": [rule]}
-    assert set(specs(jwt, issuers=[{"issuer": ISSUER}], required=False)) == {"RequestAuthentication"}
+    assert set(specs(JWT, issuers=[{"issuer": ISSUER}], required=False)) == {"RequestAuthentication"}
 
 
 def test_all_that_can_be_said_of_an_issuer():
@@ -44,7 +47,7 @@ def test_all_that_can_be_said_of_an_issuer():
         "from_headers": ["X-Token", {"name": "authorization", "prefix": "Bearer "}],
         "from_params": "token", "from_cookies": ["token"], "forward": True, "payload_header": "x-payload", "claim_headers": {"x-user": "sub"},
     }  # fmt: skip
-    assert specs(jwt, issuers=[given])["RequestAuthentication"]["jwtRules"] == [
+    assert specs(JWT, issuers=[given])["RequestAuthentication"]["jwtRules"] == [
         {
             "issuer": "testing", "jwksUri": "https://keys.example.com/jwks", "audiences": ["shop"],
             "fromHeaders": [{"name": "x-token"}, {"name": "authorization", "prefix": "Bearer "}],
@@ -75,12 +78,12 @@ def test_all_that_can_be_said_of_an_issuer():
     ],
 )
 def test_what_no_token_can_be(options, code):
-    assert refused(jwt, **options) == code
+    assert refused(JWT, **options) == code
 
 
 def test_a_private_key_is_in_no_message():
     with pytest.raises(InvalidOption) as found:
-        jwt.wanted(asked(jwt, issuers=[{"issuer": "me", "keys": {"keys": [{"kty": "oct", "k": "hidden-key"}]}}]))
+        JWT.desired_objects(asked(JWT, issuers=[{"issuer": "me", "keys": {"keys": [{"kty": "oct", "k": "hidden-key"}]}}]))
     assert "hidden-key" not in f"{found.value} {found.value.hint}"
 
 
@@ -102,25 +105,25 @@ def test_a_private_key_is_in_no_message():
     ],
 )
 def test_a_host_is_registered(options, spec):
-    found = specs(egress, **{"hosts": ["api.example.com"], **options})
+    found = specs(EGRESS, **{"hosts": ["api.example.com"], **options})
     assert set(found) == {"ServiceEntry"} and spec.items() <= found["ServiceEntry"].items()
 
 
 def test_a_proxy_begins_tls():
-    found = specs(egress, hosts=["api.example.com"], ports=[80], tls={**TLS, "subject_alt_names": ["other.example.com"], "credential_name": "client"}, gateway="istio-egress/out")
+    found = specs(EGRESS, hosts=["api.example.com"], ports=[80], tls={**TLS, "subject_alt_names": ["other.example.com"], "credential_name": "client"}, gateway="istio-egress/out")
     assert found["ServiceEntry"]["ports"] == [{"number": 80, "name": "http-80", "protocol": "HTTP", "targetPort": 443}]
     settings = {"mode": "MUTUAL", "sni": "api.example.com", "credentialName": "client", "subjectAltNames": ["other.example.com"]}
     assert found["DestinationRule"] == {"host": "api.example.com", "trafficPolicy": {"portLevelSettings": [{"port": {"number": 80}, "tls": settings}]}}
     for sni, asked_for in ((None, "api.example.com"), ("web.example.com", "web.example.com")):
-        found = specs(egress, hosts=["api.example.com"], ports=[80], tls={**TLS, "sni": sni})
+        found = specs(EGRESS, hosts=["api.example.com"], ports=[80], tls={**TLS, "sni": sni})
         settings = found["DestinationRule"]["trafficPolicy"]["portLevelSettings"][0]["tls"]
         assert settings == {"mode": "SIMPLE", "sni": asked_for, "subjectAltNames": [asked_for]}, "a certificate of somebody else is no good one"
-    found = specs(egress, hosts=["api.example.com"], ports=[80], tls={**TLS, "insecure_skip_verify": True})
+    found = specs(EGRESS, hosts=["api.example.com"], ports=[80], tls={**TLS, "insecure_skip_verify": True})
     assert found["DestinationRule"]["trafficPolicy"]["portLevelSettings"][0]["tls"] == {"mode": "SIMPLE", "sni": "api.example.com", "insecureSkipVerify": True}
 
 
 def test_requests_leave_through_a_gateway():
-    found = specs(egress, hosts=["api.example.com"], ports=[{"number": 8080, "protocol": "HTTP"}, 443], gateway="istio-egress/out")
+    found = specs(EGRESS, hosts=["api.example.com"], ports=[{"number": 8080, "protocol": "HTTP"}, 443], gateway="istio-egress/out")
     assert [(server["port"]["number"], server.get("tls")) for server in found["Gateway"]["servers"]] == [(80, None), (443, {"mode": "PASSTHROUGH"})]
     out = "out.istio-egress.svc.cluster.local"
     assert [(rule["match"][0]["gateways"], rule["match"][0]["port"], rule["route"][0]["destination"]) for rule in found["VirtualService"]["http"]] == [
@@ -160,11 +163,11 @@ def test_requests_leave_through_a_gateway():
     ],
 )
 def test_what_no_host_outside_can_be(options, code):
-    assert refused(egress, **{"hosts": ["api.example.com"], **options}) == code
+    assert refused(EGRESS, **{"hosts": ["api.example.com"], **options}) == code
 
 
 def test_what_a_sidecar_sees():
-    assert specs(sidecar, egress_hosts=[".", "istio-system", "*/a.example.com"], outbound_traffic_policy="registry_only", workload={"app": "web"}) == {
+    assert specs(SIDECAR, egress_hosts=[".", "istio-system", "*/a.example.com"], outbound_traffic_policy="registry_only", workload={"app": "web"}) == {
         "Sidecar": {
             "workloadSelector": {"labels": {"app": "web"}},
             "egress": [{"hosts": ["./*", "istio-system/*", "*/a.example.com"]}],
@@ -184,7 +187,7 @@ def test_what_a_sidecar_sees():
     ],
 )
 def test_what_no_sidecar_can_see(options, code):
-    assert refused(sidecar, **options) == code
+    assert refused(SIDECAR, **options) == code
 
 
 @pytest.mark.parametrize(
@@ -238,7 +241,7 @@ def test_what_no_sidecar_can_see(options, code):
     ],
 )
 def test_what_a_proxy_tells(options, spec):
-    assert specs(telemetry, **options) == {"Telemetry": spec}
+    assert specs(TELEMETRY, **options) == {"Telemetry": spec}
 
 
 @pytest.mark.parametrize(
@@ -262,4 +265,4 @@ def test_what_a_proxy_tells(options, spec):
     ],
 )
 def test_what_no_proxy_tells(options, code):
-    assert refused(telemetry, **options) == code
+    assert refused(TELEMETRY, **options) == code
