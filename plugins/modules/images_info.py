@@ -209,7 +209,7 @@ def body(run: Run) -> dict:
     for image in options["extra"] or []:
         found.add(image, "extra")
     for user in sorted(found.unknown):
-        run.module.warn(f"an image cannot be told: {user}")
+        run.module.warn(f"cannot determine an image: {user}")
     return {"images": found.rows(), "plan": found.plan(registries), "unknown": sorted(found.unknown)}
 
 

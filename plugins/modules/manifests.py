@@ -203,7 +203,7 @@ def body(run: Run) -> dict:
             hint=hint,
         )
     if options["prune"] and not options["set"]:
-        raise InvalidOption("prune", "only the members of a named set can be pruned", hint="Name the set.")
+        raise InvalidOption("prune", "prune needs set", hint="Set the name of the set.")
     object_set = ObjectSet(options["set"], options["namespace"]) if options["set"] else None
     if options["prune_limit"] is not None:
         prune_allowance(options["prune_limit"], 0)
@@ -213,7 +213,7 @@ def body(run: Run) -> dict:
     if options["state"] == "absent":
         return run.remove(objects, object_set, namespace=options["namespace"])
     if not objects:
-        raise InvalidOption("definition", "there is no object in it", hint="Use state: absent to remove a set.")
+        raise InvalidOption("definition", "it contains no objects", hint="Use state: absent to remove a set.")
     rules = run.apply_options(
         namespace=options["namespace"], set=object_set, prune=options["prune"], prune_limit=options["prune_limit"]
     )

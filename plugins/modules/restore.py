@@ -131,8 +131,8 @@ def body(run: Run) -> dict:
     if text is None:
         raise InvalidOption(
             "src",
-            f"{src} holds no {managed_directory.INDEX} where this task runs",
-            hint="Give a folder that the backup module wrote.",
+            f"{src} contains no {managed_directory.INDEX} on the host where this task runs",
+            hint="Use a folder that the module backup wrote.",
         )
     index = backup.index_of(text, "src")
     objects = backup.objects_of(

@@ -161,7 +161,7 @@ def body(run: Run) -> dict:
         chosen = [obj for obj in configurations(found) if webhooks.opened_entries(obj)]
         run.fail_or_warn(
             [
-                Failure("webhook_unanswered", f"{name}: {cause}", hint="Bring istiod up first, or set force.")
+                Failure("webhook_unanswered", f"{name}: {cause}", hint="Start istiod first, or set force.")
                 for name, cause in dead.items()
             ]
         )

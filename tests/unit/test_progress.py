@@ -118,7 +118,7 @@ def test_the_module_says_what_it_waits_for_at_the_end_of_its_slice(run):
     }
     never = [{"kind": "ConfigMap", "query": "data.b"}]
     first = run("manifests", definition=definition, wait_for=never, _progress={"seconds": 0.1, "elapsed": 0.0})
-    assert "failed" not in first and first["waiting"]["text"] == "waiting for ConfigMap shop/one: data.b does not hold"
+    assert "failed" not in first and first["waiting"]["text"] == "waiting for ConfigMap shop/one: data.b is not true"
     assert first["summary"]["created"] == 1 and first["changed"]
     later = run("manifests", definition=definition, wait_for=never, _progress={"seconds": 0.1, "elapsed": 700.0})
     assert later["failure"]["code"] == "timeout"
