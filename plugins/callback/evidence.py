@@ -139,7 +139,7 @@ class CallbackModule(CallbackBase):
                     "item": "",
                     "outcome": outcome,
                     "hidden": False,
-                    "message": f"This result could not be read: {error}",
+                    "message": f"cannot read this result: {error}",
                 }
             )
 
@@ -161,7 +161,7 @@ class CallbackModule(CallbackBase):
                 atomic_write.write_file(folder / f"{name}.{suffix}", text.encode("utf-8", errors="backslashreplace"))
             self._display.display(f"Evidence of this run: {folder / name}.html and .json")
         except Exception as error:  # whatever it is, the run itself has ended as it has
-            self._display.warning(f"The evidence of this run could not be written: {error}")
+            self._display.warning(f"cannot write the evidence of this run: {error}")
 
 
 def part(task_result: Any, name: str) -> Any:

@@ -143,8 +143,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
             for name in set(config) - set(self.option_definitions):
                 raise InvalidOption(
                     name,
-                    "this plugin has no such option",
-                    hint="ansible-doc -t inventory servicemesh.istio.contexts lists them.",
+                    "it is not an option of this plugin",
+                    hint="ansible-doc -t inventory servicemesh.istio.contexts lists all options.",
                 )
             found, unusable = contexts.read_contexts(self._paths("kubeconfig" in config, Path(path).absolute().parent))
             for words in unusable:
@@ -153,7 +153,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
         except Failure as failure:
             raise AnsibleParserError(f"{path}: {failure.message.rstrip('.')}. {failure.hint}".rstrip()) from None
         for name in [name for name in FOR_ALL if os.environ.get(name)]:
-            self._warn(path, f"{name} is set in the environment, and takes the place of what each context says.")
+            self._warn(path, f"{name} is set in the environment and overrides the settings of every context.")
 
     def _paths(self, in_file: bool, folder: Path) -> list[str]:
         """Files to read, in order; a variable of the environment may name some that are not there.
@@ -166,8 +166,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
         if not all(isinstance(name, str) and name and "\n" not in name for name in named):
             raise InvalidOption(
                 "kubeconfig",
-                "it is no path and no list of paths",
-                hint="An inventory needs files, which tasks can read too.",
+                "it is neither a path nor a list of paths",
+                hint="Set paths of files that tasks can read too.",
             )
         if not in_file:
             named = [part for name in named for part in name.split(os.pathsep) if part]
@@ -176,8 +176,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
         if missing and (in_file or missing == paths):
             raise InvalidOption(
                 "kubeconfig",
-                f"there is no file {' or '.join(missing)}",
-                hint="Name files that are there, in the option kubeconfig or in KUBECONFIG.",
+                f"file {' or '.join(missing)} does not exist",
+                hint="Set the option kubeconfig or KUBECONFIG to existing files.",
             )
         return [name for name in paths if name not in missing]
 
@@ -188,12 +188,12 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
             if not _any_fits(pattern, names):
                 if not any(sign in pattern for sign in "*?["):
                     raise InvalidOption(
-                        "contexts", f"there is no context {pattern}", hint=f"There are: {', '.join(names) or 'none'}."
+                        "contexts", f"context {pattern} does not exist", hint=f"Contexts: {', '.join(names) or 'none'}."
                     )
-                self._warn(path, f"contexts: no context fits {pattern}.")
+                self._warn(path, f"contexts: no context matches {pattern}.")
         for pattern in unwanted:
             if not _any_fits(pattern, names):
-                self._warn(path, f"exclude: no context fits {pattern}.")
+                self._warn(path, f"exclude: no context matches {pattern}.")
         return [
             context
             for context in found
@@ -205,10 +205,12 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
         for pattern, variables in by_pattern.items():
             if not isinstance(variables, Mapping):
                 raise InvalidOption(
-                    "vars", f"what is under {pattern} is no mapping", hint="Write it as {PATTERN: {VARIABLE: VALUE}}."
+                    "vars",
+                    f"the value of {pattern} is not a mapping",
+                    hint="Use the form {PATTERN: {VARIABLE: VALUE}}.",
                 )
             if not _any_fits(pattern, names):
-                self._warn(path, f"vars: no context fits {pattern}.")
+                self._warn(path, f"vars: no context matches {pattern}.")
         for context in selected:
             own = {
                 name: value
@@ -221,8 +223,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
             if taken.setdefault(host, context.name) != context.name:
                 raise InvalidOption(
                     "hostname",
-                    f"contexts {taken[host]} and {context.name} would both be the host {host}",
-                    hint="Tell them apart by an expression in hostname, or exclude one.",
+                    f"contexts {taken[host]} and {context.name} result in the same host {host}",
+                    hint="Set hostname to an expression that distinguishes them, or exclude one of them.",
                 )
             self.inventory.add_host(host)
             for name, value in variables.items():
@@ -240,14 +242,14 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
         except Exception as error:  # whatever a template may raise
             raise InvalidOption(
                 "hostname",
-                f"of context {context.name} it cannot be told: {error}",
-                hint="It is an expression, without braces, such as context.split('/') | last.",
+                f"cannot evaluate it for context {context.name}: {error}",
+                hint="Use an expression without braces, such as context.split('/') | last.",
             ) from None
         if not isinstance(name, str) or not name:
             raise InvalidOption(
                 "hostname",
-                f"of context {context.name} it is {name!r}, and no name",
-                hint="It is an expression, without braces, such as context.split('/') | last.",
+                f"for context {context.name} it results in {name!r}, which is not a valid name",
+                hint="Use an expression without braces, such as context.split('/') | last.",
             )
         return name
 

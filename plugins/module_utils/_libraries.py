@@ -38,7 +38,7 @@ def require(*names: str) -> None:
                 "missing_library",
                 missing_required_lib(name),
                 reason=_errors[name],
-                hint=f"That Python needs it: pip install '{NEEDED[name]}'",
+                hint=f"Install it for that Python: pip install '{NEEDED[name]}'",
             )
 
 

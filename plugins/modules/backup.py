@@ -52,6 +52,10 @@ options:
     description: Whether objects that the cluster has no more leave the backup. Without it they stay, also over several runs, as before the removal of a mesh.
     type: bool
     default: true
+seealso:
+  - name: Istio configuration reference
+    description: Reference of all Istio kinds.
+    link: https://istio.io/latest/docs/reference/config/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
@@ -149,7 +153,7 @@ def body(run: Run) -> dict:
     found = run.timed("read", lambda: backup.read_configuration(run.cluster, scope))
     owned = set(known.files) if known else set()
     if known:
-        backup.require_same_cluster(known, found.cluster["uid"], "dest", "Give each cluster a folder of its own.")
+        backup.require_same_cluster(known, found.cluster["uid"], "dest", "Use a separate folder for each cluster.")
         if options["prune"]:
             backup.fail_if_lost(known, found)
         else:
@@ -159,7 +163,7 @@ def body(run: Run) -> dict:
     run.hide({value for secret in found.objects[backup.SECRETS] for value in manifests.secret_values(secret)})
     wanted, index = backup.backup_files(found)
     for name in set(found.lost) - set(index.asked):
-        run.module.warn(f"{name} is not there, so it is not kept")
+        run.module.warn(f"{name} does not exist, so it is not part of the backup")
     changes = managed_directory.plan_files(dest, wanted, owned, PRIVATE)
     listed = managed_directory.plan_files(dest, {managed_directory.INDEX: index.text}, {managed_directory.INDEX})
     changed = any(change.changes for change in changes + listed)

@@ -63,6 +63,10 @@ options:
     type: str
     choices: [present, restored, absent]
     default: present
+seealso:
+  - name: ConfigMap
+    description: Reference of the ConfigMap that keeps a checkpoint.
+    link: https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-resources/config-map-v1/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
@@ -189,8 +193,8 @@ def body(run: Run) -> dict:
                 [
                     Failure(
                         "no_checkpoint",
-                        f"name: there is no checkpoint {wanted.namespace}/{wanted.name}",
-                        hint="It is made with state present, before the change.",
+                        f"name: checkpoint {wanted.namespace}/{wanted.name} does not exist",
+                        hint="Create it with state: present before the change.",
                     )
                 ]
             )
@@ -204,7 +208,7 @@ def body(run: Run) -> dict:
     if live:
         return {**run.apply([], ApplyOptions()), **_said(live, checkpoint.read_checkpoint(live))}
     if not choices and not notes:
-        raise InvalidOption("objects", "neither objects nor notes are given", hint="Say what is to be kept.")
+        raise InvalidOption("objects", "neither objects nor notes are set", hint="Set objects or notes.")
     taken = wanted.as_config_map(checkpoint.selected_objects(cluster, choices), frozenset({ISTIOD_MANAGER}))
     kept = checkpoint.read_checkpoint(taken)
     result = run.apply([Step("checkpoint", [taken])], ApplyOptions())

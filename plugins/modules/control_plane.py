@@ -60,6 +60,13 @@ options:
     type: str
     choices: [present, absent]
     default: present
+seealso:
+  - name: IstioOperator
+    description: Reference of the options that istioctl renders.
+    link: https://istio.io/latest/docs/reference/config/istio.operator.v1alpha1/
+  - name: Install with Helm
+    description: Istio's charts.
+    link: https://istio.io/latest/docs/setup/install/helm/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup

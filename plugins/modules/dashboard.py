@@ -36,6 +36,10 @@ options:
     type: str
     choices: [present, absent]
     default: present
+seealso:
+  - name: Istio integrations
+    description: Prometheus, Grafana, Jaeger and Kiali with Istio.
+    link: https://istio.io/latest/docs/ops/integrations/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
@@ -117,8 +121,8 @@ def body(run: Run) -> dict:
     if live is None:
         raise Failure(
             "no_addon",
-            f"name: there is no Service {options['namespace']}/{service}",
-            hint="Install the addon first, or name its namespace.",
+            f"name: Service {options['namespace']}/{service} does not exist",
+            hint="Install the addon first, or set its namespace.",
         )
     selector = live["spec"].get("selector") or {}
     pod_port = forwarder.port_of(live, port, forwarder.running_pod(run.cluster, options["namespace"], selector))
@@ -126,7 +130,7 @@ def body(run: Run) -> dict:
     result = {
         "changed": True,
         "url": url,
-        "diff": _diff(local_port, "closed", f"open, leads to {options['namespace']}/{service}"),
+        "diff": _diff(local_port, "closed", f"open, forwards to {options['namespace']}/{service}"),
     }
     if run.check_mode:
         listener.close()

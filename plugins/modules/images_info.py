@@ -56,6 +56,10 @@ options:
     description: Further images.
     type: list
     elements: str
+seealso:
+  - name: Images
+    description: How Kubernetes names and pulls images.
+    link: https://kubernetes.io/docs/concepts/containers/images/
 extends_documentation_fragment:
   - servicemesh.istio.attributes.info
   - servicemesh.istio.attributes.actiongroup
@@ -205,7 +209,7 @@ def body(run: Run) -> dict:
     for image in options["extra"] or []:
         found.add(image, "extra")
     for user in sorted(found.unknown):
-        run.module.warn(f"an image cannot be told: {user}")
+        run.module.warn(f"cannot determine an image: {user}")
     return {"images": found.rows(), "plan": found.plan(registries), "unknown": sorted(found.unknown)}
 
 

@@ -63,6 +63,13 @@ options:
     type: str
     choices: [present, absent]
     default: present
+seealso:
+  - name: Server-side apply
+    description: How Kubernetes applies objects and tracks managed fields.
+    link: https://kubernetes.io/docs/reference/using-api/server-side-apply/
+  - name: ApplySet
+    description: Labels and annotations of an ApplySet.
+    link: https://kubernetes.io/docs/reference/labels-annotations-taints/#applyset-kubernetes-io-id
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
@@ -196,7 +203,7 @@ def body(run: Run) -> dict:
             hint=hint,
         )
     if options["prune"] and not options["set"]:
-        raise InvalidOption("prune", "only the members of a named set can be pruned", hint="Name the set.")
+        raise InvalidOption("prune", "prune needs set", hint="Set the name of the set.")
     object_set = ObjectSet(options["set"], options["namespace"]) if options["set"] else None
     if options["prune_limit"] is not None:
         prune_allowance(options["prune_limit"], 0)
@@ -206,7 +213,7 @@ def body(run: Run) -> dict:
     if options["state"] == "absent":
         return run.remove(objects, object_set, namespace=options["namespace"])
     if not objects:
-        raise InvalidOption("definition", "there is no object in it", hint="Use state: absent to remove a set.")
+        raise InvalidOption("definition", "it contains no objects", hint="Use state: absent to remove a set.")
     rules = run.apply_options(
         namespace=options["namespace"], set=object_set, prune=options["prune"], prune_limit=options["prune_limit"]
     )

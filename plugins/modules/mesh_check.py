@@ -51,6 +51,10 @@ options:
     description: Whether a check that is unknown counts as failed at its severity.
     type: bool
     default: false
+seealso:
+  - name: Istio analysis messages
+    description: Findings of istioctl analyze.
+    link: https://istio.io/latest/docs/reference/config/analysis/
 extends_documentation_fragment:
   - servicemesh.istio.attributes.info
   - servicemesh.istio.attributes.actiongroup

@@ -51,6 +51,10 @@ options:
     description: With O(state=absent), whether the namespace goes with everything in it.
     type: bool
     default: false
+seealso:
+  - name: Sidecar injection
+    description: Labels that enable injection.
+    link: https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup

@@ -89,6 +89,10 @@ options:
   min_requests:
     description: Minimum number of requests. With O(state=checked) and O(state=stopped), the task fails with the code C(too_few_requests) below it.
     type: int
+seealso:
+  - name: Ingress gateways
+    description: How an ingress gateway is reached.
+    link: https://istio.io/latest/docs/tasks/traffic-management/ingress/ingress-control/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
@@ -325,8 +329,8 @@ def _started(run: Run, options: dict) -> dict:
 def _checked(run: Run, options: dict) -> dict:
     reading = run.timed("read", lambda: background_probe.read_snapshot(options["name"]))
     if reading is None:
-        hint = "Start it first, on the same host and as the same user."
-        run.fail_or_warn([Failure("no_probe", f"name: there is no probe {options['name']}", hint=hint)])
+        hint = "Start the probe first, on the same host and as the same user."
+        run.fail_or_warn([Failure("no_probe", f"name: probe {options['name']} does not exist", hint=hint)])
     return _gate(run, options, reading or background_probe.NEVER, {})
 
 

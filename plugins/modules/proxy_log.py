@@ -34,6 +34,10 @@ options:
       - Levels are V(trace), V(debug), V(info), V(warning), V(error), V(critical) and V(off).
     type: dict
     required: true
+seealso:
+  - name: istioctl proxy-config log
+    description: Log levels of a proxy.
+    link: https://istio.io/latest/docs/reference/commands/istioctl/#istioctl-proxy-config-log
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup

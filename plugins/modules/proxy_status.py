@@ -33,6 +33,10 @@ options:
       Whether the task fails where a proxy is still waited for, or has rejected its configuration. Unknown proxies fail nothing, and are warned of.
     type: bool
     default: true
+seealso:
+  - name: Debugging Envoy and istiod
+    description: Proxy status and configuration dumps.
+    link: https://istio.io/latest/docs/ops/diagnostic-tools/proxy-cmd/
 extends_documentation_fragment:
   - servicemesh.istio.attributes.info
   - servicemesh.istio.attributes.actiongroup
@@ -144,7 +148,7 @@ def asked(run: Run) -> sync_status.ProxyQuery:
         if not (
             host.managed_virtual_service or host.wildcard_virtual_service or host.destination_rule or host.http_routes
         ):
-            hint = "Check host and namespace."
+            hint = "Correct service and namespace."
             run.fail_or_warn([InvalidOption("service", f"{host.full_name} has no policy", hint=hint, code="no_policy")])
         return proxy_comparison.proxy_query(run.cluster, host)
     return sync_status.ProxyQuery(lambda place: options["namespace"] in (None, place.namespace))

@@ -39,6 +39,10 @@ options:
     description: How many workloads are restarted at a time.
     type: int
     default: 4
+seealso:
+  - name: PodDisruptionBudget
+    description: How disruption budgets limit restarts.
+    link: https://kubernetes.io/docs/concepts/workloads/pods/disruptions/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
@@ -135,7 +139,7 @@ ARGUMENTS = {
 def body(run: Run) -> dict:
     options, cluster = run.options, run.cluster
     if options["parallel"] < 1:
-        raise InvalidOption("parallel", f"is {options['parallel']}", hint="It must be 1 or more.")
+        raise InvalidOption("parallel", f"is {options['parallel']}", hint="Use 1 or more.")
     known = revisions.read_revisions(cluster)
     if options["revision"] and options["revision"] not in known.untagged:
         run.fail_or_warn([revisions.no_such_revision(options["revision"], known)])
@@ -143,7 +147,9 @@ def body(run: Run) -> dict:
     for name in dict.fromkeys(options["namespaces"]):
         live = cluster.get("", "Namespace", "", name)
         if live is None:
-            run.fail_or_warn([InvalidOption("namespaces", f"there is no namespace {name}", code="no_such_namespace")])
+            run.fail_or_warn(
+                [InvalidOption("namespaces", f"namespace {name} does not exist", code="no_such_namespace")]
+            )
             continue
         seen.append(
             restarts.inspect_namespace(

@@ -36,6 +36,10 @@ options:
     description: Whether a backup of one cluster may be brought to another.
     type: bool
     default: false
+seealso:
+  - name: Istio configuration reference
+    description: Reference of all Istio kinds.
+    link: https://istio.io/latest/docs/reference/config/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
@@ -127,8 +131,8 @@ def body(run: Run) -> dict:
     if text is None:
         raise InvalidOption(
             "src",
-            f"{src} holds no {managed_directory.INDEX} where this task runs",
-            hint="Give a folder that the backup module wrote.",
+            f"{src} contains no {managed_directory.INDEX} on the host where this task runs",
+            hint="Use a folder that the module backup wrote.",
         )
     index = backup.index_of(text, "src")
     objects = backup.objects_of(

@@ -42,6 +42,10 @@ options:
     type: str
     choices: [present, absent]
     default: present
+seealso:
+  - name: Stable revision labels
+    description: Revision tags in a canary upgrade.
+    link: https://istio.io/latest/docs/setup/upgrade/canary/#stable-revision-labels
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
@@ -156,7 +160,7 @@ def body(run: Run) -> dict:
             raise Failure(
                 "tag_in_use",
                 f"name: {tag.name} is used by {names}",
-                hint="Label these namespaces otherwise first, or set force.",
+                hint="Change the labels of these namespaces first, or set force.",
             )
         return {**run.remove([], tag.own_set), "tag": row}
     run.fail_or_warn(revisions.tag_problems(tag, live))

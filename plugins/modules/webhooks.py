@@ -35,6 +35,13 @@ options:
     description: Namespace of the control plane.
     type: str
     default: istio-system
+seealso:
+  - name: Dynamic admission webhooks
+    description: Istio's webhooks.
+    link: https://istio.io/latest/docs/ops/configuration/mesh/webhook/
+  - name: Admission webhooks
+    description: Failure policy of webhooks.
+    link: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
@@ -154,7 +161,7 @@ def body(run: Run) -> dict:
         chosen = [obj for obj in configurations(found) if webhooks.opened_entries(obj)]
         run.fail_or_warn(
             [
-                Failure("webhook_unanswered", f"{name}: {cause}", hint="Bring istiod up first, or set force.")
+                Failure("webhook_unanswered", f"{name}: {cause}", hint="Start istiod first, or set force.")
                 for name, cause in dead.items()
             ]
         )

@@ -34,15 +34,13 @@ def drift(calls: list[dict[str, Any]]) -> dict[str, Any]:
             or not {"role", "module", "result"} <= set(call)
             or not isinstance(call["result"], dict)
         ):
-            raise InvalidOption("drift", f"call {number} is no mapping with role, module and result")
+            raise InvalidOption("drift", f"call {number} is not a mapping with role, module and result")
     found = [(call, result) for call in calls for result in _single(call["result"])]
     rows = [_row(call, result) for call, result in found]
     ran = {call["role"] for call in calls if call["result"] and not _skipped(call["result"])}
     if not ran:
         raise InvalidOption(
-            "drift",
-            "none of the tasks ran, so nothing is known",
-            hint="See whether tags or toggles leave all of them out.",
+            "drift", "no task ran, so drift is unknown", hint="Check whether tags or switches leave out all of them."
         )
     differ = [row for call in rows for row in call["differ"]]
     return {
@@ -91,8 +89,8 @@ def _row(call: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
     if _failed(result):
         raise InvalidOption(
             "drift",
-            f"{place} failed, so nothing is known of its objects: {result.get('msg', '')}",
-            hint="Mend that first.",
+            f"{place} failed, so the drift of its objects is unknown: {result.get('msg', '')}",
+            hint="Fix that failure first.",
         )
     objects = planned(result)
     if call["module"] not in OUTSIDE and (
@@ -100,8 +98,8 @@ def _row(call: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
     ):
         raise InvalidOption(
             "drift",
-            f"{place} lists no objects",
-            hint="Only results of modules that plan can be compared, and only finished ones.",
+            f"{place} has no objects in its result",
+            hint="Use only complete results of modules that return objects.",
         )
     return {
         "role": call["role"],

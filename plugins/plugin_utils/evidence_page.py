@@ -18,7 +18,7 @@ TEMPLATE = Path(__file__).with_name("evidence.html.j2")
 SHOWN = 300
 KINDS = {"+": "added", "-": "removed", "@": "place"}
 # {exit status: what it means}; None is a run that was cut off.
-VERDICTS = {0: "succeeded", 2: "failed", 4: "failed: a host could not be reached", None: "was cut off"}
+VERDICTS = {0: "succeeded", 2: "failed", 4: "failed: a host could not be reached", None: "was interrupted"}
 
 
 def page(report: dict[str, Any]) -> str:

@@ -44,7 +44,7 @@ def istioctl(mesh: Lab) -> str:
             "traffic_split",
             {**SPLIT, "versions": {"v1": 0, "v2": 0}},
             "weights_zero",
-            "all weights of host frontend are 0",
+            "all weights of service frontend are 0",
         ),
         ("traffic_split", {**SPLIT, "versions": {"v1": 50, "v3": 50}}, "no_pods", "version=v3"),
         (

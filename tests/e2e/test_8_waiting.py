@@ -143,7 +143,7 @@ def test_a_long_wait_shows_what_it_waits_for_and_ends_in_the_same_result(namespa
     timer.start()
     played = namespace.play(playbook, "--diff").ok()
     timer.join()
-    assert "s: waiting for Deployment proof-waiting/web: metadata.annotations.late does not hold" in played.text
+    assert "s: waiting for Deployment proof-waiting/web: metadata.annotations.late is not true" in played.text
     (result,) = played.of("manifests")
     assert (
         result["changed"]

@@ -1,8 +1,6 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What modules say of themselves is what they do: documentation, examples, results, and the collection's list of
-them.
-"""
+"""What modules say of themselves is what they do: documentation, examples, results, and the collection's list of them."""
 
 from __future__ import annotations
 
@@ -17,6 +15,7 @@ from builders import config, istio, namespace, pod, service
 from collection import (
     MODULES,
     PLUGINS,
+    PREFIX,
     ROOT,
     arguments,
     calls,
@@ -79,6 +78,13 @@ def test_a_module_says_what_it_is_and_who_made_it(name):
         and words["author"]
     )
     assert not words["short_description"].endswith(".")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_leads_to_the_reference_of_what_it_is_about(name):
+    rows = documentation(name)["seealso"]
+    assert all(row["name"] and row["description"].endswith(".") for row in rows)
+    assert any(row["link"].startswith(("https://istio.io/latest/docs/", "https://kubernetes.io/docs/")) for row in rows)
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -231,7 +237,8 @@ def test_the_action_group_lists_every_module():
 
 
 def test_what_waits_shows_its_progress():
-    shown = [path.stem for path in (ROOT / "plugins" / "action").glob("*.py")]
-    assert sorted(shown) == WAITING
-    for name in shown:
-        assert importlib.import_module(f"{PLUGINS}.action.{name}").ActionModule is ActionModule
+    (shown,) = [path.stem for path in (ROOT / "plugins" / "action").glob("*.py")]
+    routed = load("meta/runtime.yml")["plugin_routing"]["modules"]
+    assert sorted({shown, *routed}) == WAITING
+    assert {row["action_plugin"] for row in routed.values()} == {f"{PREFIX}{shown}"}
+    assert importlib.import_module(f"{PLUGINS}.action.{shown}").ActionModule is ActionModule

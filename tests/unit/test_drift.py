@@ -144,7 +144,7 @@ def test_a_release_that_would_be_fetched_is_on_a_host_and_no_drift():
     [
         (
             result(row("a", "unchanged"), failed=True, msg="no answer"),
-            "failed, so nothing is known of its objects: no answer",
+            "failed, so the drift of its objects is unknown: no answer",
         ),
         ({"unreachable": True, "msg": "no route"}, "no route"),
         ({"results": [result(row("a", "unchanged")), {"failed": True, "msg": "second"}], "changed": False}, "second"),
@@ -152,9 +152,9 @@ def test_a_release_that_would_be_fetched_is_on_a_host_and_no_drift():
             {"results": [{"failed": True, "msg": "one of two"}], "failed": True, "msg": "One or more items failed"},
             "One or more items failed",
         ),
-        ({"started": 1, "finished": 0, "ansible_job_id": "1"}, "lists no objects"),
-        ({"changed": False, "objects": [{"name": "of another shape"}]}, "lists no objects"),
-        ({}, "none of the tasks ran"),
+        ({"started": 1, "finished": 0, "ansible_job_id": "1"}, "has no objects in its result"),
+        ({"changed": False, "objects": [{"name": "of another shape"}]}, "has no objects in its result"),
+        ({}, "no task ran"),
     ],
 )
 def test_what_is_not_known_is_never_agreement(bad, words):
@@ -163,11 +163,13 @@ def test_what_is_not_known_is_never_agreement(bad, words):
 
 
 def test_the_filter_tells_the_cause_and_the_remedy():
-    with pytest.raises(AnsibleFilterError, match=r"role: manifests failed, so .*: no answer\. Mend that first\."):
+    with pytest.raises(
+        AnsibleFilterError, match=r"role: manifests failed, so .*: no answer\. Fix that failure first\."
+    ):
         FilterModule().filters()["drift"](
             [{"role": "role", "module": "manifests", "result": {"failed": True, "msg": "no answer"}}]
         )
-    with pytest.raises(AnsibleFilterError, match="call 1 is no mapping"):
+    with pytest.raises(AnsibleFilterError, match="call 1 is not a mapping"):
         FilterModule().filters()["drift"]([{"role": "role"}])
 
 

@@ -582,7 +582,7 @@ def test_without_a_folder_nothing_is_written_and_one_that_cannot_be_written_is_a
     assert silent.returncode == 0 and "vidence" not in silent.stdout + silent.stderr
     (tmp_path / "file").write_text("in the way")
     warned = play(folder, "small.yml", **ENABLED, SERVICEMESH_EVIDENCE=str(tmp_path / "file" / "reports"))
-    assert warned.returncode == 0 and "The evidence of this run could not be written" in warned.stdout + warned.stderr
+    assert warned.returncode == 0 and "cannot write the evidence of this run" in warned.stdout + warned.stderr
     assert (tmp_path / "file").read_text() == "in the way"
 
 

@@ -161,7 +161,7 @@ def test_a_file_that_is_no_kubeconfig_is_named_and_its_text_is_not_repeated(fold
     (folder.path / "broken").write_text(text)
     said = folder.refused({"kubeconfig": ["kubeconfig", "broken"]})
     assert re.search(
-        r"contexts\.yml: kubeconfig: \S+/broken is no (valid YAML, line [23]|kubeconfig)\. Mend the file", said
+        r"contexts\.yml: kubeconfig: \S+/broken is not (valid YAML, line [23]|a valid kubeconfig)\. Fix the file", said
     ), said
     assert "never-shown" not in said
 
@@ -213,7 +213,7 @@ def test_the_environment_and_then_the_usual_place_name_the_files(folder):
 )
 def test_a_file_that_is_not_there_is_told_with_the_option_and_the_remedy(folder, options, more, missing):
     said = folder.refused(options, **more)
-    assert f"{missing}. Name files that are there" in said and "kubeconfig: there is no file" in said
+    assert f"{missing} does not exist. Set the option kubeconfig" in said and "kubeconfig: file" in said
 
 
 def test_a_whole_kubeconfig_instead_of_a_path_is_refused_without_its_text(folder):
@@ -223,7 +223,7 @@ def test_a_whole_kubeconfig_instead_of_a_path_is_refused_without_its_text(folder
         folder.refused({"kubeconfig": yaml.safe_load(text)}),
         folder.refused({}, K8S_AUTH_KUBECONFIG=text),
     ):
-        assert "it is no path and no list of paths" in said and "never-shown" not in said
+        assert "it is neither a path nor a list of paths" in said and "never-shown" not in said
 
 
 def test_patterns_take_contexts_in_and_leave_them_out(folder):
@@ -244,13 +244,13 @@ def test_a_pattern_that_fits_nothing_is_told_and_a_name_that_is_not_there_is_an_
     )
     assert list(hosts) == ["prod-eu", "prod-us"]
     for words in (
-        "contexts: no context fits test-*.",
-        "exclude: no context fits old-*.",
-        "vars: no context fits dev-*.",
+        "contexts: no context matches test-*.",
+        "exclude: no context matches old-*.",
+        "vars: no context matches dev-*.",
     ):
         assert words in said
     said = folder.refused({"kubeconfig": "kubeconfig", "contexts": ["prod-*", "prod-asia"]})
-    assert "contexts: there is no context prod-asia. There are: prod-eu, prod-us, canary." in said
+    assert "contexts: context prod-asia does not exist. There are: prod-eu, prod-us, canary." in said
 
 
 def test_a_context_without_a_cluster_is_left_out_and_told(folder):
@@ -267,7 +267,10 @@ def test_a_context_without_a_cluster_is_left_out_and_told(folder):
     kubeconfig(folder.path / "other", contexts=more, clusters=clusters)
     hosts, _groups, said = folder.list({"kubeconfig": "other"})
     assert list(hosts) == ["anonymous"] and hosts["anonymous"]["context_user"] == ""
-    assert f"context stale of {folder.path}/other is left out: its cluster 'gone' is in none of the files." in said
+    assert (
+        f"context stale of {folder.path}/other is skipped: its cluster 'gone' does not exist in any of the files."
+        in said
+    )
     assert "context bare" in said and "its cluster 'odd' has no server" in said
 
 
@@ -308,11 +311,11 @@ def test_a_name_that_would_be_a_pattern_of_hosts_is_written_without_its_signs(fo
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"hostname": "'same'"}, "hostname: contexts prod-eu and prod-us would both be the host same."),
-        ({"hostname": "nothing_of_that_name"}, "hostname: of context prod-eu it cannot be told"),
-        ({"hostname": "5"}, "hostname: of context prod-eu it is 5, and no name"),
-        ({"context": "prod-eu"}, "context: this plugin has no such option"),
-        ({"vars": {"prod-*": "ring"}}, "vars: what is under prod-* is no mapping"),
+        ({"hostname": "'same'"}, "hostname: contexts prod-eu and prod-us result in the same host same."),
+        ({"hostname": "nothing_of_that_name"}, "hostname: cannot evaluate it for context prod-eu"),
+        ({"hostname": "5"}, "hostname: for context prod-eu it results in 5, which is not a valid name"),
+        ({"context": "prod-eu"}, "context: it is not an option of this plugin"),
+        ({"vars": {"prod-*": "ring"}}, "vars: the value of prod-* is not a mapping"),
         ({"strict": True, "compose": {"a": "nothing_of_that_name"}}, "nothing_of_that_name"),
     ],
 )

@@ -282,6 +282,6 @@ def test_the_guides_setting_is_one_of_ansibles_and_makes_a_broken_inventory_an_e
     assert clusters.play().returncode == 0
     (clusters.folder / "ansible.cfg").write_text(re.search(r"```ini\n(.*?)```", GUIDE, re.DOTALL)[1])
     refused = clusters.play()
-    assert refused.returncode != 0 and "there is no context prod-asia" in " ".join(
+    assert refused.returncode != 0 and "context prod-asia does not exist" in " ".join(
         (refused.stdout + refused.stderr).split()
     )

@@ -1,17 +1,24 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Waiting in slices: the module ends each slice with what it waits for, and the slices together say what one run would
-have said.
-"""
+"""Waiting in slices: the module ends each slice with what it waits for, and the slices together say what one run would have said."""
 
 from __future__ import annotations
 
+import re
+import sys
+
+import builders
+import pytest
+import yaml
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting.deadline import Deadline
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting.pod_failures import (
     FailureTracker,
     PodFailure,
 )
 from ansible_collections.servicemesh.istio.plugins.plugin_utils.progress import line, together
+from memory_api import MemoryApi
+from memory_server import kubeconfig, play, serve
+from sound_mesh import owned, replica_set
 
 
 def row(name, action, status=""):
@@ -111,7 +118,7 @@ def test_the_module_says_what_it_waits_for_at_the_end_of_its_slice(run):
     }
     never = [{"kind": "ConfigMap", "query": "data.b"}]
     first = run("manifests", definition=definition, wait_for=never, _progress={"seconds": 0.1, "elapsed": 0.0})
-    assert "failed" not in first and first["waiting"]["text"] == "waiting for ConfigMap shop/one: data.b does not hold"
+    assert "failed" not in first and first["waiting"]["text"] == "waiting for ConfigMap shop/one: data.b is not true"
     assert first["summary"]["created"] == 1 and first["changed"]
     later = run("manifests", definition=definition, wait_for=never, _progress={"seconds": 0.1, "elapsed": 700.0})
     assert later["failure"]["code"] == "timeout"
@@ -126,3 +133,38 @@ def test_a_line_tells_the_host_where_several_wait_at_once():
         line({"inventory_hostname": "prod-eu", "ansible_play_batch": ["prod-eu", "prod-us"]}, 15.2, "1 of 2 ready")
         == "  prod-eu, 15 s: 1 of 2 ready"
     )
+
+
+OWNED = [
+    builders.namespace("shop", **{"istio-injection": "enabled"}),
+    builders.deployment("web"),
+    replica_set("web-1"),
+    owned(builders.pod("web-1-a", labels={"app": "web"}), "apps/v1", "ReplicaSet", "web-1"),
+]
+
+
+@pytest.mark.parametrize(
+    ("module", "objects", "options"),
+    [
+        ("manifests", [builders.namespace("shop")], {"definition": builders.deployment("web")}),
+        ("namespace", OWNED, {"name": "shop", "restart_missing_sidecar": True}),
+    ],
+    ids=["the module of the action plugin's name", "one that meta/runtime.yml leads to it"],
+)
+def test_a_real_play_shows_what_is_waited_for(tmp_path, module, objects, options):
+    task = {"name": "Wait", f"servicemesh.istio.{module}": {**options, "wait_timeout": 3}}
+    content = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars": {"servicemesh_progress_seconds": 0.5},
+        "tasks": [task],
+    }
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([content]))
+    api = MemoryApi(*objects)
+    # Nobody makes it ready.
+    del api.controllers["Deployment"]
+    with serve(api) as server:
+        kubeconfig(tmp_path, server)
+        python = f"ansible_python_interpreter={sys.executable}"
+        done = play(tmp_path, "play.yml", "-i", "localhost,", "-c", "local", "-e", python)
+    assert re.search(r"^  \d+ s: .*Deployment shop/web", done.stdout, re.MULTILINE), done.stdout + done.stderr

@@ -101,8 +101,8 @@ def _load(options: dict[str, Any], configuration: Any) -> str:
         if path and not any(os.path.exists(part) for part in paths):
             raise Failure(
                 "kubeconfig",
-                f"kubeconfig: {path} does not exist where this task runs",
-                hint="Name an existing file in the kubeconfig option, K8S_AUTH_KUBECONFIG or KUBECONFIG.",
+                f"kubeconfig: file {path} does not exist on the host where this task runs",
+                hint="Set the option kubeconfig, K8S_AUTH_KUBECONFIG or KUBECONFIG to an existing file.",
             )
         return _load_file(path, context, bool(options.get("persist_config")), configuration)
     except (ConfigException, ValueError, OSError, yaml.YAMLError, TypeError, AttributeError, LookupError) as error:
@@ -119,8 +119,8 @@ def _load_file(path: str | None, context: str | None, persist: bool, configurati
             return "in-cluster"
         raise Failure(
             "kubeconfig",
-            f"kubeconfig: no cluster is named, and {default} does not exist",
-            hint="Set the kubeconfig option, K8S_AUTH_KUBECONFIG or KUBECONFIG.",
+            f"kubeconfig: no cluster is configured, and {default} does not exist",
+            hint="Set the option kubeconfig, K8S_AUTH_KUBECONFIG or KUBECONFIG.",
         )
     kubernetes_config.load_kube_config(
         config_file=path, context=context, client_configuration=configuration, persist_config=persist
@@ -151,14 +151,14 @@ def inline(kubeconfig: Any) -> Any:
         mark = getattr(error, "problem_mark", None)
         raise Failure(
             "kubeconfig",
-            f"kubeconfig: its text is no valid YAML{f', line {mark.line + 1}' if mark else ''}",
-            hint="Give a path, a mapping, or a kubeconfig's whole content.",
+            f"kubeconfig: its text is not valid YAML{f', line {mark.line + 1}' if mark else ''}",
+            hint="Set a path, a mapping, or the whole content of a kubeconfig.",
         ) from None
     if not isinstance(content, dict):
         raise Failure(
             "kubeconfig",
-            "kubeconfig: its text is no mapping",
-            hint="Give a path, a mapping, or a kubeconfig's whole content.",
+            "kubeconfig: its text is not a mapping",
+            hint="Set a path, a mapping, or the whole content of a kubeconfig.",
         )
     return content
 

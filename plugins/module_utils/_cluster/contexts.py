@@ -21,7 +21,7 @@ except ImportError:
     missing(KUBERNETES)
 
 KINDS = ("context", "cluster", "user")
-REMEDY = "Mend the file, or leave it out of the option kubeconfig."
+REMEDY = "Fix the file, or remove it from the option kubeconfig."
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ def read_contexts(paths: list[str]) -> tuple[list[Context], list[str]]:
         server = _address((cluster.value.get("cluster") or {}).get("server")) if cluster else ""
         if not server:
             unusable.append(
-                f"context {name} of {node.path} is left out: its cluster {about.get('cluster')!r} "
-                f"{'has no server that is a URL' if cluster else 'is in none of the files'}."
+                f"context {name} of {node.path} is skipped: its cluster {about.get('cluster')!r} "
+                f"{'has no server URL' if cluster else 'does not exist in any of the files'}."
             )
             continue
         needed = {part.path for part in (node, cluster, user) if part}
@@ -82,13 +82,15 @@ def _load(merged: Any, path: str) -> None:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise Failure(
-            "kubeconfig", f"kubeconfig: {path} is no valid YAML{f', line {mark.line + 1}' if mark else ''}", hint=REMEDY
+            "kubeconfig",
+            f"kubeconfig: {path} is not valid YAML{f', line {mark.line + 1}' if mark else ''}",
+            hint=REMEDY,
         ) from None
     except OSError as error:
-        raise Failure("kubeconfig", f"kubeconfig: {path} cannot be read: {error.strerror}", hint=REMEDY) from None
+        raise Failure("kubeconfig", f"kubeconfig: cannot read {path}: {error.strerror}", hint=REMEDY) from None
     except (ConfigException, ValueError, TypeError, AttributeError, LookupError):
         # Their words may be of the file's own text.
-        raise Failure("kubeconfig", f"kubeconfig: {path} is no kubeconfig", hint=REMEDY) from None
+        raise Failure("kubeconfig", f"kubeconfig: {path} is not a valid kubeconfig", hint=REMEDY) from None
 
 
 def _address(server: Any) -> str:

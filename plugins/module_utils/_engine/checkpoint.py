@@ -60,7 +60,7 @@ class Checkpoint:
         if found and (found["metadata"].get("labels") or {}).get(LABEL) != "true":
             raise InvalidOption(
                 "name",
-                f"ConfigMap {self.namespace}/{self.name} exists and is no checkpoint",
+                f"ConfigMap {self.namespace}/{self.name} exists and is not a checkpoint",
                 hint="Choose another name.",
             )
         return found
@@ -71,8 +71,8 @@ class Checkpoint:
         if secret:
             raise InvalidOption(
                 "objects",
-                f"{ref_of(secret)} would be readable in a ConfigMap",
-                hint="Leave Secrets out.",
+                f"{ref_of(secret)} cannot be stored: everyone who can read the ConfigMap could read it",
+                hint="Remove Secrets from the objects.",
                 ref=ref_of(secret).as_result("v1"),
             )
         content = [part for obj in objects if (part := declared(obj, yield_to))]
@@ -81,8 +81,8 @@ class Checkpoint:
         if len(packed) > LARGEST:
             raise Failure(
                 "too_large",
-                f"objects: {len(content)} objects are {len(packed)} bytes, and a ConfigMap holds {LARGEST}",
-                hint="Choose fewer objects.",
+                f"objects: {len(content)} objects need {len(packed)} bytes, and a ConfigMap can hold {LARGEST}",
+                hint="Store fewer objects in one checkpoint.",
             )
         metadata = {"name": self.name, "namespace": self.namespace, "labels": {LABEL: "true"}}
         data = {
@@ -155,9 +155,9 @@ def read_checkpoint(live: Object) -> Snapshot:
         ref = ref_of(live)
         raise Failure(
             "broken_checkpoint",
-            f"{ref} cannot be read: {error}",
+            f"{ref} is not a valid checkpoint: {error}",
             ref=ref.as_result("v1"),
-            hint="Somebody edited it. Delete it, and put its objects back by hand.",
+            hint="The ConfigMap was edited. Delete it, and restore its objects manually.",
         ) from error
 
 

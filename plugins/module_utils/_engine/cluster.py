@@ -200,7 +200,7 @@ def unknown_kind(obj: Object) -> Failure:
     group, version = group_version(obj)
     return Failure(
         "unknown_kind",
-        f"{ref}: the cluster serves no {obj['kind']} in {obj['apiVersion']}",
+        f"{ref}: the cluster does not serve {obj['kind']} in {obj['apiVersion']}",
         ref=ref.as_result(version),
-        hint="Check apiVersion and kind, or install the CustomResourceDefinition first.",
+        hint="Correct apiVersion and kind, or install the CRD first.",
     )

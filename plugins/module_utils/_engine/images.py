@@ -61,7 +61,7 @@ def parse_reference(image: str) -> Reference:
     """
     found = REFERENCE.fullmatch(image)
     if not found:
-        raise ValueError(f"{image!r} is no image")
+        raise ValueError(f"{image!r} is not a valid image name")
     host, path, tag, digest = found.group("host", "path", "tag", "digest")
     if host and not _is_registry(host):
         host, path = "", f"{host}/{path}"
@@ -109,7 +109,9 @@ class Registries:
         below = [key for key in self.targets if key.startswith(f"{name}/")]
         if below:
             raise InvalidOption(
-                "registries", f"{below[0]} is only a part of {name}, which pods name as a whole", hint=f"Name {name}."
+                "registries",
+                f"{below[0]} is only a part of {name}: pods use the whole registry name",
+                hint=f"Name {name}.",
             )
         found = self._name(f"{name}/image").rpartition("/")[0]
         return hub if found == name else found
@@ -131,10 +133,10 @@ def _place(text: Any) -> str:
     found = PLACE.fullmatch(text.rstrip("/")) if isinstance(text, str) else None
     if not found or not _is_registry(found["host"]):
         hint = (
-            "Write it as mirror.example.com or mirror.example.com:5000/istio, without scheme and tag; * as a key is"
-            " every registry."
+            "Use the form mirror.example.com or mirror.example.com:5000/istio, without scheme and tag. The key *"
+            " matches all registries."
         )
-        raise InvalidOption("registries", f"{text!r} is no registry", hint=hint)
+        raise InvalidOption("registries", f"{text!r} is not a valid registry", hint=hint)
     return found[0]
 
 

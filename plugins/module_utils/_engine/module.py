@@ -168,7 +168,7 @@ class Run:
                 )
             if the_plan.conflicts:
                 self.module.warn(
-                    f"conflict: a real run would stop, for fields are owned by others: {the_plan.conflicts}"
+                    f"conflict: a real run would fail, because other managers own fields: {the_plan.conflicts}"
                 )
         return self.outcome()
 
@@ -236,7 +236,7 @@ def _from_os_error(error: OSError) -> Failure:
         "host",
         f"{place}{error.strerror or error}, on the host where this task runs",
         reason=str(error),
-        hint="Check its rights and its space; XDG_CACHE_HOME moves the cache.",
+        hint="Check its permissions and free space. XDG_CACHE_HOME sets another cache folder.",
     )
 
 
@@ -245,8 +245,8 @@ def _from_api_error(error: ApiError, run: Run) -> Failure:
         server = run.cluster.api.server
         return Failure(
             "unreachable",
-            f"The cluster at {server} does not answer: {error.message}",
+            f"cluster {server} does not answer: {error.message}",
             reason=error.reason,
-            hint="Check kubeconfig, context, network and that the API server runs.",
+            hint="Check kubeconfig, context and network, and that the API server is running.",
         )
     return failure_of(error, Ref("", "request", "", error.reason or str(error.status)))

@@ -95,10 +95,10 @@ def validate_object(obj: Object, place: str, option: str) -> None:
         raise InvalidOption(
             option,
             f"{place} ({obj['kind']}) has no metadata.name",
-            hint="generateName cannot be idempotent: give a name.",
+            hint="Set metadata.name: generateName is not idempotent.",
         )
     if not NAME.match(name):
-        raise InvalidOption(option, f"{place} ({obj['kind']}): {name!r} is no valid object name")
+        raise InvalidOption(option, f"{place} ({obj['kind']}): {name!r} is not a valid object name")
     for place_of, mapping in (
         *((f"metadata.{field}", metadata.get(field)) for field in ("labels", "annotations")),
         *((field, obj.get(field)) for field in SECRETS if obj["kind"] == "Secret"),

@@ -65,7 +65,7 @@ def validate_scope(scope: BackupScope) -> None:
         validate_label("secrets", ref.namespace)
         if not NAME.fullmatch(ref.name):
             raise InvalidOption(
-                "secrets", f"{ref.name!r} is no name of a Secret", hint="Write NAME, or NAMESPACE/NAME."
+                "secrets", f"{ref.name!r} is not a valid Secret name", hint="Use the form NAME or NAMESPACE/NAME."
             )
 
 
@@ -85,10 +85,10 @@ def _written_by_istiod(obj: Object) -> bool:
 LEFT_OUT = (
     Reason("it is being deleted", lambda obj: bool(obj["metadata"].get("deletionTimestamp"))),
     Reason(
-        "its controller makes it anew",
+        "its controller creates it again",
         lambda obj: any(owner.get("controller") for owner in obj["metadata"].get("ownerReferences") or []),
     ),
-    Reason("istiod makes it anew", _written_by_istiod),
+    Reason("istiod creates it again", _written_by_istiod),
 )
 
 
@@ -286,8 +286,8 @@ def index_of(text: str, option: str) -> Index:
     except (InvalidOption, LookupError, AttributeError, TypeError, ValueError):
         raise InvalidOption(
             option,
-            f"its {INDEX} is none of a backup",
-            hint="Give a folder that the backup module wrote.",
+            f"its {INDEX} does not belong to a backup",
+            hint="Use a folder that the module backup wrote.",
             code="not_ours",
         ) from None
     return Index(**words)
@@ -306,8 +306,8 @@ def fail_if_lost(known: Index, found: BackupContent) -> None:
     if gone:
         raise Failure(
             "would_be_lost",
-            f"dest: the cluster no longer has what this backup holds: {', '.join(gone)}",
-            hint="Give another folder, or set prune to false.",
+            f"dest: the cluster no longer has objects of this backup: {', '.join(gone)}",
+            hint="Use another folder, or set prune to false.",
         )
 
 
@@ -326,7 +326,7 @@ def require_same_cluster(known: Index, uid: str, option: str, hint: str) -> None
     if known.cluster.get("uid") != uid:
         raise Failure(
             "other_cluster",
-            f"{option}: this backup is of the cluster {known.cluster.get('uid')}, and this one is {uid}",
+            f"{option}: this backup belongs to cluster {known.cluster.get('uid')}, but the current cluster is {uid}",
             hint=hint,
         )
 
@@ -356,11 +356,11 @@ def validate_backup(index: Index, uid: str, to_other_cluster: bool) -> None:
     if not index.complete:
         raise Failure(
             "backup_incomplete",
-            f"src: its {INDEX} says that the writing of this backup was cut off",
-            hint="Run the backup again, or take an older one.",
+            f"src: this backup is incomplete, according to its {INDEX}",
+            hint="Run the backup again, or use an older backup.",
         )
     if not to_other_cluster:
-        require_same_cluster(index, uid, "src", "If this cluster is to become like that one, set to_other_cluster.")
+        require_same_cluster(index, uid, "src", "To restore the backup to this cluster, set to_other_cluster.")
 
 
 def wanted_files(index: Index, parts: list[str]) -> list[str]:
@@ -375,8 +375,8 @@ def objects_of(index: Index, texts: dict[str, str | None]) -> list[Object]:
         if len(objects) != index.files[name]:
             raise Failure(
                 "backup_incomplete",
-                f"src: {name} should hold {index.files[name]} objects and holds {len(objects)}",
-                hint=f"Bring the file back, or correct its number in {INDEX}.",
+                f"src: {name} should contain {index.files[name]} objects, but contains {len(objects)}",
+                hint=f"Restore the file, or correct its number in {INDEX}.",
             )
         found += objects
     return found
@@ -391,8 +391,8 @@ def missing_prerequisites(cluster: Cluster, objects: list[Object]) -> list[Failu
         found.append(
             Failure(
                 "unknown_kind",
-                f"src: the cluster serves no {words}",
-                hint="Install the control plane, or its definitions, first.",
+                f"src: the cluster does not serve {words}",
+                hint="Install the control plane or its CRDs first.",
             )
         )
     wanted: list[Object] = [
@@ -403,7 +403,9 @@ def missing_prerequisites(cluster: Cluster, objects: list[Object]) -> list[Failu
     absent = [obj["metadata"]["name"] for obj in wanted if ref_of(obj) not in live]
     if absent:
         found.append(
-            Failure("namespace_missing", f"src: there is no namespace {', '.join(absent)}", hint="Create them first.")
+            Failure(
+                "namespace_missing", f"src: namespace {', '.join(absent)} does not exist", hint="Create them first."
+            )
         )
     return found
 

@@ -49,12 +49,12 @@ def webhooks_armed(names: list[str]) -> Barrier:
                 if not _has_ca(cluster.get("admissionregistration.k8s.io", "MutatingWebhookConfiguration", "", name))
             ]
             if not bare:
-                return f"webhooks armed: {', '.join(names)}"
+                return f"webhooks have their CA: {', '.join(names)}"
             if deadline.over:
                 raise Failure(
                     "webhook_not_armed",
-                    f"istiod has not written its CA into {', '.join(bare)}",
-                    hint="Look at istiod's log; is another revision's label on the webhook?",
+                    f"istiod has not written its CA to {', '.join(bare)}",
+                    hint="Check istiod's log, and the revision label of the webhook.",
                 )
             cluster.sleep(0.2)
 

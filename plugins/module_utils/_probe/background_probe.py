@@ -92,13 +92,13 @@ class ProbeSnapshot:
             run == self.process.about["run"] and int(number) > len(self.rows)
         ):
             raise InvalidOption(
-                "since", f"{since} is no token of this probe", hint="Give the token of an earlier call."
+                "since", f"{since} is not a token of this probe", hint="Use the token of an earlier call."
             )
         if run != self.process.about["run"]:
             raise InvalidOption(
                 "since",
                 f"{since} is a token of an earlier run of this probe",
-                hint="It was started anew since. Give a token of this run, or none.",
+                hint="The probe was restarted since. Use a token of the current run, or omit the token.",
             )
         return int(number)
 
@@ -116,8 +116,8 @@ def validate_name(name: str) -> None:
     if not NAME.fullmatch(name):
         raise InvalidOption(
             "name",
-            f"{name!r} is no name of a probe",
-            hint="Up to 63 letters, digits, dots, underscores and dashes, the first a letter or digit.",
+            f"{name!r} is not a valid probe name",
+            hint="Use up to 63 letters, digits, dots, underscores and dashes, starting with a letter or digit.",
         )
 
 
@@ -234,8 +234,8 @@ def read_snapshot(name: str) -> ProbeSnapshot | None:
         if time.monotonic() - begun > settle_seconds(process):
             raise Failure(
                 "probe_silent",
-                f"name: process {process.pid} of probe {name} runs and tells nothing",
-                hint="Is the disk full?",
+                f"name: process {process.pid} of probe {name} is running, but writes no results",
+                hint="Check that the disk is not full.",
                 found=reading.result(),
             )
         time.sleep(BETWEEN_LOOKS)
@@ -249,11 +249,11 @@ def settle_seconds(process: daemon.Process) -> float:
 
 
 def probe_gone(name: str, reading: ProbeSnapshot) -> Failure:
-    message = f"name: process {reading.process.pid} of probe {name} has ended without having been stopped"
+    message = f"name: process {reading.process.pid} of probe {name} ended before it was stopped"
     return Failure(
         "probe_gone",
         message,
-        hint="Was it killed, or the host restarted? The figures are those until then.",
+        hint="Check whether it was killed, or the host restarted. The results cover the time until then.",
         found=reading.result(),
     )
 

@@ -133,9 +133,9 @@ def start_process(
     if "error" in answer:
         raise Failure(
             "not_started",
-            f"the process in the background could not be started: {answer['error']}",
+            f"cannot start the background process: {answer['error']}",
             reason=answer["error"],
-            hint="Is the cache folder writable? XDG_CACHE_HOME moves it.",
+            hint="Check that the cache folder is writable. XDG_CACHE_HOME sets another folder.",
         )
     return Process(answer["pid"], answer["born"], about)
 

@@ -49,7 +49,7 @@ def open_sockets(local_port: int) -> tuple[daemon.Process, ServicePort] | None:
 def listen(address: str, local_port: int) -> socket.socket:
     """Raises InvalidOption, Failure "port_taken" with the next free port as the hint."""
     if not 0 < local_port < 65536:
-        raise InvalidOption("local_port", f"{local_port} is no port", hint="Ports are 1 to 65535.")
+        raise InvalidOption("local_port", f"{local_port} is not a valid port", hint="Use a port from 1 to 65535.")
     listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -57,10 +57,10 @@ def listen(address: str, local_port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         free = _next_free(address, local_port + 1)
-        hint = f"Port {free} is free: use local_port {free}." if free else "Name another address."
+        hint = f"Set local_port to {free}, which is free." if free else "Set another address."
         raise Failure(
             "port_taken",
-            f"local_port: {address}:{local_port} cannot be used: {error.strerror}",
+            f"local_port: cannot use {address}:{local_port}: {error.strerror}",
             reason=str(error),
             hint=hint,
         ) from error
@@ -144,7 +144,7 @@ def port_of(service: Object, port: int, pod: Object) -> int:
         raise Failure(
             "no_pods",
             f"pod {pod['metadata']['namespace']}/{pod['metadata']['name']} has no port named {target}",
-            hint="Does the Service fit its pods?",
+            hint="Check that targetPort of the Service matches a port of its pods.",
         )
     return int(found)
 
@@ -162,4 +162,8 @@ def running_pod(cluster: Cluster, namespace: str, selector: dict[str, str]) -> O
     for pod in pods:
         if pod_ready(pod):
             return pod
-    raise Failure("no_pods", f"no pod of {namespace} with {selector} is ready", hint="Look at the pods, or wait.")
+    raise Failure(
+        "no_pods",
+        f"no pod with {selector} in namespace {namespace} is ready",
+        hint="Check the pods, or wait until one is ready.",
+    )

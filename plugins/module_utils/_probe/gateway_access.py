@@ -44,7 +44,7 @@ def route_to_host(cluster: Cluster, gateway: str, timeout: float) -> GatewayRout
     namespace, _slash, name = gateway.partition("/")
     service = cluster.get("", "Service", namespace, name) if name else None
     if service is None:
-        raise Failure("no_gateway", f"gateway: there is no Service {gateway}", hint="Write it as NAMESPACE/NAME.")
+        raise Failure("no_gateway", f"gateway: Service {gateway} does not exist", hint="Use the form NAMESPACE/NAME.")
     found = mesh.gateway_row(service, cluster.list("", "Node"))
     if found["url"] and _answers(found["url"]):
         return route_by_gateway(found["url"], timeout)
@@ -62,12 +62,16 @@ def _answers(url: str) -> bool:
 def _tunnel(cluster: Cluster, gateway: str, selector: dict[str, str], service: Object) -> GatewayRoute:
     namespace = service["metadata"]["namespace"]
     if not any(port["port"] == HTTP for port in service["spec"].get("ports") or []):
-        raise Failure("no_gateway", f"gateway: {gateway} has no port {HTTP}", hint="Is it the Service of a gateway?")
+        raise Failure(
+            "no_gateway", f"gateway: {gateway} has no port {HTTP}", hint="Set gateway to the Service of a gateway."
+        )
     try:
         pod = running_pod(cluster, namespace, selector)
         target = port_of(service, HTTP, pod)
     except Failure as failure:
-        raise Failure("no_gateway", f"gateway: {gateway}: {failure.message}", hint="Is the gateway Ready?") from failure
+        raise Failure(
+            "no_gateway", f"gateway: {gateway}: {failure.message}", hint="Check that the gateway is ready."
+        ) from failure
 
     return GatewayRoute(
         f"tunnel to pod {namespace}/{pod['metadata']['name']}",

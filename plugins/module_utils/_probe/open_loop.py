@@ -59,7 +59,7 @@ def validate_rate(pace: ProbeRate) -> None:
     """Raises InvalidOption."""
     for option, most in (("rate", FASTEST), ("parallel", MOST_PARALLEL), ("max_duration", LONGEST)):
         if not 1 <= getattr(pace, option) <= most:
-            raise InvalidOption(option, f"is {getattr(pace, option)}", hint=f"It must be 1 to {most}.")
+            raise InvalidOption(option, f"is {getattr(pace, option)}", hint=f"Use a value from 1 to {most}.")
 
 
 def enough_clients(rate: int, timeout: float) -> int:

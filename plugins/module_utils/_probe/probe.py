@@ -54,10 +54,10 @@ def validate_probe(probe: Probe) -> None:
     """Raises InvalidOption, before any request is sent."""
     for option in ("count", "parallel", "timeout", "min_failure_status"):
         if getattr(probe, option) < 1:
-            raise InvalidOption(option, f"is {getattr(probe, option)}", hint="It must be 1 or more.")
+            raise InvalidOption(option, f"is {getattr(probe, option)}", hint="Use 1 or more.")
     if not re.fullmatch(r"/[!-~]*", probe.path):
         raise InvalidOption(
-            "path", f"{probe.path!r} is no path of a URL", hint="Begin it with /, and write a space as %20."
+            "path", f"{probe.path!r} is not a valid URL path", hint="Start the path with /, and encode a space as %20."
         )
     for name, value in probe.headers.items():
         if (
@@ -65,12 +65,14 @@ def validate_probe(probe: Probe) -> None:
             or re.search(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]", name)
             or re.search(r"[\r\n\x00]|[^\x00-\xff]", str(value))
         ):
-            raise InvalidOption("headers", f"{name!r} is no header with one line of text")
+            raise InvalidOption("headers", f"{name!r} is not a valid header with a single-line value")
     for name, pattern in probe.versions.items():
         try:
             re.compile(str(pattern))
         except re.error as error:
-            raise InvalidOption("versions", f"the pattern of {name} is no regular expression: {error}") from error
+            raise InvalidOption(
+                "versions", f"the pattern of {name} is not a valid regular expression: {error}"
+            ) from error
 
 
 def secret_headers(headers: Mapping[str, Any]) -> set[str]:
@@ -90,7 +92,9 @@ def validate_url(url: str) -> None:
     if not good:
         # Not the URL itself: a password may be in it.
         raise InvalidOption(
-            "url", "is not http://HOST or http://HOST:PORT", hint="The rest goes into path, credentials into headers."
+            "url",
+            "does not have the form http://HOST or http://HOST:PORT",
+            hint="Set the rest in path, and credentials in headers.",
         )
 
 

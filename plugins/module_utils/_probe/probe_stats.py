@@ -157,7 +157,7 @@ def pass_gate(found: dict[str, Any], max_failure_percent: float | None, min_requ
     """
     least = max(min_requests or 0, 0 if max_failure_percent is None else 1)
     if found["sent"] < least:
-        hint = "Measure for longer, or at a higher rate."
+        hint = "Run the probe for longer, or increase its rate."
         raise Failure(
             "too_few_requests",
             f"min_requests: {found['sent']} requests have an outcome, the minimum is {least}",
@@ -177,7 +177,7 @@ def pass_gate(found: dict[str, Any], max_failure_percent: float | None, min_requ
     raise Failure(
         "too_many_failures",
         message,
-        reason=f"First ones: {some}",
-        hint="The result's codes, errors and examples say how.",
+        reason=f"First failures: {some}",
+        hint="See codes, errors and examples in the result.",
         found=found,
     )

@@ -47,13 +47,13 @@ def parse_levels(levels: dict[Any, Any]) -> dict[str, str]:
     # YAML 1.1 takes off for a truth value.
     found = {str(logger): "off" if level is False else str(level) for logger, level in levels.items()}
     if not found:
-        raise InvalidOption("levels", "is empty", hint=f"Name a logger, or {ALL}, and its level.")
+        raise InvalidOption("levels", "is empty", hint=f"Set a logger, or {ALL}, and its level.")
     for logger, level in found.items():
         if level not in LEVELS:
             raise InvalidOption(
                 "levels",
-                f"{logger}: there is no level {level}",
-                hint=f"Levels are {', '.join(LEVELS)}.",
+                f"{logger}: {level} is not a valid level",
+                hint=f"Use one of {', '.join(LEVELS)}.",
                 code="unknown_level",
             )
     return found
@@ -76,15 +76,17 @@ def select_proxies(pods: list[Object], words: str) -> tuple[list[Ref], list[Fail
                     "no_proxy",
                     ref,
                     "it has no proxy",
-                    "Narrow workload to pods that have one, or restart it with injection.",
+                    "Restrict workload to pods with a proxy, or restart the workload with injection.",
                 )
             )
         elif (pod.get("status") or {}).get("phase") != "Running":
-            refused.append(_refusal("not_running", ref, "it does not run", "Wait until it does, or narrow workload."))
+            refused.append(
+                _refusal("not_running", ref, "it is not running", "Wait until it is running, or restrict workload.")
+            )
         else:
             found.append(ref)
     if not found and not refused:
-        refused.append(Failure("no_pods", f"workload: there is no pod {words}", hint="Check namespace and workload."))
+        refused.append(Failure("no_pods", f"workload: no pod found {words}", hint="Correct namespace and workload."))
     return found, refused
 
 
@@ -107,10 +109,10 @@ def plan_levels(live: dict[Ref, dict[str, str]], wanted: dict[str, str]) -> list
     for pod, levels in live.items():
         for name in wanted:
             if name != ALL and name not in levels:
-                hint = did_you_mean(name, levels, f"It has {', '.join(sorted(levels))}.")
+                hint = did_you_mean(name, levels, f"Use one of {', '.join(sorted(levels))}.")
                 raise InvalidOption(
                     "levels",
-                    f"{pod}: its proxy has no logger {name}",
+                    f"{pod}: {name} is not a logger of its proxy",
                     ref=pod.as_result("v1"),
                     hint=hint,
                     code="unknown_logger",
@@ -157,13 +159,13 @@ def levels_failure(changes: list[LogLevelChange]) -> Failure | None:
     if not bad:
         return None
     names = summarize([str(one.pod) for one in bad], MOST_NAMED)
-    message = f"{len(bad)} of {len(changes)} proxies could not be set: {names}"
+    message = f"cannot set the log levels of {len(bad)} of {len(changes)} proxies: {names}"
     return Failure(
         "not_set",
         message,
         ref=bad[0].pod.as_result("v1"),
         reason=bad[0].error,
-        hint="Run again: only what differs is set.",
+        hint="Run the task again: it sets only levels that differ.",
     )
 
 
@@ -173,7 +175,7 @@ def read_levels(cluster: Cluster, pods: list[Ref]) -> dict[Ref, dict[str, str]]:
 
 
 def _read_one(cluster: Cluster, pod: Ref) -> dict[str, str]:
-    reason = "its answer names no logger"
+    reason = "its answer contains no logger"
     try:
         levels = _logging(cluster, pod)
     except ApiError as error:
@@ -181,10 +183,10 @@ def _read_one(cluster: Cluster, pod: Ref) -> dict[str, str]:
             raise
         levels, reason = {}, error.message
     if not levels:
-        hint = "Is its container istio-proxy running, and does it have an Envoy?"
+        hint = "Check that its container istio-proxy is running and contains Envoy."
         raise Failure(
             "proxy_silent",
-            f"{pod}: its proxy does not tell its levels: {reason}",
+            f"{pod}: cannot read the log levels of its proxy: {reason}",
             ref=pod.as_result("v1"),
             reason=reason,
             hint=hint,
@@ -208,7 +210,7 @@ def _set(cluster: Cluster, change: LogLevelChange) -> LogLevelChange:
     except ApiError as error:
         return replace(change, after={}, error=error.message)
     other = {name: levels.get(name, "") for name, level in change.after.items() if levels.get(name) != level}
-    return replace(change, after={}, error=f"it was set, and has {other}") if other else change
+    return replace(change, after={}, error=f"it was set, but is now {other}") if other else change
 
 
 def _logging(cluster: Cluster, pod: Ref, query: str = "") -> dict[str, str]:

@@ -65,12 +65,12 @@ def proxies_in_sync(change: ProxyCondition) -> Barrier:
             counts = [_hold_one(one, change, cluster, deadline) for one in all_istiods]
         except ApiError as error:
             if error.status in (401, 403, 404):
-                return f"proxies in sync: unknown, istiod's debug endpoints cannot be asked ({error.message})"
+                return f"proxies in sync: unknown, cannot read istiod's debug endpoints ({error.message})"
             raise Failure(
                 "proxies_not_synced",
                 f"{change.text}: {error.message}",
                 reason=error.message,
-                hint="Is istiod restarting? Run again.",
+                hint="Check whether istiod is restarting, then run the task again.",
             ) from error
         return f"proxies in sync: {change.text} at {sum(counts)} proxies of {len(all_istiods)} istiods"
 
@@ -88,9 +88,9 @@ def _hold_one(one: istiod.Istiod, change: ProxyCondition, cluster: Cluster, dead
         if rejected:
             raise Failure(
                 "rejected",
-                f"proxy {rejected.id} refused its configuration: {rejected.rejected}",
+                f"proxy {rejected.id} rejected its configuration: {rejected.rejected}",
                 reason=rejected.rejected,
-                hint="Undo or correct the change that it names.",
+                hint="Correct or roll back the change that the message names.",
             )
         if not proxies:
             return 0
@@ -111,13 +111,13 @@ def _hold_one(one: istiod.Istiod, change: ProxyCondition, cluster: Cluster, dead
             cause = (
                 f"proxies that have not acknowledged: {waited}"
                 if waited
-                else f"none of the proxies of istiod {one.name} that were looked at has it"
+                else f"none of the checked proxies of istiod {one.name} has it"
             )
             raise Failure(
                 "proxies_not_synced",
                 f"{change.text}: {cause}",
                 reason=cause,
-                hint="Look at istiod's log and at the proxies named; running again continues from here.",
+                hint="Check the logs of istiod and of these proxies. Run the task again to continue.",
             )
         cluster.sleep(BETWEEN_LOOKS)
 

@@ -118,17 +118,17 @@ def _verdict(cluster: Cluster, question: ProxyQuery, asked: KnownProxy, refused:
     if proxy.rejected:
         return verdict(REJECTED, proxy.rejected)
     if not istiod and not refused:
-        return verdict(PENDING, "it is connected to no istiod")
+        return verdict(PENDING, "it is not connected to any istiod")
     if question.lacking is None:
         if not istiod:
-            return verdict(UNKNOWN, f"istiod cannot be asked: {refused}")
+            return verdict(UNKNOWN, f"cannot read the proxy status from istiod: {refused}")
         return verdict(SYNCED) if proxy.synced else verdict(PENDING, _behind(proxy))
     try:
         lacking = question.lacking(asked.place, config_dump(cluster, proxy))
     except ApiError as error:
         if error.status == 0:
             return verdict(PENDING, f"it does not answer: {error.message}")
-        return verdict(UNKNOWN, f"it cannot be asked: {error.message}")
+        return verdict(UNKNOWN, f"cannot read its configuration: {error.message}")
     if lacking is None:
         return None
     if lacking or (istiod and not proxy.synced):
@@ -177,8 +177,8 @@ def summary_text(found: list[Verdict]) -> str:
 def sync_failure(found: list[Verdict]) -> Failure | None:
     """A proxy that rejects before one that is waited for; what is unknown fails nothing."""
     for word, code, hint in (
-        (REJECTED, "rejected", "Undo or correct the change that it names."),
-        (PENDING, "proxies_not_synced", "Look at istiod's log and at the proxies named."),
+        (REJECTED, "rejected", "Correct or roll back the change that the message names."),
+        (PENDING, "proxies_not_synced", "Check the logs of istiod and of these proxies."),
     ):
         bad = [one for one in found if one.verdict == word]
         if bad:

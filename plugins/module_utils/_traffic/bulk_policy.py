@@ -61,7 +61,10 @@ def parse_policy(policy: Any) -> list[HostRequest]:
         option, name = f"policy.{namespace}.{host}", Host(host, namespace).full_name
         if name in seen:
             raise InvalidOption(
-                option, f"{seen[name]} is the same host", hint="Say its policy in one place.", code="host_twice"
+                option,
+                f"{seen[name]} is the same service",
+                hint="Set the policy of a service in one place only.",
+                code="host_twice",
             )
         seen[name] = option
     return [
@@ -76,12 +79,17 @@ def _validated(option: str, features: dict[str, Any]) -> dict[str, dict[str, Any
     for name, options in features.items():
         if name == API:
             if options not in API_ARGUMENT[API]["choices"]:
-                hint = f"One of {', '.join(API_ARGUMENT[API]['choices'])}."
-                raise InvalidOption(f"{option}.{API}", f"{options!r} is no API", hint=hint, code="options_invalid")
+                hint = f"Use one of {', '.join(API_ARGUMENT[API]['choices'])}."
+                raise InvalidOption(
+                    f"{option}.{API}", f"{options!r} is not a valid API", hint=hint, code="options_invalid"
+                )
             continue
         if name not in FEATURES:
             raise InvalidOption(
-                option, f"there is no feature {name!r}", hint=f"One of {', '.join(FEATURES)}.", code="unknown_feature"
+                option,
+                f"{name!r} is not a valid feature",
+                hint=f"Use one of {', '.join(FEATURES)}.",
+                code="unknown_feature",
             )
         result = ArgumentSpecValidator(FEATURES[name].arguments).validate(_mapping(f"{option}.{name}", options))
         if result.error_messages:
@@ -108,8 +116,8 @@ def _mapping(place: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidOption(
             place,
-            f"{value!r} is no mapping",
-            hint="policy is {namespace: {host: {feature: options}}}.",
+            f"{value!r} is not a mapping",
+            hint="Use the form {namespace: {service: {feature: options}}}.",
             code="options_invalid",
         )
     return value

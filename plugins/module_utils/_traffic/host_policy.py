@@ -111,8 +111,7 @@ class Policy:
         if len(named) > 1:
             raise InvalidOption(
                 "label",
-                f"other policy of {self.host.full_name} tells versions apart by another one"
-                f" ({', '.join(sorted(named))})",
+                f"other features of {self.host.full_name} use another label for versions ({', '.join(sorted(named))})",
                 code="label_conflict",
             )
         return next(iter(named), "version")
@@ -251,9 +250,7 @@ class Policy:
     def takeover_warnings(self) -> list[str]:
         """That an external owner may create again what is deleted."""
         found = self.host.foreign_routes if self.takeover.force else []
-        return [
-            f"{ref_of(obj)} is kept by {owner}, which may make it again" for obj in found if (owner := owner_of(obj))
-        ]
+        return [f"{owner} manages {ref_of(obj)} and may create it again" for obj in found if (owner := owner_of(obj))]
 
     def takeover_problems(self) -> list[Failure]:
         """Objects of others that are neither adopted nor deleted."""
@@ -263,8 +260,11 @@ class Policy:
             if reason is None:
                 continue
             owner = owner_of(obj)
-            kept, why = f", and is kept by {owner}" if owner else "", f": {reason}" if reason else ""
-            hint = "A host's routes have one owner: leave its host to it, or set force_conflicts to replace it"
+            kept, why = f", and {owner} manages it" if owner else "", f": {reason}" if reason else ""
+            hint = (
+                "The routes of a service can have only one owner. Change them in that object, or set force_conflicts"
+                " to replace it"
+            )
             hint += "." if owner or reason else ", or adopt to keep its routes behind yours."
             message = f"{ref_of(obj)} has routes for {self.host.full_name} already{kept}{why}"
             found.append(
@@ -278,25 +278,25 @@ class Policy:
         adopt, force = self.takeover.adopt, self.takeover.force
         more = sorted(host_names(obj) - {full_name(name, namespace) for name in self.own_hosts})
         if more and (adopt or force):
-            return f"it is for {', '.join(more)}, too"
+            return f"it also applies to {', '.join(more)}"
         beyond = sorted(places - set(gateways))
         if force:
-            return f"it holds at {', '.join(beyond)}, too" if beyond else None
+            return f"it also applies to {', '.join(beyond)}" if beyond else None
         if not adopt:
             return ""
         if self.api != RoutingApi.ISTIO or obj["kind"] != "VirtualService":
-            return "adopt keeps routes of a VirtualService, in one of ours"
+            return "adopt supports only a VirtualService"
         others = sorted(managers_of(obj) - self.takeover.tools)
         if owner_of(obj):
-            return "adopt takes nothing from who would set it back"
+            return "its owner would revert an adoption"
         if others:
-            return f"adopt_from does not name {', '.join(others)}, which wrote it"
+            return f"adopt_from does not contain its managers {', '.join(others)}"
         if obj["metadata"]["namespace"] != namespace:
             return "it is in another namespace"
         if places != set(gateways):
-            return f"it holds at {', '.join(sorted(places))}, not at {', '.join(gateways)}"
+            return f"it applies to {', '.join(sorted(places))}, not to {', '.join(gateways)}"
         if set(obj["spec"]) - FIELDS:
-            return f"it has {', '.join(sorted(set(obj['spec']) - FIELDS))}, too"
+            return f"it also sets {', '.join(sorted(set(obj['spec']) - FIELDS))}"
         return None
 
 

@@ -123,7 +123,7 @@ def dump_differences(
         )
         found += tcp_tls_routes.dump_differences(text, host, bound.source, bound.connections if bound.at(place) else [])
     found += [
-        f"other rules than {ref_of(one.route)} has"
+        f"other rules than {ref_of(one.route)}"
         for one in rules
         if one.at(place) and not has_rules(text, one.route, host)
     ]
@@ -141,7 +141,7 @@ def _subsets(host: Host, clusters: dict[str, config_dump.Transport]) -> list[str
     other = sorted(
         {transport for transport in clusters.values() if mode in TRANSPORTS and transport != TRANSPORTS[mode]}
     )
-    return [*found, *(f"{transport} where TLS is {mode}" for transport in other)]
+    return [*found, *(f"{transport}, but the TLS mode is {mode}" for transport in other)]
 
 
 def _routes(wanted: dict[str, dict[str, Any]], found: list[config_dump.ProxyRoute]) -> list[str]:

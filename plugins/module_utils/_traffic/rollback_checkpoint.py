@@ -96,9 +96,9 @@ def previous_policy(cluster: Cluster, now: Policy) -> Policy:
     """
     host = now.host
     found = checkpoint(host).live(cluster)
-    hint = "It goes back one change, which one of the modules of this collection made."
+    hint = "Only the last change that a module of this collection made can be rolled back."
     if found is None:
-        raise Failure("nothing_to_roll_back", f"service: no change of {host.full_name} is known", hint=hint)
+        raise Failure("nothing_to_roll_back", f"service: no change of {host.full_name} is stored", hint=hint)
     taken = read_checkpoint(found)
     objects = taken.objects
     routes = [obj for obj in objects if obj["kind"] != "DestinationRule"]
@@ -114,9 +114,7 @@ def previous_policy(cluster: Cluster, now: Policy) -> Policy:
     # Where the note names another policy, what keeps it is still to be written.
     if not differ(now, before) and taken.notes.get(TO, _digest(now)) == _digest(now):
         raise Failure(
-            "nothing_to_roll_back",
-            f"service: the policy of {host.full_name} is as it was before its last change",
-            hint=hint,
+            "nothing_to_roll_back", f"service: the last change of {host.full_name} is already rolled back", hint=hint
         )
     return before
 

@@ -76,29 +76,30 @@ def validate_references(policy: Policy) -> list[Failure]:
     live = policy.host
     found: list[Failure] = []
     if live.service is None and live.service_entry is None:
-        hint = "Check host and namespace, or create the Service or ServiceEntry first."
+        hint = "Correct service and namespace, or create the Service or ServiceEntry first."
         found.append(
-            InvalidOption("service", f"no Service or ServiceEntry is {live.full_name}", hint=hint, code="no_such_host")
+            InvalidOption("service", f"{live.full_name} has no Service or ServiceEntry", hint=hint, code="no_such_host")
         )
     found += policy.takeover_problems()
     for gateway in sorted(live.missing_gateways):
-        kind = "Gateway of Gateway API" if policy.api == RoutingApi.GATEWAY_API else "Gateway of Istio"
+        kind = "Gateway API Gateway" if policy.api == RoutingApi.GATEWAY_API else "Istio Gateway"
         found.append(
             InvalidOption(
                 "gateways",
-                f"there is no {kind} {gateway}",
-                hint="Write it as NAMESPACE/NAME, and create it first.",
+                f"{kind} {gateway} does not exist",
+                hint="Use the form NAMESPACE/NAME, and create the Gateway first.",
                 code="no_such_gateway",
             )
         )
     for obj in live.other_destination_rules if policy.traffic_policy or BACKENDS[policy.api].subsets(policy) else []:
         hint = (
-            "Istio takes one DestinationRule of a host: say in one place what both say, and remove or rename the other."
+            "Istio uses one DestinationRule for a host. Merge the two DestinationRules, and delete or rename the"
+            " other one."
         )
         found.append(
             InvalidOption(
                 "service",
-                f"{ref_of(obj)} is in the place of the DestinationRule of {live.full_name}",
+                f"{ref_of(obj)} is another DestinationRule for {live.full_name}",
                 ref=ref_of(obj).as_result("v1"),
                 hint=hint,
                 code="rule_taken",
@@ -119,8 +120,8 @@ def validate_references(policy: Policy) -> list[Failure]:
         found.append(
             InvalidOption(
                 "to",
-                f"no Service or ServiceEntry is {name}",
-                hint="Check its name, or create it first.",
+                f"{name} has no Service or ServiceEntry",
+                hint="Correct the name, or create the Service or ServiceEntry first.",
                 code="no_such_host",
             )
         )
@@ -130,18 +131,20 @@ def validate_references(policy: Policy) -> list[Failure]:
     if len(live.ports) > 1 and any(target.port is None and targets_own_host(target, live) for target in targets):
         numbers = ", ".join(map(str, live.ports))
         found.append(
-            InvalidOption("port", f"{live.full_name} has several ports ({numbers}): name one", code="port_needed")
+            InvalidOption(
+                "port", f"{live.full_name} has several ports ({numbers}): set one of them", code="port_needed"
+            )
         )
     for target in targets if policy.api == RoutingApi.GATEWAY_API else []:
         host = full_name(target.host or "", live.namespace)
         if target.port is None and not targets_own_host(target, live) and len(live.other_ports.get(host, ())) > 1:
-            found.append(InvalidOption("to.port", f"{host} has several ports: name one", code="port_needed"))
+            found.append(InvalidOption("to.port", f"{host} has several ports: set one of them", code="port_needed"))
     if live.pods is not None:
         label = policy.label
         served = {labels.get(label) for labels in live.pods}
         for version, weight in _weights(pieces, live).items():
             if weight and version not in served:
-                hint = "Its share of requests would fail with 503. Deploy it first, or give it weight 0."
+                hint = "Its requests would fail with status 503. Deploy the version first, or set its weight to 0."
                 found.append(
                     InvalidOption(
                         "versions",
@@ -162,12 +165,14 @@ def _spoken(policy: Policy) -> list[Failure]:
         for port, spoken in host.declared.items()
         if spoken not in ("", policy.protocol) and (port in ports or (ports and len(host.declared) == 1))
     }
-    hint = "Name the port that is meant, or correct the name of the port (or its appProtocol) in the Service."
+    hint = "Set port, or correct the name or appProtocol of the port in the Service."
     return [
         InvalidOption(
             "protocol",
-            f"port {port} of {host.full_name} is declared to speak {spoken.upper()}, and the routes are of"
-            f" {policy.protocol.upper()}",
+            (
+                f"port {port} of {host.full_name} has the protocol {spoken.upper()}, but the routes are for"
+                f" {policy.protocol.upper()}"
+            ),
             hint=hint,
             code="protocol_mismatch",
         )
@@ -281,10 +286,10 @@ def _refuse_theirs(policy: Policy, leaving: list[Object]) -> None:
     for obj in leaving:
         if _theirs(policy, obj):
             whose = ", ".join(sorted(managers_of(obj) - {MANAGER}))
-            hint = "Take them out of it, or set force_conflicts to delete them, too."
+            hint = "Remove these routes from it, or set force_conflicts to delete them as well."
             raise Failure(
                 "conflict",
-                f"{ref_of(obj)} has routes of connections that are not of this collection's writing ({whose})",
+                f"{ref_of(obj)} has routes for connections that this collection did not create ({whose})",
                 ref=ref_of(obj).as_result("v1"),
                 hint=hint,
             )

@@ -161,7 +161,7 @@ def test_variables_find_the_cluster(monkeypatch, kubeconfig):
 
 
 def test_a_kubeconfig_that_is_not_there_is_told_by_its_path():
-    assert "/nowhere/config does not exist where this task runs" in refused(kubeconfig="/nowhere/config")
+    assert "/nowhere/config does not exist on the host where this task runs" in refused(kubeconfig="/nowhere/config")
 
 
 def test_a_context_that_is_not_there_is_told_by_its_name(kubeconfig):
@@ -171,7 +171,7 @@ def test_a_context_that_is_not_there_is_told_by_its_name(kubeconfig):
 
 def test_without_any_cluster_the_usual_places_are_told(tmp_path):
     message = refused()
-    assert "no cluster is named" in message and str(tmp_path / "home") in message
+    assert "no cluster is configured" in message and str(tmp_path / "home") in message
 
 
 def test_an_empty_kubeconfig_is_told(tmp_path):

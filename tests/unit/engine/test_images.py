@@ -60,7 +60,7 @@ def test_a_reference_is_read_with_dockers_defaults(image, parts):
     ],
 )
 def test_what_is_no_image_is_told(image):
-    with pytest.raises(ValueError, match="is no image"):
+    with pytest.raises(ValueError, match="is not a valid image name"):
         parse_reference(image)
     assert Registries.of({"*": "mirror.example.com"}).rewrite(image) == image
 
@@ -130,7 +130,7 @@ def test_a_hub_cannot_part():
 )
 def test_what_is_no_registry_is_refused_as_key_and_as_target(wrong):
     for option in ({"docker.io": wrong}, {wrong: "m.example.com"}):
-        with pytest.raises(InvalidOption, match="registries: .* is no registry") as error:
+        with pytest.raises(InvalidOption, match="registries: .* is not a valid registry") as error:
             Registries.of(option)
         assert "without scheme and tag" in error.value.hint
 

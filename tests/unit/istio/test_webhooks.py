@@ -105,4 +105,4 @@ def test_a_webhook_is_armed_by_a_ca_or_by_a_url():
         over = False
 
     for config in ({"caBundle": "Q0E="}, {"url": "https://istiod.example.com/inject"}):
-        assert webhooks.webhooks_armed(["one"]).hold(Cluster(**config), Deadline()) == "webhooks armed: one"
+        assert webhooks.webhooks_armed(["one"]).hold(Cluster(**config), Deadline()) == "webhooks have their CA: one"

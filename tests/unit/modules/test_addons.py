@@ -121,10 +121,10 @@ def test_files_in_folders_are_named_by_their_path(api, addons):
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        ({"names": ["prometheus", "tempo"]}, "unknown_addon", "the release has no addon tempo"),
+        ({"names": ["prometheus", "tempo"]}, "unknown_addon", "tempo is not an addon of this release"),
         ({"names": ["jaeger", "zipkin"]}, "two_tracing_backends", "jaeger and zipkin"),
-        ({"names": ["grafana", "grafana"]}, "invalid_option", "is there twice"),
-        ({"registries": {"docker.io": "mirror"}}, "invalid_option", "registries: 'mirror' is no registry"),
+        ({"names": ["grafana", "grafana"]}, "invalid_option", "duplicate"),
+        ({"registries": {"docker.io": "mirror"}}, "invalid_option", "registries: 'mirror' is not a valid registry"),
         ({"namespace": "nowhere"}, "namespace_missing", 'namespaces "nowhere" not found'),
     ],
 )

@@ -174,7 +174,7 @@ def test_secrets_are_for_their_owner_alone_and_no_value_of_them_shows(api, backu
 
 def test_a_secret_that_is_not_there_is_a_warning(backup):
     done = backup(secrets=["cacerts"])
-    assert "Secret istio-system/cacerts is not there" in str(done["warnings"]) and "failed" not in done
+    assert "Secret istio-system/cacerts does not exist" in str(done["warnings"]) and "failed" not in done
 
 
 def test_what_only_the_backup_still_has_is_not_thrown_away(runner, api, tmp_path):

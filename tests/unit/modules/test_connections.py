@@ -106,7 +106,7 @@ def test_a_proxy_that_goes_on_as_before_is_waited_for(shop, split):
     listeners = istiod._listeners(False)
     istiod._listeners = lambda _gateway: listeners
     result = split({"v1": 1, "v2": 3}, wait_timeout=1)
-    assert result["failure"]["code"] == "proxies_not_synced" and "routes of TCP" in result["msg"]
+    assert result["failure"]["code"] == "proxies_not_synced" and "TCP routes" in result["msg"]
 
 
 def test_through_a_gateway_alone_and_with_the_mesh(shop, split, run):
@@ -241,7 +241,7 @@ def test_an_object_of_somebody_else_for_the_host_is_refused_or_replaced(shop, sp
     )
     assert split({"v1": 1})["failure"]["code"] == "host_taken"
     adopting = split({"v1": 1}, adopt=True, adopt_from=["kubectl"])
-    assert adopting["failure"]["code"] == "host_taken" and "it has tcp, too" in adopting["msg"]
+    assert adopting["failure"]["code"] == "host_taken" and "it also sets tcp" in adopting["msg"]
     assert (
         "failed" not in split({"v1": 1}, force_conflicts=True) and shop.get("VirtualService", "by-hand", "shop") is None
     )

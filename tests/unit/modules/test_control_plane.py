@@ -92,7 +92,7 @@ def test_namespace_then_istiod_then_webhooks_then_gateways(api, plane):
 
 
 def test_barriers_say_what_was_seen(plane):
-    assert plane()["verified"] == [f"webhooks armed: {INJECTOR}, {TAG}"]
+    assert plane()["verified"] == [f"webhooks have their CA: {INJECTOR}, {TAG}"]
 
 
 def stuck(obj):
@@ -245,7 +245,7 @@ def test_registries_and_pull_secrets_reach_what_runs_and_what_will_be_injected(a
         (
             {"registries": {"docker.io": "https://m.example.com"}},
             "invalid_option",
-            "registries: 'https://m.example.com' is no registry",
+            "registries: 'https://m.example.com' is not a valid registry",
         ),
         (
             {"registries": {"docker.io/istio/pilot": "m.example.com"}},
@@ -254,10 +254,10 @@ def test_registries_and_pull_secrets_reach_what_runs_and_what_will_be_injected(a
         ),
         ({"profile": "nope"}, "unknown_profile", 'profile "nope" not found'),
         ({"values": {"nonsense": 1}}, "invalid_values", 'unknown field "nonsense"'),
-        ({"revision": "Canary_1"}, "invalid_option", "'Canary_1' is no DNS label"),
-        ({"revision": "-1-31-0"}, "invalid_option", "is no DNS label"),
-        ({"revision": "a" * 64}, "invalid_option", "is no DNS label"),
-        ({"istio_namespace": "istio.system"}, "invalid_option", "'istio.system' is no DNS label"),
+        ({"revision": "Canary_1"}, "invalid_option", "'Canary_1' is not a valid DNS label"),
+        ({"revision": "-1-31-0"}, "invalid_option", "is not a valid DNS label"),
+        ({"revision": "a" * 64}, "invalid_option", "is not a valid DNS label"),
+        ({"istio_namespace": "istio.system"}, "invalid_option", "'istio.system' is not a valid DNS label"),
         ({"istioctl": "/nowhere/istioctl"}, "invalid_option", "/nowhere/istioctl is not an executable file"),
         ({"istioctl": "/"}, "invalid_option", "/ is not an executable file"),
     ],
@@ -379,7 +379,7 @@ def test_what_revisions_share_goes_with_the_last_one(run, api, plane):
         refused = run("control_plane", state="absent", revision="canary", **{option: True})
         assert (
             refused["failure"]["code"] == "invalid_option"
-            and "revision default is still there" in refused["msg"]
+            and "revision default still exists" in refused["msg"]
             and not refused["changed"]
         )
     gone = actions(run("control_plane", state="absent", revision="canary"))

@@ -260,7 +260,7 @@ def test_charts_that_do_not_say_their_hub_need_one(api, plane, charts):
     (charts / "istio-control/istio-discovery/values.yaml").write_text("{}")
     refused = plane(registries={"*": "m.example.com"})
     assert refused["failure"]["code"] == "invalid_option" and refused["msg"].startswith(
-        "hub: is needed with registries"
+        "hub: is required with registries"
     )
     assert plane(registries={"*": "m.example.com"}, hub="docker.io/istio")["changed"] and "failed" not in plane()
 
@@ -311,7 +311,7 @@ def test_what_helm_did_not_make_is_refused_before_anything_is_written(run, api, 
         refused = plane(check=check)
         assert (
             refused["failure"]["code"] == "not_helms"
-            and "was not made by Helm" in refused["msg"]
+            and "was not created by Helm" in refused["msg"]
             and "adopt" in refused["failure"]["hint"]
         )
     assert api.writes() == [] and fake.calls == []
@@ -330,16 +330,20 @@ def test_what_helm_keeps_is_removed_by_helm_alone(run, api, plane):
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        ({"profile": "nope"}, "unknown_profile", "the charts know no profile 'nope'"),
-        ({"charts": "/nowhere"}, "invalid_option", "/nowhere holds no charts"),
+        ({"profile": "nope"}, "unknown_profile", "'nope' is not a profile of the charts"),
+        ({"charts": "/nowhere"}, "invalid_option", "/nowhere contains no Istio charts"),
         ({"helm": "/nowhere/helm"}, "invalid_option", "/nowhere/helm is not an executable file"),
-        ({"overlays": {"pilot": []}}, "invalid_option", "charts have none"),
-        ({"components": {"pilot": {"enabled": False}}}, "invalid_option", "pilot has settings that charts do not know"),
+        ({"overlays": {"pilot": []}}, "invalid_option", "overlays: not supported with method helm"),
+        (
+            {"components": {"pilot": {"enabled": False}}},
+            "invalid_option",
+            "pilot has settings that method helm does not support",
+        ),
         ({"values": {"nonsense": 1}}, "invalid_values", "nonsense"),
         (
             {"values": {"pilot": {"autoscaleEnable": False}}},
             "unknown_value",
-            "read no pilot.autoscaleEnable. Did you mean pilot.autoscaleEnabled?",
+            "do not use pilot.autoscaleEnable. Did you mean pilot.autoscaleEnabled?",
         ),
         (
             {"values": {"global": {"proxy": {"loglevel": "debug"}}, "glob": {}}},
@@ -347,7 +351,7 @@ def test_what_helm_keeps_is_removed_by_helm_alone(run, api, plane):
             "global.proxy.loglevel, glob. Did you mean global.proxy.logLevel, global?",
         ),
         ({"values": {"global": {"autoscaleEnabled": False}}}, "unknown_value", "Did you mean autoscaleEnabled?"),
-        ({"values": {"zzzz": 1}}, "unknown_value", "read no zzzz. Take them out."),
+        ({"values": {"zzzz": 1}}, "unknown_value", "do not use zzzz. Remove them."),
         ({"charts": None}, "invalid_option", "is required with method helm"),
     ],
 )

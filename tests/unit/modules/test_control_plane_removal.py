@@ -398,7 +398,7 @@ def test_purge_waits_for_the_last_one(api, plane, remove):
     refused = remove(revision="canary", purge=True)
     assert (
         refused["failure"]["code"] == "invalid_option"
-        and refused["msg"].startswith("purge: revision default is still there")
+        and refused["msg"].startswith("purge: revision default still exists")
         and api.writes() == []
     )
 
@@ -408,7 +408,7 @@ def test_what_may_not_be_listed_is_unknown_and_not_thought_gone(ruins, remove):
         ApiError(403, "Forbidden", "may not list leases")
     ]
     result = remove()
-    assert {"ref": "Lease *", "why": "not known: may not list leases"} in result["leftovers"]
+    assert {"ref": "Lease *", "why": "unknown: may not list leases"} in result["leftovers"]
     ruins.faults[("GET", "/apis/coordination.k8s.io/v1/namespaces/istio-system/leases")] = [
         ApiError(0, "", "connection refused")
     ]

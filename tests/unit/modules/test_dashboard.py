@@ -99,10 +99,10 @@ def test_a_taken_port_is_told_with_one_that_is_free(run, kiali, processes):
         port = taken.getsockname()[1]
         for check in (True, False):
             result = run("dashboard", check=check, local_port=port)
-            assert result["failure"]["code"] == "port_taken" and f"127.0.0.1:{port} cannot be used" in result["msg"]
+            assert result["failure"]["code"] == "port_taken" and f"cannot use 127.0.0.1:{port}" in result["msg"]
         hint = result["failure"]["hint"]
-    number = int(hint.split()[1])
-    assert number > port and hint == f"Port {number} is free: use local_port {number}."
+    number = int(hint.split()[3].rstrip(","))
+    assert number > port and hint == f"Set local_port to {number}, which is free."
     with socket.create_server(("127.0.0.1", number)):
         pass
 
@@ -176,7 +176,7 @@ def test_a_ready_pod_is_found_by_every_label(api):
 
 def test_a_port_that_cannot_be_is_told(run, kiali):
     result = run("dashboard", local_port=70000)
-    assert result["failure"]["code"] == "invalid_option" and "70000 is no port" in result["msg"]
+    assert result["failure"]["code"] == "invalid_option" and "70000 is not a valid port" in result["msg"]
 
 
 def test_an_address_of_ipv6_stands_in_brackets(run, kiali, free):

@@ -118,7 +118,7 @@ def test_a_fault_without_what_it_does_is_refused_by_its_arguments(say):
 
 def test_a_fault_that_is_over_is_said_and_not_written(shop, say):
     result = say("fault", delay="2s", expires="2020-01-01T00:00:00Z")
-    assert "over since 2020-01-01T00:00:00Z" in str(result["warnings"])
+    assert "expired at 2020-01-01T00:00:00Z" in str(result["warnings"])
     assert "fault" not in spec(shop, "VirtualService")["http"][0]
 
 

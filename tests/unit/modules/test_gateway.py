@@ -95,8 +95,8 @@ def test_other_ports_and_modes(mesh, say, options, seen):
         ({"selector": {"istio": "nowhere"}}, "gateway_selects_nothing", "istio=nowhere"),
         ({"http_port": 70000}, "port_invalid", "http_port"),
         ({"http_port": 443, **TLS}, "port_taken", "https_port"),
-        ({"tcp_port": 80, "http_port": 80}, "port_taken", "tcp_port: 80 is the port for HTTP, too"),
-        ({"tcp_port": 443, **TLS}, "port_taken", "tcp_port: 443 is the port for HTTPS, too"),
+        ({"tcp_port": 80, "http_port": 80}, "port_taken", "tcp_port: 80 is also the port for HTTP"),
+        ({"tcp_port": 443, **TLS}, "port_taken", "tcp_port: 443 is also the port for HTTPS"),
         ({"tcp_port": 0, "http_port": 80}, "port_invalid", "tcp_port"),
         ({"redirect": True}, "redirect_empty", "redirect"),
         ({"tls": {}}, "secret_needed", "tls.credential_name"),
@@ -122,7 +122,7 @@ def test_what_an_earlier_task_may_put_right_is_a_warning_in_check_mode(say):
 def test_a_secret_without_a_certificate_is_none(mesh, say):
     mesh.put({**SECRET, "data": {"password": "YQ=="}})
     refused = say(**TLS)
-    assert refused["failure"]["code"] == "no_such_secret" and "holds no certificate" in refused["msg"]
+    assert refused["failure"]["code"] == "no_such_secret" and "contains no certificate" in refused["msg"]
 
 
 GROUP = "gateway.networking.k8s.io"

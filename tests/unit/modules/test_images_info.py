@@ -181,7 +181,7 @@ def test_what_cannot_be_told_is_a_warning_and_not_left_out_in_silence(images):
             "invalid_option",
             "charts: is required with method helm",
         ),
-        ({"extra": ["a"], "registries": {"docker.io": "mirror"}}, "invalid_option", "'mirror' is no registry"),
+        ({"extra": ["a"], "registries": {"docker.io": "mirror"}}, "invalid_option", "'mirror' is not a valid registry"),
         (
             {"extra": ["a/b", "quay.io/a/b"], "registries": {"*": "m.example.com"}},
             "same_target",

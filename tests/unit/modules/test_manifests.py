@@ -78,7 +78,7 @@ def test_a_registry_that_is_none_is_refused_before_anything_is_asked(run, api):
     result = run("manifests", definition=config(), registries={"docker.io": "mirror:1.2/"})
     assert (
         result["failure"]["code"] == "invalid_option"
-        and "'mirror:1.2/' is no registry" in result["msg"]
+        and "'mirror:1.2/' is not a valid registry" in result["msg"]
         and api.requests == []
     )
 
@@ -180,9 +180,9 @@ def test_secrets_are_hidden_in_the_diff(run):
     [
         ([{"kind": "ConfigMap", "metadata": {"name": "x"}}], "has no apiVersion"),
         ([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}}], "has no metadata.name"),
-        ("a: 1\na: 2\n", "is there twice"),
-        ("[", "is no valid YAML"),
-        ([config(a="1"), config(a="2")], "is there twice"),
+        ("a: 1\na: 2\n", "duplicate key 'a'"),
+        ("[", "is not valid YAML"),
+        ([config(a="1"), config(a="2")], "duplicate object"),
         ([{**config(), "metadata": {"name": "x", "labels": {"on": True}}}], "not a string"),
     ],
 )

@@ -133,7 +133,7 @@ def test_one_of_theirs_that_takes_all_before_ours_is_told(shop, say):
     say(versions={"v1": 1})
     write_in(shop, ALL)
     refused = say(versions={"v2": 1}, force_conflicts=True)
-    assert refused["failure"]["code"] == "route_shadowed" and "the route all takes every request" in refused["msg"]
+    assert refused["failure"]["code"] == "route_shadowed" and "the route all matches every request" in refused["msg"]
 
 
 def test_proxies_are_waited_for_whatever_others_wrote(shop, say):
@@ -162,10 +162,10 @@ def test_an_object_that_somebody_keeps_is_refused_by_name_and_only_forced(shop, 
     for options in ({}, {"adopt": True}):
         refused = say("route", **RULES, **options)
         assert (
-            refused["failure"]["code"] == "host_taken" and f"kept by {owner}" in refused["msg"] and shop.writes() == []
+            refused["failure"]["code"] == "host_taken" and f"{owner} manages" in refused["msg"] and shop.writes() == []
         )
     forced = say("route", **RULES, force_conflicts=True)
-    assert "failed" not in forced and f"kept by {owner}, which may make it again" in str(forced["warnings"])
+    assert "failed" not in forced and f"{owner} manages" in str(forced["warnings"])
     assert shop.get("VirtualService", "by-hand", "shop") is None and names(shop) == ["route-a", "default"]
 
 
@@ -208,10 +208,10 @@ def test_at_no_time_is_the_host_without_routes_and_proxies_are_asked_when_theirs
 
 
 NOT_ADOPTED = {
-    "another manager": ({"manager": "somebody"}, "adopt_from does not name somebody"),
-    "more hosts": ({"hosts": ["frontend", "cart"]}, "it is for cart.shop.svc.cluster.local, too"),
-    "another gateway": ({"gateways": ["shop/in"]}, "it holds at shop/in, not at mesh"),
-    "more than routes": ({"tcp": [{"route": []}]}, "it has tcp, too"),
+    "another manager": ({"manager": "somebody"}, "adopt_from does not contain its managers somebody"),
+    "more hosts": ({"hosts": ["frontend", "cart"]}, "it also applies to cart.shop.svc.cluster.local"),
+    "another gateway": ({"gateways": ["shop/in"]}, "it applies to shop/in, not to mesh"),
+    "more than routes": ({"tcp": [{"route": []}]}, "it also sets tcp"),
 }
 
 
@@ -235,7 +235,7 @@ def test_what_holds_at_other_gateways_too_is_not_even_forced(shop, say):
     refused = say("route", force_conflicts=True, **RULES)
     assert (
         refused["failure"]["code"] == "host_taken"
-        and "it holds at istio-system/public, too" in refused["msg"]
+        and "it also applies to istio-system/public" in refused["msg"]
         and shop.get("VirtualService", "by-hand", "shop")
     )
 
@@ -255,7 +255,7 @@ def test_routes_that_would_get_no_request_any_more_are_not_adopted_but_replaced_
     refused = say(versions={"v1": 1}, adopt=True)
     assert (
         refused["failure"]["code"] == "route_shadowed"
-        and "the route all of somebody else gets none" in refused["msg"]
+        and "the route all of another owner gets none" in refused["msg"]
         and shop.writes() == []
     )
     assert "failed" not in say(versions={"v1": 1}, force_conflicts=True) and names(shop) == ["split-v1-1"]

@@ -139,9 +139,9 @@ def test_an_address_that_does_not_answer_is_no_way(run, api, gateway):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("istio-system/nowhere", "no Service istio-system/nowhere"),
-        ("istio-ingressgateway", "no Service istio-ingressgateway"),
-        ("istio-system/no-pod", "no pod of istio-system with"),
+        ("istio-system/nowhere", "Service istio-system/nowhere does not exist"),
+        ("istio-ingressgateway", "Service istio-ingressgateway does not exist"),
+        ("istio-system/no-pod", "no pod with"),
     ],
 )
 def test_a_gateway_that_is_not_there_has_a_code(run, api, gateway, name, words):
@@ -156,10 +156,10 @@ def test_a_gateway_that_is_not_there_has_a_code(run, api, gateway, name, words):
         ({"parallel": 0}, "parallel: is 0"),
         ({"count": -5}, "count: is -5"),
         ({"timeout": 0}, "timeout: is 0"),
-        ({"versions": {"v1": "("}}, "the pattern of v1 is no regular expression"),
-        ({"headers": {"X": None}}, "'X' is no header"),
-        ({"headers": {"X": "a\nHost: b"}}, "'X' is no header"),
-        ({"path": "a b"}, "'a b' is no path"),
+        ({"versions": {"v1": "("}}, "the pattern of v1 is not a valid regular expression"),
+        ({"headers": {"X": None}}, "'X' is not a valid header"),
+        ({"headers": {"X": "a\nHost: b"}}, "'X' is not a valid header"),
+        ({"path": "a b"}, "'a b' is not a valid URL path"),
     ],
     ids=str,
 )

@@ -101,7 +101,7 @@ def test_a_mirror_may_be_a_folder(run, tmp_path):
     missing = run("release", **HOST, mirror=str(tmp_path / "mirror"))
     assert (
         missing["failure"]["code"] == "invalid_option"
-        and f"{FILE}.sha256 cannot be read where this task runs" in missing["msg"]
+        and f"{FILE}.sha256 on the host where this task runs" in missing["msg"]
     )
     (place / f"{FILE}.sha256").write_text(f"{digest(good())}  {FILE}")
     done = run("release", **HOST, mirror=str(tmp_path / "mirror"))
@@ -245,11 +245,11 @@ def test_a_release_that_was_there_survives_a_bad_archive(run, tmp_path):
         ({"version": "1.31.9"}, "download", "HTTP 404"),
         ({"arch": "arm64", "checksum": digest(good())}, "download", "HTTP 404"),
         ({"url": "/elsewhere", "checksum": digest(good())}, "download", "HTTP 404"),
-        ({"version": "1.31"}, "invalid_option", "is no version of Istio"),
-        ({"version": "../1.31.0"}, "invalid_option", "is no version of Istio"),
-        ({"version": "latest"}, "invalid_option", "is no version of Istio"),
-        ({"checksum": "abc"}, "invalid_option", "is no sha256, no URL and no file"),
-        ({"src": "/nowhere/istio.tar.gz"}, "invalid_option", "src: /nowhere/istio.tar.gz is no file"),
+        ({"version": "1.31"}, "invalid_option", "is not a valid Istio version"),
+        ({"version": "../1.31.0"}, "invalid_option", "is not a valid Istio version"),
+        ({"version": "latest"}, "invalid_option", "is not a valid Istio version"),
+        ({"checksum": "abc"}, "invalid_option", "is not a valid sha256, URL or file"),
+        ({"src": "/nowhere/istio.tar.gz"}, "invalid_option", "src: /nowhere/istio.tar.gz is not a file"),
         ({"src": "/nowhere/istio.tar.gz", "checksum": digest(good())}, "invalid_option", "/nowhere/istio.tar.gz"),
     ],
 )

@@ -176,7 +176,7 @@ def test_a_restart_waits_until_the_budget_has_room(run, api, monkeypatch):
     assert (
         len(looks) == 1
         and restarted(api, "web") == ["web"]
-        and done["verified"] == ["disruption budgets leave room for web"]
+        and done["verified"] == ["disruption budgets allow a restart of web"]
     )
 
 
@@ -184,14 +184,16 @@ def test_budgets_that_may_not_be_read_are_said_to_be_unknown(run, api):
     put(api, workload("web"), running("web"))
     path = "/apis/policy/v1/namespaces/shop/poddisruptionbudgets"
     api.faults[("GET", path)] = [ApiError(403, "Forbidden", "no")] * 2
-    assert run("restart", namespaces=["shop"])["verified"] == ["disruption budgets: unknown, they may not be read"]
+    assert run("restart", namespaces=["shop"])["verified"] == [
+        "disruption budgets: unknown, the account may not read them"
+    ]
 
 
 def test_no_more_than_asked_for_are_restarted_at_a_time(run, api):
     names = ["a", "b", "c"]
     put(api, *(workload(name) for name in names), *(running(name) for name in names))
     assert run("restart", check=True, namespaces=["shop"], parallel=1)["summary"]["configured"] == 3
-    one_by_one = [f"disruption budgets leave room for {name}" for name in names]
+    one_by_one = [f"disruption budgets allow a restart of {name}" for name in names]
     assert run("restart", namespaces=["shop"], parallel=1)["verified"] == one_by_one and restarted(api, *names) == names
 
 

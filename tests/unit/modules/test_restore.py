@@ -157,7 +157,7 @@ def test_missing_namespaces_are_told_at_once(runner, src):
     refused = runner(elsewhere, "restore", src=src, to_other_cluster=True)
     assert (
         refused["failure"]["code"] == "namespace_missing"
-        and "no namespace shop" in refused["msg"]
+        and "namespace shop does not exist" in refused["msg"]
         and elsewhere.writes() == []
     )
     assert "namespace_missing" in str(

@@ -59,7 +59,7 @@ def test_a_tag_comes_moves_and_goes_each_also_in_check_mode_and_again(api, tag):
 def test_it_is_a_webhook_and_a_service_and_waits_for_the_ca(api, tag):
     done = tag(revision="canary")
     assert set(actions(done)) == {HOOK, SERVICE, "istio-revision-tag-stable"} and done["verified"] == [
-        f"webhooks armed: {HOOK}"
+        f"webhooks have their CA: {HOOK}"
     ]
     assert done["tag"] == {"name": "stable", "revision": "", "namespaces": []}
     assert tag(revision="default")["tag"]["revision"] == "canary", "as it was found"

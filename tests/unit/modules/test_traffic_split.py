@@ -169,7 +169,7 @@ def test_a_proxy_that_refuses_its_configuration_stops_the_change(shop, istiod, s
 
 @pytest.mark.parametrize(
     ("behind", "blind", "words"),
-    [({"web-1.shop"}, False, "web-1.shop"), (set(), True, "none of the proxies of istiod istiod-1")],
+    [({"web-1.shop"}, False, "web-1.shop"), (set(), True, "none of the checked proxies of istiod istiod-1")],
 )
 def test_what_does_not_converge_names_who_does_not(shop, istiod, split, behind, blind, words):
     istiod.behind, istiod.blind = behind, blind
@@ -194,7 +194,7 @@ def test_a_version_with_weight_0_needs_no_pod(shop, split):
 
 BAD = {
     "no version": ({"versions": {}}, "invalid_option", "has no version"),
-    "all zero": ({"versions": {"v1": 0, "v2": 0}}, "weights_zero", "all weights of host frontend are 0"),
+    "all zero": ({"versions": {"v1": 0, "v2": 0}}, "weights_zero", "all weights of service frontend are 0"),
     "negative": ({"versions": {"v1": 110, "v2": -10}}, "weight_negative", "the weight of v2 is -10"),
     "text": ({"versions": {"v1": "90"}}, "weight_invalid", "the weight of v1 is '90'"),
     "fraction": ({"versions": {"v1": 0.5}}, "weight_invalid", "the weight of v1 is 0.5"),
@@ -207,7 +207,7 @@ BAD_IN_THE_CLUSTER = {
     "service": (
         {"service": "frontent"},
         "no_such_host",
-        "no Service or ServiceEntry is frontent.shop.svc.cluster.local",
+        "frontent.shop.svc.cluster.local has no Service or ServiceEntry",
     ),
     "host of another namespace": (
         {"namespace": "istio-system"},

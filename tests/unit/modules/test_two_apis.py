@@ -100,7 +100,7 @@ def test_concerns_join_the_api_that_the_host_has(shop, say):
         shop
     ) == [{"frontend-v1": 9, "frontend-v2": 1}]
     refused = say("fault", delay="2s")
-    assert refused["failure"]["code"] == "gateway_api_cannot" and "api istio" in refused["failure"]["hint"]
+    assert refused["failure"]["code"] == "gateway_api_cannot" and "api: istio" in refused["failure"]["hint"]
     assert say("resilience", state="absent")["changed"] and there(shop) == [
         "HTTPRoute frontend",
         "Service frontend-v1",
@@ -239,7 +239,7 @@ def test_gateways_are_those_of_the_api(shop, say):
     shop.put({**gateway, "apiVersion": "networking.istio.io/v1"})
     asked = {"versions": {"v1": 1}, "gateways": ["mesh", "shop/ingress"], "gateway_hosts": ["shop.example"]}
     refused = say("traffic_split", api="gateway_api", **asked)
-    assert refused["failure"]["code"] == "no_such_gateway" and "Gateway of Gateway API shop/ingress" in refused["msg"]
+    assert refused["failure"]["code"] == "no_such_gateway" and "Gateway API Gateway shop/ingress" in refused["msg"]
     assert say("traffic_split", api="auto", **asked)["changed"] and "VirtualService frontend" in there(shop), (
         "auto goes by the gateway that is there"
     )

@@ -51,8 +51,8 @@ def safe_path(root: Path, name: str) -> Path:
         if not PART.fullmatch(part) or path.is_symlink():
             raise Failure(
                 "unsafe_path",
-                f"{root}: {name!r} leads out of the folder",
-                hint="Nothing was written or deleted. Give another folder.",
+                f"{root}: {name!r} is outside the folder",
+                hint="Nothing was written or deleted. Use another folder.",
             )
     return path
 
@@ -70,13 +70,13 @@ def require_empty(root: Path, option: str) -> None:
     not count.
     """
     if root.exists() and not root.is_dir():
-        raise InvalidOption(option, f"{root} is no folder where this task runs")
+        raise InvalidOption(option, f"{root} is not a folder on the host where this task runs")
     found = sorted(path.name for path in root.iterdir() if not path.name.startswith(".")) if root.exists() else []
     if found:
         raise InvalidOption(
             option,
-            f"{root} holds {found[0]} and no {INDEX} of ours",
-            hint="Give an empty folder, or one that does not exist yet.",
+            f"{root} contains {found[0]}, but no {INDEX} of this collection",
+            hint="Use an empty folder, or a folder that does not exist yet.",
             code="not_ours",
         )
 
@@ -95,8 +95,8 @@ def plan_files(
         if after is not None and before is not None and name not in owned:
             raise Failure(
                 "not_ours",
-                f"{safe_path(root, name)} is there and no file of ours",
-                hint="Move it away, or give another folder.",
+                f"{safe_path(root, name)} already exists and was not written by this collection",
+                hint="Move it, or use another folder.",
             )
         if after is None:
             if before is not None:

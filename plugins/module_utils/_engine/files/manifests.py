@@ -37,10 +37,10 @@ def _mapping(loader: Any, node: Any) -> dict[Any, Any]:
     seen = set()
     for key_node, _value_node in node.value:
         if not isinstance(key_node, yaml.ScalarNode):
-            raise yaml.constructor.ConstructorError(None, None, "a key is no plain value", key_node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, "a key is not a plain value", key_node.start_mark)
         if key_node.value in seen:
             raise yaml.constructor.ConstructorError(
-                None, None, f"key {key_node.value!r} is there twice", key_node.start_mark
+                None, None, f"duplicate key {key_node.value!r}", key_node.start_mark
             )
         seen.add(key_node.value)
     loader.flatten_mapping(node)
@@ -128,12 +128,12 @@ def parse_manifests(text: str, option: str) -> list[Any]:
     # The last ones are what the library lets through for a tag that its value does not fit, and for a document inside
     # itself.
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
-        raise InvalidOption(option, f"is no valid YAML: {_problem(error)}") from None
+        raise InvalidOption(option, f"is not valid YAML: {_problem(error)}") from None
     if size > LARGEST:
         raise InvalidOption(
             option,
-            f"grows to more than {LARGEST} values once its anchors are followed",
-            hint="Such a document is a mistake or an attack.",
+            f"expands to more than {LARGEST} values through its anchors",
+            hint="Remove nested anchors from the document.",
         )
     return documents
 
@@ -149,7 +149,7 @@ def _size(value: Any, known: dict[int, int]) -> int:
     """Number of values, with every alias counted as often as it is used; each shared part is looked at once."""
     if not isinstance(value, (dict, list)):
         if not isinstance(value, PLAIN) or (isinstance(value, float) and not math.isfinite(value)):
-            raise ValueError(f"{value!r} has no place in a Kubernetes object")
+            raise ValueError(f"{value!r} is not a valid value in a Kubernetes object")
         return 1
     if id(value) not in known:
         known[id(value)] = 1 + sum(
@@ -165,15 +165,15 @@ def _texts(src: str, checksum: str | None = None) -> list[tuple[str, str]]:
     remote = src.startswith(("http://", "https://"))
     path = Path(src).expanduser()
     if not remote and not path.exists():
-        raise InvalidOption("src", f"{path} does not exist where this task runs")
+        raise InvalidOption("src", f"{path} does not exist on the host where this task runs")
     if checksum and not DIGEST.match(checksum):
         raise InvalidOption(
             "checksum",
-            f"{checksum!r} is no sha256",
-            hint="Give 64 hexadecimal digits, with or without sha256: before them.",
+            f"{checksum!r} is not a valid sha256",
+            hint="Use 64 hexadecimal digits, with or without the prefix sha256:.",
         )
     if checksum and not remote and path.is_dir():
-        raise InvalidOption("checksum", f"{path} is a folder", hint="Name a file.")
+        raise InvalidOption("checksum", f"{path} is a folder", hint="Set the path of a file.")
     try:
         if remote:
             return [(src, _verified(src, _downloaded(src), checksum))]
@@ -184,7 +184,7 @@ def _texts(src: str, checksum: str | None = None) -> list[tuple[str, str]]:
         )
         return [(str(file), _verified(str(file), file.read_bytes(), checksum)) for file in files]
     except (OSError, ValueError) as error:
-        raise InvalidOption("src", f"{src} cannot be read: {error}") from error
+        raise InvalidOption("src", f"cannot read {src}: {error}") from error
 
 
 def _downloaded(src: str) -> bytes:
@@ -198,8 +198,8 @@ def _downloaded(src: str) -> bytes:
 def _verified(name: str, content: bytes, checksum: str | None) -> str:
     digest = hashlib.sha256(content).hexdigest()
     if checksum and digest != checksum.rpartition(":")[2].lower():
-        hint = "The file is broken, was replaced, or the checksum belongs to another file. Nothing of it was used."
+        hint = "The file is damaged or was replaced, or the checksum belongs to another file. The file was not used."
         raise Failure(
-            "checksum", f"{name} has sha256 {digest}, wanted is {checksum}", reason="checksum mismatch", hint=hint
+            "checksum", f"{name} has sha256 {digest}, expected {checksum}", reason="checksum mismatch", hint=hint
         )
     return content.decode("utf-8")

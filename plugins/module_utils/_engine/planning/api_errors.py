@@ -21,7 +21,7 @@ def conflicts_of(error: ApiError) -> list[dict[str, str]]:
 
 
 OWNED_BY_OTHERS = (
-    "Leave these fields out, change them where their owner takes them from, or set force_conflicts to take them over."
+    "Remove these fields, change them with the tool that owns them, or set force_conflicts to take ownership."
 )
 
 
@@ -29,17 +29,17 @@ def failure_of(error: ApiError, ref: Ref, version: str = "") -> Failure:
     """The server's no, by kind of no."""
     text = error.message
     if error.status in (0, 429, 503, 504):
-        code, hint = "unreachable", "Check that the cluster answers, then run again: nothing is lost."
+        code, hint = "unreachable", "Check that the cluster answers, then run the task again."
     elif error.status == 401:
         code, hint = "unauthorized", "Check the credentials of the kubeconfig or the token."
     elif error.status == 403 and any(cause.get("reason") == "NamespaceTerminating" for cause in error.causes):
-        code, hint = "object_terminating", "Wait until the namespace is gone, then run again."
+        code, hint = "object_terminating", "Wait until the namespace is deleted, then run the task again."
     elif error.status == 403:
-        code, hint = "forbidden", "Grant the verb that the reason names."
+        code, hint = "forbidden", "Grant the permission that the reason names (docs/rbac.md)."
     elif error.status == 404 and error.details.get("kind") != "namespaces":
         # Of a path that is served no more there is no more than a word; what is missing where a path is served is
         # named.
-        code, hint = "unknown_kind", "Its kind is not served any more: install its CustomResourceDefinition again."
+        code, hint = "unknown_kind", "The cluster no longer serves its kind: install its CRD again."
     elif error.status == 404:
         code, hint = "namespace_missing", "Create the namespace first, or add it to the objects."
     elif error.status == 409 and conflicts_of(error):
@@ -47,21 +47,18 @@ def failure_of(error: ApiError, ref: Ref, version: str = "") -> Failure:
     elif error.status == 409 and "has been modified" in text:
         code, hint = (
             "resource_version_conflict",
-            "Somebody wrote to it meanwhile. Run again: what they wrote will be seen.",
+            "Another client changed the object in the meantime. Run the task again.",
         )
     elif error.status == 422 and (
         "immutable" in text or "may not change once set" in text or "cannot change roleRef" in text
     ):
         code, hint = (
             "immutable",
-            (
-                "This field cannot be changed on a live object. Set recreate to have the object deleted and made anew,"
-                " or give the new one another name."
-            ),
+            "This field is immutable. Set recreate to delete and create the object again, or use another name.",
         )
         text = "; ".join(f"{cause.get('field')}: {cause.get('message')}" for cause in error.causes) or text
     elif error.status == 500 and "failed calling webhook" in text:
-        code, hint = "webhook_unavailable", "The webhook's service does not answer; see whether its pods are Ready."
+        code, hint = "webhook_unavailable", "The service of the webhook does not answer. Check that its pods are ready."
     elif error.status in (400, 422) or "typed patch object" in text:
         code, hint = "invalid_object", "Correct the field that the reason names."
     else:

@@ -52,8 +52,8 @@ class ObjectSet:
         if labels.get(PART_OF, self.id) != self.id:
             raise InvalidOption(
                 "set",
-                f"{ref_of(obj)} carries the mark of another set in its own labels",
-                hint=f"Remove the label {PART_OF} from the manifest.",
+                f"{ref_of(obj)} has the label of another set",
+                hint=f"Remove the label {PART_OF} from the object.",
             )
         return {**obj, "metadata": {**obj["metadata"], "labels": {**labels, PART_OF: self.id}}}
 
@@ -89,7 +89,7 @@ class ObjectSet:
         ) != TOOL:
             raise InvalidOption(
                 "set",
-                f"ConfigMap {self.namespace}/{self.name} exists and is no set of this collection",
+                f"ConfigMap {self.namespace}/{self.name} exists and is not a set of this collection",
                 hint="Choose another set name.",
             )
         return parent
@@ -128,5 +128,9 @@ def prune_allowance(limit: str, members: int) -> int:
     """How many of so many members may go. Raises InvalidOption."""
     found = re.match(r"^(\d+)(%?)$", limit.strip())
     if not found or (found[2] and int(found[1]) > 100):
-        raise InvalidOption("prune_limit", f"{limit!r} is neither a number nor a share", hint="Write 10, or 20%.")
+        raise InvalidOption(
+            "prune_limit",
+            f"{limit!r} is neither a number nor a percentage",
+            hint="Use a number such as 10, or a percentage such as 20%.",
+        )
     return members * int(found[1]) // 100 if found[2] else int(found[1])

@@ -19,10 +19,10 @@ from .applyset import NEVER_PRUNED_KINDS
 from .change import CONFIGURED, CREATED, FAILED, RECREATED, UNCHANGED, ApplyOptions, ObjectChange, visible
 from .managed_fields import has_values, owned_part, owns_exactly, without_fields_of
 
-NO_KIND = "its kind is not served yet, so the server did not verify it"
-NO_NAMESPACE = "its namespace is not there yet, so the server did not verify it"
-# More new objects than this are asked about once for each shape: their creation would say the same once more. In check
-# mode all are asked about.
+NO_KIND = "the cluster does not serve its kind yet, so the server did not verify it"
+NO_NAMESPACE = "its namespace does not exist yet, so the server did not verify it"
+# More new objects than this are asked about once for each shape: their creation would say the same once more. In
+# check mode all are asked about.
 ASKED_ONE_BY_ONE = 50
 
 
@@ -173,7 +173,7 @@ def _compare(
                 "object_terminating",
                 f"{ref} is being deleted",
                 ref=ref.as_result(version),
-                hint="Wait until it is gone, then run again.",
+                hint="Wait until it is deleted, then run the task again.",
             )
         if rules.adopt and adopt.owners(live, rules.adopt):
             return _adoption(cluster, wanted, live, rules)
@@ -259,7 +259,7 @@ def _dry_run(cluster: Cluster, wanted: Object, live: Object | None, rules: Apply
             failure.hint = field_suggestion.nearest(cluster, wanted, error.message) or failure.hint
         if failure.code == "immutable" and rules.recreate and ref.kind not in NEVER_PRUNED_KINDS and live is not None:
             return ObjectChange(
-                ref, version, RECREATED, wanted, live, wanted, message=f"deleted and made anew: {failure.reason}"
+                ref, version, RECREATED, wanted, live, wanted, message=f"deleted and created again: {failure.reason}"
             )
         raise failure from error
     if live is None:

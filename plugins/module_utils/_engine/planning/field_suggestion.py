@@ -35,7 +35,7 @@ def nearest(cluster: Cluster, obj: Object, message: str) -> str:
     place = ".".join(path[:-1])
     if near:
         return f"Did you mean {place + '.' if place else ''}{near[0]}?"
-    return f"{place or obj['kind']} has {', '.join(sorted(names))}." if names else ""
+    return f"Fields of {place or obj['kind']}: {', '.join(sorted(names))}." if names else ""
 
 
 def _fields(cluster: Cluster, obj: Object, path: list[str]) -> list[str]:

@@ -74,7 +74,7 @@ def plan(cluster: Cluster, steps: list[Step], rules: ApplyOptions) -> Plan:
     for step in wanted_steps:
         twice = duplicates(step.objects)
         if twice:
-            raise InvalidOption("definition", f"{twice[0]} is there twice", ref=twice[0].as_result())
+            raise InvalidOption("definition", f"duplicate object {twice[0]}", ref=twice[0].as_result())
     live = cluster.live(
         everything + [obj for step in steps for obj in step.deleted] + [obj for objects in written for obj in objects]
     )
@@ -146,13 +146,10 @@ def _members(cluster: Cluster, rules: ApplyOptions, parent: Object | None) -> tu
         if error.status != 403:
             raise
         if rules.prune:
-            hint = (
-                "To prune, the account must be allowed to list every kind of the set. Grant that, or set prune to"
-                " false."
-            )
+            hint = "Allow the account to list every kind of the set, or set prune to false."
             raise Failure(
                 "forbidden",
-                f"set: the members of {rules.set.name} cannot be listed: {error.message}",
+                f"set: cannot list the members of {rules.set.name}: {error.message}",
                 reason=error.reason,
                 hint=hint,
             ) from error
@@ -195,14 +192,14 @@ def _placed(cluster: Cluster, objects: list[Object], rules: ApplyOptions) -> lis
         if resource and resource.namespaced and not namespace:
             raise InvalidOption(
                 "namespace",
-                f"{ref_of(wanted)} names no namespace, and there is no default",
+                f"{ref_of(wanted)} has no namespace, and no default namespace is set",
                 ref=ref_of(wanted).as_result(),
             )
         if resource and not resource.namespaced and namespace:
             hint = "Remove metadata.namespace."
             raise InvalidOption(
                 "definition",
-                f"{ref_of(wanted)} names a namespace, but its kind belongs to the whole cluster",
+                f"{ref_of(wanted)} has a namespace, but its kind is cluster-scoped",
                 ref=ref_of(wanted).as_result(),
                 hint=hint,
                 code="wrong_scope",
@@ -217,7 +214,7 @@ def _refuse_conflicts(result: Plan) -> None:
         return
     raise Failure(
         "conflict",
-        f"Fields are owned by others: {result.conflicts}.",
+        f"Other managers own fields: {result.conflicts}.",
         ref=bad[0].result,
         reason=bad[0].message,
         hint=OWNED_BY_OTHERS,
@@ -250,9 +247,11 @@ def _add_set(
         names = ", ".join(str(ref_of(obj)) for obj in doomed)
         raise Failure(
             "prune_limit",
-            f"prune would delete {len(doomed)} objects of {len(members)}, more than prune_limit {rules.prune_limit}:"
-            f" {names}",
-            hint="Check the list, then raise prune_limit.",
+            (
+                f"prune would delete {len(doomed)} of {len(members)} objects, more than prune_limit"
+                f" {rules.prune_limit} allows: {names}"
+            ),
+            hint="Check the list, then increase prune_limit.",
         )
     stays = wanted | {ref_of(obj) for obj in members if obj not in doomed and ref_of(obj) not in elsewhere}
     own = not_none(rules.set)

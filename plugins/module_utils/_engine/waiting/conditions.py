@@ -32,7 +32,9 @@ def compile_expression(option: str, text: str) -> Any:
     try:
         return jmespath.compile(text)
     except jmespath.exceptions.JMESPathError as error:
-        raise InvalidOption(option, f"{text!r} is no JMESPath expression: {str(error).splitlines()[0]}") from error
+        raise InvalidOption(
+            option, f"{text!r} is not a valid JMESPath expression: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def search_result(option: str, compiled: Any, value: Any) -> Any:
@@ -41,7 +43,7 @@ def search_result(option: str, compiled: Any, value: Any) -> Any:
         return compiled.search(value)
     except jmespath.exceptions.JMESPathError as error:
         raise InvalidOption(
-            option, f"{compiled.expression!r} does not fit the result: {str(error).splitlines()[0]}"
+            option, f"{compiled.expression!r} cannot be applied to the result: {str(error).splitlines()[0]}"
         ) from error
 
 
@@ -60,5 +62,5 @@ def status_under(conditions: list[Condition], obj: Object | None) -> Status:
         return status
     for condition in conditions:
         if condition.concerns(obj) and not condition.expression.search(obj):
-            return Status(IN_PROGRESS, f"{condition.text} does not hold")
+            return Status(IN_PROGRESS, f"{condition.text} is not true")
     return status

@@ -34,7 +34,10 @@ class ExceededBudget:
     hopeless: bool
 
     def __str__(self) -> str:
-        return f"{self.workload} takes {self.takes} of its pods away at once, {self.budget} allows {self.allowed}"
+        return (
+            f"the rollout of {self.workload} removes {self.takes} of its pods at once, {self.budget} allows"
+            f" {self.allowed}"
+        )
 
 
 def pods_taken_away(workload: Object) -> int:
@@ -98,10 +101,10 @@ def within_budgets(workloads: list[Ref]) -> Barrier:
             live = [obj for ref in workloads if (obj := cluster.get(ref.group, ref.kind, ref.namespace, ref.name))]
             known = list_budgets(cluster, {ref.namespace for ref in workloads})
             if known is None:
-                return "disruption budgets: unknown, they may not be read"
+                return "disruption budgets: unknown, the account may not read them"
             found = exceeded_budgets(live, known)
             if not found:
-                return f"disruption budgets leave room for {', '.join(ref.name for ref in workloads)}"
+                return f"disruption budgets allow a restart of {', '.join(ref.name for ref in workloads)}"
             fail_if_exceeded(found, deadline)
             if deadline.slice_over:
                 raise StillWaiting(f"waiting for healthy pods: {found[0]}")
@@ -157,13 +160,13 @@ def fail_if_exceeded(found: list[ExceededBudget], deadline: Deadline | None = No
     if bad:
         text = "; ".join(map(str, bad))
         hint = (
-            "Let it surge (maxUnavailable 0), give it more replicas, or loosen the budget."
+            "Set maxUnavailable to 0, increase the replicas, or relax the PodDisruptionBudget."
             if bad[0].hopeless
-            else "Pods of it are unhealthy: see why, or give wait_timeout more seconds."
+            else "Some of its pods are not healthy. Find the cause, or increase wait_timeout."
         )
         raise Failure(
             "disruption_budget",
-            f"A restart would break a PodDisruptionBudget: {text}",
+            f"A restart would violate a PodDisruptionBudget: {text}",
             ref=bad[0].workload.as_result("v1"),
             reason=text,
             hint=hint,

@@ -26,13 +26,13 @@ class Status:
 def status_of(obj: Object | None) -> Status:
     """The status of a live object; NotFound for None."""
     if obj is None:
-        return Status(NOT_FOUND, "is not there")
+        return Status(NOT_FOUND, "does not exist")
     if obj["metadata"].get("deletionTimestamp"):
         return Status(TERMINATING, "is being deleted")
     state = obj.get("status") or {}
     observed = state.get("observedGeneration")
     if observed is not None and observed != obj["metadata"].get("generation", observed):
-        return Status(IN_PROGRESS, "its controller has not seen the change yet")
+        return Status(IN_PROGRESS, "its controller has not processed the change yet")
     rule = RULES.get((group_version(obj)[0], obj["kind"]), _by_ready_condition)
     return rule(obj, state)
 
@@ -57,7 +57,7 @@ def _deployment(obj: Object, state: dict[str, Any]) -> Status:
         return Status(FAILED, progressing.get("message", ""), "progress_deadline")
     wanted = obj["spec"].get("replicas", 1)
     if state.get("observedGeneration") is None:
-        return Status(IN_PROGRESS, "its controller has not seen it yet")
+        return Status(IN_PROGRESS, "its controller has not processed it yet")
     counts = {key: state.get(f"{key}Replicas", 0) for key in ("updated", "ready", "available")}
     if counts["updated"] < wanted:
         return Status(IN_PROGRESS, f"{counts['updated']} of {wanted} replicas updated")
@@ -74,7 +74,7 @@ def _stateful_set(obj: Object, state: dict[str, Any]) -> Status:
     if strategy.get("type") == "OnDelete":
         return Status(CURRENT, "is updated on deletion")
     if state.get("observedGeneration") is None:
-        return Status(IN_PROGRESS, "its controller has not seen it yet")
+        return Status(IN_PROGRESS, "its controller has not processed it yet")
     wanted = obj["spec"].get("replicas", 1)
     partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
     for key in ("replicas", "readyReplicas"):
@@ -94,7 +94,7 @@ def _stateful_set(obj: Object, state: dict[str, Any]) -> Status:
 
 def _daemon_set(obj: Object, state: dict[str, Any]) -> Status:
     if state.get("observedGeneration") is None:
-        return Status(IN_PROGRESS, "its controller has not seen it yet")
+        return Status(IN_PROGRESS, "its controller has not processed it yet")
     wanted = state.get("desiredNumberScheduled", 0)
     for key in ("updatedNumberScheduled", "numberAvailable", "numberReady"):
         if state.get(key, 0) < wanted:
@@ -202,7 +202,7 @@ def _route(obj: Object, state: dict[str, Any]) -> Status:
                     IN_PROGRESS,
                     f"{kind} is False at {(parent.get('parentRef') or {}).get('name', '')}: {found.get('message', '')}",
                 )
-    return Status(CURRENT) if state.get("parents") else Status(IN_PROGRESS, "no parent has taken it yet")
+    return Status(CURRENT) if state.get("parents") else Status(IN_PROGRESS, "no parent has accepted it yet")
 
 
 GATEWAY_API = "gateway.networking.k8s.io"

@@ -141,7 +141,7 @@ class Settling:
         return (
             status
             if time.monotonic() - since >= SETTLED_AFTER
-            else Status(IN_PROGRESS, "its pods have only just started, and have no readiness probe")
+            else Status(IN_PROGRESS, "its pods have just started and have no readiness probe")
         )
 
 
@@ -246,7 +246,7 @@ def _fail_if_hopeless(
             f"not ready within {deadline.seconds:g} s: {rest}" + (f". Seen: {causes}" if causes else ""),
             ref=first.as_result(),
             reason=causes or rest,
-            hint="Look at the cause, or give wait_timeout more seconds; running again continues from here.",
+            hint="Fix the cause, or increase wait_timeout. Run the task again to continue.",
         )
 
 
@@ -259,15 +259,15 @@ def _failure(cluster: Cluster, ref: Ref, fault: PodFailure) -> Failure:
 
 
 HINTS = {
-    "image_pull": "Check the image's name and tag, the registry and its credentials.",
-    "image_name": "Correct the image's name.",
+    "image_pull": "Check the name and tag of the image, the registry and its credentials.",
+    "image_name": "Correct the name of the image.",
     "container_config": (
-        "Create the ConfigMap or Secret that the message names, or correct the container's security context."
+        "Create the ConfigMap or Secret that the message names, or correct the security context of the container."
     ),
-    "container_start": "Check the container's command and mounts.",
-    "crash": "Read the container's log.",
+    "container_start": "Check the command and mounts of the container.",
+    "crash": "Check the log of the container.",
     "api_rejected": (
-        "The API server refused the workload's pods: see the message (quota, admission policy, ServiceAccount)."
+        "The API server rejected the pods of the workload: check quota, admission policy and ServiceAccount."
     ),
 }
 
@@ -289,12 +289,12 @@ def until_gone(cluster: Cluster, refs: list[Ref], deadline: Deadline) -> None:
                 ]
                 raise Failure(
                     "timeout",
-                    f"{left[0]} is not gone after {deadline.seconds:g} s: {why}",
+                    f"{left[0]} is not deleted after {deadline.seconds:g} s: {why}",
                     ref=left[0].as_result(),
                     reason=str(why),
                 )
             if deadline.slice_over:
                 raise StillWaiting(
-                    f"waiting until {left[0]} is gone" + (f", and {len(left) - 1} more" if len(left) > 1 else "")
+                    f"waiting until {left[0]} is deleted" + (f", and {len(left) - 1} more" if len(left) > 1 else "")
                 )
             watched.wait(min(2.0, max(deadline.left(), 0.01)))

@@ -75,8 +75,8 @@ class LocalBinary:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise Failure(
                 self.option,
-                f"{self.path} could not be run: {error}",
-                hint="Check that it is the binary of this machine's OS and architecture.",
+                f"cannot run {self.path}: {error}",
+                hint="Use the binary for the operating system and architecture of that host.",
             ) from error
         if done.returncode:
             raise self._refusal(arguments[0], done.stderr.strip() or done.stdout.strip())

@@ -58,7 +58,7 @@ class IstioRelease:
         machine = self.arch or MACHINES.get(platform.machine(), "")
         if not system or not machine:
             raise InvalidOption(
-                "os", f"there is no release for {platform.system()} on {platform.machine()}", hint="Name os and arch."
+                "os", f"no release exists for {platform.system()} on {platform.machine()}", hint="Set os and arch."
             )
         return f"{system}-{machine}"
 
@@ -82,7 +82,7 @@ def validate_release(release: IstioRelease) -> None:
     """Raises InvalidOption."""
     if not VERSION.match(release.version):
         raise InvalidOption(
-            "version", f"{release.version!r} is no version of Istio", hint="Write it in full, such as 1.31.0."
+            "version", f"{release.version!r} is not a valid Istio version", hint="Use a full version, such as 1.31.0."
         )
     if (
         release.checksum
@@ -92,8 +92,8 @@ def validate_release(release: IstioRelease) -> None:
     ):
         raise InvalidOption(
             "checksum",
-            f"{release.checksum!r} is no sha256, no URL and no file",
-            hint="Give 64 hexadecimal digits, with or without sha256: before them.",
+            f"{release.checksum!r} is not a valid sha256, URL or file",
+            hint="Use 64 hexadecimal digits, with or without the prefix sha256:.",
         )
 
 
@@ -144,7 +144,7 @@ def fetch_release(release: IstioRelease, place: Path) -> dict[str, Any]:
     "wrong_archive", ...
     """
     if release.src and not Path(release.src).expanduser().is_file():
-        raise InvalidOption("src", f"{release.src} is no file where this task runs")
+        raise InvalidOption("src", f"{release.src} is not a file on the host where this task runs")
     place.parent.mkdir(parents=True, exist_ok=True)
     wanted = _wanted_digest(release)
     descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=".download.")
@@ -155,10 +155,11 @@ def fetch_release(release: IstioRelease, place: Path) -> dict[str, Any]:
         if digest != wanted:
             raise Failure(
                 "checksum",
-                f"{release.source} has sha256 {digest}, wanted is {wanted}",
+                f"{release.source} has sha256 {digest}, expected {wanted}",
                 reason="checksum mismatch",
                 hint=(
-                    "The file is broken, was replaced, or the checksum belongs to another file. Nothing of it was kept."
+                    "The file is damaged or was replaced, or the checksum belongs to another file. The file was not"
+                    " stored."
                 ),
             )
         staging = place.with_name(f".{place.name}.new")
@@ -168,8 +169,8 @@ def fetch_release(release: IstioRelease, place: Path) -> dict[str, Any]:
             shutil.rmtree(staging)
             raise Failure(
                 "wrong_archive",
-                f"{release.source} holds no {release.program}",
-                hint="Check version, content, os and arch against the file.",
+                f"{release.source} does not contain {release.program}",
+                hint="Check that version, content, os and arch match the file.",
             )
         program.chmod(0o755)
         (staging / MARK).write_text(f"{digest} {cache.sha256(program)}\n", encoding="ascii")
@@ -189,16 +190,16 @@ def _wanted_digest(release: IstioRelease) -> str:
     try:
         text = _read(published, release.timeout).decode("ascii", errors="replace")
     except Failure as failure:
-        hint = "Give the checksum option, or put the file's .sha256 beside it." if release.src else failure.hint
+        hint = "Set the option checksum, or put the .sha256 file next to the file." if release.src else failure.hint
         raise Failure(
             "checksum_missing" if release.src else failure.code,
-            f"no checksum: {failure.message}",
+            f"no checksum found: {failure.message}",
             reason=failure.reason,
             hint=hint,
         ) from failure
     match = re.search(r"\b[0-9a-fA-F]{64}\b", text)
     if not match:
-        raise Failure("checksum_missing", f"{published} holds no sha256", hint="Give the checksum option.")
+        raise Failure("checksum_missing", f"{published} does not contain a sha256", hint="Set the option checksum.")
     return match[0].lower()
 
 
@@ -207,24 +208,22 @@ def _open(source: str, timeout: int) -> Any:
         try:
             return open(Path(source).expanduser(), "rb")
         except OSError as error:
-            raise InvalidOption("src", f"{source} cannot be read where this task runs: {error.strerror}") from error
+            raise InvalidOption(
+                "src", f"cannot read {source} on the host where this task runs: {error.strerror}"
+            ) from error
     try:
         return open_url(source, timeout=timeout, http_agent="servicemesh.istio")
     except urllib.error.HTTPError as error:
-        hint = (
-            "Check version, os and arch, or name a mirror."
-            if error.code == 404
-            else "Try again later, or name a mirror."
-        )
+        hint = "Check version, os and arch, or set mirror." if error.code == 404 else "Try again later, or set mirror."
         raise Failure(
             "download", f"{source}: HTTP {error.code} {error.reason}", reason=str(error), hint=hint
         ) from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise Failure(
             "download",
-            f"{source} cannot be downloaded: {error}",
+            f"cannot download {source}: {error}",
             reason=str(error),
-            hint="Check the network and proxy of the host where this task runs, or name mirror, url or src.",
+            hint="Check the network and proxy of the host where this task runs, or set mirror, url or src.",
         ) from error
 
 
@@ -247,4 +246,6 @@ def _chunks(handle: Any, source: str) -> Iterator[bytes]:
         while chunk := handle.read(1 << 20):
             yield chunk
     except (OSError, http.client.HTTPException) as error:
-        raise Failure("download", f"{source} broke off: {error}", reason=str(error), hint="Run again.") from error
+        raise Failure(
+            "download", f"download of {source} failed: {error}", reason=str(error), hint="Run again."
+        ) from error

@@ -61,28 +61,30 @@ def validate_enrollment(enrollment: Enrollment, live: Object | None) -> None:
     used.
     """
     if enrollment.injection and enrollment.revision:
-        message = (
-            f"namespace {enrollment.name} is given injection and revision; with both labels Istio uses {INJECTION} and"
-            " ignores the revision"
-        )
-        raise InvalidOption("revision", message, hint="Give one of them.", code="both_labels")
+        message = (f"both injection and revision are set for namespace {enrollment.name}: with both labels, Istio uses"
+            f" {INJECTION} and ignores the revision")
+        raise InvalidOption("revision", message, hint="Set only one of them.", code="both_labels")
     for key in (INJECTION, REVISION):
         if key in enrollment.labels:
             raise InvalidOption(
-                "labels", f"{key} is set by the options injection and revision", hint="Use those.", code="both_labels"
+                "labels",
+                f"{key} cannot be set here: the options injection and revision set it",
+                hint="Use those.",
+                code="both_labels",
             )
     there = ((live or {}).get("metadata") or {}).get("labels") or {}
     other = INJECTION if enrollment.revision else REVISION if enrollment.injection == "enabled" else ""
     if other in there and not _is_own(live or {}, other):
         message = (
-            f"namespace {enrollment.name} has the label {other}={there[other]}, which somebody else set; with both"
-            f" labels Istio uses {INJECTION} and ignores the revision"
+            (f"namespace {enrollment.name} has the label {other}={there[other]} from another tool: with both"
+                f" labels, Istio uses {INJECTION} and ignores")
+            " the revision"
         )
         raise InvalidOption(
             "injection" if enrollment.injection else "revision",
             message,
             ref=Ref("", "Namespace", "", enrollment.name).as_result("v1"),
-            hint=f"Remove it first: kubectl label namespace {enrollment.name} {other}-",
+            hint=f"Remove the label first: kubectl label namespace {enrollment.name} {other}-",
             code="both_labels",
         )
 

@@ -162,7 +162,7 @@ def tag_problems(tag: RevisionTag, live: Revisions) -> list[Failure]:
         return [
             InvalidOption(
                 "name",
-                f"{tag.name} is a revision, and can be no tag",
+                f"{tag.name} is a revision: a tag cannot have the same name",
                 hint="Choose another name.",
                 code="tag_is_revision",
             )
@@ -174,8 +174,8 @@ def no_such_revision(revision: str, live: Revisions) -> InvalidOption:
     known = ", ".join(sorted(live.untagged)) or "none"
     return InvalidOption(
         "revision",
-        f"there is no revision {revision}",
-        hint=f"There are: {known}. Install it first.",
+        f"revision {revision} does not exist",
+        hint=f"Install the revision first, or use one of: {known}.",
         code="no_such_revision",
     )
 

@@ -48,8 +48,8 @@ def read_addons(folder: Path, addons: Addons) -> dict[str, list[Object]]:
     if not folder.is_dir():
         raise InvalidOption(
             "samples",
-            f"{folder} is no folder where this task runs",
-            hint="It is samples/addons of an unpacked release, as servicemesh.istio.release gives it.",
+            f"{folder} is not a folder on the host where this task runs",
+            hint="Use samples/addons of an unpacked release, as the module release returns it.",
         )
     validate_addons(addons, {str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml")})
     return {name: manifests.read_file(folder / f"{name}.yaml", "samples") for name in addons.names}
@@ -61,16 +61,16 @@ def validate_addons(addons: Addons, known: set[str]) -> None:
     if unknown:
         raise InvalidOption(
             "names",
-            f"the release has no addon {unknown[0]}",
-            hint=f"It has {', '.join(sorted(known))}.",
+            f"{unknown[0]} is not an addon of this release",
+            hint=f"Use one of {', '.join(sorted(known))}.",
             code="unknown_addon",
         )
     tracing = _tracing(addons)
     if len(tracing) > 1:
         raise InvalidOption(
             "names",
-            f"{' and '.join(tracing)} define the same Service, tracing",
-            hint="Name one tracing backend.",
+            f"{' and '.join(tracing)} define the same Service tracing",
+            hint="Use only one tracing backend.",
             code="two_tracing_backends",
         )
 

@@ -69,7 +69,7 @@ class Charts:
             version = str(yaml.safe_load((folder / "base" / "Chart.yaml").read_text(encoding="utf-8"))["version"])
         except (OSError, yaml.YAMLError, LookupError, TypeError) as error:
             raise InvalidOption(
-                "charts", f"{folder} holds no charts of Istio where this task runs", hint=CHARTS
+                "charts", f"{folder} contains no Istio charts on the host where this task runs", hint=CHARTS
             ) from error
         profiles = {path.stem.removeprefix("profile-") for path in (folder / "base" / "files").glob("profile-*.yaml")}
         return Charts(folder, version, frozenset(profiles))
@@ -82,7 +82,7 @@ class Charts:
             return str(values["_internal_defaults_do_not_set"]["global"]["hub"])
         except (OSError, yaml.YAMLError, LookupError, TypeError) as error:
             raise InvalidOption(
-                "hub", f"is needed with registries, for {self.folder} does not say where its images are"
+                "hub", f"is required with registries, because {self.folder} does not define a registry"
             ) from error
 
 
@@ -92,20 +92,24 @@ def validate_chart_options(plane: ControlPlane, charts: Charts) -> None:
     if plane.profile not in known:
         raise InvalidOption(
             "profile",
-            f"the charts know no profile {plane.profile!r}",
-            hint=f"They know {', '.join(sorted(known))}.",
+            f"{plane.profile!r} is not a profile of the charts",
+            hint=f"Use one of {', '.join(sorted(known))}.",
             code="unknown_profile",
         )
     if plane.overlays:
-        raise InvalidOption("overlays", "charts have none", hint="Say it in values, or install with method istioctl.")
+        raise InvalidOption(
+            "overlays",
+            "not supported with method helm",
+            hint="Set the same in values, or install with method istioctl.",
+        )
     for name, component in plane.components.items():
         if name not in ("cni", "ztunnel") or set(component) - {"enabled"}:
             raise InvalidOption(
                 "components",
-                f"{name} has settings that charts do not know",
+                f"{name} has settings that method helm does not support",
                 hint=(
-                    "With method helm only cni and ztunnel may be named, with enabled; all else is said in values and"
-                    " gateways."
+                    "With method helm, components supports only cni and ztunnel with enabled. Set everything else in"
+                    " values and gateways."
                 ),
             )
     refuse_unknown(charts.folder, plane.values)
@@ -127,8 +131,8 @@ def _refuse_others(steps: list[Step], plane: ControlPlane) -> None:
     for use in images.beyond([obj for step in steps for obj in step.objects], Registries.of(plane.registries)):
         raise InvalidOption(
             "registries",
-            f"{use.image} of {use} is in no value that is known to name an image",
-            hint="Name its image in values, or install with method istioctl.",
+            f"no value sets the image {use.image} of {use}",
+            hint="Set its image in values, or install with method istioctl.",
         )
 
 
@@ -208,8 +212,8 @@ def _gateway_values(plane: ControlPlane, name: str) -> dict[str, Any]:
         if key not in GATEWAY_VALUES:
             raise InvalidOption(
                 "values",
-                f"gateways.{name}.{key} has no place in Helm's gateway chart",
-                hint=f"Say it in gateways, under values. Known here: {', '.join(sorted(GATEWAY_VALUES))}.",
+                f"gateways.{name}.{key} is not supported by the Helm chart gateway",
+                hint=f"Set it in values of the gateway. Supported keys: {', '.join(sorted(GATEWAY_VALUES))}.",
             )
         for part in reversed(GATEWAY_VALUES[key]):
             value = {part: value}
@@ -402,7 +406,7 @@ def require_not_helm(cluster: Cluster, plane: ControlPlane) -> None:
     if helm_revisions(cluster, name, plane.namespace):
         raise InvalidOption(
             "method",
-            f"{plane.namespace}/{name} is a release of Helm",
+            f"{plane.namespace}/{name} is a Helm release",
             hint="Remove it with method helm.",
             code="wrong_method",
         )

@@ -162,7 +162,7 @@ def validate_label(option: str, value: str, part: str = "") -> None:
     if not LABEL.match(value):
         raise InvalidOption(
             option,
-            f"{part}{value!r} is no DNS label",
+            f"{part}{value!r} is not a valid DNS label",
             hint="Use lower case letters, digits and dashes, such as 1-31-0.",
         )
 
@@ -179,10 +179,10 @@ def validate_control_plane(plane: ControlPlane) -> None:
     names = [(gateway["name"], gateway.get("namespace") or plane.namespace) for gateway in plane.gateways or []]
     twice = [name for name, place in names if names.count((name, place)) > 1]
     if twice:
-        raise InvalidOption("gateways", f"{twice[0]} is there twice")
+        raise InvalidOption("gateways", f"duplicate entry {twice[0]}")
     for component in COMPONENT_LISTS.values():
         if plane.gateways is not None and component in plane.components:
-            raise InvalidOption("gateways", f"components has {component}, too", hint="Say them in one place.")
+            raise InvalidOption("gateways", f"components also sets {component}", hint="Set them in one place only.")
 
 
 def istio_operator(plane: ControlPlane) -> dict[str, Any]:
@@ -414,7 +414,9 @@ def fail_on_overlap(hooks: list[Object], live: LiveMesh) -> None:
     if found:
         raise Failure(
             "webhook_overlap",
-            f"{found.first} and {found.second} would both inject a pod with labels {found.pod} in a namespace with"
-            f" labels {found.namespace}",
-            hint="Give this control plane a revision, or remove the other one first.",
+            (
+                f"{found.first} and {found.second} would both inject pods with labels {found.pod} in namespaces with"
+                f" labels {found.namespace}"
+            ),
+            hint="Set revision for this control plane, or remove the other one first.",
         )

@@ -34,7 +34,7 @@ MANAGED_BY, RELEASE_NAME, RELEASE_NAMESPACE = (
     "meta.helm.sh/release-name",
     "meta.helm.sh/release-namespace",
 )
-CHARTS = "It is manifests/charts of an unpacked release, as servicemesh.istio.release gives it."
+CHARTS = "Use manifests/charts of an unpacked release, as the module release returns it."
 KEEP = "helm.sh/resource-policy"
 # Helm's name in managedFields.
 MANAGER = "helm"
@@ -70,8 +70,8 @@ class Helm(LocalBinary):
         if not found or int(found[1]) not in KNOWN:
             raise InvalidOption(
                 "helm",
-                f"{self.path} says that it is {text.strip()[:50]!r}",
-                hint="Helm 3 and Helm 4 are known.",
+                f"{self.path} reports version {text.strip()[:50]!r}",
+                hint="Use Helm 3 or Helm 4.",
                 code="unknown_helm",
             )
         return found[1]
@@ -119,12 +119,15 @@ class Helm(LocalBinary):
         if command == "template":
             return InvalidOption(
                 "values",
-                f"helm refuses the configuration: {last}",
+                f"helm rejects the configuration: {last}",
                 code="invalid_values",
                 hint="Correct profile, values, mesh_config or gateways.",
             )
         return Failure(
-            "helm", f"helm {command}: {last}", reason=last, hint="Run again: what Helm left half done is taken up."
+            "helm",
+            f"helm {command} failed: {last}",
+            reason=last,
+            hint="Run the task again: it continues the release that Helm left unfinished.",
         )
 
     def upgrade(self, cluster: Cluster, release: HelmRelease, adopt: bool, force: bool, deadline: Deadline) -> None:
@@ -174,7 +177,7 @@ def _timeout(deadline: Deadline) -> str:
 def _folder_digest(folder: Path) -> str:
     """Of names and content of all files."""
     if not (folder / "Chart.yaml").is_file():
-        raise InvalidOption("charts", f"{folder} holds no chart where this task runs", hint=CHARTS)
+        raise InvalidOption("charts", f"{folder} contains no chart on the host where this task runs", hint=CHARTS)
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(f"{path.relative_to(folder)}\n".encode())
@@ -291,10 +294,12 @@ class Installation:
         for obj in [] if self._tools else live:
             mark = obj["metadata"].get("annotations") or {}
             if (mark.get(RELEASE_NAME), mark.get(RELEASE_NAMESPACE)) != (self._release.name, self.namespace):
-                owner = f"belongs to release {mark[RELEASE_NAME]}" if mark.get(RELEASE_NAME) else "was not made by Helm"
-                hint = "Set adopt to take it over, or remove what made it first."
+                owner = (
+                    f"belongs to release {mark[RELEASE_NAME]}" if mark.get(RELEASE_NAME) else "was not created by Helm"
+                )
+                hint = "Set adopt to adopt it, or remove it with the tool that created it."
                 raise Failure(
-                    "not_helms", f"{ref_of(obj)} is there and {owner}", ref=ref_of(obj).as_result(), hint=hint
+                    "not_helms", f"{ref_of(obj)} already exists and {owner}", ref=ref_of(obj).as_result(), hint=hint
                 )
 
     def _fits(self, last: HelmRevision) -> bool:

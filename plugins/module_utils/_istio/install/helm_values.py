@@ -43,12 +43,10 @@ def refuse_unknown(folder: Path, values: dict[str, Any]) -> None:
     if found:
         near = [_near(known, path.split(".")) for path in found]
         hint = (
-            f"Did you mean {', '.join(dict.fromkeys(name for name in near if name))}?"
-            if any(near)
-            else "Take them out."
+            f"Did you mean {', '.join(dict.fromkeys(name for name in near if name))}?" if any(near) else "Remove them."
         )
         raise InvalidOption(
-            "values", f"the charts of this release read no {', '.join(found)}", hint=hint, code="unknown_value"
+            "values", f"the charts of this release do not use {', '.join(found)}", hint=hint, code="unknown_value"
         )
 
 
@@ -92,8 +90,8 @@ def _of_chart(folder: Path) -> Known:
     except (OSError, ValueError, yaml.YAMLError, AttributeError, TypeError) as error:
         raise InvalidOption(
             "charts",
-            f"{folder} holds no chart that can be read: {error}",
-            hint="Pass the charts of an unpacked release.",
+            f"{folder} contains no readable chart: {error}",
+            hint="Set charts to the charts of an unpacked release.",
         ) from error
     for read in sorted({tuple(match[1].strip(".").split(".")) for text in texts for match in READ.finditer(text)}):
         _add(tree, read)

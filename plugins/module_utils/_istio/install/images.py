@@ -118,7 +118,7 @@ class Images:
             elif injected:
                 self._add_injected(use, injected)
             else:
-                self.unknown.add(f"{use}: injection says its image, and no control plane is given that injects")
+                self.unknown.add(f"{use}: injection sets its image, and no control plane is set")
 
     def _add_injected(self, use: Use, injected: Injection) -> None:
         asked = ((use.template.get("metadata") or {}).get("annotations") or {}).get(ASKED, "")
@@ -130,9 +130,9 @@ class Images:
         """asked: templates on request that pods will ask for. Raises InvalidOption for one that is not there."""
         for name in asked:
             if name not in injected.templates:
-                hint = f"There are {', '.join(sorted(injected.templates))}."
+                hint = f"Use one of {', '.join(sorted(injected.templates))}."
                 raise InvalidOption(
-                    "injection_templates", f"the control plane has no injection template {name}", hint=hint
+                    "injection_templates", f"{name} is not an injection template of the control plane", hint=hint
                 )
         for name in injected.used(asked):
             images, unknown = injected.images(name)
@@ -161,9 +161,12 @@ class Images:
             source = f"{image.name}@{image.digest}" if image.digest else str(image)
             name, other = found.get(target, (image.name, source))
             if name != image.name:
-                hint = "Give their registries targets of their own."
+                hint = "Map their registries to different targets."
                 raise InvalidOption(
-                    "registries", f"{other} and {source} would both become {target}", hint=hint, code="same_target"
+                    "registries",
+                    f"{other} and {source} would both be copied to {target}",
+                    hint=hint,
+                    code="same_target",
                 )
             found[target] = (image.name, source)
         return [

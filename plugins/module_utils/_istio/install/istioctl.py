@@ -29,13 +29,13 @@ class Istioctl(LocalBinary):
         try:
             version = json.loads(self._run(["version", "--remote=false", "-o", "json"]))["clientVersion"]["version"]
             if not isinstance(version, str):
-                raise TypeError(f"{version!r} is no version")
+                raise TypeError(f"{version!r} is not a valid version")
             return version
         except (ValueError, LookupError, TypeError) as error:
             raise InvalidOption(
                 "istioctl",
-                f"{self.path} is no istioctl: it does not say its version",
-                hint="Pass what the release module returns.",
+                f"{self.path} is not istioctl: it does not print its version",
+                hint="Use the path that the module release returns.",
             ) from error
 
     def render(self, operator: dict[str, Any]) -> list[Object]:
@@ -51,13 +51,13 @@ class Istioctl(LocalBinary):
         try:
             objects = yaml_documents(manifest)
         except yaml.YAMLError as error:
-            raise Failure("istioctl", f"{self.path} rendered what is no YAML", reason=str(error)) from error
+            raise Failure("istioctl", f"{self.path} did not render valid YAML", reason=str(error)) from error
         if not objects or not all(isinstance(obj, dict) and obj.get("kind") and obj.get("metadata") for obj in objects):
             # Made so, everything that is there would be removed.
             raise Failure(
                 "istioctl",
                 f"{self.path} rendered no objects",
-                hint="Check profile and components; to remove a control plane say state: absent.",
+                hint="Check profile and components. To remove a control plane, set state: absent.",
             )
         return objects
 
@@ -67,11 +67,11 @@ class Istioctl(LocalBinary):
     def _refusal(self, command: str, text: str) -> Failure:
         last = text.splitlines()[-1] if text else "no output"
         if "profile" in last and "not found" in last:
-            hint = "istioctl of this release knows other profiles: default, demo, minimal, empty, ambient, remote, ..."
+            hint = "Use a profile of this release: default, demo, minimal, empty, ambient, remote, ..."
             return InvalidOption("profile", last, hint=hint, code="unknown_profile")
         return InvalidOption(
             "values",
-            f"istioctl refuses the configuration: {last}",
+            f"istioctl rejects the configuration: {last}",
             code="invalid_values",
             hint=nearest_in(self.path, last) or "Correct profile, values, mesh_config or overlays.",
         )

@@ -84,27 +84,27 @@ class LeftoverRule:
 
 
 ADMISSION, RBAC = "admissionregistration.k8s.io", "rbac.authorization.k8s.io"
-ELECTION = "istiods chose their leader by it"
+ELECTION = "lease for istiod's leader election"
 RULES = (
     LeftoverRule(
         ADMISSION,
         "MutatingWebhookConfiguration",
-        "no istiod answers it, so the pods that it selects cannot be made",
+        "no istiod answers it, so the pods that it selects cannot be created",
         True,
         "app=sidecar-injector",
     ),
     LeftoverRule(
         ADMISSION,
         "ValidatingWebhookConfiguration",
-        "no istiod answers it, so objects of Istio cannot be changed",
+        "no istiod answers it, so Istio objects cannot be changed",
         True,
         "app=istiod",
     ),
-    LeftoverRule("", "Service", "of a revision tag that leads to no istiod", True, TAG),
+    LeftoverRule("", "Service", "revision tag without an istiod", True, TAG),
     LeftoverRule(
         "",
         "ConfigMap",
-        "istiod's copy of certificates for the pods of the namespace",
+        "istiod's copy of the root certificates for the pods of the namespace",
         True,
         MARK,
         holds=lambda obj: _name(obj) in COPIES,
@@ -123,7 +123,7 @@ RULES = (
     LeftoverRule(
         "",
         "Secret",
-        "the key of istiod's own authority, with which a next control plane would go on",
+        "key of istiod's self-signed CA, which the next control plane would use",
         True,
         home=True,
         holds=lambda obj: _name(obj) == "istio-ca-secret",
@@ -131,7 +131,7 @@ RULES = (
     LeftoverRule(
         "",
         "Secret",
-        "the authority that somebody gave to istiod: it is theirs",
+        "CA that was provided to istiod: it belongs to its owner",
         False,
         home=True,
         holds=lambda obj: _name(obj) == "cacerts",
@@ -139,23 +139,26 @@ RULES = (
     LeftoverRule(
         "",
         "Secret",
-        "access to another cluster, which somebody gave to istiod: it is theirs",
+        "access to another cluster that was provided to istiod: it belongs to its owner",
         False,
         "istio/multiCluster=true",
     ),
-    LeftoverRule(RBAC, "ClusterRole", "rights of an istiod", True, holds=_istiods_role),
-    LeftoverRule(RBAC, "ClusterRoleBinding", "rights of an istiod", True, holds=_istiods_role),
+    LeftoverRule(RBAC, "ClusterRole", "RBAC of an istiod", True, holds=_istiods_role),
+    LeftoverRule(RBAC, "ClusterRoleBinding", "RBAC of an istiod", True, holds=_istiods_role),
     LeftoverRule(
         "gateway.networking.k8s.io",
         "GatewayClass",
-        "istiod made it, and nothing serves it",
+        "created by istiod, and no longer served",
         True,
         holds=lambda obj: str((obj.get("spec") or {}).get("controllerName", "")).startswith("istio.io/"),
     ),
     LeftoverRule(
         "apiextensions.k8s.io",
         "CustomResourceDefinition",
-        "with it go all objects of its kind, so only delete_crds takes it, where this collection or Helm made it",
+        (
+            "deleting it deletes all objects of its kind: only delete_crds deletes it, if this collection or Helm"
+            " created it"
+        ),
         False,
         holds=lambda obj: str(obj["spec"]["group"]).endswith(".istio.io"),
     ),
@@ -192,7 +195,7 @@ def list_candidates(live: LiveObjects, manager: str, doomed: Iterable[Object] = 
     unknown = [
         Leftover(
             {"apiVersion": f"{rule.group}/v1".lstrip("/"), "kind": rule.kind, "metadata": {"name": "*"}},
-            f"not known: {words}",
+            f"unknown: {words}",
             False,
         )
         for rule, words in live.unknown
@@ -247,7 +250,10 @@ def _of_pods(pods: list[Object]) -> list[Leftover]:
     return [
         Leftover(
             found[0],
-            f"no istiod serves its proxy, until its workload is restarted; such pods in this namespace: {len(found)}",
+            (
+                "no istiod serves its proxy until its workload is restarted. Number of such pods in this namespace:"
+                f" {len(found)}"
+            ),
             False,
         )
         for _place, found in sorted(first.items())

@@ -96,7 +96,7 @@ def removal_problems(plane: ControlPlane, found: MeshUsers) -> list[Failure]:
     if not found:
         return []
     hint = (
-        "Lead namespaces and tags to another revision, or out of the mesh, and restart their workloads; or set"
+        "Move namespaces and tags to another revision or out of the mesh, and restart their workloads. Or set"
         " delete_in_use."
     )
     return [
@@ -115,7 +115,7 @@ def _users(cluster: Cluster, plane: ControlPlane, releases: list[tuple[str, str]
             and not _goes(obj, set_id, releases)
         ):
             hint = (
-                "Name the namespace and method that it was installed with; what another tool installed, install with"
+                "Set namespace and method as for the installation. If another tool installed it, install it with"
                 " adopt first."
             )
             raise InvalidOption(
@@ -169,8 +169,8 @@ def remove_control_plane(run: Run, plane: ControlPlane) -> dict[str, Any]:
         if options[option] and others:
             raise InvalidOption(
                 option,
-                f"revision {others[0]} is still there and needs what it would take",
-                hint="Remove it first, or leave this option out.",
+                f"revision {others[0]} still exists and needs the objects that would be deleted",
+                hint="Remove that revision first, or omit this option.",
             )
     if not by_helm:
         charts.require_not_helm(cluster, plane)
@@ -196,7 +196,7 @@ def _remove_shared(run: Run, plane: ControlPlane, by_helm: bool) -> dict[str, An
     theirs = instances(cluster, definitions)
     if theirs:
         counts = ", ".join(f"{kind} {count}" for kind, count in sorted(Counter(obj["kind"] for obj in theirs).items()))
-        run.module.warn(f"delete_crds: with the definitions go all objects of their kinds: {counts}")
+        run.module.warn(f"delete_crds: deleting the CRDs deletes all objects of their kinds: {counts}")
         run.remove(theirs)
     gone = {
         kind for kind, option in ((DEFINITION, "delete_crds"), ("Namespace", "delete_namespace")) if options[option]

@@ -46,38 +46,46 @@ class GatewayApi:
         if policy.protocol != RouteProtocol.HTTP:
             raise unsupported(
                 "protocol",
-                f"says routes of {policy.protocol.upper()} in a kind of their own, which this collection does not"
-                " write",
+                f"uses a separate kind for {policy.protocol.upper()} routes, which this collection does not support",
                 host,
             )
         if service_of(host.name, host.namespace) != (host.namespace, host.object_name):
             raise unsupported(
                 "service",
-                f"says routes of a Service in its own namespace, for all who call it, and {host.full_name} is none of"
-                f" {host.namespace}",
+                (
+                    f"applies the routes of a Service in its own namespace, and {host.full_name} is not a Service of"
+                    f" {host.namespace}"
+                ),
                 host,
             )
         for gateway in policy.gateways:
             route_rules(policy.route_rules, host, gateway)
         found: list[Failure] = []
         found += [
-            unsupported("api", f"would lose the routes that somebody else wrote into {ref_of(obj)}", host)
+            unsupported("api", f"would remove the routes of other owners in {ref_of(obj)}", host)
             for obj in (host.managed_virtual_service, host.wildcard_virtual_service)
             if obj and foreign_routes.foreign_routes_of(obj)
         ]
         if not host.gateway_api_channel:
-            hint = "Install its definitions (control_plane_gateway_api of the role control_plane), or give api istio."
+            hint = (
+                "Install the Gateway API CRDs (control_plane_gateway_api of the role control_plane), or set api: istio."
+            )
             found.append(
                 InvalidOption(
-                    "api", "the cluster does not serve Gateway API's routes", hint=hint, code="gateway_api_absent"
+                    "api",
+                    "the cluster does not serve the routes of the Gateway API",
+                    hint=hint,
+                    code="gateway_api_absent",
                 )
             )
         if policy.versions and host.service and not host.service["spec"].get("selector"):
             found.append(
                 unsupported(
                     "versions",
-                    "leads to a Service for each version, which needs the labels of the host's pods, and its Service"
-                    " names none",
+                    (
+                        "routes to a Service for each version, which needs the labels of the pods, but the Service"
+                        " has no selector"
+                    ),
                     host,
                 )
             )
@@ -85,11 +93,14 @@ class GatewayApi:
         for name, namesake in sorted(host.same_name_services.items()):
             if not _is_ours(namesake, host) and not _stands_for(namesake, wanted[name]):
                 ref = Ref("", "Service", host.namespace, name)
-                hint = f"It should select {_text(wanted[name]['spec']['selector'])}: rename it, or give api istio."
+                hint = (
+                    f"Rename that Service, change its selector to {_text(wanted[name]['spec']['selector'])}, or set"
+                    " api: istio."
+                )
                 found.append(
                     InvalidOption(
                         "versions",
-                        f"{ref} is there already and does not stand for that version",
+                        f"{ref} already exists and does not select that version",
                         ref=ref.as_result("v1"),
                         hint=hint,
                         code="service_taken",

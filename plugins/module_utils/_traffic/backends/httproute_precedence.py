@@ -79,11 +79,14 @@ def in_order(listed: Listed, host: Host, prefixes: Collection[str]) -> Form:
             return form
     early, late = next(pair for pair in wrong if pair)
     message = (
-        f"Gateway API tries the narrower condition first, so {late} would come before {early} (policy of"
+        f"Gateway API evaluates the narrower condition first, so {late} would precede {early} (policy of"
         f" {host.full_name})"
     )
     raise InvalidOption(
-        "rules", message, hint="Put the narrower one first, or give api istio for this host.", code="gateway_api_cannot"
+        "rules",
+        message,
+        hint="Move the narrower rule to the front, or set api: istio for this service.",
+        code="gateway_api_cannot",
     )
 
 

@@ -28,13 +28,13 @@ MILLIONTHS = 1000000
 RETRIED = {"connect-failure", "refused-stream", "unavailable", "cancelled"}
 # Matches that HTTPRoute has no word for, by their field: the option, and why.
 NO_MATCH = {
-    "authority": ("match.authority", "has no match of a host beside the hosts of the whole route"),
-    "withoutHeaders": ("match.headers", "has no match of a header that is not there"),
-    "sourceLabels": ("match.from_labels", "has no match of who calls"),
-    "sourceNamespace": ("match.from_namespace", "has no match of who calls"),
-    "port": ("match.port", "has no match of a port"),
-    "ignoreUriCase": ("match.ignore_case", "minds the case of paths"),
-    "gateways": ("gateways", "cannot say a rule for some of a route's gateways"),
+    "authority": ("match.authority", "does not support matching a host in a single rule"),
+    "withoutHeaders": ("match.headers", "does not support matching a missing header"),
+    "sourceLabels": ("match.from_labels", "does not support matching the caller"),
+    "sourceNamespace": ("match.from_namespace", "does not support matching the caller"),
+    "port": ("match.port", "does not support matching a port"),
+    "ignoreUriCase": ("match.ignore_case", "does not support case-insensitive paths"),
+    "gateways": ("gateways", "does not support rules for only some gateways of a route"),
 }
 
 
@@ -43,7 +43,7 @@ def unsupported(option: str, reason: str, host: Host, hint: str = "") -> Invalid
     return InvalidOption(
         option,
         f"Gateway API {reason} (policy of {host.full_name})",
-        hint=hint or "Give api istio for this host.",
+        hint=hint or "Set api: istio for this service.",
         code="gateway_api_cannot",
     )
 
@@ -58,7 +58,9 @@ def route_rules(pieces: list[RouteRule], host: Host, gateway: str) -> list[dict[
         for match in matches:
             _refuse_match(match, host)
     if len(listed) > MOST_RULES or sum(len(matches) for _name, matches in listed) > MOST_MATCHES:
-        raise unsupported("rules", f"takes {MOST_RULES} rules with {MOST_MATCHES} conditions for a host", host)
+        raise unsupported(
+            "rules", f"supports at most {MOST_RULES} rules with {MOST_MATCHES} conditions for a service", host
+        )
     prefixes = {piece.name for piece, _matches in here if "uri" in (piece.fields.get("rewrite") or {})}
     form = in_order(listed, host, prefixes)
     return [_rule(piece, matches, host, gateway, form) for (piece, _matches), (_name, matches) in zip(here, listed)]
@@ -78,9 +80,11 @@ def _refuse_match(match: Match, host: Host) -> None:
 
 def _rule(piece: RouteRule, matches: list[Match], host: Host, gateway: str, form: Form) -> dict[str, Any]:
     if "fault" in piece.fields:
-        raise unsupported("delay" if "delay" in piece.fields["fault"] else "abort", "has no faults", host)
+        raise unsupported(
+            "delay" if "delay" in piece.fields["fault"] else "abort", "does not support fault injection", host
+        )
     if "directResponse" in piece.fields:
-        raise unsupported("direct_response", "has no answer of the proxy's own but a redirect", host)
+        raise unsupported("direct_response", "supports redirects, but no other direct responses", host)
     content: dict[str, Any] = {"matches": [_match(match, piece, form) for match in matches]}
     filters = _filters(piece, matches, host, gateway)
     if filters:
@@ -166,13 +170,16 @@ def _rewrite(given: dict[str, Any], matches: list[Match], host: Host) -> dict[st
         if len(met) != 1 or not met[0].endswith("/") or met[0] == "/" or not given["uri"].endswith("/"):
             raise unsupported(
                 "rewrite.prefix",
-                "replaces whole parts of a path, under one condition: end the path in /* and the prefix in /",
+                (
+                    "replaces only whole path segments, and with only one condition: end the path with /* and the"
+                    " prefix with /"
+                ),
                 host,
             )
         found["path"] = {"type": "ReplacePrefixMatch", "replacePrefixMatch": given["uri"]}
     elif "uriRegexRewrite" in given:
         if given["uriRegexRewrite"]["match"] != WHOLE_PATH:
-            raise unsupported("rewrite.regex", "rewrites no path by a regular expression", host)
+            raise unsupported("rewrite.regex", "does not support rewriting a path with a regular expression", host)
         found["path"] = {"type": "ReplaceFullPath", "replaceFullPath": given["uriRegexRewrite"]["rewrite"]}
     return found
 
@@ -184,7 +191,7 @@ def _cors(given: dict[str, Any], host: Host) -> dict[str, Any]:
         if written != "*" and not ORIGIN.match(written):
             raise unsupported(
                 "cors.origins",
-                f"takes * or a scheme and a host for an origin, not {next(iter(origin.values()))!r}",
+                f"supports * or a scheme and a host as an origin, not {next(iter(origin.values()))!r}",
                 host,
             )
         origins.append(written)
@@ -194,7 +201,7 @@ def _cors(given: dict[str, Any], host: Host) -> dict[str, Any]:
             found[name] = list(dict.fromkeys(given[name]))
     age = validators.seconds(given["maxAge"]) if "maxAge" in given else 5.0
     if age < 1 or age != int(age):
-        raise unsupported("cors.max_age", "counts whole seconds", host)
+        raise unsupported("cors.max_age", "supports only whole seconds", host)
     # Five seconds is what a browser takes where nothing is said (Fetch standard).
     found["maxAge"] = int(age)
     if given.get("allowCredentials"):
@@ -209,26 +216,24 @@ def _patience(fields: dict[str, Any], host: Host) -> dict[str, Any]:
     if retries is None:
         return found
     if not retries["attempts"]:
-        raise unsupported("retries.attempts", "cannot say that nothing is sent twice", host)
+        raise unsupported("retries.attempts", "cannot turn off retries", host)
     if host.gateway_api_channel == "standard":
         raise unsupported(
             "retries",
-            "says retries in its experimental channel alone",
+            "supports retries only in its experimental channel",
             host,
-            hint="Give api istio for this host, or install Gateway API's definitions of the experimental channel.",
+            hint="Set api: istio for this service, or install the Gateway API CRDs of the experimental channel.",
         )
     conditions = set(retries["retryOn"].split(",")) if retries.get("retryOn") else RETRIED
     codes = sorted(int(one) for one in conditions - RETRIED if one.isdigit() and int(one) >= 400)
     if not conditions >= RETRIED or len(codes) != len(conditions - RETRIED):
         raise unsupported(
-            "retries.retry_on",
-            f"retries on {', '.join(sorted(RETRIED))}, and beside these on status codes from 400 on",
-            host,
+            "retries.retry_on", f"retries only on {', '.join(sorted(RETRIED))}, and on status codes from 400", host
         )
     per_try = retries.get("perTryTimeout")
     if per_try:
         if timeout and validators.seconds(per_try) > validators.seconds(timeout):
-            raise unsupported("retries.per_try_timeout", "takes no attempt that is longer than the whole", host)
+            raise unsupported("retries.per_try_timeout", "does not support a per_try_timeout above the timeout", host)
         found.setdefault("timeouts", {})["backendRequest"] = _duration(per_try)
     return {**found, "retry": {"attempts": retries["attempts"], **({"codes": codes} if codes else {})}}
 
@@ -245,7 +250,7 @@ def _duration(value: str) -> str:
 
 def _backend(target: RouteTarget, weight: int, headers: dict[str, Any], host: Host, gateway: str) -> dict[str, Any]:
     if weight > MOST_WEIGHT:
-        raise unsupported("versions", f"takes no weight above {MOST_WEIGHT}", host)
+        raise unsupported("versions", f"does not support weights above {MOST_WEIGHT}", host)
     filters = _headers(headers)
     return {**_service(target, host, gateway), "weight": weight, **({"filters": filters} if filters else {})}
 
@@ -259,16 +264,19 @@ def _service(target: RouteTarget, live: Host, gateway: str) -> dict[str, Any]:
         host = full_name(target.host or "", live.namespace)
         place = service_of(host, live.namespace)
         if place is None:
-            raise unsupported("to.service", f"leads to Services, and {host} is none", live)
+            raise unsupported("to.service", f"routes only to Services, and {host} is not a Service", live)
         if target.version:
             raise unsupported(
-                "to.version", "knows no versions of another host; name its Service for that version", live
+                "to.version", "does not support versions of another service: set the Service of that version", live
             )
         namespace, name = place
         if gateway != MESH and namespace != live.namespace:
             raise unsupported(
                 "to.service",
-                f"leads from a gateway to another namespace only where that one grants it, and {host} is in another",
+                (
+                    f"routes from a gateway to another namespace only with a ReferenceGrant, and {host} is in another"
+                    " namespace"
+                ),
                 live,
             )
         ports = live.other_ports.get(host, ())
@@ -287,5 +295,5 @@ def version_service(host: Host, version: str) -> str:
     """Name of the Service that stands for a version. Raises InvalidOption "gateway_api_cannot"."""
     name = f"{host.object_name}-{version}"
     if not LABEL.match(name):
-        raise unsupported("versions", f"leads to Services, and {name} is no name of one", host)
+        raise unsupported("versions", f"routes only to Services, and {name} is not a valid Service name", host)
     return name

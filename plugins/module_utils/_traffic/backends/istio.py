@@ -41,15 +41,15 @@ class Istio:
         word, hint = (
             policy.protocol.upper(),
             (
-                "Give it one (tcp_port, or tls with mode passthrough, of the module gateway), name another, or say"
-                " another protocol."
+                "Add a port (tcp_port, or tls with mode passthrough, in the module gateway), use another gateway, or"
+                " set another protocol."
             ),
         )
         silent = [gateway for gateway, spoken in policy.host.gateway_protocols.items() if policy.protocol not in spoken]
         return [
             InvalidOption(
                 "gateways",
-                f"Gateway {gateway} has no port for connections of {word} to {policy.host.full_name}",
+                f"Gateway {gateway} has no port for {word} connections to {policy.host.full_name}",
                 hint=hint,
                 code="no_such_port",
             )
@@ -90,7 +90,7 @@ class Istio:
             for obj in objects
             for http in foreign_routes.http_routes(obj)
             if foreign_routes.is_ours(http)
-        ) or [f"routes of {policy.protocol.upper()}"]
+        ) or [f"{policy.protocol.upper()} routes"]
         gateways = {gateway for obj in objects for gateway in obj["spec"]["gateways"]}
         return proxies_in_sync(
             ProxyCondition(

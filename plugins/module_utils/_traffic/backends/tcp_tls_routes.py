@@ -53,16 +53,13 @@ def require_supported(policy: Policy) -> None:
         pieces = policy.route_rules
         # A cookie's own routes come first, and read headers that nobody asked for.
         if any(headers for piece in pieces for _target, _weight, headers in piece.targets):
-            raise _unsupported("sticky", "a cookie goes with requests", policy)
+            raise _unsupported("sticky", "only requests have cookies", policy)
         for piece in pieces:
             _refuse_piece(piece, policy)
         if policy.protocol == RouteProtocol.TLS and MESH in policy.gateways:
-            hint = "Name only gateways, which pass TLS through."
+            hint = "Set only gateways that pass TLS through."
             raise _unsupported(
-                "gateways",
-                "in the mesh each name by which it may be called would need a route of its own",
-                policy,
-                hint,
+                "gateways", "in the mesh, each host name of the service would need its own route", policy, hint
             )
     if set(policy.host.declared.values()) in (
         {RouteProtocol.TCP},
@@ -70,7 +67,7 @@ def require_supported(policy: Policy) -> None:
         {RouteProtocol.TCP, RouteProtocol.TLS},
     ):
         for option in policy.http_options:
-            raise _unsupported(option, "there are no requests to count or to read", policy)
+            raise _unsupported(option, "connections have no requests", policy)
 
 
 def _refuse_piece(piece: RouteRule, policy: Policy) -> None:
@@ -78,11 +75,11 @@ def _refuse_piece(piece: RouteRule, policy: Policy) -> None:
     rule = f" (rule {piece.name.removeprefix('route-')})" if piece.name.startswith("route-") else ""
     for field, option in FIELDS.items():
         if fields.get(field):
-            raise _unsupported(option, f"that is of requests{rule}", policy)
+            raise _unsupported(option, f"this option is for requests{rule}", policy)
     for field, option in MATCHES.items():
         if any(field in match for match in piece.matches):
             raise _unsupported(
-                f"match.{option}", f"of a connection it is known who opens it, and at which port{rule}", policy
+                f"match.{option}", f"only the caller and the port of a connection can be matched{rule}", policy
             )
 
 
@@ -90,19 +87,17 @@ def _unsupported(option: str, reason: str, policy: Policy, hint: str = "") -> In
     host = policy.host
     stated = any(intent.get("protocol") for intent in policy.route_intents.values())
     how = (
-        "as protocol says"
+        "as set in protocol"
         if stated
-        else (
-            "as its gateways do"
-            if policy.gateway_protocol
-            else f"as its {'Service' if host.service else 'ServiceEntry'} declares"
-        )
+        else "as do its gateways"
+        if policy.gateway_protocol
+        else f"as its {'Service' if host.service else 'ServiceEntry'} declares"
     )
-    other = "give protocol http" if stated else "correct what is declared"
+    other = "set protocol: http" if stated else "correct the declared protocol"
     return InvalidOption(
         option,
-        f"{host.full_name} takes connections of {policy.protocol.upper()}, {how}: {reason}",
-        hint=hint or f"Leave it out, or {other}.",
+        f"{host.full_name} accepts {policy.protocol.upper()} connections, {how}: {reason}",
+        hint=hint or f"Remove the option, or {other}.",
         code="protocol_cannot",
     )
 
@@ -153,11 +148,11 @@ def dump_differences(text: dict[str, Any], host: Host, source: str, routes: list
         if any(_same(chain, route) for route in found):
             met = True
         elif ours and not found:
-            words.append(f"still a route of connections to port {chain.port}")
+            words.append(f"still a route for connections to port {chain.port}")
         elif ours or (surely and not gateway):
-            words.append(f"other weights of connections to port {chain.port}: {dict(chain.weights)}")
+            words.append(f"other weights for connections to port {chain.port}: {dict(chain.weights)}")
     if not met and not words and _holding(routes, gateway, None)[1]:
-        words.append("no route of connections")
+        words.append("no route for connections")
     return words
 
 

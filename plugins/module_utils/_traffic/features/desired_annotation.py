@@ -34,8 +34,11 @@ def read_intents(obj: Object | None) -> Intents:
         )
         raise Failure(
             "intents_unreadable",
-            f"the annotation {INTENTS} of {name} is no JSON object",
-            hint="Restore it, or delete the object and run again with the whole policy of its host.",
+            f"the annotation {INTENTS} of {name} is not a JSON object",
+            hint=(
+                "Restore the annotation, or delete the object and run the task again with the whole policy of the"
+                " service."
+            ),
         )
     return found
 

@@ -40,7 +40,7 @@ class FaultInjection(Feature):
         """With the time of the fault's end. Warns where that is over."""
         found = with_end(intent.routes or {}, renewal.previous, renewal.now)
         if is_over(found, renewal.now):
-            renewal.warnings.append(f"the fault of {renewal.host} is over since {found['until']}")
+            renewal.warnings.append(f"the fault of {renewal.host} expired at {found['until']}")
         return Intent(found)
 
     def change_routes(self, rules: list[RouteRule], intent: Options, now: datetime.datetime) -> list[RouteRule]:
@@ -92,7 +92,7 @@ def fault_fields(intent: dict[str, Any]) -> dict[str, Any]:
             else validators.keys("abort", intent["abort"], ABORT)
         )
         if ("http" in given) == ("grpc" in given):
-            raise InvalidOption("abort", "give http or grpc, one of them", code="abort_ambiguous")
+            raise InvalidOption("abort", "set either http or grpc", code="abort_ambiguous")
         how = (
             {"httpStatus": validators.status("abort.http", given["http"])}
             if "http" in given
@@ -104,7 +104,7 @@ def fault_fields(intent: dict[str, Any]) -> dict[str, Any]:
         }
     if not found:
         raise InvalidOption(
-            "delay", "there is neither delay nor abort", hint="Give one of them, or state absent.", code="fault_empty"
+            "delay", "neither delay nor abort is set", hint="Set delay or abort, or state: absent.", code="fault_empty"
         )
     return found
 
@@ -120,15 +120,12 @@ def parse_end(expires: str, now: datetime.datetime) -> datetime.datetime:
         raise InvalidOption(
             "expires",
             f"{expires!r} is neither a time nor a duration",
-            hint="Write it as 30m, or as 2030-01-31T12:00:00Z.",
+            hint="Use the form 30m or 2030-01-31T12:00:00Z.",
             code="expires_invalid",
         ) from error
     if found.tzinfo is None:
         raise InvalidOption(
-            "expires",
-            f"{expires!r} has no time zone",
-            hint="End it with Z for UTC, or with an offset.",
-            code="expires_invalid",
+            "expires", f"{expires!r} has no time zone", hint="Add Z for UTC, or an offset.", code="expires_invalid"
         )
     return found
 

@@ -52,10 +52,7 @@ def traffic_policy(intent: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if intent.get("algorithm") and intent.get("consistent_hash"):
         raise InvalidOption(
-            "consistent_hash",
-            "an algorithm is given too",
-            hint="Leave one of them out.",
-            code="load_balancing_ambiguous",
+            "consistent_hash", "algorithm is set too", hint="Set only one of them.", code="load_balancing_ambiguous"
         )
     if intent.get("algorithm"):
         found["simple"] = ALGORITHMS[intent["algorithm"]]
@@ -73,15 +70,15 @@ def traffic_policy(intent: dict[str, Any]) -> dict[str, Any]:
         if intent.get("algorithm") not in (None, "least_request", "round_robin"):
             raise InvalidOption(
                 "warmup",
-                f"the algorithm {intent['algorithm']} has none",
+                f"the algorithm {intent['algorithm']} does not support it",
                 hint="Use least_request or round_robin.",
                 code="load_balancing_ambiguous",
             )
     if not found:
         raise InvalidOption(
             "algorithm",
-            "nothing is asked for",
-            hint="Give algorithm, consistent_hash, locality or warmup, or state absent.",
+            "no setting is given",
+            hint="Set algorithm, consistent_hash, locality or warmup, or state: absent.",
             code="load_balancing_empty",
         )
     return {"loadBalancer": found}
@@ -92,7 +89,7 @@ def _hash(value: Any) -> dict[str, Any]:
     if len(given) != 1:
         raise InvalidOption(
             "consistent_hash",
-            f"it has {len(given)} of {', '.join(HASH)}",
+            f"{len(given)} of {', '.join(HASH)} are set: set exactly one",
             hint="Give one.",
             code="load_balancing_ambiguous",
         )
@@ -108,7 +105,7 @@ def _hash(value: Any) -> dict[str, Any]:
     )
     if not validators.TOKEN.match(str(cookie.get("name") or "")):
         raise InvalidOption(
-            "consistent_hash.cookie", f"{cookie.get('name')!r} is no name of a cookie", code="cookie_invalid"
+            "consistent_hash.cookie", f"{cookie.get('name')!r} is not a valid cookie name", code="cookie_invalid"
         )
     # Envoy sets the cookie only where it has a lifetime; 0s is one that ends with the session.
     return {
@@ -124,7 +121,7 @@ def _locality(value: Any) -> dict[str, Any]:
     given = validators.keys("locality", value, LOCALITY)
     ways = [key for key in ("distribute", "failover", "failover_priority") if given.get(key)]
     if len(ways) > 1 and set(ways) != {"failover", "failover_priority"}:
-        raise InvalidOption("locality", f"{' and '.join(ways)} exclude each other", code="load_balancing_ambiguous")
+        raise InvalidOption("locality", f"{' and '.join(ways)} cannot be combined", code="load_balancing_ambiguous")
     found: dict[str, Any] = {"enabled": bool(given.get("enabled", True))}
     if given.get("distribute"):
         for entry in given["distribute"]:
@@ -132,7 +129,7 @@ def _locality(value: Any) -> dict[str, Any]:
             if sum(shares.values()) != 100:
                 raise InvalidOption(
                     "locality.distribute",
-                    f"the shares from {entry.get('from')} add up to {sum(shares.values())}, not to 100",
+                    f"the percentages from {entry.get('from')} add up to {sum(shares.values())}, not to 100",
                     code="weights_sum",
                 )
         found["distribute"] = given["distribute"]

@@ -28,13 +28,13 @@ def _match(option: str, when: Any) -> Match:
     given = validators.keys(option, when, KEYS)
     if not given:
         raise InvalidOption(
-            option, "a condition is empty", hint="Leave it out to mean every request.", code="condition_empty"
+            option, "a condition is empty", hint="Remove it to match all requests.", code="condition_empty"
         )
     found: Match = {}
     if "path" in given:
         found["uri"] = string_match(f"{option}.path", given["path"])
         if next(iter(found["uri"].values()))[:1] != "/" and "regex" not in found["uri"]:
-            raise InvalidOption(f"{option}.path", f"{given['path']!r} does not begin with a slash", code="path_invalid")
+            raise InvalidOption(f"{option}.path", f"{given['path']!r} does not start with a slash", code="path_invalid")
     if "method" in given:
         methods = given["method"] if isinstance(given["method"], list) else [given["method"]]
         named = [validators.method(f"{option}.method", method) for method in methods]
@@ -66,7 +66,7 @@ def _match(option: str, when: Any) -> Match:
 
 def _mapping(option: str, value: Any) -> dict[str, Any]:
     if value is not None and not isinstance(value, dict):
-        raise InvalidOption(option, f"{value!r} is no mapping of names to values", code="key_unknown")
+        raise InvalidOption(option, f"{value!r} is not a mapping of names to values", code="key_unknown")
     return value or {}
 
 
@@ -78,8 +78,8 @@ def string_match(option: str, value: Any) -> dict[str, str]:
         if len(value) != 1 or next(iter(value)) not in FORMS:
             raise InvalidOption(
                 option,
-                f"{value!r} is no match",
-                hint=f"Give one of {', '.join(FORMS)}, or a string.",
+                f"{value!r} is not a valid match",
+                hint=f"Use one of {', '.join(FORMS)}, or a string.",
                 code="match_invalid",
             )
         ((form, content),) = value.items()
@@ -91,8 +91,8 @@ def string_match(option: str, value: Any) -> dict[str, str]:
     if isinstance(value, bool) or not isinstance(value, (str, int)) or value in ("", "*"):
         raise InvalidOption(
             option,
-            f"{value!r} is no match",
-            hint="Give a string, with a star at its end for a prefix.",
+            f"{value!r} is not a valid match",
+            hint="Use a string, with a trailing * for a prefix match.",
             code="match_invalid",
         )
     value = str(value)
@@ -138,8 +138,8 @@ def _narrower(option: str, one: dict[str, str], two: dict[str, str]) -> dict[str
     if "regex" in one or "regex" in two:
         raise InvalidOption(
             option,
-            f"{one} and {two} cannot be put into one condition",
-            hint="Say one of them without a regular expression.",
+            f"{one} and {two} cannot be combined in one condition",
+            hint="Write one of them without a regular expression.",
             code="match_conflict",
         )
     (first_form, first), (second_form, second) = (next(iter(match.items())) for match in (one, two))

@@ -57,8 +57,8 @@ class Resilience(Feature):
         if not routes and not rule:
             raise InvalidOption(
                 "timeout",
-                "nothing is asked for",
-                hint="Give timeout, retries, connection_pool or outlier_detection, or state absent.",
+                "no setting is given",
+                hint="Set timeout, retries, connection_pool or outlier_detection, or state: absent.",
                 code="resilience_empty",
             )
         return Intent({**routes, **given_options(options, *GATEWAY_ARGUMENTS)} if routes else None, rule)
@@ -89,8 +89,8 @@ def route_fields(intent: dict[str, Any]) -> dict[str, Any]:
         if not attempts and len(given) > 1:
             raise InvalidOption(
                 "retries",
-                "no attempts, and yet more is said of them",
-                hint="Leave the rest out, or give attempts.",
+                "attempts is 0, but other settings are given",
+                hint="Remove the other settings, or set attempts.",
                 code="retries_ambiguous",
             )
         if "per_try_timeout" in given:
@@ -144,7 +144,7 @@ def _outlier_detection(value: Any) -> dict[str, Any]:
         raise InvalidOption(
             "outlier_detection",
             "no number of errors is given",
-            hint="Give consecutive_5xx_errors or consecutive_gateway_errors.",
+            hint="Set consecutive_5xx_errors or consecutive_gateway_errors.",
             code="outlier_detection_empty",
         )
     found: dict[str, Any] = {}

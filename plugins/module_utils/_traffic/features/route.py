@@ -73,7 +73,7 @@ def validate(intent: Options) -> None:
     """Raises InvalidOption naming the rule."""
     if not intent["rules"]:
         raise InvalidOption(
-            "rules", "the list is empty", hint="Give at least one, or state absent.", code="rules_empty"
+            "rules", "the list is empty", hint="Add at least one rule, or set state: absent.", code="rules_empty"
         )
     route_rules(intent)
 
@@ -84,14 +84,16 @@ def route_rules(intent: dict[str, Any]) -> list[RouteRule]:
     names = [piece.name for piece in found]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
-        raise InvalidOption("rules", f"two of them are named {twice.removeprefix('route-')}", code="rule_twice")
+        raise InvalidOption("rules", f"duplicate rule name {twice.removeprefix('route-')}", code="rule_twice")
     for early, piece in enumerate(found[:-1]):
         if not piece.matches:
-            hint = "Put it last, or give it a condition."
+            hint = "Move it to the end, or add a condition."
             raise InvalidOption(
                 "rules",
-                f"{names[early].removeprefix('route-')} takes every request, so"
-                f" {names[early + 1].removeprefix('route-')} gets none",
+                (
+                    f"{names[early].removeprefix('route-')} matches every request, so"
+                    f" {names[early + 1].removeprefix('route-')} gets none"
+                ),
                 hint=hint,
                 code="rule_unreachable",
             )
@@ -106,7 +108,7 @@ def _rule(rule: Any, number: int, intent: dict[str, Any]) -> RouteRule:
     answers = [key for key in ("to", "versions", "redirect", "direct_response") if key in given]
     if len(answers) > 1:
         raise InvalidOption(
-            option, f"{name} has {' and '.join(answers)}", hint="A request meets one of them.", code="rule_ambiguous"
+            option, f"{name} has {' and '.join(answers)}", hint="Set only one of them in a rule.", code="rule_ambiguous"
         )
     label, port = intent.get("label", "version"), intent.get("port")
     fields: dict[str, Any] = {}
@@ -118,8 +120,8 @@ def _rule(rule: Any, number: int, intent: dict[str, Any]) -> RouteRule:
         if key in given and fields:
             raise InvalidOption(
                 f"{option}.{key}",
-                "what answers by itself sends nothing on",
-                hint=f"Leave {key} out.",
+                "a rule with a redirect or direct_response routes no requests",
+                hint=f"Remove {key}.",
                 code="rule_ambiguous",
             )
     targets: list[tuple[RouteTarget, int, dict[str, Any]]] = []
@@ -148,8 +150,8 @@ def _targets(
     if not isinstance(versions, dict) or not any(versions.values()):
         raise InvalidOption(
             f"{option}.versions",
-            "no version has a weight",
-            hint="Name at least one, such as {v1: 100}.",
+            "no version is set",
+            hint="Set at least one version, such as {v1: 100}.",
             code="weights_zero",
         )
     for version, weight in versions.items():
@@ -160,9 +162,7 @@ def _targets(
 def _redirect(option: str, value: Any) -> dict[str, Any]:
     given = validators.keys(option, value, REDIRECT)
     if not set(given) - {"status"}:
-        raise InvalidOption(
-            option, "it leads nowhere else", hint="Give path, host, scheme or port.", code="redirect_empty"
-        )
+        raise InvalidOption(option, "it changes nothing", hint="Set path, host, scheme or port.", code="redirect_empty")
     found: dict[str, Any] = {}
     if "path" in given:
         found["uri"] = str(given["path"])
@@ -180,8 +180,8 @@ def _redirect(option: str, value: Any) -> dict[str, Any]:
         if given["status"] not in (301, 302, 303, 307, 308):
             raise InvalidOption(
                 f"{option}.status",
-                f"{given['status']!r} is no redirect",
-                hint="301, 302, 303, 307 or 308.",
+                f"{given['status']!r} is not a redirect status",
+                hint="Use 301, 302, 303, 307 or 308.",
                 code="status_invalid",
             )
         found["redirectCode"] = given["status"]
@@ -193,7 +193,7 @@ def _direct_response(option: str, value: Any) -> dict[str, Any]:
     found: dict[str, Any] = {"status": validators.status(f"{option}.status", given.get("status"))}
     if given.get("body"):
         if len(str(given["body"]).encode("utf-8")) > LONGEST_BODY:
-            raise InvalidOption(f"{option}.body", "it has more than 1 MiB", code="body_too_long")
+            raise InvalidOption(f"{option}.body", "it is larger than 1 MiB", code="body_too_long")
         found["body"] = {"string": str(given["body"])}
     return found
 
@@ -202,7 +202,7 @@ def _rewrite(option: str, value: Any) -> dict[str, Any]:
     given = validators.keys(option, value, REWRITE)
     ways = [key for key in ("path", "prefix", "regex") if key in given]
     if len(ways) > 1 or not given:
-        raise InvalidOption(option, "give one of path, prefix and regex, or host", code="rewrite_ambiguous")
+        raise InvalidOption(option, "set one of path, prefix and regex, or host", code="rewrite_ambiguous")
     found: dict[str, Any] = {}
     if "host" in given:
         found["authority"] = validators.host(f"{option}.host", given["host"], wildcard=False)
@@ -227,11 +227,13 @@ def _headers(option: str, value: Any) -> dict[str, Any]:
             place = f"{option}.{side}.{operation}"
             if operation == "remove":
                 if not isinstance(content, list):
-                    raise InvalidOption(place, f"{content!r} is no list of names", code="header_invalid")
+                    raise InvalidOption(place, f"{content!r} is not a list of names", code="header_invalid")
                 found.setdefault(side, {})[operation] = [validators.header(place, name) for name in content]
             else:
                 if not isinstance(content, dict):
-                    raise InvalidOption(place, f"{content!r} is no mapping of names to values", code="header_invalid")
+                    raise InvalidOption(
+                        place, f"{content!r} is not a mapping of names to values", code="header_invalid"
+                    )
                 found.setdefault(side, {})[operation] = {
                     validators.header(place, name): _value(place, text) for name, text in content.items()
                 }
@@ -240,7 +242,7 @@ def _headers(option: str, value: Any) -> dict[str, Any]:
 
 def _value(option: str, text: Any) -> str:
     if any(character in str(text) for character in "\r\n\0"):
-        raise InvalidOption(option, "a header's value is one line", code="header_invalid")
+        raise InvalidOption(option, "the value of a header must be a single line", code="header_invalid")
     return str(text)
 
 
@@ -248,7 +250,7 @@ def _cors(option: str, value: Any) -> dict[str, Any]:
     given = validators.keys(option, value, CORS)
     if not given.get("origins"):
         raise InvalidOption(
-            f"{option}.origins", "nobody is let in", hint="Name origins, or '*' for all.", code="cors_empty"
+            f"{option}.origins", "the list is empty", hint="List origins, or use '*' for all.", code="cors_empty"
         )
     found: dict[str, Any] = {
         "allowOrigins": [

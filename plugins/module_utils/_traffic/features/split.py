@@ -53,7 +53,9 @@ def validate(intent: dict[str, Any], host: str) -> None:
     """
     versions = intent["versions"]
     if not versions:
-        raise InvalidOption("versions", f"host {host} has no version", hint="Name at least one, such as {v1: 100}.")
+        raise InvalidOption(
+            "versions", f"service {host} has no versions", hint="Set at least one version, such as {v1: 100}."
+        )
     for version, weight in versions.items():
         if isinstance(weight, bool) or not isinstance(weight, int):
             raise InvalidOption(
@@ -63,23 +65,23 @@ def validate(intent: dict[str, Any], host: str) -> None:
             raise InvalidOption(
                 "versions",
                 f"the weight of {version} is {weight}",
-                hint="A weight is 0 or more.",
+                hint="Use a weight of 0 or more.",
                 code="weight_negative",
             )
     if not any(versions.values()):
         raise InvalidOption(
             "versions",
-            f"all weights of host {host} are 0",
-            hint="At least one version must get traffic.",
+            f"all weights of service {host} are 0",
+            hint="Set a weight above 0 for at least one version.",
             code="weights_zero",
         )
     if not intent["gateways"]:
-        raise InvalidOption("gateways", "the list is empty", hint="Name mesh, or a gateway as NAMESPACE/NAME.")
+        raise InvalidOption("gateways", "the list is empty", hint="Use mesh, or a gateway in the form NAMESPACE/NAME.")
     if intent["gateway_hosts"] and not gateways_only(intent["gateways"]):
         raise InvalidOption(
             "gateway_hosts",
-            "they need a gateway other than mesh",
-            hint="Name the gateway as NAMESPACE/NAME in gateways.",
+            "it needs a gateway other than mesh",
+            hint="Add the gateway to gateways in the form NAMESPACE/NAME.",
         )
     for name in intent["gateway_hosts"]:
         validators.host("gateway_hosts", name)
@@ -88,7 +90,7 @@ def validate(intent: dict[str, Any], host: str) -> None:
         sticky = validators.keys("sticky", intent["sticky"], STICKY)
         if not validators.TOKEN.match(str(sticky.get("cookie") or "")):
             raise InvalidOption(
-                "sticky.cookie", f"{sticky.get('cookie')!r} is no name of a cookie", code="cookie_invalid"
+                "sticky.cookie", f"{sticky.get('cookie')!r} is not a valid cookie name", code="cookie_invalid"
             )
         if "max_age" in sticky:
             validators.duration("sticky.max_age", sticky["max_age"])

@@ -42,17 +42,17 @@ def shadowed_routes(
         mine = foreign_routes.is_ours(http)
         if not mine and (force or http in before):
             continue
-        name, whose = http.get("name") or "without a name", "of ours" if mine else "of somebody else"
+        name, whose = http.get("name") or "without a name", "of ours" if mine else "of another owner"
         taker = next(one for one in wanted if foreign_routes.takes_all(one)).get("name") or "without a name"
         hint = (
-            f"Take out the route {taker}, or move it behind."
+            f"Remove the route {taker}, or move it to the end."
             if mine
-            else "Give your policy a match, or set force_conflicts."
+            else "Add a match to your policy, or set force_conflicts."
         )
         found.append(
             InvalidOption(
                 "service",
-                f"the route {taker} takes every request of {host}, so the route {name} {whose} gets none",
+                f"the route {taker} matches every request to {host}, so the route {name} {whose} gets none",
                 hint=hint,
                 code="route_shadowed",
             )

@@ -79,7 +79,7 @@ def _rule(option: str, rule: Any) -> dict[str, Any]:
 
 
 def _listed(option: str, value: Any) -> list[Any]:
-    return validators.listed(option, value, "Leave it out to mean all.")
+    return validators.listed(option, value, "Remove it to match all.")
 
 
 def _negated(key: str, known: Any) -> tuple[str, bool]:
@@ -99,7 +99,7 @@ def _source(option: str, value: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     given = validators.keys(option, value, names)
     if not given:
-        raise InvalidOption(option, "a source is empty", hint=f"Give one of {', '.join(SOURCE)}.", code="list_empty")
+        raise InvalidOption(option, "a source is empty", hint=f"Set one of {', '.join(SOURCE)}.", code="list_empty")
     for key, content in given.items():
         name, negated = _negated(key, SOURCE)
         values = [str(item) for item in _listed(f"{option}.{key}", content)]
@@ -115,8 +115,8 @@ def _principal(option: str, account: str) -> str:
     if not slash or not namespace or not name or "/" in name:
         raise InvalidOption(
             option,
-            f"{account!r} is no service account",
-            hint="Write it as NAMESPACE/NAME.",
+            f"{account!r} is not a valid service account",
+            hint="Use the form NAMESPACE/NAME.",
             code="service_account_invalid",
         )
     return f"*/ns/{namespace}/sa/{name}"
@@ -128,7 +128,7 @@ def _operation(option: str, value: Any) -> dict[str, Any]:
     given = validators.keys(option, value, names)
     if not given:
         raise InvalidOption(
-            option, "an operation is empty", hint=f"Give one of {', '.join(OPERATION)}.", code="list_empty"
+            option, "an operation is empty", hint=f"Set one of {', '.join(OPERATION)}.", code="list_empty"
         )
     for key, content in given.items():
         name, negated = _negated(key, OPERATION)
@@ -140,8 +140,8 @@ def _operation(option: str, value: Any) -> dict[str, Any]:
         elif name == "paths" and any(not str(item).startswith(("/", "*")) for item in values):
             raise InvalidOption(
                 f"{option}.{key}",
-                f"{values} do not all begin with a slash",
-                hint="A star at the beginning or the end stands for anything.",
+                f"not all of {values} start with a slash",
+                hint="Use a leading or trailing * as a wildcard.",
                 code="path_invalid",
             )
         found[_camel(name, negated)] = [str(item) for item in values]
@@ -154,12 +154,12 @@ def _condition(option: str, value: Any) -> dict[str, Any]:
     if not key.startswith(CONDITIONS):
         raise InvalidOption(
             f"{option}.key",
-            f"Istio knows no condition {key!r}",
-            hint=f"It begins with one of {', '.join(CONDITIONS)}.",
+            f"{key!r} is not a valid condition",
+            hint=f"Use a condition that starts with one of {', '.join(CONDITIONS)}.",
             code="condition_unknown",
         )
     if not given.get("values") and not given.get("not_values"):
-        raise InvalidOption(option, f"{key} has neither values nor not_values", code="list_empty")
+        raise InvalidOption(option, f"{key} sets neither values nor not_values", code="list_empty")
     found: dict[str, Any] = {"key": key}
     for name, written in (("values", "values"), ("not_values", "notValues")):
         if given.get(name):
@@ -196,8 +196,8 @@ class AuthorizationModule(PolicyModule):
         if options.get("default") == "allow" and allow:
             raise InvalidOption(
                 "default",
-                "where something is allowed, all else is denied",
-                hint="Leave default out, or say deny rules only.",
+                "allow has no effect together with allow rules",
+                hint="Remove default, or use only deny rules.",
                 code="authorization_ambiguous",
             )
         if allow is None and options.get("default") == "deny":
@@ -205,8 +205,8 @@ class AuthorizationModule(PolicyModule):
         if allow is None and not options["deny"]:
             raise InvalidOption(
                 "allow",
-                "nothing is allowed, nothing denied",
-                hint="Give allow, deny, or default deny.",
+                "neither allow, deny nor default is set",
+                hint="Set allow, deny, or default: deny.",
                 code="authorization_empty",
             )
         found = []

@@ -87,11 +87,11 @@ def _ports(options: dict[str, Any]) -> list[dict[str, Any]]:
             raise InvalidOption(
                 f"{option}.protocol",
                 f"port {number} has {'no protocol' if protocol is None else f'the protocol {protocol!r}'}",
-                hint=f"One of {', '.join(PROTOCOLS)}.",
+                hint=f"Use one of {', '.join(PROTOCOLS)}.",
                 code="protocol_invalid",
             )
         if any(number == one["number"] for one in found):
-            raise InvalidOption(option, f"{number} is in the list twice", code="port_taken")
+            raise InvalidOption(option, f"duplicate port {number}", code="port_taken")
         port = {
             "number": number,
             "name": str(given.get("name") or f"{protocol.lower()}-{number}"),
@@ -101,7 +101,7 @@ def _ports(options: dict[str, Any]) -> list[dict[str, Any]]:
             port["targetPort"] = validators.port(f"{option}.target_port", given["target_port"])
         found.append(port)
     if not found:
-        raise InvalidOption("ports", "the list is empty", hint="Name at least one.", code="list_empty")
+        raise InvalidOption("ports", "the list is empty", hint="Add at least one.", code="list_empty")
     return found
 
 
@@ -113,36 +113,33 @@ def _entry(options: dict[str, Any], hosts: list[str], ports: list[dict[str, Any]
     if resolution in ("dns", "dns_round_robin") and wild and not endpoints:
         raise InvalidOption(
             "resolution",
-            f"{wild[0]} is no name that DNS can be asked for",
-            hint="Leave resolution out, or name the hosts.",
+            f"DNS cannot resolve {wild[0]}",
+            hint="Remove resolution, or list the hosts without a wildcard.",
             code="resolution_invalid",
         )
     if resolution == "static" and not endpoints:
         raise InvalidOption(
-            "endpoints",
-            "resolution static has no address to send to",
-            hint="Name endpoints.",
-            code="resolution_invalid",
+            "endpoints", "resolution static needs endpoints", hint="Name endpoints.", code="resolution_invalid"
         )
     if resolution == "none" and endpoints:
         raise InvalidOption(
             "endpoints",
-            "resolution none sends where the caller wanted to",
-            hint="Leave endpoints out, or resolution.",
+            "resolution none does not support endpoints",
+            hint="Remove endpoints or resolution.",
             code="resolution_invalid",
         )
     if resolution == "static" and (
         named := next((one["address"] for one in endpoints if not _is_address(one["address"])), None)
     ):
         raise InvalidOption(
-            "endpoints", f"{named} is no IP address", hint="Use resolution dns.", code="resolution_invalid"
+            "endpoints", f"{named} is not a valid IP address", hint="Use resolution dns.", code="resolution_invalid"
         )
     for address in options["addresses"]:
         try:
             ipaddress.ip_network(address, strict=False)
         except ValueError as error:
             raise InvalidOption(
-                "addresses", f"{address!r} is no IP address and no CIDR", code="address_invalid"
+                "addresses", f"{address!r} is neither an IP address nor a CIDR", code="address_invalid"
             ) from error
     opened = [port for port in ports if options.get("tls") and port["protocol"] in SPEAKS_HTTP]
     written_ports = [
@@ -183,7 +180,7 @@ def _endpoint(option: str, value: Any, ports: list[dict[str, Any]]) -> dict[str,
     given: dict[str, Any] = {"address": value} if isinstance(value, str) else validators.keys(option, value, ENDPOINT)
     if not given.get("address"):
         raise InvalidOption(
-            f"{option}.address", "it is empty", hint="An IP address or a host name.", code="address_invalid"
+            f"{option}.address", "it is empty", hint="Set an IP address or a host name.", code="address_invalid"
         )
     found: dict[str, Any] = {"address": str(given["address"])}
     if not _is_address(found["address"]):
@@ -194,16 +191,16 @@ def _endpoint(option: str, value: Any, ports: list[dict[str, Any]]) -> dict[str,
         if not isinstance(given["ports"], dict):
             raise InvalidOption(
                 f"{option}.ports",
-                f"{given['ports']!r} is no mapping",
-                hint=f"Its keys are {', '.join(names)}.",
+                f"{given['ports']!r} is not a mapping",
+                hint=f"Use the keys {', '.join(names)}.",
                 code="port_invalid",
             )
         for key, number in given["ports"].items():
             if str(key) not in names:
                 raise InvalidOption(
                     f"{option}.ports",
-                    f"there is no port {key}",
-                    hint=f"One of {', '.join(names)}.",
+                    f"{key} is not a port of this policy",
+                    hint=f"Use one of {', '.join(names)}.",
                     code="port_invalid",
                 )
             found["ports"][names[str(key)]] = validators.port(f"{option}.ports.{key}", number)
@@ -219,15 +216,15 @@ def _origination(options: dict[str, Any], host: str, ports: list[dict[str, Any]]
     if not opened:
         raise InvalidOption(
             "tls",
-            "no port takes plain HTTP, which a proxy could send on by TLS",
-            hint="Give the port that workloads call, such as {number: 80, protocol: HTTP}.",
+            "no port has the protocol HTTP, which TLS origination needs",
+            hint="Add the port that workloads call, such as {number: 80, protocol: HTTP}.",
             code="egress_tls_empty",
         )
     if tls["insecure_skip_verify"] and (tls["subject_alt_names"] or tls.get("ca_certificates")):
         raise InvalidOption(
             "tls.insecure_skip_verify",
-            "subject_alt_names and ca_certificates need verification",
-            hint="Omit insecure_skip_verify, or omit both.",
+            "subject_alt_names and ca_certificates have no effect with insecure_skip_verify",
+            hint="Remove insecure_skip_verify, or remove both options.",
             code="egress_tls_ambiguous",
         )
     if tls.get("credential_name") and not options.get("gateway"):
@@ -235,8 +232,8 @@ def _origination(options: dict[str, Any], host: str, ports: list[dict[str, Any]]
         # pilot/pkg/networking/core/cluster_tls.go).
         raise InvalidOption(
             "tls.credential_name",
-            "only an egress gateway can read it",
-            hint="Give gateway, and create the Secret in the namespace of its pods.",
+            "only an egress gateway can read the Secret",
+            hint="Set gateway, and create the Secret in the namespace of its pods.",
             code="egress_secret_needs_gateway",
         )
     name = tls.get("sni") or host
@@ -264,10 +261,10 @@ def _speaks(options: dict[str, Any], ports: list[dict[str, Any]]) -> dict[str, i
     for port in ports:
         kind = "HTTP" if port["protocol"] in SPEAKS_HTTP else "TLS" if port["protocol"] in SPEAKS_TLS else ""
         if not kind or kind in found:
-            hint = "One port of HTTP and one of TLS; give other ports a policy of their own, without a gateway."
+            hint = "Use one HTTP port and one TLS port. Use a separate task without a gateway for other ports."
             raise InvalidOption(
                 "gateway",
-                f"port {port['number']} ({port['protocol']}) cannot be told apart at the gateway",
+                f"the gateway cannot distinguish port {port['number']} ({port['protocol']})",
                 hint=hint,
                 code="egress_gateway_ports",
             )
@@ -280,8 +277,8 @@ def _place(options: dict[str, Any]) -> tuple[str, str]:
     if not namespace or not name or "/" in name:
         raise InvalidOption(
             "gateway",
-            f"{options['gateway']!r} is no Service",
-            hint="Write it as NAMESPACE/NAME.",
+            f"{options['gateway']!r} is not a valid Service name",
+            hint="Use the form NAMESPACE/NAME.",
             code="no_such_gateway",
         )
     return namespace, name
@@ -290,7 +287,7 @@ def _place(options: dict[str, Any]) -> tuple[str, str]:
 def _gateway(options: dict[str, Any], host: str, ports: list[dict[str, Any]]) -> dict[str, Any]:
     if not options["gateway_selector"]:
         raise InvalidOption(
-            "gateway_selector", "it means no pod", hint="Give the labels of the gateway's pods.", code="list_empty"
+            "gateway_selector", "it is empty", hint="Set the labels of the gateway's pods.", code="list_empty"
         )
     servers = []
     for kind in _speaks(options, ports):
@@ -342,13 +339,13 @@ class EgressModule(PolicyModule):
         hosts = [validators.host("hosts", host) for host in options["hosts"]]
         if not hosts:
             raise InvalidOption(
-                "hosts", "the list is empty", hint="Name at least one, or state absent.", code="list_empty"
+                "hosts", "the list is empty", hint="Add at least one, or set state: absent.", code="list_empty"
             )
         if "*" in hosts:
             raise InvalidOption(
                 "hosts",
-                "'*' is every host",
-                hint="Name hosts or domains; the module sidecar lets everything out.",
+                "'*' would match every host",
+                hint="List hosts or domains. To allow all hosts, use the module sidecar.",
                 code="host_invalid",
             )
         ports = _ports(options)
@@ -356,8 +353,8 @@ class EgressModule(PolicyModule):
             if options.get(option) and (len(hosts) > 1 or "*" in hosts[0]):
                 raise InvalidOption(
                     option,
-                    f"it is for one host, and here are {', '.join(hosts)}",
-                    hint="Give each host a policy of its own, without a star.",
+                    f"this option supports only one host, not {', '.join(hosts)}",
+                    hint="Use a separate task for each host, without a wildcard.",
                     code="egress_one_host",
                 )
         found = [_entry(options, hosts, ports)]
@@ -380,7 +377,7 @@ class EgressModule(PolicyModule):
                 found.append(
                     InvalidOption(
                         "gateway",
-                        f"there is no Service {namespace}/{name}",
+                        f"Service {namespace}/{name} does not exist",
                         hint="Install the egress gateway first, or correct the name.",
                         code="no_such_gateway",
                     )
@@ -390,7 +387,7 @@ class EgressModule(PolicyModule):
                     InvalidOption(
                         "gateway_selector",
                         f"no pod of {namespace} has the labels {labels}",
-                        hint="Give the labels of the gateway's pods.",
+                        hint="Set the labels of the gateway's pods.",
                         code="gateway_selects_nothing",
                     )
                 )
@@ -403,16 +400,14 @@ class EgressModule(PolicyModule):
             composed = INTENTS in (rule["metadata"].get("annotations") or {})
             if (same_host and name != options["name"]) or (composed and name == options["name"]):
                 hint = (
-                    "Give one of the two up: policy of a host (resilience, load_balancing), or TLS that its proxies"
-                    " begin."
+                    "Use only one of them: a traffic policy (resilience, load_balancing), or TLS origination."
                     if composed
-                    else "Remove it, or leave tls out."
+                    else "Remove that DestinationRule, or remove tls."
                 )
                 found.append(
                     InvalidOption(
                         "tls",
-                        f"DestinationRule {options['namespace']}/{name} says already how {options['hosts'][0]} is"
-                        " spoken to",
+                        f"DestinationRule {options['namespace']}/{name} already applies to {options['hosts'][0]}",
                         hint=hint,
                         code="rule_taken",
                     )
@@ -424,8 +419,10 @@ class EgressModule(PolicyModule):
             common = sorted(hosts & set((entry.get("spec") or {}).get("hosts") or []))
             if common and place != own:
                 warnings.append(
-                    f"ServiceEntry {'/'.join(place)} has {', '.join(common)}, too: proxies that see both take the"
-                    " older one"
+                    
+                        f"ServiceEntry {'/'.join(place)} also has {', '.join(common)}: proxies that see both use the"
+                        " older one"
+                    
                 )
         return found, warnings
 

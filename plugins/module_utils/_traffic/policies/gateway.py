@@ -52,7 +52,7 @@ def _host(name: str) -> str:
     validators.host("hosts", host)
     if slash and namespace not in (".", "*") and not validators.HOST.match(namespace):
         raise InvalidOption(
-            "hosts", f"{namespace!r} is no namespace", hint="Write NAMESPACE/HOST.", code="host_invalid"
+            "hosts", f"{namespace!r} is not a valid namespace", hint="Write NAMESPACE/HOST.", code="host_invalid"
         )
     return name
 
@@ -62,12 +62,15 @@ def _tls(tls: dict[str, Any]) -> dict[str, Any]:
         raise InvalidOption(
             "tls.credential_name",
             f"mode {tls['mode']} needs a certificate",
-            hint="Name the Secret, in the namespace of the gateway's pods.",
+            hint="Set credential_name to a Secret in the namespace of the gateway's pods.",
             code="secret_needed",
         )
     if not MODES[tls["mode"]] and tls.get("credential_name"):
         raise InvalidOption(
-            "tls.credential_name", f"mode {tls['mode']} has none", hint="Leave it out.", code="secret_needed"
+            "tls.credential_name",
+            f"mode {tls['mode']} does not use a certificate",
+            hint="Remove it.",
+            code="secret_needed",
         )
     if tls["mode"] == "passthrough":
         return {"mode": "PASSTHROUGH"}
@@ -82,10 +85,13 @@ def _secrets(cluster: Cluster, options: dict[str, Any], namespaces: set[str]) ->
     for namespace in sorted(namespaces) if secret else []:
         obj = cluster.get("", "Secret", namespace, secret)
         if obj is None:
-            hint = f"Create it in {namespace}, where the gateway's pods are."
+            hint = f"Create the Secret in {namespace}, the namespace of the gateway's pods."
             found.append(
                 InvalidOption(
-                    "tls.credential_name", f"there is no Secret {namespace}/{secret}", hint=hint, code="no_such_secret"
+                    "tls.credential_name",
+                    f"Secret {namespace}/{secret} does not exist",
+                    hint=hint,
+                    code="no_such_secret",
                 )
             )
         elif not {"tls.crt", "tls.key"} <= set(obj.get("data") or {}) and not {"cert", "key"} <= set(
@@ -94,8 +100,8 @@ def _secrets(cluster: Cluster, options: dict[str, Any], namespaces: set[str]) ->
             found.append(
                 InvalidOption(
                     "tls.credential_name",
-                    f"Secret {namespace}/{secret} holds no certificate",
-                    hint="It needs tls.crt and tls.key.",
+                    f"Secret {namespace}/{secret} contains no certificate",
+                    hint="Set tls.crt and tls.key in the Secret.",
                     code="no_such_secret",
                 )
             )
@@ -146,41 +152,40 @@ class GatewayModule(PolicyModule):
         tls, tcp = options.get("tls"), options.get("tcp_port")
         plain = options.get("http_port") or (None if (tls or tcp is not None) and not options["redirect"] else 80)
         if not options["hosts"]:
-            raise InvalidOption("hosts", "the list is empty", hint="Name hosts, or '*' for all.", code="list_empty")
+            raise InvalidOption("hosts", "the list is empty", hint="List hosts, or use '*' for all.", code="list_empty")
         if not options["selector"]:
             raise InvalidOption(
-                "selector", "it means no pod", hint="Give the labels of the gateway's pods.", code="list_empty"
+                "selector", "it is empty", hint="Set the labels of the gateway's pods.", code="list_empty"
             )
         hosts = [_host(name) for name in options["hosts"]]
         if options["redirect"] and not tls:
             raise InvalidOption(
-                "redirect", "there is no port for HTTPS to lead to", hint="Give tls.", code="redirect_empty"
+                "redirect", "HTTPS has no port for the redirect", hint="Give tls.", code="redirect_empty"
             )
         if tls and validators.port("https_port", options["https_port"]) == plain:
-            raise InvalidOption("https_port", f"{plain} is the port for HTTP, too", code="port_taken")
+            raise InvalidOption("https_port", f"{plain} is also the port for HTTP", code="port_taken")
         if tcp is not None and validators.port("tcp_port", tcp) in (plain, options["https_port"] if tls else None):
             raise InvalidOption(
-                "tcp_port", f"{tcp} is the port for HTTP{'' if tcp == plain else 'S'}, too", code="port_taken"
+                "tcp_port", f"{tcp} is also the port for HTTP{'' if tcp == plain else 'S'}", code="port_taken"
             )
         content = _tls(tls) if tls else {}
         if options["api"] == RoutingApi.GATEWAY_API:
             if options["selector"] != SELECTOR:
                 raise listeners.unsupported(
                     "selector",
-                    "knows no labels of a gateway's pods: name a Service that has them, or let Istio deploy the"
-                    " gateway",
+                    "does not support the labels of a gateway's pods: set service, or let Istio deploy the gateway",
                 )
             if tcp:
                 raise listeners.unsupported(
-                    "tcp_port", "has routes of a kind of their own for it, which this collection does not write"
+                    "tcp_port", "uses a separate kind of routes for it, which this collection does not support"
                 )
             return listeners.gateway_objects(options, validators.port("http_port", plain) if plain else None)
         for option in OF_GATEWAY_API if options["api"] == RoutingApi.ISTIO else ():
             if options.get(option):
                 raise InvalidOption(
                     option,
-                    "Istio's own kind takes pods by their labels",
-                    hint="Give selector, or api gateway_api.",
+                    "Istio's Gateway selects pods by their labels",
+                    hint="Set selector, or api: gateway_api.",
                     code="option_of_other_api",
                 )
         servers = []

@@ -48,10 +48,12 @@ def _issuer(option: str, value: Any) -> dict[str, Any]:
     issuer = given.get("issuer")
     if not isinstance(issuer, str) or not issuer:
         raise InvalidOption(
-            f"{option}.issuer", "it is empty", hint="Give what tokens have as iss.", code="issuer_invalid"
+            f"{option}.issuer", "it is empty", hint="Set the value of the claim iss.", code="issuer_invalid"
         )
     if "keys" in given and "keys_url" in given:
-        raise InvalidOption(option, "it has keys and keys_url", hint="Give one of them.", code="jwt_ambiguous")
+        raise InvalidOption(
+            option, "both keys and keys_url are set", hint="Set only one of them.", code="jwt_ambiguous"
+        )
     found: dict[str, Any] = {"issuer": issuer}
     if "keys" in given:
         found["jwks"] = _keys(f"{option}.keys", given["keys"])
@@ -60,8 +62,8 @@ def _issuer(option: str, value: Any) -> dict[str, Any]:
     elif not URL.match(issuer):
         raise InvalidOption(
             option,
-            f"keys of {issuer} cannot be found",
-            hint="Give keys or keys_url; only an issuer that is a URL tells its own (OpenID Connect Discovery).",
+            f"no keys for issuer {issuer}",
+            hint="Set keys or keys_url. Only an issuer that is a URL can publish its keys (OpenID Connect Discovery).",
             code="keys_missing",
         )
     if "audiences" in given:
@@ -81,7 +83,7 @@ def _issuer(option: str, value: Any) -> dict[str, Any]:
         place = f"{option}.claim_headers"
         if not isinstance(given["claim_headers"], dict):
             raise InvalidOption(
-                place, f"{given['claim_headers']!r} is no mapping of headers to claims", code="header_invalid"
+                place, f"{given['claim_headers']!r} is not a mapping of headers to claims", code="header_invalid"
             )
         found["outputClaimToHeaders"] = [
             {"header": validators.header(place, header), "claim": str(claim)}
@@ -91,7 +93,7 @@ def _issuer(option: str, value: Any) -> dict[str, Any]:
 
 
 def _listed(option: str, value: Any) -> list[Any]:
-    return validators.listed(option, value, "Leave it out.")
+    return validators.listed(option, value, "Remove it.")
 
 
 def _header(option: str, value: Any) -> dict[str, str]:
@@ -102,7 +104,7 @@ def _header(option: str, value: Any) -> dict[str, str]:
 
 def _url(option: str, value: Any) -> str:
     if not isinstance(value, str) or not URL.match(value):
-        raise InvalidOption(option, f"{value!r} is no http or https URL", code="url_invalid")
+        raise InvalidOption(option, f"{value!r} is not a valid http or https URL", code="url_invalid")
     return value
 
 
@@ -114,7 +116,7 @@ def _keys(option: str, value: Any) -> str:
         found = json.loads(value) if isinstance(value, str) else value
     except ValueError as error:
         raise InvalidOption(
-            option, "it is no JSON", hint="Give a JSON Web Key Set, as text or as data.", code="keys_invalid"
+            option, "it is not valid JSON", hint="Set a JSON Web Key Set, as text or as data.", code="keys_invalid"
         ) from error
     listed = found.get("keys") if isinstance(found, dict) else None
     if (
@@ -123,13 +125,16 @@ def _keys(option: str, value: Any) -> str:
         or any(not isinstance(key, dict) or "kty" not in key for key in listed)
     ):
         raise InvalidOption(
-            option, "it is no JSON Web Key Set", hint="It is {keys: [{kty: ...}, ...]}.", code="keys_invalid"
+            option, "it is not a JSON Web Key Set", hint="Use the form {keys: [{kty: ...}, ...]}.", code="keys_invalid"
         )
     if any(key.get("d") or key.get("kty") == "oct" for key in listed):
         raise InvalidOption(
             option,
             "one of the keys is private",
-            hint="Give the public keys alone; whoever has seen this one can sign tokens.",
+            hint=(
+                "Use only public keys, and replace this key pair: everyone who has seen the private key can sign"
+                " tokens."
+            ),
             code="keys_private",
         )
     return json.dumps(found, sort_keys=True)
@@ -155,25 +160,28 @@ class JwtModule(PolicyModule):
         """
         if not options["issuers"]:
             raise InvalidOption(
-                "issuers", "the list is empty", hint="Name at least one, or state absent.", code="list_empty"
+                "issuers", "the list is empty", hint="Add at least one, or set state: absent.", code="list_empty"
             )
         if options["open_paths"] and not options["required"]:
             raise InvalidOption(
-                "open_paths", "no path asks for a token", hint="Leave it out, or set required.", code="jwt_ambiguous"
+                "open_paths", "no path requires a token", hint="Remove it, or set required.", code="jwt_ambiguous"
             )
         rules = [_issuer(f"issuers[{number}]", one) for number, one in enumerate(options["issuers"], 1)]
         names = [rule["issuer"] for rule in rules]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
             raise InvalidOption(
-                "issuers", f"two of them are {twice}", hint="Join their audiences.", code="issuer_twice"
+                "issuers",
+                f"duplicate issuer {twice}",
+                hint="Merge the two issuers into one entry.",
+                code="issuer_twice",
             )
         for path in options["open_paths"]:
             if not path.startswith(("/", "*")):
                 raise InvalidOption(
                     "open_paths",
-                    f"{path!r} does not begin with a slash",
-                    hint="A star at the beginning or the end stands for anything.",
+                    f"{path!r} does not start with a slash",
+                    hint="Use a leading or trailing * as a wildcard.",
                     code="path_invalid",
                 )
         chosen: dict[str, Any] = {"selector": {"matchLabels": workload_labels(options)}} if options["workload"] else {}

@@ -22,7 +22,7 @@ NAMESPACE = "kubernetes.io/metadata.name"
 
 def unsupported(option: str, reason: str) -> InvalidOption:
     return InvalidOption(
-        option, f"Gateway API {reason}", hint="Give api istio for this gateway.", code="gateway_api_cannot"
+        option, f"Gateway API {reason}", hint="Set api: istio for this gateway.", code="gateway_api_cannot"
     )
 
 
@@ -40,7 +40,7 @@ def gateway_objects(options: dict[str, Any], plain: int | None) -> list[Object]:
     tls = options.get("tls")
     if tls and tls["min_protocol_version"] != "1.2":
         raise unsupported(
-            "tls.min_protocol_version", "has no word for the oldest version of TLS, and Istio takes 1.2 there"
+            "tls.min_protocol_version", "does not support a minimum TLS version, and Istio uses 1.2 there"
         )
     listeners = _listeners(options, plain, "HTTP") if plain else []
     if tls:
@@ -63,7 +63,7 @@ def _service(options: dict[str, Any]) -> str:
     """The name of a Service of the Gateway's namespace: in another one istiod does not look."""
     namespace, slash, name = options["service"].rpartition("/")
     if slash and namespace != options["namespace"]:
-        raise unsupported("service", f"takes a Service of the Gateway's own namespace, {options['namespace']}")
+        raise unsupported("service", f"supports only a Service in the Gateway's namespace {options['namespace']}")
     return str(name)
 
 
@@ -135,10 +135,13 @@ def _redirect(options: dict[str, Any], listeners: list[dict[str, Any]]) -> Objec
 def check_references(cluster: Cluster, options: dict[str, Any], ports: list[int]) -> list[Failure]:
     """What the Gateway refers to and is not there."""
     if cluster.resource(GROUP, KIND) is None:
-        hint = "Install its definitions (control_plane_gateway_api of the role control_plane), or give api istio."
+        hint = "Install the Gateway API CRDs (control_plane_gateway_api of the role control_plane), or set api: istio."
         return [
             InvalidOption(
-                "api", "the cluster does not serve Gateway API's Gateways", hint=hint, code="gateway_api_absent"
+                "api",
+                "the cluster does not serve the Gateways of the Gateway API",
+                hint=hint,
+                code="gateway_api_absent",
             )
         ]
     if not options.get("service"):
@@ -146,10 +149,10 @@ def check_references(cluster: Cluster, options: dict[str, Any], ports: list[int]
     name = _service(options)
     service = cluster.get("", "Service", options["namespace"], name)
     if service is None:
-        hint = "Install the gateway first, or leave service out: Istio deploys one."
+        hint = "Install the gateway first, or remove service: Istio then deploys a gateway."
         return [
             InvalidOption(
-                "service", f"there is no Service {options['namespace']}/{name}", hint=hint, code="no_such_service"
+                "service", f"Service {options['namespace']}/{name} does not exist", hint=hint, code="no_such_service"
             )
         ]
     there = {port["port"] for port in service["spec"].get("ports") or []}
@@ -160,7 +163,7 @@ def check_references(cluster: Cluster, options: dict[str, Any], ports: list[int]
             InvalidOption(
                 "service",
                 f"Service {options['namespace']}/{name} has no port {missing[0]}",
-                hint=f"It has {numbers}.",
+                hint=f"Use one of its ports: {numbers}.",
                 code="no_such_port",
             )
         ]

@@ -87,15 +87,18 @@ class MtlsModule(PolicyModule):
         if options["ports"]:
             if not options["workload"]:
                 raise InvalidOption(
-                    "ports", "they need a workload", hint="Give the labels of its pods.", code="ports_need_workload"
+                    "ports",
+                    "ports need a workload",
+                    hint="Set workload to the labels of its pods.",
+                    code="ports_need_workload",
                 )
             levels: dict[str, Any] = {}
             for port, mode in options["ports"].items():
                 if mode not in MODES:
                     raise InvalidOption(
                         "ports",
-                        f"port {port} has the mode {mode!r}",
-                        hint=f"One of {', '.join(MODES)}.",
+                        f"{mode!r} is not a valid mode (port {port})",
+                        hint=f"Use one of {', '.join(MODES)}.",
                         code="mode_unknown",
                     )
                 number = validators.port("ports", int(port) if str(port).isdigit() else port)
@@ -122,26 +125,24 @@ class MtlsModule(PolicyModule):
             lambda port: modes.get(port, modes[""]) == "STRICT",
         )
         if seen.callers:
-            hint = "Give them a sidecar, leave them a port, or set plaintext_callers to ignore."
+            hint = "Inject a sidecar into the callers, exclude a port, or set plaintext_callers: ignore."
             names = ", ".join(seen.callers)
             return [
                 Failure(
                     "plaintext_callers",
-                    f"{names} called without TLS within {within}, and would be shut out of {place}",
+                    f"{names} called without TLS within {within} and would lose access to {place}",
                     reason=names,
                     hint=hint,
                 )
             ], []
         if seen.counted:
-            hint = (
-                "Switch access logs on for a while to hear who it is (module telemetry; the role mtls does so with"
-                " mtls_observe), or set plaintext_callers to ignore."
-            )
+            hint = ("Turn on access logs temporarily to find them (module telemetry, or mtls_observe of the role mtls),"
+                " or set plaintext_callers: ignore.")
             counts = ", ".join(f"{count} at {pod}" for pod, count in sorted(seen.counted.items()))
             return [
                 Failure(
                     "plaintext_callers",
-                    f"somebody called {place} without TLS since its proxies began, and no log says who: {counts}",
+                    f"{place} had plaintext callers since its proxies started, but no access log names them: {counts}",
                     reason=counts,
                     hint=hint,
                 )
@@ -149,8 +150,9 @@ class MtlsModule(PolicyModule):
         if seen.silent:
             others = f"; pods without a sidecar: {summarize(list(seen.plain), NAMED)}" if seen.plain else ""
             return [], [
-                f"plaintext callers of {place}: unknown, for the access logs of {', '.join(seen.silent)} tell of no"
-                f" call within {within}, or hold more than is read, and its proxies count none{others}"
+                (f"plaintext callers of {place}: unknown. The access logs of {', '.join(seen.silent)} contain no"
+                    f" call within {within}, or more than is ")
+                f"read, and the proxies count none{others}"
             ]
         return [], []
 

@@ -105,7 +105,9 @@ def run_policy(policy: PolicyModule, review: Review) -> None:
         pods = policy.affected_pods(cluster, options)
         if objects and pods == [] and "workload" in options:
             labels = label_selector(options.get("workload") or {})
-            call.module.warn(f"no pod of {options['namespace']} has the labels {labels}: the policy holds for none yet")
+            call.module.warn(
+                f"no pod in namespace {options['namespace']} has the labels {labels}: the policy has no effect yet"
+            )
         only = (
             None
             if pods is None
@@ -134,7 +136,7 @@ def _steps(
         steps.append(Step("shown", barrier=_shown(first, policy, only)))
     if routes:
         steps.append(Step("routes", routes, barrier=_shown(routes, policy, only)))
-    removed = (("routes that go", old_routes), ("policy that goes", [obj for obj in surplus if obj not in hurried]))
+    removed = (("routes that go", old_routes), ("removed policy", [obj for obj in surplus if obj not in hurried]))
     for name, part in removed:
         if part:
             markers = [
@@ -155,9 +157,12 @@ def _without_and_with_routes(objects: list[Object]) -> tuple[list[Object], list[
 def _require_managed(live: list[Object]) -> None:
     theirs = next((obj for obj in live if not is_managed(obj)), None)
     if theirs:
-        hint = "Delete it where it came from, or with the module manifests."
+        hint = "Delete it with the tool that created it, or with the module manifests."
         raise Failure(
-            "not_ours", f"{ref_of(theirs)} was not made by this collection", ref=ref_of(theirs).as_result(), hint=hint
+            "not_ours",
+            f"{ref_of(theirs)} was not created by this collection",
+            ref=ref_of(theirs).as_result(),
+            hint=hint,
         )
 
 
@@ -215,11 +220,11 @@ def another_for_namespace(cluster: Cluster, ref: Ref, selector: str) -> list[Fai
     for other in cluster.list(ref.group, ref.kind, ref.namespace):
         name = other["metadata"]["name"]
         if name != ref.name and not (other.get("spec") or {}).get(selector):
-            hint = f"Change that one, or give the labels of a workload, or name this one {name} if that one is yours."
+            hint = f"Change that object, set workload, or set name: {name} if that object is yours."
             return [
                 InvalidOption(
                     "workload",
-                    f"{ref.kind} {ref.namespace}/{name} is for the whole namespace already",
+                    f"{ref.kind} {ref.namespace}/{name} already applies to the whole namespace",
                     hint=hint,
                     code="policy_twice",
                 )

@@ -32,8 +32,11 @@ def _seen(value: str) -> str:
     if namespace not in PLACES and (not validators.HOST.match(namespace) or "." in namespace):
         raise InvalidOption(
             "egress_hosts",
-            f"{namespace!r} is no namespace",
-            hint="Write NAMESPACE or NAMESPACE/HOST; '.' is its own, '*' is any, '~' is none.",
+            f"{namespace!r} is not a valid namespace",
+            hint=(
+                "Use the form NAMESPACE or NAMESPACE/HOST. '.' is the namespace of the policy, '*' is any namespace,"
+                " '~' is none."
+            ),
             code="host_invalid",
         )
     return f"{namespace}/{validators.host('egress_hosts', host) if slash else '*'}"
@@ -43,7 +46,7 @@ def _unseen(cluster: Cluster, options: dict[str, Any]) -> list[str]:
     """That a namespace which is named is not there."""
     named = {one.partition("/")[0] for one in options["egress_hosts"] or []} - set(PLACES)
     return [
-        f"egress_hosts: there is no namespace {name}"
+        f"egress_hosts: namespace {name} does not exist"
         for name in sorted(named)
         if cluster.get("", "Namespace", "", name) is None
     ]
@@ -62,13 +65,13 @@ class SidecarModule(PolicyModule):
         if options["egress_hosts"] is None and not options["outbound_traffic_policy"]:
             raise InvalidOption(
                 "egress_hosts",
-                "nothing is asked for",
-                hint="Give egress_hosts or outbound_traffic_policy, or state absent.",
+                "no setting is given",
+                hint="Set egress_hosts or outbound_traffic_policy, or state: absent.",
                 code="sidecar_empty",
             )
         if options["egress_hosts"] == []:
             raise InvalidOption(
-                "egress_hosts", "the list is empty", hint="Name namespaces, or '~' to see none.", code="list_empty"
+                "egress_hosts", "the list is empty", hint="List namespaces, or use '~' for none.", code="list_empty"
             )
         spec: dict[str, Any] = {}
         if options["workload"]:
@@ -77,7 +80,7 @@ class SidecarModule(PolicyModule):
             hosts = [_seen(one) for one in options["egress_hosts"]]
             twice = next((host for host in hosts if hosts.count(host) > 1), None)
             if twice:
-                raise InvalidOption("egress_hosts", f"{twice} is in the list twice", code="host_twice")
+                raise InvalidOption("egress_hosts", f"duplicate port {twice}", code="host_twice")
             spec["egress"] = [{"hosts": hosts}]
         if options["outbound_traffic_policy"]:
             spec["outboundTrafficPolicy"] = {"mode": OUTBOUND[options["outbound_traffic_policy"]]}

@@ -48,15 +48,15 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 def _asked(option: str, value: Any, known: tuple[str, ...]) -> dict[str, Any]:
     given = validators.keys(option, value, known)
     if not given:
-        raise InvalidOption(option, "it says nothing", hint=f"Its keys are {', '.join(known)}.", code="telemetry_empty")
+        raise InvalidOption(option, "it is empty", hint=f"Use the keys {', '.join(known)}.", code="telemetry_empty")
     enabled = given.get("enabled", True)
     if not isinstance(enabled, bool):
         raise InvalidOption(f"{option}.enabled", f"{enabled!r} is neither true nor false", code="bool_invalid")
     if not enabled and set(given) - {"enabled", "providers", "mode"}:
         raise InvalidOption(
             option,
-            "it is off, and yet more is said of it",
-            hint="Leave the rest out, or enabled.",
+            "`enabled` is false, but other settings are given",
+            hint="Remove the other settings, or remove enabled.",
             code="telemetry_ambiguous",
         )
     return given
@@ -68,8 +68,8 @@ def _providers(option: str, given: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(given["providers"], list) or not given["providers"]:
         raise InvalidOption(
             f"{option}.providers",
-            f"{given['providers']!r} is no list of names",
-            hint="Leave it out to mean those of the mesh configuration.",
+            f"{given['providers']!r} is not a list of names",
+            hint="Remove it to use the providers of the mesh config.",
             code="list_empty",
         )
     return {"providers": [{"name": str(name)} for name in given["providers"]]}
@@ -92,8 +92,8 @@ def _logs(value: Any) -> dict[str, Any]:
         if not isinstance(given["when"], str) or not given["when"].strip():
             raise InvalidOption(
                 "access_logs.when",
-                f"{given['when']!r} is no expression",
-                hint="Write it in CEL, such as 'response.code >= 500'.",
+                f"{given['when']!r} is not a valid expression",
+                hint="Use a CEL expression, such as 'response.code >= 500'.",
                 code="expression_invalid",
             )
         found["filter"] = {"expression": given["when"]}
@@ -102,7 +102,9 @@ def _logs(value: Any) -> dict[str, Any]:
 
 def _mode(option: str, value: Any) -> str:
     if value not in MODES:
-        raise InvalidOption(option, f"{value!r} is no side", hint=f"One of {', '.join(MODES)}.", code="mode_unknown")
+        raise InvalidOption(
+            option, f"{value!r} is not a valid mode", hint=f"Use one of {', '.join(MODES)}.", code="mode_unknown"
+        )
     return MODES[value]
 
 
@@ -127,7 +129,7 @@ def _tracing(value: Any) -> dict[str, Any]:
 
 def _mapping(option: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict) or not value:
-        raise InvalidOption(option, f"{value!r} is no mapping of names", code="key_unknown")
+        raise InvalidOption(option, f"{value!r} is not a mapping of names", code="key_unknown")
     return value
 
 
@@ -139,12 +141,12 @@ def _tag(option: str, value: Any) -> dict[str, Any]:
     )
     ways = [key for key in ("literal", "header", "env") if key in given]
     if len(ways) != 1:
-        raise InvalidOption(option, "give one of literal, header and env", code="tag_ambiguous")
+        raise InvalidOption(option, "set one of literal, header and env", code="tag_ambiguous")
     default = {"defaultValue": str(given["default"])} if "default" in given else {}
     if ways == ["literal"]:
         if default:
             raise InvalidOption(
-                option, "what is literal needs no default", hint="Leave default out.", code="tag_ambiguous"
+                option, "default has no effect with literal", hint="Remove default.", code="tag_ambiguous"
             )
         return {"literal": {"value": str(given["literal"])}}
     if ways == ["header"]:
@@ -163,8 +165,8 @@ def _metrics(value: Any) -> dict[str, Any]:
         if name not in METRIC:
             raise InvalidOption(
                 "metrics.disable",
-                f"Istio has no metric {name!r}",
-                hint=f"One of {', '.join(METRIC)}.",
+                f"{name!r} is not an Istio metric",
+                hint=f"Use one of {', '.join(METRIC)}.",
                 code="metric_unknown",
             )
         overrides.append({"match": {"metric": name}, "disabled": True})
@@ -215,8 +217,8 @@ class TelemetryModule(PolicyModule):
         if not spec:
             raise InvalidOption(
                 "access_logs",
-                "nothing is asked for",
-                hint="Give access_logs, tracing or metrics, or state absent.",
+                "no setting is given",
+                hint="Set access_logs, tracing or metrics, or state: absent.",
                 code="telemetry_empty",
             )
         if options["workload"]:
@@ -239,13 +241,13 @@ class TelemetryModule(PolicyModule):
             for name in (options[option] or {}).get("providers") or []:
                 if known is not None and str(name) not in known:
                     hint = (
-                        "Add it to extensionProviders of the mesh configuration (mesh_config of the control plane), or"
-                        f" name one of {', '.join(sorted(known))}."
+                        "Add it to extensionProviders of the mesh config (mesh_config of the control plane), or use"
+                        f" one of {', '.join(sorted(known))}."
                     )
                     found.append(
                         InvalidOption(
                             f"{option}.providers",
-                            f"the mesh configuration has no provider {name}",
+                            f"the mesh config does not define provider {name}",
                             hint=hint,
                             code="provider_unknown",
                         )

@@ -38,7 +38,7 @@ def test_a_strangers_file_is_neither_replaced_nor_deleted_and_keeps_its_folder(t
     (tmp_path / "a").mkdir()
     (tmp_path / "a/notes.txt").write_text("mine")
     (tmp_path / "a/one.yaml").write_text("mine")
-    with pytest.raises(Failure, match="no file of ours") as refused:
+    with pytest.raises(Failure, match="was not written by this collection") as refused:
         made(tmp_path, {"a/one.yaml": "1"})
     assert refused.value.code == "not_ours"
     assert made(tmp_path, {}, ["a/one.yaml"]) == {"a/one.yaml": "pruned"} and there(tmp_path) == {"a/notes.txt": "mine"}
@@ -120,7 +120,7 @@ def test_a_folder_of_somebody_else_is_refused_and_what_is_hidden_does_not_count(
     (tmp_path / ".git").mkdir()
     managed_directory.require_empty(tmp_path, "dest")
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(Failure, match="dest: .* holds notes.txt"):
+    with pytest.raises(Failure, match="dest: .* contains notes.txt"):
         managed_directory.require_empty(tmp_path, "dest")
-    with pytest.raises(Failure, match="is no folder"):
+    with pytest.raises(Failure, match="is not a folder"):
         managed_directory.require_empty(tmp_path / "notes.txt", "dest")

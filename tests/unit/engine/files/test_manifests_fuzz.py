@@ -120,7 +120,7 @@ def test_a_key_that_is_there_twice_is_refused_by_name(keys: list[str], choose: s
     text = "{" + ", ".join(f"{key}: 1" for key in order) + "}"
     for _level in range(depth):
         text = f"[{{outer: {text}}}]"
-    with pytest.raises(InvalidOption, match=f"key '{twice}' is there twice"):
+    with pytest.raises(InvalidOption, match=f"duplicate key '{twice}'"):
         manifests.parse_manifests(text, "definition")
 
 

@@ -152,7 +152,7 @@ def test_a_config_map_of_somebody_else_is_no_set(api, manage):
     result = manage("web", config("a", x="1"))
     assert (
         result["failure"]["code"] == "invalid_option"
-        and "is no set of this collection" in result["msg"]
+        and "is not a set of this collection" in result["msg"]
         and api.objects == before
     )
 

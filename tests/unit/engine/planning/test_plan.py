@@ -192,7 +192,7 @@ def test_a_webhook_that_does_not_answer_leaves_an_object_unverified(cluster, pla
 def test_objects_are_placed_where_their_kind_belongs(planned):
     bare = config("a", x="1")
     del bare["metadata"]["namespace"]
-    with pytest.raises(InvalidOption, match="names no namespace"):
+    with pytest.raises(InvalidOption, match="has no namespace"):
         planned(bare)
     (change,) = planned(bare, namespace="shop").changes
     assert change.ref.namespace == "shop"
@@ -205,7 +205,7 @@ def test_objects_are_placed_where_their_kind_belongs(planned):
 
 
 def test_one_object_may_be_in_two_steps_but_not_twice_in_one(cluster):
-    with pytest.raises(InvalidOption, match="is there twice"):
+    with pytest.raises(InvalidOption, match="duplicate object"):
         plan(cluster, [Step("one", [config("a"), config("a")])], ApplyOptions())
     assert (
         len(

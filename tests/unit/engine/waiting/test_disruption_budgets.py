@@ -89,7 +89,7 @@ def test_what_waiting_cannot_mend_is_refused_at_once():
         disruption_budgets.fail_if_exceeded(found)
     assert (
         refused.value.code == "disruption_budget"
-        and "StatefulSet shop/web takes 1 of its pods away at once, PodDisruptionBudget shop/web allows 0"
+        and "the rollout of StatefulSet shop/web removes 1 of its pods at once, PodDisruptionBudget shop/web allows 0"
         in refused.value.message
     )
     disruption_budgets.fail_if_exceeded(

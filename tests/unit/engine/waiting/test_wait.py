@@ -120,7 +120,7 @@ def test_the_deadline_names_every_object_and_what_was_seen(cluster, api):
         until_current(cluster, [other, change], Deadline(SHORT))
     failure = failed.value
     assert failure.code == "timeout" and f"not ready within {SHORT:g} s" in failure.message
-    assert "Deployment shop/other InProgress: its controller has not seen it yet" in failure.message
+    assert "Deployment shop/other InProgress: its controller has not processed it yet" in failure.message
     assert "pod web-1, container server: ErrImagePull (no such tag)" in failure.message
     assert failure.ref["name"] == "web", "the object with a cause comes before one without"
 
@@ -198,7 +198,7 @@ def test_pods_that_have_only_just_started_must_stay_up(cluster, api, monkeypatch
     (change,) = have(api, {**deployment(), "status": READY})
     with pytest.raises(Failure) as failed:
         until_current(cluster, [change], Deadline(SHORT))
-    assert failed.value.code == "timeout" and "have only just started" in failed.value.message
+    assert failed.value.code == "timeout" and "have just started" in failed.value.message
     monkeypatch.setattr(wait, "SETTLED_AFTER", 0.1)
     until_current(cluster, [change], Deadline(LONG))
 

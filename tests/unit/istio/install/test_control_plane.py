@@ -313,9 +313,9 @@ def test_gateways_are_just_those_that_are_named():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"gateways": [{"name": "Edge_1"}]}, "is no DNS label"),
-        ({"gateways": [{"name": "a"}, {"name": "a"}]}, "a is there twice"),
-        ({"gateways": [], "components": {"ingressGateways": []}}, "components has ingressGateways, too"),
+        ({"gateways": [{"name": "Edge_1"}]}, "is not a valid DNS label"),
+        ({"gateways": [{"name": "a"}, {"name": "a"}]}, "duplicate entry a"),
+        ({"gateways": [], "components": {"ingressGateways": []}}, "components also sets ingressGateways"),
     ],
 )
 def test_gateways_that_cannot_be_meant_are_refused(options, words):

@@ -26,5 +26,5 @@ def test_the_nearest_field_is_read_from_the_program_that_refused(tmp_path, text,
 
 
 def test_a_folder_without_charts_is_said_to_be_none(tmp_path):
-    with pytest.raises(helm_values.InvalidOption, match="holds no chart that can be read"):
+    with pytest.raises(helm_values.InvalidOption, match="contains no readable chart"):
         helm_values.refuse_unknown(tmp_path, {})

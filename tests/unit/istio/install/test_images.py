@@ -150,9 +150,9 @@ def test_templates_on_request_count_where_somebody_asks_or_wrote_one():
         listed(control_plane({"grpc-simple": "image: busybox:1.28"}, ["grpc-simple"]))
     )
     assert "docker.io/library/mine:1" in names(listed(control_plane(own={"grpc-simple": "image: mine:1"})))
-    with pytest.raises(InvalidOption, match="no injection template nope") as error:
+    with pytest.raises(InvalidOption, match="nope is not an injection template") as error:
         listed(plane, ["nope"])
-    assert error.value.hint == "There are grpc-simple, sidecar."
+    assert error.value.hint == "Use one of grpc-simple, sidecar."
 
 
 def test_the_image_auto_is_told_as_what_injection_puts_there():
@@ -174,8 +174,7 @@ def test_the_image_auto_is_told_as_what_injection_puts_there():
     }
     alone = listed([gateway])
     assert alone.rows() == [] and alone.unknown == {
-        "Deployment istio-system/gateway, container server: injection says its image, and no control plane is given"
-        " that injects"
+        "Deployment istio-system/gateway, container server: injection sets its image, and no control plane is set"
     }
 
 
@@ -221,7 +220,7 @@ def test_each_image_is_listed_once_in_order_with_its_parts_and_users():
             "used_by": ["Deployment shop/b, container server"],
         },
     ]
-    assert found.unknown == {"Deployment shop/d, container server: 'No Image' is no image"}
+    assert found.unknown == {"Deployment shop/d, container server: 'No Image' is not a valid image name"}
 
 
 def plan(registries, *given):
@@ -247,7 +246,7 @@ def test_the_plan_says_what_is_copied_to_which_name():
 
 def test_two_images_that_would_become_one_are_refused():
     with pytest.raises(
-        InvalidOption, match="docker.io/a/b:1 and quay.io/a/b:1 would both become m.example.com/a/b:1"
+        InvalidOption, match="docker.io/a/b:1 and quay.io/a/b:1 would both be copied to m.example.com/a/b:1"
     ) as error:
         plan({"*": "m.example.com"}, "quay.io/a/b:1", "a/b:1")
     assert error.value.code == "same_target"

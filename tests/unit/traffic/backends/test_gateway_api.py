@@ -349,7 +349,7 @@ def test_what_gateway_api_cannot_say_is_refused_with_the_reason(asked, option):
     with pytest.raises(InvalidOption) as refused:
         rollout.validate_references(told(**asked))
     assert (refused.value.code, refused.value.option) == ("gateway_api_cannot", option)
-    assert FULL in refused.value.message and "api istio" in refused.value.hint
+    assert FULL in refused.value.message and "api: istio" in refused.value.hint
 
 
 def test_retries_are_refused_where_the_definitions_are_those_of_the_standard_channel():
@@ -413,8 +413,7 @@ def test_an_order_that_gateway_api_would_not_keep_is_refused_with_both_names(lis
     with pytest.raises(InvalidOption) as refused:
         written(*({"name": name, "match": when, "to": "v1"} for name, when in zip(("first", "second"), listed)))
     assert (
-        refused.value.code == "gateway_api_cannot"
-        and "route-second would come before route-first" in refused.value.message
+        refused.value.code == "gateway_api_cannot" and "route-second would precede route-first" in refused.value.message
     )
 
 

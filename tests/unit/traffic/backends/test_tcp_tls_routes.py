@@ -209,15 +209,18 @@ def test_what_only_requests_have_is_refused_by_name(concerns, option):
     assert (refused.value.option, refused.value.code) == (option, "protocol_cannot")
     assert (
         FULL in refused.value.message
-        and "connections of TCP, as its Service declares" in refused.value.message
-        and refused.value.hint.startswith("Leave it out")
+        and "TCP connections, as its Service declares" in refused.value.message
+        and refused.value.hint.startswith("Remove the option")
     )
 
 
 def test_the_remedy_fits_how_it_came_to_be_tcp():
     with pytest.raises(InvalidOption) as refused:
         rollout.validate_references(policy(echo(BARE), split=split(mirror="v2", protocol="tcp")))
-    assert "as protocol says" in refused.value.message and refused.value.hint == "Leave it out, or give protocol http."
+    assert (
+        "as set in protocol" in refused.value.message
+        and refused.value.hint == "Remove the option, or set protocol: http."
+    )
     with pytest.raises(InvalidOption) as refused:
         rollout.validate_references(
             policy(
@@ -226,8 +229,8 @@ def test_the_remedy_fits_how_it_came_to_be_tcp():
             )
         )
     assert (
-        "as its gateways do" in refused.value.message
-        and refused.value.hint == "Leave it out, or correct what is declared."
+        "as do its gateways" in refused.value.message
+        and refused.value.hint == "Remove the option, or correct the declared protocol."
     )
 
 
@@ -291,7 +294,7 @@ def test_a_gateway_without_a_port_for_connections_is_named():
     live = echo(gateway_protocols={GATEWAY: frozenset({"http"}), "infra/tcp": frozenset({"tcp", "http"})})
     assert codes(echo(gateway_protocols={GATEWAY: frozenset({"http"})}), gateways=["mesh", GATEWAY]) == ["no_such_port"]
     (failure,) = rollout.validate_references(policy(live, split=split({"v1": 1}, gateways=[GATEWAY, "infra/tcp"])))
-    assert failure.code == "no_such_port" and f"Gateway {GATEWAY} has no port for connections of TCP" in failure.message
+    assert failure.code == "no_such_port" and f"Gateway {GATEWAY} has no port for TCP connections" in failure.message
 
 
 def test_of_several_ports_one_must_be_named():
@@ -361,13 +364,13 @@ def test_a_sidecar_has_the_split_only_with_exactly_its_shares():
     assert seen(proxy("sidecar", (9000, {"v1": 20, "v2": 80}, OURS, PREFIX)))[0] is False
     assert seen(proxy("sidecar", (9000, {"": 1}, "", ""))) == (
         False,
-        f"other weights of connections to port 9000: {{'outbound|9000||{FULL}': 1}}",
+        f"other weights for connections to port 9000: {{'outbound|9000||{FULL}': 1}}",
     ), "as before there was a policy"
     assert seen(proxy("sidecar", (9000, SPLIT, OURS.replace("frontend", "other"), "other.shop"))) == (
         False,
-        "no route of connections",
+        "no route for connections",
     ), "of another object"
-    assert seen(proxy("sidecar")) == (False, "no route of connections")
+    assert seen(proxy("sidecar")) == (False, "no route for connections")
 
 
 def test_all_to_one_version_is_written_with_or_without_weights():
@@ -381,12 +384,12 @@ def test_only_the_port_that_is_meant_has_it():
     both = proxy("sidecar", (9000, SPLIT, OURS, PREFIX), (9001, {"": 1}, "", ""))
     assert seen(both, live, port=9000) == (True, "") and seen(proxy("sidecar"), live, port=9000) == (
         False,
-        "no route of connections",
+        "no route for connections",
     )
     assert seen(proxy("sidecar", (9000, {"": 1}, "", ""), (9001, SPLIT, OURS, PREFIX)), live, port=9000)[0] is False
     assert seen(proxy("sidecar", (9000, SPLIT, OURS, PREFIX), (9001, SPLIT, OURS, PREFIX)), live, port=9000) == (
         False,
-        "still a route of connections to port 9001",
+        "still a route for connections to port 9001",
     )
 
 
@@ -394,16 +397,16 @@ def test_a_gateway_tells_the_object_only_where_there_are_weights():
     asked = {"gateways": [GATEWAY], "port": 9000}
     assert seen(proxy("router", (9000, SPLIT, "", PREFIX)), **asked) == (True, "")
     assert seen(proxy("router", (9000, {"v1": 80, "v2": 21}, "", PREFIX)), **asked)[1].startswith(
-        "other weights of connections"
+        "other weights for connections"
     )
     assert seen(proxy("router", (9000, {"v1": 1}, "", "")), versions={"v1": 1}, **asked) == (True, "")
     assert seen(proxy("router", (9000, {"v2": 1}, "", "")), versions={"v1": 1}, **asked) == (
         False,
-        "no route of connections",
+        "no route for connections",
     )
     assert seen(proxy("router", (9001, {"v1": 1}, "", "")), versions={"v1": 1}, **asked) == (
         False,
-        "no route of connections",
+        "no route for connections",
     ), "to another port of the host"
     assert seen(proxy("router"), **asked)[0] is False and seen(proxy("sidecar"), **asked)[0] is None
 
@@ -469,16 +472,16 @@ def test_the_module_converged_compares_connections_too(api):
     assert question.lacking(place, proxy("sidecar", (9000, SPLIT, OURS, PREFIX))) == ""
     assert (
         question.lacking(place, proxy("sidecar", (9000, {"v1": 1, "v2": 1}, OURS, PREFIX)))
-        == f"other weights of connections to port 9000: {{'outbound|9000|v1|{FULL}': 1, 'outbound|9000|v2|{FULL}': 1}}"
+        == f"other weights for connections to port 9000: {{'outbound|9000|v1|{FULL}': 1, 'outbound|9000|v2|{FULL}': 1}}"
     )
-    assert question.lacking(place, proxy("sidecar")) == "no route of connections"
+    assert question.lacking(place, proxy("sidecar")) == "no route for connections"
     assert question.lacking(ProxyLocation("infra", {}, True), proxy("router")) == "", (
         "a gateway need not have what is for the mesh"
     )
     gone = proxy_comparison.proxy_query(Cluster(api), echo(destination_rule=rule))
     assert (
         gone.lacking(place, proxy("sidecar", (9000, SPLIT, OURS, PREFIX)))
-        == "still a route of connections to port 9000"
+        == "still a route for connections to port 9000"
     )
 
 
