@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab import engine, node, settings
-from playbook_runner import SECOND, Lab, command_line, examples, second_lab
+from lab import engine, images, node, settings
+from playbook_runner import ROOT, SECOND, Lab, command_line, examples, second_lab
 
 pytestmark = pytest.mark.long
 
@@ -120,3 +123,31 @@ def test_where_images_can_be_pulled_nothing_is_built(registry: str, lab: Lab, tm
         assert docker("inspect", "-f", "{{.State.StartedAt}}", "servicemesh-pulled-control-plane") == started
     finally:
         command_line("down", **pulling)
+
+
+def test_a_build_that_is_killed_at_any_moment_goes_on(lab: Lab, tmp_path: Path) -> None:
+    """Its own cache and images, so that every step runs; compiled packages come from Go's cache."""
+    name = "servicemesh-killed"
+    killed = {**os.environ, "LAB_NAME": name, "LAB_PORT": "18733", "LAB_CACHE": str(tmp_path)}
+    removed = [node.name(), node.EMPTY, *(image.name for image in images.imported())]
+    subprocess.run(["docker", "rmi", *removed], capture_output=True, check=False)
+    moments = [random.uniform(2, 60) for _ in range(5)]
+    print("killed after", [round(moment) for moment in moments], "s")
+    try:
+        for moment in moments:
+            run = subprocess.Popen([sys.executable, "tests/lab", "up"], cwd=ROOT, env=killed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                run.wait(moment)
+            except subprocess.TimeoutExpired:
+                run.send_signal(signal.SIGKILL)
+            run.wait(20)
+        both = [subprocess.Popen([sys.executable, "tests/lab", "up"], cwd=ROOT, env=killed, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        texts = [run.communicate(timeout=1500)[1] for run in both]
+        assert [run.returncode for run in both] == [0, 0], texts
+        built = [line.split(": ")[2] for text in texts for line in text.splitlines() if ": done in " in line]
+        assert len(built) == len(set(built)), "of two runs at a time, one builds"
+        there = node.imported(f"{name}-control-plane")
+        assert set(there) == {image.name for image in images.imported() if settings.PREVIOUS_ISTIO not in image.name}
+        assert docker("exec", f"{name}-control-plane", "kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf", "get", "nodes").count(" Ready ") == 1
+    finally:
+        command_line("down", **{key: value for key, value in killed.items() if key.startswith("LAB_")})
