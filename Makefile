@@ -15,11 +15,11 @@ help: ## this list
 
 # What playbooks import; what the tests import as well.
 $(VENV)/.site: requirements.txt
-	$(PYTHON) tests/venv.py $(VENV) requirements.txt
+	$(PYTHON) tests/python_environment.py $(VENV) requirements.txt
 	@touch $@
 
 $(VENV)/.done: requirements.txt tests/requirements.txt
-	$(PYTHON) tests/venv.py $(VENV) requirements.txt tests/requirements.txt
+	$(PYTHON) tests/python_environment.py $(VENV) requirements.txt tests/requirements.txt
 	@touch $@
 
 .PHONY: site

@@ -7,7 +7,6 @@ Each image carries the key of its inputs as a label. An image with another key i
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,6 @@ from .shell import run, works
 
 LABEL = "servicemesh-lab.key"
 BASE = "localhost/lab/debian:bookworm"
-ADDONS_BASE = "localhost/lab/debian-addons:bookworm"
 SYSTEM = (
     "systemd", "systemd-sysv", "dbus", "conntrack", "iptables", "nftables", "iproute2", "ethtool", "mount", "kmod", "libseccomp2", "pigz", "e2fsprogs",
     "ca-certificates", "curl", "jq", "procps", "runc", "socat",
@@ -64,13 +62,13 @@ class Image:
     def _build(self) -> None:
         if self.base:
             self.base.build()
-        with tempfile.TemporaryDirectory(dir=settings.CACHE, prefix=".image-") as context:
+        with store.temporary() as context:
             for name, file in self.files.items():
-                path, copy = file.locate(), Path(context) / name
+                path, copy = file.locate(), context / name
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 # A link in the build's context would be copied as a link.
                 shutil.copytree(path, copy, symlinks=True) if path.is_dir() else shutil.copy(path, copy)
-            (Path(context) / "Dockerfile").write_text(self.dockerfile, encoding="utf-8")
+            (context / "Dockerfile").write_text(self.dockerfile, encoding="utf-8")
             network = ["--network", "host"] if self.host_network else []
             run("docker", "build", "-q", *network, "--label", f"{LABEL}={self.key}", "-t", self.name, context)
 
@@ -84,8 +82,8 @@ class Debian(Image):
 
     def _build(self) -> None:
         mirror = run("apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages", "Codename: bookworm").splitlines()[0]
-        with tempfile.TemporaryDirectory(dir=settings.CACHE, prefix=".debian-") as folder:
-            root, archive = Path(folder) / "root", Path(folder) / "root.tar"
+        with store.temporary() as folder:
+            root, archive = folder / "root", folder / "root.tar"
             run("debootstrap", "--variant=minbase", f"--include={','.join(SYSTEM)}", "bookworm", root, mirror)
             run("tar", "-C", root, "--exclude=./var/cache/apt/archives/*.deb", "-cf", archive, ".")
             run("docker", "import", "--change", f"LABEL {LABEL}={self.key}", archive, BASE)
@@ -142,27 +140,22 @@ ENTRYPOINT ["/usr/local/bin/pilot-agent"]
     ]
 
 
-def of_debian() -> list[Image]:
-    """Redis and Prometheus, from Debian packages. Prometheus comes without the fonts and scripts of its old web page."""
-    steps = (
-        "apt-get update -qq",
-        "DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server",
-        "cd /tmp && apt-get download -qq prometheus",
-        "dpkg-deb --fsys-tarfile prometheus_*.deb | tar -C / -x ./usr/bin/prometheus ./usr/share/prometheus",
-        "rm -rf /tmp/* /var/lib/apt/lists/* && apt-get clean",
-    )
-    packages = f"FROM {BASE}\n{PATH}\nRUN {' && '.join(steps)}\n"
-    base = Image(ADDONS_BASE, packages, host_network=True, base=DEBIAN)
-    start = f"FROM {ADDONS_BASE}\n{PATH}\n"
-    redis = f'{start}USER 1000:1000\nWORKDIR /data\nENTRYPOINT ["/usr/bin/redis-server", "--protected-mode", "no", "--save", ""]\n'
-    prometheus = f'{start}USER 65534:65534\nENTRYPOINT ["/usr/bin/prometheus"]\n'
-    return [Image("localhost/lab/prometheus:lab", prometheus, base=base), Image("localhost/lab/redis:lab", redis, base=base)]
+def redis() -> Image:
+    """Redis, as Debian's package."""
+    install = "DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server"
+    packages = f"RUN apt-get update -qq && {install} && apt-get clean && rm -rf /var/lib/apt/lists/*"
+    start = 'USER 1000:1000\nWORKDIR /data\nENTRYPOINT ["/usr/bin/redis-server", "--protected-mode", "no", "--save", ""]'
+    return Image("localhost/lab/redis:lab", f"FROM {BASE}\n{PATH}\n{packages}\n{start}\n", host_network=True, base=DEBIAN)
 
 
-def of_jaeger() -> list[Image]:
+def prometheus() -> Image:
+    return single("localhost/lab/prometheus:lab", "prometheus", user="65534:65534")
+
+
+def jaeger() -> Image:
     # The addon's arguments are those of another version: the image ignores them.
-    jaeger = f'FROM {BASE}\n{PATH}\nCOPY jaeger /usr/local/bin/\nENTRYPOINT ["/bin/sh", "-c", "exec /usr/local/bin/jaeger"]\n'
-    return [Image("localhost/lab/jaeger:lab", jaeger, {"jaeger": PROGRAMS["jaeger"]}, base=DEBIAN)]
+    text = f'FROM {BASE}\n{PATH}\nCOPY jaeger /usr/local/bin/\nENTRYPOINT ["/bin/sh", "-c", "exec /usr/local/bin/jaeger"]\n'
+    return Image("localhost/lab/jaeger:lab", text, {"jaeger": PROGRAMS["jaeger"]}, base=DEBIAN)
 
 
 def of_lab() -> list[Image]:
@@ -179,7 +172,7 @@ def of_lab() -> list[Image]:
 
 def imported() -> list[Image]:
     """Every image that a node may import."""
-    return [*of_debian(), *of_jaeger(), *of_lab(), *(image for version in settings.ISTIO for image in istio(version))]
+    return [redis(), prometheus(), jaeger(), *of_lab(), *(image for version in settings.ISTIO for image in istio(version))]
 
 
 def build_all(images: Iterable[Image]) -> None:

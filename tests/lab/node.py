@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -98,8 +97,8 @@ def _fill(target: str, held: list[str]) -> None:
     """Puts images into the node's own store, as content that is unpacked on first use."""
     container = f"{settings.NAME}-node-build"
     works("docker", "rm", "-f", container)
-    with tempfile.TemporaryDirectory(dir=settings.CACHE, prefix=".node-") as folder:
-        archive = Path(folder) / "images.tar"
+    with store.temporary() as folder:
+        archive = folder / "images.tar"
         run("docker", "save", "-o", archive, *held)
         run("docker", "run", "-d", "--name", container, "--privileged", "--entrypoint", "sleep", "-v", f"{archive}:/images.tar:ro", EMPTY, "infinity")
         script = """containerd >/dev/null 2>&1 & until ctr version >/dev/null 2>&1; do sleep 0.2; done
@@ -125,8 +124,8 @@ def load(container: str, wanted: Iterable[Image]) -> None:
         left = {image.name: image.key for image in wanted if there.get(image.name) != image.key}
         if not left:
             return
-        with tempfile.TemporaryDirectory(dir=settings.CACHE, prefix=".load-") as folder:
-            archive = Path(folder) / "images.tar"
+        with store.temporary() as folder:
+            archive = folder / "images.tar"
             run("docker", "save", "-o", archive, *left)
             with archive.open("rb") as content:
                 command = "ctr -n k8s.io images import --all-platforms --no-unpack --digests - >/dev/null"

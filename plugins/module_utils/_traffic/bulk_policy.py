@@ -89,7 +89,7 @@ def _validated(option: str, features: dict[str, Any]) -> dict[str, dict[str, Any
                 option,
                 f"{name!r} is not a valid feature",
                 hint=f"Use one of {', '.join(FEATURES)}.",
-                code="concern_unknown",
+                code="unknown_feature",
             )
         result = ArgumentSpecValidator(FEATURES[name].arguments).validate(_mapping(f"{option}.{name}", options))
         if result.error_messages:

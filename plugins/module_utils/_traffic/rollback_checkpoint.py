@@ -50,7 +50,7 @@ def differ(one: Policy, two: Policy) -> bool:
 
 def _asked(policy: Policy) -> list[object]:
     parts = [
-        {concern: intent for concern, intent in part.items() if concern != desired_annotation.SET}
+        {feature: intent for feature, intent in part.items() if feature != desired_annotation.SET}
         for part in (policy.route_intents, policy.rule_intents)
     ]
     # Where nothing is routed, the API says nothing; Istio's own is not named, as in what was kept before there were

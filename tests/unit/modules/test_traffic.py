@@ -140,7 +140,7 @@ def test_subsets_of_all_hosts_come_before_routes_and_proxies_are_asked_in_betwee
 @pytest.mark.parametrize(
     ("policy", "code", "named"),
     [
-        ({"frontend": {"spilt": {}}}, "concern_unknown", "policy.shop.frontend"),
+        ({"frontend": {"spilt": {}}}, "unknown_feature", "policy.shop.frontend"),
         ({"frontend": {"split": {"version": {"v1": 1}}}}, "options_invalid", "version"),
         ({"frontend": {"split": {}}}, "options_invalid", "versions"),
         ({"frontend": {"split": {"versions": {"v1": -1}}}}, "weight_negative", "policy.shop.frontend.split.versions"),

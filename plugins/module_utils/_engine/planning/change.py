@@ -75,19 +75,19 @@ def _none(_obj: Object) -> bool:
 class ApplyOptions:
     """How one call wants its objects treated.
 
-    namespace   for namespaced objects that name none
-    force       take fields from other managers
-    adopt       tools whose fields become ours, as if we had made the object
-    recreate    delete and make anew what differs in a field that cannot be changed
-    dry_run_all     ask the server about every object, also where the comparison of lists is sure
-    ignore_managers    managers whose fields are left to them
-    prune       delete members of the set that are wanted no more
-    kept        kinds that prune leaves alone
-    keep      members that prune leaves alone, too
-    prune_limit prune stops before deleting more members than this, a number or a share such as 20%
-    values_only    an object that has every wanted value, and none of ours that is wanted no more, is left to its owners
-    tolerate_missing     a kind or namespace that is not there may still come from an earlier task, and a conflict is
-                         told, not raised (check mode)
+    namespace         for namespaced objects that name none
+    force             take fields from other managers
+    adopt             tools whose fields become ours, as if we had created the object
+    recreate          delete and create again what differs in a field that cannot be changed
+    dry_run_all       ask the server about every object, also where the comparison of managed fields is sure
+    ignore_managers   managers whose fields are left to them
+    prune             delete members of the set that are not wanted any more
+    kept              kinds that prune leaves alone
+    keep              members that prune leaves alone, too
+    prune_limit       prune stops before deleting more members than this, a number or a percentage such as 20%
+    values_only       an object that has every wanted value, and none of ours that is not wanted, is left to its owners
+    tolerate_missing  a missing kind or namespace may still come from an earlier task, and a conflict is reported, not
+                      raised (check mode)
     """
 
     namespace: str | None = None

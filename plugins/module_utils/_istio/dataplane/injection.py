@@ -78,8 +78,8 @@ def validate_enrollment(enrollment: Enrollment, live: Object | None) -> None:
     other = INJECTION if enrollment.revision else REVISION if enrollment.injection == "enabled" else ""
     if other in there and not _is_own(live or {}, other):
         message = (
-            f"namespace {enrollment.name} has the label {other}={there[other]} from another tool: with both"
-            f" labels, Istio uses {INJECTION} and ignores the revision"
+            f"namespace {enrollment.name} has the label {other}={there[other]} from another tool: with both labels, "
+            f"Istio uses {INJECTION} and ignores the revision"
         )
         raise InvalidOption(
             "injection" if enrollment.injection else "revision",

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was asked for a host, concern by concern, kept as data with the objects that say it. One owner composes them
+"""What was asked for a host, feature by feature, kept as data with the objects that say it. One owner composes them
 into one object.
 """
 
@@ -14,12 +14,12 @@ from ..._failure import Failure
 from ..host.host import INTENTS, Object
 
 Intents = dict[str, Any]
-# Beside the concerns: the set with which a host's policy came.
+# Beside the features: the set with which a host's policy came.
 SET = "set"
 
 
 def read_intents(obj: Object | None) -> Intents:
-    """{concern: what was asked} of an object of ours. Raises Failure "intents_unreadable" where somebody edited them
+    """{feature: what was asked} of an object of ours. Raises Failure "intents_unreadable" where somebody edited them
     into nonsense.
     """
     text = (((obj or {}).get("metadata") or {}).get("annotations") or {}).get(INTENTS, "{}")
@@ -47,6 +47,6 @@ def intents_annotation(intents: Mapping[str, Any]) -> dict[str, str]:
     return {INTENTS: json.dumps(intents, sort_keys=True)}
 
 
-def with_intent(intents: Intents, concern: str, wanted: Any) -> Intents:
-    """The intents with this concern's replaced, or released where nothing is wanted of it any more."""
-    return {name: value for name, value in {**intents, concern: wanted}.items() if value}
+def with_intent(intents: Intents, feature: str, wanted: Any) -> Intents:
+    """The intents with this feature's replaced, or released where nothing is wanted of it any more."""
+    return {name: value for name, value in {**intents, feature: wanted}.items() if value}

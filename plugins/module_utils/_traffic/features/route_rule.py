@@ -33,7 +33,7 @@ class RouteRule:
     matches   of which one must hold; none: every request
     targets   (where to, weight, header operations of that part); empty where `fields` answer by themselves
     fields    what else its requests meet, in the words of Istio's HTTPRoute; mirrors as [(Target, percent)]
-    port      of the host, which it is for, where its concern names one
+    port      of the host, which it is for, where its feature names one
     """
 
     name: str

@@ -20,7 +20,7 @@ VERSION_OF = "servicemesh.istio/version-of"
 GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 # Every sidecar, as opposed to named gateways.
 MESH = "mesh"
-# Annotation with what was asked for a host, as data, by concern.
+# Annotation with what was asked for a host, as data, by feature.
 INTENTS = "servicemesh.istio/intents"
 # Ends the name of the second VirtualService, for any outside host: istiod refuses "*" on one that is bound to the mesh.
 ANY_HOST = "-any-host"
@@ -41,26 +41,24 @@ class RoutingApi(str, Enum):
 class Host:
     """A host and the live objects that matter to its routes.
 
-    service, entry      what makes the host known to the mesh; both None: nothing does
-    pods                labels of its pods; None where they cannot be known
-    own, rule           this collection's VirtualService and DestinationRule of the host
-    wildcard_virtual_service            this collection's second VirtualService, for any outside host
-    http_routes              this collection's routes of Gateway API, of the host
-    version_services    this collection's Services that stand for one version of the host each
-    version_destination_rules       this collection's DestinationRules of those
-    same_name_services           Services that are named like one for a wanted version, by name; this collection's or
-                                 not
-    other_destination_rules         DestinationRules of its namespace that the host's own cannot be beside: for the host
-                                    under another name, or of its name and not of a
-                        host's policy
-    foreign_routes              routes of other people, of either API, that name the host
-    missing_gateways    wanted Gateways that are not there
-    missing_hosts       other hosts that a route names, and that nothing makes known
-    other_ports         ports of the Services among those other hosts, by full name
-    gateway_protocols              by wanted Gateway, what may be routed at its ports: HTTP, TCP, TLS
-    tls_listeners            by gateway whose port for HTTP redirects, the listeners that are left for the host's routes
-    gateway_api_channel             of Gateway API's definitions, "standard" or "experimental"; empty where its routes
-                                    are not served
+    service, service_entry           what makes the host known to the mesh; both None: nothing does
+    pods                             labels of its pods; None where they cannot be known
+    managed_virtual_service          this collection's VirtualService of the host
+    wildcard_virtual_service         this collection's second VirtualService, for any outside host
+    destination_rule                 this collection's DestinationRule of the host
+    http_routes                      this collection's HTTPRoutes of the host
+    version_services                 this collection's Services that stand for one version of the host each
+    version_destination_rules        this collection's DestinationRules of those Services
+    same_name_services               {name: Service} with the names of Services for wanted versions, whoever made them
+    other_destination_rules          DestinationRules of its namespace that exclude one for the host: for the host under
+                                     another name, or of its name and not part of a host's policy
+    foreign_routes                   routes of other people, of either API, that name the host
+    missing_gateways                 Gateways that are named and do not exist
+    missing_hosts                    other hosts that a route names and that do not exist
+    other_ports                      {full name: ports} of the Services among those other hosts
+    gateway_protocols                {gateway: protocols that can be routed at its ports}
+    tls_listeners                    {gateway that redirects HTTP: the listeners that are left for the host's routes}
+    gateway_api_channel              "standard" or "experimental"; empty where HTTPRoutes are not served
     """
 
     name: str

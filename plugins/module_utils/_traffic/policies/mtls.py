@@ -152,8 +152,8 @@ class MtlsModule(PolicyModule):
         if seen.silent:
             others = f"; pods without a sidecar: {summarize(list(seen.plain), NAMED)}" if seen.plain else ""
             return [], [
-                f"plaintext callers of {place}: unknown. The access logs of {', '.join(seen.silent)} contain no"
-                f" call within {within}, or more than is read, and the proxies count none{others}"
+                f"plaintext callers of {place}: unknown. The access logs of {', '.join(seen.silent)} contain no call "
+                f"within {within}, or more than is read, and the proxies count none{others}"
             ]
         return [], []
 

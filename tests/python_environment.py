@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Python's environment for make: venv.py FOLDER REQUIREMENTS... Two runs at a time do not disturb each other."""
+"""Python's environment for make: python_environment.py FOLDER REQUIREMENTS... Two runs at a time do not disturb each other."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]), sys.argv[2:])
     except LabError as error:
-        say(f"venv: {error}")
+        say(f"python environment: {error}")
         sys.exit(1)
     except subprocess.CalledProcessError as error:
         sys.exit(error.returncode)
