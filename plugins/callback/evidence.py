@@ -120,13 +120,28 @@ class CallbackModule(CallbackBase):
             "ended": ended,
             # As a template it says nothing of what came of it.
             "check_mode": fields["check_mode"] if isinstance(fields.get("check_mode"), bool) else None,
-            "ignored": outcome in evidence.BAD and True in (ignored, fields.get("ignore_unreachable" if outcome == evidence.UNREACHABLE else "ignore_errors")),
+            "ignored": (
+                outcome in evidence.BAD
+                and True
+                in (
+                    ignored,
+                    fields.get("ignore_unreachable" if outcome == evidence.UNREACHABLE else "ignore_errors"),
+                )
+            ),
         }
         self._begun[place] = ended
         try:
             self._calls.append(evidence.call(about, outcome, result))
         except Exception as error:  # a result of no known shape: that there was one is told all the same
-            self._calls.append({**about, "item": "", "outcome": outcome, "hidden": False, "message": f"cannot read this result: {error}"})
+            self._calls.append(
+                {
+                    **about,
+                    "item": "",
+                    "outcome": outcome,
+                    "hidden": False,
+                    "message": f"cannot read this result: {error}",
+                }
+            )
 
     def _cut_off(self) -> None:
         """At the end of the process: a run that ended before its playbook did leaves a report that says so."""

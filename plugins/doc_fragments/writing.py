@@ -20,7 +20,7 @@ options:
     PROGRESS = r"""
 options:
   _progress:
-    description: Set by the action plugin of the same name, which shows what is waited for. Not for tasks.
+    description: Set by the action plugin, which shows what the module waits for. Do not set it in tasks.
     type: dict
 """
     PROXIES = r"""

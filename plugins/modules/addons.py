@@ -49,6 +49,10 @@ options:
     type: str
     choices: [present, absent]
     default: present
+seealso:
+  - name: Istio integrations
+    description: Prometheus, Grafana, Jaeger and Kiali with Istio.
+    link: https://istio.io/latest/docs/ops/integrations/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup

@@ -22,14 +22,6 @@ options:
     description: Names the policy. Its objects are called so, with C(-allow) and C(-deny).
     type: str
     required: true
-  namespace:
-    description: Namespace of the objects.
-    type: str
-    required: true
-  workload:
-    description: Labels of the pods that the policy is for. Without it, all of the namespace; in the root namespace, all of the mesh.
-    type: dict
-    default: {}
   allow:
     description:
       - Rules of which one must hold for a request to be allowed. An empty list allows nothing.
@@ -53,15 +45,18 @@ options:
     description: Whether proxies only log what the policy would do.
     type: bool
     default: false
-
-  state:
-    description: Whether the policy is there. Objects of the same name that this collection did not make are not deleted.
-    type: str
-    choices: [present, absent]
-    default: present
+seealso:
+  - name: AuthorizationPolicy
+    description: Reference of the AuthorizationPolicy that this module writes.
+    link: https://istio.io/latest/docs/reference/config/security/authorization-policy/
+  - name: Authorization policy conditions
+    description: Keys of conditions.
+    link: https://istio.io/latest/docs/reference/config/security/conditions/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.workload_policy
+  - servicemesh.istio.workload_policy.workload
   - servicemesh.istio.connection
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait

@@ -52,6 +52,10 @@ options:
     description: Whether objects that the cluster has no more leave the backup. Without it they stay, also over several runs, as before the removal of a mesh.
     type: bool
     default: true
+seealso:
+  - name: Istio configuration reference
+    description: Reference of all Istio kinds.
+    link: https://istio.io/latest/docs/reference/config/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
@@ -153,7 +157,9 @@ def body(run: Run) -> dict:
         if options["prune"]:
             backup.fail_if_lost(known, found)
         else:
-            found = backup.merge_with_backup(found, known, {name: managed_directory.read_file(dest, name) for name in owned})
+            found = backup.merge_with_backup(
+                found, known, {name: managed_directory.read_file(dest, name) for name in owned}
+            )
     run.hide({value for secret in found.objects[backup.SECRETS] for value in manifests.secret_values(secret)})
     wanted, index = backup.backup_files(found)
     for name in set(found.lost) - set(index.asked):
@@ -162,14 +168,31 @@ def body(run: Run) -> dict:
     listed = managed_directory.plan_files(dest, {managed_directory.INDEX: index.text}, {managed_directory.INDEX})
     changed = any(change.changes for change in changes + listed)
     if changed and not run.check_mode:
-        run.timed("write", lambda: _write(dest, changes, listed, replace(index, complete=False, files={**dict.fromkeys(owned, 0), **index.files})))
-    rows = [{"name": change.name, "action": change.action, "objects": index.files.get(change.name, 0)} for change in changes]
+        run.timed(
+            "write",
+            lambda: _write(
+                dest, changes, listed, replace(index, complete=False, files={**dict.fromkeys(owned, 0), **index.files})
+            ),
+        )
+    rows = [
+        {"name": change.name, "action": change.action, "objects": index.files.get(change.name, 0)} for change in changes
+    ]
     diff = [backup.difference(change, f"{dest}/{change.name}") for change in changes + listed if change.changes]
-    return {"changed": changed, "diff": diff, "dest": str(dest), "files": rows, "counts": index.objects, "left_out": found.left_out, "cluster": index.cluster}
+    return {
+        "changed": changed,
+        "diff": diff,
+        "dest": str(dest),
+        "files": rows,
+        "counts": index.objects,
+        "left_out": found.left_out,
+        "cluster": index.cluster,
+    }
 
 
 def _write(dest: Path, changes: list, listed: list, unfinished: backup.Index) -> None:
-    """While files are written the index says so, and names the old and the new ones: an interruption costs a run, never a file."""
+    """While files are written the index says so, and names the old and the new ones: an interruption costs a run, never
+    a file.
+    """
     last = replace(listed[0], action=managed_directory.CONFIGURED)
     managed_directory.apply_files(dest, [replace(last, after=unfinished.text), *changes, last])
 

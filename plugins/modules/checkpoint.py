@@ -63,6 +63,10 @@ options:
     type: str
     choices: [present, restored, absent]
     default: present
+seealso:
+  - name: ConfigMap
+    description: Reference of the ConfigMap that keeps a checkpoint.
+    link: https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-resources/config-map-v1/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
@@ -197,7 +201,10 @@ def body(run: Run) -> dict:
             return {**run.apply([], ApplyOptions()), **_said(None, checkpoint.EMPTY)}
         kept = checkpoint.read_checkpoint(live)
         steps = checkpoint.restore_steps(kept, checkpoint.selected_objects(cluster, kept.selectors), cluster.manager)
-        return {**run.apply(steps, ApplyOptions(force=True, ignore_managers=frozenset({ISTIOD_MANAGER}))), **_said(live, kept)}
+        return {
+            **run.apply(steps, ApplyOptions(force=True, ignore_managers=frozenset({ISTIOD_MANAGER}))),
+            **_said(live, kept),
+        }
     if live:
         return {**run.apply([], ApplyOptions()), **_said(live, checkpoint.read_checkpoint(live))}
     if not choices and not notes:

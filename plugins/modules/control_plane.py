@@ -60,6 +60,13 @@ options:
     type: str
     choices: [present, absent]
     default: present
+seealso:
+  - name: IstioOperator
+    description: Reference of the options that istioctl renders.
+    link: https://istio.io/latest/docs/reference/config/istio.operator.v1alpha1/
+  - name: Install with Helm
+    description: Istio's charts.
+    link: https://istio.io/latest/docs/setup/install/helm/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
@@ -210,7 +217,9 @@ def _by_istioctl(run: Run, plane: control_plane.ControlPlane) -> dict:
     # Side by side, for each takes its time where nothing is kept.
     rendered, *tags = run.timed("render", lambda: run.cluster.each(istioctl.render, operators))
     tag = [obj for objects in tags for obj in control_plane.tag_objects(objects, plane)]
-    rules = run.apply_options(namespace=plane.namespace, ignore_managers=ISTIOD, set=plane.own_set, prune=True, keep=plane.spared)
+    rules = run.apply_options(
+        namespace=plane.namespace, ignore_managers=ISTIOD, set=plane.own_set, prune=True, keep=plane.spared
+    )
     steps = control_plane.control_plane_steps(plane, rendered, tag, mesh, version)
     if rules.adopt:
         steps.append(Step("Helm's records", deleted=charts.surplus_releases(run.cluster, rendered + tag)))
@@ -223,11 +232,18 @@ def _by_helm(run: Run, plane: control_plane.ControlPlane) -> dict:
     helm, folder = Helm(options["helm"]), charts.Charts.of(Path(options["charts"]))
     charts.validate_chart_options(plane, folder)
     rules = run.apply_options(namespace=plane.namespace, ignore_managers=ISTIOD)
-    steps = run.timed("render", lambda: charts.chart_steps(run.cluster, plane, helm, folder, control_plane.read_live_mesh(run.cluster, plane), rules))
+    steps = run.timed(
+        "render",
+        lambda: charts.chart_steps(
+            run.cluster, plane, helm, folder, control_plane.read_live_mesh(run.cluster, plane), rules
+        ),
+    )
     result = run.apply(steps, rules)
     if rules.adopt:
         # What of our own set no chart has.
-        result = run.remove([], plane.own_set, spared=frozenset(change.ref for the_plan in run.plans for change in the_plan.changes))
+        result = run.remove(
+            [], plane.own_set, spared=frozenset(change.ref for the_plan in run.plans for change in the_plan.changes)
+        )
     return {**result, "version": folder.version}
 
 

@@ -36,6 +36,10 @@ options:
     type: str
     choices: [present, absent]
     default: present
+seealso:
+  - name: Istio integrations
+    description: Prometheus, Grafana, Jaeger and Kiali with Istio.
+    link: https://istio.io/latest/docs/ops/integrations/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
@@ -85,7 +89,12 @@ from ..module_utils._istio import mesh
 from ..module_utils._probe import forwarder
 
 # Addon -> (Service, its port, usual local port), as in the release's samples/addons.
-ADDONS = {"kiali": ("kiali", 20001, 20001), "grafana": ("grafana", 3000, 3000), "prometheus": ("prometheus", 9090, 9090), "jaeger": ("tracing", 80, 16686)}
+ADDONS = {
+    "kiali": ("kiali", 20001, 20001),
+    "grafana": ("grafana", 3000, 3000),
+    "prometheus": ("prometheus", 9090, 9090),
+    "jaeger": ("tracing", 80, 16686),
+}
 ARGUMENTS = {
     "name": {"type": "str", "choices": list(ADDONS), "default": "kiali"},
     "namespace": {"type": "str", "default": "istio-system"},
@@ -110,11 +119,19 @@ def body(run: Run) -> dict:
         return {"changed": False, "url": url, "pid": opened[0].pid, "diff": []}
     live = run.cluster.get("", "Service", options["namespace"], service)
     if live is None:
-        raise Failure("no_addon", f"name: Service {options['namespace']}/{service} does not exist", hint="Install the addon first, or set its namespace.")
+        raise Failure(
+            "no_addon",
+            f"name: Service {options['namespace']}/{service} does not exist",
+            hint="Install the addon first, or set its namespace.",
+        )
     selector = live["spec"].get("selector") or {}
     pod_port = forwarder.port_of(live, port, forwarder.running_pod(run.cluster, options["namespace"], selector))
     listener = forwarder.listen(options["address"], local_port)
-    result = {"changed": True, "url": url, "diff": _diff(local_port, "closed", f"open, forwards to {options['namespace']}/{service}")}
+    result = {
+        "changed": True,
+        "url": url,
+        "diff": _diff(local_port, "closed", f"open, forwards to {options['namespace']}/{service}"),
+    }
     if run.check_mode:
         listener.close()
         return result
@@ -123,7 +140,14 @@ def body(run: Run) -> dict:
 
 
 def _diff(port: int, before: str, after: str) -> list:
-    return [{"before": before + "\n", "after": after + "\n", "before_header": f"port {port}", "after_header": f"port {port}"}]
+    return [
+        {
+            "before": before + "\n",
+            "after": after + "\n",
+            "before_header": f"port {port}",
+            "after_header": f"port {port}",
+        }
+    ]
 
 
 def main() -> None:

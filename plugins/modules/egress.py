@@ -23,10 +23,6 @@ options:
     description: Name of the ServiceEntry, and of the objects that rest on it.
     type: str
     required: true
-  namespace:
-    description: Namespace of the objects.
-    type: str
-    required: true
   hosts:
     description: DNS names, with a star as the first label for a domain. Needed with O(state=present).
     type: list
@@ -97,15 +93,17 @@ options:
     description: Labels of its pods.
     type: dict
     default: {istio: egressgateway}
-
-  state:
-    description: Whether the policy is there. Objects of the same name that this collection did not make are not deleted.
-    type: str
-    choices: [present, absent]
-    default: present
+seealso:
+  - name: ServiceEntry
+    description: Reference of the ServiceEntry that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/service-entry/
+  - name: DestinationRule
+    description: Reference of the DestinationRule that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/destination-rule/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.workload_policy
   - servicemesh.istio.connection
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait

@@ -14,18 +14,7 @@ author:
 description:
   - For tests of what depends on a host. Whoever calls it meets the fault in their own proxy; the host itself is not touched.
   - With O(expires) a fault that was forgotten ends, with the next run of any module of the host's policy after that time.
-  - Everything that was asked for a host is composed into one VirtualService and one DestinationRule, for a host's routes have one owner.
-    What this module says is kept with them as data, so that other concerns of the host keep theirs.
-  - Between subsets and routes every istiod must report that its proxies have acknowledged the change.
 options:
-  service:
-    description: Name of a Service in O(namespace), or a full host name.
-    type: str
-    required: true
-  namespace:
-    description: Namespace of the objects that are written.
-    type: str
-    required: true
   delay:
     description: Such as C(2s), or C({by, percent}).
     type: raw
@@ -40,25 +29,17 @@ options:
       - A duration such as C(30m), or a time such as C(2030-01-31T12:00:00Z).
       - A duration counts from the run that brought this fault; the same fault in a later run does not prolong it, and does not come back by itself.
     type: str
-  gateways:
-    description:
-      - Where the host's routes hold. V(mesh) is every sidecar; a gateway is written as C(NAMESPACE/NAME).
-      - Without it they hold where other policy of the host says, and where none does, in every sidecar.
-    type: list
-    elements: str
-  gateway_hosts:
-    description: Hosts from outside that a gateway sends here. V(*) is every host that has no routes of its own.
-    type: list
-    elements: str
-    default: []
-  state:
-    description: Whether this part of the host's policy is there. What else was asked for the host stays.
-    type: str
-    choices: [present, absent]
-    default: present
+seealso:
+  - name: HTTPFaultInjection
+    description: Reference of the field that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/virtual-service/#HTTPFaultInjection
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.service_policy
+  - servicemesh.istio.service_policy.state
+  - servicemesh.istio.service_policy.gateways
+  - servicemesh.istio.service_policy.gateway_hosts
   - servicemesh.istio.connection
   - servicemesh.istio.gateway_api
   - servicemesh.istio.writing

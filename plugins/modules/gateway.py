@@ -22,10 +22,6 @@ options:
     description: Name of the Gateway, as policies name it with its namespace.
     type: str
     required: true
-  namespace:
-    description: Namespace of the objects.
-    type: str
-    required: true
   hosts:
     description: Hosts from outside. V(*) is all; C(NAMESPACE/HOST) takes routes of that namespace alone.
     type: list
@@ -94,14 +90,17 @@ options:
     description: With O(api=gateway_api) and without O(service), the type of the Service that Istio makes. Without it, Istio's own choice.
     type: str
     choices: [LoadBalancer, NodePort, ClusterIP]
-  state:
-    description: Whether the policy is there. Objects of the same name that this collection did not make are not deleted.
-    type: str
-    choices: [present, absent]
-    default: present
+seealso:
+  - name: Gateway
+    description: Reference of the Gateway that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/gateway/
+  - name: Gateway API
+    description: Reference of the Gateway that this module writes with O(api=gateway_api).
+    link: https://gateway-api.sigs.k8s.io/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.workload_policy
   - servicemesh.istio.connection
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait

@@ -56,6 +56,10 @@ options:
     description: Further images.
     type: list
     elements: str
+seealso:
+  - name: Images
+    description: How Kubernetes names and pulls images.
+    link: https://kubernetes.io/docs/concepts/containers/images/
 extends_documentation_fragment:
   - servicemesh.istio.attributes.info
   - servicemesh.istio.attributes.actiongroup
@@ -196,7 +200,9 @@ def body(run: Run) -> dict:
     if injected:
         found.add_injection(injected, options["injection_templates"])
     if options["samples"]:
-        wanted = addons.Addons(names=options["addons"], namespace=options["istio_namespace"], images=options["addon_images"])
+        wanted = addons.Addons(
+            names=options["addons"], namespace=options["istio_namespace"], images=options["addon_images"]
+        )
         documents = addons.read_addons(Path(options["samples"]), wanted)
         found.add_objects(obj for step in addons.addon_steps(wanted, documents) for obj in step.objects)
     found.add_objects(manifests.read_manifests(run), injected)

@@ -24,14 +24,6 @@ options:
     description: Names the policy. Its RequestAuthentication is called so, its AuthorizationPolicy so with C(-token).
     type: str
     required: true
-  namespace:
-    description: Namespace of the objects.
-    type: str
-    required: true
-  workload:
-    description: Labels of the pods that the policy is for. Without it, all of the namespace; in the root namespace, all of the mesh.
-    type: dict
-    default: {}
   issuers:
     description:
       - Who signs tokens that are taken. Needed with O(state=present).
@@ -52,15 +44,18 @@ options:
     type: list
     elements: str
     default: []
-
-  state:
-    description: Whether the policy is there. Objects of the same name that this collection did not make are not deleted.
-    type: str
-    choices: [present, absent]
-    default: present
+seealso:
+  - name: RequestAuthentication
+    description: Reference of the RequestAuthentication that this module writes.
+    link: https://istio.io/latest/docs/reference/config/security/request_authentication/
+  - name: AuthorizationPolicy
+    description: Reference of the AuthorizationPolicy that this module writes.
+    link: https://istio.io/latest/docs/reference/config/security/authorization-policy/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.workload_policy
+  - servicemesh.istio.workload_policy.workload
   - servicemesh.istio.connection
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait

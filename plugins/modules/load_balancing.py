@@ -12,18 +12,8 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Everything that was asked for a host is composed into one VirtualService and one DestinationRule, for a host's routes have one owner.
-    What this module says is kept with them as data, so that other concerns of the host keep theirs.
-  - Between subsets and routes every istiod must report that its proxies have acknowledged the change.
+  - Sets how callers choose a pod of the service. The settings are part of a DestinationRule.
 options:
-  service:
-    description: Name of a Service in O(namespace), or a full host name.
-    type: str
-    required: true
-  namespace:
-    description: Namespace of the objects that are written.
-    type: str
-    required: true
   algorithm:
     description: How a pod is chosen.
     type: str
@@ -43,14 +33,15 @@ options:
   warmup:
     description: Slow start of new pods, as C({duration, minimum_percent, aggression}). A new pod receives its full share of requests only after C(duration).
     type: dict
-  state:
-    description: Whether this part of the host's policy is there. What else was asked for the host stays.
-    type: str
-    choices: [present, absent]
-    default: present
+seealso:
+  - name: LoadBalancerSettings
+    description: Reference of the field that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/destination-rule/#LoadBalancerSettings
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.service_policy
+  - servicemesh.istio.service_policy.state
   - servicemesh.istio.connection
   - servicemesh.istio.gateway_api
   - servicemesh.istio.writing

@@ -63,6 +63,13 @@ options:
     type: str
     choices: [present, absent]
     default: present
+seealso:
+  - name: Server-side apply
+    description: How Kubernetes applies objects and tracks managed fields.
+    link: https://kubernetes.io/docs/reference/using-api/server-side-apply/
+  - name: ApplySet
+    description: Labels and annotations of an ApplySet.
+    link: https://kubernetes.io/docs/reference/labels-annotations-taints/#applyset-kubernetes-io-id
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
@@ -170,7 +177,11 @@ ARGUMENTS = {
         "type": "list",
         "elements": "dict",
         "default": [],
-        "options": {"kind": {"type": "str", "required": True}, "name": {"type": "str"}, "query": {"type": "str", "required": True}},
+        "options": {
+            "kind": {"type": "str", "required": True},
+            "name": {"type": "str"},
+            "query": {"type": "str", "required": True},
+        },
     },
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **REGISTRY_ARGUMENTS,
@@ -182,8 +193,15 @@ ARGUMENTS = {
 def body(run: Run) -> dict:
     options = run.options
     if options["set"] and not options["namespace"]:
-        hint = "The parent of an ApplySet is a ConfigMap with the name of the set. Set namespace to where it is kept, such as the namespace of the objects."
-        raise InvalidOption("namespace", f"is required with set: the parent of the ApplySet {options['set']} needs a namespace", hint=hint)
+        hint = (
+            "The parent of an ApplySet is a ConfigMap with the name of the set. Set namespace to where it is kept, such"
+            " as the namespace of the objects."
+        )
+        raise InvalidOption(
+            "namespace",
+            f"is required with set: the parent of the ApplySet {options['set']} needs a namespace",
+            hint=hint,
+        )
     if options["prune"] and not options["set"]:
         raise InvalidOption("prune", "prune needs set", hint="Set the name of the set.")
     object_set = ObjectSet(options["set"], options["namespace"]) if options["set"] else None
@@ -196,12 +214,16 @@ def body(run: Run) -> dict:
         return run.remove(objects, object_set, namespace=options["namespace"])
     if not objects:
         raise InvalidOption("definition", "it contains no objects", hint="Use state: absent to remove a set.")
-    rules = run.apply_options(namespace=options["namespace"], set=object_set, prune=options["prune"], prune_limit=options["prune_limit"])
+    rules = run.apply_options(
+        namespace=options["namespace"], set=object_set, prune=options["prune"], prune_limit=options["prune_limit"]
+    )
     return run.apply([Step("objects", objects)], rules)
 
 
 def main() -> None:
-    run_module(ARGUMENTS, body, mutually_exclusive=[("definition", "src")], required_one_of=[("definition", "src", "set")])
+    run_module(
+        ARGUMENTS, body, mutually_exclusive=[("definition", "src")], required_one_of=[("definition", "src", "set")]
+    )
 
 
 if __name__ == "__main__":

@@ -51,6 +51,10 @@ options:
     description: Whether a check that is unknown counts as failed at its severity.
     type: bool
     default: false
+seealso:
+  - name: Istio analysis messages
+    description: Findings of istioctl analyze.
+    link: https://istio.io/latest/docs/reference/config/analysis/
 extends_documentation_fragment:
   - servicemesh.istio.attributes.info
   - servicemesh.istio.attributes.actiongroup
@@ -149,9 +153,17 @@ ARGUMENTS = {
 
 def body(run: Run) -> dict:
     options = run.options
-    gate = Gate(options["phase"], options["istio_namespace"], options["version"] or "", options["revision"] or "", tuple(options["namespaces"]))
+    gate = Gate(
+        options["phase"],
+        options["istio_namespace"],
+        options["version"] or "",
+        options["revision"] or "",
+        tuple(options["namespaces"]),
+    )
     registry.validate_gate(gate, options["skip"])
-    found = run.timed("read", lambda: facts.read_facts(run.cluster, gate.namespace, registry.required_sources(gate, options["skip"])))
+    found = run.timed(
+        "read", lambda: facts.read_facts(run.cluster, gate.namespace, registry.required_sources(gate, options["skip"]))
+    )
     registry.require_namespaces(found, gate)
     rows = run.timed("judge", lambda: registry.run_checks(found, gate, options["skip"]))
     run.extra_result = {"checks": rows, "summary": registry.summarize_rows(rows)}

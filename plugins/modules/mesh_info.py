@@ -28,6 +28,10 @@ options:
     description: Whether istiods are asked for their proxies. That takes a tunnel into each of their pods.
     type: bool
     default: true
+seealso:
+  - name: istioctl
+    description: Reference of istioctl.
+    link: https://istio.io/latest/docs/reference/commands/istioctl/
 extends_documentation_fragment:
   - servicemesh.istio.attributes.info
   - servicemesh.istio.attributes.actiongroup

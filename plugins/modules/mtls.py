@@ -26,19 +26,11 @@ options:
     description: Name of the PeerAuthentication.
     type: str
     default: default
-  namespace:
-    description: Namespace of the objects.
-    type: str
-    required: true
   mode:
     description: V(strict) takes TLS alone, V(permissive) plaintext too, V(disable) plaintext alone, V(inherit) what the mesh says. Needed with
       O(state=present).
     type: str
     choices: [strict, permissive, disable, inherit]
-  workload:
-    description: Labels of the pods that it is for. Without it, all of the namespace; in the root namespace, all of the mesh.
-    type: dict
-    default: {}
   ports:
     description: Mode by port of the pods, where it differs. Needs O(workload).
     type: dict
@@ -54,15 +46,15 @@ options:
     description: Period of the access logs that is read, such as C(30m).
     type: str
     default: 1h
-
-  state:
-    description: Whether the policy is there. Objects of the same name that this collection did not make are not deleted.
-    type: str
-    choices: [present, absent]
-    default: present
+seealso:
+  - name: PeerAuthentication
+    description: Reference of the PeerAuthentication that this module writes.
+    link: https://istio.io/latest/docs/reference/config/security/peer_authentication/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.workload_policy
+  - servicemesh.istio.workload_policy.workload
   - servicemesh.istio.connection
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait

@@ -51,6 +51,10 @@ options:
     description: With O(state=absent), whether the namespace goes with everything in it.
     type: bool
     default: false
+seealso:
+  - name: Sidecar injection
+    description: Labels that enable injection.
+    link: https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
@@ -161,7 +165,15 @@ ARGUMENTS = {
 def body(run: Run) -> dict:
     options = run.options
     name, absent = options["name"], options["state"] == "absent"
-    asked = {} if absent else {"injection": options["injection"] or "", "revision": options["revision"] or "", "labels": options["labels"]}
+    asked = (
+        {}
+        if absent
+        else {
+            "injection": options["injection"] or "",
+            "revision": options["revision"] or "",
+            "labels": options["labels"],
+        }
+    )
     enrollment = injection.Enrollment(name, **asked)
     injection.validate_enrollment(enrollment, None)
     live = run.cluster.get("", "Namespace", "", name)
@@ -177,15 +189,23 @@ def _pods(run: Run, enrollment: injection.Enrollment, live: dict | None) -> dict
     labels = {**(((live or {}).get("metadata") or {}).get("labels") or {}), **enrollment.wanted_labels}
     known = revisions.read_revisions(run.cluster) if run.options["restart_stale_sidecar"] else None
     seen = restarts.inspect_namespace(run.cluster, enrollment.name, labels, known)
-    result = {"pods": seen.pods, "missing_sidecar": restarts.restart_rows(seen.missing_sidecar), **({"stale": restarts.restart_rows(seen.stale)} if known else {})}
+    result = {
+        "pods": seen.pods,
+        "missing_sidecar": restarts.restart_rows(seen.missing_sidecar),
+        **({"stale": restarts.restart_rows(seen.stale)} if known else {}),
+    }
     if not run.options["restart_missing_sidecar"] and not run.options["restart_stale_sidecar"]:
         return result
-    steps = restarts.restart_steps(run.cluster, [seen], (seen.missing_sidecar if run.options["restart_missing_sidecar"] else []) + seen.stale)
+    steps = restarts.restart_steps(
+        run.cluster, [seen], (seen.missing_sidecar if run.options["restart_missing_sidecar"] else []) + seen.stale
+    )
     if not steps:
         return result
     second = run.apply(steps, ApplyOptions(force=True), manager=restarts.MANAGER)
     if not run.check_mode:
-        result["pods"] = injection.sidecar_counts(run.cluster.list("", "Pod", enrollment.name), injection.injects(labels))
+        result["pods"] = injection.sidecar_counts(
+            run.cluster.list("", "Pod", enrollment.name), injection.injects(labels)
+        )
     return {**result, **second}
 
 

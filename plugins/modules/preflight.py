@@ -53,6 +53,10 @@ options:
     type: str
     choices: [error, warning, info, never]
     default: error
+seealso:
+  - name: Istio analysis messages
+    description: Findings of istioctl analyze.
+    link: https://istio.io/latest/docs/reference/config/analysis/
 extends_documentation_fragment:
   - servicemesh.istio.attributes.info
   - servicemesh.istio.attributes.actiongroup
@@ -191,7 +195,9 @@ def body(run: Run) -> dict:
     given = options["src"] is not None or options["definition"] is not None
     objects = loader.normalize_objects(read_manifests(run), options["namespace"]) if given else []
     if options["cluster"]:
-        picture = run.timed("read", lambda: loader.load_cluster(run.cluster, objects, given, options["istio_namespace"]))
+        picture = run.timed(
+            "read", lambda: loader.load_cluster(run.cluster, objects, given, options["istio_namespace"])
+        )
     else:
         picture = loader.load_files(objects, options["istio_namespace"])
     rows = run.timed("judge", lambda: registry.run_checks(picture, options["skip"]))
@@ -203,7 +209,12 @@ def body(run: Run) -> dict:
 
 
 def main() -> None:
-    run_module(ARGUMENTS, body, mutually_exclusive=[("definition", "src")], required_if=[("cluster", False, ("src", "definition"), True)])
+    run_module(
+        ARGUMENTS,
+        body,
+        mutually_exclusive=[("definition", "src")],
+        required_if=[("cluster", False, ("src", "definition"), True)],
+    )
 
 
 if __name__ == "__main__":

@@ -89,6 +89,10 @@ options:
   min_requests:
     description: Minimum number of requests. With O(state=checked) and O(state=stopped), the task fails with the code C(too_few_requests) below it.
     type: int
+seealso:
+  - name: Ingress gateways
+    description: How an ingress gateway is reached.
+    link: https://istio.io/latest/docs/tasks/traffic-management/ingress/ingress-control/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
@@ -279,7 +283,11 @@ def _wanted(options: dict, parallel: int) -> probe.Probe:
 
 
 def _way(run: Run, options: dict) -> gateway_access.GatewayRoute:
-    return gateway_access.route_by_gateway(options["url"], options["timeout"]) if options["url"] else gateway_access.route_to_host(run.cluster, options["gateway"], options["timeout"])
+    return (
+        gateway_access.route_by_gateway(options["url"], options["timeout"])
+        if options["url"]
+        else gateway_access.route_to_host(run.cluster, options["gateway"], options["timeout"])
+    )
 
 
 def _once(run: Run, options: dict) -> dict:
@@ -301,8 +309,16 @@ def _started(run: Run, options: dict) -> dict:
             return {"changed": False, "diff": [], **running.identity()}
         way = _way(run, options)
         if way.detach:
-            run.module.warn(f"{options['gateway']} is only reached through the API server ({way.via}): failures on the way there count too.")
-        changes = {"changed": True, "diff": _diff(name, running.words() if running else "not running", f"{pace.rate} requests a second to {way.via}")}
+            run.module.warn(
+                f"{options['gateway']} is only reached through the API server ({way.via}): failures on the way there"
+                " count too."
+            )
+        changes = {
+            "changed": True,
+            "diff": _diff(
+                name, running.words() if running else "not running", f"{pace.rate} requests a second to {way.via}"
+            ),
+        }
         if run.check_mode:
             return {**changes, **(running or background_probe.NEVER).identity(), "target": way.via}
         if running:
@@ -345,7 +361,14 @@ def _gate(run: Run, options: dict, reading: background_probe.ProbeSnapshot, chan
 
 
 def _diff(name: str, before: str, after: str) -> list:
-    return [{"before": before + "\n", "after": after + "\n", "before_header": f"probe {name}", "after_header": f"probe {name}"}]
+    return [
+        {
+            "before": before + "\n",
+            "after": after + "\n",
+            "before_header": f"probe {name}",
+            "after_header": f"probe {name}",
+        }
+    ]
 
 
 STATES = {"once": _once, "started": _started, "checked": _checked, "stopped": _stopped}

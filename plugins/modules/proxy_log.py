@@ -34,6 +34,10 @@ options:
       - Levels are V(trace), V(debug), V(info), V(warning), V(error), V(critical) and V(off).
     type: dict
     required: true
+seealso:
+  - name: istioctl proxy-config log
+    description: Log levels of a proxy.
+    link: https://istio.io/latest/docs/reference/commands/istioctl/#istioctl-proxy-config-log
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
@@ -112,7 +116,9 @@ ARGUMENTS = {
 def body(run: Run) -> dict:
     namespace, labels = run.options["namespace"], label_selector(run.options["workload"])
     wanted = log_levels.parse_levels(run.options["levels"])
-    pods, refusals = log_levels.select_proxies(run.cluster.list("", "Pod", namespace, labels), f"in {namespace}{f' with {labels}' if labels else ''}")
+    pods, refusals = log_levels.select_proxies(
+        run.cluster.list("", "Pod", namespace, labels), f"in {namespace}{f' with {labels}' if labels else ''}"
+    )
     run.fail_or_warn(refusals)
     live = run.timed("read", lambda: log_levels.read_levels(run.cluster, pods))
     changes = log_levels.plan_levels(live, wanted)

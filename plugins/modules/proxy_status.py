@@ -33,6 +33,10 @@ options:
       Whether the task fails where a proxy is still waited for, or has rejected its configuration. Unknown proxies fail nothing, and are warned of.
     type: bool
     default: true
+seealso:
+  - name: Debugging Envoy and istiod
+    description: Proxy status and configuration dumps.
+    link: https://istio.io/latest/docs/ops/diagnostic-tools/proxy-cmd/
 extends_documentation_fragment:
   - servicemesh.istio.attributes.info
   - servicemesh.istio.attributes.actiongroup
@@ -141,7 +145,9 @@ def asked(run: Run) -> sync_status.ProxyQuery:
     options = run.options
     if options["service"]:
         host = Reader(run.cluster).read(options["service"], options["namespace"])
-        if not (host.managed_virtual_service or host.wildcard_virtual_service or host.destination_rule or host.http_routes):
+        if not (
+            host.managed_virtual_service or host.wildcard_virtual_service or host.destination_rule or host.http_routes
+        ):
             hint = "Correct service and namespace."
             run.fail_or_warn([InvalidOption("service", f"{host.full_name} has no policy", hint=hint, code="no_policy")])
         return proxy_comparison.proxy_query(run.cluster, host)
@@ -152,7 +158,11 @@ def body(run: Run) -> dict:
     question = asked(run)
     deadline = run.deadline if run.options["wait_timeout"] else None
     found = run.timed("wait", lambda: sync_status.wait_for_sync(run.cluster, question, deadline))
-    run.extra_result = {"proxies": sync_status.verdict_rows(found), "counts": sync_status.count_verdicts(found), "text": sync_status.summary_text(found)}
+    run.extra_result = {
+        "proxies": sync_status.verdict_rows(found),
+        "counts": sync_status.count_verdicts(found),
+        "text": sync_status.summary_text(found),
+    }
     if run.extra_result["counts"][sync_status.UNKNOWN]:
         run.module.warn(run.extra_result["text"])
     failure = sync_status.sync_failure(found)

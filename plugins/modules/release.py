@@ -58,6 +58,10 @@ options:
     type: str
     choices: [present, absent]
     default: present
+seealso:
+  - name: Download the Istio release
+    description: Contents of a release.
+    link: https://istio.io/latest/docs/setup/additional-setup/download-istio-release/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup

@@ -13,18 +13,7 @@ author:
   - The servicemesh.istio authors (@servicemesh)
 description:
   - Timeouts and retries are said by the host's routes, in the proxies of its callers; limits and ejection by its DestinationRule.
-  - Everything that was asked for a host is composed into one VirtualService and one DestinationRule, for a host's routes have one owner.
-    What this module says is kept with them as data, so that other concerns of the host keep theirs.
-  - Between subsets and routes every istiod must report that its proxies have acknowledged the change.
 options:
-  service:
-    description: Name of a Service in O(namespace), or a full host name.
-    type: str
-    required: true
-  namespace:
-    description: Namespace of the objects that are written.
-    type: str
-    required: true
   timeout:
     description: After which the caller's proxy gives up, retries included, such as C(2s).
     type: str
@@ -47,25 +36,23 @@ options:
         min_health_percent}).
       - A pod that returns that many errors in a row receives no requests for C(base_ejection_time).
     type: dict
-  gateways:
-    description:
-      - Where the host's routes hold. V(mesh) is every sidecar; a gateway is written as C(NAMESPACE/NAME).
-      - Without it they hold where other policy of the host says, and where none does, in every sidecar.
-    type: list
-    elements: str
-  gateway_hosts:
-    description: Hosts from outside that a gateway sends here. V(*) is every host that has no routes of its own.
-    type: list
-    elements: str
-    default: []
-  state:
-    description: Whether this part of the host's policy is there. What else was asked for the host stays.
-    type: str
-    choices: [present, absent]
-    default: present
+seealso:
+  - name: HTTPRetry
+    description: Reference of retries.
+    link: https://istio.io/latest/docs/reference/config/networking/virtual-service/#HTTPRetry
+  - name: ConnectionPoolSettings
+    description: Reference of connection pools.
+    link: https://istio.io/latest/docs/reference/config/networking/destination-rule/#ConnectionPoolSettings
+  - name: OutlierDetection
+    description: Reference of outlier detection.
+    link: https://istio.io/latest/docs/reference/config/networking/destination-rule/#OutlierDetection
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.service_policy
+  - servicemesh.istio.service_policy.state
+  - servicemesh.istio.service_policy.gateways
+  - servicemesh.istio.service_policy.gateway_hosts
   - servicemesh.istio.connection
   - servicemesh.istio.gateway_api
   - servicemesh.istio.writing

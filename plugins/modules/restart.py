@@ -39,6 +39,10 @@ options:
     description: How many workloads are restarted at a time.
     type: int
     default: 4
+seealso:
+  - name: PodDisruptionBudget
+    description: How disruption budgets limit restarts.
+    link: https://kubernetes.io/docs/concepts/workloads/pods/disruptions/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
@@ -143,12 +147,25 @@ def body(run: Run) -> dict:
     for name in dict.fromkeys(options["namespaces"]):
         live = cluster.get("", "Namespace", "", name)
         if live is None:
-            run.fail_or_warn([InvalidOption("namespaces", f"namespace {name} does not exist", code="no_such_namespace")])
+            run.fail_or_warn(
+                [InvalidOption("namespaces", f"namespace {name} does not exist", code="no_such_namespace")]
+            )
             continue
-        seen.append(restarts.inspect_namespace(cluster, name, live["metadata"].get("labels") or {}, known, options["revision"] or "", options["gateways"]))
+        seen.append(
+            restarts.inspect_namespace(
+                cluster,
+                name,
+                live["metadata"].get("labels") or {},
+                known,
+                options["revision"] or "",
+                options["gateways"],
+            )
+        )
     lacking = [workload for one in seen for workload in one.missing_sidecar]
     stale = [workload for one in seen for workload in one.stale]
-    steps = restarts.restart_steps(cluster, seen, (lacking if options["missing_sidecar"] else []) + stale, options["parallel"])
+    steps = restarts.restart_steps(
+        cluster, seen, (lacking if options["missing_sidecar"] else []) + stale, options["parallel"]
+    )
     return {
         **run.apply(steps, ApplyOptions(force=True), manager=restarts.MANAGER),
         "stale": restarts.restart_rows(stale),

@@ -36,6 +36,10 @@ options:
     description: Whether a backup of one cluster may be brought to another.
     type: bool
     default: false
+seealso:
+  - name: Istio configuration reference
+    description: Reference of all Istio kinds.
+    link: https://istio.io/latest/docs/reference/config/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
@@ -126,10 +130,14 @@ def body(run: Run) -> dict:
     text = managed_directory.read_file(src, managed_directory.INDEX)
     if text is None:
         raise InvalidOption(
-            "src", f"{src} contains no {managed_directory.INDEX} on the host where this task runs", hint="Use a folder that the module backup wrote."
+            "src",
+            f"{src} contains no {managed_directory.INDEX} on the host where this task runs",
+            hint="Use a folder that the module backup wrote.",
         )
     index = backup.index_of(text, "src")
-    objects = backup.objects_of(index, {name: managed_directory.read_file(src, name) for name in backup.wanted_files(index, options["parts"])})
+    objects = backup.objects_of(
+        index, {name: managed_directory.read_file(src, name) for name in backup.wanted_files(index, options["parts"])}
+    )
     run.hide({value for obj in objects if obj["kind"] == "Secret" for value in manifests.secret_values(obj)})
     backup.validate_backup(index, backup.cluster_uid(run.cluster), options["to_other_cluster"])
     run.fail_or_warn(backup.missing_prerequisites(run.cluster, objects))

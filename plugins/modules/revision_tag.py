@@ -42,6 +42,10 @@ options:
     type: str
     choices: [present, absent]
     default: present
+seealso:
+  - name: Stable revision labels
+    description: Revision tags in a canary upgrade.
+    link: https://istio.io/latest/docs/setup/upgrade/canary/#stable-revision-labels
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
@@ -153,16 +157,24 @@ def body(run: Run) -> dict:
     if options["state"] == "absent":
         if row["namespaces"] and row["revision"] and not options["force"]:
             names = ", ".join(row["namespaces"])
-            raise Failure("tag_in_use", f"name: {tag.name} is used by {names}", hint="Change the labels of these namespaces first, or set force.")
+            raise Failure(
+                "tag_in_use",
+                f"name: {tag.name} is used by {names}",
+                hint="Change the labels of these namespaces first, or set force.",
+            )
         return {**run.remove([], tag.own_set), "tag": row}
     run.fail_or_warn(revisions.tag_problems(tag, live))
-    plane = control_plane.ControlPlane(namespace=tag.namespace, revision="" if tag.revision == revisions.DEFAULT else tag.revision)
+    plane = control_plane.ControlPlane(
+        namespace=tag.namespace, revision="" if tag.revision == revisions.DEFAULT else tag.revision
+    )
     istioctl = Istioctl(options["istioctl"])
     rendered = run.timed("render", lambda: istioctl.render(control_plane.tag_operator(plane, tag.name)))
     objects = control_plane.tag_objects(rendered, plane, tag.name)
     hooks = [obj["metadata"]["name"] for obj in objects if obj["kind"] == "MutatingWebhookConfiguration"]
     step = Step("tag", objects, barrier=webhooks.webhooks_armed(hooks))
-    rules = run.apply_options(namespace=tag.namespace, ignore_managers=frozenset({control_plane.ISTIOD_MANAGER}), set=tag.own_set, prune=True)
+    rules = run.apply_options(
+        namespace=tag.namespace, ignore_managers=frozenset({control_plane.ISTIOD_MANAGER}), set=tag.own_set, prune=True
+    )
     return {**run.apply([step], rules), "tag": row}
 
 

@@ -13,18 +13,7 @@ author:
   - The servicemesh.istio authors (@servicemesh)
 description:
   - Rules are tried in their order; the first whose conditions hold is taken. What none of them takes goes on to the host, or to its split.
-  - Everything that was asked for a host is composed into one VirtualService and one DestinationRule, for a host's routes have one owner.
-    What this module says is kept with them as data, so that other concerns of the host keep theirs.
-  - Between subsets and routes every istiod must report that its proxies have acknowledged the change.
 options:
-  service:
-    description: Name of a Service in O(namespace), or a full host name.
-    type: str
-    required: true
-  namespace:
-    description: Namespace of the objects that are written.
-    type: str
-    required: true
   rules:
     description: The rules in their order. Needed with O(state=present).
     type: list
@@ -68,38 +57,30 @@ options:
       timeout:
         description: After which the proxy gives up, such as C(2s).
         type: str
-  gateways:
-    description:
-      - Where the host's routes hold. V(mesh) is every sidecar; a gateway is written as C(NAMESPACE/NAME).
-      - Without it they hold where other policy of the host says, and where none does, in every sidecar.
-    type: list
-    elements: str
-  gateway_hosts:
-    description: Hosts from outside that a gateway sends here. V(*) is every host that has no routes of its own.
-    type: list
-    elements: str
-    default: []
-  label:
-    description: Label of pods that tells versions apart.
-    type: str
-    default: version
-  port:
-    description: Port of the host, where it has several.
-    type: int
   protocol:
     description:
       - What is routed, as in O(servicemesh.istio.traffic_split#module:protocol). Without it, as the port is declared; V(http) where that says nothing.
       - A rule of connections has C(to) or C(versions), and of conditions C(from_labels), C(from_namespace) and C(port) alone.
     type: str
     choices: [http, tcp, tls]
-  state:
-    description: Whether this part of the host's policy is there. What else was asked for the host stays.
-    type: str
-    choices: [present, absent]
-    default: present
+seealso:
+  - name: VirtualService
+    description: Reference of the VirtualService that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/virtual-service/
+  - name: DestinationRule
+    description: Reference of the DestinationRule that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/destination-rule/
+  - name: Gateway API
+    description: Reference of the HTTPRoute that this module writes with O(api=gateway_api).
+    link: https://gateway-api.sigs.k8s.io/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.service_policy
+  - servicemesh.istio.service_policy.state
+  - servicemesh.istio.service_policy.gateways
+  - servicemesh.istio.service_policy.gateway_hosts
+  - servicemesh.istio.service_policy.versions
   - servicemesh.istio.connection
   - servicemesh.istio.gateway_api
   - servicemesh.istio.writing

@@ -20,14 +20,6 @@ options:
     description: Name of the Sidecar.
     type: str
     default: default
-  namespace:
-    description: Namespace of the objects.
-    type: str
-    required: true
-  workload:
-    description: Labels of the pods that the policy is for. Without it, all of the namespace; in the root namespace, all of the mesh.
-    type: dict
-    default: {}
   egress_hosts:
     description: Hosts in the proxies' configuration, as C(NAMESPACE) or C(NAMESPACE/HOST). V(.) is the Sidecar's namespace, V(*) is every
       namespace and V(~) is none. If it is not set, the mesh's default applies.
@@ -37,15 +29,15 @@ options:
     description: Whether requests to hosts outside the mesh's registry are allowed. If it is not set, the mesh's default applies.
     type: str
     choices: [allow_any, registry_only]
-
-  state:
-    description: Whether the policy is there. Objects of the same name that this collection did not make are not deleted.
-    type: str
-    choices: [present, absent]
-    default: present
+seealso:
+  - name: Sidecar
+    description: Reference of the Sidecar that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/sidecar/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.workload_policy
+  - servicemesh.istio.workload_policy.workload
   - servicemesh.istio.connection
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait

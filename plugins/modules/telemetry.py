@@ -20,14 +20,6 @@ options:
     description: Name of the Telemetry.
     type: str
     default: default
-  namespace:
-    description: Namespace of the objects.
-    type: str
-    required: true
-  workload:
-    description: Labels of the pods that the policy is for. Without it, all of the namespace; in the root namespace, all of the mesh.
-    type: dict
-    default: {}
   access_logs:
     description:
       - C(enabled), C(providers) by name (without them V(envoy), the proxy's own log), C(when) as an expression in CEL, C(mode) as C(client),
@@ -42,15 +34,15 @@ options:
       - C(enabled), C(providers) by name, C(disable) as a list of Istio's metrics, C(tags) as an expression in CEL by name, or V(false) to leave one
         out, C(reporting_interval) as the interval between reports.
     type: dict
-
-  state:
-    description: Whether the policy is there. Objects of the same name that this collection did not make are not deleted.
-    type: str
-    choices: [present, absent]
-    default: present
+seealso:
+  - name: Telemetry
+    description: Reference of the Telemetry that this module writes.
+    link: https://istio.io/latest/docs/reference/config/telemetry/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.workload_policy
+  - servicemesh.istio.workload_policy.workload
   - servicemesh.istio.connection
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait

@@ -40,6 +40,16 @@ options:
       outside of it stays.
     type: bool
     default: false
+seealso:
+  - name: VirtualService
+    description: Reference of the VirtualService that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/virtual-service/
+  - name: DestinationRule
+    description: Reference of the DestinationRule that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/destination-rule/
+  - name: Gateway API
+    description: Reference of the HTTPRoute that this module writes with O(api=gateway_api).
+    link: https://gateway-api.sigs.k8s.io/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
@@ -150,16 +160,24 @@ def body(run: Run) -> dict:
     wanted = bulk_policy.parse_policy(options["policy"])
     reader = Reader(run.cluster)
     warnings = []
-    policies = bulk_policy.compose_policies(reader, wanted, options["set"], Takeover.of(options, run.cluster.manager), warnings, options["api"])
+    policies = bulk_policy.compose_policies(
+        reader, wanted, options["set"], Takeover.of(options, run.cluster.manager), warnings, options["api"]
+    )
     for warning in warnings:
         run.module.warn(warning)
     for policy in policies:
         run.fail_or_warn(validate_references(policy) if not policy.empty else [])
     gone = bulk_policy.released_policies(run.cluster, reader, policies, options["set"]) if options["prune"] else []
-    steps = bulk_policy.merge_steps([[*rollback_checkpoint.checkpoint_steps(run.cluster, policy), *rollout_steps(policy)] for policy in [*policies, *gone]])
+    steps = bulk_policy.merge_steps(
+        [
+            [*rollback_checkpoint.checkpoint_steps(run.cluster, policy), *rollout_steps(policy)]
+            for policy in [*policies, *gone]
+        ]
+    )
     rules = run.apply_options()
     return run.apply(
-        without_last_wait(steps, options), replace(rules, adopt=rules.adopt.union(*(policy.overwritten_managers() for policy in policies)))
+        without_last_wait(steps, options),
+        replace(rules, adopt=rules.adopt.union(*(policy.overwritten_managers() for policy in policies))),
     )
 
 

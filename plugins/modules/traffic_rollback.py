@@ -17,18 +17,17 @@ description:
   - Where there was none before, the policy goes; where it was taken away, it is there again.
   - It goes back one change. Undone again, the change is there again.
   - Routes that other people wrote into the VirtualService are not touched. An object of others that was adopted or replaced is not made again.
-options:
-  service:
-    description: Name of a Service in O(namespace), or a full host name.
-    type: str
-    required: true
-  namespace:
-    description: Namespace of the objects of the policy.
-    type: str
-    required: true
+seealso:
+  - name: VirtualService
+    description: Reference of the VirtualService that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/virtual-service/
+  - name: DestinationRule
+    description: Reference of the DestinationRule that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/destination-rule/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.service_policy
   - servicemesh.istio.connection
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
@@ -151,7 +150,9 @@ def body(run: Run) -> dict:
     if not policy.empty:
         policy = select_api(policy, policy.api, reader)
         run.fail_or_warn(validate_references(policy))
-    return run.apply([*without_last_wait(rollout_steps(policy), options), rollback_checkpoint.swap_step(now, policy)], rules)
+    return run.apply(
+        [*without_last_wait(rollout_steps(policy), options), rollback_checkpoint.swap_step(now, policy)], rules
+    )
 
 
 def main() -> None:

@@ -18,14 +18,6 @@ description:
   - Refuses a host that is no Service and no ServiceEntry, and a version with weight that has no pod. In check mode these are warnings,
     since an earlier task may be about to create them.
 options:
-  service:
-    description: Name of a Service in O(namespace), or a full host name.
-    type: str
-    required: true
-  namespace:
-    description: Namespace of the objects that are written.
-    type: str
-    required: true
   versions:
     description: Weight by version. Weights are shares and need not add up to 100. Needed with O(state=present).
     type: dict
@@ -47,18 +39,6 @@ options:
     type: list
     elements: str
     default: [mesh]
-  gateway_hosts:
-    description: Hosts from outside that a gateway sends here. V(*) is every host that has no routes of its own.
-    type: list
-    elements: str
-    default: []
-  label:
-    description: Label of pods that tells versions apart.
-    type: str
-    default: version
-  port:
-    description: Port of the host, where it has several.
-    type: int
   protocol:
     description:
       - What is routed. V(http) is requests; V(tcp) is connections, of which nothing is read; V(tls) is connections of TLS that a gateway passes through
@@ -76,14 +56,23 @@ options:
       - Gateway API's kinds for TCP and TLS are not written; V(gateway_api) of O(api) is refused.
     type: str
     choices: [http, tcp, tls]
-  state:
-    description: Whether the split is there.
-    type: str
-    choices: [present, absent]
-    default: present
+seealso:
+  - name: VirtualService
+    description: Reference of the VirtualService that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/virtual-service/
+  - name: DestinationRule
+    description: Reference of the DestinationRule that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/destination-rule/
+  - name: Gateway API
+    description: Reference of the HTTPRoute that this module writes with O(api=gateway_api).
+    link: https://gateway-api.sigs.k8s.io/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.service_policy
+  - servicemesh.istio.service_policy.state
+  - servicemesh.istio.service_policy.gateway_hosts
+  - servicemesh.istio.service_policy.versions
   - servicemesh.istio.connection
   - servicemesh.istio.gateway_api
   - servicemesh.istio.writing

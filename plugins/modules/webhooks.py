@@ -35,6 +35,13 @@ options:
     description: Namespace of the control plane.
     type: str
     default: istio-system
+seealso:
+  - name: Dynamic admission webhooks
+    description: Istio's webhooks.
+    link: https://istio.io/latest/docs/ops/configuration/mesh/webhook/
+  - name: Admission webhooks
+    description: Failure policy of webhooks.
+    link: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
@@ -125,17 +132,48 @@ def body(run: Run) -> dict:
     opening, force = run.options["state"] == "open", run.options["force"]
     # With force nobody has to know what is behind them.
     sources = registry.HOOKS if force else registry.REACHED
-    found = run.timed("read", lambda: facts.read_facts(run.cluster, run.options["istio_namespace"], sources, needed=frozenset(sources) - {facts.SLICES}))
-    dead = {} if force else {facts.object_text(obj): cause for obj, cause in unanswered(found, webhooks.closed_entries if opening else webhooks.opened_entries)}
+    found = run.timed(
+        "read",
+        lambda: facts.read_facts(
+            run.cluster, run.options["istio_namespace"], sources, needed=frozenset(sources) - {facts.SLICES}
+        ),
+    )
+    dead = (
+        {}
+        if force
+        else {
+            facts.object_text(obj): cause
+            for obj, cause in unanswered(found, webhooks.closed_entries if opening else webhooks.opened_entries)
+        }
+    )
     if opening:
-        chosen = [obj for obj in configurations(found) if webhooks.closed_entries(obj) and (force or facts.object_text(obj) in dead)]
-        result = run.apply([Step("open", [webhooks.open_patch(obj) for obj in chosen])], ApplyOptions(force=True), manager=webhooks.OPENER)
+        chosen = [
+            obj
+            for obj in configurations(found)
+            if webhooks.closed_entries(obj) and (force or facts.object_text(obj) in dead)
+        ]
+        result = run.apply(
+            [Step("open", [webhooks.open_patch(obj) for obj in chosen])],
+            ApplyOptions(force=True),
+            manager=webhooks.OPENER,
+        )
     else:
         chosen = [obj for obj in configurations(found) if webhooks.opened_entries(obj)]
-        run.fail_or_warn([Failure("webhook_unanswered", f"{name}: {cause}", hint="Start istiod first, or set force.") for name, cause in dead.items()])
+        run.fail_or_warn(
+            [
+                Failure("webhook_unanswered", f"{name}: {cause}", hint="Start istiod first, or set force.")
+                for name, cause in dead.items()
+            ]
+        )
         result = run.apply([], ApplyOptions())
-        for manager, objects in webhooks.close_patches([obj for obj in configurations(found) if webhooks.was_opened(obj)]).items():
-            result = run.apply([Step("close", objects)], ApplyOptions(force=True, adopt=frozenset({webhooks.OPENER}) - {manager}), manager=manager)
+        for manager, objects in webhooks.close_patches(
+            [obj for obj in configurations(found) if webhooks.was_opened(obj)]
+        ).items():
+            result = run.apply(
+                [Step("close", objects)],
+                ApplyOptions(force=True, adopt=frozenset({webhooks.OPENER}) - {manager}),
+                manager=manager,
+            )
     return {**result, "webhooks": [facts.object_text(obj) for obj in chosen]}
 
 

@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Shows progress while a module waits.
 
-A module cannot print while it runs. So it is run in slices, under one deadline: the first plans, applies and begins to wait; each
-further one finds all of that done and goes on waiting; in between a line says what is waited for. The result is the one that a single
+A module cannot print while it runs. So it is run in slices, under one deadline: the first plans, applies and begins to
+wait; each
+further one finds all of that done and goes on waiting; in between a line says what is waited for. The result is the one
+that a single
 run would have given. With `async` or in check mode the module runs once, as any other.
 """
+
 from __future__ import annotations
 
 import time
@@ -31,7 +34,12 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         if self._task.async_val or self._task.check_mode or not boolean(arguments.get("wait", True), strict=False):
-            return {**result, **self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=bool(self._task.async_val))}
+            return {
+                **result,
+                **self._execute_module(
+                    module_args=arguments, task_vars=task_vars, wrap_async=bool(self._task.async_val)
+                ),
+            }
         return {**result, **self._in_slices(arguments, task_vars)}
 
     def _in_slices(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
@@ -40,7 +48,11 @@ class ActionModule(ActionBase):
         answers: list[dict[str, Any]] = []
         while True:
             usual = SLICE if answers else FIRST_SLICE
-            progress = {"seconds": float(task_vars.get(SLICE_VARIABLE, usual)), "elapsed": time.time() - begun if answers else 0.0, "seen": seen}
+            progress = {
+                "seconds": float(task_vars.get(SLICE_VARIABLE, usual)),
+                "elapsed": time.time() - begun if answers else 0.0,
+                "seen": seen,
+            }
             answer = self._execute_module(module_args={**arguments, "_progress": progress}, task_vars=task_vars)
             (answer.get("invocation") or {}).get("module_args", {}).pop("_progress", None)
             waiting = answer.pop("waiting", None)
@@ -88,5 +100,9 @@ def together(answers: list[dict[str, Any]]) -> dict[str, Any]:
         "verified": [text for answer in answers for text in answer.get("verified") or []],
         "duration": duration,
         # As they were found: a later slice finds them mended.
-        **{name: answers[0][name] for name in ("missing_sidecar", "stale", "tag", "findings", "forbidden_kinds") if name in answers[0]},
+        **{
+            name: answers[0][name]
+            for name in ("missing_sidecar", "stale", "tag", "findings", "forbidden_kinds")
+            if name in answers[0]
+        },
     }

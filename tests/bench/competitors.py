@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The commands that are measured, and how their results are judged."""
+
 from __future__ import annotations
 
 import os
@@ -130,7 +131,9 @@ def checks(*each: Callable[[Ran], str]) -> Callable[[Ran], str]:
 
 
 def other_environment() -> Path:
-    """Folder of the virtual environment with the other collection, made once outside of the repository: kept by its requirements and the Python that made it."""
+    """Folder of the virtual environment with the other collection, made once outside of the repository: kept by its
+    requirements and the Python that made it.
+    """
     folder = settings.CACHE / f"bench-venv-{store.key(REQUIREMENTS, sys.version)}"
 
     def make(target: Path) -> None:
@@ -146,8 +149,10 @@ def other_environment() -> Path:
 
 def other_versions(folder: Path) -> dict[str, str]:
     """Versions of what the environment holds."""
-    code = "import ansible_collections.kubernetes.core as c, ansible.release as r, importlib.metadata as m, json, pathlib; " \
-        "manifest = json.loads((pathlib.Path(list(c.__path__)[0]) / 'MANIFEST.json').read_text()); " \
-        "print(manifest['collection_info']['version'], r.__version__, m.version('kubernetes'))"
+    code = (
+        "import ansible_collections.kubernetes.core as c, ansible.release as r, importlib.metadata as m, json, pathlib;"
+        " manifest = json.loads((pathlib.Path(list(c.__path__)[0]) / 'MANIFEST.json').read_text());"
+        " print(manifest['collection_info']['version'], r.__version__, m.version('kubernetes'))"
+    )
     collection, core, client = run(folder / "bin" / "python", "-c", code).split()
     return {"kubernetes.core": collection, "ansible-core": core, "kubernetes": client}

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The page with the figures, in Markdown."""
+
 from __future__ import annotations
 
 import importlib.metadata
@@ -34,7 +35,15 @@ This page compares the speed of this collection with that of other tools. `make 
 ONE_ROUND = "There is one run of each command: **this is a trial of the bench, not a measurement**"
 
 
-def text(results: list[Result], breakdowns: list[Breakdown], broken: list[str], ground: Ground, rounds: int, load: float, picture: str) -> str:
+def text(
+    results: list[Result],
+    breakdowns: list[Breakdown],
+    broken: list[str],
+    ground: Ground,
+    rounds: int,
+    load: float,
+    picture: str,
+) -> str:
     parts = [
         HEAD.format(rounds=f"There are {rounds} runs of each command" if rounds > 1 else ONE_ROUND),
         _machine(ground, load),
@@ -58,13 +67,24 @@ def _machine(ground: Ground, load: float) -> str:
     rows = [
         (
             "machine",
-            f"{len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB of memory, {platform.system()} {platform.machine()}; load {load:.1f} at the start, "
-            "before the bench",
+            (
+                f"{len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB of memory, {platform.system()}"
+                f" {platform.machine()}; load {load:.1f} at the start, before the bench"
+            ),
         ),
         ("cluster", f"kind, one node, Kubernetes {settings.KUBERNETES}, on the same machine; images {images}"),
         ("Istio", f"{settings.DEFAULT_ISTIO}, default profile, values of `tests/lab/vars.yml`"),
-        ("servicemesh.istio", f"Python {platform.python_version()}, ansible-core {own['ansible-core']}, kubernetes {own['kubernetes']}"),
-        ("kubernetes.core", f"{theirs['kubernetes.core']}, same Python, ansible-core {theirs['ansible-core']}, kubernetes {theirs['kubernetes']}"),
+        (
+            "servicemesh.istio",
+            f"Python {platform.python_version()}, ansible-core {own['ansible-core']}, kubernetes {own['kubernetes']}",
+        ),
+        (
+            "kubernetes.core",
+            (
+                f"{theirs['kubernetes.core']}, same Python, ansible-core {theirs['ansible-core']}, kubernetes"
+                f" {theirs['kubernetes']}"
+            ),
+        ),
         ("kubectl", settings.KUBERNETES),
     ]
     return "| | |\n|---|---|\n" + "".join(f"| {name} | {value} |\n" for name, value in rows)
@@ -93,14 +113,20 @@ def _growth(result: Result, picture: str) -> str:
     ]
     lines += [f"| {int(series.name):,} | {_figures(series)} |" for series in result.series]
     lines += ["", "| goal | measured | |", "|---|---:|---|"]
-    lines += [f"| {goal.text} | {'–' if goal.value is None else f'{goal.value:.3g}'} | {verdict(goal)} |" for goal in result.goals]
+    lines += [
+        f"| {goal.text} | {'–' if goal.value is None else f'{goal.value:.3g}'} | {verdict(goal)} |"
+        for goal in result.goals
+    ]
     return "\n".join(lines) + "\n"
 
 
 def _figures(series: Series) -> str:
     if series.wrong:
         return f"**failed**: {series.wrong} | – | – | –"
-    return f"{series.median:.2f} s | {min(series.seconds):.2f} – {max(series.seconds):.2f} s | {series.cpu:.2f} s | {series.peak:.0f} MiB"
+    return (
+        f"{series.median:.2f} s | {min(series.seconds):.2f} – {max(series.seconds):.2f} s | {series.cpu:.2f} s |"
+        f" {series.peak:.0f} MiB"
+    )
 
 
 def _goal(goal: Goal | None) -> str:
@@ -116,24 +142,42 @@ def verdict(goal: Goal) -> str:
 def _breakdowns(breakdowns: list[Breakdown]) -> str:
     lines = [
         "## Where the time goes\n",
-        "Each packed module was run again on its own, so that its imports come from the same archive as in a real run.\n",
+        (
+            "Each packed module was run again on its own, so that its imports come from the same archive as in a real"
+            " run.\n"
+        ),
         "- Ansible itself: the command with an empty module, without the process of that module.",
         "- Imports: measured by `python -X importtime`, which makes them slightly slower.",
         "- Render, plan, apply, wait: `duration` in the module's result.",
         "- Other time in the module: the start of Python, reading and parsing the input, writing the result.",
-        "- Other time outside the module: packing this module and reading its result, beyond the time for an empty module.\n",
+        (
+            "- Other time outside the module: packing this module and reading its result, beyond the time for an empty"
+            " module.\n"
+        ),
         "| seconds | " + " | ".join(b.title for b in breakdowns) + " |",
         "|---|" + "---:|" * len(breakdowns),
     ]
-    rows: dict[str, list[float]] = {"whole command": [b.total for b in breakdowns], "Ansible itself": [b.ansible for b in breakdowns]}
+    rows: dict[str, list[float]] = {
+        "whole command": [b.total for b in breakdowns],
+        "Ansible itself": [b.ansible for b in breakdowns],
+    }
     rows["imports"] = [b.importing for b in breakdowns]
     for phase in ("render", "plan", "apply", "wait"):
         rows[phase] = [b.phases.get(phase, 0.0) for b in breakdowns]
     rows["other time in the module"] = [b.inside for b in breakdowns]
     rows["other time outside the module"] = [b.outside for b in breakdowns]
     lines += [f"| {name} | " + " | ".join(f"{value:.2f}" for value in values) + " |" for name, values in rows.items()]
-    lines += ["", "| imports, by package | " + " | ".join(b.title for b in breakdowns) + " |", "|---|" + "---:|" * len(breakdowns)]
+    lines += [
+        "",
+        "| imports, by package | " + " | ".join(b.title for b in breakdowns) + " |",
+        "|---|" + "---:|" * len(breakdowns),
+    ]
     packages = list(dict.fromkeys(name for b in breakdowns for name in b.imports))
-    lines += [f"| {name} | " + " | ".join(f"{b.imports.get(name, 0.0):.3f}" for b in breakdowns) + " |" for name in packages]
-    lines += ["", "Size of the packed module: " + ", ".join(f"{b.payload / 1024:.0f} KiB ({b.title})" for b in breakdowns) + "."]
+    lines += [
+        f"| {name} | " + " | ".join(f"{b.imports.get(name, 0.0):.3f}" for b in breakdowns) + " |" for name in packages
+    ]
+    lines += [
+        "",
+        "Size of the packed module: " + ", ".join(f"{b.payload / 1024:.0f} KiB ({b.title})" for b in breakdowns) + ".",
+    ]
     return "\n".join(lines) + "\n"

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Each module's integration target, and its own examples, on the lab."""
+
 from __future__ import annotations
 
 from pathlib import Path

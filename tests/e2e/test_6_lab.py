@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lab itself, on a second cluster beside the first: it comes, is found again, repairs itself, and goes."""
+
 from __future__ import annotations
 
 import os
@@ -14,7 +15,9 @@ pytestmark = pytest.mark.long
 
 
 def docker(*arguments: str) -> str:
-    return subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=120, check=True).stdout.strip()
+    return subprocess.run(
+        ["docker", *arguments], capture_output=True, text=True, timeout=120, check=True
+    ).stdout.strip()
 
 
 def test_a_second_lab_beside_the_first_comes_and_goes(second: str, lab: Lab) -> None:
@@ -51,12 +54,18 @@ def test_a_cluster_without_the_mark_is_replaced_only_by_the_one_of_its_name(seco
     assert docker("inspect", "-f", "{{.Id}}", second) != before
 
 
-def test_the_examples_of_the_control_plane_run_from_an_empty_cluster_to_an_empty_cluster(elsewhere: Lab, tmp_path: Path) -> None:
+def test_the_examples_of_the_control_plane_run_from_an_empty_cluster_to_an_empty_cluster(
+    elsewhere: Lab, tmp_path: Path
+) -> None:
     playbook = tmp_path / "examples.yml"
     playbook.write_text(examples("control_plane"))
     played = elsewhere.play(playbook, "-e", "@tests/lab/vars.yml").ok()
     first, taken, last = played.of("control_plane")
-    assert taken["changed"] and first["summary"]["created"] > 30 and last["summary"]["pruned"] >= first["summary"]["created"]
+    assert (
+        taken["changed"]
+        and first["summary"]["created"] > 30
+        and last["summary"]["pruned"] >= first["summary"]["created"]
+    )
 
 
 def test_half_of_a_program_is_never_used(lab: Lab) -> None:

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The Roles of docs/rbac.md are enough for what is said there, and not for what is said to need more."""
+
 from __future__ import annotations
 
 import base64
@@ -18,22 +19,46 @@ from playbook_runner import ROOT, Lab
 pytestmark = pytest.mark.long
 
 DOCUMENT = (ROOT / "docs/rbac.md").read_text(encoding="utf-8")
-ROLES = {role["metadata"]["name"]: role for role in map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL))}
+ROLES = {
+    role["metadata"]["name"]: role
+    for role in map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL))
+}
 COMMANDS = [line for block in re.findall(r"```shell\n(.*?)```", DOCUMENT, re.DOTALL) for line in block.splitlines()]
 IMAGE = "localhost/lab/client:stand-in"
 
 
 def objects(namespace: str, text: str = "one", image: str = IMAGE) -> list[dict[str, Any]]:
     """More ConfigMaps than are read one by one where lists are allowed, a Service, and a workload to wait for."""
-    container = {"name": "web", "image": image, "imagePullPolicy": "Never", "env": [{"name": "STANDIN", "value": "client"}]}
-    pod = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container], "terminationGracePeriodSeconds": 0}}
+    container = {
+        "name": "web",
+        "image": image,
+        "imagePullPolicy": "Never",
+        "env": [{"name": "STANDIN", "value": "client"}],
+    }
+    pod = {
+        "metadata": {"labels": {"app": "web"}},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
+    }
     specs = {
         "Service": {"selector": {"app": "web"}, "ports": [{"port": 80}]},
         "Deployment": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": pod},
     }
-    found = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"words-{n}", "namespace": namespace}, "data": {"text": text}} for n in range(4)]
+    found = [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": f"words-{n}", "namespace": namespace},
+            "data": {"text": text},
+        }
+        for n in range(4)
+    ]
     return found + [
-        {"apiVersion": "apps/v1" if kind == "Deployment" else "v1", "kind": kind, "metadata": {"name": "web", "namespace": namespace}, "spec": spec}
+        {
+            "apiVersion": "apps/v1" if kind == "Deployment" else "v1",
+            "kind": kind,
+            "metadata": {"name": "web", "namespace": namespace},
+            "spec": spec,
+        }
         for kind, spec in specs.items()
     ]
 
@@ -47,7 +72,9 @@ class Account:
         (folder / "role.yaml").write_text(yaml.safe_dump(ROLES[role]))
         for line in COMMANDS:
             command = re.sub(r"\bshop\b", self.namespace, line).replace("--role=writer", f"--role={role}")
-            output = subprocess.run(shlex.split(command), cwd=folder, env=lab.environment, check=True, capture_output=True, text=True).stdout
+            output = subprocess.run(
+                shlex.split(command), cwd=folder, env=lab.environment, check=True, capture_output=True, text=True
+            ).stdout
         cluster = yaml.safe_load(lab.kubeconfig.read_text())["clusters"][0]["cluster"]
         (folder / "ca.crt").write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
         # What the last of the commands prints.
@@ -59,7 +86,10 @@ class Account:
 
     def names(self) -> set[str]:
         """Names of the live objects, less what Kubernetes and istiod put into every namespace."""
-        found = {item["metadata"]["name"] for item in self._lab.get("configmaps,services,deployments", "-n", self.namespace)["items"]}
+        found = {
+            item["metadata"]["name"]
+            for item in self._lab.get("configmaps,services,deployments", "-n", self.namespace)["items"]
+        }
         return {name for name in found if not name.startswith(("kube-root-ca", "istio-ca-"))}
 
     def may(self, verb: str, resource: str) -> bool:
@@ -77,7 +107,11 @@ def account(lab: Lab, tmp_path: Path, request: Any) -> Iterator[Account]:
 
 @pytest.mark.parametrize("account", ["writer"], indirect=True)
 def test_four_verbs_by_name_are_enough_to_create_change_wait_and_delete(account: Account) -> None:
-    assert not account.may("list", "configmaps") and not account.may("watch", "deployments") and not account.may("list", "pods")
+    assert (
+        not account.may("list", "configmaps")
+        and not account.may("watch", "deployments")
+        and not account.may("list", "pods")
+    )
     wanted, changed = objects(account.namespace), objects(account.namespace, "two")
     planned = account.manifests(wanted)
     assert "failed" not in planned and planned["summary"]["created"] == 6, planned
@@ -109,7 +143,9 @@ def test_a_set_can_be_kept_without_lists_but_not_pruned(account: Account) -> Non
     assert account.manifests(wanted, set="all")["changed"] is False
     for options in ({"definition": wanted[:-1], "prune": True}, {"state": "absent"}):
         refused = account.manifests(set="all", **options)
-        assert refused["failure"]["code"] == "forbidden" and "list" in refused["msg"] and refused["changed"] is False, refused
+        assert refused["failure"]["code"] == "forbidden" and "list" in refused["msg"] and refused["changed"] is False, (
+            refused
+        )
     assert account.names() == {obj["metadata"]["name"] for obj in wanted} | {"all"}
 
 
@@ -134,6 +170,11 @@ def test_with_lists_a_set_is_pruned_and_its_ruins_are_told_with_their_pod(accoun
 
 @pytest.mark.parametrize("account", ["writer"], indirect=True)
 def test_a_verb_that_is_missing_is_named(account: Account) -> None:
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hidden", "namespace": account.namespace}, "stringData": {"a": "b"}}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "hidden", "namespace": account.namespace},
+        "stringData": {"a": "b"},
+    }
     refused = account.manifests([secret])
     assert refused["failure"]["code"] == "forbidden" and 'cannot get resource "secrets"' in refused["msg"], refused

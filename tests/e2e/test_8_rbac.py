@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each role does its work with no more than the ClusterRole that playbooks/rbac.yml makes for it. On a cluster of its own; in order."""
+"""Each role does its work with no more than the ClusterRole that playbooks/rbac.yml makes for it. On a cluster of its
+own; in order.
+"""
+
 from __future__ import annotations
 
 import json
@@ -26,7 +29,13 @@ def empty(elsewhere: Lab) -> Iterator[Lab]:
 def arguments(playbook: str, *stages: str) -> list[str]:
     """The playbook with these stages only."""
     left_out = {f"site_{stage}": False for stage in STAGES if stage not in stages}
-    return [f"playbooks/{playbook}.yml", "-e", "@tests/lab/vars.yml", "-e", json.dumps({**left_out, "site_summary": False})]
+    return [
+        f"playbooks/{playbook}.yml",
+        "-e",
+        "@tests/lab/vars.yml",
+        "-e",
+        json.dumps({**left_out, "site_summary": False}),
+    ]
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -42,7 +51,11 @@ def test_a_role_needs_no_more_than_its_rights(empty: Lab, stage: str, tmp_path: 
 def test_who_may_only_look_sees_all_and_changes_nothing(empty: Lab, tmp_path: Path) -> None:
     kubeconfig = account(empty, tmp_path, ["mesh_info", "mesh_check"])
     seen = empty.module("mesh_info", kubeconfig=kubeconfig)
-    assert "failed" not in seen and seen["control_planes"] and all(seen["control_planes"][0].get(key) is not None for key in ("version", "revision"))
+    assert (
+        "failed" not in seen
+        and seen["control_planes"]
+        and all(seen["control_planes"][0].get(key) is not None for key in ("version", "revision"))
+    )
     own = ("cluster", "duration", "invocation")
     assert seen == {**empty.module("mesh_info"), **{key: seen[key] for key in own}}
     assert (

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """No istiod, no pods; then pods; then all is as it was."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -39,7 +40,11 @@ def test_pods_start_while_istiod_is_down_and_then_all_is_as_it_was(istiod_down: 
     assert refused["failure"]["code"] == "webhook_unavailable", refused["msg"]
 
     opened = lab.play("playbooks/webhooks.yml", "-e", "webhooks_state=open").ok()
-    assert any(name.startswith("MutatingWebhookConfiguration") for result in opened.of("webhooks") for name in result["webhooks"])
+    assert any(
+        name.startswith("MutatingWebhookConfiguration")
+        for result in opened.of("webhooks")
+        for name in result["webhooks"]
+    )
     assert lab.module("manifests", definition=pod("taken"), wait=False)["changed"]
     assert "webhook_unanswered" in lab.play("playbooks/webhooks.yml", "-e", "webhooks_state=closed").text
 
@@ -50,4 +55,6 @@ def test_pods_start_while_istiod_is_down_and_then_all_is_as_it_was(istiod_down: 
     injected = lab.module("manifests", definition=pod("injected"), wait_timeout=120)
     assert injected["changed"]
     containers = lab.get("pod", "injected", "-n", PLACE)["spec"]
-    assert "istio-proxy" in [container["name"] for container in containers.get("initContainers", []) + containers["containers"]]
+    assert "istio-proxy" in [
+        container["name"] for container in containers.get("initContainers", []) + containers["containers"]
+    ]

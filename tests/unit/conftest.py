@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs modules against the API in memory."""
+
 from __future__ import annotations
 
 import functools
@@ -23,7 +24,9 @@ from memory_api import MemoryApi
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: Any) -> None:
-    """What waits for news looks again soon, and what has started has settled: the tests of waiting take this back where it matters."""
+    """What waits for news looks again soon, and what has started has settled: the tests of waiting take this back where
+    it matters.
+    """
     look = wait.Watched.wait
     monkeypatch.setattr(wait.Watched, "wait", lambda self, seconds: look(self, min(seconds, 0.05)))
     monkeypatch.setattr(wait, "SETTLED_AFTER", 0.0)
@@ -34,7 +37,9 @@ def quick(monkeypatch: Any) -> None:
 
 @pytest.fixture
 def api() -> MemoryApi:
-    return MemoryApi(*[{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in ("istio-system", "shop")])
+    return MemoryApi(
+        *[{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in ("istio-system", "shop")]
+    )
 
 
 @pytest.fixture
@@ -55,7 +60,10 @@ def gateway(api: MemoryApi) -> Iterator[Gateway]:
     """istio-system/istio-ingressgateway, at an address that answers."""
     served = Gateway()
     threading.Thread(target=served.server.serve_forever, args=(0.02,), daemon=True).start()
-    spec = {"type": "LoadBalancer", "ports": [{"name": "status-port", "port": 15021}, {"name": "http2", "port": served.port}]}
+    spec = {
+        "type": "LoadBalancer",
+        "ports": [{"name": "status-port", "port": 15021}, {"name": "http2", "port": served.port}],
+    }
     live = service("istio-ingressgateway", "istio-system", **spec)
     live["status"] = {"loadBalancer": {"ingress": [{"ip": "127.0.0.1"}]}}
     api.put(live)
@@ -66,7 +74,9 @@ def gateway(api: MemoryApi) -> Iterator[Gateway]:
 
 @pytest.fixture
 def processes(runner: Any, tmp_path: Path, monkeypatch: Any) -> Iterator[Path]:
-    """The cache folder. What stays after its module ends with the test, also where that has failed; and none ever runs on as a second pytest."""
+    """The cache folder. What stays after its module ends with the test, also where that has failed; and none ever runs
+    on as a second pytest.
+    """
     start, here = daemon.start_process, os.getpid()
 
     def guarded(*arguments: Any) -> daemon.Process:

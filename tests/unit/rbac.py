@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a module asked of the API in memory, held against the table of rights: a module that asks for more fails its own tests."""
+"""What a module asked of the API in memory, held against the table of rights: a module that asks for more fails its own
+tests.
+"""
+
 from __future__ import annotations
 
 import functools
@@ -52,5 +55,10 @@ def lacking(module: str, requests: Iterable[tuple[str, str]]) -> set[Right]:
     return {
         (verb, group, resource)
         for verb, group, resource in asked(requests)
-        if not any(group in row["groups"] and (resource in row["resources"] or row["resources"] == ["*"]) and verb in verbs(row) for row in rows)
+        if not any(
+            group in row["groups"]
+            and (resource in row["resources"] or row["resources"] == ["*"])
+            and verb in verbs(row)
+            for row in rows
+        )
     }

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs a module's main() against the API in memory."""
+
 from __future__ import annotations
 
 import contextlib
@@ -19,7 +20,8 @@ MODULES = "ansible_collections.servicemesh.istio.plugins.modules"
 
 def run(capsys: Any, monkeypatch: Any, api: Any, name: str, check: bool, options: dict[str, Any]) -> dict[str, Any]:
     """What the module printed, `failed` included."""
-    # A test that imports an action plugin makes this process a controller, which prints warnings instead of returning them.
+    # A test that imports an action plugin makes this process a controller, which prints warnings instead of returning
+    # them.
     monkeypatch.setattr(_internal, "is_controller", False, raising=False)
     monkeypatch.setattr(Run, "connect", staticmethod(lambda _options, _patience: api))
     module = importlib.import_module(f"{MODULES}.{name}")
@@ -27,7 +29,10 @@ def run(capsys: Any, monkeypatch: Any, api: Any, name: str, check: bool, options
     before = len(getattr(api, "requests", ()))
     # A module's process starts without any; here all modules share one.
     warnings._global_warnings.clear()
-    with patch_module_args({**options, "_ansible_check_mode": check, "_ansible_diff": True}), contextlib.suppress(SystemExit):
+    with (
+        patch_module_args({**options, "_ansible_check_mode": check, "_ansible_diff": True}),
+        contextlib.suppress(SystemExit),
+    ):
         module.main()
     lines = capsys.readouterr().out.strip().splitlines()
     result: dict[str, Any] = json.loads(lines[-1])

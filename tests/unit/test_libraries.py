@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """On a host where a library is not installed, a module says so before it does anything, and says what to do."""
+
 from __future__ import annotations
 
 import importlib.metadata
@@ -79,7 +80,10 @@ def without(library: str, calls: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def says_so(answer: dict[str, Any], name: str) -> None:
     assert answer["failed"] and answer["changed"] is False
-    assert answer["failure"]["code"] == "missing_library" and f"No module named '{name.lower().removeprefix('py')}" in answer["failure"]["reason"]
+    assert (
+        answer["failure"]["code"] == "missing_library"
+        and f"No module named '{name.lower().removeprefix('py')}" in answer["failure"]["reason"]
+    )
     assert f"required Python library ({name})" in answer["msg"] and f"pip install '{name}>=" in answer["msg"]
 
 

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One table of rights, its document, and the ClusterRoles that are made of it."""
+
 from __future__ import annotations
 
 import re
@@ -21,13 +22,22 @@ def documented() -> str:
     rows = ["| for | groups | resources | verbs | why |", "|---|---|---|---|---|"]
     for row in rbac.table()["rbac_table"]:
         groups = ", ".join(group or "core" for group in row["groups"])
-        rows.append(f"| {', '.join(row['for'])} | {groups} | {', '.join(row['resources'])} | {', '.join(rbac.verbs(row))} | {row['why']} |")
+        rows.append(
+            f"| {', '.join(row['for'])} | {groups} | {', '.join(row['resources'])} | {', '.join(rbac.verbs(row))} |"
+            f" {row['why']} |"
+        )
     return "\n".join(rows) + "\n"
 
 
 def made(*arguments: str, folder) -> dict:
     path = folder / "role.yaml"
-    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "playbooks/rbac.yml", "-e", f"rbac_dest={path}", *arguments]
+    argv = [
+        str(Path(sys.executable).parent / "ansible-playbook"),
+        "playbooks/rbac.yml",
+        "-e",
+        f"rbac_dest={path}",
+        *arguments,
+    ]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     return yaml.safe_load(path.read_text()) if done.returncode == 0 else {"failed": done.stdout + done.stderr}
 
@@ -51,7 +61,11 @@ def test_each_role_is_said_to_run_the_modules_that_it_runs():
         found = set(re.findall(r"servicemesh\.istio\.(\w+):", text)) | {
             name for other in re.findall(r"name: servicemesh\.istio\.(\w+)\n", text) for name in table.get(other, [])
         }
-        assert set(table[role]) - found <= {"backup", "webhooks"} and found - set(table[role]) <= {"release", "images_info", "webhooks"}, role
+        assert set(table[role]) - found <= {"backup", "webhooks"} and found - set(table[role]) <= {
+            "release",
+            "images_info",
+            "webhooks",
+        }, role
 
 
 def test_a_cluster_role_has_what_its_roles_need_and_no_more(tmp_path):
@@ -60,7 +74,9 @@ def test_a_cluster_role_has_what_its_roles_need_and_no_more(tmp_path):
     assert len(rules["rules"]) == sum("namespace" in row["for"] for row in rbac.table()["rbac_table"])
     assert not any("secrets" in rule["resources"] or "escalate" in rule["verbs"] for rule in rules["rules"])
     whole = made(folder=tmp_path)
-    assert any("escalate" in rule["verbs"] for rule in whole["rules"]) and all(set(rule["verbs"]) != {"*"} for rule in whole["rules"])
+    assert any("escalate" in rule["verbs"] for rule in whole["rules"]) and all(
+        set(rule["verbs"]) != {"*"} for rule in whole["rules"]
+    )
 
 
 def test_one_that_only_looks_cannot_write(tmp_path):
@@ -69,7 +85,9 @@ def test_one_that_only_looks_cannot_write(tmp_path):
 
 
 def test_a_name_of_nothing_is_refused(tmp_path):
-    assert "No role or module is called mesh_inf." in made("-e", '{"rbac_for": ["mesh_inf"]}', folder=tmp_path)["failed"]
+    assert (
+        "No role or module is called mesh_inf." in made("-e", '{"rbac_for": ["mesh_inf"]}', folder=tmp_path)["failed"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,4 +102,6 @@ def test_a_name_of_nothing_is_refused(tmp_path):
     ],
 )
 def test_a_request_is_read_as_what_it_takes(request_, right):
-    assert rbac.asked([request_]) == {right} and rbac.lacking("dashboard", [("DELETE", "/api/v1/namespaces/shop")]) == {("delete", "", "namespaces")}
+    assert rbac.asked([request_]) == {right} and rbac.lacking("dashboard", [("DELETE", "/api/v1/namespaces/shop")]) == {
+        ("delete", "", "namespaces")
+    }

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Variables of roles count in the site's playbooks wherever a user sets them, and the site's defaults apply only where they are not set."""
+"""Variables of roles count in the site's playbooks wherever a user sets them, and the site's defaults apply only where
+they are not set.
+"""
+
 from __future__ import annotations
 
 import json
@@ -64,7 +67,9 @@ def playing(tmp_path):
         kubeconfig(tmp_path, server)
 
         def playing(playbook, variables, source="inventory"):
-            places = {name: tmp_path / name for name in ("inventory/hosts.yml", "inventory/group_vars/all.yml", "extra.yml")}
+            places = {
+                name: tmp_path / name for name in ("inventory/hosts.yml", "inventory/group_vars/all.yml", "extra.yml")
+            }
             places["inventory/group_vars/all.yml"].parent.mkdir(parents=True, exist_ok=True)
             own = {"inventory": {}, "group_vars": {}, "command line": {}}
             own[source] = variables
@@ -97,7 +102,9 @@ def test_variables_of_roles_are_applied_and_planned(playing, playbook, source):
     played = playing(playbook, SET, source)
     assert enrolled(played) == ["theirs"], "namespaces_enrolled"
     assert gateways(played) == ["front"], "traffic_gateways"
-    assert policy(played)["theirs"]["web"]["split"] == {"versions": {"v1": 1}} and DEMO not in policy(played), "traffic_splits"
+    assert policy(played)["theirs"]["web"]["split"] == {"versions": {"v1": 1}} and DEMO not in policy(played), (
+        "traffic_splits"
+    )
     assert policy(played)["theirs"]["api"] == {"resilience": {"timeout": "2s"}}, "traffic_policy"
     assert played.only("policy")["preflight"] == "skip", "traffic_preflight"
 
@@ -130,7 +137,9 @@ def test_defaults_follow_the_demo(playing, variables, namespaces, hosts):
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_teardown_keeps_what_variables_of_roles_keep(playing, source):
     played = playing("teardown", SET, source)
-    assert [(asked["name"], asked["delete"]) for asked in played.of("injection", "name")] == [("theirs", True)], "namespaces_enrolled, namespaces_delete"
+    assert [(asked["name"], asked["delete"]) for asked in played.of("injection", "name")] == [("theirs", True)], (
+        "namespaces_enrolled, namespaces_delete"
+    )
     assert played.only("policy")["preflight"] == "skip", "traffic_preflight"
     plane = played.only("delete_crds")
     kept = {name: plane[name] for name in ("delete_crds", "delete_namespace", "purge")}
@@ -156,7 +165,11 @@ def test_the_teardowns_own_switches_win(playing):
 
 @pytest.mark.parametrize(
     ("variables", "namespace"),
-    [({}, "istio-system"), ({"control_plane_namespace": "istio-infra"}, "istio-infra"), ({"upgrade_namespace": "theirs"}, "theirs")],
+    [
+        ({}, "istio-system"),
+        ({"control_plane_namespace": "istio-infra"}, "istio-infra"),
+        ({"upgrade_namespace": "theirs"}, "theirs"),
+    ],
 )
 def test_an_upgrade_is_of_the_control_plane_that_the_variables_name(playing, variables, namespace):
     played = playing("upgrade", variables)
@@ -167,4 +180,7 @@ def test_an_upgrade_is_of_the_control_plane_that_the_variables_name(playing, var
 def test_a_state_of_webhooks_has_to_be_said(playing):
     assert "Set webhooks_state to open or closed." in playing("webhooks", {}).text
     assert playing("webhooks", {"webhooks_state": "open"}).of("force", "istio_namespace")[0]["state"] == "open"
-    assert playing("webhooks", {"webhooks_state": "closed"}, "command line").of("force", "istio_namespace")[0]["state"] == "closed"
+    assert (
+        playing("webhooks", {"webhooks_state": "closed"}, "command line").of("force", "istio_namespace")[0]["state"]
+        == "closed"
+    )

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Checks and their findings: what mesh_check and preflight have in common."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
@@ -28,7 +29,12 @@ class Severity(str, Enum):
 
 ERROR, WARNING, INFO = Severity
 # fail_on -> severities that fail the task.
-FAIL_ON: dict[str, tuple[Severity, ...]] = {"error": (ERROR,), "warning": (ERROR, WARNING), "info": (ERROR, WARNING, INFO), "never": ()}
+FAIL_ON: dict[str, tuple[Severity, ...]] = {
+    "error": (ERROR,),
+    "warning": (ERROR, WARNING),
+    "info": (ERROR, WARNING, INFO),
+    "never": (),
+}
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,12 @@ def validate_skip(skip: Iterable[str], known: Collection[str], page: str) -> Non
     """Raises InvalidOption for a code that no check has. page: where all checks are listed."""
     for code in skip:
         if code not in known:
-            raise InvalidOption("skip", f"{code} is not a check", hint=did_you_mean(code, known, f"{page} lists all checks."), code="no_such_check")
+            raise InvalidOption(
+                "skip",
+                f"{code} is not a check",
+                hint=did_you_mean(code, known, f"{page} lists all checks."),
+                code="no_such_check",
+            )
 
 
 def check_row(check: Check[Any], **own: Any) -> Row:
@@ -93,7 +104,9 @@ def at_severities(rows: Iterable[Row], fail_on: str) -> list[Row]:
     return [row for row in rows if row["severity"] in FAIL_ON[fail_on]]
 
 
-def checks_failure(code: str, heading: str, lines: Iterable[str], codes: Iterable[str], ref: dict[str, Any] | None = None) -> Failure:
+def checks_failure(
+    code: str, heading: str, lines: Iterable[str], codes: Iterable[str], ref: dict[str, Any] | None = None
+) -> Failure:
     """A failure with a line for each check or finding, and the checks' codes as its reason."""
     message = "\n".join([f"{heading}:", *(f"- {line}" for line in lines)])
     return Failure(code, message, ref=ref, reason=", ".join(codes))

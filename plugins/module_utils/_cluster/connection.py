@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From Ansible options to an API. Options, defaults and environment variables are those of kubernetes.core."""
+
 from __future__ import annotations
 
 import os
@@ -105,7 +106,9 @@ def _load(options: dict[str, Any], configuration: Any) -> str:
             )
         return _load_file(path, context, bool(options.get("persist_config")), configuration)
     except (ConfigException, ValueError, OSError, yaml.YAMLError, TypeError, AttributeError, LookupError) as error:
-        raise Failure("kubeconfig", f"kubeconfig: {error}", hint="Check the file, and that the context exists in it.") from error
+        raise Failure(
+            "kubeconfig", f"kubeconfig: {error}", hint="Check the file, and that the context exists in it."
+        ) from error
 
 
 def _load_file(path: str | None, context: str | None, persist: bool, configuration: Any) -> str:
@@ -119,7 +122,9 @@ def _load_file(path: str | None, context: str | None, persist: bool, configurati
             f"kubeconfig: no cluster is configured, and {default} does not exist",
             hint="Set the option kubeconfig, K8S_AUTH_KUBECONFIG or KUBECONFIG.",
         )
-    kubernetes_config.load_kube_config(config_file=path, context=context, client_configuration=configuration, persist_config=persist)
+    kubernetes_config.load_kube_config(
+        config_file=path, context=context, client_configuration=configuration, persist_config=persist
+    )
     if context:
         return context
     _contexts, active = kubernetes_config.list_kube_config_contexts(config_file=path)
@@ -150,19 +155,36 @@ def inline(kubeconfig: Any) -> Any:
             hint="Set a path, a mapping, or the whole content of a kubeconfig.",
         ) from None
     if not isinstance(content, dict):
-        raise Failure("kubeconfig", "kubeconfig: its text is not a mapping", hint="Set a path, a mapping, or the whole content of a kubeconfig.")
+        raise Failure(
+            "kubeconfig",
+            "kubeconfig: its text is not a mapping",
+            hint="Set a path, a mapping, or the whole content of a kubeconfig.",
+        )
     return content
 
 
-SECRET_KEYS = {"token", "password", "client-key-data", "client-certificate-data", "id-token", "refresh-token", "access-token", "client-secret"}
+SECRET_KEYS = {
+    "token",
+    "password",
+    "client-key-data",
+    "client-certificate-data",
+    "id-token",
+    "refresh-token",
+    "access-token",
+    "client-secret",
+}
 
 
 def secrets_in(kubeconfig: Any) -> set[str]:
-    """The values of a kubeconfig's content that must never be shown, those of an exec plugin's environment among them."""
+    """The values of a kubeconfig's content that must never be shown, those of an exec plugin's environment among
+    them.
+    """
     if isinstance(kubeconfig, dict):
         own = {str(value) for key, value in kubeconfig.items() if key in SECRET_KEYS and value}
         if isinstance(kubeconfig.get("env"), list):
-            own |= {str(entry["value"]) for entry in kubeconfig["env"] if isinstance(entry, dict) and entry.get("value")}
+            own |= {
+                str(entry["value"]) for entry in kubeconfig["env"] if isinstance(entry, dict) and entry.get("value")
+            }
         return own.union(*(secrets_in(value) for value in kubeconfig.values()))
     if isinstance(kubeconfig, list):
         return set().union(*(secrets_in(item) for item in kubeconfig)) if kubeconfig else set()

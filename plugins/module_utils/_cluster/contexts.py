@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The contexts of kubeconfig files, as the kubernetes library reads and merges them. Names and addresses only: no credential leaves this file."""
+"""The contexts of kubeconfig files, as the kubernetes library reads and merges them. Names and addresses only: no
+credential leaves this file.
+"""
+
 from __future__ import annotations
 
 import os
@@ -23,7 +26,9 @@ REMEDY = "Fix the file, or remove it from the option kubeconfig."
 
 @dataclass(frozen=True)
 class Context:
-    """kubeconfig: the files that this context needs, in their order, joined as in KUBECONFIG. With one file it is that file's path."""
+    """kubeconfig: the files that this context needs, in their order, joined as in KUBECONFIG. With one file it is that
+    file's path.
+    """
 
     name: str
     cluster: str
@@ -43,7 +48,11 @@ def read_contexts(paths: list[str]) -> tuple[list[Context], list[str]]:
     merged = KubeConfigMerger("")
     for path in paths:
         _load(merged, path)
-    found = {f"{kind}s": {node.value["name"]: node for node in merged.config.value[f"{kind}s"]} for kind in KINDS} if merged.config else {}
+    found = (
+        {f"{kind}s": {node.value["name"]: node for node in merged.config.value[f"{kind}s"]} for kind in KINDS}
+        if merged.config
+        else {}
+    )
     contexts, unusable = [], []
     for name, node in found.get("contexts", {}).items():
         about = node.value.get("context") or {}
@@ -57,7 +66,9 @@ def read_contexts(paths: list[str]) -> tuple[list[Context], list[str]]:
             continue
         needed = {part.path for part in (node, cluster, user) if part}
         kubeconfig = os.pathsep.join(path for path in dict.fromkeys(paths) if path in needed)
-        contexts.append(Context(name, about["cluster"], about.get("user") or "", about.get("namespace") or "", server, kubeconfig))
+        contexts.append(
+            Context(name, about["cluster"], about.get("user") or "", about.get("namespace") or "", server, kubeconfig)
+        )
     return contexts, unusable
 
 
@@ -70,7 +81,11 @@ def _load(merged: Any, path: str) -> None:
                     raise ValueError(kind)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise Failure("kubeconfig", f"kubeconfig: {path} is not valid YAML{f', line {mark.line + 1}' if mark else ''}", hint=REMEDY) from None
+        raise Failure(
+            "kubeconfig",
+            f"kubeconfig: {path} is not valid YAML{f', line {mark.line + 1}' if mark else ''}",
+            hint=REMEDY,
+        ) from None
     except OSError as error:
         raise Failure("kubeconfig", f"kubeconfig: cannot read {path}: {error.strerror}", hint=REMEDY) from None
     except (ConfigException, ValueError, TypeError, AttributeError, LookupError):

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Carries a plan out: stage by stage, side by side inside a stage, with what must hold in between."""
+
 from __future__ import annotations
 
 import time
@@ -95,13 +96,19 @@ def _apply_one(cluster: Cluster, change: ObjectChange, force: bool) -> None:
 def _as_seen(change: ObjectChange) -> Object:
     """With a resourceVersion the server refuses where the live one is another."""
     wanted = not_none(change.wanted)
-    return {**wanted, "metadata": {**wanted["metadata"], "resourceVersion": change.expected_version}} if change.expected_version else wanted
+    return (
+        {**wanted, "metadata": {**wanted["metadata"], "resourceVersion": change.expected_version}}
+        if change.expected_version
+        else wanted
+    )
 
 
 def _adopt(cluster: Cluster, change: ObjectChange) -> None:
     """Moves the fields to us. An object that its controllers keep writing to is read again, a few times."""
     wanted, live, tools = not_none(change.wanted), not_none(change.live), change.adopted
-    change.live = adopt.retry_on_conflict(cluster, live, lambda obj: adopt.migrate(cluster, obj, wanted, tools) if adopt.owners(obj, tools) else obj)
+    change.live = adopt.retry_on_conflict(
+        cluster, live, lambda obj: adopt.migrate(cluster, obj, wanted, tools) if adopt.owners(obj, tools) else obj
+    )
     # The move was under the live version itself, and has made another.
     change.adopted, change.expected_version = frozenset(), ""
 

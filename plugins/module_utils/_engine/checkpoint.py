@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What some objects are now, kept in the cluster so that they can be put back.
 
-Kept is what was declared of them: the fields that an apply, or one of the tools that adopt knows, has set. What controllers and servers fill in
-is theirs. Written once, a checkpoint is not overwritten, so that a run that was cut off and begun again goes back to the true beginning.
+Kept is what was declared of them: the fields that an apply, or one of the tools that adopt knows, has set. What
+controllers and servers fill in
+is theirs. Written once, a checkpoint is not overwritten, so that a run that was cut off and begun again goes back to
+the true beginning.
 """
+
 from __future__ import annotations
 
 import base64
@@ -55,7 +58,11 @@ class Checkpoint:
         """Raises InvalidOption where the ConfigMap is somebody else's, ApiError."""
         found = cluster.get("", "ConfigMap", self.namespace, self.name)
         if found and (found["metadata"].get("labels") or {}).get(LABEL) != "true":
-            raise InvalidOption("name", f"ConfigMap {self.namespace}/{self.name} exists and is not a checkpoint", hint="Choose another name.")
+            raise InvalidOption(
+                "name",
+                f"ConfigMap {self.namespace}/{self.name} exists and is not a checkpoint",
+                hint="Choose another name.",
+            )
         return found
 
     def as_config_map(self, objects: list[Object], yield_to: frozenset[str]) -> Object:
@@ -78,7 +85,11 @@ class Checkpoint:
                 hint="Store fewer objects in one checkpoint.",
             )
         metadata = {"name": self.name, "namespace": self.namespace, "labels": {LABEL: "true"}}
-        data = {CONTENT: packed, NOTES: json.dumps(self.notes, sort_keys=True), CHOICES: json.dumps([asdict(choice) for choice in self.selectors])}
+        data = {
+            CONTENT: packed,
+            NOTES: json.dumps(self.notes, sort_keys=True),
+            CHOICES: json.dumps([asdict(choice) for choice in self.selectors]),
+        }
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
@@ -95,8 +106,16 @@ def declared(live: Object, yield_to: frozenset[str] = frozenset()) -> Object | N
     if not fields:
         return None
     part = select_owned(fields, live)
-    metadata = {"name": live["metadata"]["name"], **({"namespace": live["metadata"]["namespace"]} if live["metadata"].get("namespace") else {})}
-    return {**part, "apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": {**(part.get("metadata") or {}), **metadata}}
+    metadata = {
+        "name": live["metadata"]["name"],
+        **({"namespace": live["metadata"]["namespace"]} if live["metadata"].get("namespace") else {}),
+    }
+    return {
+        **part,
+        "apiVersion": live["apiVersion"],
+        "kind": live["kind"],
+        "metadata": {**(part.get("metadata") or {}), **metadata},
+    }
 
 
 def selected_objects(cluster: Cluster, choices: list[ObjectSelector]) -> list[Object]:
@@ -129,7 +148,9 @@ def read_checkpoint(live: Object) -> Snapshot:
     try:
         data = live["data"]
         objects = json.loads(gzip.decompress(base64.b64decode(data[CONTENT])))
-        return Snapshot([ObjectSelector(**choice) for choice in json.loads(data[CHOICES])], json.loads(data[NOTES]), objects)
+        return Snapshot(
+            [ObjectSelector(**choice) for choice in json.loads(data[CHOICES])], json.loads(data[NOTES]), objects
+        )
     except (LookupError, ValueError, TypeError, OSError, EOFError) as error:
         ref = ref_of(live)
         raise Failure(
@@ -141,9 +162,15 @@ def read_checkpoint(live: Object) -> Snapshot:
 
 
 def restore_steps(kept: Snapshot, now: list[Object], manager: str) -> list[Step]:
-    """Everything as it was: the kept objects until they are ready, then those away that this manager has made since. now: what the choices find."""
+    """Everything as it was: the kept objects until they are ready, then those away that this manager has made since.
+    now: what the choices find.
+    """
     known = {ref_of(obj) for obj in kept.objects}
-    made = [obj for obj in now if ref_of(obj) not in known and obj["kind"] not in NEVER_PRUNED_KINDS and managed_entry(obj, manager)]
+    made = [
+        obj
+        for obj in now
+        if ref_of(obj) not in known and obj["kind"] not in NEVER_PRUNED_KINDS and managed_entry(obj, manager)
+    ]
     return [Step("as they were", kept.objects, wait_ready=True), Step("made since", deleted=made)]
 
 

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reading and writing objects by reference, over any Api."""
+
 from __future__ import annotations
 
 import copy
@@ -124,7 +125,11 @@ class Cluster:
         names = {ref.name: ref for ref in refs}
         if len(names) > READ_BY_NAME_LIMIT:
             try:
-                return {names[o["metadata"]["name"]]: o for o in self._list(resource, namespace) if o["metadata"]["name"] in names}
+                return {
+                    names[o["metadata"]["name"]]: o
+                    for o in self._list(resource, namespace)
+                    if o["metadata"]["name"] in names
+                }
             except ApiError as error:
                 if error.status != 403:
                     raise
@@ -140,7 +145,9 @@ class Cluster:
                 return None
             raise
 
-    def _list(self, resource: Resource, namespace: str | None, selector: str = "", accept: str = JSON) -> Iterator[Object]:
+    def _list(
+        self, resource: Resource, namespace: str | None, selector: str = "", accept: str = JSON
+    ) -> Iterator[Object]:
         query = {"limit": str(PAGE)}
         if selector:
             query["labelSelector"] = selector

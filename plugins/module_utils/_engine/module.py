@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The frame of every module: options in, plan, apply, wait, one result out."""
+
 from __future__ import annotations
 
 import gc
@@ -119,10 +120,17 @@ class Run:
         """Rules with what the ownership options say."""
         options = self.options
         adopt = frozenset(options["adopt_from"]) if options["adopt"] else frozenset()
-        return ApplyOptions(force=options["force_conflicts"], adopt=adopt, recreate=options["recreate"], dry_run_all=options["compare"] == "dry_run", **own)
+        return ApplyOptions(
+            force=options["force_conflicts"],
+            adopt=adopt,
+            recreate=options["recreate"],
+            dry_run_all=options["compare"] == "dry_run",
+            **own,
+        )
 
     def apply(self, steps: list[Step], rules: ApplyOptions, manager: str = "") -> dict[str, Any]:
-        """Makes the cluster equal to the steps; in check mode only says what that would take. The result is that of all plans so far.
+        """Makes the cluster equal to the steps; in check mode only says what that would take. The result is that of all
+        plans so far.
 
         manager: field manager for a change that must not be part of what the collection declares
         """
@@ -141,7 +149,9 @@ class Run:
         kept: frozenset[str] = frozenset(NEVER_PRUNED_KINDS),
         spared: frozenset[Ref] = frozenset(),
     ) -> dict[str, Any]:
-        """Deletes the objects and the members of the set less the kept kinds and the spared ones, and waits until they are gone."""
+        """Deletes the objects and the members of the set less the kept kinds and the spared ones, and waits until they
+        are gone.
+        """
         the_plan = self.timed("plan", lambda: plan_removal(self.cluster, objects, object_set, namespace, kept, spared))
         return self._carry_out(self.cluster, the_plan, force=False)
 
@@ -153,9 +163,13 @@ class Run:
                 self.timed("wait", lambda: self._wait(the_plan))
         else:
             for reason, changes in the_plan.unverified.items():
-                self.module.warn(f"{len(changes)} objects would be {changes[0].action} but {reason} (first: {changes[0].ref})")
+                self.module.warn(
+                    f"{len(changes)} objects would be {changes[0].action} but {reason} (first: {changes[0].ref})"
+                )
             if the_plan.conflicts:
-                self.module.warn(f"conflict: a real run would fail, because other managers own fields: {the_plan.conflicts}")
+                self.module.warn(
+                    f"conflict: a real run would fail, because other managers own fields: {the_plan.conflicts}"
+                )
         return self.outcome()
 
     def outcome(self, failed: bool = False) -> dict[str, Any]:
@@ -171,15 +185,24 @@ class Run:
     def exit_slice(self, still: StillWaiting) -> None:
         """Ends this slice of the wait: what was done so far, and what is waited for."""
         waiting = {"text": still.text, "seen": self.deadline.progress.get("seen") or []}
-        self.module.exit_json(**(self.outcome(failed=True) if self.plans else {"changed": False}), **self.extra_result, waiting=waiting, duration=self.duration)
+        self.module.exit_json(
+            **(self.outcome(failed=True) if self.plans else {"changed": False}),
+            **self.extra_result,
+            waiting=waiting,
+            duration=self.duration,
+        )
 
     def fail(self, failure: Failure) -> None:
         partial_result = {"changed": False, **(self.outcome(failed=True) if self.plans else {}), **failure.found}
         message = f"{failure.message.rstrip('.')}. {failure.hint}" if failure.hint else failure.message
-        self.module.fail_json(msg=message, failure=failure.as_result(), duration=self.duration, **{**partial_result, **self.extra_result})
+        self.module.fail_json(
+            msg=message, failure=failure.as_result(), duration=self.duration, **{**partial_result, **self.extra_result}
+        )
 
 
-def run_module(arguments: dict[str, Any], body: Callable[[Run], dict[str, Any]], review: Review | None = None, **constraints: Any) -> None:
+def run_module(
+    arguments: dict[str, Any], body: Callable[[Run], dict[str, Any]], review: Review | None = None, **constraints: Any
+) -> None:
     """Runs `body` under the collection's argument spec, check mode, and one way to fail.
 
     review: has a say in every plan; constraints: AnsibleModule's required_if, mutually_exclusive, ...
@@ -187,7 +210,9 @@ def run_module(arguments: dict[str, Any], body: Callable[[Run], dict[str, Any]],
     # A module is a short process: collecting its garbage costs more than it gives, and ever more with many objects.
     gc.disable()
     own = {**arguments, **(review.arguments if review else {})}
-    module = AnsibleModule(argument_spec={**connection.CONNECTION_ARGUMENTS, **own}, supports_check_mode=True, **constraints)
+    module = AnsibleModule(
+        argument_spec={**connection.CONNECTION_ARGUMENTS, **own}, supports_check_mode=True, **constraints
+    )
     run = Run(module, review)
     try:
         require(YAML)

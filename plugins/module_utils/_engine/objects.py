@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Kubernetes objects as plain data: identity, checks and normal form."""
+
 from __future__ import annotations
 
 import base64
@@ -14,7 +15,8 @@ from .._failure import InvalidOption
 Object = dict[str, Any]
 
 SECRETS = ("data", "stringData")
-# RFC 1123 subdomain, as the API server asks of most names; RBAC and a few others may hold more, so ":" and upper case pass.
+# RFC 1123 subdomain, as the API server asks of most names; RBAC and a few others may hold more, so ":" and upper case
+# pass.
 NAME = re.compile(r"^[A-Za-z0-9]([-A-Za-z0-9._:]{0,251}[A-Za-z0-9])?$")
 
 
@@ -32,7 +34,13 @@ class Ref:
         return f"{self.kind} {place}"
 
     def as_result(self, version: str = "") -> dict[str, str]:
-        return {"group": self.group, "version": version, "kind": self.kind, "namespace": self.namespace, "name": self.name}
+        return {
+            "group": self.group,
+            "version": version,
+            "kind": self.kind,
+            "namespace": self.namespace,
+            "name": self.name,
+        }
 
 
 def group_version(obj: Object) -> tuple[str, str]:
@@ -52,7 +60,9 @@ def summarize(names: list[str], most: int) -> str:
 
 
 def flatten(documents: Iterable[Any], option: str) -> list[Object]:
-    """Objects of several documents: empty ones dropped, v1 Lists opened. Raises InvalidOption naming document and cause."""
+    """Objects of several documents: empty ones dropped, v1 Lists opened. Raises InvalidOption naming document and
+    cause.
+    """
     objects: list[Object] = []
     for number, document in enumerate(documents, 1):
         if document is None:
@@ -61,7 +71,9 @@ def flatten(documents: Iterable[Any], option: str) -> list[Object]:
             objects.extend(flatten(document, option))
             continue
         if not isinstance(document, dict):
-            raise InvalidOption(option, f"document {number} is {type(document).__name__}, not a mapping with apiVersion and kind")
+            raise InvalidOption(
+                option, f"document {number} is {type(document).__name__}, not a mapping with apiVersion and kind"
+            )
         if str(document.get("kind", "")).endswith("List") and isinstance(document.get("items"), list):
             objects.extend(flatten(document["items"], option))
             continue
@@ -73,10 +85,18 @@ def flatten(documents: Iterable[Any], option: str) -> list[Object]:
 def validate_object(obj: Object, place: str, option: str) -> None:
     for key in ("apiVersion", "kind"):
         if not isinstance(obj.get(key), str) or not obj[key]:
-            raise InvalidOption(option, f"{place} has no {key}", hint="Every Kubernetes object needs apiVersion, kind and metadata.name.")
+            raise InvalidOption(
+                option,
+                f"{place} has no {key}",
+                hint="Every Kubernetes object needs apiVersion, kind and metadata.name.",
+            )
     metadata = obj.get("metadata")
     if not isinstance(metadata, dict) or not isinstance(name := metadata.get("name"), str) or not name:
-        raise InvalidOption(option, f"{place} ({obj['kind']}) has no metadata.name", hint="Set metadata.name: generateName is not idempotent.")
+        raise InvalidOption(
+            option,
+            f"{place} ({obj['kind']}) has no metadata.name",
+            hint="Set metadata.name: generateName is not idempotent.",
+        )
     if not NAME.match(name):
         raise InvalidOption(option, f"{place} ({obj['kind']}): {name!r} is not a valid object name")
     for place_of, mapping in (
@@ -88,7 +108,11 @@ def validate_object(obj: Object, place: str, option: str) -> None:
     for field in ("labels", "annotations"):
         for key, value in (metadata.get(field) or {}).items():
             if value is not None and not isinstance(value, str):
-                raise InvalidOption(option, f"{obj['kind']} {name}: metadata.{field}[{key}] is {value!r}, not a string", hint="Quote it in YAML.")
+                raise InvalidOption(
+                    option,
+                    f"{obj['kind']} {name}: metadata.{field}[{key}] is {value!r}, not a string",
+                    hint="Quote it in YAML.",
+                )
 
 
 def normalized(obj: Object, namespace: str | None = None) -> Object:

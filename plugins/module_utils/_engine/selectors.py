@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Kubernetes' label selectors (apimachinery meta/v1 LabelSelector)."""
+
 from __future__ import annotations
 
 from typing import Any

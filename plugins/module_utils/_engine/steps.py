@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a module wants: ordered steps of objects, and what must hold between them."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -40,7 +41,8 @@ class WriterRecord:
 
 
 class ExternalWriter(Protocol):
-    """What writes a step's objects in the engine's place. The plan is still ours: values are compared, whoever owns them.
+    """What writes a step's objects in the engine's place. The plan is still ours: values are compared, whoever owns
+    them.
 
     namespace  for namespaced objects that name none
     manager    its name in managedFields
@@ -53,7 +55,9 @@ class ExternalWriter(Protocol):
         """What it did at its last run."""
 
     def validate(self, live: list[Object]) -> None:
-        """live: those of the step's objects that are there. Raises Failure where the program would refuse to write them."""
+        """live: those of the step's objects that are there. Raises Failure where the program would refuse to write
+        them.
+        """
 
     def write(self, cluster: Cluster, deadline: Deadline) -> None:
         """Called where the plan has something to do. Raises Failure."""
@@ -66,10 +70,13 @@ class Step:
     wait_ready    wait for the objects' own readiness before the next step
     barrier  a further condition, checked after `ready`
     deleted  objects that go in this step, after its objects were applied
-    set      the set of its objects where that is not the call's own, for what several concerns share: it only grows here
-    skip_dry_run    objects as they come from a release, that nobody's options are part of: outside of check mode new ones need no dry run
+    set      the set of its objects where that is not the call's own, for what several concerns share: it only grows
+             here
+    skip_dry_run    objects as they come from a release, that nobody's options are part of: outside of check mode new
+                    ones need no dry run
     writer  what writes and deletes the objects, where that is not the engine; they belong to no set
-    expected_versions     resourceVersion of live objects that the objects were composed from: they are written only where that is still theirs
+    expected_versions     resourceVersion of live objects that the objects were composed from: they are written only
+                          where that is still theirs
     preserve_foreign   objects of `seen` that hold what others wrote, so that its fields are taken from them
     """
 

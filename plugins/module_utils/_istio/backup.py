@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Istio's configuration of a cluster as files that apply cleanly, and those files as objects again.
 
-A folder for each part, in it one for each namespace, in it a file for each kind. The index tells what there is and of which cluster.
+A folder for each part, in it one for each namespace, in it a file for each kind. The index tells what there is and of
+which cluster.
 """
+
 from __future__ import annotations
 
 import functools
@@ -62,7 +64,9 @@ def validate_scope(scope: BackupScope) -> None:
     for ref in scope.secret_refs:
         validate_label("secrets", ref.namespace)
         if not NAME.fullmatch(ref.name):
-            raise InvalidOption("secrets", f"{ref.name!r} is not a valid Secret name", hint="Use the form NAME or NAMESPACE/NAME.")
+            raise InvalidOption(
+                "secrets", f"{ref.name!r} is not a valid Secret name", hint="Use the form NAME or NAMESPACE/NAME."
+            )
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,10 @@ def _written_by_istiod(obj: Object) -> bool:
 
 LEFT_OUT = (
     Reason("it is being deleted", lambda obj: bool(obj["metadata"].get("deletionTimestamp"))),
-    Reason("its controller creates it again", lambda obj: any(owner.get("controller") for owner in obj["metadata"].get("ownerReferences") or [])),
+    Reason(
+        "its controller creates it again",
+        lambda obj: any(owner.get("controller") for owner in obj["metadata"].get("ownerReferences") or []),
+    ),
     Reason("istiod creates it again", _written_by_istiod),
 )
 
@@ -131,7 +138,12 @@ def cluster_uid(cluster: Cluster) -> str:
 
 def read_configuration(cluster: Cluster, scope: BackupScope) -> BackupContent:
     """Raises ApiError, also where one kind may not be listed: half a backup would be taken for a whole one."""
-    kinds = [(group, kind) for group in cluster.resources.groups() if is_mesh_group(group) for kind in cluster.resources.kinds(group)]
+    kinds = [
+        (group, kind)
+        for group in cluster.resources.groups()
+        if is_mesh_group(group)
+        for kind in cluster.resources.kinds(group)
+    ]
     wanted = [(group, kind) for group, kind in kinds if scope.gateway_api or group not in GATEWAY_API]
     live = [obj for objects in cluster.each(lambda item: cluster.list(*item), wanted) for obj in objects]
     reasons = {ref_of(obj): _reason_left_out(obj) for obj in live}
@@ -146,9 +158,13 @@ def read_configuration(cluster: Cluster, scope: BackupScope) -> BackupContent:
         },
         {_name(kind, group) for group, kind in kinds},
         [{"ref": str(ref), "why": why} for ref, why in sorted(reasons.items()) if why],
-        [str(ref) for ref, obj in secrets.items() if obj is None] + ([MESH_CONFIG] if scope.mesh_config and not any(maps.values()) else []),
+        [str(ref) for ref, obj in secrets.items() if obj is None]
+        + ([MESH_CONFIG] if scope.mesh_config and not any(maps.values()) else []),
         {"uid": cluster_uid(cluster), "version": str(cluster.api.request("GET", "/version").get("gitVersion", ""))},
-        [{key: plane[key] for key in ("namespace", "revision", "version")} for plane in mesh.control_plane_rows(istiods)],
+        [
+            {key: plane[key] for key in ("namespace", "revision", "version")}
+            for plane in mesh.control_plane_rows(istiods)
+        ],
     )
 
 
@@ -166,12 +182,18 @@ def _reason_left_out(obj: Object) -> str:
 
 
 def mesh_configs(istiods: list[Object]) -> list[Ref]:
-    """The ConfigMaps that these istiods read their mesh configuration from, a shared one among them (SHARED_MESH_CONFIG)."""
+    """The ConfigMaps that these istiods read their mesh configuration from, a shared one among them
+    (SHARED_MESH_CONFIG).
+    """
     found = set()
     for obj in istiods:
         namespace = obj["metadata"]["namespace"]
         found.add(Ref("", "ConfigMap", namespace, revisions.suffixed("istio", revision_label(obj))))
-        variables = [variable for container in obj["spec"]["template"]["spec"]["containers"] for variable in container.get("env") or []]
+        variables = [
+            variable
+            for container in obj["spec"]["template"]["spec"]["containers"]
+            for variable in container.get("env") or []
+        ]
         found.update(
             Ref("", "ConfigMap", namespace, variable["value"])
             for variable in variables
@@ -210,7 +232,11 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
 def to_yaml(objects: list[Object]) -> str:
     """YAML documents in order of name."""
     ordered = sorted(objects, key=ref_of)
-    return "".join(f"---\n{yaml.dump(obj, Dumper=_readable(), sort_keys=True, default_flow_style=False, allow_unicode=True, width=160)}" for obj in ordered)
+    return "".join(
+        "---\n"
+        + yaml.dump(obj, Dumper=_readable(), sort_keys=True, default_flow_style=False, allow_unicode=True, width=160)
+        for obj in ordered
+    )
 
 
 def _name(kind: str, group: str) -> str:
@@ -223,10 +249,19 @@ def backup_files(found: BackupContent) -> tuple[dict[str, str], Index]:
     for part, objects in found.objects.items():
         for obj in objects:
             ref = ref_of(obj)
-            by_file.setdefault(f"{part}/{ref.namespace or CLUSTER_WIDE}/{_name(ref.kind, ref.group)}.yaml", []).append(obj)
+            by_file.setdefault(f"{part}/{ref.namespace or CLUSTER_WIDE}/{_name(ref.kind, ref.group)}.yaml", []).append(
+                obj
+            )
     counts = Counter(_name(ref.kind, ref.group) for objects in found.objects.values() for ref in map(ref_of, objects))
     asked = [str(ref_of(obj)) for obj in found.objects[SECRETS]] + ([MESH_CONFIG] if found.objects[MESH_CONFIG] else [])
-    index = Index(True, found.cluster, found.control_planes, dict(counts), asked, {name: len(objects) for name, objects in by_file.items()})
+    index = Index(
+        True,
+        found.cluster,
+        found.control_planes,
+        dict(counts),
+        asked,
+        {name: len(objects) for name, objects in by_file.items()},
+    )
     return {name: to_yaml(objects) for name, objects in by_file.items()}, index
 
 
@@ -237,22 +272,42 @@ def index_of(text: str, option: str) -> Index:
     """Raises InvalidOption where it is none."""
     try:
         words = manifests.parse_manifests(text, option)[0]
-        if words.pop("format") != FORMAT or set(words) != set(INDEX_PARTS) or not all(isinstance(words[key], kind) for key, kind in INDEX_PARTS.items()):
+        if (
+            words.pop("format") != FORMAT
+            or set(words) != set(INDEX_PARTS)
+            or not all(isinstance(words[key], kind) for key, kind in INDEX_PARTS.items())
+        ):
             raise ValueError
-        if not all(isinstance(name, str) and isinstance(count, int) for name, count in [*words["files"].items(), *words["objects"].items()]):
+        if not all(
+            isinstance(name, str) and isinstance(count, int)
+            for name, count in [*words["files"].items(), *words["objects"].items()]
+        ):
             raise ValueError
     except (InvalidOption, LookupError, AttributeError, TypeError, ValueError):
-        raise InvalidOption(option, f"its {INDEX} does not belong to a backup", hint="Use a folder that the module backup wrote.", code="not_ours") from None
+        raise InvalidOption(
+            option,
+            f"its {INDEX} does not belong to a backup",
+            hint="Use a folder that the module backup wrote.",
+            code="not_ours",
+        ) from None
     return Index(**words)
 
 
 def fail_if_lost(known: Index, found: BackupContent) -> None:
-    """Raises Failure where only the backup still has what the cluster cannot have any more, or what is asked for by name."""
-    gone = [f"{count} {kind}" for kind, count in sorted(known.objects.items()) if is_mesh_group(kind.partition(".")[2]) and kind not in found.served]
+    """Raises Failure where only the backup still has what the cluster cannot have any more, or what is asked for by
+    name.
+    """
+    gone = [
+        f"{count} {kind}"
+        for kind, count in sorted(known.objects.items())
+        if is_mesh_group(kind.partition(".")[2]) and kind not in found.served
+    ]
     gone += [name for name in found.lost if name in known.asked]
     if gone:
         raise Failure(
-            "would_be_lost", f"dest: the cluster no longer has objects of this backup: {', '.join(gone)}", hint="Use another folder, or set prune to false."
+            "would_be_lost",
+            f"dest: the cluster no longer has objects of this backup: {', '.join(gone)}",
+            hint="Use another folder, or set prune to false.",
         )
 
 
@@ -269,7 +324,11 @@ def merge_with_backup(found: BackupContent, known: Index, texts: dict[str, str |
 def require_same_cluster(known: Index, uid: str, option: str, hint: str) -> None:
     """Raises Failure "other_cluster"."""
     if known.cluster.get("uid") != uid:
-        raise Failure("other_cluster", f"{option}: this backup belongs to cluster {known.cluster.get('uid')}, but the current cluster is {uid}", hint=hint)
+        raise Failure(
+            "other_cluster",
+            f"{option}: this backup belongs to cluster {known.cluster.get('uid')}, but the current cluster is {uid}",
+            hint=hint,
+        )
 
 
 def difference(change: FileChange, path: str) -> dict[str, str]:
@@ -282,7 +341,10 @@ def difference(change: FileChange, path: str) -> dict[str, str]:
 
 def _hidden(before: str, after: str) -> tuple[str, str]:
     try:
-        old, new = ({ref_of(obj): obj for obj in flatten(manifests.parse_manifests(text, "dest"), "dest")} for text in (before, after))
+        old, new = (
+            {ref_of(obj): obj for obj in flatten(manifests.parse_manifests(text, "dest"), "dest")}
+            for text in (before, after)
+        )
     except InvalidOption:
         return (before and HIDDEN), (after and HIDDEN)
     pairs = [hide_secrets("Secret", old.get(ref), new.get(ref)) for ref in {**old, **new}]
@@ -293,7 +355,9 @@ def validate_backup(index: Index, uid: str, to_other_cluster: bool) -> None:
     """Raises Failure "backup_incomplete", "other_cluster"."""
     if not index.complete:
         raise Failure(
-            "backup_incomplete", f"src: this backup is incomplete, according to its {INDEX}", hint="Run the backup again, or use an older backup."
+            "backup_incomplete",
+            f"src: this backup is incomplete, according to its {INDEX}",
+            hint="Run the backup again, or use an older backup.",
         )
     if not to_other_cluster:
         require_same_cluster(index, uid, "src", "To restore the backup to this cluster, set to_other_cluster.")
@@ -324,14 +388,25 @@ def missing_prerequisites(cluster: Cluster, objects: list[Object]) -> list[Failu
     kinds = Counter((obj["kind"], obj["apiVersion"]) for obj in objects if cluster.resource_of(obj) is None)
     if kinds:
         words = ", ".join(f"{kind} in {version} ({count})" for (kind, version), count in sorted(kinds.items()))
-        found.append(Failure("unknown_kind", f"src: the cluster does not serve {words}", hint="Install the control plane or its CRDs first."))
+        found.append(
+            Failure(
+                "unknown_kind",
+                f"src: the cluster does not serve {words}",
+                hint="Install the control plane or its CRDs first.",
+            )
+        )
     wanted: list[Object] = [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in sorted({ref_of(obj).namespace for obj in objects} - {""})
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        for name in sorted({ref_of(obj).namespace for obj in objects} - {""})
     ]
     live = cluster.live(wanted)
     absent = [obj["metadata"]["name"] for obj in wanted if ref_of(obj) not in live]
     if absent:
-        found.append(Failure("namespace_missing", f"src: namespace {', '.join(absent)} does not exist", hint="Create them first."))
+        found.append(
+            Failure(
+                "namespace_missing", f"src: namespace {', '.join(absent)} does not exist", hint="Create them first."
+            )
+        )
     return found
 
 
@@ -345,7 +420,12 @@ ROUTES = {"VirtualService", "HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "U
 # What keeps out comes before what lets in, and what a route leads to before the route.
 RESTORE_ORDER = (
     RestoreStage("secrets and mesh configuration", lambda obj: obj["kind"] in ("Secret", "ConfigMap")),
-    RestoreStage("refusals", lambda obj: obj["kind"] == "AuthorizationPolicy" and (obj.get("spec") or {}).get("action") in ("DENY", "CUSTOM")),
+    RestoreStage(
+        "refusals",
+        lambda obj: (
+            obj["kind"] == "AuthorizationPolicy" and (obj.get("spec") or {}).get("action") in ("DENY", "CUSTOM")
+        ),
+    ),
     RestoreStage("destinations and policies", lambda obj: obj["kind"] not in ROUTES),
     RestoreStage("routes", lambda obj: True),
 )
@@ -355,7 +435,9 @@ def restore_steps(objects: list[Object], live: dict[Ref, Object], manager: str) 
     """In turns. A live object of ours stays in its set."""
     turns: dict[str, list[Object]] = {turn.name: [] for turn in RESTORE_ORDER}
     for obj in objects:
-        turns[next(turn.name for turn in RESTORE_ORDER if turn.takes(obj))].append(_in_its_set(obj, live.get(ref_of(obj)), manager))
+        turns[next(turn.name for turn in RESTORE_ORDER if turn.takes(obj))].append(
+            _in_its_set(obj, live.get(ref_of(obj)), manager)
+        )
     return [Step(name, found) for name, found in turns.items() if found]
 
 

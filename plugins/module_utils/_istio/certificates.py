@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Fingerprint and validity of certificates: the few fields of RFC 5280 that are needed, read strictly from DER."""
+
 from __future__ import annotations
 
 import base64
@@ -69,7 +70,7 @@ def _items(data: bytes) -> Iterator[tuple[int, bytes]]:
         if first == INDEFINITE:
             raise ValueError("not valid DER: a value has no length")
         start = place + 2 + (first & 0x7F if first & 0x80 else 0)
-        length = int.from_bytes(data[place + 2:start], "big") if first & 0x80 else first
+        length = int.from_bytes(data[place + 2 : start], "big") if first & 0x80 else first
         place = start + length
         if place > len(data):
             raise ValueError("not valid DER: a value is truncated")

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a live mesh consists of: control planes, namespaces, gateways, addons."""
+
 from __future__ import annotations
 
 from collections import defaultdict
@@ -16,7 +17,9 @@ ADDONS = {"kiali": 20001, "grafana": 3000, "prometheus": 9090, "tracing": 80}
 
 
 def control_plane_rows(deployments: list[Object]) -> list[dict[str, Any]]:
-    """[{revision, namespace, version, ready, replicas}]: the version is the tag of istiod's image, or what its installer noted where that names none."""
+    """[{revision, namespace, version, ready, replicas}]: the version is the tag of istiod's image, or what its
+    installer noted where that names none.
+    """
     found = []
     for obj in deployments:
         containers = obj["spec"]["template"]["spec"]["containers"]
@@ -41,7 +44,9 @@ def tag_of(image: str) -> str:
 
 
 def namespace_rows(objects: list[Object], pods: list[Object], known: revisions.Revisions) -> list[dict[str, Any]]:
-    """[{name, injection, revision, uses, enrolled, expected, total, stale}] of namespaces that ask for sidecars or have some."""
+    """[{name, injection, revision, uses, enrolled, expected, total, stale}] of namespaces that ask for sidecars or have
+    some.
+    """
     found, by_namespace = [], defaultdict(list)
     for pod in pods:
         if not injection.is_gateway(pod):
@@ -71,8 +76,16 @@ def gateway_row(service: Object, nodes: list[Object]) -> dict[str, Any]:
     addresses = [str(entry.get("ip") or entry.get("hostname")) for entry in balancer]
     by_node = not addresses and spec.get("type") in ("LoadBalancer", "NodePort")
     if by_node:
-        addresses = [a["address"] for node in nodes for a in (node.get("status") or {}).get("addresses") or [] if a["type"] == "InternalIP"]
-    ports = {port.get("name") or str(port["port"]): port.get("nodePort") if by_node else port["port"] for port in spec.get("ports") or []}
+        addresses = [
+            a["address"]
+            for node in nodes
+            for a in (node.get("status") or {}).get("addresses") or []
+            if a["type"] == "InternalIP"
+        ]
+    ports = {
+        port.get("name") or str(port["port"]): port.get("nodePort") if by_node else port["port"]
+        for port in spec.get("ports") or []
+    }
     port = ports.get("http2") or ports.get("http") or ports.get("http-80")
     suffix = "" if port == 80 else f":{port}"
     return {
@@ -97,5 +110,11 @@ def addon_rows(services: list[Object], places: set[str]) -> list[dict[str, Any]]
     for service in services:
         name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
         if name in ADDONS and namespace in places:
-            found.append({"name": "jaeger" if name == "tracing" else name, "namespace": namespace, "address": f"http://{name}.{namespace}:{ADDONS[name]}"})
+            found.append(
+                {
+                    "name": "jaeger" if name == "tracing" else name,
+                    "namespace": namespace,
+                    "address": f"http://{name}.{namespace}:{ADDONS[name]}",
+                }
+            )
     return sorted(found, key=lambda addon: addon["name"])

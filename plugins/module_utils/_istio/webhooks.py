@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Injection webhooks: which pods they take, when they are armed, and where two of them overlap (analyzer IST0139)."""
+
 from __future__ import annotations
 
 import copy
@@ -42,7 +43,11 @@ def webhooks_armed(names: list[str]) -> Barrier:
 
     def hold(cluster: Cluster, deadline: Deadline) -> str:
         while True:
-            bare = [name for name in names if not _has_ca(cluster.get("admissionregistration.k8s.io", "MutatingWebhookConfiguration", "", name))]
+            bare = [
+                name
+                for name in names
+                if not _has_ca(cluster.get("admissionregistration.k8s.io", "MutatingWebhookConfiguration", "", name))
+            ]
             if not bare:
                 return f"webhooks have their CA: {', '.join(names)}"
             if deadline.over:
@@ -86,11 +91,23 @@ class Overlap:
 
 
 def overlap(wanted: list[Object], others: list[Object]) -> Overlap | None:
-    """The first pair of configurations of which both would inject some pod; tried on every combination of labels that Istio reads."""
+    """The first pair of configurations of which both would inject some pod; tried on every combination of labels that
+    Istio reads.
+    """
     everything = wanted + others
     revisions = sorted({value for obj in everything for value in _revisions(obj)})
-    namespaces = [{}, {"istio-injection": "enabled"}, {"istio-injection": "disabled"}, *({"istio.io/rev": r} for r in revisions)]
-    pods = [{}, {"sidecar.istio.io/inject": "true"}, {"sidecar.istio.io/inject": "false"}, *({"istio.io/rev": r} for r in revisions)]
+    namespaces = [
+        {},
+        {"istio-injection": "enabled"},
+        {"istio-injection": "disabled"},
+        *({"istio.io/rev": r} for r in revisions),
+    ]
+    pods = [
+        {},
+        {"sidecar.istio.io/inject": "true"},
+        {"sidecar.istio.io/inject": "false"},
+        *({"istio.io/rev": r} for r in revisions),
+    ]
     for namespace, pod in product(namespaces, pods):
         taken = [obj["metadata"]["name"] for obj in everything if injects_pod(obj, namespace, pod)]
         new = {obj["metadata"]["name"] for obj in wanted}
@@ -112,7 +129,9 @@ def _revisions(obj: Object) -> set[str]:
 def injects_pod(obj: Object, namespace: dict[str, str], pod: dict[str, str]) -> bool:
     """Whether a configuration injects a pod with these labels in a namespace with those."""
     return any(
-        hook["name"].endswith(INJECTOR_SUFFIX) and selects(hook.get("namespaceSelector"), namespace) and selects(hook.get("objectSelector"), pod)
+        hook["name"].endswith(INJECTOR_SUFFIX)
+        and selects(hook.get("namespaceSelector"), namespace)
+        and selects(hook.get("objectSelector"), pod)
         for hook in obj.get("webhooks") or []
     )
 
@@ -129,7 +148,9 @@ def closed_entries(obj: Object) -> list[dict[str, Any]]:
 
 def opened_entries(obj: Object) -> list[dict[str, Any]]:
     """The entries of a configuration that were opened here, and that nobody has closed since."""
-    names = {hook.get("name") for hook in (owned_part(obj, OPENER) or {}).get("webhooks") or [] if hook.get("failurePolicy")}
+    names = {
+        hook.get("name") for hook in (owned_part(obj, OPENER) or {}).get("webhooks") or [] if hook.get("failurePolicy")
+    }
     return [hook for hook in obj.get("webhooks") or [] if hook["name"] in names]
 
 
@@ -142,11 +163,17 @@ def open_patch(obj: Object) -> Object:
     """What the opener applies: nothing but the policy of what is closed, and of what it has opened before."""
     names = {hook["name"] for hook in [*closed_entries(obj), *opened_entries(obj)]}
     # The order of entries is that of the last who applied some: theirs stays.
-    return {**_identity(obj), "webhooks": [{"name": hook["name"], "failurePolicy": "Ignore"} for hook in obj["webhooks"] if hook["name"] in names]}
+    return {
+        **_identity(obj),
+        "webhooks": [
+            {"name": hook["name"], "failurePolicy": "Ignore"} for hook in obj["webhooks"] if hook["name"] in names
+        ],
+    }
 
 
 def close_patches(objects: list[Object]) -> dict[str, list[Object]]:
-    """{field manager: what it applies to close them}. Where somebody applies the entries, their policy is his again, as it was.
+    """{field manager: what it applies to close them}. Where somebody applies the entries, their policy is his again, as
+    it was.
 
     Those of a tool that updates instead fall back to the API's default, Fail, when the opener gives them up.
     """
@@ -171,7 +198,9 @@ def _identity(obj: Object) -> Object:
 def _applier(obj: Object) -> str | None:
     """Who applies the entries of a configuration with all that they need."""
     for item in obj["metadata"].get("managedFields") or []:
-        part = owned_part(obj, item["manager"]) if item.get("operation") == "Apply" and item["manager"] != OPENER else None
+        part = (
+            owned_part(obj, item["manager"]) if item.get("operation") == "Apply" and item["manager"] != OPENER else None
+        )
         if part and all(hook.get("clientConfig") for hook in part.get("webhooks") or [{}]):
             return str(item["manager"])
     return None

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A live mesh as it was read once: lists of objects, what istiods say of their proxies, and what follows from both."""
+
 from __future__ import annotations
 
 from collections import defaultdict
@@ -22,7 +23,8 @@ from .._proxy.istiod import IstiodAnswer, Proxy, ask_istiods
 
 NETWORKING, ADMISSION = "networking.istio.io", "admissionregistration.k8s.io"
 ROOT = "istio-ca-root-cert"
-# What is asked for only when the lists are known: istiods' words on their proxies, and what is behind webhooks' Services that select no pods.
+# What is asked for only when the lists are known: istiods' words on their proxies, and what is behind webhooks'
+# Services that select no pods.
 PROXIES, SLICES = "proxies", "slices"
 
 
@@ -119,11 +121,17 @@ class Facts:
     @cached_property
     def planes(self) -> list[dict[str, Any]]:
         """Control planes as rows of mesh_info, each with its parsed `number`, None where its version is not known."""
-        return [{**plane, "number": version_skew.parse_version(plane["version"])} for plane in mesh.control_plane_rows(self["istiods"])]
+        return [
+            {**plane, "number": version_skew.parse_version(plane["version"])}
+            for plane in mesh.control_plane_rows(self["istiods"])
+        ]
 
     @cached_property
     def known(self) -> revisions.Revisions:
-        return replace(revisions.revisions_of(self["injectors"]), images=revisions.sidecar_images(self.objects.get("mesh_configs", [])))
+        return replace(
+            revisions.revisions_of(self["injectors"]),
+            images=revisions.sidecar_images(self.objects.get("mesh_configs", [])),
+        )
 
     def is_stale(self, pod: Object) -> bool:
         """Whether a living pod's sidecar is of another revision or version than what would be injected now."""
@@ -151,15 +159,26 @@ class Facts:
         return [pod for pod in self.living if injection.has_sidecar(pod)]
 
     def injects_now(self, pod: Object) -> str:
-        """The revision that would inject this pod if it were made now, by the webhooks' own selectors; empty where none does."""
+        """The revision that would inject this pod if it were made now, by the webhooks' own selectors; empty where none
+        does.
+        """
         namespace = pod["metadata"]["namespace"]
         if namespace in injection.NEVER_INJECTED or not injection.wants_sidecar(pod, True):
             return ""
         place = {"kubernetes.io/metadata.name": namespace, **self.namespace_labels.get(namespace, {})}
-        return next((injection.revision_label(obj) for obj in self["injectors"] if webhooks.injects_pod(obj, place, labels_of(pod))), "")
+        return next(
+            (
+                injection.revision_label(obj)
+                for obj in self["injectors"]
+                if webhooks.injects_pod(obj, place, labels_of(pod))
+            ),
+            "",
+        )
 
     def lacks_sidecar(self, pod: Object) -> bool:
-        """Whether a living pod should have a sidecar, by its namespace's labels, its own or the webhooks, and has none."""
+        """Whether a living pod should have a sidecar, by its namespace's labels, its own or the webhooks, and has
+        none.
+        """
         namespace = pod["metadata"]["namespace"]
         if injection.has_sidecar(pod) or namespace in injection.NEVER_INJECTED:
             return False
@@ -167,13 +186,18 @@ class Facts:
         return injection.wants_sidecar(pod, asks or bool(self.injects_now(pod)))
 
     def revision_of(self, pod: Object) -> str:
-        """The revision of a pod's proxy; one that no webhook injected says it by its label. Empty where that is not known."""
+        """The revision of a pod's proxy; one that no webhook injected says it by its label. Empty where that is not
+        known.
+        """
         return revisions.revision_of_pod(pod) or self.known.resolve(labels_of(pod).get(injection.REVISION, ""))
 
     def plane_of(self, pod: Object) -> version_skew.Version | None:
         """The version of the control plane of a pod's proxy."""
         revision = self.revision_of(pod)
-        return max((plane["number"] for plane in self.planes if plane["revision"] == revision and plane["number"]), default=None)
+        return max(
+            (plane["number"] for plane in self.planes if plane["revision"] == revision and plane["number"]),
+            default=None,
+        )
 
     @cached_property
     def connected(self) -> dict[str, Proxy]:
@@ -183,11 +207,15 @@ class Facts:
     def version_of(self, pod: Object) -> version_skew.Version | None:
         """The version of a pod's proxy: what it told its istiod, else the tag of its image."""
         proxy = self.connected.get(proxy_id(pod))
-        return version_skew.parse_version(proxy.version if proxy else "") or version_skew.parse_version(mesh.tag_of(injection.sidecar_image(pod)))
+        return version_skew.parse_version(proxy.version if proxy else "") or version_skew.parse_version(
+            mesh.tag_of(injection.sidecar_image(pod))
+        )
 
     @cached_property
     def silent(self) -> str:
-        """Why not every istiod has said what it knows of its proxies; empty where each has. One that is on its way out may still have some."""
+        """Why not every istiod has said what it knows of its proxies; empty where each has. One that is on its way out
+        may still have some.
+        """
         if not self.answers:
             return "no istiod is ready"
         unready = [
@@ -195,7 +223,11 @@ class Facts:
             for p in self["pods"]
             if is_istiod(p) and is_running(p) and not is_ready(p)
         ]
-        refused = [f"cannot read the proxy status from istiod {answer.istiod}: {answer.refused}" for answer in self.answers if answer.refused]
+        refused = [
+            f"cannot read the proxy status from istiod {answer.istiod}: {answer.refused}"
+            for answer in self.answers
+            if answer.refused
+        ]
         return next(iter([*refused, *unready]), "")
 
     def workloads(self, pods: Iterable[Object]) -> list[injection.Workload]:
@@ -215,23 +247,33 @@ class Facts:
         return [
             obj
             for obj in self["services"]
-            if injection.is_gateway(obj) or any(selected(pod, obj["spec"].get("selector") or {}) for pod in pods.get(obj["metadata"]["namespace"], ()))
+            if injection.is_gateway(obj)
+            or any(
+                selected(pod, obj["spec"].get("selector") or {}) for pod in pods.get(obj["metadata"]["namespace"], ())
+            )
         ]
 
     def ready_behind(self, service: Object) -> int | None:
         """Ready endpoints of a Service; None where a name outside the cluster is behind it, or what may not be read."""
         spec, metadata = service["spec"], service["metadata"]
         if spec.get("selector"):
-            return sum(selected(pod, spec["selector"]) and is_ready(pod) for pod in self.living_in[metadata["namespace"]])
+            return sum(
+                selected(pod, spec["selector"]) and is_ready(pod) for pod in self.living_in[metadata["namespace"]]
+            )
         if spec.get("type") == "ExternalName" or SLICES in self.refused:
             return None
         own = [
             obj
             for obj in self.slices
-            if obj["metadata"]["namespace"] == metadata["namespace"] and labels_of(obj).get("kubernetes.io/service-name") == metadata["name"]
+            if obj["metadata"]["namespace"] == metadata["namespace"]
+            and labels_of(obj).get("kubernetes.io/service-name") == metadata["name"]
         ]
         # A missing condition counts as ready (KEP-752).
-        return sum((endpoint.get("conditions") or {}).get("ready") is not False for obj in own for endpoint in obj.get("endpoints") or [])
+        return sum(
+            (endpoint.get("conditions") or {}).get("ready") is not False
+            for obj in own
+            for endpoint in obj.get("endpoints") or []
+        )
 
     def service(self, namespace: str, name: str) -> Object | None:
         return self._services.get((namespace, name))
@@ -256,8 +298,13 @@ class Facts:
 
     @cached_property
     def base(self) -> version_skew.Version | None:
-        """The version of the Istio CRDs: what the collection noted when it installed them, else the oldest that they carry."""
-        noted = [version_skew.parse_version((obj["metadata"].get("annotations") or {}).get(VERSION, "")) for obj in self["sets"]]
+        """The version of the Istio CRDs: what the collection noted when it installed them, else the oldest that they
+        carry.
+        """
+        noted = [
+            version_skew.parse_version((obj["metadata"].get("annotations") or {}).get(VERSION, ""))
+            for obj in self["sets"]
+        ]
         carried = [version for obj in self["crds"] if is_istios(obj) and (version := definition_version(obj))]
         return next(filter(None, noted), None) or min(carried, default=None)
 
@@ -271,7 +318,9 @@ def definition_version(definition: Object) -> version_skew.Version | None:
     """What istioctl or a chart wrote on it; the charts inside istioctl all say 1.0.0."""
     labels = labels_of(definition)
     chart = version_skew.parse_version(labels.get(CHART, "").removeprefix(BASE))
-    return version_skew.parse_version(labels.get(OPERATOR_VERSION, "")) or (chart if chart != version_skew.Version(1, 0) else None)
+    return version_skew.parse_version(labels.get(OPERATOR_VERSION, "")) or (
+        chart if chart != version_skew.Version(1, 0) else None
+    )
 
 
 def proxy_id(pod: Object) -> str:
@@ -281,7 +330,8 @@ def proxy_id(pod: Object) -> str:
 def read_facts(cluster: Cluster, namespace: str, sources: Iterable[str], needed: frozenset[str] = frozenset()) -> Facts:
     """Each source once, side by side; then istiods, if PROXIES is among the sources.
 
-    needed: sources without which nothing can be said: where these are forbidden, ApiError is raised. All others become `refused`.
+    needed: sources without which nothing can be said: where these are forbidden, ApiError is raised. All others become
+    `refused`.
     Raises ApiError where the server cannot be reached.
     """
     # Discovery first: all lists need it, and each of several threads would ask for it.
@@ -289,12 +339,24 @@ def read_facts(cluster: Cluster, namespace: str, sources: Iterable[str], needed:
     names = [name for name in SOURCES if name in set(sources)]
 
     def one(name: str) -> list[Object] | Forbidden:
-        return _list(cluster, SOURCES[name], namespace) if name in needed else cluster.try_read(lambda: _list(cluster, SOURCES[name], namespace))
+        return (
+            _list(cluster, SOURCES[name], namespace)
+            if name in needed
+            else cluster.try_read(lambda: _list(cluster, SOURCES[name], namespace))
+        )
 
-    version, *lists = cluster.each(lambda name: one(name) if name else cluster.api.request("GET", "/version").get("gitVersion", ""), ["", *names])
+    version, *lists = cluster.each(
+        lambda name: one(name) if name else cluster.api.request("GET", "/version").get("gitVersion", ""), ["", *names]
+    )
     answers = dict(zip(names, lists))
     objects = {name: answer for name, answer in answers.items() if not isinstance(answer, Forbidden)}
-    facts = Facts(namespace, str(version), served, objects, {name: answer.message for name, answer in answers.items() if isinstance(answer, Forbidden)})
+    facts = Facts(
+        namespace,
+        str(version),
+        served,
+        objects,
+        {name: answer.message for name, answer in answers.items() if isinstance(answer, Forbidden)},
+    )
     return _with_dependent_reads(cluster, facts, PROXIES in set(sources))
 
 
@@ -313,7 +375,9 @@ def _with_dependent_reads(cluster: Cluster, facts: Facts, proxies: bool) -> Fact
     elif proxies:
         refused[PROXIES] = refused["pods"]
     places = sorted({obj["metadata"]["namespace"] for obj in unselecting(facts)})
-    slices = cluster.each(lambda place: cluster.try_read(lambda: cluster.list("discovery.k8s.io", "EndpointSlice", place)), places)
+    slices = cluster.each(
+        lambda place: cluster.try_read(lambda: cluster.list("discovery.k8s.io", "EndpointSlice", place)), places
+    )
     for answer in slices:
         if isinstance(answer, Forbidden):
             refused[SLICES] = answer.message
@@ -326,5 +390,7 @@ def unselecting(facts: Facts) -> list[Object]:
     configurations = [obj for source in ("injectors", "validators") for obj in facts.objects.get(source, ())]
     named = {webhooks.service_of(hook) for obj in configurations for hook in obj.get("webhooks") or []}
     return [
-        obj for obj in facts.objects.get("services", ()) if (obj["metadata"]["namespace"], obj["metadata"]["name"]) in named and not obj["spec"].get("selector")
+        obj
+        for obj in facts.objects.get("services", ())
+        if (obj["metadata"]["namespace"], obj["metadata"]["name"]) in named and not obj["spec"].get("selector")
     ]

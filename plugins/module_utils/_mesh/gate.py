@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a mesh is checked for, and the versions that this concerns."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -63,7 +64,8 @@ def control_plane_versions(facts: Facts) -> list[version_skew.Version]:
 
 
 def replaced_planes(facts: Facts, gate: Gate) -> list[dict[str, Any]]:
-    """The control planes that an upgrade takes over from: the one in whose place the new one comes, or all beside which it comes.
+    """The control planes that an upgrade takes over from: the one in whose place the new one comes, or all beside which
+    it comes.
 
     Each is a row of Facts.planes.
     """
@@ -77,4 +79,8 @@ def planes_replaced_in_place(facts: Facts, gate: Gate) -> list[dict[str, Any]]:
 
 def allowed_skew(facts: Facts, gate: Gate) -> version_skew.Skew:
     """How far an upgrade may go at once."""
-    return version_skew.BY_REVISION if gate.revision and not planes_replaced_in_place(facts, gate) else version_skew.IN_PLACE
+    return (
+        version_skew.BY_REVISION
+        if gate.revision and not planes_replaced_in_place(facts, gate)
+        else version_skew.IN_PLACE
+    )

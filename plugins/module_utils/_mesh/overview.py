@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Everything about a mesh in one value."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -34,9 +35,13 @@ def read_overview(cluster: Cluster, proxies: bool) -> dict[str, Any]:
         "control_planes": planes,
         "tags": [revisions.tag_row(tag, found.known, found["namespaces"]) for tag in sorted(found.known.tags)],
         "namespaces": mesh.namespace_rows(found["namespaces"], found["pods"], found.known),
-        "gateways": [mesh.gateway_row(service, found["nodes"]) for service in found["services"] if injection.is_gateway(service)],
+        "gateways": [
+            mesh.gateway_row(service, found["nodes"]) for service in found["services"] if injection.is_gateway(service)
+        ],
         "addons": mesh.addon_rows(found["services"], places),
-        "webhooks": [_webhook(obj, kind, found) for source, kind in KINDS.items() for obj in found.objects.get(source, ())],
+        "webhooks": [
+            _webhook(obj, kind, found) for source, kind in KINDS.items() for obj in found.objects.get(source, ())
+        ],
         "crds": _crds(found),
         "root_certificates": _root_certificates(found),
         "workloads": _workloads(found),
@@ -79,7 +84,11 @@ def _root_certificates(found: Facts) -> list[dict[str, str]] | None:
         return None
     try:
         return [
-            {"fingerprint": root.fingerprint, "begins": f"{root.begins:%Y-%m-%dT%H:%M:%SZ}", "expires": f"{root.expires:%Y-%m-%dT%H:%M:%SZ}"}
+            {
+                "fingerprint": root.fingerprint,
+                "begins": f"{root.begins:%Y-%m-%dT%H:%M:%SZ}",
+                "expires": f"{root.expires:%Y-%m-%dT%H:%M:%SZ}",
+            }
             for root in found.roots
         ]
     except ValueError:
@@ -91,7 +100,9 @@ def _workloads(found: Facts) -> list[dict[str, Any]] | None:
     if "replica_sets" not in found.objects:
         return None
     lacking = {facts.proxy_id(pod) for pod in found.living if found.lacks_sidecar(pod)}
-    concerned = {facts.proxy_id(pod): pod for pod in found.living if injection.has_sidecar(pod) or facts.proxy_id(pod) in lacking}
+    concerned = {
+        facts.proxy_id(pod): pod for pod in found.living if injection.has_sidecar(pod) or facts.proxy_id(pod) in lacking
+    }
     return [
         _workload(workload, [concerned[f"{name}.{workload.ref.namespace}"] for name in workload.pods], lacking, found)
         for workload in found.workloads(concerned.values())
@@ -125,7 +136,13 @@ def _proxies(found: Facts) -> dict[str, Any]:
 
 
 def _skew(found: Facts) -> dict[str, Any]:
-    rows = [registry.run_check(registry.BY_CODE[code], found, Gate(namespace=found.namespace)) for code in registry.APART]
-    broken = [{key: row[key] for key in ("code", "objects", "cause")} for row in rows if row["status"] == registry.FAILED]
-    unknown = [{key: row[key] for key in ("code", "objects", "cause")} for row in rows if row["status"] == registry.UNKNOWN]
+    rows = [
+        registry.run_check(registry.BY_CODE[code], found, Gate(namespace=found.namespace)) for code in registry.APART
+    ]
+    broken = [
+        {key: row[key] for key in ("code", "objects", "cause")} for row in rows if row["status"] == registry.FAILED
+    ]
+    unknown = [
+        {key: row[key] for key in ("code", "objects", "cause")} for row in rows if row["status"] == registry.UNKNOWN
+    ]
     return {"verdict": "broken" if broken else "unknown" if unknown else "kept", "findings": broken or unknown}

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What all checks of objects share: their signature, where rules are from, and how lists are walked."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The picture that checks are made on: objects of files, laid over those of a cluster."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -32,7 +33,9 @@ class Picture:
 
 
 def normalize_objects(objects: Iterable[Object], namespace: str) -> list[Object]:
-    """The objects without nulls, in a namespace where they name none and their kind has namespaces; of several of one name the last."""
+    """The objects without nulls, in a namespace where they name none and their kind has namespaces; of several of one
+    name the last.
+    """
     found: dict[Ref, Object] = {}
     for obj in map(_without_nulls, objects):
         if kind_of(obj) and kind_of(obj) not in GLOBAL and not obj["metadata"].get("namespace"):
@@ -44,7 +47,9 @@ def normalize_objects(objects: Iterable[Object], namespace: str) -> list[Object]
 
 
 def _without_nulls(value: Any) -> Any:
-    """A copy without the fields that are null: for Kubernetes they are not there. In a list a null stays, and is of no shape."""
+    """A copy without the fields that are null: for Kubernetes they are not there. In a list a null stays, and is of no
+    shape.
+    """
     if isinstance(value, dict):
         return {key: _without_nulls(item) for key, item in value.items() if item is not None}
     return [_without_nulls(item) for item in value] if isinstance(value, list) else value
@@ -62,10 +67,18 @@ def load_files(objects: list[Object], root: str) -> Picture:
 def default_gateway(root: str) -> list[Object]:
     """Pod and Service of an ingress gateway, as istioctl analyze takes them for granted where it sees no cluster."""
     labels = {"istio": "ingressgateway"}
-    ports = [{"name": name, "port": number, "targetPort": number} for name, number in (("http2", 80), ("https", 443), ("tcp", 31400), ("tls", 15443))]
+    ports = [
+        {"name": name, "port": number, "targetPort": number}
+        for name, number in (("http2", 80), ("https", 443), ("tcp", 31400), ("tls", 15443))
+    ]
     pod = {"containers": [{"name": "istio-proxy", "image": "proxyv2"}]}
     return [
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "istio-ingressgateway", "namespace": root, "labels": labels}, "spec": pod},
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "istio-ingressgateway", "namespace": root, "labels": labels},
+            "spec": pod,
+        },
         {
             "apiVersion": "v1",
             "kind": "Service",
@@ -76,13 +89,18 @@ def default_gateway(root: str) -> list[Object]:
 
 
 def load_cluster(cluster: Cluster, objects: list[Object], given: bool, root: str) -> Picture:
-    """The cluster with the objects laid over it; the cluster alone where none are given. Raises ApiError where the server cannot be reached."""
+    """The cluster with the objects laid over it; the cluster alone where none are given. Raises ApiError where the
+    server cannot be reached.
+    """
     found, refused = _lists(cluster, root, objects)
     before = World(found, None, True, refused, root, mesh_config_of(found, root))
     if not given:
         return Picture(before, found)
     statuses = {ref_of(obj): obj["status"] for obj in found if obj.get("status")}
-    laid = [obj if "status" in obj or ref_of(obj) not in statuses else {**obj, "status": statuses[ref_of(obj)]} for obj in objects]
+    laid = [
+        obj if "status" in obj or ref_of(obj) not in statuses else {**obj, "status": statuses[ref_of(obj)]}
+        for obj in objects
+    ]
     own = {ref_of(obj) for obj in objects}
     every = [*(obj for obj in found if ref_of(obj) not in own), *laid]
     return Picture(World(every, objects, True, refused, root, mesh_config_of(every, root)), objects, before)
@@ -126,7 +144,11 @@ def _names_secrets(objects: Iterable[Object]) -> bool:
     """Whether a gateway names a Secret: only then is it asked which there are."""
     for obj in objects:
         own: Any = obj.get("spec")
-        for server in (own.get("servers") or own.get("listeners") or []) if kind_of(obj) in ("Gateway", "RouteGateway") and isinstance(own, dict) else ():
+        for server in (
+            (own.get("servers") or own.get("listeners") or [])
+            if kind_of(obj) in ("Gateway", "RouteGateway") and isinstance(own, dict)
+            else ()
+        ):
             tls = server.get("tls") if isinstance(server, dict) else None
             if isinstance(tls, dict) and (tls.get("credentialName") or tls.get("certificateRefs")):
                 return True
@@ -137,7 +159,11 @@ def mesh_config_of(objects: Iterable[Object], root: str) -> dict[str, Any]:
     """The mesh configuration of the default revision, or of the first other one; empty where none can be read."""
     found: dict[str, dict[str, Any]] = {}
     for obj in objects:
-        if kind_of(obj) == "ConfigMap" and obj["metadata"].get("namespace") == root and (name(obj) == CONFIG or name(obj).startswith(f"{CONFIG}-")):
+        if (
+            kind_of(obj) == "ConfigMap"
+            and obj["metadata"].get("namespace") == root
+            and (name(obj) == CONFIG or name(obj).startswith(f"{CONFIG}-"))
+        ):
             try:
                 config = yaml.safe_load((obj.get("data") or {}).get("mesh") or "")
             except (yaml.YAMLError, AttributeError):

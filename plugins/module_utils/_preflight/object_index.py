@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Objects as one picture: those of files laid over those of a cluster, found by kind, place, label and host."""
+
 from __future__ import annotations
 
 from collections import defaultdict
@@ -19,7 +20,16 @@ TELEMETRY, EXTENSIONS, ADMISSION = "telemetry.istio.io", "extensions.istio.io", 
 KINDS = {
     **{
         kind: (NETWORKING, kind)
-        for kind in ("VirtualService", "DestinationRule", "Gateway", "ServiceEntry", "Sidecar", "WorkloadEntry", "WorkloadGroup", "EnvoyFilter")
+        for kind in (
+            "VirtualService",
+            "DestinationRule",
+            "Gateway",
+            "ServiceEntry",
+            "Sidecar",
+            "WorkloadEntry",
+            "WorkloadGroup",
+            "EnvoyFilter",
+        )
     },
     **{kind: (SECURITY, kind) for kind in ("AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication")},
     "Telemetry": (TELEMETRY, "Telemetry"),
@@ -34,7 +44,14 @@ KINDS = {
 }
 NAMES = {place: name for name, place in KINDS.items()}
 # Kinds that live in no namespace.
-GLOBAL = {"Namespace", "Node", "GatewayClass", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "CustomResourceDefinition"}
+GLOBAL = {
+    "Namespace",
+    "Node",
+    "GatewayClass",
+    "MutatingWebhookConfiguration",
+    "ValidatingWebhookConfiguration",
+    "CustomResourceDefinition",
+}
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 EVERYWHERE, HERE = "*", "."
 EXPORT = "networking.istio.io/exportTo"
@@ -77,7 +94,9 @@ def quoted(wanted: Mapping[str, Any]) -> str:
 
 
 def overlaps(first: str, second: str) -> bool:
-    """Whether some host is meant by both of two names, each of which may begin with a wildcard (Istio's host.Name.Matches)."""
+    """Whether some host is meant by both of two names, each of which may begin with a wildcard (Istio's
+    host.Name.Matches).
+    """
     if first.startswith("*") and second.startswith("*"):
         return first[1:].endswith(second[1:]) or second[1:].endswith(first[1:])
     if first.startswith("*"):
@@ -139,7 +158,9 @@ class World:
         return self._asked is None or ref in self._asked
 
     def knows(self, *kinds: str) -> bool:
-        """Whether an object of these kinds that is not here does not exist: a cluster was read, or the files hold some of one of them."""
+        """Whether an object of these kinds that is not here does not exist: a cluster was read, or the files hold some
+        of one of them.
+        """
         return any((self.complete and kind not in self.refused) or bool(self[kind]) for kind in kinds)
 
     @cached_property
@@ -149,7 +170,9 @@ class World:
 
     @cached_property
     def members(self) -> dict[str, list[Object]]:
-        """{namespace: living pods, and pods as the templates of workloads would make them}: what a selector may mean."""
+        """{namespace: living pods, and pods as the templates of workloads would make them}: what a selector may
+        mean.
+        """
         found: dict[str, list[Object]] = defaultdict(list)
         for pod in [*self.pods, *self.templates]:
             found[namespace(pod)].append(pod)
@@ -157,13 +180,24 @@ class World:
 
     @cached_property
     def templates(self) -> list[Object]:
-        """Pods of the templates of workloads that are to come; those of a live workload are there already, or are to be none."""
-        coming = [obj for kind in WORKLOADS for obj in self[kind] if not self.complete or (self._asked is not None and self.asks(ref_of(obj)))]
+        """Pods of the templates of workloads that are to come; those of a live workload are there already, or are to be
+        none.
+        """
+        coming = [
+            obj
+            for kind in WORKLOADS
+            for obj in self[kind]
+            if not self.complete or (self._asked is not None and self.asks(ref_of(obj)))
+        ]
         return [template(obj) for obj in coming]
 
     def selected(self, space: str, wanted: Mapping[str, Any]) -> list[Object]:
         """Pods of a namespace, or of all with "*", that have these labels."""
-        pods = [pod for own in self.members.values() for pod in own] if space == EVERYWHERE else self.members.get(space, [])
+        pods = (
+            [pod for own in self.members.values() for pod in own]
+            if space == EVERYWHERE
+            else self.members.get(space, [])
+        )
         return [pod for pod in pods if contains(pod, wanted)]
 
     @property
@@ -176,7 +210,9 @@ class World:
 
     def enrolled(self, pod: Object) -> bool:
         """Whether a pod has a sidecar, or would have one if it were made now."""
-        return injection.has_sidecar(pod) or injection.wants_sidecar(pod, injection.injects(self.namespace_labels(namespace(pod))))
+        return injection.has_sidecar(pod) or injection.wants_sidecar(
+            pod, injection.injects(self.namespace_labels(namespace(pod)))
+        )
 
     def ambient(self, pod: Object) -> bool:
         return annotations_of(pod).get(AMBIENT) == "enabled"
@@ -224,7 +260,11 @@ class World:
     @cached_property
     def subsets(self) -> dict[tuple[str, str], dict[str, Any]]:
         """{(host in full, name): subset}"""
-        return {(host, str(subset.get("name"))): subset for obj, host in self.rules for subset in spec(obj).get("subsets") or []}
+        return {
+            (host, str(subset.get("name"))): subset
+            for obj, host in self.rules
+            for subset in spec(obj).get("subsets") or []
+        }
 
 
 def kind_of(obj: Object) -> str:

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Pre-flight of what a module is about to write: together with the cluster, before anything is written."""
+
 from __future__ import annotations
 
 import re
@@ -58,7 +59,9 @@ class PolicyDiff:
 
 
 def review_plan(run: Run, plan: Plan) -> None:
-    """Adds `findings` and `unread` to what the run tells. Raises Failure "preflight_failed" where errors come of the plan, in check mode only warns."""
+    """Adds `findings` and `unread` to what the run tells. Raises Failure "preflight_failed" where errors come of the
+    plan, in check mode only warns.
+    """
     change = PolicyDiff.of(plan) if run.options["preflight"] != SKIP else None
     if change is None:
         return
@@ -68,19 +71,35 @@ def review_plan(run: Run, plan: Plan) -> None:
     if not errors:
         return
     many = f"{len(errors)} errors" if len(errors) > 1 else "An error"
-    message = "\n".join([f"{many} would result from this change. Nothing is written:", *(f"- {registry.finding_text(row)}" for row in errors)])
-    failure = Failure("preflight_failed", message, ref=errors[0]["ref"], reason=", ".join(sorted({row["code"] for row in errors})), hint=HINT)
+    message = "\n".join(
+        [
+            f"{many} would result from this change. Nothing is written:",
+            *(f"- {registry.finding_text(row)}" for row in errors),
+        ]
+    )
+    failure = Failure(
+        "preflight_failed",
+        message,
+        ref=errors[0]["ref"],
+        reason=", ".join(sorted({row["code"] for row in errors})),
+        hint=HINT,
+    )
     if run.options["preflight"] == FAIL:
         run.fail_or_warn([failure])
     else:
-        run.module.warn(f"{failure.code}: " + "\n".join([f"{many} would result from this change:", *message.splitlines()[1:]]))
+        run.module.warn(
+            f"{failure.code}: " + "\n".join([f"{many} would result from this change:", *message.splitlines()[1:]])
+        )
 
 
 REVIEW = Review(ARGUMENTS, review_plan)
 
 
-def review_diff(cluster: Cluster, change: PolicyDiff) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, str]]:
-    """(rows of what is found on the wanted objects and of what comes of them elsewhere, those of them that are new, kinds that may not be read).
+def review_diff(
+    cluster: Cluster, change: PolicyDiff
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, str]]:
+    """(rows of what is found on the wanted objects and of what comes of them elsewhere, those of them that are new,
+    kinds that may not be read).
 
     Raises ApiError.
     """
@@ -118,12 +137,22 @@ class BeforeAndAfter:
 
     @cached_property
     def before(self) -> World:
-        return World([*self._others, *loader.normalize_objects(self._change.was.values(), "")], None, True, self._unknown, ROOT, self._mesh)
+        return World(
+            [*self._others, *loader.normalize_objects(self._change.was.values(), "")],
+            None,
+            True,
+            self._unknown,
+            ROOT,
+            self._mesh,
+        )
 
     @cached_property
     def after(self) -> World:
         was = self._change.was
-        now = [{**obj, "status": was[ref]["status"]} if "status" not in obj and "status" in was.get(ref, {}) else obj for ref, obj in self._change.now.items()]
+        now = [
+            {**obj, "status": was[ref]["status"]} if "status" not in obj and "status" in was.get(ref, {}) else obj
+            for ref, obj in self._change.now.items()
+        ]
         wanted = loader.normalize_objects(now, "")
         return World([*self._others, *wanted], wanted, True, self._unknown, ROOT, self._mesh)
 

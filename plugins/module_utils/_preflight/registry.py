@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The table of all checks, and how objects are taken through it."""
+
 from __future__ import annotations
 
 import re
@@ -8,10 +9,33 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from .._checks.check import Check, FieldFinding, Row, Severity, at_severities, check_row, checks_failure, count_by_severity
+from .._checks.check import (
+    Check,
+    FieldFinding,
+    Row,
+    Severity,
+    at_severities,
+    check_row,
+    checks_failure,
+    count_by_severity,
+)
 from .._engine.objects import group_version
 from .._failure import Failure
-from .checks import admission, destinations, entries, gateway_api, gateways, matches, mtls, policies, routes, rules, security, telemetry, workloads
+from .checks import (
+    admission,
+    destinations,
+    entries,
+    gateway_api,
+    gateways,
+    matches,
+    mtls,
+    policies,
+    routes,
+    rules,
+    security,
+    telemetry,
+    workloads,
+)
 from .findings import Judge
 from .loader import Picture
 from .object_index import World, annotations_of
@@ -45,7 +69,14 @@ def analyzer_codes(check: Check[Judge]) -> list[str]:
 def run_checks(picture: Picture, skip: Iterable[str] = ()) -> list[Row]:
     """Rows of the result: first by severity, then in the table's order."""
     left_out = set(skip)
-    return by_severity([finding_row(check, finding) for check in CHECKS if check.code not in left_out for finding in _new_findings(check, picture.world, picture.before)])
+    return by_severity(
+        [
+            finding_row(check, finding)
+            for check in CHECKS
+            if check.code not in left_out
+            for finding in _new_findings(check, picture.world, picture.before)
+        ]
+    )
 
 
 def by_severity(rows: list[Row]) -> list[Row]:
@@ -85,14 +116,23 @@ def preflight_result(rows: list[Row], picture: Picture) -> dict[str, Any]:
     checked = Counter(obj["kind"] for obj in picture.asked)
     text = "\n".join(map(finding_text, rows))
     counts, forbidden = count_by_severity(rows), picture.world.refused
-    return {"findings": rows, "counts": counts, "text": text, "checked": dict(sorted(checked.items())), "forbidden_kinds": forbidden}
+    return {
+        "findings": rows,
+        "counts": counts,
+        "text": text,
+        "checked": dict(sorted(checked.items())),
+        "forbidden_kinds": forbidden,
+    }
 
 
 def finding_text(told: dict[str, Any]) -> str:
     """A finding for people."""
     ref = told["ref"]
     place = f"{ref['namespace']}/{ref['name']}" if ref["namespace"] else ref["name"]
-    return f"{told['severity']} {told['code']}: {ref['kind']} {place}, {told['field']}: {told['message']}. {told['remedy']}"
+    return (
+        f"{told['severity']} {told['code']}: {ref['kind']} {place}, {told['field']}: {told['message']}."
+        f" {told['remedy']}"
+    )
 
 
 def failure_of_findings(rows: list[Row], fail_on: str) -> Failure | None:
@@ -101,4 +141,10 @@ def failure_of_findings(rows: list[Row], fail_on: str) -> Failure | None:
     if not bad:
         return None
     codes = sorted({row["code"] for row in bad})
-    return checks_failure("preflight_failed", f"{len(bad)} of {len(rows)} findings must be fixed", map(finding_text, bad), codes, bad[0]["ref"])
+    return checks_failure(
+        "preflight_failed",
+        f"{len(bad)} of {len(rows)} findings must be fixed",
+        map(finding_text, bad),
+        codes,
+        bad[0]["ref"],
+    )

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A probe that runs beside other tasks: started, read while it runs, stopped.
 
-Its process writes a row of figures each second, which is added to a journal and never changed. So a reading is a sum of rows, a token is
+Its process writes a row of figures each second, which is added to a journal and never changed. So a reading is a sum of
+rows, a token is
 the number of rows so far, and what was measured outlives the process. Neither journal nor record hold headers or path.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -61,7 +63,12 @@ class ProbeSnapshot:
     def identity(self) -> dict[str, Any]:
         """{started, target, ended, token} as results have them."""
         about = self.process.about
-        return {"started": about["started"], "target": about["via"], "ended": self.ended, "token": f"{about['run']}.{len(self.rows)}" if about["run"] else ""}
+        return {
+            "started": about["started"],
+            "target": about["via"],
+            "ended": self.ended,
+            "token": f"{about['run']}.{len(self.rows)}" if about["run"] else "",
+        }
 
     def words(self) -> str:
         about = self.process.about
@@ -81,8 +88,12 @@ class ProbeSnapshot:
         run, _dot, number = since.partition(".")
         if not since:
             return 0
-        if not re.fullmatch(r"[0-9a-f]{16}\.[0-9]{1,9}", since) or (run == self.process.about["run"] and int(number) > len(self.rows)):
-            raise InvalidOption("since", f"{since} is not a token of this probe", hint="Use the token of an earlier call.")
+        if not re.fullmatch(r"[0-9a-f]{16}\.[0-9]{1,9}", since) or (
+            run == self.process.about["run"] and int(number) > len(self.rows)
+        ):
+            raise InvalidOption(
+                "since", f"{since} is not a token of this probe", hint="Use the token of an earlier call."
+            )
         if run != self.process.about["run"]:
             raise InvalidOption(
                 "since",
@@ -93,14 +104,20 @@ class ProbeSnapshot:
 
 
 # Where no probe of the name ever ran.
-NEVER = ProbeSnapshot(daemon.Process(0, "", {"run": "", "started": "", "via": "", "clock": 0.0, "min_failure_status": 500}), [{"clock": 0.0, "ended": "never"}], False)
+NEVER = ProbeSnapshot(
+    daemon.Process(0, "", {"run": "", "started": "", "via": "", "clock": 0.0, "min_failure_status": 500}),
+    [{"clock": 0.0, "ended": "never"}],
+    False,
+)
 
 
 def validate_name(name: str) -> None:
     """Raises InvalidOption."""
     if not NAME.fullmatch(name):
         raise InvalidOption(
-            "name", f"{name!r} is not a valid probe name", hint="Use up to 63 letters, digits, dots, underscores and dashes, starting with a letter or digit."
+            "name",
+            f"{name!r} is not a valid probe name",
+            hint="Use up to 63 letters, digits, dots, underscores and dashes, starting with a letter or digit.",
         )
 
 
@@ -151,7 +168,10 @@ class Journal:
     def append(self, row: dict[str, Any]) -> None:
         """At once, or with the next row where the disk is full: the figures are kept until then."""
         self._rest += json.dumps(row, separators=(",", ":")).encode() + b"\n"
-        with contextlib.suppress(OSError), open(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600), "wb", buffering=0) as file:
+        with (
+            contextlib.suppress(OSError),
+            open(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600), "wb", buffering=0) as file,
+        ):
             # Behind the last whole line, over what is there of one that was cut off.
             file.seek(self._offset)
             if file.write(self._rest) == len(self._rest):
@@ -193,7 +213,8 @@ def start_probe(name: str, probe: Probe, pace: ProbeRate, way: GatewayRoute, opt
 
 
 def read_snapshot(name: str) -> ProbeSnapshot | None:
-    """All that was due when the reading began, with its outcome: a request that still hangs is neither lost nor answered, so it is waited for.
+    """All that was due when the reading began, with its outcome: a request that still hangs is neither lost nor
+    answered, so it is waited for.
 
     None where there was no probe of this name. Raises Failure "probe_gone" where its process has died, "probe_silent".
     """
@@ -221,14 +242,19 @@ def read_snapshot(name: str) -> ProbeSnapshot | None:
 
 
 def settle_seconds(process: daemon.Process) -> float:
-    """Seconds in which every request that is due has its outcome: it may wait for `timeout` to be sent, and then for its answer."""
+    """Seconds in which every request that is due has its outcome: it may wait for `timeout` to be sent, and then for
+    its answer.
+    """
     return float(2 * process.about["timeout"] + SLACK)
 
 
 def probe_gone(name: str, reading: ProbeSnapshot) -> Failure:
     message = f"name: process {reading.process.pid} of probe {name} ended before it was stopped"
     return Failure(
-        "probe_gone", message, hint="Check whether it was killed, or the host restarted. The results cover the time until then.", found=reading.result()
+        "probe_gone",
+        message,
+        hint="Check whether it was killed, or the host restarted. The results cover the time until then.",
+        found=reading.result(),
     )
 
 
@@ -248,6 +274,8 @@ def stop_probe(name: str, reading: ProbeSnapshot, only_said: bool) -> ProbeSnaps
     last_words = _snapshot(process, book)
     if not last_words.told:
         failure = probe_gone(name, last_words)
-        book.append({"clock": last_words.rows[-1]["clock"] if last_words.rows else process.about["clock"], "ended": DIED})
+        book.append(
+            {"clock": last_words.rows[-1]["clock"] if last_words.rows else process.about["clock"], "ended": DIED}
+        )
         raise failure
     return last_words

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A process of ours that stays after the module has ended, is found again by name, and is ended by its id."""
+
 from __future__ import annotations
 
 import contextlib
@@ -59,7 +60,9 @@ class Process:
 
 
 def find_process(place: ProcessPlace) -> Process | None:
-    """The last process of this name, whether it is alive or not; None where there was none, or its record is no good."""
+    """The last process of this name, whether it is alive or not; None where there was none, or its record is no
+    good.
+    """
     try:
         kept = json.loads(place.record.read_text(encoding="utf-8"))
         return Process(int(kept["pid"]), str(kept["born"]), dict(kept["about"]))
@@ -68,7 +71,9 @@ def find_process(place: ProcessPlace) -> Process | None:
 
 
 def _birth(pid: int) -> str | None:
-    """When a process began, None where it has ended; a zombie has, once its last thread has let go of the files. Without /proc, "" where it runs."""
+    """When a process began, None where it has ended; a zombie has, once its last thread has let go of the files.
+    Without /proc, "" where it runs.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
     except OSError:
@@ -99,9 +104,14 @@ def exclusive_access(place: ProcessPlace) -> Iterator[None]:
 
 
 def start_process(
-    place: ProcessPlace, about: dict[str, Any], prepare: Callable[[], None], work: Callable[[], None], kept: frozenset[int] = frozenset()
+    place: ProcessPlace,
+    about: dict[str, Any],
+    prepare: Callable[[], None],
+    work: Callable[[], None],
+    kept: frozenset[int] = frozenset(),
 ) -> Process:
-    """A new process that does the work until it is done or ended. It has the caller's memory, and of its open files only the kept ones.
+    """A new process that does the work until it is done or ended. It has the caller's memory, and of its open files
+    only the kept ones.
 
     prepare  runs in it while the caller still waits; where this raises, nothing is left
     Raises Failure "not_started".
@@ -130,7 +140,14 @@ def start_process(
     return Process(answer["pid"], answer["born"], about)
 
 
-def _run(place: ProcessPlace, about: dict[str, Any], prepare: Callable[[], None], work: Callable[[], None], kept: frozenset[int], writer: int) -> None:
+def _run(
+    place: ProcessPlace,
+    about: dict[str, Any],
+    prepare: Callable[[], None],
+    work: Callable[[], None],
+    kept: frozenset[int],
+    writer: int,
+) -> None:
     try:
         _become_daemon(kept | {writer})
         private_folder(place.folder)
@@ -150,7 +167,8 @@ def _run(place: ProcessPlace, about: dict[str, Any], prepare: Callable[[], None]
 def _become_daemon(kept: frozenset[int]) -> None:
     os.chdir("/")
     null = os.open(os.devnull, os.O_RDWR)
-    # Ansible waits until its pipes are closed, and a server until its connections are. The numbers stay taken: objects that hold them may close them later.
+    # Ansible waits until its pipes are closed, and a server until its connections are. The numbers stay taken: objects
+    # that hold them may close them later.
     for descriptor in {0, 1, 2, *_open_files()} - kept - {null}:
         os.dup2(null, descriptor)
     os.close(null)
@@ -173,7 +191,9 @@ def _is_open(descriptor: int) -> bool:
 
 
 def stop_process(process: Process, patience: float) -> None:
-    """Ends it, and waits until it has ended: by request, and by force after `patience` seconds. Does nothing to a process that is not ours."""
+    """Ends it, and waits until it has ended: by request, and by force after `patience` seconds. Does nothing to a
+    process that is not ours.
+    """
     for number in (signal.SIGTERM, signal.SIGKILL):
         end = time.monotonic() + patience
         if process.alive:

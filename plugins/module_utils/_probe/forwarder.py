@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A local port that leads to a Service's pods, kept open by a process of its own."""
+
 from __future__ import annotations
 
 import contextlib
@@ -57,7 +58,12 @@ def listen(address: str, local_port: int) -> socket.socket:
         listener.close()
         free = _next_free(address, local_port + 1)
         hint = f"Set local_port to {free}, which is free." if free else "Set another address."
-        raise Failure("port_taken", f"local_port: cannot use {address}:{local_port}: {error.strerror}", reason=str(error), hint=hint) from error
+        raise Failure(
+            "port_taken",
+            f"local_port: cannot use {address}:{local_port}: {error.strerror}",
+            reason=str(error),
+            hint=hint,
+        ) from error
     listener.listen(64)
     return listener
 
@@ -65,13 +71,18 @@ def listen(address: str, local_port: int) -> socket.socket:
 def _next_free(address: str, port: int) -> int:
     """0 where none is."""
     for number in range(port, 65536):
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe, contextlib.suppress(OSError):
+        with (
+            socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe,
+            contextlib.suppress(OSError),
+        ):
             probe.bind((address, number))
             return number
     return 0
 
 
-def start_forwarding(cluster: Cluster, target: ServicePort, selector: dict[str, str], pod_port: int, listener: socket.socket) -> int:
+def start_forwarding(
+    cluster: Cluster, target: ServicePort, selector: dict[str, str], pod_port: int, listener: socket.socket
+) -> int:
     """Process id of a new process that serves the listener until it is stopped."""
     where = process_place(listener.getsockname()[1])
 
@@ -122,7 +133,9 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
 
 def port_of(service: Object, port: int, pod: Object) -> int:
     """The pod's port that a Service's port leads to; a target may be the name of a container's port."""
-    target = next((entry.get("targetPort") or port for entry in service["spec"].get("ports") or [] if entry["port"] == port), port)
+    target = next(
+        (entry.get("targetPort") or port for entry in service["spec"].get("ports") or [] if entry["port"] == port), port
+    )
     if isinstance(target, int):
         return target
     ports = [entry for container in pod["spec"].get("containers") or [] for entry in container.get("ports") or []]
@@ -137,7 +150,9 @@ def port_of(service: Object, port: int, pod: Object) -> int:
 
 
 def tunnel(cluster: Cluster, namespace: str, selector: dict[str, str], port: int) -> socket.socket:
-    """To a ready pod, looked up anew each time, so that a restarted one is no end. Raises ApiError, Failure "no_pods"."""
+    """To a ready pod, looked up anew each time, so that a restarted one is no end. Raises ApiError, Failure
+    "no_pods".
+    """
     return cluster.api.tunnel(namespace, running_pod(cluster, namespace, selector)["metadata"]["name"], port)
 
 
@@ -147,4 +162,8 @@ def running_pod(cluster: Cluster, namespace: str, selector: dict[str, str]) -> O
     for pod in pods:
         if pod_ready(pod):
             return pod
-    raise Failure("no_pods", f"no pod with {selector} in namespace {namespace} is ready", hint="Check the pods, or wait until one is ready.")
+    raise Failure(
+        "no_pods",
+        f"no pod with {selector} in namespace {namespace} is ready",
+        hint="Check the pods, or wait until one is ready.",
+    )

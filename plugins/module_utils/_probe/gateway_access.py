@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The way to a gateway: its own address where that answers, else a tunnel to one of its pods."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -23,7 +24,8 @@ HTTP = 80
 class GatewayRoute:
     """via: for people; authority: the Host header where none is given.
 
-    detach  frees a tunnel through the API server from the process that found it (see Api.detach); None where the way is no tunnel
+    detach  frees a tunnel through the API server from the process that found it (see Api.detach); None where the way is
+            no tunnel
     """
 
     via: str
@@ -60,13 +62,20 @@ def _answers(url: str) -> bool:
 def _tunnel(cluster: Cluster, gateway: str, selector: dict[str, str], service: Object) -> GatewayRoute:
     namespace = service["metadata"]["namespace"]
     if not any(port["port"] == HTTP for port in service["spec"].get("ports") or []):
-        raise Failure("no_gateway", f"gateway: {gateway} has no port {HTTP}", hint="Set gateway to the Service of a gateway.")
+        raise Failure(
+            "no_gateway", f"gateway: {gateway} has no port {HTTP}", hint="Set gateway to the Service of a gateway."
+        )
     try:
         pod = running_pod(cluster, namespace, selector)
         target = port_of(service, HTTP, pod)
     except Failure as failure:
-        raise Failure("no_gateway", f"gateway: {gateway}: {failure.message}", hint="Check that the gateway is ready.") from failure
+        raise Failure(
+            "no_gateway", f"gateway: {gateway}: {failure.message}", hint="Check that the gateway is ready."
+        ) from failure
 
     return GatewayRoute(
-        f"tunnel to pod {namespace}/{pod['metadata']['name']}", "localhost", partial(tunnel, cluster, namespace, selector, target), cluster.api.detach
+        f"tunnel to pod {namespace}/{pod['metadata']['name']}",
+        "localhost",
+        partial(tunnel, cluster, namespace, selector, target),
+        cluster.api.detach,
     )

@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Requests on a clock, whatever became of the ones before: an outage then counts for as long as it lasts.
 
-One thread says when a request is due. A pool of others sends them, at most `parallel` at a time. A third kind keeps the books:
-it closes what is overdue, so that every request has an outcome in time, and hands on a row of figures each second. Nothing is sent twice.
+One thread says when a request is due. A pool of others sends them, at most `parallel` at a time. A third kind keeps the
+books:
+it closes what is overdue, so that every request has an outcome in time, and hands on a row of figures each second.
+Nothing is sent twice.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -26,7 +29,8 @@ from .probe_stats import MOST_EXAMPLES, Outcome, ProbeStats
 
 RUN_HEADER = "X-Probe-Run"
 NUMBER_HEADER = "X-Probe-Number"
-# A fresh connection keeps a local port for a minute after its end, and there are some 28,000: half of 500 a second leaves room for others.
+# A fresh connection keeps a local port for a minute after its end, and there are some 28,000: half of 500 a second
+# leaves room for others.
 FASTEST = 500
 MOST_PARALLEL = 512
 # A day, of which the rows are about ten megabytes.
@@ -65,7 +69,9 @@ def enough_clients(rate: int, timeout: float) -> int:
 
 @dataclass
 class Request:
-    """due and begun are times of time.monotonic; wire is what it is sent on, kind whether that carried requests before."""
+    """due and begun are times of time.monotonic; wire is what it is sent on, kind whether that carried requests
+    before.
+    """
 
     number: int
     due: float
@@ -76,12 +82,15 @@ class Request:
 
 
 def on_fresh(number: int) -> bool:
-    """One of each pair of numbers, which one by a checksum: no round robin behind a gateway falls in step with it, so that each pod is asked on both kinds."""
+    """One of each pair of numbers, which one by a checksum: no round robin behind a gateway falls in step with it, so
+    that each pod is asked on both kinds.
+    """
     return (zlib.crc32((number // 2).to_bytes(8, "big")) ^ number) & 1 == 0
 
 
 class OpenLoop:
-    """write  is given each row: {clock, due, through} and the tally since the last one; the final one says why it `ended`.
+    """write  is given each row: {clock, due, through} and the tally since the last one; the final one says why it
+    `ended`.
 
     clock    time.monotonic of the row
     due      highest number whose time has come
@@ -163,7 +172,9 @@ class OpenLoop:
             return {"clock": time.monotonic(), "due": self._due, "through": through, **tally.as_row()}
 
     def _close_overdue(self) -> None:
-        """A name that is long looked up, or an answer that comes in drops, would hold its worker for ever: the request at least is closed."""
+        """A name that is long looked up, or an answer that comes in drops, would hold its worker for ever: the request
+        at least is closed.
+        """
         with self._news:
             now, timeout = time.monotonic(), self._probe.timeout
             for request in list(self._open.values()):
@@ -188,7 +199,14 @@ class OpenLoop:
             elif len(self._tally.examples) < MOST_EXAMPLES:
                 when = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
                 cause = outcome.cause or str(outcome.status)
-                self._tally.examples.append({"number": request.number, "time": when, "cause": cause, "connection": request.kind if request.wire else ""})
+                self._tally.examples.append(
+                    {
+                        "number": request.number,
+                        "time": when,
+                        "cause": cause,
+                        "connection": request.kind if request.wire else "",
+                    }
+                )
             return True
 
     def _work(self) -> None:
@@ -224,7 +242,11 @@ class OpenLoop:
             self._hold(1)
         outcome = None
         if self._open_on(request, connection.sock, "kept" if held else "fresh"):
-            headers = {RUN_HEADER: self._run_id, NUMBER_HEADER: str(request.number), **({"Connection": "close"} if fresh else {})}
+            headers = {
+                RUN_HEADER: self._run_id,
+                NUMBER_HEADER: str(request.number),
+                **({"Connection": "close"} if fresh else {}),
+            }
             outcome = send_request(self._probe, connection, headers)
             if not self._settle(request, outcome):
                 outcome = None

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Requests to one address, counted by what answered: what one is, and a bounded number of them."""
+
 from __future__ import annotations
 
 import http.client
@@ -19,7 +20,8 @@ from .probe_stats import Outcome, ProbeStats
 
 Connect = Callable[[], socket.socket]
 OTHER = "other"
-# Why a request on an open connection has no answer; the first that fits. On Python 3.9 a timeout of a socket is no TimeoutError.
+# Why a request on an open connection has no answer; the first that fits. On Python 3.9 a timeout of a socket is no
+# TimeoutError.
 CAUSES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((socket.timeout,), "timeout"),
     ((ConnectionError, http.client.IncompleteRead), "reset"),
@@ -33,7 +35,8 @@ BROKEN = (OSError, http.client.HTTPException, ValueError)
 
 @dataclass(frozen=True)
 class Probe:
-    """count requests for path with the headers, at most `parallel` at a time; `versions` are {name: pattern of the answer}.
+    """count requests for path with the headers, at most `parallel` at a time; `versions` are {name: pattern of the
+    answer}.
 
     min_failure_status  an answer with this status or a higher one is lost
     """
@@ -53,15 +56,23 @@ def validate_probe(probe: Probe) -> None:
         if getattr(probe, option) < 1:
             raise InvalidOption(option, f"is {getattr(probe, option)}", hint="Use 1 or more.")
     if not re.fullmatch(r"/[!-~]*", probe.path):
-        raise InvalidOption("path", f"{probe.path!r} is not a valid URL path", hint="Start the path with /, and encode a space as %20.")
+        raise InvalidOption(
+            "path", f"{probe.path!r} is not a valid URL path", hint="Start the path with /, and encode a space as %20."
+        )
     for name, value in probe.headers.items():
-        if value is None or re.search(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]", name) or re.search(r"[\r\n\x00]|[^\x00-\xff]", str(value)):
+        if (
+            value is None
+            or re.search(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]", name)
+            or re.search(r"[\r\n\x00]|[^\x00-\xff]", str(value))
+        ):
             raise InvalidOption("headers", f"{name!r} is not a valid header with a single-line value")
     for name, pattern in probe.versions.items():
         try:
             re.compile(str(pattern))
         except re.error as error:
-            raise InvalidOption("versions", f"the pattern of {name} is not a valid regular expression: {error}") from error
+            raise InvalidOption(
+                "versions", f"the pattern of {name} is not a valid regular expression: {error}"
+            ) from error
 
 
 def secret_headers(headers: Mapping[str, Any]) -> set[str]:
@@ -73,12 +84,18 @@ def secret_headers(headers: Mapping[str, Any]) -> set[str]:
 def validate_url(url: str) -> None:
     """Raises InvalidOption where it is not http://HOST or http://HOST:PORT."""
     try:
-        good = re.fullmatch(r"http://[0-9A-Za-z.:_%\[\]-]+/?", url) and urlsplit(url).hostname and urlsplit(url).port != 0
+        good = (
+            re.fullmatch(r"http://[0-9A-Za-z.:_%\[\]-]+/?", url) and urlsplit(url).hostname and urlsplit(url).port != 0
+        )
     except ValueError:
         good = False
     if not good:
         # Not the URL itself: a password may be in it.
-        raise InvalidOption("url", "does not have the form http://HOST or http://HOST:PORT", hint="Set the rest in path, and credentials in headers.")
+        raise InvalidOption(
+            "url",
+            "does not have the form http://HOST or http://HOST:PORT",
+            hint="Set the rest in path, and credentials in headers.",
+        )
 
 
 def to_address(url: str, timeout: float) -> tuple[str, Connect]:
@@ -91,7 +108,9 @@ def to_address(url: str, timeout: float) -> tuple[str, Connect]:
 def send_request(probe: Probe, connection: Connection, headers: Mapping[str, str]) -> Outcome:
     """One request on an open connection, sent once."""
     try:
-        connection.request("GET", probe.path, headers={name: str(value) for name, value in {**probe.headers, **headers}.items()})
+        connection.request(
+            "GET", probe.path, headers={name: str(value) for name, value in {**probe.headers, **headers}.items()}
+        )
         response = connection.getresponse()
         body = response.read().decode("utf-8", errors="replace")
     except BROKEN as error:
@@ -114,10 +133,15 @@ def _version(probe: Probe, text: str) -> str:
 
 def run_probe(probe: Probe, authority: str, connect: Connect) -> dict[str, Any]:
     """The shares of `count` requests, each client sending the next one after the last one's answer."""
-    numbers = [probe.count // probe.parallel + (1 if number < probe.count % probe.parallel else 0) for number in range(probe.parallel)]
+    numbers = [
+        probe.count // probe.parallel + (1 if number < probe.count % probe.parallel else 0)
+        for number in range(probe.parallel)
+    ]
     tally = ProbeStats()
     with ThreadPoolExecutor(probe.parallel) as pool:
-        for part in pool.map(lambda count: _one_client(probe, authority, connect, count), [number for number in numbers if number]):
+        for part in pool.map(
+            lambda count: _one_client(probe, authority, connect, count), [number for number in numbers if number]
+        ):
             tally.include(part)
     return probe_stats.percent_by_version(tally, probe.min_failure_status)
 

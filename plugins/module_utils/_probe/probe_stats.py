@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What became of requests, as numbers: pure, and such that any two tallies add up to the tally of both."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -35,7 +36,8 @@ class Outcome:
 
 @dataclass
 class ProbeStats:
-    """codes, counts, errors and connections: numbers by status, version, cause, and kind of connection; times are those of time.monotonic.
+    """codes, counts, errors and connections: numbers by status, version, cause, and kind of connection; times are those
+    of time.monotonic.
 
     late         requests that were not sent at their time
     first, last  when the first and the last good answer came
@@ -84,14 +86,22 @@ class ProbeStats:
     @classmethod
     def of_row(cls, row: dict[str, Any]) -> ProbeStats:
         """The tally that as_row wrote; the row may hold more."""
-        counters: dict[str, Any] = {name: Counter(row.get(name) or {}) for name in ("codes", "counts", "errors", "connections")}
-        return cls(**counters, **{name: row[name] for name in ("late", "first", "last", "gap", "examples") if name in row})
+        counters: dict[str, Any] = {
+            name: Counter(row.get(name) or {}) for name in ("codes", "counts", "errors", "connections")
+        }
+        return cls(
+            **counters, **{name: row[name] for name in ("late", "first", "last", "gap", "examples") if name in row}
+        )
 
 
 def percent_by_version(tally: ProbeStats, min_failure_status: int) -> dict[str, Any]:
-    """{sent, failures, failure_percent, upper_bound, codes, responses_by_version, percent_by_version, errors}. A failure is no answer, or a status of at least min_failure_status."""
+    """{sent, failures, failure_percent, upper_bound, codes, responses_by_version, percent_by_version, errors}. A
+    failure is no answer, or a status of at least min_failure_status.
+    """
     sent = sum(tally.codes.values()) + sum(tally.errors.values())
-    lost = sum(tally.errors.values()) + sum(number for code, number in tally.codes.items() if int(code) >= min_failure_status)
+    lost = sum(tally.errors.values()) + sum(
+        number for code, number in tally.codes.items() if int(code) >= min_failure_status
+    )
     answered = sum(tally.counts.values())
     return {
         "sent": sent,
@@ -100,14 +110,22 @@ def percent_by_version(tally: ProbeStats, min_failure_status: int) -> dict[str, 
         "upper_bound": upper_bound(lost, sent),
         "codes": dict(sorted(tally.codes.items())),
         "responses_by_version": dict(sorted(tally.counts.items())),
-        "percent_by_version": {name: round(100 * number / answered, 1) for name, number in sorted(tally.counts.items())} if answered else {},
+        "percent_by_version": (
+            {name: round(100 * number / answered, 1) for name, number in sorted(tally.counts.items())}
+            if answered
+            else {}
+        ),
         "errors": dict(sorted(tally.errors.items())),
     }
 
 
 def stats_result(tally: ProbeStats, min_failure_status: int, start: float, end: float) -> dict[str, Any]:
     """The shares, and {late, connections, longest_gap, examples} of what came between two times."""
-    edges = [end - start] if tally.first is None or tally.last is None else [tally.first - start, tally.gap, end - tally.last]
+    edges = (
+        [end - start]
+        if tally.first is None or tally.last is None
+        else [tally.first - start, tally.gap, end - tally.last]
+    )
     return {
         **percent_by_version(tally, min_failure_status),
         "late": tally.late,
@@ -120,7 +138,8 @@ def stats_result(tally: ProbeStats, min_failure_status: int, start: float, end: 
 def upper_bound(lost: int, sent: int) -> float:
     """95 % upper bound of the lost share in per cent, for requests that fail independently of each other.
 
-    None lost of n: 3/n, the rule of three. Else the bound of a Poisson count, by Wilson and Hilferty's (1931) approximation of chi-squared.
+    None lost of n: 3/n, the rule of three. Else the bound of a Poisson count, by Wilson and Hilferty's (1931)
+    approximation of chi-squared.
     """
     if not sent:
         return 100.0
@@ -133,13 +152,32 @@ def _per_cent(part: int, whole: int) -> float:
 
 
 def pass_gate(found: dict[str, Any], max_failure_percent: float | None, min_requests: int | None) -> None:
-    """Raises Failure "too_few_requests", "too_many_failures", with what was found. A share of no request is no share."""
+    """Raises Failure "too_few_requests", "too_many_failures", with what was found. A share of no request is no
+    share.
+    """
     least = max(min_requests or 0, 0 if max_failure_percent is None else 1)
     if found["sent"] < least:
         hint = "Run the probe for longer, or increase its rate."
-        raise Failure("too_few_requests", f"min_requests: {found['sent']} requests have an outcome, the minimum is {least}", hint=hint, found=found)
+        raise Failure(
+            "too_few_requests",
+            f"min_requests: {found['sent']} requests have an outcome, the minimum is {least}",
+            hint=hint,
+            found=found,
+        )
     if max_failure_percent is None or 100 * found["failures"] <= max_failure_percent * found["sent"]:
         return
-    some = "; ".join(f"number {example['number']} at {example['time']}: {example['cause']}" for example in found["examples"][:FEW_EXAMPLES])
-    message = f"max_failure_percent: {found['failures']} of {found['sent']} requests failed ({found['failure_percent']} %), the maximum is {max_failure_percent} %"
-    raise Failure("too_many_failures", message, reason=f"First failures: {some}", hint="See codes, errors and examples in the result.", found=found)
+    some = "; ".join(
+        f"number {example['number']} at {example['time']}: {example['cause']}"
+        for example in found["examples"][:FEW_EXAMPLES]
+    )
+    message = (
+        f"max_failure_percent: {found['failures']} of {found['sent']} requests failed ({found['failure_percent']} %),"
+        f" the maximum is {max_failure_percent} %"
+    )
+    raise Failure(
+        "too_many_failures",
+        message,
+        reason=f"First failures: {some}",
+        hint="See codes, errors and examples in the result.",
+        found=found,
+    )

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads configuration dumps in Envoy's form (envoy.admin.v3.ConfigDump), from istiod or from a proxy itself."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -29,7 +30,8 @@ class ProxyKind(str, Enum):
 
 @dataclass(frozen=True)
 class ProxyRoute:
-    """One route: its name, the domains of its virtual host, and {cluster: weight}; none where the proxy answers by itself.
+    """One route: its name, the domains of its virtual host, and {cluster: weight}; none where the proxy answers by
+    itself.
 
     source   the object that it comes from, as istiod writes it in the route's metadata
     timeout  seconds; 0 for none
@@ -49,7 +51,8 @@ class ProxyRoute:
 class FilterChain:
     """What becomes of connections at a listener: {cluster: weight}.
 
-    source  the object that it comes from, as of a route, less the version of its API; empty where istiod does not tell, which is so
+    source  the object that it comes from, as of a route, less the version of its API; empty where istiod does not tell,
+            which is so
             at a gateway where there is one cluster
     """
 
@@ -60,7 +63,10 @@ class FilterChain:
 
 def proxy_kind(dump: dict[str, Any]) -> str:
     """A ProxyKind, or another word of Istio's for what a proxy is; empty where it does not say."""
-    ids = [((config.get("bootstrap") or {}).get("node") or {}).get("id", "") for config in _of_type(dump, "BootstrapConfigDump")]
+    ids = [
+        ((config.get("bootstrap") or {}).get("node") or {}).get("id", "")
+        for config in _of_type(dump, "BootstrapConfigDump")
+    ]
     return ids[0].partition("~")[0] if ids else ""
 
 
@@ -84,7 +90,9 @@ def transports(dump: dict[str, Any]) -> dict[str, Transport]:
 
 def listeners(dump: dict[str, Any]) -> list[Any]:
     """All listeners that take connections, as they are; not those that are only drained."""
-    entries = [entry for config in _of_type(dump, "ListenersConfigDump") for entry in _part(config, "dynamic_listeners", [])]
+    entries = [
+        entry for config in _of_type(dump, "ListenersConfigDump") for entry in _part(config, "dynamic_listeners", [])
+    ]
     return [state for entry in entries if (state := _part(entry, "active_state", None))]
 
 
@@ -100,8 +108,14 @@ def chains(dump: dict[str, Any]) -> Iterator[FilterChain]:
                 if not str(action.get("@type", "")).endswith(".TcpProxy"):
                     continue
                 # Of several clusters the statistics have the name of the object that weighs them.
-                name, _dot, namespace = str(_part(action, "stat_prefix", "")).rpartition(".") if not action.get("cluster") else ("", "", "")
-                yield FilterChain(port, _weights(action), source or (f"/namespaces/{namespace}/virtual-service/{name}" if name else ""))
+                name, _dot, namespace = (
+                    str(_part(action, "stat_prefix", "")).rpartition(".") if not action.get("cluster") else ("", "", "")
+                )
+                yield FilterChain(
+                    port,
+                    _weights(action),
+                    source or (f"/namespaces/{namespace}/virtual-service/{name}" if name else ""),
+                )
 
 
 def routes(dump: dict[str, Any]) -> Iterator[ProxyRoute]:
@@ -115,7 +129,13 @@ def routes(dump: dict[str, Any]) -> Iterator[ProxyRoute]:
                     action = route.get("route") or {}
                     tries = int(_part(_part(action, "retry_policy", {}), "num_retries", 0))
                     yield ProxyRoute(
-                        route.get("name", ""), table.get("name", ""), tuple(host.get("domains") or []), _weights(action), source, _seconds(action), tries
+                        route.get("name", ""),
+                        table.get("name", ""),
+                        tuple(host.get("domains") or []),
+                        _weights(action),
+                        source,
+                        _seconds(action),
+                        tries,
                     )
 
 

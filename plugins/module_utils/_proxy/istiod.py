@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What istiod says of its proxies, and what a proxy says of itself: endpoints that answer local callers only, and so are asked through a tunnel."""
+"""What istiod says of its proxies, and what a proxy says of itself: endpoints that answer local callers only, and so
+are asked through a tunnel.
+"""
+
 from __future__ import annotations
 
 import http.client
@@ -122,8 +125,10 @@ def _answer(one: Istiod) -> IstiodAnswer:
 def config_dump(cluster: Cluster, proxy: Proxy) -> dict[str, Any]:
     """What a proxy has, in its own words. Raises ApiError.
 
-    Never istiod's /debug/config_dump: it makes the proxy's routes anew from what the proxy was last sent and keeps them in istiod's
-    own cache, so that one question at the moment of a change can have istiod send the old routes to all (seen with Istio 1.31).
+    Never istiod's /debug/config_dump: it makes the proxy's routes anew from what the proxy was last sent and keeps them
+    in istiod's
+    own cache, so that one question at the moment of a change can have istiod send the old routes to all (seen with
+    Istio 1.31).
     """
     answer = get(cluster.api, proxy.namespace, proxy.pod, ADMIN_PORT, "/config_dump", ADMIN_TIMEOUT)
     return answer if isinstance(answer, dict) else {}
@@ -131,9 +136,17 @@ def config_dump(cluster: Cluster, proxy: Proxy) -> dict[str, Any]:
 
 def _proxy(entry: dict[str, Any]) -> Proxy:
     # Endpoints are pushed all the time and carry no policy.
-    states = {kind: state for kind, state in (entry.get("resources") or {}).items() if not kind.endswith("ClusterLoadAssignment")}
+    states = {
+        kind: state
+        for kind, state in (entry.get("resources") or {}).items()
+        if not kind.endswith("ClusterLoadAssignment")
+    }
     rejected = next((state["lastError"] for state in states.values() if state.get("lastError")), "")
-    behind = tuple(sorted(kind.rpartition(".")[2] for kind, state in states.items() if state.get("sent", "") != state.get("acked", "")))
+    behind = tuple(
+        sorted(
+            kind.rpartition(".")[2] for kind, state in states.items() if state.get("sent", "") != state.get("acked", "")
+        )
+    )
     return Proxy(entry["proxy"], not behind, rejected, entry.get("istio_version") or "", behind)
 
 

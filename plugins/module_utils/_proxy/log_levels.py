@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The levels of Envoy's own log in running proxies: which pods are asked, what they have, and what is to be set."""
+
 from __future__ import annotations
 
 import re
@@ -49,12 +50,18 @@ def parse_levels(levels: dict[Any, Any]) -> dict[str, str]:
         raise InvalidOption("levels", "is empty", hint=f"Set a logger, or {ALL}, and its level.")
     for logger, level in found.items():
         if level not in LEVELS:
-            raise InvalidOption("levels", f"{logger}: {level} is not a valid level", hint=f"Use one of {', '.join(LEVELS)}.", code="unknown_level")
+            raise InvalidOption(
+                "levels",
+                f"{logger}: {level} is not a valid level",
+                hint=f"Use one of {', '.join(LEVELS)}.",
+                code="unknown_level",
+            )
     return found
 
 
 def select_proxies(pods: list[Object], words: str) -> tuple[list[Ref], list[Failure]]:
-    """(pods with a proxy that runs, why not all of them can be asked); pods that have ended or are on their way out do not count.
+    """(pods with a proxy that runs, why not all of them can be asked); pods that have ended or are on their way out do
+    not count.
 
     words  how the pods were chosen, for people
     """
@@ -64,9 +71,18 @@ def select_proxies(pods: list[Object], words: str) -> tuple[list[Ref], list[Fail
             continue
         ref = Ref("", "Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
         if not sidecars(pod):
-            refused.append(_refusal("no_proxy", ref, "it has no proxy", "Restrict workload to pods with a proxy, or restart the workload with injection."))
+            refused.append(
+                _refusal(
+                    "no_proxy",
+                    ref,
+                    "it has no proxy",
+                    "Restrict workload to pods with a proxy, or restart the workload with injection.",
+                )
+            )
         elif (pod.get("status") or {}).get("phase") != "Running":
-            refused.append(_refusal("not_running", ref, "it is not running", "Wait until it is running, or restrict workload."))
+            refused.append(
+                _refusal("not_running", ref, "it is not running", "Wait until it is running, or restrict workload.")
+            )
         else:
             found.append(ref)
     if not found and not refused:
@@ -84,7 +100,8 @@ def parse_answer(text: str) -> dict[str, str]:
 
 
 def plan_levels(live: dict[Ref, dict[str, str]], wanted: dict[str, str]) -> list[LogLevelChange]:
-    """What is to be set where, for every proxy. wanted: as asked() has it. A logger's own level goes before that of ALL.
+    """What is to be set where, for every proxy. wanted: as asked() has it. A logger's own level goes before that of
+    ALL.
 
     Raises InvalidOption "unknown_logger" where a proxy has none of the name.
     """
@@ -93,7 +110,13 @@ def plan_levels(live: dict[Ref, dict[str, str]], wanted: dict[str, str]) -> list
         for name in wanted:
             if name != ALL and name not in levels:
                 hint = did_you_mean(name, levels, f"Use one of {', '.join(sorted(levels))}.")
-                raise InvalidOption("levels", f"{pod}: {name} is not a logger of its proxy", ref=pod.as_result("v1"), hint=hint, code="unknown_logger")
+                raise InvalidOption(
+                    "levels",
+                    f"{pod}: {name} is not a logger of its proxy",
+                    ref=pod.as_result("v1"),
+                    hint=hint,
+                    code="unknown_logger",
+                )
         full = {name: wanted.get(name, wanted.get(ALL, level)) for name, level in levels.items()}
         after = {name: level for name, level in full.items() if level != levels[name]}
         changes.append(LogLevelChange(pod, {name: levels[name] for name in after}, after))
@@ -103,11 +126,26 @@ def plan_levels(live: dict[Ref, dict[str, str]], wanted: dict[str, str]) -> list
 def levels_result(changes: list[LogLevelChange]) -> dict[str, Any]:
     """{changed, proxies, diff} as the module returns them."""
     rows = [
-        {"namespace": one.pod.namespace, "pod": one.pod.name, "action": one.action, "before": one.before, "after": one.after, "message": one.error}
+        {
+            "namespace": one.pod.namespace,
+            "pod": one.pod.name,
+            "action": one.action,
+            "before": one.before,
+            "after": one.after,
+            "message": one.error,
+        }
         for one in changes
     ]
     done = [one for one in changes if one.action == CONFIGURED]
-    diff = [{"before": _lines(one.before), "after": _lines(one.after), "before_header": str(one.pod), "after_header": str(one.pod)} for one in done]
+    diff = [
+        {
+            "before": _lines(one.before),
+            "after": _lines(one.after),
+            "before_header": str(one.pod),
+            "after_header": str(one.pod),
+        }
+        for one in done
+    ]
     return {"changed": bool(done), "proxies": rows, "diff": diff}
 
 
@@ -122,7 +160,13 @@ def levels_failure(changes: list[LogLevelChange]) -> Failure | None:
         return None
     names = summarize([str(one.pod) for one in bad], MOST_NAMED)
     message = f"cannot set the log levels of {len(bad)} of {len(changes)} proxies: {names}"
-    return Failure("not_set", message, ref=bad[0].pod.as_result("v1"), reason=bad[0].error, hint="Run the task again: it sets only levels that differ.")
+    return Failure(
+        "not_set",
+        message,
+        ref=bad[0].pod.as_result("v1"),
+        reason=bad[0].error,
+        hint="Run the task again: it sets only levels that differ.",
+    )
 
 
 def read_levels(cluster: Cluster, pods: list[Ref]) -> dict[Ref, dict[str, str]]:
@@ -140,7 +184,13 @@ def _read_one(cluster: Cluster, pod: Ref) -> dict[str, str]:
         levels, reason = {}, error.message
     if not levels:
         hint = "Check that its container istio-proxy is running and contains Envoy."
-        raise Failure("proxy_silent", f"{pod}: cannot read the log levels of its proxy: {reason}", ref=pod.as_result("v1"), reason=reason, hint=hint)
+        raise Failure(
+            "proxy_silent",
+            f"{pod}: cannot read the log levels of its proxy: {reason}",
+            ref=pod.as_result("v1"),
+            reason=reason,
+            hint=hint,
+        )
     return levels
 
 
@@ -154,7 +204,9 @@ def _set(cluster: Cluster, change: LogLevelChange) -> LogLevelChange:
         return change
     try:
         # One request, which Envoy takes as a whole or not at all.
-        levels = _logging(cluster, change.pod, "?paths=" + ",".join(f"{name}:{level}" for name, level in change.after.items()))
+        levels = _logging(
+            cluster, change.pod, "?paths=" + ",".join(f"{name}:{level}" for name, level in change.after.items())
+        )
     except ApiError as error:
         return replace(change, after={}, error=error.message)
     other = {name: levels.get(name, "") for name, level in change.after.items() if levels.get(name) != level}

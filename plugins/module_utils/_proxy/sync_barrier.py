@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Have the proxies taken what was applied?"""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -32,8 +33,10 @@ class ProxyCondition:
     text       for people
     namespace  proxies of this namespace are surely concerned, so they are looked at first
     shown      whether a proxy's configuration dump (Envoy's form) shows it; None where the proxy is not concerned
-    gone       the change is a removal: no proxy may show the old state, where else one that shows the new state is enough
-    only       ids of the proxies that are concerned, where not all may be; an istiod that has none of them need not show it
+    gone       the change is a removal: no proxy may show the old state, where else one that shows the new state is
+               enough
+    only       ids of the proxies that are concerned, where not all may be; an istiod that has none of them need not
+               show it
     """
 
     text: str
@@ -63,7 +66,12 @@ def proxies_in_sync(change: ProxyCondition) -> Barrier:
         except ApiError as error:
             if error.status in (401, 403, 404):
                 return f"proxies in sync: unknown, cannot read istiod's debug endpoints ({error.message})"
-            raise Failure("proxies_not_synced", f"{change.text}: {error.message}", reason=error.message, hint="Check whether istiod is restarting, then run the task again.") from error
+            raise Failure(
+                "proxies_not_synced",
+                f"{change.text}: {error.message}",
+                reason=error.message,
+                hint="Check whether istiod is restarting, then run the task again.",
+            ) from error
         return f"proxies in sync: {change.text} at {sum(counts)} proxies of {len(all_istiods)} istiods"
 
     return Barrier("proxies in sync", hold)
@@ -87,7 +95,11 @@ def _hold_one(one: istiod.Istiod, change: ProxyCondition, cluster: Cluster, dead
         if not proxies:
             return 0
         concerned = change.concerned(proxies)
-        shown = seen or not concerned or _shows(cluster, [proxy for proxy in concerned if proxy.id not in silent], change, silent)
+        shown = (
+            seen
+            or not concerned
+            or _shows(cluster, [proxy for proxy in concerned if proxy.id not in silent], change, silent)
+        )
         # That nobody is concerned is asked again at each look: a host may only just be on its way to them.
         seen = bool(shown)
         behind = [proxy.id for proxy in proxies if not proxy.synced]
@@ -96,7 +108,11 @@ def _hold_one(one: istiod.Istiod, change: ProxyCondition, cluster: Cluster, dead
             return len(proxies)
         if deadline.over or (shown is False and patience.over):
             waited = ", ".join(sorted({*behind, *silent}))
-            cause = f"proxies that have not acknowledged: {waited}" if waited else f"none of the checked proxies of istiod {one.name} has it"
+            cause = (
+                f"proxies that have not acknowledged: {waited}"
+                if waited
+                else f"none of the checked proxies of istiod {one.name} has it"
+            )
             raise Failure(
                 "proxies_not_synced",
                 f"{change.text}: {cause}",
@@ -107,16 +123,19 @@ def _hold_one(one: istiod.Istiod, change: ProxyCondition, cluster: Cluster, dead
 
 
 def _shows(cluster: Cluster, proxies: list[istiod.Proxy], change: ProxyCondition, silent: set[str]) -> bool | None:
-    """None where no proxy that was looked at is concerned. Adds to `silent` who gave no answer. Raises ApiError where nobody may be asked."""
+    """None where no proxy that was looked at is concerned. Adds to `silent` who gave no answer. Raises ApiError where
+    nobody may be asked.
+    """
     ordered = sorted(proxies, key=lambda proxy: proxy.namespace != change.namespace)[:MOST]
     unconcerned = False
     for start in range(0, len(ordered), SAMPLE):
         answers, silent_before = [], len(silent)
-        for proxy in ordered[start:start + SAMPLE]:
+        for proxy in ordered[start : start + SAMPLE]:
             try:
                 shown = change.shown(istiod.config_dump(cluster, proxy))
             except ApiError as error:
-                # A proxy that has just left is no answer, nor is one that stands still; who may not ask this one may ask none.
+                # A proxy that has just left is no answer, nor is one that stands still; who may not ask this one may
+                # ask none.
                 if error.status not in (0, 404):
                     raise
                 if error.status == 0:

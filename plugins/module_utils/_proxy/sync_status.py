@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether each proxy has what was wanted: what it acknowledged to its istiod, and what it says of itself. Never guessed."""
+"""Whether each proxy has what was wanted: what it acknowledged to its istiod, and what it says of itself. Never
+guessed.
+"""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -48,7 +51,11 @@ class ProxyLocation:
 
     @staticmethod
     def of(proxy: Proxy, pod: Object | None) -> ProxyLocation:
-        return ProxyLocation(proxy.namespace, (pod or {"metadata": {}})["metadata"].get("labels") or {}, pod is not None and is_gateway(pod))
+        return ProxyLocation(
+            proxy.namespace,
+            (pod or {"metadata": {}})["metadata"].get("labels") or {},
+            pod is not None and is_gateway(pod),
+        )
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,8 @@ class ProxyQuery:
     """Which proxies are asked, and what.
 
     concerns  whether the one at this place is
-    lacking   what its configuration dump lacks of what is wanted, or has too much: empty for nothing, None where all of that is hidden from it;
+    lacking   what its configuration dump lacks of what is wanted, or has too much: empty for nothing, None where all of
+              that is hidden from it;
               without it only what was acknowledged counts
     """
 
@@ -77,7 +85,9 @@ class KnownProxy:
 def read_sync_status(cluster: Cluster, question: ProxyQuery) -> list[Verdict]:
     """One look at every concerned proxy, in order. Raises ApiError where pods may not be listed."""
     pods = {f"{pod['metadata']['name']}.{pod['metadata']['namespace']}": pod for pod in cluster.list("", "Pod")}
-    istiods = [pod for pod in pods.values() if (pod["metadata"].get("labels") or {}).get("app") == "istiod" and pod_ready(pod)]
+    istiods = [
+        pod for pod in pods.values() if (pod["metadata"].get("labels") or {}).get("app") == "istiod" and pod_ready(pod)
+    ]
     answers = ask_istiods(cluster, istiods)
     refusals = [answer.refused for answer in answers if answer.refused] or ([] if istiods else ["no istiod is ready"])
     connected = {
@@ -86,10 +96,15 @@ def read_sync_status(cluster: Cluster, question: ProxyQuery) -> list[Verdict]:
         for proxy in answer.proxies
     }
     every = [connected[name] for name in sorted(connected)]
-    for name in sorted(name for name, pod in pods.items() if name not in connected and has_sidecar(pod) and pod_ready(pod)):
+    for name in sorted(
+        name for name, pod in pods.items() if name not in connected and has_sidecar(pod) and pod_ready(pod)
+    ):
         proxy = Proxy(name, False)
         every.append(KnownProxy(proxy, "", revision_label(pods[name]), ProxyLocation.of(proxy, pods[name])))
-    found = cluster.each(lambda asked: _verdict(cluster, question, asked, "; ".join(refusals)), [asked for asked in every if question.concerns(asked.place)])
+    found = cluster.each(
+        lambda asked: _verdict(cluster, question, asked, "; ".join(refusals)),
+        [asked for asked in every if question.concerns(asked.place)],
+    )
     return [verdict for verdict in found if verdict]
 
 
@@ -126,7 +141,8 @@ def _behind(proxy: Proxy) -> str:
 
 
 def wait_for_sync(cluster: Cluster, question: ProxyQuery, deadline: Deadline | None) -> list[Verdict]:
-    """The verdicts once no proxy is to be waited for, twice in a row, or one has rejected; at the end of the deadline, or without one, as they are.
+    """The verdicts once no proxy is to be waited for, twice in a row, or one has rejected; at the end of the deadline,
+    or without one, as they are.
 
     Raises StillWaiting at the end of a slice, ApiError.
     """
@@ -166,7 +182,9 @@ def sync_failure(found: list[Verdict]) -> Failure | None:
     ):
         bad = [one for one in found if one.verdict == word]
         if bad:
-            return Failure(code, summary_text(found), reason="; ".join(f"{one.proxy}: {one.reason}" for one in bad), hint=hint)
+            return Failure(
+                code, summary_text(found), reason="; ".join(f"{one.proxy}: {one.reason}" for one in bad), hint=hint
+            )
     return None
 
 

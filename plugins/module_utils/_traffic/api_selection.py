@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""In which API a host's routes are said: the one that is asked for, the one that says them already, or Gateway API where it can."""
+"""In which API a host's routes are said: the one that is asked for, the one that says them already, or Gateway API
+where it can.
+"""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -15,7 +18,9 @@ from .rollout import BACKENDS
 
 AUTO = "auto"
 # Without one, a host stays with what it has: a concern that says nothing of it must not move the others.
-API_ARGUMENT: dict[str, dict[str, Any]] = {"api": {"type": "str", "choices": [RoutingApi.ISTIO.value, RoutingApi.GATEWAY_API.value, AUTO]}}
+API_ARGUMENT: dict[str, dict[str, Any]] = {
+    "api": {"type": "str", "choices": [RoutingApi.ISTIO.value, RoutingApi.GATEWAY_API.value, AUTO]}
+}
 
 
 def select_api(policy: Policy, asked: str | None, reader: Reader) -> Policy:

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The policy of many hosts at once: {namespace: {service: {feature: options}}}, and the end of what left it."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -51,14 +52,25 @@ def parse_policy(policy: Any) -> list[HostRequest]:
         for namespace, hosts in _mapping("policy", policy).items()
         for host, features in _mapping(f"policy.{namespace}", hosts).items()
     ]
-    validated = [(namespace, host, features, _validated(f"policy.{namespace}.{host}", features)) for namespace, host, features in named]
+    validated = [
+        (namespace, host, features, _validated(f"policy.{namespace}.{host}", features))
+        for namespace, host, features in named
+    ]
     seen: dict[str, str] = {}
     for namespace, host, _features in named:
         option, name = f"policy.{namespace}.{host}", Host(host, namespace).full_name
         if name in seen:
-            raise InvalidOption(option, f"{seen[name]} is the same service", hint="Set the policy of a service in one place only.", code="host_twice")
+            raise InvalidOption(
+                option,
+                f"{seen[name]} is the same service",
+                hint="Set the policy of a service in one place only.",
+                code="host_twice",
+            )
         seen[name] = option
-    return [_parsed(HostRequest(namespace, host, features.get(API), {}), options) for namespace, host, features, options in validated]
+    return [
+        _parsed(HostRequest(namespace, host, features.get(API), {}), options)
+        for namespace, host, features, options in validated
+    ]
 
 
 def _validated(option: str, features: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -68,10 +80,17 @@ def _validated(option: str, features: dict[str, Any]) -> dict[str, dict[str, Any
         if name == API:
             if options not in API_ARGUMENT[API]["choices"]:
                 hint = f"Use one of {', '.join(API_ARGUMENT[API]['choices'])}."
-                raise InvalidOption(f"{option}.{API}", f"{options!r} is not a valid API", hint=hint, code="options_invalid")
+                raise InvalidOption(
+                    f"{option}.{API}", f"{options!r} is not a valid API", hint=hint, code="options_invalid"
+                )
             continue
         if name not in FEATURES:
-            raise InvalidOption(option, f"{name!r} is not a valid feature", hint=f"Use one of {', '.join(FEATURES)}.", code="concern_unknown")
+            raise InvalidOption(
+                option,
+                f"{name!r} is not a valid feature",
+                hint=f"Use one of {', '.join(FEATURES)}.",
+                code="concern_unknown",
+            )
         result = ArgumentSpecValidator(FEATURES[name].arguments).validate(_mapping(f"{option}.{name}", options))
         if result.error_messages:
             raise InvalidOption(f"{option}.{name}", "; ".join(result.error_messages), code="options_invalid")
@@ -87,18 +106,30 @@ def _parsed(request: HostRequest, options: dict[str, dict[str, Any]]) -> HostReq
                 intents[name] = feature.parse(options[name], request.full_name)
             except InvalidOption as error:
                 message = error.message.partition(": ")[2] or error.message
-                raise InvalidOption(f"{request.option}.{name}.{error.option}", message, ref=error.ref, hint=error.hint, code=error.code) from error
+                raise InvalidOption(
+                    f"{request.option}.{name}.{error.option}", message, ref=error.ref, hint=error.hint, code=error.code
+                ) from error
     return replace(request, intents=intents)
 
 
 def _mapping(place: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise InvalidOption(place, f"{value!r} is not a mapping", hint="Use the form {namespace: {service: {feature: options}}}.", code="options_invalid")
+        raise InvalidOption(
+            place,
+            f"{value!r} is not a mapping",
+            hint="Use the form {namespace: {service: {feature: options}}}.",
+            code="options_invalid",
+        )
     return value
 
 
 def compose_policies(
-    reader: Reader, requests: list[HostRequest], name: str, takeover: Takeover, warnings: list[str], api: str | None = None
+    reader: Reader,
+    requests: list[HostRequest],
+    name: str,
+    takeover: Takeover,
+    warnings: list[str],
+    api: str | None = None,
 ) -> list[Policy]:
     """The policy of each host: just what is asked for it, marked as of this set; other features are released.
 
@@ -121,11 +152,15 @@ def _marked(policy: Policy, name: str) -> Policy:
     """The policy with the mark of its set wherever it has an intent."""
     mark = {desired_annotation.SET: {"name": name}}
     routes = {**policy.route_intents, **mark} if policy.route_intents else {}
-    return replace(policy, route_intents=routes, rule_intents={**policy.rule_intents, **mark} if policy.rule_intents else {})
+    return replace(
+        policy, route_intents=routes, rule_intents={**policy.rule_intents, **mark} if policy.rule_intents else {}
+    )
 
 
 def released_policies(cluster: Cluster, reader: Reader, kept: list[Policy], name: str) -> list[Policy]:
-    """Hosts whose policy came with the set of this name and is asked for no more: each with nothing asked. Raises ApiError."""
+    """Hosts whose policy came with the set of this name and is asked for no more: each with nothing asked. Raises
+    ApiError.
+    """
     seen = {_place(policy) for policy in kept}
     gone = []
     for obj in [*reader.virtual_services, *reader.gateway_routes, *cluster.list(NETWORKING, "DestinationRule")]:
@@ -155,7 +190,9 @@ def _host_of(obj: Object) -> str | None:
 
 
 def merge_steps(plans: list[list[Step]]) -> list[Step]:
-    """Steps of many hosts as those of one: of each name one step, and one wait for all of its hosts. Raises ValueError for a step without a place."""
+    """Steps of many hosts as those of one: of each name one step, and one wait for all of its hosts. Raises ValueError
+    for a step without a place.
+    """
     steps = [step for plan in plans for step in plan]
     unknown = sorted({step.name for step in steps}.difference(StepName))
     if unknown:

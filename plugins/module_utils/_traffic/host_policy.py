@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The policy of one host: what its features ask for, before it is written as objects of an API."""
+
 from __future__ import annotations
 
 import datetime
@@ -49,7 +50,9 @@ class Policy:
         kept: list[Object | None] = [*host.http_routes, host.managed_virtual_service, host.wildcard_virtual_service]
         routes = next((found for obj in kept if (found := desired_annotation.read_intents(obj))), {})
         rule = desired_annotation.read_intents(host.destination_rule)
-        return Policy(host, routes, rule, Policy.time(), RoutingApi.GATEWAY_API if host.http_routes else RoutingApi.ISTIO)
+        return Policy(
+            host, routes, rule, Policy.time(), RoutingApi.GATEWAY_API if host.http_routes else RoutingApi.ISTIO
+        )
 
     @staticmethod
     def time() -> datetime.datetime:
@@ -61,12 +64,23 @@ class Policy:
     def with_intent(self, feature: str, intent: Intent) -> Policy:
         """The policy with this intent of the feature; an empty one releases the feature."""
         routes = desired_annotation.with_intent(self.route_intents, feature, intent.routes)
-        return replace(self, route_intents=routes, rule_intents=desired_annotation.with_intent(self.rule_intents, feature, intent.rule))
+        return replace(
+            self,
+            route_intents=routes,
+            rule_intents=desired_annotation.with_intent(self.rule_intents, feature, intent.rule),
+        )
 
     def with_feature(self, feature: str, intent: Intent, warnings: list[str], previous: Policy | None = None) -> Policy:
-        """The policy with this intent of the feature in place of the one of the previous policy, by default this one. Adds to the warnings."""
+        """The policy with this intent of the feature in place of the one of the previous policy, by default this one.
+        Adds to the warnings.
+        """
         before = previous or self
-        renewal = Renewal(self.host.full_name, before.route_intents.get(feature) or before.rule_intents.get(feature), self.now, warnings)
+        renewal = Renewal(
+            self.host.full_name,
+            before.route_intents.get(feature) or before.rule_intents.get(feature),
+            self.now,
+            warnings,
+        )
         return self.with_intent(feature, FEATURES[feature].renew(intent, renewal))
 
     @property
@@ -81,7 +95,9 @@ class Policy:
 
     @property
     def gateway_hosts(self) -> list[str]:
-        return list(dict.fromkeys(name for intent in self.route_intents.values() for name in intent.get("gateway_hosts") or []))
+        return list(
+            dict.fromkeys(name for intent in self.route_intents.values() for name in intent.get("gateway_hosts") or [])
+        )
 
     @property
     def own_hosts(self) -> list[str]:
@@ -108,7 +124,8 @@ class Policy:
     def protocol(self) -> RouteProtocol:
         """What the routes are routes of.
 
-        The first of: what a feature says; what the gateways have ports for, where the policy is for gateways alone; what the host's port declares; HTTP.
+        The first of: what a feature says; what the gateways have ports for, where the policy is for gateways alone;
+        what the host's port declares; HTTP.
         """
         stated = next((intent["protocol"] for intent in self.route_intents.values() if intent.get("protocol")), "")
         ports = self.host.declared
@@ -118,12 +135,18 @@ class Policy:
     @property
     def gateway_protocol(self) -> str:
         """The one protocol that the gateways have ports for, where the policy is for gateways alone."""
-        return "" if MESH in self.gateways else _only(word for words in self.host.gateway_protocols.values() for word in words)
+        return (
+            ""
+            if MESH in self.gateways
+            else _only(word for words in self.host.gateway_protocols.values() for word in words)
+        )
 
     @cached_property
     def route_rules(self) -> list[RouteRule]:
         """All route rules in their order. Raises InvalidOption."""
-        asked = [(feature, self.route_intents[name]) for name, feature in FEATURES.items() if name in self.route_intents]
+        asked = [
+            (feature, self.route_intents[name]) for name, feature in FEATURES.items() if name in self.route_intents
+        ]
         found: list[RouteRule] = []
         for feature, intent in asked:
             found += self._placed(feature.routes(intent), intent)
@@ -134,7 +157,9 @@ class Policy:
         return found
 
     def _placed(self, rules: list[RouteRule], intent: dict[str, Any]) -> list[RouteRule]:
-        """The rules of a feature at its port, and at its gateways where these are fewer than those of the whole policy."""
+        """The rules of a feature at its port, and at its gateways where these are fewer than those of the whole
+        policy.
+        """
         rules = [replace(rule, port=intent.get("port")) for rule in rules]
         own = intent.get("gateways") or self.gateways
         if set(own) == set(self.gateways):
@@ -149,12 +174,22 @@ class Policy:
     @property
     def other_hosts(self) -> list[str]:
         """Full names of the hosts that a route names beside the policy's own."""
-        return sorted({full_name(target.host, self.host.namespace) for target in self.targets if target.host and not targets_own_host(target, self.host)})
+        return sorted(
+            {
+                full_name(target.host, self.host.namespace)
+                for target in self.targets
+                if target.host and not targets_own_host(target, self.host)
+            }
+        )
 
     @property
     def versions(self) -> list[str]:
         """Versions of the host itself that a route names, in their order."""
-        return list(dict.fromkeys(target.version for target in self.targets if target.version and targets_own_host(target, self.host)))
+        return list(
+            dict.fromkeys(
+                target.version for target in self.targets if target.version and targets_own_host(target, self.host)
+            )
+        )
 
     @cached_property
     def traffic_policy(self) -> dict[str, Any]:
@@ -168,7 +203,12 @@ class Policy:
     @property
     def http_options(self) -> list[str]:
         """Options of the traffic policy that only requests have."""
-        return [option for name, feature in FEATURES.items() if name in self.rule_intents for option in feature.http_options(self.rule_intents[name])]
+        return [
+            option
+            for name, feature in FEATURES.items()
+            if name in self.rule_intents
+            for option in feature.http_options(self.rule_intents[name])
+        ]
 
     def adopted_objects(self) -> list[Object]:
         """Objects of others whose routes go on in ours."""
@@ -177,19 +217,35 @@ class Policy:
     def deleted_objects(self) -> list[Object]:
         """Objects of others that are deleted; one of the name of ours is overwritten instead."""
         over = self._overwritten_objects()
-        return [obj for obj in self.host.foreign_routes if obj not in over] if self.takeover.adopt or self.takeover.force else []
+        return (
+            [obj for obj in self.host.foreign_routes if obj not in over]
+            if self.takeover.adopt or self.takeover.force
+            else []
+        )
 
     def overwritten_managers(self) -> frozenset[str]:
         """Owners of fields of the objects that are overwritten: what they set and nobody wants must not stay."""
-        return frozenset(manager for obj in self._overwritten_objects() for manager in managers_of(obj)) if self.takeover.force else frozenset()
+        return (
+            frozenset(manager for obj in self._overwritten_objects() for manager in managers_of(obj))
+            if self.takeover.force
+            else frozenset()
+        )
 
     def _overwritten_objects(self) -> list[Object]:
-        """Objects of others with the kind and name of ours. An HTTPRoute for the mesh has the host's name, one for a gateway that and the gateway's."""
+        """Objects of others with the kind and name of ours. An HTTPRoute for the mesh has the host's name, one for a
+        gateway that and the gateway's.
+        """
         host, by_gateway = self.host, self.api == RoutingApi.GATEWAY_API
         kind = "HTTPRoute" if by_gateway else "VirtualService"
-        named = [obj for obj in host.foreign_routes if obj["kind"] == kind and obj["metadata"]["namespace"] == host.namespace]
+        named = [
+            obj for obj in host.foreign_routes if obj["kind"] == kind and obj["metadata"]["namespace"] == host.namespace
+        ]
         names = [(obj, obj["metadata"]["name"]) for obj in named]
-        return [obj for obj, name in names if name == host.object_name or (by_gateway and name.startswith(f"{host.object_name}."))]
+        return [
+            obj
+            for obj, name in names
+            if name == host.object_name or (by_gateway and name.startswith(f"{host.object_name}."))
+        ]
 
     def takeover_warnings(self) -> list[str]:
         """That an external owner may create again what is deleted."""
@@ -205,10 +261,15 @@ class Policy:
                 continue
             owner = owner_of(obj)
             kept, why = f", and {owner} manages it" if owner else "", f": {reason}" if reason else ""
-            hint = "The routes of a service can have only one owner. Change them in that object, or set force_conflicts to replace it"
+            hint = (
+                "The routes of a service can have only one owner. Change them in that object, or set force_conflicts"
+                " to replace it"
+            )
             hint += "." if owner or reason else ", or adopt to keep its routes behind yours."
             message = f"{ref_of(obj)} has routes for {self.host.full_name} already{kept}{why}"
-            found.append(InvalidOption("service", message, ref=ref_of(obj).as_result("v1"), hint=hint, code="host_taken"))
+            found.append(
+                InvalidOption("service", message, ref=ref_of(obj).as_result("v1"), hint=hint, code="host_taken")
+            )
         return found
 
     def _reason_against(self, obj: Object) -> str | None:

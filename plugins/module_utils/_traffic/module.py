@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the modules of single features: parse options, read the host, compose its policy, validate it, apply it."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -32,7 +33,10 @@ def run_feature(name: str, review: Review, **constraints: Any) -> None:
     """Runs the module of a feature. review: has a say in its plan."""
     feature = FEATURES[name]
     # Where the feature is removed, its options say nothing.
-    optional = {key: {word: value for word, value in spec.items() if word != "required"} for key, spec in feature.arguments.items()}
+    optional = {
+        key: {word: value for word, value in spec.items() if word != "required"}
+        for key, spec in feature.arguments.items()
+    }
     needed = [key for key, spec in feature.arguments.items() if spec.get("required")]
 
     def body(call: Run) -> dict[str, Any]:
@@ -42,14 +46,21 @@ def run_feature(name: str, review: Review, **constraints: Any) -> None:
         reader = Reader(call.cluster)
         before = Policy.of(reader.read(options["service"], options["namespace"]))
         policy = replace(before, takeover=Takeover.of(options, call.cluster.manager))
-        policy = policy.with_feature(name, intent, warnings) if options["state"] == "present" else policy.with_intent(name, intent)
+        policy = (
+            policy.with_feature(name, intent, warnings)
+            if options["state"] == "present"
+            else policy.with_intent(name, intent)
+        )
         for warning in [*warnings, *policy.takeover_warnings()]:
             call.module.warn(warning)
         if not policy.empty:
             policy = select_api(policy, options["api"], reader)
             call.fail_or_warn(validate_references(policy))
         rules = call.apply_options(namespace=options["namespace"])
-        steps = [*rollback_checkpoint.checkpoint_steps(call.cluster, policy), *without_last_wait(rollout_steps(policy), options)]
+        steps = [
+            *rollback_checkpoint.checkpoint_steps(call.cluster, policy),
+            *without_last_wait(rollout_steps(policy), options),
+        ]
         return call.apply(steps, replace(rules, adopt=rules.adopt | policy.overwritten_managers()))
 
     required = [("state", "present", needed)] if needed else []

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """All that was asked for a host, in the words of one API, in steps that never give a 503."""
+
 from __future__ import annotations
 
 from typing import Any, Protocol
@@ -13,7 +14,14 @@ from .._failure import Failure, InvalidOption
 from .._proxy.sync_barrier import ProxyCondition, proxies_in_sync
 from .backends import tcp_tls_routes
 from .backends.gateway_api import GatewayApi
-from .backends.istio import Istio, changed_beside_ours, composed_versions, destination_rule, live_counterpart, virtual_services
+from .backends.istio import (
+    Istio,
+    changed_beside_ours,
+    composed_versions,
+    destination_rule,
+    live_counterpart,
+    virtual_services,
+)
 from .backends.proxy_checks import all_acknowledged
 from .features.route_rule import RouteRule
 from .host import foreign_routes
@@ -69,15 +77,25 @@ def validate_references(policy: Policy) -> list[Failure]:
     found: list[Failure] = []
     if live.service is None and live.service_entry is None:
         hint = "Correct service and namespace, or create the Service or ServiceEntry first."
-        found.append(InvalidOption("service", f"{live.full_name} has no Service or ServiceEntry", hint=hint, code="no_such_host"))
+        found.append(
+            InvalidOption("service", f"{live.full_name} has no Service or ServiceEntry", hint=hint, code="no_such_host")
+        )
     found += policy.takeover_problems()
     for gateway in sorted(live.missing_gateways):
         kind = "Gateway API Gateway" if policy.api == RoutingApi.GATEWAY_API else "Istio Gateway"
         found.append(
-            InvalidOption("gateways", f"{kind} {gateway} does not exist", hint="Use the form NAMESPACE/NAME, and create the Gateway first.", code="no_such_gateway")
+            InvalidOption(
+                "gateways",
+                f"{kind} {gateway} does not exist",
+                hint="Use the form NAMESPACE/NAME, and create the Gateway first.",
+                code="no_such_gateway",
+            )
         )
     for obj in live.other_destination_rules if policy.traffic_policy or BACKENDS[policy.api].subsets(policy) else []:
-        hint = "Istio uses one DestinationRule for a host. Merge the two DestinationRules, and delete or rename the other one."
+        hint = (
+            "Istio uses one DestinationRule for a host. Merge the two DestinationRules, and delete or rename the"
+            " other one."
+        )
         found.append(
             InvalidOption(
                 "service",
@@ -91,14 +109,32 @@ def validate_references(policy: Policy) -> list[Failure]:
     found += BACKENDS[policy.api].unsupported(policy)
     pieces = policy.route_rules if policy.route_intents else []
     targets = [target for piece in pieces for target in piece.all_targets]
-    for name in sorted({full_name(target.host, live.namespace) for target in targets if not targets_own_host(target, live) and target.host} & live.missing_hosts):
-        found.append(InvalidOption("to", f"{name} has no Service or ServiceEntry", hint="Correct the name, or create the Service or ServiceEntry first.", code="no_such_host"))
+    for name in sorted(
+        {
+            full_name(target.host, live.namespace)
+            for target in targets
+            if not targets_own_host(target, live) and target.host
+        }
+        & live.missing_hosts
+    ):
+        found.append(
+            InvalidOption(
+                "to",
+                f"{name} has no Service or ServiceEntry",
+                hint="Correct the name, or create the Service or ServiceEntry first.",
+                code="no_such_host",
+            )
+        )
     for obj in virtual_services(policy) if policy.api == RoutingApi.ISTIO and not found else []:
         dead = foreign_routes.shadowed(foreign_routes.http_routes(live_counterpart(live, obj)))
         found += shadowed_routes(foreign_routes.http_routes(obj), dead, live.full_name, policy.takeover.force)
     if len(live.ports) > 1 and any(target.port is None and targets_own_host(target, live) for target in targets):
         numbers = ", ".join(map(str, live.ports))
-        found.append(InvalidOption("port", f"{live.full_name} has several ports ({numbers}): set one of them", code="port_needed"))
+        found.append(
+            InvalidOption(
+                "port", f"{live.full_name} has several ports ({numbers}): set one of them", code="port_needed"
+            )
+        )
     for target in targets if policy.api == RoutingApi.GATEWAY_API else []:
         host = full_name(target.host or "", live.namespace)
         if target.port is None and not targets_own_host(target, live) and len(live.other_ports.get(host, ())) > 1:
@@ -109,7 +145,14 @@ def validate_references(policy: Policy) -> list[Failure]:
         for version, weight in _weights(pieces, live).items():
             if weight and version not in served:
                 hint = "Its requests would fail with status 503. Deploy the version first, or set its weight to 0."
-                found.append(InvalidOption("versions", f"no pod of {live.full_name} has the label {label}={version}", hint=hint, code="no_pods"))
+                found.append(
+                    InvalidOption(
+                        "versions",
+                        f"no pod of {live.full_name} has the label {label}={version}",
+                        hint=hint,
+                        code="no_pods",
+                    )
+                )
     return found
 
 
@@ -118,13 +161,18 @@ def _spoken(policy: Policy) -> list[Failure]:
     host = policy.host
     ports = {intent.get("port") for intent in policy.route_intents.values()} if MESH in policy.gateways else set()
     wrong = {
-        port: spoken for port, spoken in host.declared.items() if spoken not in ("", policy.protocol) and (port in ports or (ports and len(host.declared) == 1))
+        port: spoken
+        for port, spoken in host.declared.items()
+        if spoken not in ("", policy.protocol) and (port in ports or (ports and len(host.declared) == 1))
     }
     hint = "Set port, or correct the name or appProtocol of the port in the Service."
     return [
         InvalidOption(
             "protocol",
-            f"port {port} of {host.full_name} has the protocol {spoken.upper()}, but the routes are for {policy.protocol.upper()}",
+            (
+                f"port {port} of {host.full_name} has the protocol {spoken.upper()}, but the routes are for"
+                f" {policy.protocol.upper()}"
+            ),
             hint=hint,
             code="protocol_mismatch",
         )
@@ -145,7 +193,8 @@ def _weights(pieces: list[RouteRule], host: Host) -> dict[str, int]:
 def rollout_steps(policy: Policy) -> list[Step]:
     """What routes lead to, old and new; then routes; then an end of what no route names; converged in between.
 
-    From one API to the other the host's routes are said in both for a while: Istio takes one of the two objects, and both are right.
+    From one API to the other the host's routes are said in both for a while: Istio takes one of the two objects, and
+    both are right.
     """
     host = policy.host
     writer = BACKENDS[policy.api]
@@ -164,7 +213,11 @@ def rollout_steps(policy: Policy) -> list[Step]:
     moving = bool(objects) and any(obj["kind"] not in {one["kind"] for one in objects} for obj in leaving)
     traffic_policy = policy.traffic_policy
     lasting = bool(wanted or traffic_policy)
-    going = [host.destination_rule] if host.destination_rule is not None and not lasting and is_managed(host.destination_rule) else []
+    going = (
+        [host.destination_rule]
+        if host.destination_rule is not None and not lasting and is_managed(host.destination_rule)
+        else []
+    )
     going += _without([*host.version_services, *host.version_destination_rules], backing)
     steps = []
     first = ([destination_rule(policy, {**wanted, **kept}, traffic_policy)] if lasting else []) + backing
@@ -174,11 +227,22 @@ def rollout_steps(policy: Policy) -> list[Step]:
         taken = policy.deleted_objects() if policy.route_intents else []
         shown = all_acknowledged(host) if moving else writer.routes_ready(policy, objects)
         ours = changed_beside_ours(policy, objects) if policy.api == RoutingApi.ISTIO else frozenset()
-        steps.append(Step(StepName.ROUTES, objects, wait_ready=writer.has_status, deleted=taken, barrier=None if taken else shown, expected_versions=composed_versions(host, objects), preserve_foreign=ours))
+        steps.append(
+            Step(
+                StepName.ROUTES,
+                objects,
+                wait_ready=writer.has_status,
+                deleted=taken,
+                barrier=None if taken else shown,
+                expected_versions=composed_versions(host, objects),
+                preserve_foreign=ours,
+            )
+        )
         if taken:
             # Of two objects for one host the older one holds.
             steps.append(Step(StepName.TAKEN_OVER, barrier=shown))
-    # Where something is deleted, what is waited for is a step of its own: the deletion's own barrier would come before it.
+    # Where something is deleted, what is waited for is a step of its own: the deletion's own barrier would come before
+    # it.
     if leaving:
         steps.append(Step(StepName.REMOVED_ROUTES, deleted=leaving))
     # Routes that an earlier run deleted may still be at proxies.
@@ -190,7 +254,13 @@ def rollout_steps(policy: Policy) -> list[Step]:
         steps.append(Step(StepName.UNUSED_SUBSETS, [destination_rule(policy, wanted, traffic_policy)]))
     if going:
         shared = [obj for obj in going if obj["kind"] == "DestinationRule" and _others_part(policy, obj)]
-        steps.append(Step(StepName.REMOVED_SUBSETS, [_released(policy, obj) for obj in shared], deleted=[obj for obj in going if obj not in shared]))
+        steps.append(
+            Step(
+                StepName.REMOVED_SUBSETS,
+                [_released(policy, obj) for obj in shared],
+                deleted=[obj for obj in going if obj not in shared],
+            )
+        )
     return steps
 
 
@@ -201,8 +271,14 @@ def _without(live: list[Object], wanted: list[Object]) -> list[Object]:
 
 
 def _theirs(policy: Policy, obj: Object) -> list[str]:
-    """Lists of connections' routes in an object of ours that others wrote: what is in them has no names, so a list is whose field it is."""
-    return [name for name in tcp_tls_routes.LISTS if f"f:{name}" in _others_part(policy, obj)] if obj["kind"] == "VirtualService" else []
+    """Lists of connections' routes in an object of ours that others wrote: what is in them has no names, so a list is
+    whose field it is.
+    """
+    return (
+        [name for name in tcp_tls_routes.LISTS if f"f:{name}" in _others_part(policy, obj)]
+        if obj["kind"] == "VirtualService"
+        else []
+    )
 
 
 def _refuse_theirs(policy: Policy, leaving: list[Object]) -> None:
@@ -231,16 +307,29 @@ def _others_part(policy: Policy, obj: Object) -> dict[str, Any]:
 
 
 def _released(policy: Policy, obj: Object) -> Object:
-    """The object as we have no part in it any more; its host stays where nobody else says it, for no rule is without."""
-    bare = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": {"name": obj["metadata"]["name"], "namespace": obj["metadata"]["namespace"]}}
+    """The object as we have no part in it any more; its host stays where nobody else says it, for no rule is
+    without.
+    """
+    bare = {
+        "apiVersion": obj["apiVersion"],
+        "kind": obj["kind"],
+        "metadata": {"name": obj["metadata"]["name"], "namespace": obj["metadata"]["namespace"]},
+    }
     return bare if "f:host" in _others_part(policy, obj) else {**bare, "spec": {"host": obj["spec"]["host"]}}
 
 
 def _subsets(rule: Object | None) -> dict[str, dict[str, str]]:
-    return {subset["name"]: subset.get("labels") or {} for subset in ((rule or {}).get("spec") or {}).get("subsets") or []}
+    return {
+        subset["name"]: subset.get("labels") or {} for subset in ((rule or {}).get("spec") or {}).get("subsets") or []
+    }
 
 
 def _routes_gone(host: Host) -> Barrier:
     return proxies_in_sync(
-        ProxyCondition(f"no routes of {host.full_name}", host.namespace, lambda text: not any(one.has_routes(text, host) for one in BACKENDS.values()), gone=True)
+        ProxyCondition(
+            f"no routes of {host.full_name}",
+            host.namespace,
+            lambda text: not any(one.has_routes(text, host) for one in BACKENDS.values()),
+            gone=True,
+        )
     )

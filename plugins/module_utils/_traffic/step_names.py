@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Names of the steps in which a host's policy is changed."""
+
 from __future__ import annotations
 
 from enum import Enum

@@ -39,7 +39,10 @@ def test_documents_are_in_order_whatever_the_servers():
     assert backup.to_yaml([second, first]) == backup.to_yaml([first, second])
 
 
-@pytest.mark.parametrize(("labels", "name"), [({}, "istio"), ({"istio.io/rev": "default"}, "istio"), ({"istio.io/rev": "1-31-0"}, "istio-1-31-0")])
+@pytest.mark.parametrize(
+    ("labels", "name"),
+    [({}, "istio"), ({"istio.io/rev": "default"}, "istio"), ({"istio.io/rev": "1-31-0"}, "istio-1-31-0")],
+)
 def test_a_revisions_mesh_configuration_is_found_by_its_name(labels, name):
     found = backup.mesh_configs([deployment("istiod", "mesh", labels={"app": "istiod", **labels})])
     assert [str(ref) for ref in found] == [f"ConfigMap mesh/{name}"]
@@ -47,12 +50,28 @@ def test_a_revisions_mesh_configuration_is_found_by_its_name(labels, name):
 
 def test_a_shared_mesh_configuration_is_found_by_istiods_own_variable():
     istiod = deployment("istiod", "mesh")
-    istiod["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "SHARED_MESH_CONFIG", "value": "shared"}, {"name": "OTHER", "value": "x"}]
+    istiod["spec"]["template"]["spec"]["containers"][0]["env"] = [
+        {"name": "SHARED_MESH_CONFIG", "value": "shared"},
+        {"name": "OTHER", "value": "x"},
+    ]
     assert [str(ref) for ref in backup.mesh_configs([istiod])] == ["ConfigMap mesh/istio", "ConfigMap mesh/shared"]
 
 
 def test_what_keeps_out_comes_before_what_lets_in_and_routes_come_last():
-    policies = [istio("AuthorizationPolicy", action.lower(), group="security.istio.io", action=action) for action in ("ALLOW", "DENY", "CUSTOM")]
-    rest = [istio("HTTPRoute", "http", group="gateway.networking.k8s.io"), istio("VirtualService", "route"), istio("WorkloadEntry", "workload"), config("mesh")]
+    policies = [
+        istio("AuthorizationPolicy", action.lower(), group="security.istio.io", action=action)
+        for action in ("ALLOW", "DENY", "CUSTOM")
+    ]
+    rest = [
+        istio("HTTPRoute", "http", group="gateway.networking.k8s.io"),
+        istio("VirtualService", "route"),
+        istio("WorkloadEntry", "workload"),
+        config("mesh"),
+    ]
     steps = backup.restore_steps(policies + rest, {}, "servicemesh.istio")
-    assert [[obj["metadata"]["name"] for obj in step.objects] for step in steps] == [["mesh"], ["deny", "custom"], ["allow", "workload"], ["http", "route"]]
+    assert [[obj["metadata"]["name"] for obj in step.objects] for step in steps] == [
+        ["mesh"],
+        ["deny", "custom"],
+        ["allow", "workload"],
+        ["http", "route"],
+    ]

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Versions and how far apart they may be."""
+
 from __future__ import annotations
 
 import pytest
@@ -67,7 +68,8 @@ def test_the_way_of_an_upgrade_ends_where_it_is_to_end(old, new, stride, way):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "crossed"), [("1.30.4", "1.31.0", True), ("1.29.0", "1.32.0", True), ("1.31.0", "1.32.0", False), ("1.29.0", "1.30.0", False)]
+    ("old", "new", "crossed"),
+    [("1.30.4", "1.31.0", True), ("1.29.0", "1.32.0", True), ("1.31.0", "1.32.0", False), ("1.29.0", "1.30.0", False)],
 )
 def test_an_upgrade_crosses_the_releases_between(old, new, crossed):
     assert version_skew.crosses(version_skew.parse_version(old), version_skew.parse_version(new), (1, 31)) is crossed

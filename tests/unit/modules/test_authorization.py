@@ -20,8 +20,19 @@ def there(api):
 
 
 def test_create_change_and_delete_each_also_in_check_mode_and_again(api, say):
-    one, both = {"allow": [{"from": {"namespaces": ["shop"]}}]}, {"default": "deny", "deny": [{"to": {"methods": ["PUT"]}}]}
-    for options, names in ((one, ["web-allow"]), (both, ["web-allow", "web-deny"]), ({"deny": both["deny"]}, ["web-deny"]), ({"state": "absent"}, [])):
+    one, both = (
+        {"allow": [{"from": {"namespaces": ["shop"]}}]},
+        {
+            "default": "deny",
+            "deny": [{"to": {"methods": ["PUT"]}}],
+        },
+    )
+    for options, names in (
+        (one, ["web-allow"]),
+        (both, ["web-allow", "web-deny"]),
+        ({"deny": both["deny"]}, ["web-deny"]),
+        ({"state": "absent"}, []),
+    ):
         before = copy.deepcopy(api.objects)
         planned = say(check=True, **options)
         assert planned["changed"] and api.objects == before
@@ -41,13 +52,21 @@ def test_what_others_made_stays(api, say):
     api.put(theirs)
     assert say(default="deny")["changed"] and there(api) == ["web-allow", "web-deny"]
     refused = say(state="absent")
-    assert refused["failure"]["code"] == "not_ours" and "web-deny" in refused["msg"] and there(api) == ["web-allow", "web-deny"]
+    assert (
+        refused["failure"]["code"] == "not_ours"
+        and "web-deny" in refused["msg"]
+        and there(api) == ["web-allow", "web-deny"]
+    )
 
 
 def test_bad_options_have_a_code_and_write_nothing(api, say):
     before = copy.deepcopy(api.objects)
     refused = say(allow=[{"from": {"service_accounts": ["web"]}}])
-    assert refused["failure"]["code"] == "service_account_invalid" and "allow[1].from.service_accounts" in refused["msg"] and api.objects == before
+    assert (
+        refused["failure"]["code"] == "service_account_invalid"
+        and "allow[1].from.service_accounts" in refused["msg"]
+        and api.objects == before
+    )
 
 
 RULE = {"allow": [{"to": {"paths": ["/a"]}}]}

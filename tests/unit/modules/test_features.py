@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Modules that each say one concern of a host: what one of them says never takes away what another said."""
+
 from __future__ import annotations
 
 import copy
@@ -11,9 +12,15 @@ from fake_istiod import FakeIstiod
 
 CONCERNS = {
     "traffic_split": ({"versions": {"v1": 1}}, {"versions": {"v1": 9, "v2": 1}}),
-    "route": ({"rules": [{"match": {"path": "/a"}, "to": "v2"}]}, {"rules": [{"match": {"path": "/b"}, "direct_response": 404}]}),
+    "route": (
+        {"rules": [{"match": {"path": "/a"}, "to": "v2"}]},
+        {"rules": [{"match": {"path": "/b"}, "direct_response": 404}]},
+    ),
     "fault": ({"delay": "2s"}, {"abort": {"grpc": "UNAVAILABLE", "percent": 5}, "match": {"path": "/a"}}),
-    "resilience": ({"timeout": "2s", "outlier_detection": {"consecutive_5xx_errors": 3}}, {"retries": {"attempts": 0}, "outlier_detection": {"consecutive_5xx_errors": 4}}),
+    "resilience": (
+        {"timeout": "2s", "outlier_detection": {"consecutive_5xx_errors": 3}},
+        {"retries": {"attempts": 0}, "outlier_detection": {"consecutive_5xx_errors": 4}},
+    ),
     "load_balancing": ({"algorithm": "random"}, {"consistent_hash": {"header": "x-user"}}),
 }
 
@@ -54,7 +61,10 @@ def test_a_concern_that_goes_leaves_the_others_as_they_were(shop, say, concern):
     for name in others:
         assert "failed" not in say(name, **CONCERNS[name][0])
     before = spec(shop, "VirtualService"), spec(shop, "DestinationRule")
-    assert say(concern, **CONCERNS[concern][0])["changed"] and (spec(shop, "VirtualService"), spec(shop, "DestinationRule")) != before
+    assert (
+        say(concern, **CONCERNS[concern][0])["changed"]
+        and (spec(shop, "VirtualService"), spec(shop, "DestinationRule")) != before
+    )
     for name in others:
         assert not say(name, **CONCERNS[name][0])["changed"], name
     assert say(concern, state="absent")["changed"]
@@ -155,23 +165,42 @@ def test_a_rule_that_others_have_a_part_in_stays_with_it(shop, say, host):
 def test_a_rule_that_others_have_a_part_in_goes_where_it_is_forced(shop, say):
     say("traffic_split", versions={"v1": 1})
     shop.put(
-        {"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "frontend", "namespace": "shop"}, "spec": THEIRS},
+        {
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "DestinationRule",
+            "metadata": {"name": "frontend", "namespace": "shop"},
+            "spec": THEIRS,
+        },
         manager="kubectl",
     )
-    assert say("traffic_split", state="absent", force_conflicts=True)["changed"] and spec(shop, "DestinationRule") is None
+    assert (
+        say("traffic_split", state="absent", force_conflicts=True)["changed"] and spec(shop, "DestinationRule") is None
+    )
 
 
 def rule_of(name, host="frontend", **more):
     metadata = {"name": name, "namespace": "shop", **more}
-    return {"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": metadata, "spec": {"host": host, **THEIRS}}
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "DestinationRule",
+        "metadata": metadata,
+        "spec": {"host": host, **THEIRS},
+    }
 
 
 @pytest.mark.parametrize("concern", ["traffic_split", "load_balancing"])
-@pytest.mark.parametrize("rule", [rule_of("other"), rule_of("frontend", labels=MANAGED), rule_of("frontend", "api.example.com", labels=MANAGED)])
+@pytest.mark.parametrize(
+    "rule",
+    [rule_of("other"), rule_of("frontend", labels=MANAGED), rule_of("frontend", "api.example.com", labels=MANAGED)],
+)
 def test_a_rule_in_the_place_of_the_hosts_is_refused_and_left_alone(shop, say, rule, concern):
     shop.put(rule, manager="servicemesh.istio" if "labels" in rule["metadata"] else "kubectl")
     refused = say(concern, force_conflicts=True, **CONCERNS[concern][0])
-    assert refused["failure"]["code"] == "rule_taken" and rule["metadata"]["name"] in refused["msg"] and shop.writes() == []
+    assert (
+        refused["failure"]["code"] == "rule_taken"
+        and rule["metadata"]["name"] in refused["msg"]
+        and shop.writes() == []
+    )
     assert say("fault", delay="2s")["changed"], "what needs no such rule is no matter"
     assert say("fault", state="absent")["changed"] and not say(concern, state="absent")["changed"]
     assert shop.get("DestinationRule", rule["metadata"]["name"], "shop")["spec"] == rule["spec"]
@@ -179,4 +208,6 @@ def test_a_rule_in_the_place_of_the_hosts_is_refused_and_left_alone(shop, say, r
 
 def test_a_rule_of_another_host_is_no_matter(shop, say):
     shop.put(rule_of("cart", "cart"))
-    assert say("traffic_split", versions={"v1": 1})["changed"] and not say("traffic_split", versions={"v1": 1})["changed"]
+    assert (
+        say("traffic_split", versions={"v1": 1})["changed"] and not say("traffic_split", versions={"v1": 1})["changed"]
+    )

@@ -7,7 +7,12 @@ import copy
 import pytest
 from builders import namespace, pod, service
 
-SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "shop", "namespace": "istio-system"}, "data": {"tls.crt": "YQ==", "tls.key": "YQ=="}}
+SECRET = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "shop", "namespace": "istio-system"},
+    "data": {"tls.crt": "YQ==", "tls.key": "YQ=="},
+}
 TLS = {"tls": {"credential_name": "shop"}}
 
 
@@ -18,7 +23,14 @@ def mesh(api):
     api.put(pod("gateway-1", "istio-system", {"istio": "ingressgateway"}))
     api.put(SECRET)
     # As istiod makes it where Gateway API is served.
-    api.put({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": "istio"}, "spec": {}})
+    api.put(
+        {
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "GatewayClass",
+            "metadata": {"name": "istio"},
+            "spec": {},
+        }
+    )
     return api
 
 
@@ -29,7 +41,11 @@ def say(run, mesh):
 
 def servers(api):
     obj = api.get("Gateway", "web", "shop")
-    return [(server["port"]["number"], server["port"]["protocol"], server.get("tls")) for server in obj["spec"]["servers"]] if obj else None
+    return (
+        [(server["port"]["number"], server["port"]["protocol"], server.get("tls")) for server in obj["spec"]["servers"]]
+        if obj
+        else None
+    )
 
 
 def test_create_change_and_delete_each_also_in_check_mode_and_again(mesh, say):
@@ -95,7 +111,10 @@ def test_bad_options_have_a_code_and_write_nothing(mesh, say, options, code, nam
 
 
 def test_what_an_earlier_task_may_put_right_is_a_warning_in_check_mode(say):
-    for options, code in (({"selector": {"istio": "nowhere"}}, "gateway_selects_nothing"), ({"tls": {"credential_name": "nowhere"}}, "no_such_secret")):
+    for options, code in (
+        ({"selector": {"istio": "nowhere"}}, "gateway_selects_nothing"),
+        ({"tls": {"credential_name": "nowhere"}}, "no_such_secret"),
+    ):
         planned = say(check=True, **options)
         assert planned["changed"] and code in str(planned["warnings"])
 
@@ -119,21 +138,46 @@ def by_gateway_api(mesh, say):
 
 def listeners(api):
     obj = api.get("Gateway", "web", "shop", GROUP)
-    return [(one["name"], one["port"], one["protocol"], one.get("hostname"), one.get("tls")) for one in obj["spec"]["listeners"]] if obj else None
+    return (
+        [
+            (one["name"], one["port"], one["protocol"], one.get("hostname"), one.get("tls"))
+            for one in obj["spec"]["listeners"]
+        ]
+        if obj
+        else None
+    )
 
 
 def selected(*namespaces):
     return {
         "namespaces": {
             "from": "Selector",
-            "selector": {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": list(namespaces)}]},
+            "selector": {
+                "matchExpressions": [
+                    {"key": "kubernetes.io/metadata.name", "operator": "In", "values": list(namespaces)}
+                ]
+            },
         }
     }
 
 
 def test_in_gateway_api_create_change_and_delete_each_also_in_check_mode_and_again(mesh, by_gateway_api):
-    http, https = ("http-80", 80, "HTTP", None, None), ("https-443", 443, "HTTPS", None, {"mode": "Terminate", "certificateRefs": CERTIFICATE})
-    for options, seen in (({}, [http]), (TLS, [https]), ({**TLS, "redirect": True}, [http, https]), ({"state": "absent"}, None)):
+    http, https = (
+        ("http-80", 80, "HTTP", None, None),
+        (
+            "https-443",
+            443,
+            "HTTPS",
+            None,
+            {"mode": "Terminate", "certificateRefs": CERTIFICATE},
+        ),
+    )
+    for options, seen in (
+        ({}, [http]),
+        (TLS, [https]),
+        ({**TLS, "redirect": True}, [http, https]),
+        ({"state": "absent"}, None),
+    ):
         before = copy.deepcopy(mesh.objects)
         planned = by_gateway_api(check=True, **options)
         assert planned["changed"] and mesh.objects == before
@@ -149,9 +193,15 @@ def test_in_gateway_api_create_change_and_delete_each_also_in_check_mode_and_aga
     [
         (
             {"hosts": ["*.example.com", "a.example.com"]},
-            [("http-80.any.example.com", 80, "HTTP", "*.example.com", None), ("http-80.a.example.com", 80, "HTTP", "a.example.com", None)],
+            [
+                ("http-80.any.example.com", 80, "HTTP", "*.example.com", None),
+                ("http-80.a.example.com", 80, "HTTP", "a.example.com", None),
+            ],
         ),
-        ({"tls": {"mode": "passthrough"}, "https_port": 8443}, [("tls-8443", 8443, "TLS", None, {"mode": "Passthrough"})]),
+        (
+            {"tls": {"mode": "passthrough"}, "https_port": 8443},
+            [("tls-8443", 8443, "TLS", None, {"mode": "Passthrough"})],
+        ),
         (
             {"tls": {"mode": "mutual", "credential_name": "shop"}},
             [
@@ -160,13 +210,25 @@ def test_in_gateway_api_create_change_and_delete_each_also_in_check_mode_and_aga
                     443,
                     "HTTPS",
                     None,
-                    {"mode": "Terminate", "options": {"gateway.istio.io/tls-terminate-mode": "MUTUAL"}, "certificateRefs": CERTIFICATE},
+                    {
+                        "mode": "Terminate",
+                        "options": {"gateway.istio.io/tls-terminate-mode": "MUTUAL"},
+                        "certificateRefs": CERTIFICATE,
+                    },
                 )
             ],
         ),
         (
             {"tls": {"mode": "istio_mutual"}},
-            [("https-443", 443, "HTTPS", None, {"mode": "Terminate", "options": {"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"}})],
+            [
+                (
+                    "https-443",
+                    443,
+                    "HTTPS",
+                    None,
+                    {"mode": "Terminate", "options": {"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"}},
+                )
+            ],
         ),
     ],
 )
@@ -176,15 +238,23 @@ def test_a_listener_for_each_host_and_mode(mesh, by_gateway_api, options, seen):
 
 def test_who_may_send_routes(mesh, by_gateway_api):
     by_gateway_api(hosts=["*", "shop/a.example.com", "./b.example.com", "other/a.example.com"])
-    allowed = {one["name"]: one["allowedRoutes"] for one in mesh.get("Gateway", "web", "shop", GROUP)["spec"]["listeners"]}
-    assert allowed == {"http-80": ALL, "http-80.a.example.com": selected("other", "shop"), "http-80.b.example.com": selected("shop")}
+    allowed = {
+        one["name"]: one["allowedRoutes"] for one in mesh.get("Gateway", "web", "shop", GROUP)["spec"]["listeners"]
+    }
+    assert allowed == {
+        "http-80": ALL,
+        "http-80.a.example.com": selected("other", "shop"),
+        "http-80.b.example.com": selected("shop"),
+    }
 
 
 def test_the_redirect_is_a_route_of_the_port_for_http(mesh, by_gateway_api):
     by_gateway_api(**TLS, redirect=True, https_port=8443, hosts=["a.example.com"])
     spec = mesh.get("HTTPRoute", "web.to-https", "shop")["spec"]
     assert [ref["sectionName"] for ref in spec["parentRefs"]] == ["http-80.a.example.com"]
-    assert spec["rules"][0]["filters"] == [{"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": 301, "port": 8443}}]
+    assert spec["rules"][0]["filters"] == [
+        {"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": 301, "port": 8443}}
+    ]
     plain, secure = mesh.get("Gateway", "web", "shop", GROUP)["spec"]["listeners"]
     assert plain["allowedRoutes"] == selected("shop") and secure["allowedRoutes"] == ALL
 
@@ -199,14 +269,20 @@ def test_pods_are_those_that_istio_deploys_or_those_of_a_service(mesh, by_gatewa
     )
     mesh.put(service("edge", ports=(80,)))
     assert by_gateway_api(service="shop/edge")["changed"]
-    assert mesh.get("Gateway", "web", "shop", GROUP)["spec"]["addresses"] == [{"type": "Hostname", "value": "edge.shop.svc.cluster.local"}]
+    assert mesh.get("Gateway", "web", "shop", GROUP)["spec"]["addresses"] == [
+        {"type": "Hostname", "value": "edge.shop.svc.cluster.local"}
+    ]
 
 
 @pytest.mark.parametrize(
     ("options", "code", "named"),
     [
         ({"selector": {"istio": "other"}}, "gateway_api_cannot", "selector"),
-        ({"tls": {"credential_name": "shop", "min_protocol_version": "1.3"}}, "gateway_api_cannot", "tls.min_protocol_version"),
+        (
+            {"tls": {"credential_name": "shop", "min_protocol_version": "1.3"}},
+            "gateway_api_cannot",
+            "tls.min_protocol_version",
+        ),
         ({"service": "istio-system/edge"}, "gateway_api_cannot", "service"),
         ({"tcp_port": 31400}, "gateway_api_cannot", "tcp_port"),
         ({"service": "edge"}, "no_such_service", "shop/edge"),
@@ -237,7 +313,11 @@ def test_a_gateway_moves_only_when_it_is_told_to(mesh, by_gateway_api, say):
 
 
 def test_auto_is_gateway_api_where_it_can_say_it(mesh, by_gateway_api):
-    assert by_gateway_api(api="auto", tls={"credential_name": "shop", "min_protocol_version": "1.3"})["changed"] and servers(mesh) and listeners(mesh) is None
+    assert (
+        by_gateway_api(api="auto", tls={"credential_name": "shop", "min_protocol_version": "1.3"})["changed"]
+        and servers(mesh)
+        and listeners(mesh) is None
+    )
     by_gateway_api(state="absent", api="istio")
     assert by_gateway_api(api="auto")["changed"] and listeners(mesh) and servers(mesh) is None
 
@@ -245,7 +325,12 @@ def test_auto_is_gateway_api_where_it_can_say_it(mesh, by_gateway_api):
 def test_a_gateway_goes_from_one_api_and_the_others_of_its_name_stays(mesh, by_gateway_api, say):
     by_gateway_api()
     mesh.put(
-        {"apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "web", "namespace": "shop"}, "spec": {"selector": {}, "servers": []}}
+        {
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "Gateway",
+            "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"selector": {}, "servers": []},
+        }
     )
     assert say(state="absent")["failure"]["code"] == "not_ours"
     assert by_gateway_api(state="absent")["changed"] and listeners(mesh) is None and servers(mesh) == []

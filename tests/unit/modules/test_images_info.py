@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The list of images: from renderings, addons and manifests, without any cluster."""
+
 from __future__ import annotations
 
 import fake_helm
@@ -33,7 +34,9 @@ def istioctl(tmp_path):
 @pytest.fixture
 def charts(tmp_path, api, monkeypatch):
     fake = fake_helm.FakeHelm(api)
-    monkeypatch.setattr(helm.Helm, "_run", lambda _self, arguments, text="", timeout=0: fake.run(arguments, text, timeout))
+    monkeypatch.setattr(
+        helm.Helm, "_run", lambda _self, arguments, text="", timeout=0: fake.run(arguments, text, timeout)
+    )
     return {"method": "helm", "helm": "/bin/sh", "charts": str(fake_helm.write_charts(tmp_path / "charts"))}
 
 
@@ -58,7 +61,13 @@ def test_a_control_plane_needs_what_it_runs_and_what_it_injects(images, istioctl
         (PILOT, ["Deployment istio-system/istiod, container discovery"]),
         (PROXY, ["injection template sidecar"]),
     ]
-    assert result["images"][0] == {**result["images"][0], "registry": "docker.io", "repository": "istio/pilot", "tag": "1.31.0", "digest": ""}
+    assert result["images"][0] == {
+        **result["images"][0],
+        "registry": "docker.io",
+        "repository": "istio/pilot",
+        "tag": "1.31.0",
+        "digest": "",
+    }
 
 
 def test_it_is_rendered_as_the_control_plane_is(images, istioctl):
@@ -78,14 +87,19 @@ def test_charts_tell_of_gateways_what_injection_gives_them(images, charts):
     rows = {row["image"]: row["used_by"] for row in images(**charts)["images"]}
     assert rows == {
         PILOT: ["Deployment istio-system/istiod, container server"],
-        PROXY: ["Deployment istio-system/istio-ingressgateway, container server, by injection template gateway", "injection template gateway"],
+        PROXY: [
+            "Deployment istio-system/istio-ingressgateway, container server, by injection template gateway",
+            "injection template gateway",
+        ],
     }
 
 
 def test_charts_are_rendered_for_a_version_of_kubernetes_that_is_said(images, charts, monkeypatch):
     asked = []
     run = helm.Helm._run
-    monkeypatch.setattr(helm.Helm, "_run", lambda self, arguments, *rest: asked.append(arguments) or run(self, arguments, *rest))
+    monkeypatch.setattr(
+        helm.Helm, "_run", lambda self, arguments, *rest: asked.append(arguments) or run(self, arguments, *rest)
+    )
     images(**charts)
     assert asked and not any("--kube-version" in arguments for arguments in asked)
     images(**charts, kubernetes_version="1.35.0")
@@ -93,8 +107,20 @@ def test_charts_are_rendered_for_a_version_of_kubernetes_that_is_said(images, ch
 
 
 def test_addons_manifests_and_further_images_join_and_each_is_there_once(images, istioctl, samples):
-    objects = [deployment("web", image="web:1"), deployment("other", image="docker.io/library/web:1"), deployment("edge", image="auto"), config("none")]
-    result = images(istioctl=istioctl, profile="minimal", samples=samples, addons=["grafana", "kiali"], definition=objects, extra=["redis", PILOT])
+    objects = [
+        deployment("web", image="web:1"),
+        deployment("other", image="docker.io/library/web:1"),
+        deployment("edge", image="auto"),
+        config("none"),
+    ]
+    result = images(
+        istioctl=istioctl,
+        profile="minimal",
+        samples=samples,
+        addons=["grafana", "kiali"],
+        definition=objects,
+        extra=["redis", PILOT],
+    )
     assert listed(result) == [
         "docker.io/grafana/grafana:12",
         PILOT,
@@ -105,12 +131,17 @@ def test_addons_manifests_and_further_images_join_and_each_is_there_once(images,
     ]
     users = {row["repository"]: row["used_by"] for row in result["images"]}
     assert users["library/web"] == ["Deployment shop/other, container server", "Deployment shop/web, container server"]
-    assert "extra" in users["istio/pilot"] and "Deployment shop/edge, container server, by injection template sidecar" in users["istio/proxyv2"]
+    assert (
+        "extra" in users["istio/pilot"]
+        and "Deployment shop/edge, container server, by injection template sidecar" in users["istio/proxyv2"]
+    )
 
 
 def test_each_part_may_stand_alone(images, samples, tmp_path):
     assert listed(images(samples=samples, addons=["kiali"])) == ["quay.io/kiali/kiali:v2"]
-    assert listed(images(samples=samples, addons=["kiali"], addon_images={"quay.io/kiali/kiali": "mine:1"})) == ["docker.io/library/mine:1"]
+    assert listed(images(samples=samples, addons=["kiali"], addon_images={"quay.io/kiali/kiali": "mine:1"})) == [
+        "docker.io/library/mine:1"
+    ]
     assert listed(images(extra=["redis:7"])) == ["docker.io/library/redis:7"]
     (tmp_path / "web.yaml").write_text(yaml.safe_dump(deployment(image="web:2")))
     assert listed(images(src=str(tmp_path / "web.yaml"))) == ["docker.io/library/web:2"]
@@ -134,16 +165,28 @@ def test_templates_on_request_are_listed_where_they_are_named(images, istioctl):
 def test_what_cannot_be_told_is_a_warning_and_not_left_out_in_silence(images):
     result = images(definition=deployment("edge", image="auto"), extra=["No Image"])
     assert result["images"] == [] and len(result["unknown"]) == 2
-    assert [word for word in ("Deployment shop/edge, container server", "'No Image' is not a valid image name") if word not in str(result["warnings"])] == []
+    assert [
+        word
+        for word in ("Deployment shop/edge, container server", "'No Image' is not a valid image name")
+        if word not in str(result["warnings"])
+    ] == []
 
 
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
         ({"istioctl": "/nowhere/istioctl"}, "invalid_option", "/nowhere/istioctl is not an executable file"),
-        ({"extra": ["a"], "method": "helm", "helm": "/bin/sh"}, "invalid_option", "charts: is required with method helm"),
+        (
+            {"extra": ["a"], "method": "helm", "helm": "/bin/sh"},
+            "invalid_option",
+            "charts: is required with method helm",
+        ),
         ({"extra": ["a"], "registries": {"docker.io": "mirror"}}, "invalid_option", "'mirror' is not a valid registry"),
-        ({"extra": ["a/b", "quay.io/a/b"], "registries": {"*": "m.example.com"}}, "same_target", "would both be copied to m.example.com/a/b:latest"),
+        (
+            {"extra": ["a/b", "quay.io/a/b"], "registries": {"*": "m.example.com"}},
+            "same_target",
+            "would both be copied to m.example.com/a/b:latest",
+        ),
         ({"samples": "/nowhere"}, "invalid_option", "samples: /nowhere is not a folder"),
         ({"extra": ["a"], "revision": "A_1"}, "invalid_option", "is not a valid DNS label"),
         ({"definition": {"kind": "Pod"}}, "invalid_option", "has no apiVersion"),
@@ -159,4 +202,6 @@ def test_there_must_be_something_to_list(images):
 
 
 def test_an_unknown_template_is_told_with_those_that_there_are(images, istioctl):
-    assert images(istioctl=istioctl, injection_templates=["nope"])["failure"]["hint"] == "Use one of grpc-simple, sidecar."
+    assert (
+        images(istioctl=istioctl, injection_templates=["nope"])["failure"]["hint"] == "Use one of grpc-simple, sidecar."
+    )

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Other people's routes for a host: they survive, or are refused by name, or are taken over, or replaced when it is said."""
+"""Other people's routes for a host: they survive, or are refused by name, or are taken over, or replaced when it is
+said.
+"""
+
 from __future__ import annotations
 
 import copy
@@ -13,7 +16,12 @@ from fake_istiod import FakeIstiod
 HOST = {"service": "frontend", "namespace": "shop"}
 FULL = "frontend.shop.svc.cluster.local"
 ROUTES = "/apis/networking.istio.io/v1/namespaces/shop/virtualservices/frontend"
-THEIRS = {"name": "theirs", "match": [{"uri": {"prefix": "/theirs"}}], "route": [{"destination": {"host": "frontend"}}], "timeout": "3s"}
+THEIRS = {
+    "name": "theirs",
+    "match": [{"uri": {"prefix": "/theirs"}}],
+    "route": [{"destination": {"host": "frontend"}}],
+    "timeout": "3s",
+}
 ALL = {"name": "all", "route": [{"destination": {"host": "frontend"}}]}
 RULES = {"rules": [{"name": "a", "match": {"path": "/a"}, "to": "v1"}]}
 
@@ -36,7 +44,11 @@ def write_in(api, *before, behind=(), manager="kubectl-edit"):
     """Somebody edits the live object of ours, as kubectl edit does: the field is theirs then."""
     live = copy.deepcopy(api.get("VirtualService", "frontend", "shop"))
     live["spec"]["http"] = [*before, *live["spec"]["http"], *behind]
-    api.put({key: live[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": {"name": "frontend", "namespace": "shop"}}, manager=manager)
+    api.put(
+        {key: live[key] for key in ("apiVersion", "kind", "spec")}
+        | {"metadata": {"name": "frontend", "namespace": "shop"}},
+        manager=manager,
+    )
 
 
 def by_hand(api, *routes, name="by-hand", manager="kubectl", **more):
@@ -72,7 +84,11 @@ def test_with_the_last_concern_only_theirs_and_the_rest_are_left(shop, say):
     before = copy.deepcopy(shop.objects)
     planned = say(state="absent", check=True)
     assert planned["changed"] and shop.objects == before
-    assert say(state="absent")["diff"] == planned["diff"] and names(shop) == ["theirs", "default"] and http(shop)[0] == THEIRS
+    assert (
+        say(state="absent")["diff"] == planned["diff"]
+        and names(shop) == ["theirs", "default"]
+        and http(shop)[0] == THEIRS
+    )
     assert shop.get("DestinationRule", "frontend", "shop") is None
     assert not say(state="absent")["changed"]
     say(versions={"v2": 1})
@@ -125,7 +141,10 @@ def test_proxies_are_waited_for_whatever_others_wrote(shop, say):
     say(versions={"v1": 1})
     write_in(shop, THEIRS, behind=[{"route": [{"destination": {"host": "frontend"}}], "name": ""}])
     done = say(versions={"v2": 1})
-    assert "failed" not in done and done["verified"][-1] == f"proxies in sync: split-v2-1 of {FULL} at 1 proxies of 1 istiods"
+    assert (
+        "failed" not in done
+        and done["verified"][-1] == f"proxies in sync: split-v2-1 of {FULL} at 1 proxies of 1 istiods"
+    )
 
 
 OWNED = {
@@ -142,7 +161,9 @@ def test_an_object_that_somebody_keeps_is_refused_by_name_and_only_forced(shop, 
     by_hand(shop, **copy.deepcopy(OWNED[owner]))
     for options in ({}, {"adopt": True}):
         refused = say("route", **RULES, **options)
-        assert refused["failure"]["code"] == "host_taken" and f"{owner} manages" in refused["msg"] and shop.writes() == []
+        assert (
+            refused["failure"]["code"] == "host_taken" and f"{owner} manages" in refused["msg"] and shop.writes() == []
+        )
     forced = say("route", **RULES, force_conflicts=True)
     assert "failed" not in forced and f"{owner} manages" in str(forced["warnings"])
     assert shop.get("VirtualService", "by-hand", "shop") is None and names(shop) == ["route-a", "default"]
@@ -173,7 +194,16 @@ def test_at_no_time_is_the_host_without_routes_and_proxies_are_asked_when_theirs
     ]
     told = [word for number, word in enumerate(kinds) if kinds[number - 1 : number] != [word]]
     assert (
-        told == ["PATCH servicemesh-rollback-frontend", "PATCH frontend", "ASK", "PATCH frontend", "DELETE by-hand", "ASK"] and len(done["verified"]) == 2
+        told
+        == [
+            "PATCH servicemesh-rollback-frontend",
+            "PATCH frontend",
+            "ASK",
+            "PATCH frontend",
+            "DELETE by-hand",
+            "ASK",
+        ]
+        and len(done["verified"]) == 2
     ), istiod
 
 
@@ -195,7 +225,9 @@ def test_what_cannot_be_adopted_says_why(shop, say, case):
 
 def test_what_is_for_other_hosts_too_is_not_even_forced(shop, say):
     by_hand(shop, hosts=["frontend", "cart"])
-    assert say("route", force_conflicts=True, **RULES)["failure"]["code"] == "host_taken" and shop.get("VirtualService", "by-hand", "shop")
+    assert say("route", force_conflicts=True, **RULES)["failure"]["code"] == "host_taken" and shop.get(
+        "VirtualService", "by-hand", "shop"
+    )
 
 
 def test_what_holds_at_other_gateways_too_is_not_even_forced(shop, say):
@@ -221,7 +253,11 @@ def test_a_taking_over_that_was_cut_off_is_finished_by_the_next_run(shop, say, t
 def test_routes_that_would_get_no_request_any_more_are_not_adopted_but_replaced_when_it_is_said(shop, say):
     by_hand(shop, ALL)
     refused = say(versions={"v1": 1}, adopt=True)
-    assert refused["failure"]["code"] == "route_shadowed" and "the route all of another owner gets none" in refused["msg"] and shop.writes() == []
+    assert (
+        refused["failure"]["code"] == "route_shadowed"
+        and "the route all of another owner gets none" in refused["msg"]
+        and shop.writes() == []
+    )
     assert "failed" not in say(versions={"v1": 1}, force_conflicts=True) and names(shop) == ["split-v1-1"]
 
 
@@ -245,7 +281,9 @@ def test_the_whole_policy_adopts_as_single_modules_do(shop, run):
     assert "failed" not in run("traffic", policy=policy, adopt=True) and names(shop) == ["route-a", "theirs", "default"]
     assert not run("traffic", policy=policy, adopt=True)["changed"]
     write_in(shop, {**THEIRS, "name": "another"})
-    assert "failed" not in run("traffic", policy={"shop": {"frontend": {"split": {"versions": {"v1": 1}}}}}) and names(shop) == [
+    assert "failed" not in run("traffic", policy={"shop": {"frontend": {"split": {"versions": {"v1": 1}}}}}) and names(
+        shop
+    ) == [
         "another",
         "theirs",
         "split-v1-1",

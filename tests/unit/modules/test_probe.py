@@ -17,30 +17,45 @@ VERSIONS = {"v2": "v2", "v1": "."}
 def test_answers_are_counted_by_version(run, gateway):
     result = run("probe", count=50, versions=VERSIONS)
     assert (result["sent"], result["failures"], result["changed"]) == (50, 0, False)
-    assert result["responses_by_version"] == {"v1": 40, "v2": 10} and result["percent_by_version"] == {"v1": 80.0, "v2": 20.0}
+    assert result["responses_by_version"] == {"v1": 40, "v2": 10} and result["percent_by_version"] == {
+        "v1": 80.0,
+        "v2": 20.0,
+    }
     assert result["codes"] == {"200": 50} and result["errors"] == {}
     assert result["target"] == f"http://127.0.0.1:{gateway.port}" and len(gateway.seen) == 50
 
 
 def test_the_first_pattern_that_matches_counts_and_else_it_is_other(run, gateway):
     gateway.say = lambda number: (200, "v3" if number == 1 else "v1")
-    assert run("probe", count=4, versions={"first": "v1", "second": "v1"})["responses_by_version"] == {"first": 3, "other": 1}
+    assert run("probe", count=4, versions={"first": "v1", "second": "v1"})["responses_by_version"] == {
+        "first": 3,
+        "other": 1,
+    }
 
 
 def test_a_pattern_may_be_in_a_header(run, gateway):
-    assert run("probe", count=5, versions={"two": "banner-v2", "one": "banner-v1"})["responses_by_version"] == {"one": 4, "two": 1}
+    assert run("probe", count=5, versions={"two": "banner-v2", "one": "banner-v1"})["responses_by_version"] == {
+        "one": 4,
+        "two": 1,
+    }
 
 
 def test_answers_of_500_and_more_have_failed_and_count_for_no_version(run, gateway):
     gateway.say = lambda number: {1: (503, "v1"), 2: (404, "v1"), 3: (500, "v1")}.get(number, (200, "v1"))
     result = run("probe", count=10, versions=VERSIONS)
-    assert result["failures"] == 2 and result["codes"] == {"200": 7, "404": 1, "500": 1, "503": 1} and result["responses_by_version"] == {"v1": 7}
+    assert (
+        result["failures"] == 2
+        and result["codes"] == {"200": 7, "404": 1, "500": 1, "503": 1}
+        and result["responses_by_version"] == {"v1": 7}
+    )
 
 
 def test_connections_that_break_have_failed_and_the_rest_goes_on(run, gateway):
     gateway.say = lambda number: HANG_UP if number in (2, 3) else (200, "v1")
     result = run("probe", count=10, parallel=1, versions=VERSIONS)
-    assert result["failures"] == 2 and sum(result["errors"].values()) == 2 and result["responses_by_version"] == {"v1": 8}
+    assert (
+        result["failures"] == 2 and sum(result["errors"].values()) == 2 and result["responses_by_version"] == {"v1": 8}
+    )
 
 
 def test_where_nothing_is_answered_there_are_no_shares(run, gateway):
@@ -71,21 +86,36 @@ def test_check_mode_sends_the_same_requests(run, gateway):
 def test_a_node_port_is_reached_at_a_nodes_address(run, api, gateway):
     ports = [{"name": "http2", "port": 80, "nodePort": gateway.port}]
     api.put(service("by-node", "istio-system", type="NodePort", ports=ports))
-    api.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}})
+    api.put(
+        {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": "n"},
+            "status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]},
+        }
+    )
     result = run("probe", gateway="istio-system/by-node", count=5, versions=VERSIONS)
-    assert result["target"] == f"http://127.0.0.1:{gateway.port}" and result["responses_by_version"] == {"v1": 4, "v2": 1}
+    assert result["target"] == f"http://127.0.0.1:{gateway.port}" and result["responses_by_version"] == {
+        "v1": 4,
+        "v2": 1,
+    }
 
 
 def tunnelled(api, gateway, **port):
     api.put(service("inside", "istio-system", ports=[{"name": "http2", "port": 80, **port}]))
     api.put(pod("inside-1", "istio-system", {"app": "inside"}))
-    api.tunnels[("istio-system", "inside-1", port.get("targetPort", 80))] = lambda: socket.create_connection(("127.0.0.1", gateway.port))
+    api.tunnels[("istio-system", "inside-1", port.get("targetPort", 80))] = lambda: socket.create_connection(
+        ("127.0.0.1", gateway.port)
+    )
 
 
 def test_a_gateway_without_an_address_is_reached_through_a_tunnel_to_a_pod(run, api, gateway):
     tunnelled(api, gateway, targetPort=8080)
     result = run("probe", gateway="istio-system/inside", count=5, versions=VERSIONS)
-    assert result["target"] == "tunnel to pod istio-system/inside-1" and result["responses_by_version"] == {"v1": 4, "v2": 1}
+    assert result["target"] == "tunnel to pod istio-system/inside-1" and result["responses_by_version"] == {
+        "v1": 4,
+        "v2": 1,
+    }
 
 
 def test_an_address_that_does_not_answer_is_no_way(run, api, gateway):
@@ -94,7 +124,14 @@ def test_an_address_that_does_not_answer_is_no_way(run, api, gateway):
         taken.bind(("127.0.0.1", 0))
         ports = [{"name": "http2", "port": 80, "nodePort": taken.getsockname()[1]}]
         api.put(service("inside", "istio-system", type="NodePort", ports=ports))
-        api.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}})
+        api.put(
+            {
+                "apiVersion": "v1",
+                "kind": "Node",
+                "metadata": {"name": "n"},
+                "status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]},
+            }
+        )
         result = run("probe", gateway="istio-system/inside", count=1)
     assert result["target"] == "tunnel to pod istio-system/inside-1"
 
@@ -154,7 +191,10 @@ def test_a_target_port_may_be_the_name_of_a_containers_port(run, api, gateway):
     inside["spec"]["containers"][0]["ports"] = [{"name": "web", "containerPort": 8080}]
     api.put(inside)
     api.tunnels[("istio-system", "inside-1", 8080)] = api.tunnels.pop(("istio-system", "inside-1", "web"))
-    assert run("probe", gateway="istio-system/inside", count=5, versions=VERSIONS)["responses_by_version"] == {"v1": 4, "v2": 1}
+    assert run("probe", gateway="istio-system/inside", count=5, versions=VERSIONS)["responses_by_version"] == {
+        "v1": 4,
+        "v2": 1,
+    }
     inside["spec"]["containers"][0]["ports"] = []
     api.put(inside)
     assert "no port named web" in run("probe", gateway="istio-system/inside", count=1)["msg"]

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Probes in the background: real processes, which ask a real server."""
+
 from __future__ import annotations
 
 import os
@@ -62,8 +63,17 @@ def test_every_request_is_numbered_sent_once_and_counted(probe, gateway):
     done = good(probe("stopped"))
     assert sorted(gateway.numbers) == list(range(1, done["sent"] + 1)), "each number once"
     assert len({headers["X-Probe-Run"] for _path, headers in gateway.seen}) == 1
-    assert (done["changed"], done["failures"], done["failure_percent"], done["errors"], done["examples"]) == (True, 0, 0.0, {}, [])
-    assert done["codes"] == {"200": done["sent"]} and done["responses_by_version"]["v1"] + done["responses_by_version"]["v2"] == done["sent"]
+    assert (done["changed"], done["failures"], done["failure_percent"], done["errors"], done["examples"]) == (
+        True,
+        0,
+        0.0,
+        {},
+        [],
+    )
+    assert (
+        done["codes"] == {"200": done["sent"]}
+        and done["responses_by_version"]["v1"] + done["responses_by_version"]["v2"] == done["sent"]
+    )
     assert done["upper_bound"] == float(f"{300 / done['sent']:.3g}"), "none lost of n says no more than 3/n"
     assert done["longest_gap"] > 0 and done["ended"] == "stopped"
 
@@ -92,9 +102,18 @@ def test_errors_are_counted_apart_and_told_by_number(probe, gateway):
     eventually(lambda: max(gateway.numbers, default=0) >= 30)
     done = good(probe("stopped"))
     release.set()
-    assert done["codes"] == {"200": done["sent"] - 6, "404": 1, "500": 1, "503": 1} and done["errors"] == {"reset": 2, "timeout": 1}
+    assert done["codes"] == {"200": done["sent"] - 6, "404": 1, "500": 1, "503": 1} and done["errors"] == {
+        "reset": 2,
+        "timeout": 1,
+    }
     assert done["failures"] == 5 and done["failure_percent"] == float(f"{500 / done['sent']:.4g}") < done["upper_bound"]
-    assert sorted((row["number"], row["cause"]) for row in done["examples"]) == [(3, "503"), (7, "reset"), (8, "reset"), (10, "500"), (11, "timeout")]
+    assert sorted((row["number"], row["cause"]) for row in done["examples"]) == [
+        (3, "503"),
+        (7, "reset"),
+        (8, "reset"),
+        (10, "500"),
+        (11, "timeout"),
+    ]
     assert all(row["time"].startswith("20") and row["connection"] in ("fresh", "kept") for row in done["examples"])
     assert sorted(gateway.numbers) == list(range(1, done["sent"] + 1)), "nothing was sent again"
 
@@ -113,7 +132,12 @@ def test_a_server_that_is_not_there_is_a_cause_of_its_own(probe, gateway):
         first = eventually(lambda: probe("checked")["sent"])
         done = good(probe("stopped"))
     assert done["errors"] == {"connect": done["sent"]} and done["sent"] >= first > 0
-    assert (done["failure_percent"], done["upper_bound"], done["codes"], done["connections"]) == (100.0, 100.0, {}, {"fresh": 0, "kept": 0})
+    assert (done["failure_percent"], done["upper_bound"], done["codes"], done["connections"]) == (
+        100.0,
+        100.0,
+        {},
+        {"fresh": 0, "kept": 0},
+    )
     assert len({row["number"] for row in done["examples"]}) == 10 and done["longest_gap"] > 0
 
 
@@ -132,7 +156,9 @@ def test_the_clock_goes_on_while_nothing_is_answered(probe, gateway):
     read = eventually(lambda: (found := probe("checked"))["codes"].get("200") and found)
     done = good(probe("stopped"))
     release.set()
-    assert read["errors"]["timeout"] == done["errors"]["timeout"] >= 1 and done["late"] >= done["errors"]["not_sent"] > 0
+    assert (
+        read["errors"]["timeout"] == done["errors"]["timeout"] >= 1 and done["late"] >= done["errors"]["not_sent"] > 0
+    )
     assert done["sent"] == sum(done["errors"].values()) + sum(done["codes"].values())
     assert len(gateway.numbers) == done["sent"] - done["errors"]["not_sent"], "what was not sent in time never is"
 
@@ -150,11 +176,18 @@ def test_a_reading_counts_what_came_after_an_earlier_one(probe, gateway):
     eventually(lambda: len(gateway.seen) >= count + 50)
     after = good(probe("stopped", since=during["token"]))
     whole = good(probe("checked"))
-    assert before["changed"] is False and before["failures"] == 0 and during["codes"]["503"] >= 50 and after["codes"]["200"] >= 50
+    assert (
+        before["changed"] is False
+        and before["failures"] == 0
+        and during["codes"]["503"] >= 50
+        and after["codes"]["200"] >= 50
+    )
     for key in ("sent", "failures", "late"):
         assert before[key] + during[key] + after[key] == whole[key] == probe("stopped")[key], key
     assert Counter(before["codes"]) + Counter(during["codes"]) + Counter(after["codes"]) == Counter(whole["codes"])
-    assert whole["longest_gap"] >= before["longest_gap"] and sorted(gateway.numbers) == list(range(1, whole["sent"] + 1))
+    assert whole["longest_gap"] >= before["longest_gap"] and sorted(gateway.numbers) == list(
+        range(1, whole["sent"] + 1)
+    )
     assert during["examples"][0]["number"] > before["sent"] / 2 and whole["examples"] == during["examples"]
 
 
@@ -166,7 +199,12 @@ def test_a_reading_waits_for_what_was_due_when_it_began(probe, gateway):
     asked = []
     reading = threading.Thread(target=lambda: asked.append(background_probe.read_snapshot("upgrade")))
     reading.start()
-    eventually(lambda: background_probe.last_snapshot("upgrade").rows and background_probe.last_snapshot("upgrade").rows[-1]["due"] >= 15)
+    eventually(
+        lambda: (
+            background_probe.last_snapshot("upgrade").rows
+            and background_probe.last_snapshot("upgrade").rows[-1]["due"] >= 15
+        )
+    )
     assert reading.is_alive(), "what hangs has no outcome yet"
     release.set()
     reading.join(PATIENCE)
@@ -179,10 +217,15 @@ def test_a_gate_fails_with_the_numbers_and_the_first_examples(probe, gateway):
     eventually(lambda: len(gateway.seen) >= 40)
     for state in ("checked", "stopped"):
         failed = probe(state, since=token, max_failure_percent=0)
-        assert failed["failure"]["code"] == "too_many_failures" and failed["failures"] == 20 and len(failed["examples"]) == 10
+        assert (
+            failed["failure"]["code"] == "too_many_failures"
+            and failed["failures"] == 20
+            and len(failed["examples"]) == 10
+        )
         first = failed["examples"][0]
         assert (
-            f"20 of {failed['sent']} requests failed" in failed["msg"] and f"number {first['number']} at {first['time']}: 503" in failed["failure"]["reason"]
+            f"20 of {failed['sent']} requests failed" in failed["msg"]
+            and f"number {first['number']} at {first['time']}: 503" in failed["failure"]["reason"]
         )
         assert failed["changed"] == (state == "stopped")
     assert good(probe("checked", max_failure_percent=100, min_requests=40))["failures"] == 20
@@ -205,12 +248,23 @@ def test_started_twice_it_is_the_same_probe_and_with_other_options_another(probe
     again = good(probe("started", headers={"X-Site": "a"}))
     assert (again["changed"], again["diff"], again["started"]) == (False, [], first["started"]) and process() == was
     other = good(probe("started", headers={"X-Site": "b"}))
-    assert other["changed"] and other["diff"][0]["before"] != other["diff"][0]["after"] and not was.alive and process().alive
+    assert (
+        other["changed"]
+        and other["diff"][0]["before"] != other["diff"][0]["after"]
+        and not was.alive
+        and process().alive
+    )
     eventually(lambda: any(headers["X-Site"] == "b" for _path, headers in gateway.seen))
     assert "earlier run" in probe("checked", since=first["token"])["msg"]
-    assert probe("stopped", since=first["token"])["failure"]["code"] == "invalid_option" and process().alive, "told before anything is changed"
-    assert good(probe("stopped"))["sent"] == len({headers["X-Probe-Number"] for _path, headers in gateway.seen if headers["X-Site"] == "b"})
-    assert len(list(background_probe.process_place("upgrade").folder.glob("*.rows"))) == 1, "figures of the run before are gone"
+    assert probe("stopped", since=first["token"])["failure"]["code"] == "invalid_option" and process().alive, (
+        "told before anything is changed"
+    )
+    assert good(probe("stopped"))["sent"] == len(
+        {headers["X-Probe-Number"] for _path, headers in gateway.seen if headers["X-Site"] == "b"}
+    )
+    assert len(list(background_probe.process_place("upgrade").folder.glob("*.rows"))) == 1, (
+        "figures of the run before are gone"
+    )
 
 
 def test_probes_of_two_names_do_not_touch_each_other(probe, gateway):
@@ -235,7 +289,13 @@ def test_stopped_twice_nothing_changes_and_the_figures_stay(probe, gateway):
 
 def test_one_that_never_was_is_stopped_and_cannot_be_read(probe, processes):
     never = good(probe("stopped"))
-    assert (never["changed"], never["sent"], never["upper_bound"], never["ended"], never["token"]) == (False, 0, 100.0, "never", "")
+    assert (never["changed"], never["sent"], never["upper_bound"], never["ended"], never["token"]) == (
+        False,
+        0,
+        100.0,
+        "never",
+        "",
+    )
     assert probe("checked")["failure"]["code"] == "no_probe"
 
 
@@ -243,7 +303,11 @@ def test_a_forgotten_probe_ends_by_itself(probe, gateway):
     probe("started", max_duration=1)
     eventually(lambda: not process().alive)
     read = good(probe("checked"))
-    assert read["ended"] == "max_duration" and read["sent"] == len(gateway.seen) == 100 and "ended after max_duration" in str(read["warnings"])
+    assert (
+        read["ended"] == "max_duration"
+        and read["sent"] == len(gateway.seen) == 100
+        and "ended after max_duration" in str(read["warnings"])
+    )
     assert not good(probe("stopped"))["changed"]
 
 
@@ -275,7 +339,11 @@ def test_check_mode_leaves_a_running_probe_alone(probe, gateway):
     token, was = probe("started")["token"], process()
     assert not probe("started", check=True)["changed"]
     other = probe("started", check=True, rate=50)
-    assert other["changed"] and "50 requests a second" in other["diff"][0]["after"] and other["token"].partition(".")[0] == token.partition(".")[0]
+    assert (
+        other["changed"]
+        and "50 requests a second" in other["diff"][0]["after"]
+        and other["token"].partition(".")[0] == token.partition(".")[0]
+    )
     stopped = good(probe("stopped", check=True))
     assert stopped["changed"] and stopped["ended"] == "" and process() == was and was.alive
     assert stopped["diff"] == probe("stopped")["diff"]
@@ -291,7 +359,9 @@ def test_secrets_reach_the_server_and_no_file_command_line_or_result(probe, gate
     assert word.encode() not in shown and word not in str([started, probe("checked")])
     probe("started", **secret)
     files = [path for path in processes.rglob("*") if path.is_file()]
-    assert len([path for path in files if path.suffix == ".rows"]) <= 1 and any(path.name == "process.json" for path in files)
+    assert len([path for path in files if path.suffix == ".rows"]) <= 1 and any(
+        path.name == "process.json" for path in files
+    )
     for path in files:
         assert word.encode() not in path.read_bytes() and path.stat().st_mode & 0o077 == 0, path
     assert background_probe.process_place("upgrade").folder.stat().st_mode & 0o077 == 0
@@ -313,7 +383,9 @@ def test_a_gateway_is_asked_at_its_address_and_not_looked_up_again(run, api, gat
     assert not run("probe", state="started", **options)["changed"] and len(api.requests) == requests
     eventually(lambda: gateway.seen)
     assert gateway.seen[0][0] == "/cart" and gateway.seen[0][1]["Host"] == "shop.example.com"
-    assert run("probe", state="started", gateway="istio-system/nowhere", name="upgrade")["failure"]["code"] == "no_gateway"
+    assert (
+        run("probe", state="started", gateway="istio-system/nowhere", name="upgrade")["failure"]["code"] == "no_gateway"
+    )
     assert process().alive, "what cannot be started ends nothing"
 
 
@@ -322,7 +394,10 @@ def test_a_tunnel_is_warned_of_and_leads_to_a_pod_that_is_ready_then(run, api, g
     api.put(pod("inside-1", "istio-system", {"app": "inside"}))
     api.tunnels[("istio-system", "inside-1", 80)] = lambda: socket.create_connection(("127.0.0.1", gateway.port))
     options = {"name": "upgrade", "gateway": "istio-system/inside", **FAST}
-    planned, started = run("probe", check=True, state="started", **options), good(run("probe", state="started", **options))
+    planned, started = (
+        run("probe", check=True, state="started", **options),
+        good(run("probe", state="started", **options)),
+    )
     assert "through the API server" in str(planned["warnings"]) and "through the API server" in str(started["warnings"])
     eventually(lambda: len(gateway.seen) >= 20)
     done = good(run("probe", name="upgrade", state="stopped"))

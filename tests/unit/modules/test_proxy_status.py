@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every proxy by name, with what it lacks: never a sample, never a guess."""
+
 from __future__ import annotations
 
 import copy
@@ -71,9 +72,16 @@ def test_each_proxy_of_each_istiod_is_told_with_where_it_is_connected(shop, isti
 def test_who_has_not_acknowledged_is_waited_for_and_named(shop, istiod, look):
     istiod.behind = {"frontend-v2.shop"}
     result = look()
-    assert verdicts(result) == {"frontend-v1.shop": "synced", "frontend-v2.shop": "pending"} and "RouteConfiguration" in reason(result, "frontend-v2.shop")
+    assert verdicts(result) == {
+        "frontend-v1.shop": "synced",
+        "frontend-v2.shop": "pending",
+    } and "RouteConfiguration" in reason(result, "frontend-v2.shop")
     failed = look(fail=True, wait_timeout=1)
-    assert failed["failure"]["code"] == "proxies_not_synced" and "frontend-v2.shop" in failed["msg"] and "frontend-v1.shop" not in failed["msg"]
+    assert (
+        failed["failure"]["code"] == "proxies_not_synced"
+        and "frontend-v2.shop" in failed["msg"]
+        and "frontend-v1.shop" not in failed["msg"]
+    )
     assert failed["counts"]["pending"] == 1, "what was found is in the result all the same"
 
 
@@ -94,7 +102,9 @@ def test_one_that_is_late_is_waited_for(shop, istiod, look, monkeypatch):
 def test_a_slice_of_the_wait_ends_with_whom_it_waits_for(shop, istiod, look):
     istiod.behind = {"frontend-v1.shop"}
     result = look(wait_timeout=60, _progress={"seconds": 0.05, "elapsed": 0.0})
-    assert "frontend-v1.shop" in result["waiting"]["text"] and "objects" not in result, "it plans nothing, so the slices together have no plan"
+    assert "frontend-v1.shop" in result["waiting"]["text"] and "objects" not in result, (
+        "it plans nothing, so the slices together have no plan"
+    )
 
 
 def test_check_mode_looks_as_well(shop, istiod, look, run):
@@ -105,14 +115,20 @@ def test_check_mode_looks_as_well(shop, istiod, look, run):
 def test_a_proxy_that_no_istiod_knows_is_waited_for(shop, look):
     FakeIstiod(shop, proxies=("frontend-v1.shop",))
     result = look()
-    assert verdicts(result) == {"frontend-v1.shop": "synced", "frontend-v2.shop": "pending"} and "no istiod" in reason(result, "frontend-v2.shop")
+    assert verdicts(result) == {"frontend-v1.shop": "synced", "frontend-v2.shop": "pending"} and "no istiod" in reason(
+        result, "frontend-v2.shop"
+    )
 
 
 @pytest.mark.parametrize("status", [0, 401, 403, 404])
 def test_where_istiod_cannot_be_asked_it_is_unknown_and_fails_nothing(shop, istiod, look, status):
     shop.tunnels[("istio-system", "istiod-1", 8080)] = forbidden(status)
     result = look(fail=True, wait_timeout=30)
-    assert set(verdicts(result).values()) == {"unknown"} and result["counts"]["unknown"] == 2 and "may not create portforward" in str(result["warnings"])
+    assert (
+        set(verdicts(result).values()) == {"unknown"}
+        and result["counts"]["unknown"] == 2
+        and "may not create portforward" in str(result["warnings"])
+    )
 
 
 @pytest.fixture
@@ -130,7 +146,10 @@ def test_what_the_proxies_have_is_compared_with_the_policy(shop, istiod, look, p
     assert look(**HOST)["counts"]["synced"] == 2
     istiod.old = {"frontend-v1.shop"}
     result = look(**HOST)
-    assert verdicts(result) == {"frontend-v1.shop": "pending", "frontend-v2.shop": "synced"}, "it has acknowledged, and yet has it not"
+    assert verdicts(result) == {
+        "frontend-v1.shop": "pending",
+        "frontend-v2.shop": "synced",
+    }, "it has acknowledged, and yet has it not"
     assert "no subset v1; no subset v2; no route split-v1-90-v2-10-" in reason(result)
     assert look(**HOST, fail=True)["failure"]["code"] == "proxies_not_synced"
 
@@ -146,7 +165,10 @@ def test_a_proxy_that_stands_still_is_waited_for(shop, istiod, look, policy, mon
     policy(versions={"v1": 1})
     istiod.still = {"frontend-v1.shop"}
     result = look(**HOST)
-    assert verdicts(result) == {"frontend-v1.shop": "pending", "frontend-v2.shop": "synced"} and "does not answer" in reason(result)
+    assert verdicts(result) == {
+        "frontend-v1.shop": "pending",
+        "frontend-v2.shop": "synced",
+    } and "does not answer" in reason(result)
 
 
 def test_all_are_asked_and_not_a_sample(shop, look, policy):
@@ -189,19 +211,36 @@ def test_a_host_needs_its_namespace(look):
 @pytest.mark.parametrize("wait", [True, False])
 def test_without_wait_for_proxies_only_the_last_wait_is_left_out(shop, istiod, run, wait):
     done = run("traffic_split", **HOST, versions={"v1": 1}, wait_for_proxies=wait)
-    assert [text.split(": ")[1].split()[0] for text in done["verified"]] == ["subsets", "split-v1-1"][: 2 if wait else 1]
+    assert [text.split(": ")[1].split()[0] for text in done["verified"]] == ["subsets", "split-v1-1"][
+        : 2 if wait else 1
+    ]
     istiod.behind = {"frontend-v1.shop"}
-    late = run("traffic", policy={"shop": {"frontend": {"resilience": {"timeout": "1s"}}}}, wait_for_proxies=wait, wait_timeout=1)
+    late = run(
+        "traffic",
+        policy={"shop": {"frontend": {"resilience": {"timeout": "1s"}}}},
+        wait_for_proxies=wait,
+        wait_timeout=1,
+    )
     assert late["failure"]["code"] == "proxies_not_synced", "the end of a subset rests on the routes, whoever waits"
 
 
 @pytest.mark.parametrize(
-    ("module", "options"), [("authorization", {"name": "web", "default": "deny"}), ("mtls", {"mode": "permissive"}), ("sidecar", {"egress_hosts": ["."]})]
+    ("module", "options"),
+    [
+        ("authorization", {"name": "web", "default": "deny"}),
+        ("mtls", {"mode": "permissive"}),
+        ("sidecar", {"egress_hosts": ["."]}),
+    ],
 )
 def test_policies_of_one_object_may_be_left_to_arrive(shop, istiod, run, module, options):
     istiod.behind = {"frontend-v1.shop"}
     assert run(module, namespace="shop", **options, wait_timeout=1)["failure"]["code"] == "proxies_not_synced"
     assert "failed" not in run(
-        module, namespace="shop", state="absent", **({"name": options["name"]} if "name" in options else {}), wait_for_proxies=False, wait_timeout=2
+        module,
+        namespace="shop",
+        state="absent",
+        **({"name": options["name"]} if "name" in options else {}),
+        wait_for_proxies=False,
+        wait_timeout=2,
     )
     assert run(module, namespace="shop", **options, wait_for_proxies=False, wait_timeout=2)["verified"] == []

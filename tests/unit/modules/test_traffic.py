@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The policy of many hosts in one variable."""
+
 from __future__ import annotations
 
 import copy
@@ -13,7 +14,10 @@ from builders import pod, service
 from fake_istiod import FakeIstiod
 
 SPLIT = {"split": {"versions": {"v1": 9, "v2": 1}}}
-LIMITS = {"resilience": {"timeout": "2s", "outlier_detection": {"consecutive_5xx_errors": 3}}, "load_balancing": {"algorithm": "random"}}
+LIMITS = {
+    "resilience": {"timeout": "2s", "outlier_detection": {"consecutive_5xx_errors": 3}},
+    "load_balancing": {"algorithm": "random"},
+}
 
 
 @pytest.fixture
@@ -34,14 +38,27 @@ def traffic(run, shop):
 
 
 def names(api):
-    return sorted((kind, name) for _group, kind, namespace, name in api.objects if namespace == "shop" and kind in ("VirtualService", "DestinationRule"))
+    return sorted(
+        (kind, name)
+        for _group, kind, namespace, name in api.objects
+        if namespace == "shop" and kind in ("VirtualService", "DestinationRule")
+    )
 
 
-BOTH = [("DestinationRule", "cart"), ("DestinationRule", "frontend"), ("VirtualService", "cart"), ("VirtualService", "frontend")]
+BOTH = [
+    ("DestinationRule", "cart"),
+    ("DestinationRule", "frontend"),
+    ("VirtualService", "cart"),
+    ("VirtualService", "frontend"),
+]
 
 
 def test_create_change_prune_and_delete_each_also_in_check_mode_and_again(shop, traffic):
-    for policy, there in (({"frontend": SPLIT, "cart": LIMITS}, BOTH), ({"cart": LIMITS}, [BOTH[0], BOTH[2]]), ({}, [])):
+    for policy, there in (
+        ({"frontend": SPLIT, "cart": LIMITS}, BOTH),
+        ({"cart": LIMITS}, [BOTH[0], BOTH[2]]),
+        ({}, []),
+    ):
         before = copy.deepcopy(shop.objects)
         planned = traffic(policy, check=True, prune=True)
         assert planned["changed"] and shop.objects == before
@@ -54,7 +71,10 @@ def test_create_change_prune_and_delete_each_also_in_check_mode_and_again(shop, 
 def test_without_prune_what_left_the_policy_stays(shop, traffic):
     traffic({"frontend": SPLIT, "cart": LIMITS})
     assert not traffic({"frontend": SPLIT})["changed"] and names(shop) == BOTH
-    assert traffic({"frontend": SPLIT, "cart": {}})["changed"] and names(shop) == [BOTH[1], BOTH[3]], "said to have none"
+    assert traffic({"frontend": SPLIT, "cart": {}})["changed"] and names(shop) == [
+        BOTH[1],
+        BOTH[3],
+    ], "said to have none"
 
 
 def test_a_concern_that_left_goes_and_what_a_single_module_said_too(shop, traffic, run):
@@ -63,7 +83,9 @@ def test_a_concern_that_left_goes_and_what_a_single_module_said_too(shop, traffi
     assert traffic({"frontend": SPLIT})["changed"]
     obj = shop.get("VirtualService", "frontend", "shop")
     assert "fault" not in obj["spec"]["http"][0] and "timeout" not in obj["spec"]["http"][0]
-    assert not run("traffic_split", service="frontend", namespace="shop", **SPLIT["split"])["changed"], "both say the same in the same words"
+    assert not run("traffic_split", service="frontend", namespace="shop", **SPLIT["split"])["changed"], (
+        "both say the same in the same words"
+    )
 
 
 def test_a_host_stays_in_its_set_whatever_single_modules_say(shop, traffic, run):
@@ -88,7 +110,14 @@ def test_prune_leaves_alone_what_is_not_ours_and_other_namespaces(shop, traffic,
 
 
 def test_any_host_goes_with_its_twin(shop, traffic, api):
-    api.put({"apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "ingress", "namespace": "shop"}, "spec": {}})
+    api.put(
+        {
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "Gateway",
+            "metadata": {"name": "ingress", "namespace": "shop"},
+            "spec": {},
+        }
+    )
     everywhere = {"split": {"versions": {"v1": 1}, "gateways": ["shop/ingress"], "gateway_hosts": ["*"]}}
     traffic({"frontend": everywhere})
     assert names(shop) == [("DestinationRule", "frontend"), ("VirtualService", "frontend-any-host")]
@@ -117,7 +146,11 @@ def test_subsets_of_all_hosts_come_before_routes_and_proxies_are_asked_in_betwee
         ({"frontend": {"split": {"versions": {"v1": -1}}}}, "weight_negative", "policy.shop.frontend.split.versions"),
         ({"frontend": {"split": {"versions": {"v3": 1}}}}, "no_pods", "v3"),
         ({"frontend": SPLIT, "frontend.shop.svc.cluster.local": SPLIT}, "host_twice", "policy.shop.frontend"),
-        ({"frontend": SPLIT, "cart": {"fault": {"delay": "soon"}}}, "duration_invalid", "policy.shop.cart.fault.delay.by"),
+        (
+            {"frontend": SPLIT, "cart": {"fault": {"delay": "soon"}}},
+            "duration_invalid",
+            "policy.shop.cart.fault.delay.by",
+        ),
         ({"frontend": []}, "options_invalid", "policy.shop.frontend"),
         ({"nowhere": SPLIT}, "no_such_host", "nowhere"),
     ],

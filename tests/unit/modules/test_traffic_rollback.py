@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The last change of a host's policy is taken back, by the same steps, and again."""
+
 from __future__ import annotations
 
 import copy
@@ -24,7 +25,10 @@ def say(run, shop):
 
 
 def policy(api):
-    return {kind: copy.deepcopy((api.get(kind, "frontend", "shop") or {}).get("spec")) for kind in ("VirtualService", "DestinationRule")}
+    return {
+        kind: copy.deepcopy((api.get(kind, "frontend", "shop") or {}).get("spec"))
+        for kind in ("VirtualService", "DestinationRule")
+    }
 
 
 def test_back_and_forth_again_also_in_check_mode(shop, say):
@@ -84,7 +88,9 @@ def test_a_run_that_changes_nothing_forgets_nothing(shop, say):
     say(versions={"v2": 1})
     assert not say(versions={"v2": 1})["changed"]
     shop.get("VirtualService", "frontend", "shop")["spec"]["http"][0]["timeout"] = "9s"
-    assert say(versions={"v2": 1}, force_conflicts=True, compare="dry_run")["changed"], "what was edited by hand is set right, which is no change of the policy"
+    assert say(versions={"v2": 1}, force_conflicts=True, compare="dry_run")["changed"], (
+        "what was edited by hand is set right, which is no change of the policy"
+    )
     say("traffic_rollback")
     assert policy(shop) == one
 
@@ -92,7 +98,9 @@ def test_a_run_that_changes_nothing_forgets_nothing(shop, say):
 def test_what_is_kept_may_be_deleted_and_comes_with_the_next_change(shop, say):
     say(versions={"v1": 1})
     shop.drop("ConfigMap", "servicemesh-rollback-frontend", "shop")
-    assert not say(versions={"v1": 1})["changed"] and say("traffic_rollback")["failure"]["code"] == "nothing_to_roll_back"
+    assert (
+        not say(versions={"v1": 1})["changed"] and say("traffic_rollback")["failure"]["code"] == "nothing_to_roll_back"
+    )
     assert say(versions={"v2": 1})["changed"] and say("traffic_rollback")["changed"]
 
 
@@ -161,7 +169,9 @@ def test_where_nothing_is_known_there_is_nothing_to_roll_back(shop, say):
 
 def test_a_config_map_of_somebody_else_is_left_alone(shop, say):
     shop.put(config("servicemesh-rollback-frontend", mine="yes"))
-    assert say(versions={"v1": 1})["failed"] and shop.get("ConfigMap", "servicemesh-rollback-frontend", "shop")["data"] == {"mine": "yes"}
+    assert say(versions={"v1": 1})["failed"] and shop.get("ConfigMap", "servicemesh-rollback-frontend", "shop")[
+        "data"
+    ] == {"mine": "yes"}
 
 
 def test_the_diff_names_what_is_kept_and_shows_no_packed_text(shop, say):
@@ -172,16 +182,28 @@ def test_the_diff_names_what_is_kept_and_shows_no_packed_text(shop, say):
 
 def test_routes_of_others_are_left_where_they_are(shop, say):
     say(versions={"v1": 1})
-    theirs = {"name": "theirs", "match": [{"uri": {"prefix": "/theirs"}}], "route": [{"destination": {"host": "frontend"}}]}
+    theirs = {
+        "name": "theirs",
+        "match": [{"uri": {"prefix": "/theirs"}}],
+        "route": [{"destination": {"host": "frontend"}}],
+    }
     live = copy.deepcopy(shop.get("VirtualService", "frontend", "shop"))
     live["spec"]["http"].insert(0, theirs)
     shop.put(
-        {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": {"name": "frontend", "namespace": "shop"}, "spec": live["spec"]},
+        {
+            "apiVersion": live["apiVersion"],
+            "kind": live["kind"],
+            "metadata": {"name": "frontend", "namespace": "shop"},
+            "spec": live["spec"],
+        },
         manager="kubectl-edit",
     )
     say(versions={"v2": 1})
     say("traffic_rollback")
-    assert [http["name"].rpartition("-")[0] or http["name"] for http in policy(shop)["VirtualService"]["http"]] == ["theirs", "split-v1-1"]
+    assert [http["name"].rpartition("-")[0] or http["name"] for http in policy(shop)["VirtualService"]["http"]] == [
+        "theirs",
+        "split-v1-1",
+    ]
 
 
 def test_the_whole_policy_of_a_mesh_is_kept_host_by_host(shop, run, say):
@@ -190,6 +212,11 @@ def test_the_whole_policy_of_a_mesh_is_kept_host_by_host(shop, run, say):
     run("traffic", policy=whole)
     run("traffic", policy={"shop": {"frontend": {"split": {"versions": {"v2": 1}}}}}, prune=True)
     say("traffic_rollback")
-    assert policy(shop)["VirtualService"]["http"][0]["name"].startswith("split-v1-1-") and shop.get("VirtualService", "cart", "shop") is None
-    assert run("traffic_rollback", service="cart", namespace="shop")["changed"] and shop.get("VirtualService", "cart", "shop")
+    assert (
+        policy(shop)["VirtualService"]["http"][0]["name"].startswith("split-v1-1-")
+        and shop.get("VirtualService", "cart", "shop") is None
+    )
+    assert run("traffic_rollback", service="cart", namespace="shop")["changed"] and shop.get(
+        "VirtualService", "cart", "shop"
+    )
     assert run("traffic", policy=whole)["changed"] is False

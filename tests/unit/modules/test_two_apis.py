@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Modules that say a host's policy in one of two APIs, and take it from the one to the other."""
+
 from __future__ import annotations
 
 import copy
@@ -15,8 +16,14 @@ LISTENING = {"listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]}
 FULL = "frontend.shop.svc.cluster.local"
 CONCERNS = {
     "traffic_split": ({"versions": {"v1": 1}}, {"versions": {"v1": 9, "v2": 1}}),
-    "route": ({"rules": [{"match": {"path": "/a"}, "to": "v2"}]}, {"rules": [{"match": {"path": "/b"}, "redirect": {"path": "/c"}}]}),
-    "resilience": ({"timeout": "2s", "outlier_detection": {"consecutive_5xx_errors": 3}}, {"timeout": "3s", "outlier_detection": {"consecutive_5xx_errors": 4}}),
+    "route": (
+        {"rules": [{"match": {"path": "/a"}, "to": "v2"}]},
+        {"rules": [{"match": {"path": "/b"}, "redirect": {"path": "/c"}}]},
+    ),
+    "resilience": (
+        {"timeout": "2s", "outlier_detection": {"consecutive_5xx_errors": 3}},
+        {"timeout": "3s", "outlier_detection": {"consecutive_5xx_errors": 4}},
+    ),
     "load_balancing": ({"algorithm": "random"}, {"consistent_hash": {"header": "x-user"}}),
 }
 
@@ -46,12 +53,19 @@ def say(run, shop):
 def there(api, *kinds):
     """Kind and name of what the policy made."""
     wanted = kinds or ("VirtualService", "DestinationRule", "HTTPRoute")
-    labelled = [key for key, obj in api.objects.items() if "app.kubernetes.io/managed-by" in (obj["metadata"].get("labels") or {})]
+    labelled = [
+        key
+        for key, obj in api.objects.items()
+        if "app.kubernetes.io/managed-by" in (obj["metadata"].get("labels") or {})
+    ]
     return sorted(f"{kind} {name}" for _group, kind, _namespace, name in labelled if kind in (*wanted, "Service"))
 
 
 def backends(api, name="frontend"):
-    return [{ref["name"]: ref["weight"] for ref in rule.get("backendRefs") or []} for rule in api.get("HTTPRoute", name, "shop")["spec"]["rules"]]
+    return [
+        {ref["name"]: ref["weight"] for ref in rule.get("backendRefs") or []}
+        for rule in api.get("HTTPRoute", name, "shop")["spec"]["rules"]
+    ]
 
 
 @pytest.mark.parametrize("concern", CONCERNS)
@@ -82,12 +96,16 @@ def test_concerns_join_the_api_that_the_host_has(shop, say):
         "Service frontend-v1",
         "Service frontend-v2",
     ]
-    assert shop.get("HTTPRoute", "frontend", "shop")["spec"]["rules"][0]["timeouts"] == {"request": "2s"} and backends(shop) == [
-        {"frontend-v1": 9, "frontend-v2": 1}
-    ]
+    assert shop.get("HTTPRoute", "frontend", "shop")["spec"]["rules"][0]["timeouts"] == {"request": "2s"} and backends(
+        shop
+    ) == [{"frontend-v1": 9, "frontend-v2": 1}]
     refused = say("fault", delay="2s")
     assert refused["failure"]["code"] == "gateway_api_cannot" and "api: istio" in refused["failure"]["hint"]
-    assert say("resilience", state="absent")["changed"] and there(shop) == ["HTTPRoute frontend", "Service frontend-v1", "Service frontend-v2"]
+    assert say("resilience", state="absent")["changed"] and there(shop) == [
+        "HTTPRoute frontend",
+        "Service frontend-v1",
+        "Service frontend-v2",
+    ]
 
 
 def story(api):
@@ -105,7 +123,11 @@ def story(api):
 def test_proxies_have_a_versions_service_before_a_route_names_it_and_until_none_does(shop, say):
     FakeIstiod(shop)
     result = say("traffic_split", versions={"v1": 90, "v2": 10}, api="gateway_api")
-    assert [one for one in story(shop) if one == "asked" or "httproutes" in one] == ["asked", "PATCH httproutes/frontend", "asked"]
+    assert [one for one in story(shop) if one == "asked" or "httproutes" in one] == [
+        "asked",
+        "PATCH httproutes/frontend",
+        "asked",
+    ]
     assert result["verified"] == [
         f"proxies in sync: Services frontend-v1, frontend-v2 of {FULL} at 1 proxies of 1 istiods",
         f"proxies in sync: split-v1-90-v2-10 of {FULL} at 1 proxies of 1 istiods",
@@ -130,9 +152,15 @@ def test_a_host_goes_from_one_api_to_the_other_and_back(shop, say):
     assert [one for one in story(shop) if "services/frontend-" not in one] == [
         "asked", "PATCH httproutes/frontend", "asked", "DELETE virtualservices/frontend", "asked", "DELETE destinationrules/frontend",
     ]  # fmt: skip
-    assert backends(shop) == [{"frontend-v1": 9, "frontend-v2": 1}] and not say("traffic_split", versions={"v1": 9, "v2": 1})["changed"]
+    assert (
+        backends(shop) == [{"frontend-v1": 9, "frontend-v2": 1}]
+        and not say("traffic_split", versions={"v1": 9, "v2": 1})["changed"]
+    )
     shop.requests.clear()
-    assert say("resilience", timeout="2s", api="istio")["changed"] and there(shop) == ["DestinationRule frontend", "VirtualService frontend"]
+    assert say("resilience", timeout="2s", api="istio")["changed"] and there(shop) == [
+        "DestinationRule frontend",
+        "VirtualService frontend",
+    ]
     assert [one for one in story(shop) if "services/frontend-" not in one] == [
         "PATCH destinationrules/frontend", "asked", "PATCH virtualservices/frontend", "asked", "DELETE httproutes/frontend", "asked",
     ]  # fmt: skip
@@ -146,22 +174,40 @@ def test_a_move_that_was_cut_off_is_ended_by_the_next_run(shop, say):
     cut = say("traffic_split", versions={"v1": 1}, api="gateway_api")
     assert cut["failure"]["code"] == "rejected"
     istiod.rejected.clear()
-    assert say("traffic_split", versions={"v1": 1}, api="gateway_api")["changed"] and there(shop) == ["HTTPRoute frontend", "Service frontend-v1"]
+    assert say("traffic_split", versions={"v1": 1}, api="gateway_api")["changed"] and there(shop) == [
+        "HTTPRoute frontend",
+        "Service frontend-v1",
+    ]
 
 
 def test_auto_is_gateway_api_where_it_can_say_all_of_the_host(shop, say, run):
-    assert say("traffic_split", versions={"v1": 1}, api="auto")["changed"] and there(shop) == ["HTTPRoute frontend", "Service frontend-v1"]
+    assert say("traffic_split", versions={"v1": 1}, api="auto")["changed"] and there(shop) == [
+        "HTTPRoute frontend",
+        "Service frontend-v1",
+    ]
     assert not say("traffic_split", versions={"v1": 1}, api="auto")["changed"]
-    assert say("fault", delay="2s", api="auto")["changed"] and there(shop) == ["DestinationRule frontend", "VirtualService frontend"]
-    assert say("fault", state="absent", api="auto")["changed"] and "VirtualService frontend" in there(shop), "what can be said where it is stays there"
-    assert say("traffic_split", service="cart", versions={"v1.1": 0, "v1": 1}, api="auto")["changed"] and "VirtualService cart" in there(shop)
+    assert say("fault", delay="2s", api="auto")["changed"] and there(shop) == [
+        "DestinationRule frontend",
+        "VirtualService frontend",
+    ]
+    assert say("fault", state="absent", api="auto")["changed"] and "VirtualService frontend" in there(shop), (
+        "what can be said where it is stays there"
+    )
+    assert say("traffic_split", service="cart", versions={"v1.1": 0, "v1": 1}, api="auto")[
+        "changed"
+    ] and "VirtualService cart" in there(shop)
 
 
 def test_auto_is_istio_where_gateway_api_is_not_served(shop, say):
     shop.kinds = [kind for kind in shop.kinds if kind.group != GROUP]
-    assert say("traffic_split", versions={"v1": 1}, api="auto")["changed"] and there(shop) == ["DestinationRule frontend", "VirtualService frontend"]
+    assert say("traffic_split", versions={"v1": 1}, api="auto")["changed"] and there(shop) == [
+        "DestinationRule frontend",
+        "VirtualService frontend",
+    ]
     refused = say("traffic_split", service="cart", versions={"v1": 1}, api="gateway_api")
-    assert refused["failure"]["code"] == "gateway_api_absent" and "control_plane_gateway_api" in refused["failure"]["hint"]
+    assert (
+        refused["failure"]["code"] == "gateway_api_absent" and "control_plane_gateway_api" in refused["failure"]["hint"]
+    )
     planned = say("traffic_split", service="cart", versions={"v1": 1}, api="gateway_api", check=True)
     assert planned["changed"] and "gateway_api_absent" in str(planned["warnings"])
 
@@ -170,14 +216,22 @@ def test_auto_is_istio_where_gateway_api_is_not_served(shop, say):
 @pytest.mark.parametrize("kind", ["HTTPRoute", "GRPCRoute", "VirtualService"])
 def test_a_host_whose_routes_somebody_else_has_is_taken_in_either_api(shop, say, api_asked, kind):
     spec = (
-        {"hosts": ["frontend"], "http": []} if kind == "VirtualService" else {"parentRefs": [{"group": "", "kind": "Service", "name": "frontend"}], "rules": []}
+        {"hosts": ["frontend"], "http": []}
+        if kind == "VirtualService"
+        else {"parentRefs": [{"group": "", "kind": "Service", "name": "frontend"}], "rules": []}
     )
     group = "networking.istio.io" if kind == "VirtualService" else GROUP
-    shop.put({"apiVersion": f"{group}/v1", "kind": kind, "metadata": {"name": "by-hand", "namespace": "shop"}, "spec": spec})
+    shop.put(
+        {"apiVersion": f"{group}/v1", "kind": kind, "metadata": {"name": "by-hand", "namespace": "shop"}, "spec": spec}
+    )
     shop.requests.clear()
     refused = say("traffic_split", versions={"v1": 1}, api=api_asked)
-    assert refused["failure"]["code"] == "host_taken" and f"{kind} shop/by-hand" in refused["msg"] and shop.writes() == []
-    assert say("traffic_split", service="cart", versions={"v1": 1}, api=api_asked)["changed"], "another host is no matter"
+    assert (
+        refused["failure"]["code"] == "host_taken" and f"{kind} shop/by-hand" in refused["msg"] and shop.writes() == []
+    )
+    assert say("traffic_split", service="cart", versions={"v1": 1}, api=api_asked)["changed"], (
+        "another host is no matter"
+    )
 
 
 def test_gateways_are_those_of_the_api(shop, say):
@@ -186,37 +240,63 @@ def test_gateways_are_those_of_the_api(shop, say):
     asked = {"versions": {"v1": 1}, "gateways": ["mesh", "shop/ingress"], "gateway_hosts": ["shop.example"]}
     refused = say("traffic_split", api="gateway_api", **asked)
     assert refused["failure"]["code"] == "no_such_gateway" and "Gateway API Gateway shop/ingress" in refused["msg"]
-    assert say("traffic_split", api="auto", **asked)["changed"] and "VirtualService frontend" in there(shop), "auto goes by the gateway that is there"
+    assert say("traffic_split", api="auto", **asked)["changed"] and "VirtualService frontend" in there(shop), (
+        "auto goes by the gateway that is there"
+    )
     shop.put({**gateway, "apiVersion": f"{GROUP}/v1"})
     assert say("traffic_split", api="gateway_api", **asked)["changed"]
     assert there(shop) == ["HTTPRoute frontend", "HTTPRoute frontend.shop.ingress", "Service frontend-v1"]
-    assert say("traffic_split", versions={"v1": 1})["changed"] and there(shop) == ["HTTPRoute frontend", "Service frontend-v1"]
+    assert say("traffic_split", versions={"v1": 1})["changed"] and there(shop) == [
+        "HTTPRoute frontend",
+        "Service frontend-v1",
+    ]
 
 
 def test_the_port_of_a_gateway_that_redirects_gets_none_of_the_hosts_routes(shop, say, run):
-    shop.put({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "web", "namespace": "shop"}, "data": {"tls.crt": "YQ==", "tls.key": "YQ=="}})
-    assert run("gateway", name="edge", namespace="shop", tls={"credential_name": "web"}, redirect=True, api="gateway_api")["changed"]
-    assert say("traffic_split", versions={"v1": 1}, api="gateway_api", gateways=["shop/edge"], gateway_hosts=["shop.example"])["changed"]
-    assert [ref["sectionName"] for ref in shop.get("HTTPRoute", "frontend.shop.edge", "shop")["spec"]["parentRefs"]] == ["https-443"]
+    shop.put(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "web", "namespace": "shop"},
+            "data": {"tls.crt": "YQ==", "tls.key": "YQ=="},
+        }
+    )
+    assert run(
+        "gateway", name="edge", namespace="shop", tls={"credential_name": "web"}, redirect=True, api="gateway_api"
+    )["changed"]
+    assert say(
+        "traffic_split", versions={"v1": 1}, api="gateway_api", gateways=["shop/edge"], gateway_hosts=["shop.example"]
+    )["changed"]
+    assert [
+        ref["sectionName"] for ref in shop.get("HTTPRoute", "frontend.shop.edge", "shop")["spec"]["parentRefs"]
+    ] == ["https-443"]
 
 
 def test_a_service_of_somebody_else_that_is_no_version_is_refused(shop, say):
     shop.put(service("frontend-v1", selector={"app": "frontend"}))
     shop.requests.clear()
     refused = say("traffic_split", versions={"v1": 1}, api="gateway_api")
-    assert refused["failure"]["code"] == "service_taken" and "Service shop/frontend-v1" in refused["msg"] and shop.writes() == []
+    assert (
+        refused["failure"]["code"] == "service_taken"
+        and "Service shop/frontend-v1" in refused["msg"]
+        and shop.writes() == []
+    )
     assert "service_taken" in str(say("traffic_split", check=True, versions={"v1": 1}, api="gateway_api")["warnings"])
 
 
 def test_a_service_of_somebody_else_that_stands_for_the_version_is_used_and_stays(shop, say):
     shop.put(service("frontend-v1", selector={"app": "frontend", "version": "v1"}))
     before = copy.deepcopy(shop.get("Service", "frontend-v1", "shop"))
-    assert say("traffic_split", versions={"v1": 1}, api="gateway_api")["changed"] and backends(shop) == [{"frontend-v1": 1}]
+    assert say("traffic_split", versions={"v1": 1}, api="gateway_api")["changed"] and backends(shop) == [
+        {"frontend-v1": 1}
+    ]
     assert say("traffic_split", state="absent")["changed"] and shop.get("Service", "frontend-v1", "shop") == before
 
 
 def test_another_hosts_ports_are_read(shop, say):
-    assert say("route", rules=[{"to": {"service": "cart"}}], api="gateway_api")["changed"] and backends(shop) == [{"cart": 1}]
+    assert say("route", rules=[{"to": {"service": "cart"}}], api="gateway_api")["changed"] and backends(shop) == [
+        {"cart": 1}
+    ]
     shop.put(service("cart", ports=(80, 90)))
     assert say("route", rules=[{"name": "b", "to": {"service": "cart"}}])["failure"]["code"] == "port_needed"
 
@@ -241,11 +321,20 @@ def test_a_route_that_its_parent_does_not_take_is_told(shop, say):
     assert result["failure"]["code"] == "timeout" and "no listener is for it" in result["msg"]
 
 
-POLICY = {"frontend": {"api": "gateway_api", "split": {"versions": {"v1": 9, "v2": 1}}}, "cart": {"split": {"versions": {"v1": 1}}}}
+POLICY = {
+    "frontend": {"api": "gateway_api", "split": {"versions": {"v1": 9, "v2": 1}}},
+    "cart": {"split": {"versions": {"v1": 1}}},
+}
 
 
 def test_one_variable_says_each_hosts_api_and_prune_knows_both(shop, run):
-    both = ["DestinationRule cart", "HTTPRoute frontend", "Service frontend-v1", "Service frontend-v2", "VirtualService cart"]
+    both = [
+        "DestinationRule cart",
+        "HTTPRoute frontend",
+        "Service frontend-v1",
+        "Service frontend-v2",
+        "VirtualService cart",
+    ]
     for policy, made in ((POLICY, both), ({"cart": POLICY["cart"]}, [both[0], both[4]]), ({}, [])):
         before = copy.deepcopy(shop.objects)
         planned = run("traffic", check=True, policy={"shop": policy}, prune=True)
@@ -259,7 +348,10 @@ def test_one_word_moves_all_hosts_that_name_no_api(shop, run):
     policy = {"shop": {"frontend": {"api": "istio", **CONCERN}, "cart": CONCERN}}
     assert run("traffic", policy=policy)["changed"] and "VirtualService cart" in there(shop)
     assert run("traffic", policy=policy, api="gateway_api")["changed"]
-    assert [name for name in there(shop) if name.startswith(("V", "H"))] == ["HTTPRoute cart", "VirtualService frontend"]
+    assert [name for name in there(shop) if name.startswith(("V", "H"))] == [
+        "HTTPRoute cart",
+        "VirtualService frontend",
+    ]
     assert not run("traffic", policy=policy)["changed"], "what was moved stays"
     refused = run("traffic", policy={"shop": {"cart": {**CONCERN, "api": "both"}}})
     assert refused["failure"]["code"] == "options_invalid" and "policy.shop.cart.api" in refused["msg"]
@@ -269,15 +361,31 @@ CONCERN = {"split": {"versions": {"v1": 1}}}
 
 
 def test_a_gateways_route_goes_with_the_set_that_brought_it(shop, run):
-    shop.put({"apiVersion": f"{GROUP}/v1", "kind": "Gateway", "metadata": {"name": "ingress", "namespace": "shop"}, "spec": LISTENING})
-    asked = {"frontend": {"api": "gateway_api", "split": {"versions": {"v1": 1}, "gateways": ["shop/ingress"], "gateway_hosts": ["*"]}}}
+    shop.put(
+        {
+            "apiVersion": f"{GROUP}/v1",
+            "kind": "Gateway",
+            "metadata": {"name": "ingress", "namespace": "shop"},
+            "spec": LISTENING,
+        }
+    )
+    asked = {
+        "frontend": {
+            "api": "gateway_api",
+            "split": {"versions": {"v1": 1}, "gateways": ["shop/ingress"], "gateway_hosts": ["*"]},
+        }
+    }
     run("traffic", policy={"shop": asked})
     assert there(shop) == ["HTTPRoute frontend.shop.ingress", "Service frontend-v1"]
     assert run("traffic", policy={}, prune=True)["changed"] and there(shop) == []
 
 
 def weights(api):
-    return {ref["name"]: ref["weight"] for rule in api.get("HTTPRoute", "frontend", "shop")["spec"]["rules"] for ref in rule["backendRefs"]}
+    return {
+        ref["name"]: ref["weight"]
+        for rule in api.get("HTTPRoute", "frontend", "shop")["spec"]["rules"]
+        for ref in rule["backendRefs"]
+    }
 
 
 def test_a_change_is_undone_in_the_api_that_it_was_said_in(shop, say):

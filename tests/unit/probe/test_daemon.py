@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A process that stays: found by name, alone with its files, ended by its id and by no other's."""
+
 from __future__ import annotations
 
 import json
@@ -67,7 +68,9 @@ def test_what_cannot_be_prepared_is_told_and_leaves_nothing():
 
     with pytest.raises(Failure) as failed:
         daemon.start_process(PLACE, {}, refuse, forever)
-    assert failed.value.code == "not_started" and "no room" in failed.value.message and daemon.find_process(PLACE) is None
+    assert (
+        failed.value.code == "not_started" and "no room" in failed.value.message and daemon.find_process(PLACE) is None
+    )
 
 
 def test_one_that_does_not_heed_is_ended_by_force():
@@ -98,7 +101,9 @@ def test_one_that_has_ended_and_is_not_yet_buried_is_not_alive():
     os.waitpid(child, 0)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"pid": "x", "born": "1", "about": {}}', '{"pid": 1, "born": "1", "about": 3}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"pid": "x", "born": "1", "about": {}}', '{"pid": 1, "born": "1", "about": 3}']
+)
 def test_a_record_that_is_no_good_is_none(text):
     PLACE.folder.mkdir(parents=True)
     PLACE.record.write_text(text)

@@ -71,7 +71,9 @@ def test_an_answer_that_comes_in_drops_is_a_timeout_and_holds_nobody_up(loops):
 
     threading.Thread(target=serve, daemon=True).start()
     place = server.getsockname()
-    loop, thread, rows = loops(ProbeRate(rate=2, parallel=1, max_duration=10), Probe(timeout=1), lambda: socket.create_connection(place))
+    loop, thread, rows = loops(
+        ProbeRate(rate=2, parallel=1, max_duration=10), Probe(timeout=1), lambda: socket.create_connection(place)
+    )
     thread.join(120)
     server.close()
     assert total(rows).errors["timeout"] == 1 and total(rows).codes["200"] > 0 and rows[-1]["ended"] == "max_duration"
@@ -130,7 +132,9 @@ def test_a_request_that_finds_all_senders_busy_is_late():
 def test_the_first_outcome_of_a_request_counts():
     loop = OpenLoop(Probe(), ProbeRate(), "run", "h", lambda: None, lambda row: None)
     request = loop._open[1] = open_loop.Request(1, 0.0, False)
-    assert loop._settle(request, open_loop.Outcome(200)) and not loop._settle(request, open_loop.Outcome(cause="timeout"))
+    assert loop._settle(request, open_loop.Outcome(200)) and not loop._settle(
+        request, open_loop.Outcome(cause="timeout")
+    )
     assert loop._row()["codes"] == {"200": 1} and "codes" not in loop._row()
 
 

@@ -58,13 +58,18 @@ def test_rows_add_up_to_what_they_are_the_rows_of_wherever_they_are_cut(cut):
     together = ProbeStats()
     for part in (EVENTS[:cut], EVENTS[cut:]):
         together.include(ProbeStats.of_row(json.loads(json.dumps(row_of(*part).as_row()))))
-    assert probe_stats.stats_result(together, 500, 0.5, 10.0) == probe_stats.stats_result(row_of(*EVENTS), 500, 0.5, 10.0)
+    assert probe_stats.stats_result(together, 500, 0.5, 10.0) == probe_stats.stats_result(
+        row_of(*EVENTS), 500, 0.5, 10.0
+    )
 
 
 def test_a_window_has_shares_and_the_longest_time_without_a_good_answer():
     found = probe_stats.stats_result(row_of(*EVENTS), 500, 0.5, 10.0)
     assert (found["sent"], found["failures"], found["failure_percent"], found["errors"]) == (7, 3, 42.86, {"reset": 2})
-    assert found["responses_by_version"] == {"v1": 2, "v2": 1} and found["percent_by_version"] == {"v1": 66.7, "v2": 33.3}
+    assert found["responses_by_version"] == {"v1": 2, "v2": 1} and found["percent_by_version"] == {
+        "v1": 66.7,
+        "v2": 33.3,
+    }
     assert found["longest_gap"] == 5.0
     assert probe_stats.stats_result(row_of(*EVENTS), 404, 0.5, 10.0)["failures"] == 4
 

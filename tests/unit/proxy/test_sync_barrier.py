@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Have the proxies taken it? Asked of every istiod, and never guessed."""
+
 from __future__ import annotations
 
 import itertools
@@ -12,7 +13,10 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster 
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting.deadline import Deadline
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure
 from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import config_dump, istiod, sync_barrier
-from ansible_collections.servicemesh.istio.plugins.module_utils._proxy.sync_barrier import ProxyCondition, proxies_in_sync
+from ansible_collections.servicemesh.istio.plugins.module_utils._proxy.sync_barrier import (
+    ProxyCondition,
+    proxies_in_sync,
+)
 from builders import pod
 from fake_istiod import FakeIstiod
 
@@ -69,7 +73,9 @@ def test_a_proxy_that_stands_still_is_named(api, monkeypatch):
     failure = refused(api, seconds=0.5)
     assert failure.code == "proxies_not_synced" and "a.shop" in failure.message and "b.shop" not in failure.message
     fake.behind = set()
-    assert hold(api) == "proxies in sync: the change at 2 proxies of 1 istiods", "another one shows it, and all have acknowledged"
+    assert hold(api) == "proxies in sync: the change at 2 proxies of 1 istiods", (
+        "another one shows it, and all have acknowledged"
+    )
 
 
 def test_proxies_that_may_not_be_asked_make_it_unknown(api):
@@ -85,7 +91,9 @@ def test_proxies_that_may_not_be_asked_make_it_unknown(api):
 def test_what_concerns_none_of_the_proxies_need_not_be_shown(api):
     FakeIstiod(api, proxies=("a.shop", "b.shop"))
     nobody = ProxyCondition("the change", "shop", lambda _dump: False, only=frozenset({"c.shop"}))
-    assert proxies_in_sync(nobody).hold(Cluster(api), Deadline(5)) == "proxies in sync: the change at 2 proxies of 1 istiods" and not asked(api, "config_dump")
+    assert proxies_in_sync(nobody).hold(
+        Cluster(api), Deadline(5)
+    ) == "proxies in sync: the change at 2 proxies of 1 istiods" and not asked(api, "config_dump")
     with pytest.raises(Failure):
         proxies_in_sync(replace(nobody, only=frozenset({"b.shop"}))).hold(Cluster(api), Deadline(0.3))
     assert set(asked(api, "config_dump")) == {"b.shop/config_dump"}
@@ -116,7 +124,10 @@ def test_who_is_concerned_is_looked_for_past_the_first_few(api, shown):
 
 def test_of_many_that_are_not_concerned_some_are_looked_at(api):
     FakeIstiod(api, proxies=tuple(f"p{number:03}.other" for number in range(200)))
-    assert hold(api, lambda _dump: None, seconds=20.0) and len(asked(api, "config_dump")) == sync_barrier.QUIET_LOOKS * sync_barrier.MOST
+    assert (
+        hold(api, lambda _dump: None, seconds=20.0)
+        and len(asked(api, "config_dump")) == sync_barrier.QUIET_LOOKS * sync_barrier.MOST
+    )
 
 
 def test_a_host_that_comes_to_proxies_between_two_looks_is_waited_for(api):
@@ -187,7 +198,9 @@ def test_an_istiod_without_proxies_has_nothing_to_wait_for(api):
 def test_proxies_of_the_namespace_that_is_concerned_are_looked_at_first(api):
     FakeIstiod(api, proxies=tuple(f"p{number}.other" for number in range(9)) + ("web.shop",))
     hold(api)
-    assert asked(api, "config_dump")[0] == "web.shop/config_dump", "itself, and not its istiod, which would make its routes anew for the answer"
+    assert asked(api, "config_dump")[0] == "web.shop/config_dump", (
+        "itself, and not its istiod, which would make its routes anew for the answer"
+    )
 
 
 def test_a_removal_is_done_when_no_proxy_looked_at_shows_it_any_more(api):
@@ -219,8 +232,14 @@ def configs(snake):
     table = {"name": "80", word("virtual_hosts"): [{"domains": ["web"], "routes": routes}]}
     return {
         "configs": [
-            {"@type": "type.googleapis.com/envoy.admin.v3.RoutesConfigDump", word("dynamic_route_configs"): [{word("route_config"): table}]},
-            {"@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump", word("dynamic_active_clusters"): [{"cluster": {"name": "outbound|80||web"}}]},
+            {
+                "@type": "type.googleapis.com/envoy.admin.v3.RoutesConfigDump",
+                word("dynamic_route_configs"): [{word("route_config"): table}],
+            },
+            {
+                "@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump",
+                word("dynamic_active_clusters"): [{"cluster": {"name": "outbound|80||web"}}],
+            },
             {"@type": "type.googleapis.com/envoy.admin.v3.ListenersConfigDump"},
         ]
     }
@@ -229,7 +248,9 @@ def configs(snake):
 @pytest.mark.parametrize("snake", [True, False], ids=["as Envoy writes it", "as istiod writes it"])
 def test_a_dump_is_read_in_both_ways_of_writing(snake):
     assert config_dump.clusters(configs(snake)) == {"outbound|80||web"}
-    assert [(route.name, route.configuration, route.domains, route.weights) for route in config_dump.routes(configs(snake))] == [
+    assert [
+        (route.name, route.configuration, route.domains, route.weights) for route in config_dump.routes(configs(snake))
+    ] == [
         ("split", "80", ("web",), (("outbound|80|v1|web", 90), ("outbound|80|v2|web", 0))),
         ("all", "80", ("web",), (("outbound|80||web", 1),)),
         ("moved", "80", ("web",), ()),

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What several concerns of one host become together."""
+
 from __future__ import annotations
 
 import datetime
@@ -28,7 +29,7 @@ def rules(*listed, **options):
 
 def http(*listed, **more):
     """Istio's routes of these rules, less their names."""
-    (obj, *_rest) = istio.virtual_services(policy(route=rules(*listed), **more))
+    obj, *_rest = istio.virtual_services(policy(route=rules(*listed), **more))
     return [{key: value for key, value in one.items() if key != "name"} for one in obj["spec"]["http"]]
 
 
@@ -53,7 +54,10 @@ def to(version):
         ({"headers": {"x-user": {"present": True}}}, {"headers": {"x-user": {}}}),
         ({"headers": {"x-user": {"present": False}}}, {"withoutHeaders": {"x-user": {}}}),
         ({"query": {"page": "1"}}, {"queryParams": {"page": {"exact": "1"}}}),
-        ({"from_labels": {"app": "web"}, "from_namespace": "shop"}, {"sourceLabels": {"app": "web"}, "sourceNamespace": "shop"}),
+        (
+            {"from_labels": {"app": "web"}, "from_namespace": "shop"},
+            {"sourceLabels": {"app": "web"}, "sourceNamespace": "shop"},
+        ),
         ({"port": 80}, {"port": 80}),
     ],
 )
@@ -72,7 +76,11 @@ def test_a_condition_is_a_match(when, match):
         ({"uri": {"prefix": "/a"}}, {"uri": {"exact": "/a/b"}}, {"uri": {"exact": "/a/b"}}),
         ({"uri": {"prefix": "/a/b"}}, {"uri": {"prefix": "/a"}}, {"uri": {"prefix": "/a/b"}}),
         ({"uri": {"exact": "/a"}}, {"uri": {"exact": "/b"}}, None),
-        ({"headers": {"a": {}}}, {"headers": {"a": {"exact": "1"}, "b": {}}}, {"headers": {"a": {"exact": "1"}, "b": {}}}),
+        (
+            {"headers": {"a": {}}},
+            {"headers": {"a": {"exact": "1"}, "b": {}}},
+            {"headers": {"a": {"exact": "1"}, "b": {}}},
+        ),
         ({"sourceLabels": {"app": "a"}}, {"sourceLabels": {"app": "b"}}, None),
         ({"sourceLabels": {"app": "a"}}, {"sourceLabels": {"v": "b"}}, {"sourceLabels": {"app": "a", "v": "b"}}),
         ({"port": 80}, {"port": 81}, None),
@@ -179,17 +187,26 @@ def test_rules_come_before_the_split_and_the_split_takes_the_rest():
 
 def test_a_concern_that_holds_in_fewer_places_says_so_in_its_matches():
     mesh_only = split()
-    everywhere = rules({"match": {"path": "/a"}, "to": "v2"}, gateways=["mesh", "shop/ingress"], gateway_hosts=["shop.example"])
+    everywhere = rules(
+        {"match": {"path": "/a"}, "to": "v2"}, gateways=["mesh", "shop/ingress"], gateway_hosts=["shop.example"]
+    )
     (obj,) = istio.virtual_services(policy(route=everywhere, split=mesh_only))
     assert obj["spec"]["gateways"] == ["mesh", "shop/ingress"] and obj["spec"]["hosts"] == [FULL, "shop.example"]
     rule, shares, rest = obj["spec"]["http"]
-    assert rule["match"] == [{"uri": {"exact": "/a"}}] and shares["match"] == [{"gateways": ["mesh"]}] and "match" not in rest and rest["route"] == WHOLE
+    assert (
+        rule["match"] == [{"uri": {"exact": "/a"}}]
+        and shares["match"] == [{"gateways": ["mesh"]}]
+        and "match" not in rest
+        and rest["route"] == WHOLE
+    )
 
 
 def test_what_holds_nowhere_in_an_object_is_left_out_of_it():
     everywhere = rules({"match": {"path": "/a"}, "to": "v2"}, gateways=["mesh", "shop/ingress"], gateway_hosts=["*"])
     inside, outside = istio.virtual_services(policy(route=everywhere, split=split()))
-    assert [len(obj["spec"]["http"]) for obj in (inside, outside)] == [2, 2] and outside["spec"]["gateways"] == ["shop/ingress"]
+    assert [len(obj["spec"]["http"]) for obj in (inside, outside)] == [2, 2] and outside["spec"]["gateways"] == [
+        "shop/ingress"
+    ]
     assert "match" not in inside["spec"]["http"][1], "where it holds everywhere in the object, it is no condition"
 
 
@@ -221,7 +238,11 @@ def test_timeouts_and_retries_are_part_of_each_route_that_sends_something_on():
         resilience={"timeout": "3s", "retries": {"attempts": 2, "per_try_timeout": "1s", "retry_on": ["5xx", 409]}},
     )
     retries = {"attempts": 2, "perTryTimeout": "1s", "retryOn": "5xx,409"}
-    assert [(one.get("timeout"), one.get("retries")) for one in found] == [("1s", retries), (None, None), ("3s", retries)]
+    assert [(one.get("timeout"), one.get("retries")) for one in found] == [
+        ("1s", retries),
+        (None, None),
+        ("3s", retries),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -238,14 +259,26 @@ def test_timeouts_and_retries_are_part_of_each_route_that_sends_something_on():
         (resilience.route_fields, {"retries": {"attempts": -1}}, "count_invalid"),
         (resilience.route_fields, {"retries": {"retry_on": ["never"]}}, "retry_on_invalid"),
         (resilience.traffic_policy, {"outlier_detection": {"base_ejection_time": "1s"}}, "outlier_detection_empty"),
-        (resilience.traffic_policy, {"outlier_detection": {"consecutive_5xx_errors": 1, "max_ejection_percent": 101}}, "percent_invalid"),
+        (
+            resilience.traffic_policy,
+            {"outlier_detection": {"consecutive_5xx_errors": 1, "max_ejection_percent": 101}},
+            "percent_invalid",
+        ),
         (resilience.traffic_policy, {"connection_pool": {"max_connections": 0}}, "count_invalid"),
         (resilience.traffic_policy, {"connection_pool": {"most": 1}}, "key_unknown"),
         (load_balancing.traffic_policy, {}, "load_balancing_empty"),
-        (load_balancing.traffic_policy, {"algorithm": "random", "consistent_hash": {"source_ip": True}}, "load_balancing_ambiguous"),
+        (
+            load_balancing.traffic_policy,
+            {"algorithm": "random", "consistent_hash": {"source_ip": True}},
+            "load_balancing_ambiguous",
+        ),
         (load_balancing.traffic_policy, {"consistent_hash": {"header": "a", "query": "b"}}, "load_balancing_ambiguous"),
         (load_balancing.traffic_policy, {"consistent_hash": {"cookie": {"ttl": "1h"}}}, "cookie_invalid"),
-        (load_balancing.traffic_policy, {"algorithm": "random", "warmup": {"duration": "1m"}}, "load_balancing_ambiguous"),
+        (
+            load_balancing.traffic_policy,
+            {"algorithm": "random", "warmup": {"duration": "1m"}},
+            "load_balancing_ambiguous",
+        ),
         (load_balancing.traffic_policy, {"locality": {"distribute": [{"from": "a", "to": {"b": 99}}]}}, "weights_sum"),
         (
             load_balancing.traffic_policy,
@@ -275,7 +308,12 @@ def test_what_a_rule_says_of_connections_ejection_and_choice():
                 "tcp": {"maxConnections": 5, "connectTimeout": "1s", "tcpKeepalive": {"probes": 3, "time": "1m"}},
                 "http": {"http1MaxPendingRequests": 2},
             },
-            "outlierDetection": {"consecutiveGatewayErrors": 3, "interval": "1s", "baseEjectionTime": "5s", "maxEjectionPercent": 50},
+            "outlierDetection": {
+                "consecutiveGatewayErrors": 3,
+                "interval": "1s",
+                "baseEjectionTime": "5s",
+                "maxEjectionPercent": 50,
+            },
             "loadBalancer": {
                 "consistentHash": {"httpCookie": {"name": "cart", "ttl": "0s"}},
                 "localityLbSetting": {"enabled": True, "failoverPriority": ["topology.kubernetes.io/zone"]},
@@ -292,11 +330,20 @@ def minutes(count):
 def test_a_duration_counts_from_when_the_fault_was_first_asked_for():
     asked = {"delay": "2s", "expires": "30m"}
     first = fault_injection.with_end(asked, None, NOW)
-    assert first["until"] == "2030-01-01T00:30:00Z" and not fault_injection.is_over(first, minutes(29)) and fault_injection.is_over(first, minutes(30))
+    assert (
+        first["until"] == "2030-01-01T00:30:00Z"
+        and not fault_injection.is_over(first, minutes(29))
+        and fault_injection.is_over(first, minutes(30))
+    )
     assert fault_injection.with_end(asked, first, minutes(20)) == first, "a second run does not prolong it"
     assert fault_injection.with_end(asked, first, minutes(50)) == first, "nor bring it back"
-    assert fault_injection.with_end({**asked, "delay": "3s"}, first, minutes(20))["until"] == "2030-01-01T00:50:00Z", "another fault does"
-    assert fault_injection.with_end({"delay": "2s", "expires": "2030-01-01T02:00:00+01:00"}, None, NOW)["until"] == "2030-01-01T01:00:00Z"
+    assert fault_injection.with_end({**asked, "delay": "3s"}, first, minutes(20))["until"] == "2030-01-01T00:50:00Z", (
+        "another fault does"
+    )
+    assert (
+        fault_injection.with_end({"delay": "2s", "expires": "2030-01-01T02:00:00+01:00"}, None, NOW)["until"]
+        == "2030-01-01T01:00:00Z"
+    )
     for wrong in ("tomorrow", "2030-01-01T02:00:00"):
         with pytest.raises(InvalidOption) as refused:
             fault_injection.with_end({"delay": "2s", "expires": wrong}, None, NOW)
@@ -318,20 +365,27 @@ def test_one_label_tells_versions_apart():
 
 
 def test_hosts_that_a_rule_leads_to_must_be_known():
-    wanted = policy(host(missing_hosts=frozenset({"cart.shop.svc.cluster.local"})), route=rules({"to": {"service": "cart"}}))
+    wanted = policy(
+        host(missing_hosts=frozenset({"cart.shop.svc.cluster.local"})), route=rules({"to": {"service": "cart"}})
+    )
     assert wanted.other_hosts == ["cart.shop.svc.cluster.local"]
     assert [reason.code for reason in rollout.validate_references(wanted)] == ["no_such_host"]
 
 
 def test_intents_that_somebody_edited_into_nonsense_are_told():
-    own = {"kind": "VirtualService", "metadata": {"name": "frontend", "namespace": "shop", "annotations": {INTENTS: "{"}}}
+    own = {
+        "kind": "VirtualService",
+        "metadata": {"name": "frontend", "namespace": "shop", "annotations": {INTENTS: "{"}},
+    }
     with pytest.raises(Failure) as refused:
         Policy.of(host(managed_virtual_service=own))
     assert refused.value.code == "intents_unreadable" and "shop/frontend" in refused.value.message
 
 
 def test_a_route_that_is_not_for_every_proxy_need_not_be_at_every_proxy():
-    (obj,) = istio.virtual_services(policy(route=rules({"name": "mine", "match": {"from_labels": {"app": "a"}}, "to": "v1"}, {"name": "rest"})))
+    (obj,) = istio.virtual_services(
+        policy(route=rules({"name": "mine", "match": {"from_labels": {"app": "a"}}, "to": "v1"}, {"name": "rest"}))
+    )
     everywhere = {**obj, "spec": {**obj["spec"], "http": obj["spec"]["http"][1:]}}
     assert istio.has_routes(dumped(obj), obj) and istio.has_routes(dumped(everywhere), obj)
     assert not istio.has_routes(dumped({**obj, "spec": {**obj["spec"], "http": obj["spec"]["http"][:1]}}), obj)
@@ -349,11 +403,20 @@ def test_routes_whose_object_is_gone_still_show_and_those_of_others_do_not():
     outside = {**own, "metadata": {**own["metadata"], "name": "frontend-any-host"}}
     other = {**own, "metadata": {**own["metadata"], "name": "cart"}}
     assert istio.Istio().has_routes(dumped(own), host()) and istio.Istio().has_routes(dumped(outside), host())
-    assert not istio.Istio().has_routes(dumped(other), host()) and not istio.Istio().has_routes(dumped(own, name="theirs"), host())
+    assert not istio.Istio().has_routes(dumped(other), host()) and not istio.Istio().has_routes(
+        dumped(own, name="theirs"), host()
+    )
 
 
 def test_what_no_route_led_to_goes_at_once():
-    rule = {"kind": "DestinationRule", "metadata": {"name": "frontend", "namespace": "shop", "labels": MANAGED}, "spec": {"host": FULL, "trafficPolicy": {}}}
+    rule = {
+        "kind": "DestinationRule",
+        "metadata": {"name": "frontend", "namespace": "shop", "labels": MANAGED},
+        "spec": {"host": FULL, "trafficPolicy": {}},
+    }
     assert [step.name for step in rollout.rollout_steps(policy(host(destination_rule=rule)))] == ["subsets that go"]
     versions = {**rule, "spec": {"host": FULL, "subsets": [{"name": "v1"}]}}
-    assert [step.name for step in rollout.rollout_steps(policy(host(destination_rule=versions)))] == ["routes gone", "subsets that go"]
+    assert [step.name for step in rollout.rollout_steps(policy(host(destination_rule=versions)))] == [
+        "routes gone",
+        "subsets that go",
+    ]

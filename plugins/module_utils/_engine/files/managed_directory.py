@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A folder made equal to wanted texts. Its index names the files that are its own: no other one is ever replaced or deleted."""
+"""A folder made equal to wanted texts. Its index names the files that are its own: no other one is ever replaced or
+deleted.
+"""
+
 from __future__ import annotations
 
 import contextlib
@@ -46,7 +49,11 @@ def safe_path(root: Path, name: str) -> Path:
     for part in name.split("/"):
         path = path / part
         if not PART.fullmatch(part) or path.is_symlink():
-            raise Failure("unsafe_path", f"{root}: {name!r} is outside the folder", hint="Nothing was written or deleted. Use another folder.")
+            raise Failure(
+                "unsafe_path",
+                f"{root}: {name!r} is outside the folder",
+                hint="Nothing was written or deleted. Use another folder.",
+            )
     return path
 
 
@@ -59,7 +66,9 @@ def read_file(root: Path, name: str) -> str | None:
 
 
 def require_empty(root: Path, option: str) -> None:
-    """For a folder without an index. Raises InvalidOption where it holds anything; what is hidden, such as .git, does not count."""
+    """For a folder without an index. Raises InvalidOption where it holds anything; what is hidden, such as .git, does
+    not count.
+    """
     if root.exists() and not root.is_dir():
         raise InvalidOption(option, f"{root} is not a folder on the host where this task runs")
     found = sorted(path.name for path in root.iterdir() if not path.name.startswith(".")) if root.exists() else []
@@ -72,8 +81,11 @@ def require_empty(root: Path, option: str) -> None:
         )
 
 
-def plan_files(root: Path, wanted: dict[str, str], owned: Collection[str], private: Collection[str] = ()) -> list[FileChange]:
-    """In order of name. owned: names that the folder's index has; private: folders whose files are for their owner only.
+def plan_files(
+    root: Path, wanted: dict[str, str], owned: Collection[str], private: Collection[str] = ()
+) -> list[FileChange]:
+    """In order of name. owned: names that the folder's index has; private: folders whose files are for their owner
+    only.
 
     Raises Failure "unsafe_path", "not_ours" for a file in the way that the index does not name.
     """
@@ -81,7 +93,11 @@ def plan_files(root: Path, wanted: dict[str, str], owned: Collection[str], priva
     for name in sorted({*wanted, *owned}):
         before, after, hidden = read_file(root, name), wanted.get(name), name.partition("/")[0] in private
         if after is not None and before is not None and name not in owned:
-            raise Failure("not_ours", f"{safe_path(root, name)} already exists and was not written by this collection", hint="Move it, or use another folder.")
+            raise Failure(
+                "not_ours",
+                f"{safe_path(root, name)} already exists and was not written by this collection",
+                hint="Move it, or use another folder.",
+            )
         if after is None:
             if before is not None:
                 found.append(FileChange(name, PRUNED, before, None, hidden))

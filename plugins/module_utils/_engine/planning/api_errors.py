@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Errors of the API server as failures with a code and a hint."""
+
 from __future__ import annotations
 
 from ..._cluster.api import ApiError
@@ -19,7 +20,9 @@ def conflicts_of(error: ApiError) -> list[dict[str, str]]:
     return found
 
 
-OWNED_BY_OTHERS = "Remove these fields, change them with the tool that owns them, or set force_conflicts to take ownership."
+OWNED_BY_OTHERS = (
+    "Remove these fields, change them with the tool that owns them, or set force_conflicts to take ownership."
+)
 
 
 def failure_of(error: ApiError, ref: Ref, version: str = "") -> Failure:
@@ -34,15 +37,21 @@ def failure_of(error: ApiError, ref: Ref, version: str = "") -> Failure:
     elif error.status == 403:
         code, hint = "forbidden", "Grant the permission that the reason names (docs/rbac.md)."
     elif error.status == 404 and error.details.get("kind") != "namespaces":
-        # Of a path that is served no more there is no more than a word; what is missing where a path is served is named.
+        # Of a path that is served no more there is no more than a word; what is missing where a path is served is
+        # named.
         code, hint = "unknown_kind", "The cluster no longer serves its kind: install its CRD again."
     elif error.status == 404:
         code, hint = "namespace_missing", "Create the namespace first, or add it to the objects."
     elif error.status == 409 and conflicts_of(error):
         code, hint = "conflict", OWNED_BY_OTHERS
     elif error.status == 409 and "has been modified" in text:
-        code, hint = "resource_version_conflict", "Another client changed the object in the meantime. Run the task again."
-    elif error.status == 422 and ("immutable" in text or "may not change once set" in text or "cannot change roleRef" in text):
+        code, hint = (
+            "resource_version_conflict",
+            "Another client changed the object in the meantime. Run the task again.",
+        )
+    elif error.status == 422 and (
+        "immutable" in text or "may not change once set" in text or "cannot change roleRef" in text
+    ):
         code, hint = (
             "immutable",
             "This field is immutable. Set recreate to delete and create the object again, or use another name.",

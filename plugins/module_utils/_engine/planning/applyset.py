@@ -5,6 +5,7 @@
 The parent is a ConfigMap; members carry its id as a label. Before an apply the parent names the old and the new
 kinds and namespaces, after it the new ones: an interruption costs lists, never a member.
 """
+
 from __future__ import annotations
 
 import base64
@@ -50,7 +51,9 @@ class ObjectSet:
         labels = obj["metadata"].get("labels") or {}
         if labels.get(PART_OF, self.id) != self.id:
             raise InvalidOption(
-                "set", f"{ref_of(obj)} has the label of another set", hint=f"Remove the label {PART_OF} from the object."
+                "set",
+                f"{ref_of(obj)} has the label of another set",
+                hint=f"Remove the label {PART_OF} from the object.",
             )
         return {**obj, "metadata": {**obj["metadata"], "labels": {**labels, PART_OF: self.id}}}
 
@@ -66,7 +69,12 @@ class ObjectSet:
                 "name": self.name,
                 "namespace": self.namespace,
                 "labels": {SET_ID: self.id},
-                "annotations": {TOOLING: TOOL, KINDS: ",".join(kinds), NAMESPACES: ",".join(namespaces), **dict(self.notes)},
+                "annotations": {
+                    TOOLING: TOOL,
+                    KINDS: ",".join(kinds),
+                    NAMESPACES: ",".join(namespaces),
+                    **dict(self.notes),
+                },
             },
         }
 
@@ -76,8 +84,14 @@ class ObjectSet:
         if parent is None:
             return None
         metadata = parent["metadata"]
-        if (metadata.get("labels") or {}).get(SET_ID) != self.id or (metadata.get("annotations") or {}).get(TOOLING) != TOOL:
-            raise InvalidOption("set", f"ConfigMap {self.namespace}/{self.name} exists and is not a set of this collection", hint="Choose another set name.")
+        if (metadata.get("labels") or {}).get(SET_ID) != self.id or (metadata.get("annotations") or {}).get(
+            TOOLING
+        ) != TOOL:
+            raise InvalidOption(
+                "set",
+                f"ConfigMap {self.namespace}/{self.name} exists and is not a set of this collection",
+                hint="Choose another set name.",
+            )
         return parent
 
     def known(self, parent: Object | None) -> MemberScope:
@@ -114,5 +128,9 @@ def prune_allowance(limit: str, members: int) -> int:
     """How many of so many members may go. Raises InvalidOption."""
     found = re.match(r"^(\d+)(%?)$", limit.strip())
     if not found or (found[2] and int(found[1]) > 100):
-        raise InvalidOption("prune_limit", f"{limit!r} is neither a number nor a percentage", hint="Use a number such as 10, or a percentage such as 20%.")
+        raise InvalidOption(
+            "prune_limit",
+            f"{limit!r} is neither a number nor a percentage",
+            hint="Use a number such as 10, or a percentage such as 20%.",
+        )
     return members * int(found[1]) // 100 if found[2] else int(found[1])

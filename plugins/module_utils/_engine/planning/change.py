@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What becomes of one object, and how a call wants its objects treated."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -9,11 +10,27 @@ from dataclasses import dataclass, field
 from ..objects import Object, Ref
 from .applyset import NEVER_PRUNED_KINDS, ObjectSet
 
-CREATED, CONFIGURED, RECREATED, UNCHANGED, PRUNED, FAILED = "created", "configured", "recreated", "unchanged", "pruned", "failed"
+CREATED, CONFIGURED, RECREATED, UNCHANGED, PRUNED, FAILED = (
+    "created",
+    "configured",
+    "recreated",
+    "unchanged",
+    "pruned",
+    "failed",
+)
 # A copy of the whole object, a Secret's values included.
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 # Written by servers at every change, or long and of no meaning to people.
-HIDDEN_METADATA = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds")
+HIDDEN_METADATA = (
+    "managedFields",
+    "resourceVersion",
+    "generation",
+    "uid",
+    "creationTimestamp",
+    "selfLink",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+)
 
 
 @dataclass
@@ -69,7 +86,8 @@ class ApplyOptions:
     keep      members that prune leaves alone, too
     prune_limit prune stops before deleting more members than this, a number or a share such as 20%
     values_only    an object that has every wanted value, and none of ours that is wanted no more, is left to its owners
-    tolerate_missing     a kind or namespace that is not there may still come from an earlier task, and a conflict is told, not raised (check mode)
+    tolerate_missing     a kind or namespace that is not there may still come from an earlier task, and a conflict is
+                         told, not raised (check mode)
     """
 
     namespace: str | None = None
@@ -94,4 +112,7 @@ def visible(obj: Object) -> Object:
         metadata["annotations"] = {key: value for key, value in metadata["annotations"].items() if key != LAST_APPLIED}
     if metadata.get("annotations") == {}:
         del metadata["annotations"]
-    return {**{key: value for key, value in obj.items() if key not in ("status", "apiVersion", "kind")}, "metadata": metadata}
+    return {
+        **{key: value for key, value in obj.items() if key not in ("status", "apiVersion", "kind")},
+        "metadata": metadata,
+    }

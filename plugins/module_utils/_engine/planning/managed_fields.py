@@ -6,6 +6,7 @@ The manager's entry says which parts of the live object are its own. Cut these o
 object. The answer may only be "equal" when that is sure; all else is for the server's dry run.
 Sources: structured-merge-diff (fieldsV1 paths), and what API servers were seen to rewrite.
 """
+
 from __future__ import annotations
 
 import json
@@ -19,10 +20,23 @@ IDENTITY_FIELDS = ("apiVersion", "kind")
 QUANTITY_PARENTS = {"requests", "limits", "hard", "default", "defaultRequest", "max", "min"}
 QUANTITY_KEYS = {"averageValue", "sizeLimit", "storage"}
 SUFFIXES = {
-    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1), "k": Decimal(10**3), "M": Decimal(10**6),
-    "G": Decimal(10**9), "T": Decimal(10**12), "P": Decimal(10**15), "E": Decimal(10**18), "Ki": Decimal(2**10), "Mi": Decimal(2**20),
-    "Gi": Decimal(2**30), "Ti": Decimal(2**40), "Pi": Decimal(2**50), "Ei": Decimal(2**60),
-}  # fmt: skip
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
+    "m": Decimal("1e-3"),
+    "": Decimal(1),
+    "k": Decimal(10**3),
+    "M": Decimal(10**6),
+    "G": Decimal(10**9),
+    "T": Decimal(10**12),
+    "P": Decimal(10**15),
+    "E": Decimal(10**18),
+    "Ki": Decimal(2**10),
+    "Mi": Decimal(2**20),
+    "Gi": Decimal(2**30),
+    "Ti": Decimal(2**40),
+    "Pi": Decimal(2**50),
+    "Ei": Decimal(2**60),
+}
 # Defaults that a server writes inside values that are owned as a whole: (parent key, key) -> default.
 ATOMIC_DEFAULTS = {
     ("fieldRef", "apiVersion"): "v1",
@@ -69,7 +83,9 @@ def owns_exactly(wanted: Object, live: Object, manager: str) -> bool:
 
 
 def select_owned(fields: dict[str, Any], live: Any) -> Any:
-    """The part of a live value that fields (fieldsV1) name. What is owned and not there is None: of which type it was cannot be seen."""
+    """The part of a live value that fields (fieldsV1) name. What is owned and not there is None: of which type it was
+    cannot be seen.
+    """
     keys = [key for key in fields if key != "."]
     if not keys:
         # An atomic value, or a map of which only the presence is owned: from here they look alike.
@@ -78,8 +94,13 @@ def select_owned(fields: dict[str, Any], live: Any) -> Any:
         return [select_owned(sub, item) for sub, item in _owned_items(fields, keys, live)]
     if not isinstance(live, dict):
         return live
-    # What is owned and not there (an empty map that the server does not keep) is owned all the same: giving it up is a change of owner.
-    return {key[2:]: select_owned(fields[key], live[key[2:]]) if key[2:] in live else None for key in keys if key.startswith("f:")}
+    # What is owned and not there (an empty map that the server does not keep) is owned all the same: giving it up is a
+    # change of owner.
+    return {
+        key[2:]: select_owned(fields[key], live[key[2:]]) if key[2:] in live else None
+        for key in keys
+        if key.startswith("f:")
+    }
 
 
 def _owned_items(fields: dict[str, Any], keys: list[str], live: list[Any]) -> list[tuple[dict[str, Any], Any]]:
@@ -102,14 +123,25 @@ def _keyed(selector: dict[str, Any], item: dict[str, Any]) -> bool:
 
 
 def _nothing(value: Any) -> bool:
-    return value is None or value == "" or value == {} or value == [] or value is False or (value == 0 and not isinstance(value, str))
+    return (
+        value is None
+        or value == ""
+        or value == {}
+        or value == []
+        or value is False
+        or (value == 0 and not isinstance(value, str))
+    )
 
 
 def equal_values(wanted: Any, owned: Any, path: tuple[str, ...]) -> bool:
     if isinstance(wanted, dict) and isinstance(owned, dict):
         missing = [key for key in wanted if key not in owned]
         surplus = [key for key in owned if key not in wanted and not _defaulted(path, key, owned[key])]
-        return not missing and not surplus and all(equal_values(wanted[key], owned[key], (*path, key)) for key in wanted if key in owned)
+        return (
+            not missing
+            and not surplus
+            and all(equal_values(wanted[key], owned[key], (*path, key)) for key in wanted if key in owned)
+        )
     if isinstance(wanted, list) and isinstance(owned, list):
         return len(wanted) == len(owned) and all(equal_values(a, b, path) for a, b in zip(wanted, owned))
     if isinstance(wanted, bool) or isinstance(owned, bool):
@@ -124,7 +156,10 @@ def equal_values(wanted: Any, owned: Any, path: tuple[str, ...]) -> bool:
 def has_values(live: Any, wanted: Any, path: tuple[str, ...] = ()) -> bool:
     """True only if every wanted value is surely there, whoever owns it. What else is there does not matter."""
     if isinstance(wanted, dict) and isinstance(live, dict):
-        return all(has_values(live[key], value, (*path, key)) if key in live else _nothing(value) for key, value in wanted.items())
+        return all(
+            has_values(live[key], value, (*path, key)) if key in live else _nothing(value)
+            for key, value in wanted.items()
+        )
     if isinstance(wanted, list) and isinstance(live, list):
         return len(wanted) == len(live) and all(has_values(b, a, path) for a, b in zip(wanted, live))
     return equal_values(wanted, live, path) or (wanted is None and _nothing(live))
@@ -154,7 +189,9 @@ def _quantity(value: Any) -> Decimal | None:
 
 
 def without_fields_of(wanted: Object, live: Object, managers: frozenset[str]) -> Object:
-    """The wanted object less the fields that one of the managers owns in the live one: not ours, no drift, no conflict."""
+    """The wanted object less the fields that one of the managers owns in the live one: not ours, no drift, no
+    conflict.
+    """
     for item in live.get("metadata", {}).get("managedFields") or []:
         if item.get("manager") in managers and not item.get("subresource"):
             wanted = _less(wanted, item.get("fieldsV1") or {})
@@ -174,7 +211,14 @@ def _less(wanted: Any, fields: dict[str, Any]) -> Any:
     if isinstance(wanted, list):
         kept_items = []
         for item in wanted:
-            keyed = next((sub for key, sub in fields.items() if key.startswith("k:") and isinstance(item, dict) and _keyed(json.loads(key[2:]), item)), None)
+            keyed = next(
+                (
+                    sub
+                    for key, sub in fields.items()
+                    if key.startswith("k:") and isinstance(item, dict) and _keyed(json.loads(key[2:]), item)
+                ),
+                None,
+            )
             kept_items.append(_less(item, keyed) if keyed else item)
         return kept_items
     return wanted

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compares what is wanted with what is there. The plan is the one value behind changed, diff, check mode and drift."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -64,14 +65,19 @@ def plan(cluster: Cluster, steps: list[Step], rules: ApplyOptions) -> Plan:
     """Reads and dry runs only. Raises Failure "conflict", "unknown_kind", "invalid_object", "prune_limit", ..."""
     wanted_steps = [replace(step, objects=_placed(cluster, step.objects, _rules_of(step, rules))) for step in steps]
     records = [step.writer.last_write() if step.writer else None for step in wanted_steps]
-    written = [_placed(cluster, record.written, _rules_of(step, rules)) if record else [] for step, record in zip(wanted_steps, records)]
+    written = [
+        _placed(cluster, record.written, _rules_of(step, rules)) if record else []
+        for step, record in zip(wanted_steps, records)
+    ]
     everything = [obj for step in wanted_steps for obj in step.objects]
     last = {ref_of(obj): obj for obj in everything}
     for step in wanted_steps:
         twice = duplicates(step.objects)
         if twice:
             raise InvalidOption("definition", f"duplicate object {twice[0]}", ref=twice[0].as_result())
-    live = cluster.live(everything + [obj for step in steps for obj in step.deleted] + [obj for objects in written for obj in objects])
+    live = cluster.live(
+        everything + [obj for step in steps for obj in step.deleted] + [obj for objects in written for obj in objects]
+    )
     coming = PlannedCreations.of(
         everything,
         live,
@@ -88,7 +94,10 @@ def plan(cluster: Cluster, steps: list[Step], rules: ApplyOptions) -> Plan:
         judged = cluster.each(comparison_of(cluster, step, live, coming, rules, earlier), step.objects)
         by_ref = {change.ref: change for change, _asked in judged}
         for ref, change in by_ref.items():
-            change.expected_version, change.preserve_foreign = step.expected_versions.get(ref, ""), ref in step.preserve_foreign
+            change.expected_version, change.preserve_foreign = (
+                step.expected_versions.get(ref, ""),
+                ref in step.preserve_foreign,
+            )
         result.dry_runs += sum(asked for _change, asked in judged)
         stages = [[by_ref[ref_of(obj)] for obj in stage] for stage in staged(step.objects)]
         left = [obj for obj in earlier if ref_of(obj) not in last]
@@ -113,7 +122,9 @@ def plan(cluster: Cluster, steps: list[Step], rules: ApplyOptions) -> Plan:
         if other is None:
             continue
         its_parent = other.live_parent(cluster)
-        _add_set(cluster, result, replace(rules, set=other, prune=False), its_parent, [], refs, refs, other.known(its_parent))
+        _add_set(
+            cluster, result, replace(rules, set=other, prune=False), its_parent, [], refs, refs, other.known(its_parent)
+        )
     return result
 
 
@@ -124,7 +135,9 @@ def _rules_of(step: Step, rules: ApplyOptions) -> ApplyOptions:
 
 
 def _members(cluster: Cluster, rules: ApplyOptions, parent: Object | None) -> tuple[list[Object], MemberScope]:
-    """(the set's live members, where there may be more that may not be listed). Raises Failure "forbidden" where they must be known."""
+    """(the set's live members, where there may be more that may not be listed). Raises Failure "forbidden" where they
+    must be known.
+    """
     if rules.set is None:
         return [], EMPTY
     try:
@@ -134,7 +147,12 @@ def _members(cluster: Cluster, rules: ApplyOptions, parent: Object | None) -> tu
             raise
         if rules.prune:
             hint = "Allow the account to list every kind of the set, or set prune to false."
-            raise Failure("forbidden", f"set: cannot list the members of {rules.set.name}: {error.message}", reason=error.reason, hint=hint) from error
+            raise Failure(
+                "forbidden",
+                f"set: cannot list the members of {rules.set.name}: {error.message}",
+                reason=error.reason,
+                hint=hint,
+            ) from error
         return [], rules.set.known(parent)
 
 
@@ -146,14 +164,19 @@ def plan_removal(
     kept: frozenset[str] = frozenset(NEVER_PRUNED_KINDS),
     spared: frozenset[Ref] = frozenset(),
 ) -> Plan:
-    """A plan of deletions: the objects by name, and the members of a set, less the spared ones, with its parent. Reverse order of creation."""
+    """A plan of deletions: the objects by name, and the members of a set, less the spared ones, with its parent.
+    Reverse order of creation.
+    """
     live = list(cluster.live(_placed(cluster, objects, ApplyOptions(namespace=namespace))).values())
     if object_set:
         parent = object_set.live_parent(cluster)
         known = {ref_of(obj) for obj in live} | spared
         live += [m for m in object_set.members(cluster, parent) if ref_of(m) not in known and m["kind"] not in kept]
         live = [obj for obj in live if parent is None or ref_of(obj) != ref_of(parent)]
-    steps = [PlannedStep("remove", [], [_deletion(obj) for obj in reversed_stage], False, None) for reversed_stage in reversed(staged(live))]
+    steps = [
+        PlannedStep("remove", [], [_deletion(obj) for obj in reversed_stage], False, None)
+        for reversed_stage in reversed(staged(live))
+    ]
     if object_set and parent:
         # Last of all: while a member is left, the set must be known.
         steps.append(PlannedStep("set", [], [_deletion(parent)], False, None))
@@ -167,7 +190,11 @@ def _placed(cluster: Cluster, objects: list[Object], rules: ApplyOptions) -> lis
         wanted = cluster.placed(obj, rules.namespace)
         namespace = wanted["metadata"].get("namespace")
         if resource and resource.namespaced and not namespace:
-            raise InvalidOption("namespace", f"{ref_of(wanted)} has no namespace, and no default namespace is set", ref=ref_of(wanted).as_result())
+            raise InvalidOption(
+                "namespace",
+                f"{ref_of(wanted)} has no namespace, and no default namespace is set",
+                ref=ref_of(wanted).as_result(),
+            )
         if resource and not resource.namespaced and namespace:
             hint = "Remove metadata.namespace."
             raise InvalidOption(
@@ -212,13 +239,18 @@ def _add_set(
 
     elsewhere  all that the plan wants, also in other sets: a member among it moves, and is not pruned
     """
-    left = [obj for obj in members if ref_of(obj) not in elsewhere and obj["kind"] not in rules.kept and not rules.keep(obj)]
+    left = [
+        obj for obj in members if ref_of(obj) not in elsewhere and obj["kind"] not in rules.kept and not rules.keep(obj)
+    ]
     doomed = left if rules.prune else []
     if rules.prune_limit is not None and len(doomed) > prune_allowance(rules.prune_limit, len(members)):
         names = ", ".join(str(ref_of(obj)) for obj in doomed)
         raise Failure(
             "prune_limit",
-            f"prune would delete {len(doomed)} of {len(members)} objects, more than prune_limit {rules.prune_limit} allows: {names}",
+            (
+                f"prune would delete {len(doomed)} of {len(members)} objects, more than prune_limit"
+                f" {rules.prune_limit} allows: {names}"
+            ),
             hint="Check the list, then increase prune_limit.",
         )
     stays = wanted | {ref_of(obj) for obj in members if obj not in doomed and ref_of(obj) not in elsewhere}
@@ -234,10 +266,14 @@ def _add_set(
         ends = after == before.wanted if before else parent is not None and owns_exactly(after, parent, cluster.manager)
         if not ends:
             ref = ref_of(after)
-            result.steps.append(PlannedStep("set", [[ObjectChange(ref, "v1", CONFIGURED, after, parent, after)]], [], False, None))
+            result.steps.append(
+                PlannedStep("set", [[ObjectChange(ref, "v1", CONFIGURED, after, parent, after)]], [], False, None)
+            )
 
 
-def parent_change(object_set: ObjectSet, refs: set[Ref], live: Object | None, cluster: Cluster, unlisted: MemberScope) -> ObjectChange | None:
+def parent_change(
+    object_set: ObjectSet, refs: set[Ref], live: Object | None, cluster: Cluster, unlisted: MemberScope
+) -> ObjectChange | None:
     wanted = object_set.parent(refs, unlisted)
     if live is not None and owns_exactly(wanted, live, cluster.manager):
         return None

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Further conditions of the user's own, in JMESPath, on top of what status knows of a kind."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -31,7 +32,9 @@ def compile_expression(option: str, text: str) -> Any:
     try:
         return jmespath.compile(text)
     except jmespath.exceptions.JMESPathError as error:
-        raise InvalidOption(option, f"{text!r} is not a valid JMESPath expression: {str(error).splitlines()[0]}") from error
+        raise InvalidOption(
+            option, f"{text!r} is not a valid JMESPath expression: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def search_result(option: str, compiled: Any, value: Any) -> Any:
@@ -39,12 +42,17 @@ def search_result(option: str, compiled: Any, value: Any) -> Any:
     try:
         return compiled.search(value)
     except jmespath.exceptions.JMESPathError as error:
-        raise InvalidOption(option, f"{compiled.expression!r} cannot be applied to the result: {str(error).splitlines()[0]}") from error
+        raise InvalidOption(
+            option, f"{compiled.expression!r} cannot be applied to the result: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def parse_conditions(rows: list[dict[str, Any]]) -> list[Condition]:
     """Raises InvalidOption naming the expression, Failure "missing_library"."""
-    return [Condition(row["kind"], row.get("name") or "", row["query"], compile_expression("wait_for", row["query"])) for row in rows]
+    return [
+        Condition(row["kind"], row.get("name") or "", row["query"], compile_expression("wait_for", row["query"]))
+        for row in rows
+    ]
 
 
 def status_under(conditions: list[Condition], obj: Object | None) -> Status:

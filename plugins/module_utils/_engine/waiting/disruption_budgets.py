@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whether a rollout keeps to the PodDisruptionBudgets of its pods.
 
-A budget binds evictions alone, and a rollout takes pods away all the same (kubernetes.io, Disruptions). Here a rollout that would take more
+A budget binds evictions alone, and a rollout takes pods away all the same (kubernetes.io, Disruptions). Here a rollout
+that would take more
 pods away at once than a budget has left waits for unhealthy pods, and is refused where waiting cannot help.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -32,21 +34,36 @@ class ExceededBudget:
     hopeless: bool
 
     def __str__(self) -> str:
-        return f"the rollout of {self.workload} removes {self.takes} of its pods at once, {self.budget} allows {self.allowed}"
+        return (
+            f"the rollout of {self.workload} removes {self.takes} of its pods at once, {self.budget} allows"
+            f" {self.allowed}"
+        )
 
 
 def pods_taken_away(workload: Object) -> int:
-    """How many ready pods a rollout of this Deployment, StatefulSet or DaemonSet takes away at once, before others are ready."""
+    """How many ready pods a rollout of this Deployment, StatefulSet or DaemonSet takes away at once, before others are
+    ready.
+    """
     spec, kind = workload["spec"], workload["kind"]
     strategy = spec.get("strategy" if kind == "Deployment" else "updateStrategy") or {}
-    replicas = int((workload.get("status") or {}).get("desiredNumberScheduled", 0)) if kind == "DaemonSet" else int(spec.get("replicas", 1))
+    replicas = (
+        int((workload.get("status") or {}).get("desiredNumberScheduled", 0))
+        if kind == "DaemonSet"
+        else int(spec.get("replicas", 1))
+    )
     if strategy.get("type") == "Recreate":
         return replicas
     if strategy.get("type") == "OnDelete":
         return 0
     rolling = strategy.get("rollingUpdate") or {}
-    unavailable = _count(rolling.get("maxUnavailable", DEPLOYMENT_UNAVAILABLE if kind == "Deployment" else OTHERS_UNAVAILABLE), replicas)
-    if kind == "Deployment" and unavailable == 0 and _count(rolling.get("maxSurge", DEPLOYMENT_UNAVAILABLE), replicas, up=True) == 0:
+    unavailable = _count(
+        rolling.get("maxUnavailable", DEPLOYMENT_UNAVAILABLE if kind == "Deployment" else OTHERS_UNAVAILABLE), replicas
+    )
+    if (
+        kind == "Deployment"
+        and unavailable == 0
+        and _count(rolling.get("maxSurge", DEPLOYMENT_UNAVAILABLE), replicas, up=True) == 0
+    ):
         # Kubernetes makes it one where both come to nothing.
         unavailable = 1
     return min(unavailable, replicas)
@@ -75,7 +92,9 @@ def exceeded_budgets(workloads: list[Object], known: list[Object]) -> list[Excee
 
 
 def within_budgets(workloads: list[Ref]) -> Barrier:
-    """Holds when a rollout of all these workloads would keep to the budgets of their pods. Raises Failure "disruption_budget"."""
+    """Holds when a rollout of all these workloads would keep to the budgets of their pods. Raises Failure
+    "disruption_budget".
+    """
 
     def hold(cluster: Cluster, deadline: Deadline) -> str:
         while True:
@@ -96,7 +115,11 @@ def within_budgets(workloads: list[Ref]) -> Barrier:
 
 def list_budgets(cluster: Cluster, namespaces: set[str]) -> list[Object] | None:
     """The PodDisruptionBudgets of the namespaces; None where they may not be read. Raises ApiError."""
-    found = cluster.try_read(lambda: [obj for namespace in sorted(namespaces) for obj in cluster.list("policy", "PodDisruptionBudget", namespace)])
+    found = cluster.try_read(
+        lambda: [
+            obj for namespace in sorted(namespaces) for obj in cluster.list("policy", "PodDisruptionBudget", namespace)
+        ]
+    )
     return None if isinstance(found, Forbidden) else found
 
 
@@ -110,7 +133,11 @@ def matching_budgets(workload: Object, known: list[Object]) -> list[Object]:
     labels = (workload["spec"]["template"].get("metadata") or {}).get("labels") or {}
     # An unset selector takes nothing, an empty one everything (policy/v1).
     near = [budget for budget in known if budget["metadata"]["namespace"] == workload["metadata"]["namespace"]]
-    return [budget for budget in near if budget["spec"].get("selector") is not None and selects(budget["spec"]["selector"], labels)]
+    return [
+        budget
+        for budget in near
+        if budget["spec"].get("selector") is not None and selects(budget["spec"]["selector"], labels)
+    ]
 
 
 def batches(workloads: list[Object], known: list[Object], most: int) -> list[list[Object]]:
@@ -138,5 +165,9 @@ def fail_if_exceeded(found: list[ExceededBudget], deadline: Deadline | None = No
             else "Some of its pods are not healthy. Find the cause, or increase wait_timeout."
         )
         raise Failure(
-            "disruption_budget", f"A restart would violate a PodDisruptionBudget: {text}", ref=bad[0].workload.as_result("v1"), reason=text, hint=hint
+            "disruption_budget",
+            f"A restart would violate a PodDisruptionBudget: {text}",
+            ref=bad[0].workload.as_result("v1"),
+            reason=text,
+            hint=hint,
         )

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Why a workload will not become ready: what its pods say, and how long each reason deserves patience."""
+
 from __future__ import annotations
 
 import time
@@ -56,11 +57,15 @@ class PodFailure:
 
 
 class FailureTracker:
-    """Remembers since when each fault has been seen, also from one slice of a wait to the next (`seen`: what `export` gave)."""
+    """Remembers since when each fault has been seen, also from one slice of a wait to the next (`seen`: what `export`
+    gave).
+    """
 
     def __init__(self, seen: list[list[Any]] | None = None, clock: Any = time.time) -> None:
         self._clock = clock
-        self._since: dict[tuple[str, str, str], float] = {(pod, container, code): since for pod, container, code, since in seen or []}
+        self._since: dict[tuple[str, str, str], float] = {
+            (pod, container, code): since for pod, container, code, since in seen or []
+        }
 
     def export(self) -> list[list[Any]]:
         return [[*key, since] for key, since in self._since.items()]
@@ -72,7 +77,9 @@ class FailureTracker:
 
 
 def find_failures(cluster: Cluster, workload: Object) -> list[PodFailure]:
-    """Faults of a workload's pods of the current template, worst (least patience) first; only the workload's own where pods may not be listed."""
+    """Faults of a workload's pods of the current template, worst (least patience) first; only the workload's own where
+    pods may not be listed.
+    """
     try:
         found = _creation_failures(_pod_owner(cluster, workload))
         pods = current_pods(cluster, workload)
@@ -86,7 +93,9 @@ def find_failures(cluster: Cluster, workload: Object) -> list[PodFailure]:
 
 
 def _pod_owner(cluster: Cluster, workload: Object) -> Object:
-    """What makes the pods: of a Deployment its newest ReplicaSet, for its own condition also tells of the older ones."""
+    """What makes the pods: of a Deployment its newest ReplicaSet, for its own condition also tells of the older
+    ones.
+    """
     return (_newest(cluster, workload) or workload) if workload["kind"] == "Deployment" else workload
 
 
@@ -133,10 +142,16 @@ def current_pods(cluster: Cluster, workload: Object) -> list[Object]:
 
 
 def _template_owner(cluster: Cluster, workload: Object) -> tuple[str, str] | None:
-    """(label, value) that marks pods of the newest template; ("", "") where there is none to tell; None: no pods yet."""
+    """(label, value) that marks pods of the newest template; ("", "") where there is none to tell; None: no pods
+    yet.
+    """
     if workload["kind"] == "Deployment":
         newest = _newest(cluster, workload)
-        return ("pod-template-hash", (newest["metadata"].get("labels") or {}).get("pod-template-hash", "")) if newest else None
+        return (
+            ("pod-template-hash", (newest["metadata"].get("labels") or {}).get("pod-template-hash", ""))
+            if newest
+            else None
+        )
     if workload["kind"] == "StatefulSet":
         return "controller-revision-hash", (workload.get("status") or {}).get("updateRevision", "")
     if workload["kind"] == "DaemonSet":
@@ -163,15 +178,27 @@ def failures_of_pod(pod: Object) -> list[PodFailure]:
 
 def failure_of_container(pod: str, container: dict[str, Any]) -> PodFailure | None:
     waiting = (container.get("state") or {}).get("waiting") or {}
-    ended = (container.get("state") or {}).get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
+    ended = (
+        (container.get("state") or {}).get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
+    )
     reason, restarts = waiting.get("reason", ""), container.get("restartCount", 0)
     if reason in REASONS:
         code, patience = REASONS[reason]
         return PodFailure(pod, container["name"], reason, waiting.get("message", ""), code, patience, restarts)
     crashed = ended.get("exitCode") not in (None, 0) or (restarts and reason == "CrashLoopBackOff")
     if crashed and not container.get("ready") and (reason in CRASH_REASONS or ended.get("reason") in CRASH_REASONS):
-        text = f"exit code {ended.get('exitCode')}, {restarts} restarts" + (f": {ended['message'].strip()}" if ended.get("message") else "")
-        return PodFailure(pod, container["name"], ended.get("reason") or reason, text, "crash", IMMEDIATE if restarts >= CRASHES else NEVER, restarts)
+        text = f"exit code {ended.get('exitCode')}, {restarts} restarts" + (
+            f": {ended['message'].strip()}" if ended.get("message") else ""
+        )
+        return PodFailure(
+            pod,
+            container["name"],
+            ended.get("reason") or reason,
+            text,
+            "crash",
+            IMMEDIATE if restarts >= CRASHES else NEVER,
+            restarts,
+        )
     return None
 
 
@@ -182,7 +209,9 @@ def last_lines(cluster: Cluster, namespace: str, fault: PodFailure, count: int =
     for previous in ("true", "false"):
         query = {"container": fault.container, "tailLines": str(count), "previous": previous}
         try:
-            text = cluster.api.request("GET", f"/api/v1/namespaces/{namespace}/pods/{fault.pod}/log", query, accept="*/*")
+            text = cluster.api.request(
+                "GET", f"/api/v1/namespaces/{namespace}/pods/{fault.pod}/log", query, accept="*/*"
+            )
         except ApiError:
             continue  # the log is an extra: its absence must not hide the fault
         # The kubelet answers 200 with this where the container has been removed.

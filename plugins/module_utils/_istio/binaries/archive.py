@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Unpacking what came from elsewhere: nothing is written outside of the folder, and nothing is left of a bad archive."""
+"""Unpacking what came from elsewhere: nothing is written outside of the folder, and nothing is left of a bad
+archive.
+"""
+
 from __future__ import annotations
 
 import os

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where downloads and renderings are kept: outside of every project, by content."""
+
 from __future__ import annotations
 
 import contextlib
@@ -29,7 +30,9 @@ def sha256(path: Path) -> str:
 def cached_sha256(path: Path) -> str:
     """The file's sha256, remembered for as long as its size, times and place on the disk are the same."""
     state = path.stat()
-    key = hashlib.sha256(f"{path} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns} {state.st_ino}".encode()).hexdigest()
+    key = hashlib.sha256(
+        f"{path} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns} {state.st_ino}".encode()
+    ).hexdigest()
     kept = root() / "digests" / key
     try:
         return kept.read_text(encoding="ascii")
@@ -56,7 +59,9 @@ def lock_file(name: str) -> Path:
 
 @contextlib.contextmanager
 def exclusive_lock(lock: Path) -> Iterator[None]:
-    """No other call on this host is inside meanwhile. The file stays: one that is deleted would let two in. Raises OSError."""
+    """No other call on this host is inside meanwhile. The file stays: one that is deleted would let two in. Raises
+    OSError.
+    """
     with open(os.open(lock, os.O_RDWR | os.O_CREAT, 0o600), "rb") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Programs of the host where the task runs, known by their sha256: what they said and rendered is kept."""
+
 from __future__ import annotations
 
 import hashlib
@@ -38,7 +39,9 @@ class LocalBinary:
     def __init__(self, path: str | None) -> None:
         self.path = self._locate(path)
         if not os.access(self.path, os.X_OK) or not self.path.is_file():
-            raise InvalidOption(self.option, f"{self.path} is not an executable file where this task runs", hint=self._hint())
+            raise InvalidOption(
+                self.option, f"{self.path} is not an executable file where this task runs", hint=self._hint()
+            )
         self._digest = cache.cached_sha256(self.path)
 
     def _locate(self, given: str | None) -> Path:
@@ -60,10 +63,20 @@ class LocalBinary:
         """Its output. It is told of no cluster but one that the arguments name."""
         own = {"PATH": os.environ.get("PATH", ""), "KUBECONFIG": os.devnull, **environment}
         try:
-            done = subprocess.run([str(self.path), *arguments], input=text, capture_output=True, text=True, timeout=timeout, env=own, check=False)
+            done = subprocess.run(
+                [str(self.path), *arguments],
+                input=text,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                env=own,
+                check=False,
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise Failure(
-                self.option, f"cannot run {self.path}: {error}", hint="Use the binary for the operating system and architecture of that host."
+                self.option,
+                f"cannot run {self.path}: {error}",
+                hint="Use the binary for the operating system and architecture of that host.",
             ) from error
         if done.returncode:
             raise self._refusal(arguments[0], done.stderr.strip() or done.stdout.strip())

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Releases of Istio: what they are called, how they are checked, where they are kept."""
+
 from __future__ import annotations
 
 import hashlib
@@ -24,7 +25,14 @@ from . import archive, cache
 MIRROR = "https://github.com/istio/istio/releases/download"
 # Python's names of systems and machines -> those in the names of Istio's release files.
 SYSTEMS = {"Linux": "linux", "Darwin": "osx", "Windows": "win"}
-MACHINES = {"x86_64": "amd64", "amd64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64", "armv7l": "armv7"}
+MACHINES = {
+    "x86_64": "amd64",
+    "amd64": "amd64",
+    "AMD64": "amd64",
+    "aarch64": "arm64",
+    "arm64": "arm64",
+    "armv7l": "armv7",
+}
 VERSION = re.compile(r"^\d+\.\d+\.\d+(-[A-Za-z0-9.]+)?$")
 DIGEST = re.compile(r"^(sha256:)?([0-9a-fA-F]{64})$")
 MARK = ".servicemesh-release"
@@ -49,7 +57,9 @@ class IstioRelease:
         system = self.os or SYSTEMS.get(platform.system(), "")
         machine = self.arch or MACHINES.get(platform.machine(), "")
         if not system or not machine:
-            raise InvalidOption("os", f"no release exists for {platform.system()} on {platform.machine()}", hint="Set os and arch.")
+            raise InvalidOption(
+                "os", f"no release exists for {platform.system()} on {platform.machine()}", hint="Set os and arch."
+            )
         return f"{system}-{machine}"
 
     @property
@@ -71,10 +81,19 @@ class IstioRelease:
 def validate_release(release: IstioRelease) -> None:
     """Raises InvalidOption."""
     if not VERSION.match(release.version):
-        raise InvalidOption("version", f"{release.version!r} is not a valid Istio version", hint="Use a full version, such as 1.31.0.")
-    if release.checksum and not DIGEST.match(release.checksum) and "://" not in release.checksum and not Path(release.checksum).expanduser().exists():
         raise InvalidOption(
-            "checksum", f"{release.checksum!r} is not a valid sha256, URL or file", hint="Use 64 hexadecimal digits, with or without the prefix sha256:."
+            "version", f"{release.version!r} is not a valid Istio version", hint="Use a full version, such as 1.31.0."
+        )
+    if (
+        release.checksum
+        and not DIGEST.match(release.checksum)
+        and "://" not in release.checksum
+        and not Path(release.checksum).expanduser().exists()
+    ):
+        raise InvalidOption(
+            "checksum",
+            f"{release.checksum!r} is not a valid sha256, URL or file",
+            hint="Use 64 hexadecimal digits, with or without the prefix sha256:.",
         )
 
 
@@ -102,18 +121,28 @@ def cached_release(release: IstioRelease, place: Path) -> dict[str, Any] | None:
 def release_result(release: IstioRelease, place: Path, digest: str) -> dict[str, Any]:
     """What the module returns; paths are those of the host where the task runs."""
     top = place / f"istio-{release.version}" if release.content == "archive" else place
-    return {"version": release.version, "path": str(top), "istioctl": str(place / release.program), "checksum": f"sha256:{digest}", "source": release.source}
+    return {
+        "version": release.version,
+        "path": str(top),
+        "istioctl": str(place / release.program),
+        "checksum": f"sha256:{digest}",
+        "source": release.source,
+    }
 
 
 def ensure_release(release: IstioRelease, place: Path) -> tuple[dict[str, Any], bool]:
-    """(result, whether it had to be fetched). Of many tasks on one host that want the same release one fetches it, and the others wait."""
+    """(result, whether it had to be fetched). Of many tasks on one host that want the same release one fetches it, and
+    the others wait.
+    """
     with cache.exclusive_lock(cache.lock_file(str(place.absolute()))):
         found = cached_release(release, place)
         return (found, False) if found else (fetch_release(release, place), True)
 
 
 def fetch_release(release: IstioRelease, place: Path) -> dict[str, Any]:
-    """Downloads (or reads), verifies and unpacks. Raises Failure "download", "checksum", "unsafe_archive", "wrong_archive", ..."""
+    """Downloads (or reads), verifies and unpacks. Raises Failure "download", "checksum", "unsafe_archive",
+    "wrong_archive", ...
+    """
     if release.src and not Path(release.src).expanduser().is_file():
         raise InvalidOption("src", f"{release.src} is not a file on the host where this task runs")
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +157,10 @@ def fetch_release(release: IstioRelease, place: Path) -> dict[str, Any]:
                 "checksum",
                 f"{release.source} has sha256 {digest}, expected {wanted}",
                 reason="checksum mismatch",
-                hint="The file is damaged or was replaced, or the checksum belongs to another file. The file was not stored.",
+                hint=(
+                    "The file is damaged or was replaced, or the checksum belongs to another file. The file was not"
+                    " stored."
+                ),
             )
         staging = place.with_name(f".{place.name}.new")
         archive.unpack(download, staging)
@@ -136,7 +168,9 @@ def fetch_release(release: IstioRelease, place: Path) -> dict[str, Any]:
         if not program.is_file():
             shutil.rmtree(staging)
             raise Failure(
-                "wrong_archive", f"{release.source} does not contain {release.program}", hint="Check that version, content, os and arch match the file."
+                "wrong_archive",
+                f"{release.source} does not contain {release.program}",
+                hint="Check that version, content, os and arch match the file.",
             )
         program.chmod(0o755)
         (staging / MARK).write_text(f"{digest} {cache.sha256(program)}\n", encoding="ascii")
@@ -158,7 +192,10 @@ def _wanted_digest(release: IstioRelease) -> str:
     except Failure as failure:
         hint = "Set the option checksum, or put the .sha256 file next to the file." if release.src else failure.hint
         raise Failure(
-            "checksum_missing" if release.src else failure.code, f"no checksum found: {failure.message}", reason=failure.reason, hint=hint
+            "checksum_missing" if release.src else failure.code,
+            f"no checksum found: {failure.message}",
+            reason=failure.reason,
+            hint=hint,
         ) from failure
     match = re.search(r"\b[0-9a-fA-F]{64}\b", text)
     if not match:
@@ -171,12 +208,16 @@ def _open(source: str, timeout: int) -> Any:
         try:
             return open(Path(source).expanduser(), "rb")
         except OSError as error:
-            raise InvalidOption("src", f"cannot read {source} on the host where this task runs: {error.strerror}") from error
+            raise InvalidOption(
+                "src", f"cannot read {source} on the host where this task runs: {error.strerror}"
+            ) from error
     try:
         return open_url(source, timeout=timeout, http_agent="servicemesh.istio")
     except urllib.error.HTTPError as error:
         hint = "Check version, os and arch, or set mirror." if error.code == 404 else "Try again later, or set mirror."
-        raise Failure("download", f"{source}: HTTP {error.code} {error.reason}", reason=str(error), hint=hint) from error
+        raise Failure(
+            "download", f"{source}: HTTP {error.code} {error.reason}", reason=str(error), hint=hint
+        ) from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise Failure(
             "download",
@@ -205,4 +246,6 @@ def _chunks(handle: Any, source: str) -> Iterator[bytes]:
         while chunk := handle.read(1 << 20):
             yield chunk
     except (OSError, http.client.HTTPException) as error:
-        raise Failure("download", f"download of {source} failed: {error}", reason=str(error), hint="Run again.") from error
+        raise Failure(
+            "download", f"download of {source} failed: {error}", reason=str(error), hint="Run again."
+        ) from error

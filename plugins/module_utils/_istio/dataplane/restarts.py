@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which workloads must be restarted so that their pods get the sidecar that they should have, and in which order that is safe."""
+"""Which workloads must be restarted so that their pods get the sidecar that they should have, and in which order that
+is safe.
+"""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -36,10 +39,18 @@ class NamespacePods:
     pods: dict[str, int] = field(default_factory=dict)
 
 
-def inspect_namespace(cluster: Cluster, name: str, labels: dict[str, str], known: revisions.Revisions | None, revision: str = "", gateways: bool = True) -> NamespacePods:
+def inspect_namespace(
+    cluster: Cluster,
+    name: str,
+    labels: dict[str, str],
+    known: revisions.Revisions | None,
+    revision: str = "",
+    gateways: bool = True,
+) -> NamespacePods:
     """The namespace with these labels.
 
-    known: the revisions, where stale pods are asked for. revision: the one that pods should have instead of that of the labels.
+    known: the revisions, where stale pods are asked for. revision: the one that pods should have instead of that of the
+    labels.
     gateways: whether their pods count. Raises ApiError.
     """
     pods = [pod for pod in cluster.list("", "Pod", name) if gateways or not injection.is_gateway(pod)]
@@ -60,22 +71,32 @@ def inspect_namespace(cluster: Cluster, name: str, labels: dict[str, str], known
     )
 
 
-def restart_steps(cluster: Cluster, namespaces: list[NamespacePods], chosen: list[injection.Workload], parallel: int = PARALLEL) -> list[Step]:
-    """Restarts of the chosen workloads, a batch at a time, each within its pods' budgets. What an interrupted run has begun comes first."""
+def restart_steps(
+    cluster: Cluster, namespaces: list[NamespacePods], chosen: list[injection.Workload], parallel: int = PARALLEL
+) -> list[Step]:
+    """Restarts of the chosen workloads, a batch at a time, each within its pods' budgets. What an interrupted run has
+    begun comes first.
+    """
     begun = {ref_of(obj): obj for namespace in namespaces for obj in namespace.unfinished}
     refs = list(begun) + [workload.ref for workload in chosen if workload.restartable and workload.ref not in begun]
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     live = {ref: obj for namespace in namespaces for ref, obj in namespace.workloads.items()}
     there = [live[ref] for ref in dict.fromkeys(refs) if ref in live]
     known = disruption_budgets.list_budgets(cluster, {namespace.name for namespace in namespaces}) or []
-    disruption_budgets.fail_if_exceeded(disruption_budgets.exceeded_budgets([obj for obj in there if ref_of(obj) not in begun], known))
+    disruption_budgets.fail_if_exceeded(
+        disruption_budgets.exceeded_budgets([obj for obj in there if ref_of(obj) not in begun], known)
+    )
     found = []
     for batch in disruption_budgets.batches(there, known, parallel):
         batch_refs = [ref_of(obj) for obj in batch]
         new = [ref for ref in batch_refs if ref not in begun]
         if new:
             found.append(Step("disruption budgets", barrier=disruption_budgets.within_budgets(new)))
-        found.append(Step("restart", [begun.get(ref) or injection.restart_patch(ref, now) for ref in batch_refs], wait_ready=True))
+        found.append(
+            Step(
+                "restart", [begun.get(ref) or injection.restart_patch(ref, now) for ref in batch_refs], wait_ready=True
+            )
+        )
     return found
 
 

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Revisions, the tags that point to them, and which of them a namespace and a proxy really use.
 
-A namespace or pod names a revision or a tag in istio.io/rev; the injection webhook of that name decides (istio.io, Installing multiple
+A namespace or pod names a revision or a tag in istio.io/rev; the injection webhook of that name decides (istio.io,
+Installing multiple
 control planes). istio-injection=enabled is answered by the default tag, or by an injector without a revision.
 """
+
 from __future__ import annotations
 
 import json
@@ -27,7 +29,9 @@ OWN_IMAGE = ("sidecar.istio.io/proxyImage", "sidecar.istio.io/proxyImageType")
 
 @dataclass(frozen=True)
 class Revisions:
-    """tags: {tag: revision}; untagged: revisions with an injector of their own; images: {revision: image of the sidecars it injects}, where known."""
+    """tags: {tag: revision}; untagged: revisions with an injector of their own; images: {revision: image of the
+    sidecars it injects}, where known.
+    """
 
     tags: dict[str, str] = field(default_factory=dict)
     untagged: frozenset[str] = frozenset()
@@ -38,7 +42,9 @@ class Revisions:
         return self.tags.get(name) or (name if name in self.untagged else "")
 
     def stale(self, pod: Object, wanted: str) -> bool:
-        """Whether a live pod has a sidecar of another revision than the wanted one, or of another version of it. wanted: empty where none would inject."""
+        """Whether a live pod has a sidecar of another revision than the wanted one, or of another version of it.
+        wanted: empty where none would inject.
+        """
         if not wanted or not is_alive(pod) or not has_sidecar(pod):
             return False
         if revision_of_pod(pod) not in ("", wanted):
@@ -63,8 +69,12 @@ def read_revisions(cluster: Cluster) -> Revisions:
     injectors = webhooks.injectors(cluster)
     found = revisions_of(injectors)
     places = sorted({(suffixed(INJECTOR, found.resolve(name)), namespace) for name, namespace in _places(injectors)})
-    configs = cluster.each(lambda place: cluster.try_read(lambda: cluster.get("", "ConfigMap", place[1], place[0])), places)
-    return replace(found, images=sidecar_images([config for config in configs if config and not isinstance(config, Forbidden)]))
+    configs = cluster.each(
+        lambda place: cluster.try_read(lambda: cluster.get("", "ConfigMap", place[1], place[0])), places
+    )
+    return replace(
+        found, images=sidecar_images([config for config in configs if config and not isinstance(config, Forbidden)])
+    )
 
 
 def _places(injectors: list[Object]) -> set[tuple[str, str]]:
@@ -72,7 +82,9 @@ def _places(injectors: list[Object]) -> set[tuple[str, str]]:
     found: set[tuple[str, str]] = set()
     for obj in injectors:
         labels = obj["metadata"].get("labels") or {}
-        services = [hook["clientConfig"].get("service") for hook in obj.get("webhooks") or [] if hook.get("clientConfig")]
+        services = [
+            hook["clientConfig"].get("service") for hook in obj.get("webhooks") or [] if hook.get("clientConfig")
+        ]
         found.update((labels.get(TAG) or revision_label(obj), service["namespace"]) for service in services if service)
     return found
 
@@ -83,7 +95,9 @@ def suffixed(name: str, revision: str) -> str:
 
 
 def sidecar_images(configs: list[Object]) -> dict[str, str]:
-    """{revision: image of the sidecars that it injects} where that can be known, of those of the ConfigMaps that hold a template."""
+    """{revision: image of the sidecars that it injects} where that can be known, of those of the ConfigMaps that hold a
+    template.
+    """
     found = {}
     for config in configs:
         name = config["metadata"]["name"]
@@ -145,20 +159,34 @@ def validate_tag(tag: RevisionTag) -> None:
 def tag_problems(tag: RevisionTag, live: Revisions) -> list[Failure]:
     """What speaks against a tag, with what is there."""
     if tag.name in live.untagged and tag.name != DEFAULT:
-        return [InvalidOption("name", f"{tag.name} is a revision: a tag cannot have the same name", hint="Choose another name.", code="tag_is_revision")]
+        return [
+            InvalidOption(
+                "name",
+                f"{tag.name} is a revision: a tag cannot have the same name",
+                hint="Choose another name.",
+                code="tag_is_revision",
+            )
+        ]
     return [] if tag.revision in live.untagged else [no_such_revision(tag.revision, live)]
 
 
 def no_such_revision(revision: str, live: Revisions) -> InvalidOption:
     known = ", ".join(sorted(live.untagged)) or "none"
     return InvalidOption(
-        "revision", f"revision {revision} does not exist", hint=f"Install the revision first, or use one of: {known}.", code="no_such_revision"
+        "revision",
+        f"revision {revision} does not exist",
+        hint=f"Install the revision first, or use one of: {known}.",
+        code="no_such_revision",
     )
 
 
 def namespaces_of_tag(tag: str, namespaces: list[Object]) -> list[str]:
     """Names of the namespaces whose pods this tag injects."""
-    return sorted(str(obj["metadata"]["name"]) for obj in namespaces if requested_revision(obj["metadata"].get("labels") or {}) == tag)
+    return sorted(
+        str(obj["metadata"]["name"])
+        for obj in namespaces
+        if requested_revision(obj["metadata"].get("labels") or {}) == tag
+    )
 
 
 def tag_row(tag: str, live: Revisions, namespaces: list[Object]) -> dict[str, Any]:

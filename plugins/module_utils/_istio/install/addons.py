@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A release's addons (samples/addons): which ones, with which images, joined to each other."""
+
 from __future__ import annotations
 
 import copy
@@ -28,7 +29,9 @@ TELEMETRY = "mesh-default"
 
 @dataclass(frozen=True)
 class Addons:
-    """What a user asks for. images: {repository of the release: image}; registries: as in Registries; sampling: per cent of requests that are traced."""
+    """What a user asks for. images: {repository of the release: image}; registries: as in Registries; sampling: per
+    cent of requests that are traced.
+    """
 
     names: list[str] = field(default_factory=lambda: ["prometheus", "grafana", "jaeger", "kiali"])
     namespace: str = HOME
@@ -56,11 +59,19 @@ def validate_addons(addons: Addons, known: set[str]) -> None:
     """Raises InvalidOption "unknown_addon", "two_tracing_backends"."""
     unknown = [name for name in addons.names if name not in known]
     if unknown:
-        raise InvalidOption("names", f"{unknown[0]} is not an addon of this release", hint=f"Use one of {', '.join(sorted(known))}.", code="unknown_addon")
+        raise InvalidOption(
+            "names",
+            f"{unknown[0]} is not an addon of this release",
+            hint=f"Use one of {', '.join(sorted(known))}.",
+            code="unknown_addon",
+        )
     tracing = _tracing(addons)
     if len(tracing) > 1:
         raise InvalidOption(
-            "names", f"{' and '.join(tracing)} define the same Service tracing", hint="Use only one tracing backend.", code="two_tracing_backends"
+            "names",
+            f"{' and '.join(tracing)} define the same Service tracing",
+            hint="Use only one tracing backend.",
+            code="two_tracing_backends",
         )
 
 
@@ -91,7 +102,9 @@ def _adapted(obj: Object, addons: Addons) -> Object:
 
 
 def _image(addons: Addons, registries: Registries, image: str) -> str:
-    """What the user has instead of the image, by its repository with or without its tag, else it from its new registry."""
+    """What the user has instead of the image, by its repository with or without its tag, else it from its new
+    registry.
+    """
     if image in addons.images:
         return addons.images[image]
     repository = image.partition("@")[0]
@@ -101,12 +114,16 @@ def _image(addons: Addons, registries: Registries, image: str) -> str:
 
 
 def _join_kiali(objects: list[Object], addons: Addons) -> None:
-    config_map = next((obj for obj in objects if obj["kind"] == "ConfigMap" and obj["metadata"]["name"] == "kiali"), None)
+    config_map = next(
+        (obj for obj in objects if obj["kind"] == "ConfigMap" and obj["metadata"]["name"] == "kiali"), None
+    )
     if config_map is None:
         return
     config = yaml.safe_load(config_map["data"]["config.yaml"])
     joined = _merged(config, _kiali_services(addons))
-    config_map["data"]["config.yaml"] = yaml.safe_dump(_merged(joined, addons.kiali_config), sort_keys=True, default_flow_style=False)
+    config_map["data"]["config.yaml"] = yaml.safe_dump(
+        _merged(joined, addons.kiali_config), sort_keys=True, default_flow_style=False
+    )
 
 
 def _kiali_services(addons: Addons) -> dict[str, Any]:
@@ -118,7 +135,12 @@ def _kiali_services(addons: Addons) -> dict[str, Any]:
         "tracing": {"enabled": False},
     }
     if "jaeger" in addons.names:
-        services["tracing"] = {"enabled": True, "provider": "jaeger", "internal_url": f"http://tracing.{place}:16685/jaeger", "use_grpc": True}
+        services["tracing"] = {
+            "enabled": True,
+            "provider": "jaeger",
+            "internal_url": f"http://tracing.{place}:16685/jaeger",
+            "use_grpc": True,
+        }
     return {"external_services": services, "deployment": {"namespace": place}}
 
 
@@ -134,7 +156,11 @@ def _roll_with_configuration(objects: list[Object]) -> None:
         if obj["kind"] != "Deployment":
             continue
         template = obj["spec"]["template"]
-        used = [volume["configMap"]["name"] for volume in template["spec"].get("volumes") or [] if volume.get("configMap", {}).get("name") in maps]
+        used = [
+            volume["configMap"]["name"]
+            for volume in template["spec"].get("volumes") or []
+            if volume.get("configMap", {}).get("name") in maps
+        ]
         # Prometheus has a reloader beside it: a restart would lose its data.
         if used and obj["metadata"]["name"] != "prometheus":
             text = yaml.safe_dump([maps[name].get("data") for name in used], sort_keys=True)
@@ -145,4 +171,9 @@ def _roll_with_configuration(objects: list[Object]) -> None:
 def _telemetry(addons: Addons) -> Object:
     tracing = [{"providers": [{"name": addons.tracing_provider}], "randomSamplingPercentage": addons.sampling}]
     metadata = {"name": TELEMETRY, "namespace": addons.namespace}
-    return {"apiVersion": "telemetry.istio.io/v1", "kind": "Telemetry", "metadata": metadata, "spec": {"tracing": tracing}}
+    return {
+        "apiVersion": "telemetry.istio.io/v1",
+        "kind": "Telemetry",
+        "metadata": metadata,
+        "spec": {"tracing": tracing},
+    }

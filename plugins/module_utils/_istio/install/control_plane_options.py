@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a control plane is rendered from: the options of every module that renders one, and what they mean."""
+
 from __future__ import annotations
 
 from dataclasses import fields, replace
@@ -36,6 +37,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "compatibility_version": {"type": "str"},
     **images.REGISTRY_ARGUMENTS,
 }
+
+
 def control_plane_of(options: dict[str, Any]) -> ControlPlane:
     """The control plane that the options describe. Raises InvalidOption."""
     named = {field.name: options[field.name] for field in fields(ControlPlane) if field.name in options}
@@ -47,4 +50,8 @@ def control_plane_of(options: dict[str, Any]) -> ControlPlane:
 def require_charts(options: dict[str, Any]) -> None:
     """Raises InvalidOption if method helm has no charts."""
     if options["method"] == "helm" and not options["charts"]:
-        raise InvalidOption("charts", "is required with method helm", hint="The module release downloads them: manifests/charts in its path.")
+        raise InvalidOption(
+            "charts",
+            "is required with method helm",
+            hint="The module release downloads them: manifests/charts in its path.",
+        )

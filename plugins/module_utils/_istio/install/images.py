@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images that a mesh needs, those that istiod injects included, and the registries from which they are to come instead."""
+"""Images that a mesh needs, those that istiod injects included, and the registries from which they are to come
+instead.
+"""
+
 from __future__ import annotations
 
 import json
@@ -128,7 +131,9 @@ class Images:
         for name in asked:
             if name not in injected.templates:
                 hint = f"Use one of {', '.join(sorted(injected.templates))}."
-                raise InvalidOption("injection_templates", f"{name} is not an injection template of the control plane", hint=hint)
+                raise InvalidOption(
+                    "injection_templates", f"{name} is not an injection template of the control plane", hint=hint
+                )
         for name in injected.used(asked):
             images, unknown = injected.images(name)
             for image in images:
@@ -138,10 +143,15 @@ class Images:
     def rows(self) -> list[dict[str, Any]]:
         """Each image once, in order of name."""
         parts = ("registry", "repository", "tag", "digest")
-        return [{"image": str(image), **{part: getattr(image, part) for part in parts}, "used_by": sorted(users)} for image, users in sorted(self.used.items())]
+        return [
+            {"image": str(image), **{part: getattr(image, part) for part in parts}, "used_by": sorted(users)}
+            for image, users in sorted(self.used.items())
+        ]
 
     def plan(self, registries: Registries) -> list[dict[str, str]]:
-        """Which image is to be copied to which name: a digest says what is copied, a tag where it goes. Raises InvalidOption "same_target"."""
+        """Which image is to be copied to which name: a digest says what is copied, a tag where it goes. Raises
+        InvalidOption "same_target".
+        """
         found: dict[str, tuple[str, str]] = {}
         for image in sorted(self.used):
             new = parse_reference(registries.rewrite(str(image)))
@@ -152,6 +162,14 @@ class Images:
             name, other = found.get(target, (image.name, source))
             if name != image.name:
                 hint = "Map their registries to different targets."
-                raise InvalidOption("registries", f"{other} and {source} would both be copied to {target}", hint=hint, code="same_target")
+                raise InvalidOption(
+                    "registries",
+                    f"{other} and {source} would both be copied to {target}",
+                    hint=hint,
+                    code="same_target",
+                )
             found[target] = (image.name, source)
-        return [{"source": source, "target": target} for target, (_name, source) in sorted(found.items(), key=lambda item: item[1])]
+        return [
+            {"source": source, "target": target}
+            for target, (_name, source) in sorted(found.items(), key=lambda item: item[1])
+        ]

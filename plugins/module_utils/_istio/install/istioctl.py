@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """istioctl as a renderer: an IstioOperator in, Kubernetes objects out. It is never given a cluster."""
+
 from __future__ import annotations
 
 import json
@@ -31,7 +32,11 @@ class Istioctl(LocalBinary):
                 raise TypeError(f"{version!r} is not a valid version")
             return version
         except (ValueError, LookupError, TypeError) as error:
-            raise InvalidOption("istioctl", f"{self.path} is not istioctl: it does not print its version", hint="Use the path that the module release returns.") from error
+            raise InvalidOption(
+                "istioctl",
+                f"{self.path} is not istioctl: it does not print its version",
+                hint="Use the path that the module release returns.",
+            ) from error
 
     def render(self, operator: dict[str, Any]) -> list[Object]:
         """Objects that an IstioOperator renders to, in istioctl's order.
@@ -49,7 +54,11 @@ class Istioctl(LocalBinary):
             raise Failure("istioctl", f"{self.path} did not render valid YAML", reason=str(error)) from error
         if not objects or not all(isinstance(obj, dict) and obj.get("kind") and obj.get("metadata") for obj in objects):
             # Made so, everything that is there would be removed.
-            raise Failure("istioctl", f"{self.path} rendered no objects", hint="Check profile and components. To remove a control plane, set state: absent.")
+            raise Failure(
+                "istioctl",
+                f"{self.path} rendered no objects",
+                hint="Check profile and components. To remove a control plane, set state: absent.",
+            )
         return objects
 
     def _run(self, arguments: list[str], text: str = "") -> str:

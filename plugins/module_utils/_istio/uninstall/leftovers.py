@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is still there of Istio when the last control plane is gone, and why."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
@@ -85,30 +86,90 @@ class LeftoverRule:
 ADMISSION, RBAC = "admissionregistration.k8s.io", "rbac.authorization.k8s.io"
 ELECTION = "lease for istiod's leader election"
 RULES = (
-    LeftoverRule(ADMISSION, "MutatingWebhookConfiguration", "no istiod answers it, so the pods that it selects cannot be created", True, "app=sidecar-injector"),
-    LeftoverRule(ADMISSION, "ValidatingWebhookConfiguration", "no istiod answers it, so Istio objects cannot be changed", True, "app=istiod"),
+    LeftoverRule(
+        ADMISSION,
+        "MutatingWebhookConfiguration",
+        "no istiod answers it, so the pods that it selects cannot be created",
+        True,
+        "app=sidecar-injector",
+    ),
+    LeftoverRule(
+        ADMISSION,
+        "ValidatingWebhookConfiguration",
+        "no istiod answers it, so Istio objects cannot be changed",
+        True,
+        "app=istiod",
+    ),
     LeftoverRule("", "Service", "revision tag without an istiod", True, TAG),
-    LeftoverRule("", "ConfigMap", "istiod's copy of the root certificates for the pods of the namespace", True, MARK, holds=lambda obj: _name(obj) in COPIES),
-    LeftoverRule("", "ConfigMap", ELECTION, True, home=True,
-         holds=lambda obj: _name(obj).startswith("istio-") and LEADER in (obj["metadata"].get("annotations") or {})),
-    LeftoverRule("coordination.k8s.io", "Lease", ELECTION, True, home=True, holds=lambda obj: _name(obj).startswith("istio-")),
-    LeftoverRule("", "Secret", "key of istiod's self-signed CA, which the next control plane would use", True, home=True,
-         holds=lambda obj: _name(obj) == "istio-ca-secret"),
-    LeftoverRule("", "Secret", "CA that was provided to istiod: it belongs to its owner", False, home=True, holds=lambda obj: _name(obj) == "cacerts"),
-    LeftoverRule("", "Secret", "access to another cluster that was provided to istiod: it belongs to its owner", False, "istio/multiCluster=true"),
+    LeftoverRule(
+        "",
+        "ConfigMap",
+        "istiod's copy of the root certificates for the pods of the namespace",
+        True,
+        MARK,
+        holds=lambda obj: _name(obj) in COPIES,
+    ),
+    LeftoverRule(
+        "",
+        "ConfigMap",
+        ELECTION,
+        True,
+        home=True,
+        holds=lambda obj: _name(obj).startswith("istio-") and LEADER in (obj["metadata"].get("annotations") or {}),
+    ),
+    LeftoverRule(
+        "coordination.k8s.io", "Lease", ELECTION, True, home=True, holds=lambda obj: _name(obj).startswith("istio-")
+    ),
+    LeftoverRule(
+        "",
+        "Secret",
+        "key of istiod's self-signed CA, which the next control plane would use",
+        True,
+        home=True,
+        holds=lambda obj: _name(obj) == "istio-ca-secret",
+    ),
+    LeftoverRule(
+        "",
+        "Secret",
+        "CA that was provided to istiod: it belongs to its owner",
+        False,
+        home=True,
+        holds=lambda obj: _name(obj) == "cacerts",
+    ),
+    LeftoverRule(
+        "",
+        "Secret",
+        "access to another cluster that was provided to istiod: it belongs to its owner",
+        False,
+        "istio/multiCluster=true",
+    ),
     LeftoverRule(RBAC, "ClusterRole", "RBAC of an istiod", True, holds=_istiods_role),
     LeftoverRule(RBAC, "ClusterRoleBinding", "RBAC of an istiod", True, holds=_istiods_role),
-    LeftoverRule("gateway.networking.k8s.io", "GatewayClass", "created by istiod, and no longer served", True,
-         holds=lambda obj: str((obj.get("spec") or {}).get("controllerName", "")).startswith("istio.io/")),
-    LeftoverRule("apiextensions.k8s.io", "CustomResourceDefinition",
-         "deleting it deletes all objects of its kind: only delete_crds deletes it, if this collection or Helm created it", False,
-         holds=lambda obj: str(obj["spec"]["group"]).endswith(".istio.io")),
-)  # fmt: skip
+    LeftoverRule(
+        "gateway.networking.k8s.io",
+        "GatewayClass",
+        "created by istiod, and no longer served",
+        True,
+        holds=lambda obj: str((obj.get("spec") or {}).get("controllerName", "")).startswith("istio.io/"),
+    ),
+    LeftoverRule(
+        "apiextensions.k8s.io",
+        "CustomResourceDefinition",
+        (
+            "deleting it deletes all objects of its kind: only delete_crds deletes it, if this collection or Helm"
+            " created it"
+        ),
+        False,
+        holds=lambda obj: str(obj["spec"]["group"]).endswith(".istio.io"),
+    ),
+)
 
 
 @dataclass(frozen=True)
 class LiveObjects:
-    """What the list is made from. objects: those that each rule listed; unknown: those rules that may not be listed, with the server's words."""
+    """What the list is made from. objects: those that each rule listed; unknown: those rules that may not be listed,
+    with the server's words.
+    """
 
     objects: list[tuple[LeftoverRule, list[Object]]] = field(default_factory=list)
     namespaces: list[Object] = field(default_factory=list)
@@ -117,16 +178,26 @@ class LiveObjects:
 
 
 def list_candidates(live: LiveObjects, manager: str, doomed: Iterable[Object] = ()) -> list[Leftover]:
-    """All that is left, less what is doomed (deleted already, or to be) with what belongs to it. manager: whose labels are ours to take off."""
+    """All that is left, less what is doomed (deleted already, or to be) with what belongs to it. manager: whose labels
+    are ours to take off.
+    """
     doomed = list(doomed)
     refs = {ref_of(obj) for obj in doomed}
     places = {ref.name for ref in refs if ref.kind == "Namespace"}
     found = [Leftover(obj, rule.why, rule.own) for rule, objects in live.objects for obj in objects if rule.holds(obj)]
     found += [label for obj in live.namespaces for label in _of_namespace(obj, manager)]
     found += _of_pods([pod for pod in live.pods if not belongs_to_mesh(pod, doomed)])
-    found = [row for row in found if row.ref not in refs and row.ref.namespace not in places and not row.obj["metadata"].get("deletionTimestamp")]
+    found = [
+        row
+        for row in found
+        if row.ref not in refs and row.ref.namespace not in places and not row.obj["metadata"].get("deletionTimestamp")
+    ]
     unknown = [
-        Leftover({"apiVersion": f"{rule.group}/v1".lstrip("/"), "kind": rule.kind, "metadata": {"name": "*"}}, f"unknown: {words}", False)
+        Leftover(
+            {"apiVersion": f"{rule.group}/v1".lstrip("/"), "kind": rule.kind, "metadata": {"name": "*"}},
+            f"unknown: {words}",
+            False,
+        )
         for rule, words in live.unknown
     ]
     return found + unknown
@@ -154,13 +225,19 @@ def unlabelled(obj: Object, manager: str) -> Object:
 
 def in_mesh(pod: Object) -> bool:
     """Whether a live pod's traffic goes through a proxy of Istio's."""
-    return is_alive(pod) and (has_sidecar(pod) or (pod["metadata"].get("annotations") or {}).get(REDIRECTED) == "enabled")
+    return is_alive(pod) and (
+        has_sidecar(pod) or (pod["metadata"].get("annotations") or {}).get(REDIRECTED) == "enabled"
+    )
 
 
 def belongs_to_mesh(pod: Object, workloads: Iterable[Object]) -> bool:
     """Whether one of these Deployments and DaemonSets selects the pod."""
     namespace = pod["metadata"]["namespace"]
-    near = (obj for obj in workloads if obj["kind"] in ("Deployment", "DaemonSet") and obj["metadata"]["namespace"] == namespace)
+    near = (
+        obj
+        for obj in workloads
+        if obj["kind"] in ("Deployment", "DaemonSet") and obj["metadata"]["namespace"] == namespace
+    )
     return any(selects(obj["spec"].get("selector"), _labels(pod)) for obj in near)
 
 
@@ -171,7 +248,14 @@ def _of_pods(pods: list[Object]) -> list[Leftover]:
         if in_mesh(pod):
             first.setdefault(pod["metadata"]["namespace"], []).append(pod)
     return [
-        Leftover(found[0], f"no istiod serves its proxy until its workload is restarted. Number of such pods in this namespace: {len(found)}", False)
+        Leftover(
+            found[0],
+            (
+                "no istiod serves its proxy until its workload is restarted. Number of such pods in this namespace:"
+                f" {len(found)}"
+            ),
+            False,
+        )
         for _place, found in sorted(first.items())
     ]
 
@@ -179,7 +263,15 @@ def _of_pods(pods: list[Object]) -> list[Leftover]:
 def find_leftovers(cluster: Cluster, home: str) -> LiveObjects:
     """home: the control plane's namespace. Raises ApiError."""
     answers = list(
-        zip(RULES, cluster.each(lambda rule: cluster.try_read(lambda: cluster.list(rule.group, rule.kind, home if rule.home else None, rule.selector)), RULES))
+        zip(
+            RULES,
+            cluster.each(
+                lambda rule: cluster.try_read(
+                    lambda: cluster.list(rule.group, rule.kind, home if rule.home else None, rule.selector)
+                ),
+                RULES,
+            ),
+        )
     )
     return LiveObjects(
         objects=[(rule, answer) for rule, answer in answers if not isinstance(answer, Forbidden)],

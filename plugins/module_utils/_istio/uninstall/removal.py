@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How a control plane goes: not while it is used, webhooks first, and with the last one what all share.
 
-A webhook without its istiod refuses pods and changes of Istio's objects, also the removal of their finalizers: so webhooks go before all else,
+A webhook without its istiod refuses pods and changes of Istio's objects, also the removal of their finalizers: so
+webhooks go before all else,
 users' objects before their definitions, definitions before the namespace, and each is waited for.
 """
+
 from __future__ import annotations
 
 from collections import Counter
@@ -34,7 +36,9 @@ NAMED = 10
 
 @dataclass(frozen=True)
 class MeshUsers:
-    """What depends on a revision. pods: {namespace: number of pods with its proxy}; namespaces, tags: those that lead to it."""
+    """What depends on a revision. pods: {namespace: number of pods with its proxy}; namespaces, tags: those that lead
+    to it.
+    """
 
     pods: dict[str, int]
     namespaces: list[str]
@@ -52,15 +56,28 @@ class MeshUsers:
         return "; ".join(f"{words}: {count} ({summarize(names, NAMED)})" for words, count, names in listed if count)
 
 
-def find_users(revision: str, last: bool, pods: list[Object], namespaces: list[Object], injectors: list[Object], going: list[Object]) -> MeshUsers:
-    """last: no other revision is left to turn to; going: the workloads and webhooks that go with the revision, for these are no users."""
+def find_users(
+    revision: str,
+    last: bool,
+    pods: list[Object],
+    namespaces: list[Object],
+    injectors: list[Object],
+    going: list[Object],
+) -> MeshUsers:
+    """last: no other revision is left to turn to; going: the workloads and webhooks that go with the revision, for
+    these are no users.
+    """
     names = {obj["metadata"]["name"] for obj in going if obj["kind"] == "MutatingWebhookConfiguration"}
     tags = revisions.revisions_of([obj for obj in injectors if obj["metadata"]["name"] not in names]).tags
     known = revisions.revisions_of(injectors)
     # A proxy that tells no revision, and one of a node, are anybody's: so they are the last one's.
     proxies = {revision, *([""] if last else [])}
     using = [
-        pod for pod in pods if in_mesh(pod) and not belongs_to_mesh(pod, going) and (revisions.revision_of_pod(pod) in proxies if has_sidecar(pod) else last)
+        pod
+        for pod in pods
+        if in_mesh(pod)
+        and not belongs_to_mesh(pod, going)
+        and (revisions.revision_of_pod(pod) in proxies if has_sidecar(pod) else last)
     ]
     alive = [obj for obj in namespaces if not obj["metadata"].get("deletionTimestamp")]
     leading = [obj for obj in alive if _leads(obj["metadata"].get("labels") or {}, known, revision, last)]
@@ -78,8 +95,13 @@ def _leads(labels: dict[str, str], known: revisions.Revisions, revision: str, la
 def removal_problems(plane: ControlPlane, found: MeshUsers) -> list[Failure]:
     if not found:
         return []
-    hint = "Move namespaces and tags to another revision or out of the mesh, and restart their workloads. Or set delete_in_use."
-    return [Failure("revision_in_use", f"revision: {plane.revision_name} is in use. {found}", reason=str(found), hint=hint)]
+    hint = (
+        "Move namespaces and tags to another revision or out of the mesh, and restart their workloads. Or set"
+        " delete_in_use."
+    )
+    return [
+        Failure("revision_in_use", f"revision: {plane.revision_name} is in use. {found}", reason=str(found), hint=hint)
+    ]
 
 
 def _users(cluster: Cluster, plane: ControlPlane, releases: list[tuple[str, str]], last: bool) -> MeshUsers:
@@ -87,8 +109,15 @@ def _users(cluster: Cluster, plane: ControlPlane, releases: list[tuple[str, str]
     injectors, deployments, set_id = webhooks.injectors(cluster), cluster.list("apps", "Deployment"), plane.own_set.id
     for obj in deployments:
         labels = obj["metadata"].get("labels") or {}
-        if labels.get("app") == "istiod" and revision_label(obj) == plane.revision_name and not _goes(obj, set_id, releases):
-            hint = "Set namespace and method as for the installation. If another tool installed it, install it with adopt first."
+        if (
+            labels.get("app") == "istiod"
+            and revision_label(obj) == plane.revision_name
+            and not _goes(obj, set_id, releases)
+        ):
+            hint = (
+                "Set namespace and method as for the installation. If another tool installed it, install it with"
+                " adopt first."
+            )
             raise InvalidOption(
                 "revision",
                 f"{ref_of(obj)} does not belong to the control plane {plane.revision_name} in {plane.namespace}",
@@ -96,8 +125,12 @@ def _users(cluster: Cluster, plane: ControlPlane, releases: list[tuple[str, str]
                 hint=hint,
                 code="not_ours",
             )
-    going = [obj for obj in [*deployments, *cluster.list("apps", "DaemonSet"), *injectors] if _goes(obj, set_id, releases)]
-    return find_users(plane.revision_name, last, cluster.list("", "Pod"), cluster.list("", "Namespace"), injectors, going)
+    going = [
+        obj for obj in [*deployments, *cluster.list("apps", "DaemonSet"), *injectors] if _goes(obj, set_id, releases)
+    ]
+    return find_users(
+        plane.revision_name, last, cluster.list("", "Pod"), cluster.list("", "Namespace"), injectors, going
+    )
 
 
 def _goes(obj: Object, set_id: str, releases: list[tuple[str, str]]) -> bool:
@@ -126,7 +159,9 @@ def instances(cluster: Cluster, definitions: list[Object]) -> list[Object]:
 
 
 def remove_control_plane(run: Run, plane: ControlPlane) -> dict[str, Any]:
-    """This revision; with the last one also what all share, and what istiod itself wrote. Raises Failure "revision_in_use", InvalidOption."""
+    """This revision; with the last one also what all share, and what istiod itself wrote. Raises Failure
+    "revision_in_use", InvalidOption.
+    """
     options, cluster, by_helm = run.options, run.cluster, run.options["method"] == "helm"
     there = installed_revisions(cluster, plane)
     others = sorted(there - {plane.revision_name})
@@ -147,7 +182,9 @@ def remove_control_plane(run: Run, plane: ControlPlane) -> dict[str, Any]:
         for tag in found.tags:
             run.remove(_tag_objects(cluster, tag), revisions.RevisionTag(tag, namespace=plane.namespace).own_set)
     if by_helm:
-        run.apply(charts.removal_steps(cluster, Helm(options["helm"]), releases), run.apply_options(namespace=plane.namespace))
+        run.apply(
+            charts.removal_steps(cluster, Helm(options["helm"]), releases), run.apply_options(namespace=plane.namespace)
+        )
     else:
         run.remove([], plane.own_set)
     return run.outcome() if others else _remove_shared(run, plane, by_helm)
@@ -161,10 +198,17 @@ def _remove_shared(run: Run, plane: ControlPlane, by_helm: bool) -> dict[str, An
         counts = ", ".join(f"{kind} {count}" for kind, count in sorted(Counter(obj["kind"] for obj in theirs).items()))
         run.module.warn(f"delete_crds: deleting the CRDs deletes all objects of their kinds: {counts}")
         run.remove(theirs)
-    gone = {kind for kind, option in ((DEFINITION, "delete_crds"), ("Namespace", "delete_namespace")) if options[option]}
+    gone = {
+        kind for kind, option in ((DEFINITION, "delete_crds"), ("Namespace", "delete_namespace")) if options[option]
+    }
     run.remove(definitions, base, kept=frozenset(NEVER_PRUNED_KINDS - gone))
     run.remove(leftovers.of_istiod(cluster, run.deadline, run.check_mode))
-    doomed = [change.before for the_plan in run.plans for change in the_plan.changes if change.action == PRUNED and change.before]
+    doomed = [
+        change.before
+        for the_plan in run.plans
+        for change in the_plan.changes
+        if change.action == PRUNED and change.before
+    ]
     left = leftovers.list_candidates(leftovers.find_leftovers(cluster, plane.namespace), cluster.manager, doomed)
     if options["purge"]:
         _purge(run, [row for row in left if row.own])
@@ -182,4 +226,7 @@ def _purge(run: Run, rows: list[leftovers.Leftover]) -> None:
     run.remove([row.obj for row in rows if row.ref.kind != "Namespace"])
     labelled = {row.ref: row.obj for row in rows if row.ref.kind == "Namespace"}
     if labelled:
-        run.apply([Step("labels", [leftovers.unlabelled(obj, run.cluster.manager) for obj in labelled.values()])], run.apply_options())
+        run.apply(
+            [Step("labels", [leftovers.unlabelled(obj, run.cluster.manager) for obj in labelled.values()])],
+            run.apply_options(),
+        )

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The ground that a mesh stands on: Kubernetes, the control plane's namespace, and the CRDs."""
+
 from __future__ import annotations
 
 from ..._checks.check import Finding
@@ -26,7 +27,10 @@ def kubernetes_too_old(facts: Facts, gate: Gate) -> list[Finding]:
     minor = _kubernetes(facts).minor
     oldest = {version.release: _range(version.release)[0] for version in versions_to_support(facts, gate)}
     return [
-        Finding(f"Kubernetes {facts.kubernetes}", f"Istio {version_skew.release_text(release)} needs Kubernetes 1.{least} or newer")
+        Finding(
+            f"Kubernetes {facts.kubernetes}",
+            f"Istio {version_skew.release_text(release)} needs Kubernetes 1.{least} or newer",
+        )
         for release, least in oldest.items()
         if minor < least
     ]
@@ -36,17 +40,20 @@ def kubernetes_untested(facts: Facts, gate: Gate) -> list[Finding]:
     minor = _kubernetes(facts).minor
     newest = {version.release: _range(version.release)[1] for version in versions_to_support(facts, gate)}
     return [
-        Finding(f"Kubernetes {facts.kubernetes}", f"Istio {version_skew.release_text(release)} is supported up to Kubernetes 1.{most}")
+        Finding(
+            f"Kubernetes {facts.kubernetes}",
+            f"Istio {version_skew.release_text(release)} is supported up to Kubernetes 1.{most}",
+        )
         for release, most in newest.items()
         if minor > most
     ]
 
 
 def version_unknown(facts: Facts, gate: Gate) -> list[Finding]:
-    return [
-        Finding(f"Istio {version}", f"the newest release that this collection knows is Istio {version_skew.release_text(version_skew.NEWEST_KNOWN)}")
-        for version in versions_to_support(facts, gate) if version.release > version_skew.NEWEST_KNOWN
-    ]  # fmt: skip
+    newest = version_skew.release_text(version_skew.NEWEST_KNOWN)
+    message = f"the newest release that this collection knows is Istio {newest}"
+    unknown = [one for one in versions_to_support(facts, gate) if one.release > version_skew.NEWEST_KNOWN]
+    return [Finding(f"Istio {version}", message) for version in unknown]
 
 
 def namespace_terminating(facts: Facts, gate: Gate) -> list[Finding]:
@@ -100,20 +107,27 @@ def crds_newer(facts: Facts, gate: Gate) -> list[Finding]:
 
 
 def crds_leftover(facts: Facts, _gate: Gate) -> list[Finding]:
-    return [Finding(object_text(obj), "no control plane uses it") for obj in facts["crds"] if is_istios(obj) and not facts.planes]
+    return [
+        Finding(object_text(obj), "no control plane uses it")
+        for obj in facts["crds"]
+        if is_istios(obj) and not facts.planes
+    ]
 
 
 def gateway_api_old(facts: Facts, gate: Gate) -> list[Finding]:
     release = versions_to_support(facts, gate)[-1].release
     found = []
     for obj in facts["crds"]:
-        bundle = version_skew.parse_version((obj["metadata"].get("annotations") or {}).get("gateway.networking.k8s.io/bundle-version", ""))
+        bundle = version_skew.parse_version(
+            (obj["metadata"].get("annotations") or {}).get("gateway.networking.k8s.io/bundle-version", "")
+        )
         for since, least in version_skew.GATEWAY_API.get(obj["metadata"]["name"], ()):
             if bundle and release >= since and bundle < least:
                 found.append(
                     Finding(
                         object_text(obj),
-                        f"its version is Gateway API {bundle}, and Istio {version_skew.release_text(release)} ignores versions older than {least}",
+                        f"its version is Gateway API {bundle}, and Istio {version_skew.release_text(release)} ignores"
+                        f" versions older than {least}",
                     )
                 )
     return found

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Gateways: the Services by which they are reached, and the pods behind them."""
+
 from __future__ import annotations
 
 from ..._checks.check import Finding
@@ -11,7 +12,11 @@ ENOUGH = 2
 
 
 def gateway_no_pods(facts: Facts, _gate: Gate) -> list[Finding]:
-    return [Finding(object_text(obj), "it has no ready pod") for obj in facts.gateway_services if obj["spec"].get("selector") and facts.ready_behind(obj) == 0]
+    return [
+        Finding(object_text(obj), "it has no ready pod")
+        for obj in facts.gateway_services
+        if obj["spec"].get("selector") and facts.ready_behind(obj) == 0
+    ]
 
 
 def gateway_single(facts: Facts, _gate: Gate) -> list[Finding]:
@@ -26,7 +31,8 @@ def gateway_no_address(facts: Facts, _gate: Gate) -> list[Finding]:
     waiting = [
         obj
         for obj in facts.gateway_services
-        if obj["spec"].get("type") == "LoadBalancer" and not ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress")
+        if obj["spec"].get("type") == "LoadBalancer"
+        and not ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress")
     ]
     return [Finding(object_text(obj), "it has type LoadBalancer and no address") for obj in waiting]
 

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Proxies: their versions beside their control plane's, and what their istiods say of them."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -19,7 +20,11 @@ def _pods(facts: Facts, gate: Gate) -> list[Object]:
 
 def _versions(facts: Facts, gate: Gate) -> list[tuple[Object, version_skew.Version, version_skew.Version]]:
     """(pod, its proxy's version, its control plane's), of all of which both are known."""
-    return [(pod, own, plane) for pod in _pods(facts, gate) if (own := facts.version_of(pod)) and (plane := facts.plane_of(pod))]
+    return [
+        (pod, own, plane)
+        for pod in _pods(facts, gate)
+        if (own := facts.version_of(pod)) and (plane := facts.plane_of(pod))
+    ]
 
 
 def _broken(facts: Facts, gate: Gate, how: str) -> list[Finding]:
@@ -27,7 +32,12 @@ def _broken(facts: Facts, gate: Gate, how: str) -> list[Finding]:
     return _or_unsaid(
         facts,
         _pods(facts, gate),
-        [Finding(object_text(pod), f"its proxy has version {own}, its control plane {plane}: {version_skew.PROXY.text}") for pod, own, plane in rows],
+        [
+            Finding(
+                object_text(pod), f"its proxy has version {own}, its control plane {plane}: {version_skew.PROXY.text}"
+            )
+            for pod, own, plane in rows
+        ],
     )
 
 
@@ -52,19 +62,29 @@ def proxies_too_old(facts: Facts, gate: Gate) -> list[Finding]:
 def proxies_older(facts: Facts, gate: Gate) -> list[Finding]:
     """Within what is allowed; analyzer IST0158 has a like word for images."""
     rows = [row for row in _versions(facts, gate) if row[1] < row[2] and not version_skew.PROXY.broken(row[1], row[2])]
-    return [Finding(object_text(pod), f"its proxy has version {own}, its control plane {plane}") for pod, own, plane in rows]
+    return [
+        Finding(object_text(pod), f"its proxy has version {own}, its control plane {plane}") for pod, own, plane in rows
+    ]
 
 
 def proxies_left_behind(facts: Facts, gate: Gate) -> list[Finding]:
     """Beside a new revision old proxies keep their own control plane; in place they get the new one under them."""
-    new, taken = versions_to_support(facts, gate)[0], {plane["revision"] for plane in planes_replaced_in_place(facts, gate)}
+    new, taken = (
+        versions_to_support(facts, gate)[0],
+        {plane["revision"] for plane in planes_replaced_in_place(facts, gate)},
+    )
     own = [pod for pod in _pods(facts, gate) if facts.revision_of(pod) in taken]
-    broken = [(pod, version) for pod in own if (version := facts.version_of(pod)) and version_skew.PROXY.broken(version, new)]
+    broken = [
+        (pod, version) for pod in own if (version := facts.version_of(pod)) and version_skew.PROXY.broken(version, new)
+    ]
     return _or_unsaid(
         facts,
         own,
         [
-            Finding(object_text(pod), f"its proxy has version {version}, its control plane would have {new}: {version_skew.PROXY.text}")
+            Finding(
+                object_text(pod),
+                f"its proxy has version {version}, its control plane would have {new}: {version_skew.PROXY.text}",
+            )
             for pod, version in broken
         ],
     )
@@ -86,7 +106,9 @@ def proxies_disconnected(facts: Facts, gate: Gate) -> list[Finding]:
     if facts.silent:
         raise Unknown(facts.silent)
     return [
-        Finding(object_text(pod), "its proxy is connected to no istiod") for pod in _pods(facts, gate) if is_ready(pod) and proxy_id(pod) not in facts.connected
+        Finding(object_text(pod), "its proxy is connected to no istiod")
+        for pod in _pods(facts, gate)
+        if is_ready(pod) and proxy_id(pod) not in facts.connected
     ]
 
 
@@ -103,5 +125,10 @@ def proxies_not_synced(facts: Facts, gate: Gate) -> list[Finding]:
 
 def proxies_rejected(facts: Facts, gate: Gate) -> list[Finding]:
     return _or_unknown(
-        facts, [Finding(f"proxy {proxy.id}", f"it rejected its configuration: {proxy.rejected}") for proxy in _connected(facts, gate) if proxy.rejected]
+        facts,
+        [
+            Finding(f"proxy {proxy.id}", f"it rejected its configuration: {proxy.rejected}")
+            for proxy in _connected(facts, gate)
+            if proxy.rejected
+        ],
     )

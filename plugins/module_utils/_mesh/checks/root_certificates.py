@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The mesh's root certificates, as istiod copies them to every namespace. The Secret with the CA's key is never read."""
+"""The mesh's root certificates, as istiod copies them to every namespace. The Secret with the CA's key is never
+read.
+"""
+
 from __future__ import annotations
 
 from datetime import timedelta
@@ -50,7 +53,9 @@ def root_expires_soon(facts: Facts, _gate: Gate) -> list[Finding]:
 def roots_several(facts: Facts, _gate: Gate) -> list[Finding]:
     found = sorted({root.fingerprint[:16] for root in _roots(facts)})
     return (
-        [Finding(f"root certificate {name}", "proxies trust it and others, as during a rotation") for name in found] if len(found) > 1 else []
+        [Finding(f"root certificate {name}", "proxies trust it and others, as during a rotation") for name in found]
+        if len(found) > 1
+        else []
     )
 
 

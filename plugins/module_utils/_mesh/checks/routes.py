@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Routes and policies that name what is not there. Only what is sure without Istio's own analysis."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -73,7 +74,10 @@ def virtual_service_no_gateway(facts: Facts, _gate: Gate) -> list[Finding]:
 
 def virtual_service_no_host(facts: Facts, _gate: Gate) -> list[Finding]:
     missing = {(object_text(obj), host) for obj, _destination, host in _routes(facts) if not _exists(facts, host)}
-    return [Finding(name, f"it routes to {host}, which has no Service or ServiceEntry in this cluster") for name, host in sorted(missing)]
+    return [
+        Finding(name, f"it routes to {host}, which has no Service or ServiceEntry in this cluster")
+        for name, host in sorted(missing)
+    ]
 
 
 def subset_undefined(facts: Facts, _gate: Gate) -> list[Finding]:
@@ -83,17 +87,25 @@ def subset_undefined(facts: Facts, _gate: Gate) -> list[Finding]:
         for obj, destination, host in _routes(facts)
         if destination.get("subset") and (host, destination["subset"]) not in defined
     }
-    return [Finding(name, f"it routes to subset {subset} of {host}, which no DestinationRule defines") for name, host, subset in sorted(missing)]
+    return [
+        Finding(name, f"it routes to subset {subset} of {host}, which no DestinationRule defines")
+        for name, host, subset in sorted(missing)
+    ]
 
 
 def _rules(facts: Facts) -> Iterator[tuple[Object, str]]:
     """(DestinationRule, its host in full)"""
-    return ((obj, _full(facts, obj["spec"].get("host", ""), obj["metadata"]["namespace"])) for obj in facts["destination_rules"])
+    return (
+        (obj, _full(facts, obj["spec"].get("host", ""), obj["metadata"]["namespace"]))
+        for obj in facts["destination_rules"]
+    )
 
 
 def destination_rule_no_host(facts: Facts, _gate: Gate) -> list[Finding]:
     return [
-        Finding(object_text(obj), f"its host {host} has no Service or ServiceEntry in this cluster") for obj, host in _rules(facts) if not _exists(facts, host)
+        Finding(object_text(obj), f"its host {host} has no Service or ServiceEntry in this cluster")
+        for obj, host in _rules(facts)
+        if not _exists(facts, host)
     ]
 
 
@@ -116,10 +128,19 @@ def _mode(obj: Object) -> str:
 
 
 def mtls_permissive(facts: Facts, gate: Gate) -> list[Finding]:
-    whole = [obj for obj in facts["peer_authentications"] if obj["metadata"]["namespace"] == gate.namespace and not (obj.get("spec") or {}).get("selector")]
+    whole = [
+        obj
+        for obj in facts["peer_authentications"]
+        if obj["metadata"]["namespace"] == gate.namespace and not (obj.get("spec") or {}).get("selector")
+    ]
     if not facts.planes or any(_mode(obj) == "STRICT" for obj in whole):
         return []
-    return [Finding(f"PeerAuthentication in {gate.namespace}", "none sets STRICT for the whole mesh, so workloads also accept plaintext")]
+    return [
+        Finding(
+            f"PeerAuthentication in {gate.namespace}",
+            "none sets STRICT for the whole mesh, so workloads also accept plaintext",
+        )
+    ]
 
 
 def mtls_disabled(facts: Facts, gate: Gate) -> list[Finding]:

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The way from one version to another, and what a release changes on it."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -17,7 +18,9 @@ from ..gate import Gate, Judge, Unknown, allowed_skew, replaced_planes
 REGISTERED, TUNNEL = "istio.io/autoRegistrationGroup", "networking.istio.io/tunnel"
 
 
-def _jumps(facts: Facts, gate: Gate, how: str) -> Iterator[tuple[dict[str, Any], version_skew.Version, version_skew.Version]]:
+def _jumps(
+    facts: Facts, gate: Gate, how: str
+) -> Iterator[tuple[dict[str, Any], version_skew.Version, version_skew.Version]]:
     """(control plane, its version, the new one) where the upgrade is broken in this direction."""
     for plane in replaced_planes(facts, gate):
         old, new = plane["number"], gate.number
@@ -31,7 +34,8 @@ def downgrade(facts: Facts, gate: Gate) -> list[Finding]:
     return [
         Finding(
             f"revision {plane['revision']}",
-            f"{version_skew.release_text(old.release)} → {version_skew.release_text(new.release)} is a downgrade, which Istio does not support",
+            f"{version_skew.release_text(old.release)} → {version_skew.release_text(new.release)} is a downgrade, which"
+            " Istio does not support",
         )
         for plane, old, new in _jumps(facts, gate, "ahead")
     ]
@@ -41,28 +45,40 @@ def minor_skipped(facts: Facts, gate: Gate) -> list[Finding]:
     rule = allowed_skew(facts, gate)
     found = []
     for plane, old, new in _jumps(facts, gate, "behind"):
-        steps = ", then ".join(version_skew.upgrade_path(old, new, rule.behind or 1)) or "described in Istio's release notes"
+        steps = (
+            ", then ".join(version_skew.upgrade_path(old, new, rule.behind or 1))
+            or "described in Istio's release notes"
+        )
         found.append(
             Finding(
                 f"revision {plane['revision']}",
-                f"{version_skew.release_text(old.release)} → {version_skew.release_text(new.release)} skips a release: {rule.text}. The steps: {steps}",
+                f"{version_skew.release_text(old.release)} → {version_skew.release_text(new.release)} skips a release:"
+                f" {rule.text}. The steps: {steps}",
             )
         )
     return found
 
 
 def _environment(obj: Object) -> set[str]:
-    return {entry["name"] for container in obj["spec"]["template"]["spec"]["containers"] for entry in container.get("env") or []}
+    return {
+        entry["name"]
+        for container in obj["spec"]["template"]["spec"]["containers"]
+        for entry in container.get("env") or []
+    }
 
 
 def flag_unset(flag: str, cause: str) -> Judge:
     """Judges control planes that have not decided for themselves what a release decides for them."""
-    return lambda facts, _gate: [Finding(object_text(obj), cause) for obj in facts["istiods"] if flag not in _environment(obj)]
+    return lambda facts, _gate: [
+        Finding(object_text(obj), cause) for obj in facts["istiods"] if flag not in _environment(obj)
+    ]
 
 
 def flag_set(flag: str, cause: str) -> Judge:
     """Judges control planes that set a flag which a release has taken away."""
-    return lambda facts, _gate: [Finding(object_text(obj), cause) for obj in facts["istiods"] if flag in _environment(obj)]
+    return lambda facts, _gate: [
+        Finding(object_text(obj), cause) for obj in facts["istiods"] if flag in _environment(obj)
+    ]
 
 
 def entries_without_tunnel(facts: Facts, _gate: Gate) -> list[Finding]:
@@ -88,4 +104,7 @@ def mcp_readers(facts: Facts, _gate: Gate) -> list[Finding]:
 
 
 def envoy_filters(facts: Facts, _gate: Gate) -> list[Finding]:
-    return [Finding(object_text(obj), "it patches generated configuration, which can change in each release") for obj in facts["envoy_filters"]]
+    return [
+        Finding(object_text(obj), "it patches generated configuration, which can change in each release")
+        for obj in facts["envoy_filters"]
+    ]

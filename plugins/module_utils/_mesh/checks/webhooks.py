@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Webhooks of injection and validation, and the tags that they make."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -15,7 +16,10 @@ from ..facts import Facts, object_text
 from ..gate import Gate, Unknown
 
 VALIDATED = "networking.istio.io"
-WITHOUT = {"MutatingWebhookConfiguration": "no pod that it selects can start", "ValidatingWebhookConfiguration": "no Istio object can be written"}
+WITHOUT = {
+    "MutatingWebhookConfiguration": "no pod that it selects can start",
+    "ValidatingWebhookConfiguration": "no Istio object can be written",
+}
 
 
 def configurations(facts: Facts) -> list[Object]:
@@ -37,7 +41,10 @@ def injector_missing(facts: Facts, _gate: Gate) -> list[Finding]:
 
 def webhook_no_ca(facts: Facts, _gate: Gate) -> list[Finding]:
     bare = {object_text(obj) for obj, hook in _entries(configurations(facts)) if not webhooks.armed_entry(hook)}
-    return [Finding(name, "istiod has not written its CA to it, so the API server does not trust the webhook") for name in sorted(bare)]
+    return [
+        Finding(name, "istiod has not written its CA to it, so the API server does not trust the webhook")
+        for name in sorted(bare)
+    ]
 
 
 def webhook_ca_foreign(facts: Facts, _gate: Gate) -> list[Finding]:
@@ -52,7 +59,11 @@ def webhook_ca_foreign(facts: Facts, _gate: Gate) -> list[Finding]:
         roots = {root.fingerprint for root in facts.roots}
     except ValueError as error:
         raise Unknown(f"the root certificate of the mesh is not known: {error}") from error
-    return [Finding(name, cause) for (name, _bundle), bundle in sorted(carried.items()) if (cause := _foreign(bundle, roots))]
+    return [
+        Finding(name, cause)
+        for (name, _bundle), bundle in sorted(carried.items())
+        if (cause := _foreign(bundle, roots))
+    ]
 
 
 def _foreign(bundle: str, roots: set[str]) -> str:
@@ -64,13 +75,20 @@ def _foreign(bundle: str, roots: set[str]) -> str:
 
 
 def webhook_service_missing(facts: Facts, _gate: Gate) -> list[Finding]:
-    named = {(object_text(obj), place) for obj, hook in _entries(configurations(facts)) if (place := webhooks.service_of(hook)) and not facts.service(*place)}
+    named = {
+        (object_text(obj), place)
+        for obj, hook in _entries(configurations(facts))
+        if (place := webhooks.service_of(hook)) and not facts.service(*place)
+    }
     return [Finding(name, f"its Service {'/'.join(place)} does not exist") for name, place in sorted(named)]
 
 
 def webhook_unanswered(facts: Facts, _gate: Gate) -> list[Finding]:
     """Only what fails closed: there nothing goes on without an answer."""
-    return [Finding(object_text(obj), f"{cause}: {WITHOUT[obj['kind']]}") for obj, cause in unanswered(facts, webhooks.closed_entries)]
+    return [
+        Finding(object_text(obj), f"{cause}: {WITHOUT[obj['kind']]}")
+        for obj, cause in unanswered(facts, webhooks.closed_entries)
+    ]
 
 
 def unanswered(facts: Facts, entries: Callable[[Object], list[dict[str, Any]]]) -> Iterator[tuple[Object, str]]:
@@ -93,8 +111,14 @@ def validator_open(facts: Facts, _gate: Gate) -> list[Finding]:
 
 
 def default_validator_missing(facts: Facts, _gate: Gate) -> list[Finding]:
-    takes = any(_validates(hook) and selects(hook.get("objectSelector"), {}) for _obj, hook in _entries(facts["validators"]))
-    return [] if takes or not facts.planes else [Finding("objects without a revision", "no webhook validates them, so invalid objects are accepted")]
+    takes = any(
+        _validates(hook) and selects(hook.get("objectSelector"), {}) for _obj, hook in _entries(facts["validators"])
+    )
+    return (
+        []
+        if takes or not facts.planes
+        else [Finding("objects without a revision", "no webhook validates them, so invalid objects are accepted")]
+    )
 
 
 def _validates(hook: dict[str, Any]) -> bool:
@@ -108,7 +132,8 @@ def webhooks_overlap(facts: Facts, _gate: Gate) -> list[Finding]:
     return [
         Finding(
             f"MutatingWebhookConfiguration {found.first}",
-            f"{found.second} matches the same pods: with labels {found.pod} in namespaces with labels {found.namespace}",
+            f"{found.second} matches the same pods: with labels {found.pod} in namespaces with labels"
+            f" {found.namespace}",
         )
     ]
 

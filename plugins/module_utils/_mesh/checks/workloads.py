@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Namespaces, and pods beside the proxies that they have or should have."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -35,7 +36,11 @@ def namespace_unknown_revision(facts: Facts, gate: Gate) -> list[Finding]:
         if name and INJECTION not in labels and not facts.known.resolve(name):
             there = ", ".join(sorted({*facts.known.tags, *facts.known.untagged})) or "none"
             found.append(
-                Finding(object_text(obj), f"{REVISION}={name} is neither a revision nor a tag, so its pods get no sidecar. Revisions and tags: {there}")
+                Finding(
+                    object_text(obj),
+                    f"{REVISION}={name} is neither a revision nor a tag, so its pods get no sidecar. Revisions and"
+                    f" tags: {there}",
+                )
             )
     return found
 
@@ -53,7 +58,10 @@ def namespace_several_labels(facts: Facts, gate: Gate) -> list[Finding]:
 
 def pods_missing_sidecar(facts: Facts, gate: Gate) -> list[Finding]:
     lacking = [pod for pod in _judged(facts.living, gate) if facts.lacks_sidecar(pod)]
-    return _workloads((w for w in facts.workloads(lacking) if w.restartable), "its pods were created before they were enrolled, or the injection failed")
+    return _workloads(
+        (w for w in facts.workloads(lacking) if w.restartable),
+        "its pods were created before they were enrolled, or the injection failed",
+    )
 
 
 def _stale(facts: Facts, gate: Gate) -> list[Object]:
@@ -61,36 +69,59 @@ def _stale(facts: Facts, gate: Gate) -> list[Object]:
 
 
 def proxies_stale(facts: Facts, gate: Gate) -> list[Finding]:
-    return _workloads((w for w in facts.workloads(_stale(facts, gate)) if w.restartable), "its proxies have another revision than new pods get")
+    return _workloads(
+        (w for w in facts.workloads(_stale(facts, gate)) if w.restartable),
+        "its proxies have another revision than new pods get",
+    )
 
 
 def pods_not_restartable(facts: Facts, gate: Gate) -> list[Finding]:
     behind = [*_stale(facts, gate), *(pod for pod in _judged(facts.living, gate) if facts.lacks_sidecar(pod))]
     return _workloads(
-        (w for w in facts.workloads(behind) if not w.restartable), "its sidecar is stale or missing, and its owner does not replace pods on a restart"
+        (w for w in facts.workloads(behind) if not w.restartable),
+        "its sidecar is stale or missing, and its owner does not replace pods on a restart",
     )
 
 
 def proxies_orphaned(facts: Facts, gate: Gate) -> list[Finding]:
     """Where istiod runs elsewhere, the revision has an injector and no Deployment."""
     living = {plane["revision"] for plane in facts.planes} | facts.known.untagged
-    lost = [(pod, revision) for pod in _judged(facts.with_sidecar, gate) if (revision := revisions.revision_of_pod(pod)) and revision not in living]
-    return [Finding(object_text(pod), f"the control plane of its proxy, revision {revision}, does not exist") for pod, revision in lost]
+    lost = [
+        (pod, revision)
+        for pod in _judged(facts.with_sidecar, gate)
+        if (revision := revisions.revision_of_pod(pod)) and revision not in living
+    ]
+    return [
+        Finding(object_text(pod), f"the control plane of its proxy, revision {revision}, does not exist")
+        for pod, revision in lost
+    ]
 
 
 def _statuses(pod: Object) -> dict[str, dict[str, Any]]:
     status = pod.get("status") or {}
-    return {entry["name"]: entry for entry in (status.get("containerStatuses") or []) + (status.get("initContainerStatuses") or [])}
+    return {
+        entry["name"]: entry
+        for entry in (status.get("containerStatuses") or []) + (status.get("initContainerStatuses") or [])
+    }
 
 
 def sidecar_not_ready(facts: Facts, gate: Gate) -> list[Finding]:
     running = [pod for pod in _judged(facts.with_sidecar, gate) if is_running(pod)]
-    return [Finding(object_text(pod), "its proxy is not ready") for pod in running if _statuses(pod).get(SIDECAR, {}).get("ready") is False]
+    return [
+        Finding(object_text(pod), "its proxy is not ready")
+        for pod in running
+        if _statuses(pod).get(SIDECAR, {}).get("ready") is False
+    ]
 
 
 def image_auto(facts: Facts, gate: Gate) -> list[Finding]:
     never = [pod for pod in _judged(facts.with_sidecar, gate) if any(c.get("image") == "auto" for c in sidecars(pod))]
-    return [Finding(object_text(pod), "the image of its proxy is still auto: no webhook injected the pod when it was created") for pod in never]
+    return [
+        Finding(
+            object_text(pod), "the image of its proxy is still auto: no webhook injected the pod when it was created"
+        )
+        for pod in never
+    ]
 
 
 def job_kept_by_sidecar(facts: Facts, gate: Gate) -> list[Finding]:
@@ -108,5 +139,6 @@ def job_kept_by_sidecar(facts: Facts, gate: Gate) -> list[Finding]:
 def root_copy_missing(facts: Facts, gate: Gate) -> list[Finding]:
     places = {pod["metadata"]["namespace"] for pod in _judged(facts.with_sidecar, gate)} - set(facts.root_copies)
     return [
-        Finding(f"Namespace {name}", "it has proxies, but no root certificate for them: new pods cannot start") for name in sorted(places)
+        Finding(f"Namespace {name}", "it has proxies, but no root certificate for them: new pods cannot start")
+        for name in sorted(places)
     ]

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Webhooks, definitions, and the shape of what is asked about."""
+
 from __future__ import annotations
 
 import ipaddress
@@ -13,7 +14,19 @@ from ..._checks.check import ERROR, INFO, WARNING, Check, FieldFinding
 from ..._engine.objects import Object
 from ..._engine.selectors import selects
 from ..findings import ANALYZER, KUBERNETES, OURS
-from ..object_index import EXTENSIONS, KINDS, NETWORKING, SECURITY, TELEMETRY, World, kind_of, labels, name, namespace, spec
+from ..object_index import (
+    EXTENSIONS,
+    KINDS,
+    NETWORKING,
+    SECURITY,
+    TELEMETRY,
+    World,
+    kind_of,
+    labels,
+    name,
+    namespace,
+    spec,
+)
 from ..schema_guard import misfits
 
 REVISION, INJECTION = "istio.io/rev", "istio-injection"
@@ -57,7 +70,12 @@ def _revisions(entries: list[tuple[Object, dict[str, Any]]]) -> set[str]:
     for _obj, hook in entries:
         for selector in (hook.get("namespaceSelector") or {}, hook.get("objectSelector") or {}):
             found |= {value for key, value in (selector.get("matchLabels") or {}).items() if key == REVISION}
-            found |= {value for one in selector.get("matchExpressions") or [] if one.get("key") == REVISION for value in one.get("values") or []}
+            found |= {
+                value
+                for one in selector.get("matchExpressions") or []
+                if one.get("key") == REVISION
+                for value in one.get("values") or []
+            }
     return found
 
 
@@ -69,7 +87,8 @@ def injectors_overlap(world: World) -> Iterator[FieldFinding]:
         taken = [
             (obj, hook)
             for obj, hook in entries
-            if selects(hook.get("namespaceSelector"), {**space, **own}) and selects(hook.get("objectSelector"), {**pod, **other})
+            if selects(hook.get("namespaceSelector"), {**space, **own})
+            and selects(hook.get("objectSelector"), {**pod, **other})
         ]
         for obj, hook in taken if len(taken) > 1 else ():
             if (name(obj), hook.get("name")) not in told:
@@ -120,7 +139,9 @@ def webhook_at_address(world: World) -> Iterator[FieldFinding]:
             ipaddress.ip_address(host)
         except ValueError:
             continue
-        yield FieldFinding(obj, "webhooks", f"{hook.get('name')} uses the address {host}, which no certificate for a host name matches")
+        yield FieldFinding(
+            obj, "webhooks", f"{hook.get('name')} uses the address {host}, which no certificate for a host name matches"
+        )
 
 
 def validated_by_none(world: World) -> Iterator[FieldFinding]:
@@ -131,9 +152,16 @@ def validated_by_none(world: World) -> Iterator[FieldFinding]:
         for obj in world[kind] if group in ISTIOS else ():
             space = {"kubernetes.io/metadata.name": namespace(obj), **world.namespace_labels(namespace(obj))}
             if not any(
-                _validates(hook, group) and selects(hook.get("objectSelector"), labels(obj)) and selects(hook.get("namespaceSelector"), space) for hook in hooks
+                _validates(hook, group)
+                and selects(hook.get("objectSelector"), labels(obj))
+                and selects(hook.get("namespaceSelector"), space)
+                for hook in hooks
             ):
-                yield FieldFinding(obj, "metadata.labels", "no webhook validates it: the API server accepts everything that its CRD allows")
+                yield FieldFinding(
+                    obj,
+                    "metadata.labels",
+                    "no webhook validates it: the API server accepts everything that its CRD allows",
+                )
 
 
 def _validates(hook: dict[str, Any], group: str) -> bool:
@@ -142,17 +170,27 @@ def _validates(hook: dict[str, Any], group: str) -> bool:
 
 def definition_old(world: World) -> Iterator[FieldFinding]:
     for obj in world["CustomResourceDefinition"]:
-        found = [int(part) for part in ((obj["metadata"].get("annotations") or {}).get(BUNDLE) or "").lstrip("v").split(".")[:2] if part.isdigit()]
+        found = [
+            int(part)
+            for part in ((obj["metadata"].get("annotations") or {}).get(BUNDLE) or "").lstrip("v").split(".")[:2]
+            if part.isdigit()
+        ]
         least = NEEDED.get(name(obj))
         if least and len(found) == 2 and tuple(found) < least:
             yield FieldFinding(
-                obj, f"metadata.annotations.{BUNDLE}", f"its version is {'.'.join(map(str, found))}, and istiod needs {'.'.join(map(str, least))} or newer"
+                obj,
+                f"metadata.annotations.{BUNDLE}",
+                f"its version is {'.'.join(map(str, found))}, and istiod needs {'.'.join(map(str, least))} or newer",
             )
 
 
 def definition_gone(world: World) -> Iterator[FieldFinding]:
     for obj in world["CustomResourceDefinition"]:
-        if (spec(obj).get("group") or name(obj).partition(".")[2]) in ("rbac.istio.io", "authentication.istio.io", "config.istio.io"):
+        if (spec(obj).get("group") or name(obj).partition(".")[2]) in (
+            "rbac.istio.io",
+            "authentication.istio.io",
+            "config.istio.io",
+        ):
             yield FieldFinding(obj, "spec.group", "Istio has removed this API: nothing reads its objects")
 
 
@@ -160,16 +198,17 @@ CHECKS = (
     Check("shape_wrong", ERROR, shape_wrong, "A field has the wrong type. The object is not checked any further.",
           "Correct the type of the field.", ANALYZER("IST0106") + ", definition"),
     Check("version_old", WARNING, version_old, "An object uses an old API version.", "Use v1.", KUBERNETES),
-    Check("injectors_overlap", ERROR, injectors_overlap, "Two webhooks inject the same pods.", "Move the revision tag, or remove the older control plane.",
-          ANALYZER("IST0139")),
+    Check("injectors_overlap", ERROR, injectors_overlap, "Two webhooks inject the same pods.",
+          "Move the revision tag, or remove the older control plane.", ANALYZER("IST0139")),
     Check("injector_no_service", ERROR, injector_no_service, "The Service of an injection webhook does not exist.",
           "Install the control plane of the webhook, or delete the webhook.", ANALYZER("IST0139")),
-    Check("webhook_no_address", WARNING, webhook_no_address, "A webhook has neither a Service nor a URL.", "Set the URL of the control plane.",
-          ANALYZER("IST0163")),
+    Check("webhook_no_address", WARNING, webhook_no_address, "A webhook has neither a Service nor a URL.",
+          "Set the URL of the control plane.", ANALYZER("IST0163")),
     Check("webhook_at_address", INFO, webhook_at_address, "A webhook uses an IP address instead of a host name.",
           "Use a host name that the control plane's certificate contains.", ANALYZER("IST0164")),
     Check("validated_by_none", WARNING, validated_by_none, "No webhook validates an object.",
-          "Label the object with its revision, or create a default revision. Its webhook validates objects without a revision label.", OURS),
+          "Label the object with its revision, or create a default revision. Its webhook validates objects without a "
+          "revision label.", OURS),
     Check("definition_old", WARNING, definition_old, "A Gateway API CRD is so old that istiod ignores its objects.",
           "Install the CRDs of a newer Gateway API release.", ANALYZER("IST0176")),
     Check("definition_gone", WARNING, definition_gone, "A CRD belongs to an API that Istio has removed.",

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What VirtualServices name, and what several of them mean together."""
+
 from __future__ import annotations
 
 from collections import defaultdict
@@ -27,7 +28,9 @@ def destinations(world: World) -> Iterator[tuple[Object, str, dict[str, Any]]]:
         for protocol in ("http", "tcp", "tls"):
             for field, route in parts(spec(obj).get(protocol), f"spec.{protocol}"):
                 found = [
-                    (f"{path}.destination", part.get("destination")) for key in ("route", "mirrors") for path, part in parts(route.get(key), f"{field}.{key}")
+                    (f"{path}.destination", part.get("destination"))
+                    for key in ("route", "mirrors")
+                    for path, part in parts(route.get(key), f"{field}.{key}")
                 ]
                 for path, destination in [*found, (f"{field}.mirror", route.get("mirror"))]:
                     if destination is not None and (destination.get("host") or path.endswith("destination")):
@@ -40,13 +43,21 @@ def virtual_service_no_host(world: World) -> Iterator[FieldFinding]:
     for obj, field, destination in destinations(world):
         host = destination.get("host") or ""
         if host and world.ports_of(host, obj, spec(obj).get("exportTo")) is None:
-            yield FieldFinding(obj, f"{field}.host", f"{host} has no Service or ServiceEntry that is visible in namespace {namespace(obj)}")
+            yield FieldFinding(
+                obj,
+                f"{field}.host",
+                f"{host} has no Service or ServiceEntry that is visible in namespace {namespace(obj)}",
+            )
 
 
 def _ports(world: World) -> Iterator[tuple[Object, str, dict[str, Any], list[int]]]:
     """(VirtualService, field, destination, ports of its host) where the host is known."""
     for obj, field, destination in destinations(world):
-        ports = world.ports_of(destination.get("host") or "", obj, spec(obj).get("exportTo")) if destination.get("host") else None
+        ports = (
+            world.ports_of(destination.get("host") or "", obj, spec(obj).get("exportTo"))
+            if destination.get("host")
+            else None
+        )
         if ports is not None:
             yield obj, field, destination, [port.get("number") or 0 for port in ports]
 
@@ -55,13 +66,19 @@ def destination_no_port(world: World) -> Iterator[FieldFinding]:
     for obj, field, destination, ports in _ports(world):
         number = (destination.get("port") or {}).get("number")
         if number is not None and number not in ports:
-            yield FieldFinding(obj, f"{field}.port", f"{destination['host']} has no port {number}. Its ports: {', '.join(map(str, ports)) or 'none'}")
+            yield FieldFinding(
+                obj,
+                f"{field}.port",
+                f"{destination['host']} has no port {number}. Its ports: {', '.join(map(str, ports)) or 'none'}",
+            )
 
 
 def destination_port_needed(world: World) -> Iterator[FieldFinding]:
     for obj, field, destination, ports in _ports(world):
         if destination.get("port") is None and len(ports) > 1:
-            yield FieldFinding(obj, field, f"{destination['host']} has several ports: set one of {', '.join(map(str, ports))}")
+            yield FieldFinding(
+                obj, field, f"{destination['host']} has several ports: set one of {', '.join(map(str, ports))}"
+            )
 
 
 def subset_undefined(world: World) -> Iterator[FieldFinding]:
@@ -70,7 +87,9 @@ def subset_undefined(world: World) -> Iterator[FieldFinding]:
     for obj, field, destination in destinations(world):
         host = full_name(destination.get("host") or "", namespace(obj))
         if destination.get("subset") and (host, destination["subset"]) not in world.subsets:
-            yield FieldFinding(obj, f"{field}.subset", f"no DestinationRule defines subset {destination['subset']} of {host}")
+            yield FieldFinding(
+                obj, f"{field}.subset", f"no DestinationRule defines subset {destination['subset']} of {host}"
+            )
 
 
 def virtual_service_no_gateway(world: World) -> Iterator[FieldFinding]:
@@ -78,7 +97,11 @@ def virtual_service_no_gateway(world: World) -> Iterator[FieldFinding]:
         return
     for obj, field, space, gateway in _gateways(world):
         if not world.find("Gateway", space, gateway):
-            yield FieldFinding(obj, field, f"Gateway {space}/{gateway} does not exist" if space else f"Gateway {gateway} does not exist")
+            yield FieldFinding(
+                obj,
+                field,
+                f"Gateway {space}/{gateway} does not exist" if space else f"Gateway {gateway} does not exist",
+            )
 
 
 def _gateways(world: World) -> Iterator[tuple[Object, str, str, str]]:
@@ -94,7 +117,11 @@ def gateway_generated(world: World) -> Iterator[FieldFinding]:
     for obj in world["VirtualService"]:
         for number, named in enumerate(spec(obj).get("gateways") or []):
             if GENERATED in named:
-                yield FieldFinding(obj, f"spec.gateways[{number}]", f"istiod generated {named} from a Gateway API object: it can be deleted or renamed at any time")
+                yield FieldFinding(
+                    obj,
+                    f"spec.gateways[{number}]",
+                    f"istiod generated {named} from a Gateway API object: it can be deleted or renamed at any time",
+                )
 
 
 def gateway_hosts(gateway: Object, viewer: str) -> list[str]:
@@ -114,7 +141,11 @@ def host_not_in_gateway(world: World) -> Iterator[FieldFinding]:
         return
     for obj, field, space, gateway in _gateways(world):
         found, wanted = world.find("Gateway", space, gateway), spec(obj).get("hosts") or []
-        if not any(overlaps(host, other) for host in (gateway_hosts(found, namespace(obj)) if found else []) for other in wanted):
+        if not any(
+            overlaps(host, other)
+            for host in (gateway_hosts(found, namespace(obj)) if found else [])
+            for other in wanted
+        ):
             yield FieldFinding(obj, field, f"Gateway {gateway} has none of the hosts {', '.join(wanted) or '(none)'}")
 
 
@@ -130,13 +161,21 @@ def hosts_conflict(world: World) -> Iterator[FieldFinding]:
         others = (
             []
             if scope == EVERYWHERE
-            else [obj for (other, pattern), found in by_host.items() if other == EVERYWHERE and overlaps(pattern, host) for obj in found]
+            else [
+                obj
+                for (other, pattern), found in by_host.items()
+                if other == EVERYWHERE and overlaps(pattern, host)
+                for obj in found
+            ]
         )
         every = {place_text(obj): obj for obj in [*own, *others]}
         for key in sorted(set(every) - told) if len(every) > 1 else ():
             told.add(key)
             yield FieldFinding(
-                every[key], "spec.hosts", f"VirtualService {', '.join(sorted(set(every) - {key}))} has the same host {host}: sidecars use only the oldest one"
+                every[key],
+                "spec.hosts",
+                f"VirtualService {', '.join(sorted(set(every) - {key}))} has the same host {host}: sidecars use only"
+                " the oldest one",
             )
 
 
@@ -150,12 +189,19 @@ def subset_ineffective_at_gateway(world: World) -> Iterator[FieldFinding]:
             if destination.get("subset") and host in hosts and MESH in (spec(obj).get("gateways") or [MESH]):
                 by_host[host].append(place_text(obj))
     for obj, field, route in http(world):
-        for path, part in parts(route.get("route"), f"{field}.route") if gateways_only(spec(obj).get("gateways") or []) else ():
+        for path, part in (
+            parts(route.get("route"), f"{field}.route") if gateways_only(spec(obj).get("gateways") or []) else ()
+        ):
             destination = part.get("destination") or {}
             host = full_name(destination.get("host") or "", namespace(obj))
             others = sorted({other for other in by_host[host] if other != place_text(obj)})
             if not destination.get("subset") and others:
-                yield FieldFinding(obj, f"{path}.destination", f"VirtualService {', '.join(others)} has routes to subsets of {host}, which the gateway does not use")
+                yield FieldFinding(
+                    obj,
+                    f"{path}.destination",
+                    f"VirtualService {', '.join(others)} has routes to subsets of {host}, which the gateway does"
+                    " not use",
+                )
 
 
 def claim_without_authentication(world: World) -> Iterator[FieldFinding]:
@@ -173,7 +219,12 @@ def claim_without_authentication(world: World) -> Iterator[FieldFinding]:
             pods = [pod for pod in world.pods if found and contains(pod, spec(found).get("selector") or {})]
             bare = next((pod for pod in pods if not _authenticated(world, pod)), None)
             if bare:
-                yield FieldFinding(obj, field, f"no RequestAuthentication selects Pod {place_text(bare)} of Gateway {gateway}, so tokens are not validated there")
+                yield FieldFinding(
+                    obj,
+                    field,
+                    f"no RequestAuthentication selects Pod {place_text(bare)} of Gateway {gateway}, so tokens are not"
+                    " validated there",
+                )
 
 
 def _authenticated(world: World, pod: Object) -> bool:
@@ -193,21 +244,43 @@ def weight_on_nothing_ready(world: World) -> Iterator[FieldFinding]:
             selector = spec(service).get("selector") if service else None
             if not service or not selector or (len(route) > 1 and share(part) <= 0):
                 continue
-            subset = world.subsets.get((full_name(destination["host"], namespace(obj)), destination.get("subset") or ""), {})
-            wanted = {**selector, **{key: value for key, value in (subset.get("labels") or {}).items() if not key.startswith(PLACES)}}
+            subset = world.subsets.get(
+                (full_name(destination["host"], namespace(obj)), destination.get("subset") or ""), {}
+            )
+            wanted = {
+                **selector,
+                **{key: value for key, value in (subset.get("labels") or {}).items() if not key.startswith(PLACES)},
+            }
             if not any(pod_ready(pod) or id(pod) in coming for pod in world.selected(namespace(service), wanted)):
-                what = f"subset {destination['subset']} of {name(service)}" if destination.get("subset") else f"Service {name(service)}"
-                yield FieldFinding(obj, f"{field}[{number}]", f"{what} has no ready pod: its requests fail with status 503")
+                what = (
+                    f"subset {destination['subset']} of {name(service)}"
+                    if destination.get("subset")
+                    else f"Service {name(service)}"
+                )
+                yield FieldFinding(
+                    obj, f"{field}[{number}]", f"{what} has no ready pod: its requests fail with status 503"
+                )
 
 
 def sticky_with_weights(world: World) -> Iterator[FieldFinding]:
-    sticky = {host for obj, host in world.rules if ((spec(obj).get("trafficPolicy") or {}).get("loadBalancer") or {}).get("consistentHash")}
+    sticky = {
+        host
+        for obj, host in world.rules
+        if ((spec(obj).get("trafficPolicy") or {}).get("loadBalancer") or {}).get("consistentHash")
+    }
     for obj, field, route in weighted(world):
-        hosts = {full_name((part.get("destination") or {}).get("host") or "", namespace(obj)) for part in route if share(part) > 0}
+        hosts = {
+            full_name((part.get("destination") or {}).get("host") or "", namespace(obj))
+            for part in route
+            if share(part) > 0
+        }
         caught = sorted(hosts & sticky)
         if sum(share(part) > 0 for part in route) > 1 and caught:
             yield FieldFinding(
-                obj, field, f"{caught[0]} has a consistent hash, which works only inside one destination: with weights, each request can reach another version"
+                obj,
+                field,
+                f"{caught[0]} has a consistent hash, which works only inside one destination: with weights, each"
+                " request can reach another version",
             )
 
 
@@ -220,7 +293,9 @@ def routes_of_two_kinds(world: World) -> Iterator[FieldFinding]:
         hosts = {full_name(host, namespace(obj)) for host in spec(obj).get("hosts") or []}
         others = sorted({other for host, found in known.items() if host in hosts for other in found})
         if others and not is_delegate(obj):
-            yield FieldFinding(obj, "spec.hosts", f"{', '.join(others)} has the same host, and it is not defined which of them is used")
+            yield FieldFinding(
+                obj, "spec.hosts", f"{', '.join(others)} has the same host, and it is not defined which of them is used"
+            )
 
 
 def _route_hosts(route: Object) -> list[str]:
@@ -245,17 +320,22 @@ def deprecated_field(world: World) -> Iterator[FieldFinding]:
 
 
 CHECKS = (
-    Check("virtual_service_no_host", ERROR, virtual_service_no_host, "A VirtualService routes to a host without a Service or ServiceEntry.",
+    Check("virtual_service_no_host", ERROR, virtual_service_no_host,
+          "A VirtualService routes to a host without a Service or ServiceEntry.",
           "Correct the name, or create the Service or ServiceEntry first.", ANALYZER("IST0101") + ", Kiali KIA1101"),
-    Check("destination_no_port", ERROR, destination_no_port, "A VirtualService routes to a port that the host does not have.", "Use a port of the Service.",
+    Check("destination_no_port", ERROR, destination_no_port,
+          "A VirtualService routes to a port that the host does not have.", "Use a port of the Service.",
           ANALYZER("IST0101")),
-    Check("destination_port_needed", ERROR, destination_port_needed, "A host has several ports, and a destination does not set one.", "Set the port.",
-          ANALYZER("IST0112")),
-    Check("subset_undefined", ERROR, subset_undefined, "A VirtualService routes to a subset that no DestinationRule defines.",
+    Check("destination_port_needed", ERROR, destination_port_needed,
+          "A host has several ports, and a destination does not set one.", "Set the port.", ANALYZER("IST0112")),
+    Check("subset_undefined", ERROR, subset_undefined,
+          "A VirtualService routes to a subset that no DestinationRule defines.",
           "Create the subset first, then route to it.", ANALYZER("IST0101") + ", Kiali KIA1107"),
-    Check("virtual_service_no_gateway", ERROR, virtual_service_no_gateway, "A VirtualService names a Gateway that does not exist.",
-          "Correct the name, or create the Gateway first.", ANALYZER("IST0101") + ", Kiali KIA1102"),
-    Check("gateway_generated", WARNING, gateway_generated, "A VirtualService is bound to a Gateway that istiod generated from a Gateway API object.",
+    Check("virtual_service_no_gateway", ERROR, virtual_service_no_gateway,
+          "A VirtualService names a Gateway that does not exist.", "Correct the name, or create the Gateway first.",
+          ANALYZER("IST0101") + ", Kiali KIA1102"),
+    Check("gateway_generated", WARNING, gateway_generated,
+          "A VirtualService is bound to a Gateway that istiod generated from a Gateway API object.",
           "Use an HTTPRoute for that Gateway.", ANALYZER("IST0165")),
     Check("host_not_in_gateway", WARNING, host_not_in_gateway, "A Gateway of a VirtualService has none of its hosts.",
           "Add the host to a server of the Gateway, or correct the host.", ANALYZER("IST0132")),
@@ -267,13 +347,17 @@ CHECKS = (
           "Bind one VirtualService to both the mesh and the gateway.",
           ANALYZER("IST0140")),
     Check("claim_without_authentication", ERROR, claim_without_authentication,
-          "A route matches a JWT claim, but its gateway has no RequestAuthentication.", "Create a RequestAuthentication for the pods of the gateway.",
-          ANALYZER("IST0149")),
-    Check("weight_on_nothing_ready", ERROR, weight_on_nothing_ready, "A route sends a part of the traffic to a destination without a ready pod.",
+          "A route matches a JWT claim, but its gateway has no RequestAuthentication.",
+          "Create a RequestAuthentication for the pods of the gateway.", ANALYZER("IST0149")),
+    Check("weight_on_nothing_ready", ERROR, weight_on_nothing_ready,
+          "A route sends a part of the traffic to a destination without a ready pod.",
           "Wait until a pod is ready, or set the weight to 0.", OURS),
-    Check("sticky_with_weights", WARNING, sticky_with_weights, "A host has a consistent hash and a route with weights.",
-          "Route clients with a cookie ahead of the weights, so that they keep their version (istio issue 9764).", OURS),
-    Check("routes_of_two_kinds", ERROR, routes_of_two_kinds, "A VirtualService and a Gateway API route have the same host.", "Keep one of the two.", OURS),
-    Check("deprecated_field", WARNING, deprecated_field, "A field is deprecated or ignored.", "Use the field that is named.",
-          ANALYZER("IST0002")),
+    Check("sticky_with_weights", WARNING, sticky_with_weights,
+          "A host has a consistent hash and a route with weights.",
+          "Route clients with a cookie ahead of the weights, so that they keep their version (istio issue 9764).",
+          OURS),
+    Check("routes_of_two_kinds", ERROR, routes_of_two_kinds,
+          "A VirtualService and a Gateway API route have the same host.", "Keep one of the two.", OURS),
+    Check("deprecated_field", WARNING, deprecated_field, "A field is deprecated or ignored.",
+          "Use the field that is named.", ANALYZER("IST0002")),
 )  # fmt: skip

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Gateways: servers, certificates, and the pods and Services behind them."""
+
 from __future__ import annotations
 
 import binascii
@@ -62,7 +63,9 @@ def gateway_tls_wrong(world: World) -> Iterator[FieldFinding]:
         if protocol == "HTTP" and tls and (set(tls) - {"httpsRedirect"}):
             yield FieldFinding(obj, f"{field}.tls", "a port with protocol HTTP allows only httpsRedirect in tls")
         if protocol in SECURE and tls and tls.get("httpsRedirect"):
-            yield FieldFinding(obj, f"{field}.tls.httpsRedirect", f"a port with protocol {protocol} would redirect to itself")
+            yield FieldFinding(
+                obj, f"{field}.tls.httpsRedirect", f"a port with protocol {protocol} would redirect to itself"
+            )
 
 
 def gateway_tls_incomplete(world: World) -> Iterator[FieldFinding]:
@@ -71,19 +74,29 @@ def gateway_tls_incomplete(world: World) -> Iterator[FieldFinding]:
         mode = tls.get("mode") or ("SIMPLE" if tls.get("credentialName") or tls.get("serverCertificate") else "")
         named = tls.get("credentialName") or tls.get("credentialNames") or tls.get("tlsCertificates")
         if mode in ENDING and not named:
-            missing = [key for key in ("serverCertificate", "privateKey", *(["caCertificates"] if mode != "SIMPLE" else [])) if not tls.get(key)]
+            missing = [
+                key
+                for key in ("serverCertificate", "privateKey", *(["caCertificates"] if mode != "SIMPLE" else []))
+                if not tls.get(key)
+            ]
             if missing:
                 yield FieldFinding(obj, f"{field}.tls", f"{mode} needs {', '.join(missing)}, or a credentialName")
         given = [key for key in ("credentialName", "serverCertificate", "privateKey", "caCertificates") if tls.get(key)]
         if mode == "ISTIO_MUTUAL" and given:
-            yield FieldFinding(obj, f"{field}.tls", f"ISTIO_MUTUAL uses the certificates of the mesh and does not allow {', '.join(given)}")
+            yield FieldFinding(
+                obj,
+                f"{field}.tls",
+                f"ISTIO_MUTUAL uses the certificates of the mesh and does not allow {', '.join(given)}",
+            )
 
 
 def gateway_tls_old(world: World) -> Iterator[FieldFinding]:
     for obj, field, server in servers(world):
         least = (server.get("tls") or {}).get("minProtocolVersion")
         if least in OLD:
-            yield FieldFinding(obj, f"{field}.tls.minProtocolVersion", f"{least} is insecure: browsers no longer support it")
+            yield FieldFinding(
+                obj, f"{field}.tls.minProtocolVersion", f"{least} is insecure: browsers no longer support it"
+            )
 
 
 def _pods(world: World, obj: Object) -> list[Object]:
@@ -95,7 +108,11 @@ def gateway_selects_nothing(world: World) -> Iterator[FieldFinding]:
         return
     for obj in world["Gateway"]:
         if not _pods(world, obj):
-            yield FieldFinding(obj, "spec.selector", f"no pod has the labels {quoted(spec(obj).get('selector') or {})}, so no proxy serves it")
+            yield FieldFinding(
+                obj,
+                "spec.selector",
+                f"no pod has the labels {quoted(spec(obj).get('selector') or {})}, so no proxy serves it",
+            )
 
 
 def gateway_port_not_on_service(world: World) -> Iterator[FieldFinding]:
@@ -137,7 +154,11 @@ def _services(world: World, pods: list[Object]) -> list[Object]:
 def gateway_no_secret(world: World) -> Iterator[FieldFinding]:
     for obj, field, space, secret in _credentials(world):
         if world.knows("Secret") and not world.find("Secret", space, secret):
-            yield FieldFinding(obj, f"{field}.tls.credentialName", f"Secret {space}/{secret} does not exist in the namespace of the gateway's pods")
+            yield FieldFinding(
+                obj,
+                f"{field}.tls.credentialName",
+                f"Secret {space}/{secret} does not exist in the namespace of the gateway's pods",
+            )
 
 
 def _credentials(world: World) -> Iterator[tuple[Object, str, str, str]]:
@@ -177,10 +198,19 @@ def gateways_conflict(world: World) -> Iterator[FieldFinding]:
         rivals = set()
         for other, _field, theirs in servers(world):
             same = number_of(theirs) == number_of(server) and theirs.get("bind") == server.get("bind")
-            if other is not obj and same and set(server.get("hosts") or []) & set(theirs.get("hosts") or []) and _same_pods(world, obj, other):
+            if (
+                other is not obj
+                and same
+                and set(server.get("hosts") or []) & set(theirs.get("hosts") or [])
+                and _same_pods(world, obj, other)
+            ):
                 rivals.add(place_text(other))
         if rivals:
-            yield FieldFinding(obj, field, f"Gateway {', '.join(sorted(rivals))} has the same host on port {number_of(server)} of the same pods")
+            yield FieldFinding(
+                obj,
+                field,
+                f"Gateway {', '.join(sorted(rivals))} has the same host on port {number_of(server)} of the same pods",
+            )
 
 
 def _same_pods(world: World, first: Object, second: Object) -> bool:
@@ -194,12 +224,19 @@ def gateway_certificate_repeated(world: World) -> Iterator[FieldFinding]:
         selector = spec(obj).get("selector") or {}
         for other, _field, theirs in servers(world):
             wider = selector.items() <= (spec(other).get("selector") or {}).items()
-            if other is not obj and wider and place_text(obj) not in told and _certificate(server) and _certificate(server) == _certificate(theirs):
+            if (
+                other is not obj
+                and wider
+                and place_text(obj) not in told
+                and _certificate(server)
+                and _certificate(server) == _certificate(theirs)
+            ):
                 told.add(place_text(obj))
                 yield FieldFinding(
                     obj,
                     f"{field}.tls",
-                    f"Gateway {place_text(other)} has the same certificate: browsers share one connection for both, and get status 404 for one of them",
+                    f"Gateway {place_text(other)} has the same certificate: browsers share one connection for both, and"
+                    " get status 404 for one of them",
                 )
 
 
@@ -207,7 +244,9 @@ def _certificate(server: dict[str, Any]) -> tuple[str, ...]:
     tls = server.get("tls") or {}
     if tls.get("credentialName"):
         return (tls["credentialName"],)
-    return (tls["serverCertificate"], tls["privateKey"]) if tls.get("serverCertificate") and tls.get("privateKey") else ()
+    return (
+        (tls["serverCertificate"], tls["privateKey"]) if tls.get("serverCertificate") and tls.get("privateKey") else ()
+    )
 
 
 def gateway_without_service(world: World) -> Iterator[FieldFinding]:
@@ -220,29 +259,36 @@ def gateway_without_service(world: World) -> Iterator[FieldFinding]:
 
 
 CHECKS = (
-    Check("gateway_incomplete", ERROR, gateway_incomplete, "A Gateway has no servers, or a server has no hosts or an incomplete port.",
+    Check("gateway_incomplete", ERROR, gateway_incomplete,
+          "A Gateway has no servers, or a server has no hosts or an incomplete port.",
           "Set hosts for each server, and a port with number, name and protocol.", WEBHOOK),
-    Check("gateway_port_name_repeated", ERROR, gateway_port_name_repeated, "Two ports of a Gateway have the same name.", "Rename one of the ports.",
-          WEBHOOK),
-    Check("gateway_tls_wrong", ERROR, gateway_tls_wrong, "A server sets tls that its protocol does not allow, or lacks tls that its protocol needs.",
+    Check("gateway_port_name_repeated", ERROR, gateway_port_name_repeated,
+          "Two ports of a Gateway have the same name.", "Rename one of the ports.", WEBHOOK),
+    Check("gateway_tls_wrong", ERROR, gateway_tls_wrong,
+          "A server sets tls that its protocol does not allow, or lacks tls that its protocol needs.",
           "HTTPS and TLS need tls. HTTP allows only httpsRedirect.", WEBHOOK),
     Check("gateway_tls_incomplete", ERROR, gateway_tls_incomplete,
-          "The TLS settings of a gateway lack certificates that the mode needs, or set certificates that it does not allow.",
-          "Set a credentialName. ISTIO_MUTUAL allows no certificates.", WEBHOOK),
-    Check("gateway_tls_old", WARNING, gateway_tls_old, "A gateway accepts TLS versions older than 1.2.", "Set minProtocolVersion to TLSV1_2, or remove it.",
-          WEBHOOK),
+          "The TLS settings of a gateway lack certificates that the mode needs, or set certificates that it does not "
+          "allow.", "Set a credentialName. ISTIO_MUTUAL allows no certificates.", WEBHOOK),
+    Check("gateway_tls_old", WARNING, gateway_tls_old, "A gateway accepts TLS versions older than 1.2.",
+          "Set minProtocolVersion to TLSV1_2, or remove it.", WEBHOOK),
     Check("gateway_selects_nothing", ERROR, gateway_selects_nothing, "The selector of a Gateway selects no pod.",
           "Correct the selector, or install the gateway's pods.", ANALYZER("IST0101") + ", Kiali KIA0302"),
-    Check("gateway_without_service", WARNING, gateway_without_service, "The pods of a Gateway have no Service.", "Create a Service for the gateway's pods.",
-          OURS),
-    Check("gateway_port_not_on_service", WARNING, gateway_port_not_on_service, "No Service of the gateway's pods has a port of the Gateway.",
-          "Add the port to the gateway's Service.", ANALYZER("IST0162")),
-    Check("gateway_no_secret", ERROR, gateway_no_secret, "A Secret of a Gateway does not exist in the namespace of the gateway's pods.",
+    Check("gateway_without_service", WARNING, gateway_without_service, "The pods of a Gateway have no Service.",
+          "Create a Service for the gateway's pods.", OURS),
+    Check("gateway_port_not_on_service", WARNING, gateway_port_not_on_service,
+          "No Service of the gateway's pods has a port of the Gateway.", "Add the port to the gateway's Service.",
+          ANALYZER("IST0162")),
+    Check("gateway_no_secret", ERROR, gateway_no_secret,
+          "A Secret of a Gateway does not exist in the namespace of the gateway's pods.",
           "Create the Secret in the namespace of the gateway's pods.", ANALYZER("IST0101")),
-    Check("gateway_credential_invalid", ERROR, gateway_credential_invalid, "The Secret of a Gateway contains no valid certificate.",
+    Check("gateway_credential_invalid", ERROR, gateway_credential_invalid,
+          "The Secret of a Gateway contains no valid certificate.",
           "Set tls.crt and tls.key, with a certificate that has not expired.", ANALYZER("IST0161")),
-    Check("gateways_conflict", ERROR, gateways_conflict, "Two Gateways have the same host on the same port of the same pods.", "Keep the host in one of them.",
+    Check("gateways_conflict", ERROR, gateways_conflict,
+          "Two Gateways have the same host on the same port of the same pods.", "Keep the host in one of them.",
           ANALYZER("IST0145") + ", Kiali KIA0301"),
-    Check("gateway_certificate_repeated", WARNING, gateway_certificate_repeated, "Two Gateways of the same pods have the same certificate.",
-          "Merge their servers into one Gateway.", ANALYZER("IST0138")),
+    Check("gateway_certificate_repeated", WARNING, gateway_certificate_repeated,
+          "Two Gateways of the same pods have the same certificate.", "Merge their servers into one Gateway.",
+          ANALYZER("IST0138")),
 )  # fmt: skip

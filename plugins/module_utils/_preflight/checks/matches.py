@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Routes that earlier ones leave nothing for."""
+
 from __future__ import annotations
 
 import json
@@ -62,7 +63,9 @@ def match_ineffective(world: World) -> Iterator[FieldFinding]:
     for obj in world["VirtualService"]:
         routes = spec(obj).get("http") or []
         found = [
-            (field, match) for field, route in parts(routes[: _catch_all(routes)], "spec.http") for field, match in parts(route.get("match"), f"{field}.match")
+            (field, match)
+            for field, route in parts(routes[: _catch_all(routes)], "spec.http")
+            for field, match in parts(route.get("match"), f"{field}.match")
         ]
         for number, (field, match) in enumerate(found):
             cover = next((other for other, earlier in found[:number] if _covers(earlier, match)), None)
@@ -80,7 +83,9 @@ def _limits(match: dict[str, Any]) -> dict[str, str]:
     found = {key: _limit(match.get(key)) for key in ("authority", "scheme")}
     found["method"] = _limit(match.get("method")) or f"exact {USUAL_METHOD}"
     found["rest"] = json.dumps(
-        {key: match.get(key) for key in ("port", "gateways", "sourceLabels", "sourceNamespace", "ignoreUriCase")}, sort_keys=True, default=str
+        {key: match.get(key) for key in ("port", "gateways", "sourceLabels", "sourceNamespace", "ignoreUriCase")},
+        sort_keys=True,
+        default=str,
     )
     for key in ("headers", "withoutHeaders", "queryParams"):
         found.update({f"{key} {name}": _limit(value) or "there" for name, value in (match.get(key) or {}).items()})
@@ -90,7 +95,9 @@ def _limits(match: dict[str, Any]) -> dict[str, str]:
 def _covers(earlier: dict[str, Any], later: dict[str, Any]) -> bool:
     """Whether a prefix takes every path of another one, and nothing else tells them apart."""
     first, second = (earlier.get("uri") or {}).get("prefix"), (later.get("uri") or {}).get("prefix")
-    return bool(first and second and first != second and second.startswith(first)) and _limits(earlier) == _limits(later)
+    return bool(first and second and first != second and second.startswith(first)) and _limits(earlier) == _limits(
+        later
+    )
 
 
 CHECKS = (

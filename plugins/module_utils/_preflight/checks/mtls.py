@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whom mutual TLS would shut out, as far as objects tell it."""
+
 from __future__ import annotations
 
 import re
@@ -39,7 +40,10 @@ def peer_mode_unknown(world: World) -> Iterator[FieldFinding]:
     for obj in world["PeerAuthentication"]:
         given = [
             ("spec.mtls.mode", _mode(obj)),
-            *((f"spec.portLevelMtls.{port}.mode", (level or {}).get("mode") or "UNSET") for port, level in (spec(obj).get("portLevelMtls") or {}).items()),
+            *(
+                (f"spec.portLevelMtls.{port}.mode", (level or {}).get("mode") or "UNSET")
+                for port, level in (spec(obj).get("portLevelMtls") or {}).items()
+            ),
         ]
         for field, mode in given:
             if mode not in MODES:
@@ -47,7 +51,9 @@ def peer_mode_unknown(world: World) -> Iterator[FieldFinding]:
 
 
 def strict_with_plain_clients(world: World) -> Iterator[FieldFinding]:
-    """Clients without a proxy, known by what their containers are given: a Service's name in an argument or variable."""
+    """Clients without a proxy, known by what their containers are given: a Service's name in an argument or
+    variable.
+    """
     if not any(_mode(obj) == "STRICT" for obj in world["PeerAuthentication"]):
         return
     plain = [pod for own in world.members.values() for pod in own if not world.enrolled(pod) and not world.ambient(pod)]
@@ -56,9 +62,15 @@ def strict_with_plain_clients(world: World) -> Iterator[FieldFinding]:
     for service, policy in _strict_services(world):
         for pod, text in texts:
             host = f"{name(service)}.{namespace(service)}" if namespace(pod) != namespace(service) else name(service)
-            if (place_text(policy), place_text(pod)) not in told and re.search(rf"(^|[/@,\s=]){re.escape(host)}(\.[a-z.]*)?(:\d+|/|,|\s|$)", text):
+            if (place_text(policy), place_text(pod)) not in told and re.search(
+                rf"(^|[/@,\s=]){re.escape(host)}(\.[a-z.]*)?(:\d+|/|,|\s|$)", text
+            ):
                 told.add((place_text(policy), place_text(pod)))
-                yield FieldFinding(policy, "spec.mtls.mode", f"Pod {place_text(pod)} has no proxy and uses {host}: it would lose access")
+                yield FieldFinding(
+                    policy,
+                    "spec.mtls.mode",
+                    f"Pod {place_text(pod)} has no proxy and uses {host}: it would lose access",
+                )
 
 
 def _strict_services(world: World) -> list[tuple[Object, Object]]:
@@ -84,11 +96,16 @@ def _given(pod: Object) -> list[str]:
 def strict_from_outside(world: World) -> Iterator[FieldFinding]:
     for service, policy in _strict_services(world):
         pods = world.selected(namespace(service), spec(service)["selector"])
-        if spec(service).get("type") in FROM_OUTSIDE and not any(injection.is_gateway(pod) for pod in pods) and not injection.is_gateway(service):
+        if (
+            spec(service).get("type") in FROM_OUTSIDE
+            and not any(injection.is_gateway(pod) for pod in pods)
+            and not injection.is_gateway(service)
+        ):
             yield FieldFinding(
                 service,
                 "spec.type",
-                f"{spec(service)['type']} is for external clients without a proxy, but PeerAuthentication {place_text(policy)} accepts only mutual TLS",
+                f"{spec(service)['type']} is for external clients without a proxy, but PeerAuthentication"
+                f" {place_text(policy)} accepts only mutual TLS",
             )
 
 
@@ -99,19 +116,29 @@ def pods_of_strict_not_enrolled(world: World) -> Iterator[FieldFinding]:
         bare = [
             pod
             for pod in world.pods
-            if namespace(pod) == namespace(obj) and contains(pod, selector(obj)) and not world.enrolled(pod) and not world.ambient(pod)
+            if namespace(pod) == namespace(obj)
+            and contains(pod, selector(obj))
+            and not world.enrolled(pod)
+            and not world.ambient(pod)
         ]
         if bare:
-            yield FieldFinding(obj, "spec.mtls.mode", f"Pod {place_text(bare[0])} has no proxy: it still accepts plaintext")
+            yield FieldFinding(
+                obj, "spec.mtls.mode", f"Pod {place_text(bare[0])} has no proxy: it still accepts plaintext"
+            )
 
 
 CHECKS = (
-    Check("peer_ports_without_selector", ERROR, peer_ports_without_selector, "A PeerAuthentication sets modes for ports, but has no selector.",
-          "Select the workload of the ports.", KUBERNETES),
-    Check("peer_mode_unknown", ERROR, peer_mode_unknown, "The mode of mutual TLS is not valid.", "Use STRICT, PERMISSIVE, DISABLE or UNSET.", WEBHOOK),
-    Check("strict_with_plain_clients", ERROR, strict_with_plain_clients, "Pods without a proxy are clients of pods that accept only mutual TLS.",
+    Check("peer_ports_without_selector", ERROR, peer_ports_without_selector,
+          "A PeerAuthentication sets modes for ports, but has no selector.", "Select the workload of the ports.",
+          KUBERNETES),
+    Check("peer_mode_unknown", ERROR, peer_mode_unknown, "The mode of mutual TLS is not valid.",
+          "Use STRICT, PERMISSIVE, DISABLE or UNSET.", WEBHOOK),
+    Check("strict_with_plain_clients", ERROR, strict_with_plain_clients,
+          "Pods without a proxy are clients of pods that accept only mutual TLS.",
           "Enroll the clients, or use PERMISSIVE until they are enrolled.", OURS),
-    Check("strict_from_outside", WARNING, strict_from_outside, "A Service for external clients leads to pods that accept only mutual TLS.",
+    Check("strict_from_outside", WARNING, strict_from_outside,
+          "A Service for external clients leads to pods that accept only mutual TLS.",
           "Route external clients through a gateway.", OURS),
-    Check("pods_of_strict_not_enrolled", WARNING, pods_of_strict_not_enrolled, "STRICT applies to pods without a proxy.", "Enroll them.", OURS),
+    Check("pods_of_strict_not_enrolled", WARNING, pods_of_strict_not_enrolled,
+          "STRICT applies to pods without a proxy.", "Enroll them.", OURS),
 )  # fmt: skip

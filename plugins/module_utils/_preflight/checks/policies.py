@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whom policies are for: selectors and targets of all kinds that have them."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -14,7 +15,12 @@ from ..object_index import EVERYWHERE, World, contains, labels, namespace, place
 
 KINDS = ("AuthorizationPolicy", "RequestAuthentication", "Telemetry", "WasmPlugin")
 # What a target may be -> our word for its kind.
-TARGETS = {"Gateway": "RouteGateway", "Service": "Service", "ServiceEntry": "ServiceEntry", "GatewayClass": "GatewayClass"}
+TARGETS = {
+    "Gateway": "RouteGateway",
+    "Service": "Service",
+    "ServiceEntry": "ServiceEntry",
+    "GatewayClass": "GatewayClass",
+}
 
 
 def selector(obj: Object) -> dict[str, str]:
@@ -49,9 +55,15 @@ def whole_namespace_twice(kind: str) -> Callable[[World], Iterator[FieldFinding]
     def judge(world: World) -> Iterator[FieldFinding]:
         whole = [obj for obj in world[kind] if not selector(obj) and not targets(obj)]
         for obj in whole:
-            others = sorted(place_text(other) for other in whole if other is not obj and namespace(other) == namespace(obj))
+            others = sorted(
+                place_text(other) for other in whole if other is not obj and namespace(other) == namespace(obj)
+            )
             if others:
-                yield FieldFinding(obj, "spec.selector", f"{kind} {', '.join(others)} also applies to the whole namespace: the oldest one is used")
+                yield FieldFinding(
+                    obj,
+                    "spec.selector",
+                    f"{kind} {', '.join(others)} also applies to the whole namespace: the oldest one is used",
+                )
 
     return judge
 
@@ -64,10 +76,16 @@ def same_pods_twice(kind: str) -> Callable[[World], Iterator[FieldFinding]]:
             others = sorted(
                 place_text(other)
                 for other in chosen
-                if other is not obj and namespace(other) == namespace(obj) and any(contains(pod, selector(other)) for pod in pods)
+                if other is not obj
+                and namespace(other) == namespace(obj)
+                and any(contains(pod, selector(other)) for pod in pods)
             )
             if others:
-                yield FieldFinding(obj, "spec.selector", f"{kind} {', '.join(others)} selects some of the same pods: the oldest one is used")
+                yield FieldFinding(
+                    obj,
+                    "spec.selector",
+                    f"{kind} {', '.join(others)} selects some of the same pods: the oldest one is used",
+                )
 
     return judge
 
@@ -77,11 +95,22 @@ def selector_ineffective(world: World) -> Iterator[FieldFinding]:
     for kind in KINDS:
         for obj in world[kind]:
             caught = next(
-                (pod for pod in gateways if selector(obj) and not targets(obj) and namespace(pod) == namespace(obj) and contains(pod, selector(obj))), None
+                (
+                    pod
+                    for pod in gateways
+                    if selector(obj)
+                    and not targets(obj)
+                    and namespace(pod) == namespace(obj)
+                    and contains(pod, selector(obj))
+                ),
+                None,
             )
             if caught:
                 yield FieldFinding(
-                    obj, "spec.selector", f"Gateway {labels(caught)[GATEWAY_NAME]} of the Gateway API needs targetRefs: the selector of its pods has no effect"
+                    obj,
+                    "spec.selector",
+                    f"Gateway {labels(caught)[GATEWAY_NAME]} of the Gateway API needs targetRefs: the selector of its"
+                    " pods has no effect",
                 )
 
 
@@ -99,22 +128,27 @@ def target_missing(world: World) -> Iterator[FieldFinding]:
                 ours = TARGETS.get(target.get("kind") or "")
                 space = "" if ours == "GatewayClass" else namespace(obj)
                 if ours and world.knows(ours) and not world.find(ours, space, target.get("name") or ""):
-                    yield FieldFinding(obj, field, f"{target['kind']} {target.get('name')} does not exist in its namespace")
+                    yield FieldFinding(
+                        obj, field, f"{target['kind']} {target.get('name')} does not exist in its namespace"
+                    )
 
 
 CHECKS = (
-    Check("selector_ineffective", WARNING, selector_ineffective, "A policy selects the pods of a Gateway API gateway.", "Name the Gateway in targetRefs.",
-          ANALYZER("IST0166")),
-    Check("selector_and_targets", ERROR, selector_and_targets, "A policy has both a selector and targetRefs.", "Keep one of them.", KUBERNETES),
-    Check("target_missing", WARNING, target_missing, "The target of a policy does not exist.", "Correct the name, or create the target first.", OURS),
-    Check("peer_selects_nothing", WARNING, selects_nothing("PeerAuthentication"), "The selector of a PeerAuthentication selects no pod.",
+    Check("selector_ineffective", WARNING, selector_ineffective, "A policy selects the pods of a Gateway API gateway.",
+          "Name the Gateway in targetRefs.", ANALYZER("IST0166")),
+    Check("selector_and_targets", ERROR, selector_and_targets, "A policy has both a selector and targetRefs.",
+          "Keep one of them.", KUBERNETES),
+    Check("target_missing", WARNING, target_missing, "The target of a policy does not exist.",
+          "Correct the name, or create the target first.", OURS),
+    Check("peer_selects_nothing", WARNING, selects_nothing("PeerAuthentication"),
+          "The selector of a PeerAuthentication selects no pod.", "Correct the labels.", KIALI("KIA0004")),
+    Check("peer_policies_repeated", WARNING, whole_namespace_twice("PeerAuthentication"),
+          "Two PeerAuthentications apply to the whole namespace.", "Keep one.", KIALI("KIA0002")),
+    Check("peer_policies_overlap", WARNING, same_pods_twice("PeerAuthentication"),
+          "Two PeerAuthentications select the same pod.", "Change the selectors so that they do not overlap.",
+          KIALI("KIA0003")),
+    Check("authentication_selects_nothing", WARNING, selects_nothing("RequestAuthentication"),
+          "The selector of a RequestAuthentication selects no pod.", "Correct the labels.", KIALI("KIA0004")),
+    Check("wasm_selects_nothing", INFO, selects_nothing("WasmPlugin"), "The selector of a WasmPlugin selects no pod.",
           "Correct the labels.", KIALI("KIA0004")),
-    Check("peer_policies_repeated", WARNING, whole_namespace_twice("PeerAuthentication"), "Two PeerAuthentications apply to the whole namespace.", "Keep one.",
-          KIALI("KIA0002")),
-    Check("peer_policies_overlap", WARNING, same_pods_twice("PeerAuthentication"), "Two PeerAuthentications select the same pod.",
-          "Change the selectors so that they do not overlap.", KIALI("KIA0003")),
-    Check("authentication_selects_nothing", WARNING, selects_nothing("RequestAuthentication"), "The selector of a RequestAuthentication selects no pod.",
-          "Correct the labels.", KIALI("KIA0004")),
-    Check("wasm_selects_nothing", INFO, selects_nothing("WasmPlugin"), "The selector of a WasmPlugin selects no pod.", "Correct the labels.",
-          KIALI("KIA0004")),
 )  # fmt: skip

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What istiod's webhook says of one VirtualService, without istiod (pkg/config/validation)."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -81,7 +82,9 @@ def delegate_wrong(world: World) -> Iterator[FieldFinding]:
         if is_delegate(obj):
             for key in ("gateways", "tcp", "tls"):
                 if spec(obj).get(key):
-                    yield FieldFinding(obj, f"spec.{key}", f"it is a delegate, because it has no hosts: a delegate cannot set {key}")
+                    yield FieldFinding(
+                        obj, f"spec.{key}", f"it is a delegate, because it has no hosts: a delegate cannot set {key}"
+                    )
     for obj, field, route in http(world):
         if route.get("delegate"):
             if is_delegate(obj):
@@ -143,7 +146,11 @@ def weights_invalid(world: World) -> Iterator[FieldFinding]:
 def weight_alone(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in weighted(world):
         if len(route) == 1 and route[0].get("weight") not in (None, 100):
-            yield FieldFinding(obj, f"{field}[0].weight", f"the only destination has the weight {route[0]['weight']}, but gets all requests")
+            yield FieldFinding(
+                obj,
+                f"{field}[0].weight",
+                f"the only destination has the weight {route[0]['weight']}, but gets all requests",
+            )
 
 
 def destination_missing(world: World) -> Iterator[FieldFinding]:
@@ -158,7 +165,11 @@ def destination_repeated(world: World) -> Iterator[FieldFinding]:
         seen = set()
         for number, part in enumerate(route):
             destination = part.get("destination") or {}
-            key = (full_name(destination.get("host") or "", namespace(obj)), destination.get("subset"), (destination.get("port") or {}).get("number"))
+            key = (
+                full_name(destination.get("host") or "", namespace(obj)),
+                destination.get("subset"),
+                (destination.get("port") or {}).get("number"),
+            )
             if key in seen:
                 yield FieldFinding(obj, f"{field}[{number}]", "an earlier destination of the route is identical")
             seen.add(key)
@@ -189,7 +200,9 @@ def claim_in_mesh(world: World) -> Iterator[FieldFinding]:
         if in_mesh(obj):
             for path, key, _match in matches(route, field):
                 if key != "queryParams" and CLAIM in path:
-                    yield FieldFinding(obj, path, "only gateways can match JWT claims, and the VirtualService applies to sidecars")
+                    yield FieldFinding(
+                        obj, path, "only gateways can match JWT claims, and the VirtualService applies to sidecars"
+                    )
 
 
 def durations(value: Any, path: str) -> Iterator[tuple[str, str]]:
@@ -201,7 +214,11 @@ def durations(value: Any, path: str) -> Iterator[tuple[str, str]]:
 def duration_invalid(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         fault = route.get("fault") or {}
-        places = [(field, route), (f"{field}.retries", route.get("retries")), (f"{field}.fault.delay", fault.get("delay"))]
+        places = [
+            (field, route),
+            (f"{field}.retries", route.get("retries")),
+            (f"{field}.fault.delay", fault.get("delay")),
+        ]
         for place, value in places:
             for path, text in durations(value, place):
                 # No timeout at all is written so.
@@ -227,7 +244,9 @@ def fault_invalid(world: World) -> Iterator[FieldFinding]:
         if delay is not None and not delay.get("fixedDelay"):
             yield FieldFinding(obj, f"{field}.fault.delay", "it has no fixedDelay")
         for key, part in (("delay", delay), ("abort", abort)):
-            yield from _percent(obj, f"{field}.fault.{key}.percentage", (part or {}).get("percentage"), validators.LEAST_PERCENT)
+            yield from _percent(
+                obj, f"{field}.fault.{key}.percentage", (part or {}).get("percentage"), validators.LEAST_PERCENT
+            )
         if abort:
             status, grpc = abort.get("httpStatus"), abort.get("grpcStatus")
             if status is None and not grpc:
@@ -268,10 +287,14 @@ def direct_response_invalid(world: World) -> Iterator[FieldFinding]:
         if not answer:
             continue
         if refused(validators.status, answer.get("status"), 200):
-            yield FieldFinding(obj, f"{field}.directResponse.status", refused(validators.status, answer.get("status"), 200))
+            yield FieldFinding(
+                obj, f"{field}.directResponse.status", refused(validators.status, answer.get("status"), 200)
+            )
         body = (answer.get("body") or {}).get("string") or ""
         if len(body) > LARGEST_BODY:
-            yield FieldFinding(obj, f"{field}.directResponse.body", f"it has {len(body)} bytes, more than {LARGEST_BODY}")
+            yield FieldFinding(
+                obj, f"{field}.directResponse.body", f"it has {len(body)} bytes, more than {LARGEST_BODY}"
+            )
 
 
 def _changes(route: dict[str, Any], field: str) -> Iterator[tuple[str, str, str]]:
@@ -296,14 +319,23 @@ def header_invalid(world: World) -> Iterator[FieldFinding]:
                 yield FieldFinding(obj, path, refused(validators.header, header))
         for path, key, _match in matches(route, field):
             header = path.rpartition(f".{key}.")[2]
-            if key in ("headers", "withoutHeaders") and not header.startswith((":", CLAIM)) and refused(validators.header, header):
+            if (
+                key in ("headers", "withoutHeaders")
+                and not header.startswith((":", CLAIM))
+                and refused(validators.header, header)
+            ):
                 yield FieldFinding(obj, path, refused(validators.header, header))
 
 
 def authority_twice(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         changed = (route.get("headers") or {}).get("request") or {}
-        given = [header for how in ("set", "add") for header in changed.get(how) or {} if header.lower() in (":authority", "host")]
+        given = [
+            header
+            for how in ("set", "add")
+            for header in changed.get(how) or {}
+            if header.lower() in (":authority", "host")
+        ]
         if len(given) + bool((route.get("rewrite") or {}).get("authority")) > 1:
             yield FieldFinding(obj, field, "the route changes the authority more than once")
 
@@ -323,7 +355,12 @@ def tls_match_wrong(world: World) -> Iterator[FieldFinding]:
 def gateway_name_form(world: World) -> Iterator[FieldFinding]:
     for obj in world["VirtualService"]:
         for number, gateway in enumerate(spec(obj).get("gateways") or []):
-            if gateway.count("/") > 1 or gateway.startswith("/") or gateway.endswith("/") or ("/" not in gateway and "." in gateway):
+            if (
+                gateway.count("/") > 1
+                or gateway.startswith("/")
+                or gateway.endswith("/")
+                or ("/" not in gateway and "." in gateway)
+            ):
                 yield FieldFinding(obj, f"spec.gateways[{number}]", f"{gateway!r} is neither NAME nor NAMESPACE/NAME")
 
 
@@ -331,22 +368,28 @@ def fault_with_retries(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         given = [key for key in ("retries", "timeout") if route.get(key)]
         if route.get("fault") and given:
-            yield FieldFinding(obj, f"{field}.{given[0]}", f"the route has a fault, and Envoy then ignores {' and '.join(given)}")
+            yield FieldFinding(
+                obj, f"{field}.{given[0]}", f"the route has a fault, and Envoy then ignores {' and '.join(given)}"
+            )
 
 
 CHECKS = (
-    Check("virtual_service_empty", ERROR, virtual_service_empty, "A VirtualService has no routes.", "Set http, tcp or tls.", WEBHOOK),
-    Check("delegate_wrong", ERROR, delegate_wrong, "A delegate sets gateways, tcp or tls, or delegates again, or a delegated route sets other actions.",
+    Check("virtual_service_empty", ERROR, virtual_service_empty, "A VirtualService has no routes.",
+          "Set http, tcp or tls.", WEBHOOK),
+    Check("delegate_wrong", ERROR, delegate_wrong,
+          "A delegate sets gateways, tcp or tls, or delegates again, or a delegated route sets other actions.",
           "A delegate has no hosts and only http routes. The route that names it contains only matches.", WEBHOOK),
     Check("delegate_missing", ERROR, delegate_missing, "The VirtualService of a delegate does not exist.",
           "Correct the name, or create the delegate first.", OURS),
     Check("route_ambiguous", ERROR, route_ambiguous,
-          "An HTTP route sets none or several of route, redirect and directResponse, or a fault or rewrite without route.",
-          "Set exactly one of route, redirect and directResponse. Use fault and rewrite only with route.", WEBHOOK),
+          "An HTTP route sets none or several of route, redirect and directResponse, or a fault or rewrite without "
+          "route.", "Set exactly one of route, redirect and directResponse. Use fault and rewrite only with route.",
+          WEBHOOK),
     Check("host_wildcard_in_mesh", ERROR, host_wildcard_in_mesh, "The host * applies to sidecars.",
           "List the hosts, or bind the VirtualService to gateways only.",
           WEBHOOK),
-    Check("host_repeated", ERROR, host_repeated, "A VirtualService lists a host twice, or a host that its wildcard already covers.", "List each host once.",
+    Check("host_repeated", ERROR, host_repeated,
+          "A VirtualService lists a host twice, or a host that its wildcard already covers.", "List each host once.",
           WEBHOOK),
     Check("weights_invalid", ERROR, weights_invalid, "A weight is negative, or all weights of a route are 0.",
           "Set a weight above 0 for at least one destination.", WEBHOOK),
@@ -356,29 +399,36 @@ CHECKS = (
     Check("destination_repeated", WARNING, destination_repeated, "A route has the same destination twice.",
           "Merge the two destinations, and add up their weights.",
           KIALI("KIA1105")),
-    Check("match_empty", ERROR, match_empty, "A match has an empty prefix or regular expression.", "Remove the match, or set a value.", WEBHOOK),
+    Check("match_empty", ERROR, match_empty, "A match has an empty prefix or regular expression.",
+          "Remove the match, or set a value.", WEBHOOK),
     Check("regex_invalid", ERROR, regex_invalid, "A regular expression is not valid RE2.",
           "Rewrite it without look-around and backreferences, with at most 1024 characters.", WEBHOOK),
-    Check("claim_in_mesh", ERROR, claim_in_mesh, "A route for sidecars matches a JWT claim.", "Bind the VirtualService to gateways only.", WEBHOOK),
-    Check("duration_invalid", ERROR, duration_invalid, "A timeout or delay is not a duration of at least one millisecond.", "Use the form 500ms, 2s or 1m30s.",
+    Check("claim_in_mesh", ERROR, claim_in_mesh, "A route for sidecars matches a JWT claim.",
+          "Bind the VirtualService to gateways only.", WEBHOOK),
+    Check("duration_invalid", ERROR, duration_invalid,
+          "A timeout or delay is not a duration of at least one millisecond.", "Use the form 500ms, 2s or 1m30s.",
           WEBHOOK),
-    Check("fault_invalid", ERROR, fault_invalid, "A fault has neither delay nor abort, or its percentage or status is not valid.",
+    Check("fault_invalid", ERROR, fault_invalid,
+          "A fault has neither delay nor abort, or its percentage or status is not valid.",
           "Set a fixedDelay, or a status from 200 to 599, and a percentage from 0 to 100.", WEBHOOK),
     Check("retries_invalid", ERROR, retries_invalid,
           "Retries have a negative number of attempts, a condition without attempts, or a condition that is not valid.",
           "Set attempts to 1 or more, and use conditions that Envoy supports.", WEBHOOK),
-    Check("mirror_invalid", ERROR, mirror_invalid, "A route sets both mirror and mirrors, or a percentage that is not valid.",
+    Check("mirror_invalid", ERROR, mirror_invalid,
+          "A route sets both mirror and mirrors, or a percentage that is not valid.",
           "Use only mirrors, with percentages from 0 to 100.", WEBHOOK),
-    Check("direct_response_invalid", ERROR, direct_response_invalid, "A direct response has a status that is not valid, or a body above 1 MiB.",
+    Check("direct_response_invalid", ERROR, direct_response_invalid,
+          "A direct response has a status that is not valid, or a body above 1 MiB.",
           "Set a status from 200 to 599 and a shorter body.", WEBHOOK),
     Check("header_invalid", ERROR, header_invalid, "A header name is not valid, or Envoy cannot change the header.",
           "Correct the name. Use rewrite.authority to change the host.", WEBHOOK),
-    Check("authority_twice", ERROR, authority_twice, "A route changes the authority more than once.", "Keep either rewrite.authority or the header.",
-          WEBHOOK),
-    Check("tls_match_wrong", ERROR, tls_match_wrong, "A TLS route matches no host, or a host that the VirtualService does not list.",
+    Check("authority_twice", ERROR, authority_twice, "A route changes the authority more than once.",
+          "Keep either rewrite.authority or the header.", WEBHOOK),
+    Check("tls_match_wrong", ERROR, tls_match_wrong,
+          "A TLS route matches no host, or a host that the VirtualService does not list.",
           "Set sniHosts to hosts that the VirtualService covers.", WEBHOOK),
-    Check("gateway_name_form", WARNING, gateway_name_form, "A gateway name does not have the form NAMESPACE/NAME.", "Use the form NAMESPACE/NAME.",
-          KIALI("KIA1108") + ", webhook"),
+    Check("gateway_name_form", WARNING, gateway_name_form, "A gateway name does not have the form NAMESPACE/NAME.",
+          "Use the form NAMESPACE/NAME.", KIALI("KIA1108") + ", webhook"),
     Check("fault_with_retries", WARNING, fault_with_retries, "A route has a fault together with retries or a timeout.",
           "Remove the fault, or expect that neither takes effect during the fault (istio issue 13705).", OURS),
 )  # fmt: skip

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """DestinationRules: their own rules, and how they fit hosts, pods and mutual TLS."""
+
 from __future__ import annotations
 
 from collections import Counter, defaultdict
@@ -19,7 +20,10 @@ HOSTNAME = "kubernetes.io/hostname"
 # Labels that istiod adds for clusters and networks, which no object tells.
 UNKNOWN = ("topology.istio.io/cluster", "topology.istio.io/network")
 KEYS = ("httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName")
-UNVERIFIED = "{} has no caCertificates: istiod decides whether the server's certificate is verified (VERIFY_CERTIFICATE_AT_CLIENT)"
+UNVERIFIED = (
+    "{} has no caCertificates: istiod decides whether the server's certificate is verified"
+    " (VERIFY_CERTIFICATE_AT_CLIENT)"
+)
 
 
 def policies(obj: Object) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -63,11 +67,18 @@ def tls_incomplete(world: World) -> Iterator[FieldFinding]:
         tls = policy.get("tls") or {}
         own = tls.get("clientCertificate") and tls.get("privateKey")
         if tls.get("mode") == "MUTUAL" and not own and not tls.get("credentialName"):
-            yield FieldFinding(obj, f"{field}.tls", "MUTUAL needs clientCertificate and privateKey, or a credentialName")
+            yield FieldFinding(
+                obj, f"{field}.tls", "MUTUAL needs clientCertificate and privateKey, or a credentialName"
+            )
         if tls.get("mode") == "ISTIO_MUTUAL" and (
-            tls.get("clientCertificate") or tls.get("privateKey") or tls.get("caCertificates") or tls.get("credentialName")
+            tls.get("clientCertificate")
+            or tls.get("privateKey")
+            or tls.get("caCertificates")
+            or tls.get("credentialName")
         ):
-            yield FieldFinding(obj, f"{field}.tls", "ISTIO_MUTUAL uses the certificates of the mesh and does not allow others")
+            yield FieldFinding(
+                obj, f"{field}.tls", "ISTIO_MUTUAL uses the certificates of the mesh and does not allow others"
+            )
 
 
 def hash_incomplete(world: World) -> Iterator[FieldFinding]:
@@ -76,7 +87,9 @@ def hash_incomplete(world: World) -> Iterator[FieldFinding]:
         if asked is None:
             continue
         if not any(asked.get(key) for key in KEYS):
-            yield FieldFinding(obj, f"{field}.loadBalancer.consistentHash", f"it has no key: set one of {', '.join(KEYS)}")
+            yield FieldFinding(
+                obj, f"{field}.loadBalancer.consistentHash", f"it has no key: set one of {', '.join(KEYS)}"
+            )
         elif asked.get("httpCookie") is not None and not asked["httpCookie"].get("name"):
             yield FieldFinding(obj, f"{field}.loadBalancer.consistentHash.httpCookie", "the cookie has no name")
 
@@ -98,7 +111,9 @@ def failover_without_ejection(world: World) -> Iterator[FieldFinding]:
         local = (policy.get("loadBalancer") or {}).get("localityLbSetting") or {}
         if (local.get("failover") or local.get("failoverPriority")) and not policy.get("outlierDetection"):
             yield FieldFinding(
-                obj, f"{field}.loadBalancer.localityLbSetting", "without outlierDetection no failure is detected, so nothing fails over"
+                obj,
+                f"{field}.loadBalancer.localityLbSetting",
+                "without outlierDetection no failure is detected, so nothing fails over",
             )
 
 
@@ -106,7 +121,9 @@ def outlier_invalid(world: World) -> Iterator[FieldFinding]:
     for obj, field, policy in _all(world):
         outlier = policy.get("outlierDetection") or {}
         if outlier.get("consecutiveLocalOriginFailures") and not outlier.get("splitExternalLocalOriginErrors"):
-            yield FieldFinding(obj, f"{field}.outlierDetection", "consecutiveLocalOriginFailures needs splitExternalLocalOriginErrors")
+            yield FieldFinding(
+                obj, f"{field}.outlierDetection", "consecutiveLocalOriginFailures needs splitExternalLocalOriginErrors"
+            )
         for key in ("maxEjectionPercent", "minHealthPercent"):
             value = outlier.get(key)
             if isinstance(value, (int, float)) and not 0 <= value <= 100:
@@ -161,7 +178,9 @@ def destination_rule_no_host(world: World) -> Iterator[FieldFinding]:
         host = spec(obj).get("host") or ""
         # A wildcard is for hosts that come and go.
         if host and not host.startswith("*") and world.ports_of(host, obj, spec(obj).get("exportTo")) is None:
-            yield FieldFinding(obj, "spec.host", f"{host} has no Service or ServiceEntry that is visible in namespace {namespace(obj)}")
+            yield FieldFinding(
+                obj, "spec.host", f"{host} has no Service or ServiceEntry that is visible in namespace {namespace(obj)}"
+            )
 
 
 def subset_without_pods(world: World) -> Iterator[FieldFinding]:
@@ -170,7 +189,11 @@ def subset_without_pods(world: World) -> Iterator[FieldFinding]:
     for obj, host in world.rules:
         service = world.service(host, namespace(obj))
         entry = next((entry for entry in world["ServiceEntry"] if host in (spec(entry).get("hosts") or [])), None)
-        selector = spec(service).get("selector") if service else ((spec(entry).get("workloadSelector") or {}).get("labels") if entry else None)
+        selector = (
+            spec(service).get("selector")
+            if service
+            else ((spec(entry).get("workloadSelector") or {}).get("labels") if entry else None)
+        )
         # Where endpoints are written down, their labels are not those of pods.
         if (not service and not entry) or (service and not selector) or (entry and not selector):
             continue
@@ -193,7 +216,9 @@ def subset_without_labels(world: World) -> Iterator[FieldFinding]:
     for obj in world["DestinationRule"]:
         for field, subset in parts(spec(obj).get("subsets"), "spec.subsets"):
             if not subset.get("labels") and not subset.get("trafficPolicy"):
-                yield FieldFinding(obj, field, f"subset {subset.get('name')} has no labels, so it selects all pods of the host")
+                yield FieldFinding(
+                    obj, field, f"subset {subset.get('name')} has no labels, so it selects all pods of the host"
+                )
 
 
 def subset_in_two_rules(world: World) -> Iterator[FieldFinding]:
@@ -209,7 +234,8 @@ def subset_in_two_rules(world: World) -> Iterator[FieldFinding]:
             yield FieldFinding(
                 obj,
                 "spec.subsets" if name else "spec.host",
-                f"DestinationRule {others} also has {f'subset {name} of ' if name else ''}{host}: the older one is used",
+                f"DestinationRule {others} also has {f'subset {name} of ' if name else ''}{host}: the older one is"
+                " used",
             )
 
 
@@ -220,7 +246,12 @@ def _mode(world: World, obj: Object, host: str) -> str:
     for where in (space, world.root):
         for policy in world["PeerAuthentication"]:
             mode = str((spec(policy).get("mtls") or {}).get("mode") or "UNSET")
-            if service and namespace(policy) == where and not (spec(policy).get("selector") or {}).get("matchLabels") and mode != "UNSET":
+            if (
+                service
+                and namespace(policy) == where
+                and not (spec(policy).get("selector") or {}).get("matchLabels")
+                and mode != "UNSET"
+            ):
                 return mode
     return ""
 
@@ -230,7 +261,10 @@ def tls_off_while_strict(world: World) -> Iterator[FieldFinding]:
         for field, policy in policies(obj):
             if (policy.get("tls") or {}).get("mode") in ("DISABLE", "SIMPLE") and _mode(world, obj, host) == "STRICT":
                 yield FieldFinding(
-                    obj, f"{field}.tls.mode", f"{policy['tls']['mode']}: clients of {host} send without mutual TLS, but its pods require it (STRICT)"
+                    obj,
+                    f"{field}.tls.mode",
+                    f"{policy['tls']['mode']}: clients of {host} send without mutual TLS, but its pods require it"
+                    " (STRICT)",
                 )
 
 
@@ -238,7 +272,11 @@ def mtls_while_off(world: World) -> Iterator[FieldFinding]:
     for obj, host in world.rules:
         for field, policy in policies(obj):
             if (policy.get("tls") or {}).get("mode") == "ISTIO_MUTUAL" and _mode(world, obj, host) == "DISABLE":
-                yield FieldFinding(obj, f"{field}.tls.mode", f"clients of {host} send mutual TLS, but its pods do not accept it (DISABLE)")
+                yield FieldFinding(
+                    obj,
+                    f"{field}.tls.mode",
+                    f"clients of {host} send mutual TLS, but its pods do not accept it (DISABLE)",
+                )
 
 
 def rule_selects_nothing(world: World) -> Iterator[FieldFinding]:
@@ -247,7 +285,9 @@ def rule_selects_nothing(world: World) -> Iterator[FieldFinding]:
     for obj in world["DestinationRule"]:
         wanted = (spec(obj).get("workloadSelector") or {}).get("matchLabels") or {}
         if wanted and not any(contains(pod, wanted) for pod in world.members.get(namespace(obj), [])):
-            yield FieldFinding(obj, "spec.workloadSelector", "no pod of its namespace has these labels, so it applies to no client")
+            yield FieldFinding(
+                obj, "spec.workloadSelector", "no pod of its namespace has these labels, so it applies to no client"
+            )
 
 
 def rules_of_host_conflict(world: World) -> Iterator[FieldFinding]:
@@ -259,19 +299,26 @@ def rules_of_host_conflict(world: World) -> Iterator[FieldFinding]:
     for (_space, host), rules in sorted(by_host.items()):
         for obj in rules if len(rules) > 1 else ():
             others = ", ".join(sorted(place_text(other) for other in rules if other is not obj))
-            yield FieldFinding(obj, "spec.trafficPolicy", f"DestinationRule {others} also has a policy for {host}: only the policy of the older one is used")
+            yield FieldFinding(
+                obj,
+                "spec.trafficPolicy",
+                f"DestinationRule {others} also has a policy for {host}: only the policy of the older one is used",
+            )
 
 
 CHECKS = (
     Check("rule_host_missing", ERROR, rule_host_missing, "A DestinationRule has no host.", "Set the host.", WEBHOOK),
-    Check("subset_repeated", ERROR, subset_repeated, "A DestinationRule has two subsets with the same name.", "Rename one of the subsets.", WEBHOOK),
-    Check("policy_empty", ERROR, policy_empty, "A traffic policy, or a part of it, is empty.", "Remove it, or set its fields.",
-          WEBHOOK),
-    Check("tls_incomplete", ERROR, tls_incomplete, "The TLS settings lack certificates that the mode needs, or set certificates that it does not allow.",
+    Check("subset_repeated", ERROR, subset_repeated, "A DestinationRule has two subsets with the same name.",
+          "Rename one of the subsets.", WEBHOOK),
+    Check("policy_empty", ERROR, policy_empty, "A traffic policy, or a part of it, is empty.",
+          "Remove it, or set its fields.", WEBHOOK),
+    Check("tls_incomplete", ERROR, tls_incomplete,
+          "The TLS settings lack certificates that the mode needs, or set certificates that it does not allow.",
           "MUTUAL needs certificate and key, or a credentialName. ISTIO_MUTUAL allows none.", WEBHOOK),
     Check("hash_incomplete", ERROR, hash_incomplete, "A consistent hash has no key.",
           "Set a header, a cookie with a name, a query parameter, or useSourceIp.", WEBHOOK),
-    Check("locality_invalid", ERROR, locality_invalid, "The weights of locality load balancing do not add up to 100, or both distribute and failover are set.",
+    Check("locality_invalid", ERROR, locality_invalid,
+          "The weights of locality load balancing do not add up to 100, or both distribute and failover are set.",
           "Set only one of distribute and failover. Make each set of weights add up to 100.", WEBHOOK),
     Check("failover_without_ejection", WARNING, failover_without_ejection, "Locality failover has no outlierDetection.",
           "Add outlierDetection to the same policy.", WEBHOOK),
@@ -281,27 +328,35 @@ CHECKS = (
     Check("export_ambiguous", ERROR, export_ambiguous, "exportTo contains * and other entries, or a namespace twice.",
           "Keep only *, or list each namespace once.",
           WEBHOOK),
-    Check("export_unknown", WARNING, export_unknown, "exportTo names a namespace that does not exist.", "Correct the name, or create the namespace first.",
-          KIALI("KIA0005")),
-    Check("tls_unverified", WARNING, tls_unverified, "A DestinationRule originates TLS without a CA to verify the server's certificate.",
+    Check("export_unknown", WARNING, export_unknown, "exportTo names a namespace that does not exist.",
+          "Correct the name, or create the namespace first.", KIALI("KIA0005")),
+    Check("tls_unverified", WARNING, tls_unverified,
+          "A DestinationRule originates TLS without a CA to verify the server's certificate.",
           "Set caCertificates, or a credentialName together with a workloadSelector.", ANALYZER("IST0128")),
     Check("port_tls_unverified", WARNING, port_tls_unverified,
           "A port of a DestinationRule originates TLS without a CA to verify the server's certificate.",
-          "Set caCertificates in the port's tls, or a credentialName together with a workloadSelector.", ANALYZER("IST0129")),
-    Check("destination_rule_no_host", WARNING, destination_rule_no_host, "The host of a DestinationRule has no Service or ServiceEntry.",
+          "Set caCertificates in the port's tls, or a credentialName together with a workloadSelector.",
+          ANALYZER("IST0129")),
+    Check("destination_rule_no_host", WARNING, destination_rule_no_host,
+          "The host of a DestinationRule has no Service or ServiceEntry.",
           "Correct the name, or create the Service or ServiceEntry first.", ANALYZER("IST0174") + ", Kiali KIA0202"),
-    Check("subset_without_pods", ERROR, subset_without_pods, "A subset selects no pod of the host.", "Correct the labels, or deploy that version.",
-          ANALYZER("IST0173") + ", Kiali KIA0203"),
-    Check("subset_without_labels", WARNING, subset_without_labels, "A subset has no labels.", "Set the labels of its version.", KIALI("KIA0209")),
+    Check("subset_without_pods", ERROR, subset_without_pods, "A subset selects no pod of the host.",
+          "Correct the labels, or deploy that version.", ANALYZER("IST0173") + ", Kiali KIA0203"),
+    Check("subset_without_labels", WARNING, subset_without_labels, "A subset has no labels.",
+          "Set the labels of its version.", KIALI("KIA0209")),
     Check("subset_in_two_rules", WARNING, subset_in_two_rules,
           "Two DestinationRules of a namespace define the same subset of a host, or both apply to the whole host.",
           "Keep one DestinationRule for the host.", KIALI("KIA0201")),
-    Check("rules_of_host_conflict", WARNING, rules_of_host_conflict, "Two DestinationRules of a namespace have a policy for the same host.",
+    Check("rules_of_host_conflict", WARNING, rules_of_host_conflict,
+          "Two DestinationRules of a namespace have a policy for the same host.",
           "Merge the policies into one DestinationRule.", "istio.io, Traffic management best practices"),
-    Check("tls_off_while_strict", ERROR, tls_off_while_strict, "A DestinationRule turns off mutual TLS for pods that accept only mutual TLS.",
+    Check("tls_off_while_strict", ERROR, tls_off_while_strict,
+          "A DestinationRule turns off mutual TLS for pods that accept only mutual TLS.",
           "Remove tls from the rule: the mesh then selects mutual TLS automatically.", KIALI("KIA0207, KIA0208")),
-    Check("mtls_while_off", ERROR, mtls_while_off, "A DestinationRule requires mutual TLS for pods that do not accept it.",
+    Check("mtls_while_off", ERROR, mtls_while_off,
+          "A DestinationRule requires mutual TLS for pods that do not accept it.",
           "Remove tls from the rule, or the mode DISABLE from the PeerAuthentication.", KIALI("KIA0205, KIA0206")),
-    Check("rule_selects_nothing", WARNING, rule_selects_nothing, "The workloadSelector of a DestinationRule selects no clients.",
+    Check("rule_selects_nothing", WARNING, rule_selects_nothing,
+          "The workloadSelector of a DestinationRule selects no clients.",
           "Correct the labels of the workloadSelector.", KIALI("KIA0004")),
 )  # fmt: skip

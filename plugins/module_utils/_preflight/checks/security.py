@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Who may call whom: AuthorizationPolicy and RequestAuthentication."""
+
 from __future__ import annotations
 
 import ipaddress
@@ -64,7 +65,9 @@ def authorization_incomplete(world: World) -> Iterator[FieldFinding]:
     for obj in world["AuthorizationPolicy"]:
         own, done = spec(obj), action(obj)
         if done in ("DENY", "CUSTOM") and own.get("rules") is None:
-            yield FieldFinding(obj, "spec.rules", f"{done} without rules never has an effect. An empty rule matches every request")
+            yield FieldFinding(
+                obj, "spec.rules", f"{done} without rules never has an effect. An empty rule matches every request"
+            )
         if done == "CUSTOM" and not (own.get("provider") or {}).get("name"):
             yield FieldFinding(obj, "spec.provider", "CUSTOM needs the name of its provider")
         if done != "CUSTOM" and own.get("provider"):
@@ -87,7 +90,9 @@ def authorization_values_wrong(world: World) -> Iterator[FieldFinding]:
                 except ValueError:
                     yield FieldFinding(obj, f"{field}.{key}", f"{block} is not a valid address or range")
         if source.get("serviceAccounts") and (source.get("principals") or source.get("namespaces")):
-            yield FieldFinding(obj, f"{field}.serviceAccounts", "serviceAccounts cannot be combined with principals or namespaces")
+            yield FieldFinding(
+                obj, f"{field}.serviceAccounts", "serviceAccounts cannot be combined with principals or namespaces"
+            )
         if action(obj) == "CUSTOM":
             for key in NOT_CUSTOM:
                 if source.get(key):
@@ -114,20 +119,41 @@ def method_unknown(world: World) -> Iterator[FieldFinding]:
             for method in operation.get(key) or []:
                 # A gRPC method is a path.
                 if method not in METHODS and "*" not in method and "/" not in method:
-                    yield FieldFinding(obj, f"{field}.{key}", f"{method} is not a valid HTTP method: use capital letters")
+                    yield FieldFinding(
+                        obj, f"{field}.{key}", f"{method} is not a valid HTTP method: use capital letters"
+                    )
 
 
 def authorization_host_unknown(world: World) -> Iterator[FieldFinding]:
     if not world.knows("Service"):
         return
-    gateways = {host.rpartition("/")[2] for obj in world["Gateway"] for server in spec(obj).get("servers") or [] for host in server.get("hosts") or []}
-    routed = {host for kind in ("VirtualService", "HTTPRoute") for obj in world[kind] for host in spec(obj).get("hosts") or spec(obj).get("hostnames") or []}
+    gateways = {
+        host.rpartition("/")[2]
+        for obj in world["Gateway"]
+        for server in spec(obj).get("servers") or []
+        for host in server.get("hosts") or []
+    }
+    routed = {
+        host
+        for kind in ("VirtualService", "HTTPRoute")
+        for obj in world[kind]
+        for host in spec(obj).get("hosts") or spec(obj).get("hostnames") or []
+    }
     for obj, field, operation in _operations(world):
         for key in ("hosts", "notHosts"):
             for host in operation.get(key) or []:
                 plain = host.partition(":")[0]
-                if "*" not in plain and plain not in gateways | routed and "*" not in gateways and world.ports_of(plain, obj) is None:
-                    yield FieldFinding(obj, f"{field}.{key}", f"{host} is not a host of a Service, ServiceEntry, VirtualService or Gateway")
+                if (
+                    "*" not in plain
+                    and plain not in gateways | routed
+                    and "*" not in gateways
+                    and world.ports_of(plain, obj) is None
+                ):
+                    yield FieldFinding(
+                        obj,
+                        f"{field}.{key}",
+                        f"{host} is not a host of a Service, ServiceEntry, VirtualService or Gateway",
+                    )
 
 
 def _means(pattern: str, value: str) -> bool:
@@ -143,12 +169,18 @@ def authorization_no_namespace(world: World) -> Iterator[FieldFinding]:
     for obj, field, source in _sources(world):
         for key in ("namespaces", "notNamespaces"):
             for wanted in source.get(key) or []:
-                if wanted != "*" and not any(_means(wanted.lower(), name(space).lower()) for space in world["Namespace"]):
+                if wanted != "*" and not any(
+                    _means(wanted.lower(), name(space).lower()) for space in world["Namespace"]
+                ):
                     yield FieldFinding(obj, f"{field}.{key}", f"namespace {wanted} does not exist")
 
 
 def principal_unknown(world: World) -> Iterator[FieldFinding]:
-    domains = {"cluster.local", str(world.mesh.get("trustDomain") or "cluster.local"), *(world.mesh.get("trustDomainAliases") or [])}
+    domains = {
+        "cluster.local",
+        str(world.mesh.get("trustDomain") or "cluster.local"),
+        *(world.mesh.get("trustDomainAliases") or []),
+    }
     for obj, field, source in _sources(world):
         for principal in source.get("principals") or []:
             found = re.match(r"^([^/*]+)/ns/([^/*]+)/sa/([^/*]+)$", principal)
@@ -157,7 +189,9 @@ def principal_unknown(world: World) -> Iterator[FieldFinding]:
             elif found and world.knows("ServiceAccount") and not world.find("ServiceAccount", found[2], found[3]):
                 yield FieldFinding(obj, f"{field}.principals", f"ServiceAccount {found[2]}/{found[3]} does not exist")
             elif not found and "*" not in principal:
-                yield FieldFinding(obj, f"{field}.principals", f"{principal} does not have the form DOMAIN/ns/NAMESPACE/sa/ACCOUNT")
+                yield FieldFinding(
+                    obj, f"{field}.principals", f"{principal} does not have the form DOMAIN/ns/NAMESPACE/sa/ACCOUNT"
+                )
 
 
 def authorization_selects_nothing(world: World) -> Iterator[FieldFinding]:
@@ -168,7 +202,13 @@ def authorization_selects_nothing(world: World) -> Iterator[FieldFinding]:
             continue
         if not any(world.enrolled(pod) or world.ambient(pod) for pod in pods_of(world, obj)):
             yield FieldFinding(
-                obj, "spec.selector", f"no pod of the mesh has the labels {quoted(selector(obj))}" if selector(obj) else "its namespace has no pod of the mesh"
+                obj,
+                "spec.selector",
+                (
+                    f"no pod of the mesh has the labels {quoted(selector(obj))}"
+                    if selector(obj)
+                    else "its namespace has no pod of the mesh"
+                ),
             )
 
 
@@ -184,9 +224,20 @@ def deny_of_http_on_tcp(world: World) -> Iterator[FieldFinding]:
         operations = [part.get("operation") or {} for part in rule.get("to") or []]
         of_http = any(operation.get(key) for operation in operations for key in OF_HTTP)
         if action(obj) == "DENY" and of_http and not any(operation.get("ports") for operation in operations):
-            tcp = next((_plain_port(service) for service in world["Service"] if _plain_port(service) and _leads_to_its_pods(world, obj, service)), "")
+            tcp = next(
+                (
+                    _plain_port(service)
+                    for service in world["Service"]
+                    if _plain_port(service) and _leads_to_its_pods(world, obj, service)
+                ),
+                "",
+            )
             if tcp:
-                yield FieldFinding(obj, f"{field}.to", f"plain TCP has no host, method or path: the rule denies all traffic to port {tcp}")
+                yield FieldFinding(
+                    obj,
+                    f"{field}.to",
+                    f"plain TCP has no host, method or path: the rule denies all traffic to port {tcp}",
+                )
 
 
 def _plain_port(service: Object) -> str:
@@ -195,27 +246,40 @@ def _plain_port(service: Object) -> str:
         (
             str(port.get("port"))
             for port in spec(service).get("ports") or []
-            if str(port.get("appProtocol") or port.get("name") or "").partition("-")[0] in ("tcp", "mongo", "mysql", "redis")
+            if str(port.get("appProtocol") or port.get("name") or "").partition("-")[0]
+            in ("tcp", "mongo", "mysql", "redis")
         ),
         "",
     )
 
 
 def identity_without_mtls(world: World) -> Iterator[FieldFinding]:
-    off = {namespace(obj) for obj in world["PeerAuthentication"] if not selector(obj) and (spec(obj).get("mtls") or {}).get("mode") == "DISABLE"}
+    off = {
+        namespace(obj)
+        for obj in world["PeerAuthentication"]
+        if not selector(obj) and (spec(obj).get("mtls") or {}).get("mode") == "DISABLE"
+    }
     for obj, field, source in _sources(world):
         given = [key for key in IDENTITIES if source.get(key)]
         if given and namespace(obj) in off:
-            yield FieldFinding(obj, f"{field}.{given[0]}", "mutual TLS is off here (DISABLE), and callers have no identity without it")
+            yield FieldFinding(
+                obj, f"{field}.{given[0]}", "mutual TLS is off here (DISABLE), and callers have no identity without it"
+            )
 
 
 def _admits(policy: Object, caller: Object, identified: bool, port: str = "") -> bool:
-    """Whether some rule of an ALLOW policy may let a caller in; what cannot be judged from objects counts as letting in."""
+    """Whether some rule of an ALLOW policy may let a caller in; what cannot be judged from objects counts as letting
+    in.
+    """
     account = spec(caller).get("serviceAccountName") or "default"
     principal = f"/ns/{namespace(caller)}/sa/{account}"
     for rule in spec(policy).get("rules") or []:
         operations = [part.get("operation") or {} for part in rule.get("to") or []]
-        if port and operations and not any(not operation.get("ports") or port in operation["ports"] for operation in operations):
+        if (
+            port
+            and operations
+            and not any(not operation.get("ports") or port in operation["ports"] for operation in operations)
+        ):
             continue
         sources = [part.get("source") or {} for part in rule.get("from") or []]
         for source in sources:
@@ -229,10 +293,15 @@ def _admits(policy: Object, caller: Object, identified: bool, port: str = "") ->
 
 def _known(source: dict[str, Any], key: str, principal: str, caller: Object) -> bool:
     if key == "principals":
-        return any(_means(wanted, f"cluster.local{principal}") or wanted.partition("/")[2] == principal.partition("/")[2] for wanted in source[key])
+        return any(
+            _means(wanted, f"cluster.local{principal}") or wanted.partition("/")[2] == principal.partition("/")[2]
+            for wanted in source[key]
+        )
     if key == "namespaces":
         return any(_means(wanted, namespace(caller)) for wanted in source[key])
-    return any(wanted.rpartition("/")[2] == (spec(caller).get("serviceAccountName") or "default") for wanted in source[key])
+    return any(
+        wanted.rpartition("/")[2] == (spec(caller).get("serviceAccountName") or "default") for wanted in source[key]
+    )
 
 
 def _allows(world: World, pod: Object) -> list[Object]:
@@ -256,24 +325,34 @@ def deny_all_shuts_out_ingress(world: World) -> Iterator[FieldFinding]:
                             yield FieldFinding(
                                 obj,
                                 "spec.rules",
-                                f"it blocks Gateway {wanted}, through which VirtualService {place_text(route)} routes to Pod {place_text(pod)}",
+                                f"it blocks Gateway {wanted}, through which VirtualService {place_text(route)} routes"
+                                f" to Pod {place_text(pod)}",
                             )
 
 
 def _behind(world: World, route: Object) -> list[Object]:
     """Pods of the mesh to which a VirtualService sends."""
-    hosts = {part["destination"].get("host") or "" for rule in spec(route).get("http") or [] for part in rule.get("route") or [] if part.get("destination")}
+    hosts = {
+        part["destination"].get("host") or ""
+        for rule in spec(route).get("http") or []
+        for part in rule.get("route") or []
+        if part.get("destination")
+    }
     found = []
     for host in sorted(hosts):
         service = world.service(full_name(host, namespace(route)), namespace(route))
         if service and spec(service).get("selector"):
-            found += [pod for pod in world.selected(namespace(service), spec(service)["selector"]) if world.enrolled(pod)]
+            found += [
+                pod for pod in world.selected(namespace(service), spec(service)["selector"]) if world.enrolled(pod)
+            ]
     return found
 
 
 def deny_all_shuts_out_scrape(world: World) -> Iterator[FieldFinding]:
     """Merged metrics are on the proxy's own port 15020, which no policy is for; any other port is behind the proxy."""
-    scrapers = [pod for pod in world.pods if "prometheus" in (labels(pod).get("app"), labels(pod).get("app.kubernetes.io/name"))]
+    scrapers = [
+        pod for pod in world.pods if "prometheus" in (labels(pod).get("app"), labels(pod).get("app.kubernetes.io/name"))
+    ]
     told = set()
     for pod in [pod for own in world.members.values() for pod in own if scrapers and world.enrolled(pod)]:
         notes = pod["metadata"].get("annotations") or {}
@@ -286,7 +365,11 @@ def deny_all_shuts_out_scrape(world: World) -> Iterator[FieldFinding]:
             for obj in allows:
                 if place_text(obj) not in told:
                     told.add(place_text(obj))
-                    yield FieldFinding(obj, "spec.rules", f"it blocks Pod {place_text(scrapers[0])}, which scrapes port {port} of Pod {place_text(pod)}")
+                    yield FieldFinding(
+                        obj,
+                        "spec.rules",
+                        f"it blocks Pod {place_text(scrapers[0])}, which scrapes port {port} of Pod {place_text(pod)}",
+                    )
 
 
 def jwt_incomplete(world: World) -> Iterator[FieldFinding]:
@@ -315,7 +398,9 @@ def jwt_private_key(world: World) -> Iterator[FieldFinding]:
     for obj in world["RequestAuthentication"]:
         for field, rule in parts(spec(obj).get("jwtRules"), "spec.jwtRules"):
             if any(set(PRIVATE) & set(key) for key in _keys(rule.get("jwks") or "") or []):
-                yield FieldFinding(obj, f"{field}.jwks", "it contains a private key: everyone who can read it can create tokens")
+                yield FieldFinding(
+                    obj, f"{field}.jwks", "it contains a private key: everyone who can read it can create tokens"
+                )
 
 
 def jwks_unrestricted(world: World) -> Iterator[FieldFinding]:
@@ -324,28 +409,47 @@ def jwks_unrestricted(world: World) -> Iterator[FieldFinding]:
     for obj in world["Deployment"]:
         containers = ((spec(obj).get("template") or {}).get("spec") or {}).get("containers") or []
         limited = any(
-            entry.get("name") == "BLOCKED_CIDRS_IN_JWKS_URIS" and entry.get("value") for container in containers for entry in container.get("env") or []
+            entry.get("name") == "BLOCKED_CIDRS_IN_JWKS_URIS" and entry.get("value")
+            for container in containers
+            for entry in container.get("env") or []
         )
         if labels(obj).get("app") == "istiod" and not limited:
             yield FieldFinding(
                 obj,
                 "spec.template.spec.containers",
-                "istiod fetches keys from any address that a RequestAuthentication names: BLOCKED_CIDRS_IN_JWKS_URIS is not set",
+                "istiod fetches keys from any address that a RequestAuthentication names: BLOCKED_CIDRS_IN_JWKS_URIS is"
+                " not set",
             )
 
 
 def token_not_required(world: World) -> Iterator[FieldFinding]:
-    asking = [obj for obj, _field, source in _sources(world) if source.get("requestPrincipals") or source.get("notRequestPrincipals")]
-    asking += [obj for obj, _field, rule in _rules(world) if any(str(when.get("key")).startswith("request.auth.") for when in rule.get("when") or [])]
+    asking = [
+        obj
+        for obj, _field, source in _sources(world)
+        if source.get("requestPrincipals") or source.get("notRequestPrincipals")
+    ]
+    asking += [
+        obj
+        for obj, _field, rule in _rules(world)
+        if any(str(when.get("key")).startswith("request.auth.") for when in rule.get("when") or [])
+    ]
     for obj in world["RequestAuthentication"]:
         own = targets(obj)
         near = [policy for policy in asking if namespace(policy) in (world.root, namespace(obj))]
         refs = [ref for _field, ref in own]
         same = [
-            policy for policy in near if ([ref for _field, ref in targets(policy)] == refs if own else selector(policy).items() <= selector(obj).items())
+            policy
+            for policy in near
+            if (
+                [ref for _field, ref in targets(policy)] == refs
+                if own
+                else selector(policy).items() <= selector(obj).items()
+            )
         ]
         if not same:
-            yield FieldFinding(obj, "spec.jwtRules", "no AuthorizationPolicy requires a token: requests without a token are accepted")
+            yield FieldFinding(
+                obj, "spec.jwtRules", "no AuthorizationPolicy requires a token: requests without a token are accepted"
+            )
 
 
 CHECKS = (
@@ -353,32 +457,41 @@ CHECKS = (
           "An AuthorizationPolicy lacks what its action needs, or has an empty part.",
           "DENY and CUSTOM need rules, CUSTOM also a provider. Remove empty parts.", WEBHOOK),
     Check("authorization_values_wrong", ERROR, authorization_values_wrong,
-          "An AuthorizationPolicy has an address or port that is not valid, or fields that exclude each other.", "Correct the value that is named.", WEBHOOK),
+          "An AuthorizationPolicy has an address or port that is not valid, or fields that exclude each other.",
+          "Correct the value that is named.", WEBHOOK),
     Check("condition_unknown", ERROR, condition_unknown, "A condition uses an unknown attribute, or has no values.",
           "Use an attribute of istio.io, Authorization policy conditions.", WEBHOOK),
-    Check("method_unknown", WARNING, method_unknown, "A policy names an HTTP method that does not exist.", "Use capital letters, as in GET.", KIALI("KIA0102")),
-    Check("authorization_host_unknown", WARNING, authorization_host_unknown, "A policy names a host that does not exist.", "Correct the name.",
-          KIALI("KIA0104")),
-    Check("authorization_no_namespace", ERROR, authorization_no_namespace, "A policy names a namespace that does not exist.",
-          "Correct the name, or create the namespace first.", ANALYZER("IST0101") + ", Kiali KIA0101"),
+    Check("method_unknown", WARNING, method_unknown, "A policy names an HTTP method that does not exist.",
+          "Use capital letters, as in GET.", KIALI("KIA0102")),
+    Check("authorization_host_unknown", WARNING, authorization_host_unknown,
+          "A policy names a host that does not exist.", "Correct the name.", KIALI("KIA0104")),
+    Check("authorization_no_namespace", ERROR, authorization_no_namespace,
+          "A policy names a namespace that does not exist.", "Correct the name, or create the namespace first.",
+          ANALYZER("IST0101") + ", Kiali KIA0101"),
     Check("principal_unknown", WARNING, principal_unknown, "A policy names a principal that does not exist.",
-          "Use the form cluster.local/ns/NAMESPACE/sa/ACCOUNT with an existing ServiceAccount.", KIALI("KIA0106, KIA0108")),
-    Check("authorization_selects_nothing", WARNING, authorization_selects_nothing, "An AuthorizationPolicy selects no pod of the mesh.",
-          "Correct the labels, or enroll the pods.", ANALYZER("IST0127") + ", Kiali KIA0004"),
-    Check("deny_of_http_on_tcp", WARNING, deny_of_http_on_tcp, "A DENY rule with HTTP fields applies to a plain TCP port.", "Set the ports of the rule.",
-          WEBHOOK),
-    Check("identity_without_mtls", WARNING, identity_without_mtls, "A policy matches identities where mutual TLS is off.", "Turn on mutual TLS for these pods.",
+          "Use the form cluster.local/ns/NAMESPACE/sa/ACCOUNT with an existing ServiceAccount.",
+          KIALI("KIA0106, KIA0108")),
+    Check("authorization_selects_nothing", WARNING, authorization_selects_nothing,
+          "An AuthorizationPolicy selects no pod of the mesh.", "Correct the labels, or enroll the pods.",
+          ANALYZER("IST0127") + ", Kiali KIA0004"),
+    Check("deny_of_http_on_tcp", WARNING, deny_of_http_on_tcp,
+          "A DENY rule with HTTP fields applies to a plain TCP port.", "Set the ports of the rule.", WEBHOOK),
+    Check("identity_without_mtls", WARNING, identity_without_mtls,
+          "A policy matches identities where mutual TLS is off.", "Turn on mutual TLS for these pods.",
           KIALI("KIA0105")),
-    Check("deny_all_shuts_out_ingress", ERROR, deny_all_shuts_out_ingress, "ALLOW policies block a gateway that has routes to their pods.",
+    Check("deny_all_shuts_out_ingress", ERROR, deny_all_shuts_out_ingress,
+          "ALLOW policies block a gateway that has routes to their pods.",
           "Allow the principal or namespace of the gateway.", OURS),
-    Check("deny_all_shuts_out_scrape", WARNING, deny_all_shuts_out_scrape, "ALLOW policies block Prometheus from a port that it scrapes.",
+    Check("deny_all_shuts_out_scrape", WARNING, deny_all_shuts_out_scrape,
+          "ALLOW policies block Prometheus from a port that it scrapes.",
           "Allow the port for everyone, or let the proxy merge the metrics.", OURS),
-    Check("jwt_incomplete", ERROR, jwt_incomplete, "A JWT rule has no issuer, or keys that are not valid.", "Set issuer, and either jwks or jwksUri.",
-          WEBHOOK),
-    Check("jwt_private_key", WARNING, jwt_private_key, "A RequestAuthentication contains a private key.", "Keep only the public key, and replace the key pair.",
-          WEBHOOK),
-    Check("jwks_unrestricted", WARNING, jwks_unrestricted, "istiod fetches JWT keys from any address.", "Set BLOCKED_CIDRS_IN_JWKS_URIS in pilot.env.",
-          ANALYZER("IST0175")),
-    Check("token_not_required", INFO, token_not_required, "JWTs are validated, but requests without a token are accepted.",
+    Check("jwt_incomplete", ERROR, jwt_incomplete, "A JWT rule has no issuer, or keys that are not valid.",
+          "Set issuer, and either jwks or jwksUri.", WEBHOOK),
+    Check("jwt_private_key", WARNING, jwt_private_key, "A RequestAuthentication contains a private key.",
+          "Keep only the public key, and replace the key pair.", WEBHOOK),
+    Check("jwks_unrestricted", WARNING, jwks_unrestricted, "istiod fetches JWT keys from any address.",
+          "Set BLOCKED_CIDRS_IN_JWKS_URIS in pilot.env.", ANALYZER("IST0175")),
+    Check("token_not_required", INFO, token_not_required,
+          "JWTs are validated, but requests without a token are accepted.",
           "Add an AuthorizationPolicy with requestPrincipals, or use the module jwt.", "istio.io, JWT"),
 )  # fmt: skip

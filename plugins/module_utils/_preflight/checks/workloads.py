@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Namespaces, pods, Deployments and Services as the mesh needs them."""
+
 from __future__ import annotations
 
 import json
@@ -84,7 +85,9 @@ def _silent(world: World) -> list[Object]:
     return [
         obj
         for obj in own
-        if not labels(obj).get(injection.INJECTION) and injection.REVISION not in labels(obj) and labels(obj).get("istio.io/dataplane-mode") != "ambient"
+        if not labels(obj).get(injection.INJECTION)
+        and injection.REVISION not in labels(obj)
+        and labels(obj).get("istio.io/dataplane-mode") != "ambient"
     ]
 
 
@@ -95,7 +98,11 @@ def namespace_not_enrolled(world: World) -> Iterator[FieldFinding]:
 
 def namespace_by_default(world: World) -> Iterator[FieldFinding]:
     for obj in _silent(world) if _by_default(world) else ():
-        yield FieldFinding(obj, "metadata.labels", "it has no label for the mesh, but its pods get a proxy, because the webhook injects all namespaces")
+        yield FieldFinding(
+            obj,
+            "metadata.labels",
+            "it has no label for the mesh, but its pods get a proxy, because the webhook injects all namespaces",
+        )
 
 
 def pod_without_proxy(world: World) -> Iterator[FieldFinding]:
@@ -113,13 +120,30 @@ def image_auto(world: World) -> Iterator[FieldFinding]:
 def image_auto_not_injected(world: World) -> Iterator[FieldFinding]:
     if not world.knows("MutatingWebhookConfiguration", "Namespace"):
         return
-    hooks = [hook for obj in world["MutatingWebhookConfiguration"] for hook in obj.get("webhooks") or [] if str(hook.get("name")).endswith("istio.io")]
+    hooks = [
+        hook
+        for obj in world["MutatingWebhookConfiguration"]
+        for hook in obj.get("webhooks") or []
+        if str(hook.get("name")).endswith("istio.io")
+    ]
     for obj in world["Deployment"]:
         pod = template(obj)
         own = world.namespace_labels(namespace(obj))
-        taken = any(selects(hook.get("namespaceSelector"), own) and selects(hook.get("objectSelector"), labels(pod)) for hook in hooks)
-        if any(container.get("image") == "auto" for container in spec(pod).get("containers") or [] if container.get("name") == injection.SIDECAR) and not taken:
-            yield FieldFinding(obj, "spec.template.spec.containers", "the image of its proxy is auto, but no webhook would inject it")
+        taken = any(
+            selects(hook.get("namespaceSelector"), own) and selects(hook.get("objectSelector"), labels(pod))
+            for hook in hooks
+        )
+        if (
+            any(
+                container.get("image") == "auto"
+                for container in spec(pod).get("containers") or []
+                if container.get("name") == injection.SIDECAR
+            )
+            and not taken
+        ):
+            yield FieldFinding(
+                obj, "spec.template.spec.containers", "the image of its proxy is auto, but no webhook would inject it"
+            )
 
 
 def user_of_proxy(world: World) -> Iterator[FieldFinding]:
@@ -129,10 +153,19 @@ def user_of_proxy(world: World) -> Iterator[FieldFinding]:
             if _istios(obj):
                 continue
             if (spec(pod).get("securityContext") or {}).get("runAsUser") == PROXY_USER:
-                yield FieldFinding(obj, f"{path}.securityContext.runAsUser", "it is the user of the proxy: its traffic is not captured")
+                yield FieldFinding(
+                    obj, f"{path}.securityContext.runAsUser", "it is the user of the proxy: its traffic is not captured"
+                )
             for field, container in parts(spec(pod).get("containers"), f"{path}.containers"):
-                if container.get("name") != injection.SIDECAR and (container.get("securityContext") or {}).get("runAsUser") == PROXY_USER:
-                    yield FieldFinding(obj, f"{field}.securityContext.runAsUser", "it is the user of the proxy: its traffic is not captured")
+                if (
+                    container.get("name") != injection.SIDECAR
+                    and (container.get("securityContext") or {}).get("runAsUser") == PROXY_USER
+                ):
+                    yield FieldFinding(
+                        obj,
+                        f"{field}.securityContext.runAsUser",
+                        "it is the user of the proxy: its traffic is not captured",
+                    )
 
 
 def _services(world: World) -> Iterator[tuple[Object, list[Object]]]:
@@ -140,11 +173,16 @@ def _services(world: World) -> Iterator[tuple[Object, list[Object]]]:
     for obj in world["Deployment"]:
         pod = template(obj)
         if world.enrolled(pod) and labels(obj).get(MANAGED) != "istio.io-mesh-controller":
-            yield obj, [
-                service
-                for service in world["Service"]
-                if namespace(service) == namespace(obj) and spec(service).get("selector") and contains(pod, spec(service)["selector"])
-            ]
+            yield (
+                obj,
+                [
+                    service
+                    for service in world["Service"]
+                    if namespace(service) == namespace(obj)
+                    and spec(service).get("selector")
+                    and contains(pod, spec(service)["selector"])
+                ],
+            )
 
 
 def port_of_two_protocols(world: World) -> Iterator[FieldFinding]:
@@ -156,7 +194,11 @@ def port_of_two_protocols(world: World) -> Iterator[FieldFinding]:
         for number, protocols in by_port.items():
             if len(protocols) > 1:
                 names = ", ".join(sorted(service for own in protocols.values() for service in own))
-                yield FieldFinding(obj, "metadata.name", f"port {number} has the protocols {' and '.join(sorted(protocols))} in Services {names}")
+                yield FieldFinding(
+                    obj,
+                    "metadata.name",
+                    f"port {number} has the protocols {' and '.join(sorted(protocols))} in Services {names}",
+                )
 
 
 def ports_of_one_target(world: World) -> Iterator[FieldFinding]:
@@ -170,7 +212,8 @@ def ports_of_one_target(world: World) -> Iterator[FieldFinding]:
                 yield FieldFinding(
                     obj,
                     "metadata.name",
-                    f"its port {target} is the target of the ports {', '.join(map(str, sorted(ports)))} of {', '.join(sorted(set(ports.values())))}",
+                    f"its port {target} is the target of the ports {', '.join(map(str, sorted(ports)))} of"
+                    f" {', '.join(sorted(set(ports.values())))}",
                 )
 
 
@@ -178,7 +221,9 @@ def _user_services(world: World) -> Iterator[Object]:
     return (
         obj
         for obj in world["Service"]
-        if not _istios(obj) and labels(obj).get(MANAGED) not in CONTROLLERS and namespace(obj) not in injection.NEVER_INJECTED
+        if not _istios(obj)
+        and labels(obj).get(MANAGED) not in CONTROLLERS
+        and namespace(obj) not in injection.NEVER_INJECTED
     )
 
 
@@ -186,7 +231,11 @@ def port_name_form(world: World) -> Iterator[FieldFinding]:
     for obj in _user_services(world):
         for field, port in parts(spec(obj).get("ports"), "spec.ports"):
             if not protocol(port) and spec(obj).get("type") != "ExternalName":
-                yield FieldFinding(obj, f"{field}.name", f"{port.get('name') or 'no name'} has no protocol: proxies detect it, or istiod assumes TCP")
+                yield FieldFinding(
+                    obj,
+                    f"{field}.name",
+                    f"{port.get('name') or 'no name'} has no protocol: proxies detect it, or istiod assumes TCP",
+                )
 
 
 def external_name_port(world: World) -> Iterator[FieldFinding]:
@@ -196,7 +245,8 @@ def external_name_port(world: World) -> Iterator[FieldFinding]:
                 yield FieldFinding(
                     obj,
                     f"{field}.name",
-                    f"{port.get('name') or 'no name'} is treated as TCP: an ExternalName Service then captures all traffic to the port",
+                    f"{port.get('name') or 'no name'} is treated as TCP: an ExternalName Service then captures all"
+                    " traffic to the port",
                 )
 
 
@@ -205,7 +255,9 @@ def _annotated(world: World) -> Iterator[tuple[Object, str, str]]:
     for kind in ANNOTATED:
         for obj in world[kind]:
             for key, value in annotations_of(obj).items():
-                if (key.partition("/")[0].endswith("istio.io") or key == "kubernetes.io/ingress.class") and key not in known.OWN:
+                if (
+                    key.partition("/")[0].endswith("istio.io") or key == "kubernetes.io/ingress.class"
+                ) and key not in known.OWN:
                     yield obj, key, value
 
 
@@ -241,31 +293,41 @@ def annotation_deprecated(world: World) -> Iterator[FieldFinding]:
 
 CHECKS = (
     Check("namespace_not_enrolled", INFO, namespace_not_enrolled, "A namespace has no label for the mesh.",
-          "Set a label. Use istio-injection=disabled if the namespace is not meant to be enrolled.", ANALYZER("IST0102")),
-    Check("namespace_by_default", INFO, namespace_by_default, "A namespace has no label for the mesh, but its pods are injected.",
+          "Set a label. Use istio-injection=disabled if the namespace is not meant to be enrolled.",
+          ANALYZER("IST0102")),
+    Check("namespace_by_default", INFO, namespace_by_default,
+          "A namespace has no label for the mesh, but its pods are injected.",
           "Set istio-injection=disabled if the pods are not meant to be injected.", ANALYZER("IST0148")),
-    Check("namespace_several_labels", WARNING, namespace_several_labels, "A namespace has several labels for the mesh.", "Keep one of them.",
-          ANALYZER("IST0123")),
-    Check("pod_without_proxy", WARNING, pod_without_proxy, "A pod of an enrolled namespace has no proxy.", "Restart its workload.", ANALYZER("IST0103")),
+    Check("namespace_several_labels", WARNING, namespace_several_labels,
+          "A namespace has several labels for the mesh.", "Keep one of them.", ANALYZER("IST0123")),
+    Check("pod_without_proxy", WARNING, pod_without_proxy, "A pod of an enrolled namespace has no proxy.",
+          "Restart its workload.", ANALYZER("IST0103")),
     Check("image_auto", ERROR, image_auto, "The image of a pod's proxy is still auto.",
           "Delete the pod as soon as the webhook works. Check the labels of the pod.",
           ANALYZER("IST0147")),
-    Check("image_auto_not_injected", WARNING, image_auto_not_injected, "The image of a Deployment's proxy is auto, but no webhook would inject it.",
-          "Set the label sidecar.istio.io/inject on the pods, and a revision label on the namespace or the pods.", ANALYZER("IST0146")),
-    Check("user_of_proxy", WARNING, user_of_proxy, "A container runs as user 1337.", "Use another user.", ANALYZER("IST0144")),
-    Check("port_of_two_protocols", WARNING, port_of_two_protocols, "Services of a Deployment set two protocols for the same port.",
-          "Set the same protocol in all of them.",
+    Check("image_auto_not_injected", WARNING, image_auto_not_injected,
+          "The image of a Deployment's proxy is auto, but no webhook would inject it.",
+          "Set the label sidecar.istio.io/inject on the pods, and a revision label on the namespace or the pods.",
+          ANALYZER("IST0146")),
+    Check("user_of_proxy", WARNING, user_of_proxy, "A container runs as user 1337.", "Use another user.",
+          ANALYZER("IST0144")),
+    Check("port_of_two_protocols", WARNING, port_of_two_protocols,
+          "Services of a Deployment set two protocols for the same port.", "Set the same protocol in all of them.",
           ANALYZER("IST0116")),
-    Check("ports_of_one_target", WARNING, ports_of_one_target, "Several ports of Services lead to the same port of a Deployment.",
-          "Use one Service port for each.", ANALYZER("IST0137")),
-    Check("port_name_form", INFO, port_name_form, "The port of a Service has no protocol.", "Use a name such as http-web, or set appProtocol.",
-          ANALYZER("IST0118") + ", Kiali KIA0601"),
-    Check("external_name_port", WARNING, external_name_port, "A port of an ExternalName Service is treated as TCP.", "Use a name such as https or tls.",
-          ANALYZER("IST0150")),
-    Check("annotation_unknown", WARNING, annotation_unknown, "An annotation with an Istio prefix does not exist in Istio.", "Correct or remove it.",
-          ANALYZER("IST0108")),
-    Check("annotation_misplaced", WARNING, annotation_misplaced, "An annotation is set on a kind that does not support it.",
+    Check("ports_of_one_target", WARNING, ports_of_one_target,
+          "Several ports of Services lead to the same port of a Deployment.", "Use one Service port for each.",
+          ANALYZER("IST0137")),
+    Check("port_name_form", INFO, port_name_form, "The port of a Service has no protocol.",
+          "Use a name such as http-web, or set appProtocol.", ANALYZER("IST0118") + ", Kiali KIA0601"),
+    Check("external_name_port", WARNING, external_name_port, "A port of an ExternalName Service is treated as TCP.",
+          "Use a name such as https or tls.", ANALYZER("IST0150")),
+    Check("annotation_unknown", WARNING, annotation_unknown,
+          "An annotation with an Istio prefix does not exist in Istio.", "Correct or remove it.", ANALYZER("IST0108")),
+    Check("annotation_misplaced", WARNING, annotation_misplaced,
+          "An annotation is set on a kind that does not support it.",
           "Move the annotation. For pods, set it in the pod template.", ANALYZER("IST0107")),
-    Check("annotation_invalid", WARNING, annotation_invalid, "The value of an annotation is not valid.", "Correct the value.", ANALYZER("IST0125")),
-    Check("annotation_deprecated", INFO, annotation_deprecated, "An annotation is deprecated.", "Use its replacement.", ANALYZER("IST0135")),
+    Check("annotation_invalid", WARNING, annotation_invalid, "The value of an annotation is not valid.",
+          "Correct the value.", ANALYZER("IST0125")),
+    Check("annotation_deprecated", INFO, annotation_deprecated, "An annotation is deprecated.", "Use its replacement.",
+          ANALYZER("IST0135")),
 )  # fmt: skip

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A host's policy in Gateway API's kinds: versions are Services of their own, routes are HTTPRoutes.
 
-Gateway API refers to Services, never to subsets. What it cannot say of connections and load balancing stays in Istio's DestinationRules.
+Gateway API refers to Services, never to subsets. What it cannot say of connections and load balancing stays in Istio's
+DestinationRules.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -35,14 +37,27 @@ class GatewayApi:
     has_status = True
 
     def unsupported(self, policy: Policy) -> list[Failure]:
-        """Raises InvalidOption "gateway_api_cannot" for what no cluster could change; returns what an earlier task may put right."""
+        """Raises InvalidOption "gateway_api_cannot" for what no cluster could change; returns what an earlier task may
+        put right.
+        """
         host = policy.host
         if not policy.route_intents:
             return []
         if policy.protocol != RouteProtocol.HTTP:
-            raise unsupported("protocol", f"uses a separate kind for {policy.protocol.upper()} routes, which this collection does not support", host)
+            raise unsupported(
+                "protocol",
+                f"uses a separate kind for {policy.protocol.upper()} routes, which this collection does not support",
+                host,
+            )
         if service_of(host.name, host.namespace) != (host.namespace, host.object_name):
-            raise unsupported("service", f"applies the routes of a Service in its own namespace, and {host.full_name} is not a Service of {host.namespace}", host)
+            raise unsupported(
+                "service",
+                (
+                    f"applies the routes of a Service in its own namespace, and {host.full_name} is not a Service of"
+                    f" {host.namespace}"
+                ),
+                host,
+            )
         for gateway in policy.gateways:
             route_rules(policy.route_rules, host, gateway)
         found: list[Failure] = []
@@ -52,18 +67,43 @@ class GatewayApi:
             if obj and foreign_routes.foreign_routes_of(obj)
         ]
         if not host.gateway_api_channel:
-            hint = "Install the Gateway API CRDs (control_plane_gateway_api of the role control_plane), or set api: istio."
-            found.append(InvalidOption("api", "the cluster does not serve the routes of the Gateway API", hint=hint, code="gateway_api_absent"))
+            hint = (
+                "Install the Gateway API CRDs (control_plane_gateway_api of the role control_plane), or set api: istio."
+            )
+            found.append(
+                InvalidOption(
+                    "api",
+                    "the cluster does not serve the routes of the Gateway API",
+                    hint=hint,
+                    code="gateway_api_absent",
+                )
+            )
         if policy.versions and host.service and not host.service["spec"].get("selector"):
-            found.append(unsupported("versions", "routes to a Service for each version, which needs the labels of the pods, but the Service has no selector", host))
+            found.append(
+                unsupported(
+                    "versions",
+                    (
+                        "routes to a Service for each version, which needs the labels of the pods, but the Service"
+                        " has no selector"
+                    ),
+                    host,
+                )
+            )
         wanted = {service["metadata"]["name"]: service for service in _services(policy)}
         for name, namesake in sorted(host.same_name_services.items()):
             if not _is_ours(namesake, host) and not _stands_for(namesake, wanted[name]):
                 ref = Ref("", "Service", host.namespace, name)
-                hint = f"Rename that Service, change its selector to {_text(wanted[name]['spec']['selector'])}, or set api: istio."
+                hint = (
+                    f"Rename that Service, change its selector to {_text(wanted[name]['spec']['selector'])}, or set"
+                    " api: istio."
+                )
                 found.append(
                     InvalidOption(
-                        "versions", f"{ref} already exists and does not select that version", ref=ref.as_result("v1"), hint=hint, code="service_taken"
+                        "versions",
+                        f"{ref} already exists and does not select that version",
+                        ref=ref.as_result("v1"),
+                        hint=hint,
+                        code="service_taken",
                     )
                 )
         return found
@@ -72,14 +112,28 @@ class GatewayApi:
         return {}
 
     def backend_objects(self, policy: Policy) -> list[Object]:
-        """A Service for each version, and its DestinationRule where the host's has a traffic policy. Services of other people that do are used as they are."""
+        """A Service for each version, and its DestinationRule where the host's has a traffic policy. Services of other
+        people that do are used as they are.
+        """
         host = policy.host
-        services = [obj for obj in _services(policy) if _is_ours(host.same_name_services.get(obj["metadata"]["name"], obj), host)]
+        services = [
+            obj
+            for obj in _services(policy)
+            if _is_ours(host.same_name_services.get(obj["metadata"]["name"], obj), host)
+        ]
         return [*services, *_rules(policy)]
 
     def targets_ready(self, policy: Policy) -> Barrier | None:
         names = [service["metadata"]["name"] for service in _services(policy)]
-        return clusters_ready(policy.host, f"Services {', '.join(names)}", [f"||{full_name(name, policy.host.namespace)}" for name in names]) if names else None
+        return (
+            clusters_ready(
+                policy.host,
+                f"Services {', '.join(names)}",
+                [f"||{full_name(name, policy.host.namespace)}" for name in names],
+            )
+            if names
+            else None
+        )
 
     def current_route_objects(self, host: Host) -> list[Object]:
         return list(host.http_routes)
@@ -96,15 +150,24 @@ class GatewayApi:
             ProxyCondition(
                 f"{', '.join(names)} of {host.full_name}",
                 place,
-                lambda text: routes_visible(any(has_rules(text, obj, host) for obj in objects), text, host, policy.gateways),
+                lambda text: routes_visible(
+                    any(has_rules(text, obj, host) for obj in objects), text, host, policy.gateways
+                ),
             )
         )
 
     def has_routes(self, text: dict[str, Any], host: Host) -> bool:
-        """Whether a dump has a route of what was said so far, or one of ours to a version's Service, also where its object is gone already."""
-        names = {rule["name"] for obj in host.http_routes for rule in obj["spec"].get("rules") or [] if rule.get("name")}
+        """Whether a dump has a route of what was said so far, or one of ours to a version's Service, also where its
+        object is gone already.
+        """
+        names = {
+            rule["name"] for obj in host.http_routes for rule in obj["spec"].get("rules") or [] if rule.get("name")
+        }
         ends = tuple(f"||{full_name(service['metadata']['name'], host.namespace)}" for service in host.version_services)
-        return any((one.name in names and any(_comes_from(one, obj) for obj in host.http_routes)) or _leads_to(one, ends) for one in config_dump.routes(text))
+        return any(
+            (one.name in names and any(_comes_from(one, obj) for obj in host.http_routes)) or _leads_to(one, ends)
+            for one in config_dump.routes(text)
+        )
 
 
 def service_names(policy: Policy) -> list[str]:
@@ -139,7 +202,9 @@ def _rules(policy: Policy) -> list[Object]:
     found = []
     for service in _services(policy) if traffic_policy else []:
         spec = {"host": full_name(service["metadata"]["name"], policy.host.namespace), "trafficPolicy": traffic_policy}
-        found.append({"apiVersion": RULE_API, "kind": "DestinationRule", "metadata": dict(service["metadata"]), "spec": spec})
+        found.append(
+            {"apiVersion": RULE_API, "kind": "DestinationRule", "metadata": dict(service["metadata"]), "spec": spec}
+        )
     return found
 
 
@@ -147,7 +212,9 @@ def _stands_for(namesake: Object, wanted: Object) -> bool:
     """Whether a Service of somebody else selects just the pods of a version, on the same ports."""
     spec = namesake.get("spec") or {}
     ports = {port["port"] for port in spec.get("ports") or []}
-    return spec.get("selector") == wanted["spec"]["selector"] and ports >= {port["port"] for port in wanted["spec"]["ports"]}
+    return spec.get("selector") == wanted["spec"]["selector"] and ports >= {
+        port["port"] for port in wanted["spec"]["ports"]
+    }
 
 
 def _text(labels: dict[str, str]) -> str:
@@ -166,18 +233,29 @@ def _route(policy: Policy, gateway: str) -> Object:
         name = f"{host.object_name}.{namespace}.{parent}"
         reference = {"group": GROUP, "kind": "Gateway", "namespace": namespace, "name": parent}
         # At a listener that redirects, a route that names its host would be the narrower one.
-        spec["parentRefs"] = [{**reference, "sectionName": section} for section in host.tls_listeners.get(gateway, ())] or [reference]
+        spec["parentRefs"] = [
+            {**reference, "sectionName": section} for section in host.tls_listeners.get(gateway, ())
+        ] or [reference]
         if "*" not in policy.gateway_hosts:
             spec["hostnames"] = [host.full_name, *policy.gateway_hosts]
     spec["rules"] = route_rules(policy.route_rules, host, gateway)
-    metadata = {"name": name, "namespace": host.namespace, "labels": dict(MANAGED), "annotations": desired_annotation.intents_annotation(policy.route_intents)}
+    metadata = {
+        "name": name,
+        "namespace": host.namespace,
+        "labels": dict(MANAGED),
+        "annotations": desired_annotation.intents_annotation(policy.route_intents),
+    }
     return {"apiVersion": API, "kind": ROUTE, "metadata": metadata, "spec": spec}
 
 
 def hosts_of(obj: Object) -> list[str]:
     """Hosts whose routes an object says, as istiod names them."""
     spec, namespace = obj["spec"], obj["metadata"]["namespace"]
-    services = [full_name(ref["name"], ref.get("namespace") or namespace) for ref in spec.get("parentRefs") or [] if ref.get("kind") == "Service"]
+    services = [
+        full_name(ref["name"], ref.get("namespace") or namespace)
+        for ref in spec.get("parentRefs") or []
+        if ref.get("kind") == "Service"
+    ]
     return services or list(spec.get("hostnames") or ["*"])
 
 
@@ -188,16 +266,24 @@ def _comes_from(route: config_dump.ProxyRoute, obj: Object) -> bool:
 
 def _leads_to(route: config_dump.ProxyRoute, ends: tuple[str, ...]) -> bool:
     """Whether a route of ours leads to a cluster with one of these ends of its name."""
-    return foreign_routes.is_ours({"name": route.name}) and any(cluster.endswith(ends) for cluster, _weight in route.weights)
+    return foreign_routes.is_ours({"name": route.name}) and any(
+        cluster.endswith(ends) for cluster, _weight in route.weights
+    )
 
 
 def has_rules(text: dict[str, Any], obj: Object, host: Host) -> bool:
     """Whether a dump has the object's rules with their weights, and none that it no longer has.
 
-    At a gateway istiod puts routes of several objects for one host together, so only what was ours may be told to be too much.
+    At a gateway istiod puts routes of several objects for one host together, so only what was ours may be told to be
+    too much.
     """
     wanted = {rule["name"]: rule for rule in obj["spec"]["rules"]}
-    before = {rule.get("name") for one in host.http_routes if one["metadata"]["name"] == obj["metadata"]["name"] for rule in one["spec"].get("rules") or []}
+    before = {
+        rule.get("name")
+        for one in host.http_routes
+        if one["metadata"]["name"] == obj["metadata"]["name"]
+        for rule in one["spec"].get("rules") or []
+    }
     found = [one for one in config_dump.routes(text) if _comes_from(one, obj)]
     there = {one.name for one in found}
     if not set(wanted) <= there or there & (before - set(wanted)):

@@ -4,6 +4,7 @@
 
 Every default of the schema is written out: a list has one owner, so what a server adds inside would look like a change.
 """
+
 from __future__ import annotations
 
 import re
@@ -22,7 +23,8 @@ from .httproute_precedence import Form, in_order, path_of
 MOST_RULES, MOST_MATCHES, MOST_WEIGHT = 16, 127, 1000000
 ORIGIN = re.compile(r"^https?://([a-zA-Z0-9-]+\.)*[a-zA-Z0-9-]+(:[0-9]{1,5})?$")
 MILLIONTHS = 1000000
-# What Istio retries wherever a route of Gateway API says anything of retries (pilot/pkg/config/kube/gateway, conversion of HTTPRoute).
+# What Istio retries wherever a route of Gateway API says anything of retries (pilot/pkg/config/kube/gateway, conversion
+# of HTTPRoute).
 RETRIED = {"connect-failure", "refused-stream", "unavailable", "cancelled"}
 # Matches that HTTPRoute has no word for, by their field: the option, and why.
 NO_MATCH = {
@@ -39,19 +41,26 @@ NO_MATCH = {
 def unsupported(option: str, reason: str, host: Host, hint: str = "") -> InvalidOption:
     """The refusal of what Gateway API has no word for."""
     return InvalidOption(
-        option, f"Gateway API {reason} (policy of {host.full_name})", hint=hint or "Set api: istio for this service.", code="gateway_api_cannot"
+        option,
+        f"Gateway API {reason} (policy of {host.full_name})",
+        hint=hint or "Set api: istio for this service.",
+        code="gateway_api_cannot",
     )
 
 
 def route_rules(pieces: list[RouteRule], host: Host, gateway: str) -> list[dict[str, Any]]:
     """Rules of the route that is for the mesh or for one gateway. Raises InvalidOption "gateway_api_cannot"."""
     here = [(piece, found) for piece in pieces if (found := matches_at(piece, [gateway])) is not None]
-    listed: list[tuple[str, list[Match]]] = [(piece.name, [one for match in found for one in _by_method(match)] or [{}]) for piece, found in here]
+    listed: list[tuple[str, list[Match]]] = [
+        (piece.name, [one for match in found for one in _by_method(match)] or [{}]) for piece, found in here
+    ]
     for _name, matches in listed:
         for match in matches:
             _refuse_match(match, host)
     if len(listed) > MOST_RULES or sum(len(matches) for _name, matches in listed) > MOST_MATCHES:
-        raise unsupported("rules", f"supports at most {MOST_RULES} rules with {MOST_MATCHES} conditions for a service", host)
+        raise unsupported(
+            "rules", f"supports at most {MOST_RULES} rules with {MOST_MATCHES} conditions for a service", host
+        )
     prefixes = {piece.name for piece, _matches in here if "uri" in (piece.fields.get("rewrite") or {})}
     form = in_order(listed, host, prefixes)
     return [_rule(piece, matches, host, gateway, form) for (piece, _matches), (_name, matches) in zip(here, listed)]
@@ -71,7 +80,9 @@ def _refuse_match(match: Match, host: Host) -> None:
 
 def _rule(piece: RouteRule, matches: list[Match], host: Host, gateway: str, form: Form) -> dict[str, Any]:
     if "fault" in piece.fields:
-        raise unsupported("delay" if "delay" in piece.fields["fault"] else "abort", "does not support fault injection", host)
+        raise unsupported(
+            "delay" if "delay" in piece.fields["fault"] else "abort", "does not support fault injection", host
+        )
     if "directResponse" in piece.fields:
         raise unsupported("direct_response", "supports redirects, but no other direct responses", host)
     content: dict[str, Any] = {"matches": [_match(match, piece, form) for match in matches]}
@@ -79,7 +90,9 @@ def _rule(piece: RouteRule, matches: list[Match], host: Host, gateway: str, form
     if filters:
         content["filters"] = filters
     if piece.targets:
-        content["backendRefs"] = [_backend(target, weight, headers, host, gateway) for target, weight, headers in piece.targets]
+        content["backendRefs"] = [
+            _backend(target, weight, headers, host, gateway) for target, weight, headers in piece.targets
+        ]
     content.update(_patience(piece.fields, host))
     # Names of rules are lower case; the digest keeps two apart that then look alike.
     return {"name": named_by_content(re.sub(r"[^a-z0-9-]", "-", piece.name.lower()), content), **content}
@@ -113,9 +126,13 @@ def _filters(piece: RouteRule, matches: list[Match], host: Host, gateway: str) -
         found.append({"type": "CORS", "cors": _cors(fields["corsPolicy"], host)})
     for target, percent in fields.get("mirrors") or []:
         share = (
-            {"percent": int(percent)} if percent == int(percent) else {"fraction": {"numerator": round(percent * MILLIONTHS / 100), "denominator": MILLIONTHS}}
+            {"percent": int(percent)}
+            if percent == int(percent)
+            else {"fraction": {"numerator": round(percent * MILLIONTHS / 100), "denominator": MILLIONTHS}}
         )
-        found.append({"type": "RequestMirror", "requestMirror": {"backendRef": _service(target, host, gateway), **share}})
+        found.append(
+            {"type": "RequestMirror", "requestMirror": {"backendRef": _service(target, host, gateway), **share}}
+        )
     return found
 
 
@@ -124,7 +141,9 @@ def _headers(sides: dict[str, Any]) -> list[dict[str, Any]]:
     for side, kind in (("request", "RequestHeaderModifier"), ("response", "ResponseHeaderModifier")):
         operations = sides.get(side) or {}
         said: dict[str, Any] = {
-            name: [{"name": key, "value": value} for key, value in sorted(operations[name].items())] for name in ("set", "add") if operations.get(name)
+            name: [{"name": key, "value": value} for key, value in sorted(operations[name].items())]
+            for name in ("set", "add")
+            if operations.get(name)
         }
         if operations.get("remove"):
             said["remove"] = sorted(set(operations["remove"]))
@@ -150,7 +169,12 @@ def _rewrite(given: dict[str, Any], matches: list[Match], host: Host) -> dict[st
         met = [match.get("uri", {}).get("prefix", "") for match in matches]
         if len(met) != 1 or not met[0].endswith("/") or met[0] == "/" or not given["uri"].endswith("/"):
             raise unsupported(
-                "rewrite.prefix", "replaces only whole path segments, and with only one condition: end the path with /* and the prefix with /", host
+                "rewrite.prefix",
+                (
+                    "replaces only whole path segments, and with only one condition: end the path with /* and the"
+                    " prefix with /"
+                ),
+                host,
             )
         found["path"] = {"type": "ReplacePrefixMatch", "replacePrefixMatch": given["uri"]}
     elif "uriRegexRewrite" in given:
@@ -165,7 +189,11 @@ def _cors(given: dict[str, Any], host: Host) -> dict[str, Any]:
     for origin in given["allowOrigins"]:
         written = "*" if origin == {"regex": ".*"} else origin.get("exact", "")
         if written != "*" and not ORIGIN.match(written):
-            raise unsupported("cors.origins", f"supports * or a scheme and a host as an origin, not {next(iter(origin.values()))!r}", host)
+            raise unsupported(
+                "cors.origins",
+                f"supports * or a scheme and a host as an origin, not {next(iter(origin.values()))!r}",
+                host,
+            )
         origins.append(written)
     found: dict[str, Any] = {"allowOrigins": ["*"] if "*" in origins else list(dict.fromkeys(origins))}
     for name in ("allowMethods", "allowHeaders", "exposeHeaders"):
@@ -199,7 +227,9 @@ def _patience(fields: dict[str, Any], host: Host) -> dict[str, Any]:
     conditions = set(retries["retryOn"].split(",")) if retries.get("retryOn") else RETRIED
     codes = sorted(int(one) for one in conditions - RETRIED if one.isdigit() and int(one) >= 400)
     if not conditions >= RETRIED or len(codes) != len(conditions - RETRIED):
-        raise unsupported("retries.retry_on", f"retries only on {', '.join(sorted(RETRIED))}, and on status codes from 400", host)
+        raise unsupported(
+            "retries.retry_on", f"retries only on {', '.join(sorted(RETRIED))}, and on status codes from 400", host
+        )
     per_try = retries.get("perTryTimeout")
     if per_try:
         if timeout and validators.seconds(per_try) > validators.seconds(timeout):
@@ -236,10 +266,19 @@ def _service(target: RouteTarget, live: Host, gateway: str) -> dict[str, Any]:
         if place is None:
             raise unsupported("to.service", f"routes only to Services, and {host} is not a Service", live)
         if target.version:
-            raise unsupported("to.version", "does not support versions of another service: set the Service of that version", live)
+            raise unsupported(
+                "to.version", "does not support versions of another service: set the Service of that version", live
+            )
         namespace, name = place
         if gateway != MESH and namespace != live.namespace:
-            raise unsupported("to.service", f"routes from a gateway to another namespace only with a ReferenceGrant, and {host} is in another namespace", live)
+            raise unsupported(
+                "to.service",
+                (
+                    f"routes from a gateway to another namespace only with a ReferenceGrant, and {host} is in another"
+                    " namespace"
+                ),
+                live,
+            )
         ports = live.other_ports.get(host, ())
     port = target.port or (ports[0] if len(ports) == 1 else None)
     found: dict[str, Any] = {"group": "", "kind": "Service", "name": name}

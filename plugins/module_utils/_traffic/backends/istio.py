@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A host's policy in Istio's own kinds: versions are subsets of a DestinationRule, routes are VirtualServices."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -31,17 +32,27 @@ class Istio:
     has_status = False
 
     def unsupported(self, policy: Policy) -> list[Failure]:
-        """The vocabulary was made of what these kinds can say, but for what requests alone have. Returns gateways that take no such connections."""
+        """The vocabulary was made of what these kinds can say, but for what requests alone have. Returns gateways that
+        take no such connections.
+        """
         tcp_tls_routes.require_supported(policy)
         if not policy.route_intents or policy.protocol == RouteProtocol.HTTP:
             return []
         word, hint = (
             policy.protocol.upper(),
-            "Add a port (tcp_port, or tls with mode passthrough, in the module gateway), use another gateway, or set another protocol.",
+            (
+                "Add a port (tcp_port, or tls with mode passthrough, in the module gateway), use another gateway, or"
+                " set another protocol."
+            ),
         )
         silent = [gateway for gateway, spoken in policy.host.gateway_protocols.items() if policy.protocol not in spoken]
         return [
-            InvalidOption("gateways", f"Gateway {gateway} has no port for {word} connections to {policy.host.full_name}", hint=hint, code="no_such_port")
+            InvalidOption(
+                "gateways",
+                f"Gateway {gateway} has no port for {word} connections to {policy.host.full_name}",
+                hint=hint,
+                code="no_such_port",
+            )
             for gateway in silent
         ]
 
@@ -55,7 +66,13 @@ class Istio:
     def targets_ready(self, policy: Policy) -> Barrier | None:
         versions = sorted(policy.versions)
         return (
-            clusters_ready(policy.host, f"subsets {', '.join(versions)}", [f"|{version}|{policy.host.full_name}" for version in versions]) if versions else None
+            clusters_ready(
+                policy.host,
+                f"subsets {', '.join(versions)}",
+                [f"|{version}|{policy.host.full_name}" for version in versions],
+            )
+            if versions
+            else None
         )
 
     def current_route_objects(self, host: Host) -> list[Object]:
@@ -68,9 +85,12 @@ class Istio:
         live, bound = policy.host, objects[0]["spec"]["gateways"]
         # A gateway's pods are looked at first where no sidecar has the routes.
         place = live.namespace if MESH in bound else bound[0].partition("/")[0]
-        names = dict.fromkeys(http["name"].rpartition("-")[0] for obj in objects for http in foreign_routes.http_routes(obj) if foreign_routes.is_ours(http)) or [
-            f"{policy.protocol.upper()} routes"
-        ]
+        names = dict.fromkeys(
+            http["name"].rpartition("-")[0]
+            for obj in objects
+            for http in foreign_routes.http_routes(obj)
+            if foreign_routes.is_ours(http)
+        ) or [f"{policy.protocol.upper()} routes"]
         gateways = {gateway for obj in objects for gateway in obj["spec"]["gateways"]}
         return proxies_in_sync(
             ProxyCondition(
@@ -83,7 +103,10 @@ class Istio:
     def has_routes(self, text: dict[str, Any], host: Host) -> bool:
         """Whether a dump has a route of ours for the host, also where its objects are gone already."""
         sources = tuple(_source(host.namespace, host.object_name + end) for end in ("", ANY_HOST))
-        return tcp_tls_routes.has_leftovers(text, host, sources) or any(one.source.endswith(sources) and foreign_routes.is_ours({"name": one.name}) for one in config_dump.routes(text))
+        return tcp_tls_routes.has_leftovers(text, host, sources) or any(
+            one.source.endswith(sources) and foreign_routes.is_ours({"name": one.name})
+            for one in config_dump.routes(text)
+        )
 
 
 def destination_rule(policy: Policy, subsets: dict[str, dict[str, str]], traffic_policy: dict[str, Any]) -> Object:
@@ -107,7 +130,9 @@ def virtual_services(policy: Policy) -> list[Object]:
     host = policy.host
     if not policy.route_intents:
         return [
-            _virtual_service(policy, obj["metadata"]["name"], obj["spec"]["hosts"], obj["spec"]["gateways"], _rest(host))
+            _virtual_service(
+                policy, obj["metadata"]["name"], obj["spec"]["hosts"], obj["spec"]["gateways"], _rest(host)
+            )
             for obj in (host.managed_virtual_service, host.wildcard_virtual_service)
             if obj and foreign_routes.foreign_routes_of(obj)
         ]
@@ -129,39 +154,83 @@ def _rest(host: Host) -> list[RouteRule]:
     return [RouteRule("default", (), [(RouteTarget(port=Policy.of(host).port), 1, {})])]
 
 
-def _virtual_service(policy: Policy, name: str, hosts: list[str], gateways: list[str], pieces: list[RouteRule]) -> Object:
+def _virtual_service(
+    policy: Policy, name: str, hosts: list[str], gateways: list[str], pieces: list[RouteRule]
+) -> Object:
     host = policy.host
-    metadata = {"name": name, "namespace": host.namespace, "labels": dict(MANAGED), "annotations": desired_annotation.intents_annotation(policy.route_intents)}
-    obj: Object = {"apiVersion": API, "kind": "VirtualService", "metadata": metadata, "spec": {"hosts": hosts, "gateways": gateways}}
+    metadata = {
+        "name": name,
+        "namespace": host.namespace,
+        "labels": dict(MANAGED),
+        "annotations": desired_annotation.intents_annotation(policy.route_intents),
+    }
+    obj: Object = {
+        "apiVersion": API,
+        "kind": "VirtualService",
+        "metadata": metadata,
+        "spec": {"hosts": hosts, "gateways": gateways},
+    }
     if policy.route_intents and policy.protocol != RouteProtocol.HTTP:
         written = [route for piece in pieces if (route := _connections(piece, policy, hosts, gateways))]
         # Where routes of ours were among those of requests, the list is ours, and what others put there with it.
         was = live_counterpart(host, obj)
-        beside = foreign_routes.foreign_routes_of(was) if len(foreign_routes.foreign_routes_of(was)) < len(foreign_routes.http_routes(was)) else []
-        beside += [one for other in policy.adopted_objects() for one in foreign_routes.http_routes(other) if name == host.object_name and one not in beside]
+        beside = (
+            foreign_routes.foreign_routes_of(was)
+            if len(foreign_routes.foreign_routes_of(was)) < len(foreign_routes.http_routes(was))
+            else []
+        )
+        beside += [
+            one
+            for other in policy.adopted_objects()
+            for one in foreign_routes.http_routes(other)
+            if name == host.object_name and one not in beside
+        ]
         return {**obj, "spec": {**obj["spec"], policy.protocol.value: written, **({"http": beside} if beside else {})}}
-    http = foreign_routes.merge_routes([one for piece in pieces if (one := _http(piece, host, gateways))], foreign_routes.http_routes(live_counterpart(host, obj)))
+    http = foreign_routes.merge_routes(
+        [one for piece in pieces if (one := _http(piece, host, gateways))],
+        foreign_routes.http_routes(live_counterpart(host, obj)),
+    )
     if name == host.object_name and policy.route_intents:
-        http = foreign_routes.append_adopted(http, [one for other in policy.adopted_objects() for one in foreign_routes.http_routes(other)])
+        http = foreign_routes.append_adopted(
+            http, [one for other in policy.adopted_objects() for one in foreign_routes.http_routes(other)]
+        )
     return {**obj, "spec": {**obj["spec"], "http": http}}
 
 
 def live_counterpart(host: Host, obj: Object) -> Object | None:
     """The live object of ours that the composed one takes the place of."""
-    return next((one for one in (host.managed_virtual_service, host.wildcard_virtual_service) if one and (one["kind"], one["metadata"]["name"]) == (obj["kind"], obj["metadata"]["name"])), None)
+    return next(
+        (
+            one
+            for one in (host.managed_virtual_service, host.wildcard_virtual_service)
+            if one and (one["kind"], one["metadata"]["name"]) == (obj["kind"], obj["metadata"]["name"])
+        ),
+        None,
+    )
 
 
 def composed_versions(host: Host, objects: list[Object]) -> dict[Ref, str]:
     """Versions of the live objects that these were composed from."""
-    found = {ref_of(obj): (live_counterpart(host, obj) or {"metadata": {}})["metadata"].get("resourceVersion", "") for obj in objects}
+    found = {
+        ref_of(obj): (live_counterpart(host, obj) or {"metadata": {}})["metadata"].get("resourceVersion", "")
+        for obj in objects
+    }
     return {ref: version for ref, version in found.items() if version}
 
 
 def changed_beside_ours(policy: Policy, objects: list[Object]) -> frozenset[Ref]:
     """Those that nobody has changed but by routes beside ours."""
     earlier = Policy.of(policy.host)
-    live_ones = [obj for obj in (policy.host.managed_virtual_service, policy.host.wildcard_virtual_service) if obj and foreign_routes.foreign_routes_of(obj)]
-    was = _places(earlier) if earlier.route_intents else {obj["metadata"]["name"]: (obj["spec"]["hosts"], obj["spec"]["gateways"]) for obj in live_ones}
+    live_ones = [
+        obj
+        for obj in (policy.host.managed_virtual_service, policy.host.wildcard_virtual_service)
+        if obj and foreign_routes.foreign_routes_of(obj)
+    ]
+    was = (
+        _places(earlier)
+        if earlier.route_intents
+        else {obj["metadata"]["name"]: (obj["spec"]["hosts"], obj["spec"]["gateways"]) for obj in live_ones}
+    )
     found = set()
     for obj in objects:
         live, places = live_counterpart(policy.host, obj), was.get(obj["metadata"]["name"])
@@ -171,7 +240,9 @@ def changed_beside_ours(policy: Policy, objects: list[Object]) -> frozenset[Ref]
 
 
 def _http(piece: RouteRule, host: Host, gateways: list[str]) -> dict[str, Any] | None:
-    """Istio's HTTPRoute of a piece, for a VirtualService that is bound to these gateways; None where it concerns none of them."""
+    """Istio's HTTPRoute of a piece, for a VirtualService that is bound to these gateways; None where it concerns none
+    of them.
+    """
     matches = matches_at(piece, gateways)
     if matches is None:
         return None
@@ -180,7 +251,10 @@ def _http(piece: RouteRule, host: Host, gateways: list[str]) -> dict[str, Any] |
     if piece.targets:
         content["route"] = _parts(piece, host)
     if piece.fields.get("mirrors"):
-        content["mirrors"] = [{"destination": _destination(target, host), "percentage": {"value": percent}} for target, percent in piece.fields["mirrors"]]
+        content["mirrors"] = [
+            {"destination": _destination(target, host), "percentage": {"value": percent}}
+            for target, percent in piece.fields["mirrors"]
+        ]
     content.update(fields)
     return {"name": named_by_content(piece.name, content), **content}
 
@@ -194,7 +268,11 @@ def _connections(piece: RouteRule, policy: Policy, hosts: list[str], gateways: l
 def _parts(piece: RouteRule, host: Host) -> list[dict[str, Any]]:
     lone = len(piece.targets) == 1
     return [
-        {"destination": _destination(target, host), **({} if lone and not target.version else {"weight": weight}), **({"headers": headers} if headers else {})}
+        {
+            "destination": _destination(target, host),
+            **({} if lone and not target.version else {"weight": weight}),
+            **({"headers": headers} if headers else {}),
+        }
         for target, weight, headers in piece.targets
     ]
 
@@ -219,17 +297,24 @@ def _source(namespace: str, name: str) -> str:
 
 def has_all(text: dict[str, Any], obj: Object, host: Host) -> bool:
     """The same of requests' routes and of connections'."""
-    return has_routes(text, obj) and not tcp_tls_routes.dump_differences(text, host, proxy_source(obj), tcp_tls_routes.routes_of(obj))
+    return has_routes(text, obj) and not tcp_tls_routes.dump_differences(
+        text, host, proxy_source(obj), tcp_tls_routes.routes_of(obj)
+    )
 
 
 def has_routes(text: dict[str, Any], obj: Object) -> bool:
-    """Whether a dump has the object's routes, all that go to every proxy and none that it no longer has, with their weights.
+    """Whether a dump has the object's routes, all that go to every proxy and none that it no longer has, with their
+    weights.
 
     Other people's are theirs to look at.
     """
     wanted = {http["name"]: http for http in foreign_routes.http_routes(obj) if foreign_routes.is_ours(http)}
     everywhere = {name for name, http in wanted.items() if not limited(http)}
-    found = {one.name: one for one in config_dump.routes(text) if one.source.endswith(proxy_source(obj)) and foreign_routes.is_ours({"name": one.name})}
+    found = {
+        one.name: one
+        for one in config_dump.routes(text)
+        if one.source.endswith(proxy_source(obj)) and foreign_routes.is_ours({"name": one.name})
+    }
     if not everywhere <= set(found) or not set(found) <= set(wanted):
         return False
     return all(same_weights(one, destination_weights(wanted[name])) for name, one in found.items())

@@ -1,9 +1,11 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Routes of connections, of which nothing is read but a server's name in TLS: what they cannot have, which of them hold where, and what proxies show.
+"""Routes of connections, of which nothing is read but a server's name in TLS: what they cannot have, which of them hold
+where, and what proxies show.
 
 They have no names in Istio, so a proxy's own are told by the object that they come from, and by where they lead.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -23,9 +25,17 @@ Route = dict[str, Any]
 LISTS = (RouteProtocol.TCP.value, RouteProtocol.TLS.value)
 # What is of requests alone: the option, by the field of a route or of its match.
 FIELDS = {
-    "delay": "delay", "abort": "abort", "timeout": "timeout", "retries": "retries", "mirrors": "mirror", "redirect": "redirect", "directResponse": "direct_response",
-    "rewrite": "rewrite", "headers": "headers", "corsPolicy": "cors",
-}  # fmt: skip
+    "delay": "delay",
+    "abort": "abort",
+    "timeout": "timeout",
+    "retries": "retries",
+    "mirrors": "mirror",
+    "redirect": "redirect",
+    "directResponse": "direct_response",
+    "rewrite": "rewrite",
+    "headers": "headers",
+    "corsPolicy": "cors",
+}
 MATCHES = {
     "uri": "path",
     "method": "method",
@@ -48,8 +58,14 @@ def require_supported(policy: Policy) -> None:
             _refuse_piece(piece, policy)
         if policy.protocol == RouteProtocol.TLS and MESH in policy.gateways:
             hint = "Set only gateways that pass TLS through."
-            raise _unsupported("gateways", "in the mesh, each host name of the service would need its own route", policy, hint)
-    if set(policy.host.declared.values()) in ({RouteProtocol.TCP}, {RouteProtocol.TLS}, {RouteProtocol.TCP, RouteProtocol.TLS}):
+            raise _unsupported(
+                "gateways", "in the mesh, each host name of the service would need its own route", policy, hint
+            )
+    if set(policy.host.declared.values()) in (
+        {RouteProtocol.TCP},
+        {RouteProtocol.TLS},
+        {RouteProtocol.TCP, RouteProtocol.TLS},
+    ):
         for option in policy.http_options:
             raise _unsupported(option, "connections have no requests", policy)
 
@@ -62,13 +78,21 @@ def _refuse_piece(piece: RouteRule, policy: Policy) -> None:
             raise _unsupported(option, f"this option is for requests{rule}", policy)
     for field, option in MATCHES.items():
         if any(field in match for match in piece.matches):
-            raise _unsupported(f"match.{option}", f"only the caller and the port of a connection can be matched{rule}", policy)
+            raise _unsupported(
+                f"match.{option}", f"only the caller and the port of a connection can be matched{rule}", policy
+            )
 
 
 def _unsupported(option: str, reason: str, policy: Policy, hint: str = "") -> InvalidOption:
     host = policy.host
     stated = any(intent.get("protocol") for intent in policy.route_intents.values())
-    how = "as set in protocol" if stated else "as do its gateways" if policy.gateway_protocol else f"as its {'Service' if host.service else 'ServiceEntry'} declares"
+    how = (
+        "as set in protocol"
+        if stated
+        else "as do its gateways"
+        if policy.gateway_protocol
+        else f"as its {'Service' if host.service else 'ServiceEntry'} declares"
+    )
     other = "set protocol: http" if stated else "correct the declared protocol"
     return InvalidOption(
         option,
@@ -79,9 +103,11 @@ def _unsupported(option: str, reason: str, policy: Policy, hint: str = "") -> In
 
 
 def route_matches(piece: RouteRule, policy: Policy, hosts: list[str], gateways: list[str]) -> list[Match] | None:
-    """The piece's matches in an object for these hosts that is bound to these gateways; None where it concerns none of them.
+    """The piece's matches in an object for these hosts that is bound to these gateways; None where it concerns none of
+    them.
 
-    In the mesh connections to one port are meant, and those to other ports of the host go as before; at a gateway it is the gateway's own ports that count.
+    In the mesh connections to one port are meant, and those to other ports of the host go as before; at a gateway it is
+    the gateway's own ports that count.
     """
     asked = matches_at(piece, gateways)
     if asked is None:
@@ -93,7 +119,10 @@ def route_matches(piece: RouteRule, policy: Policy, hosts: list[str], gateways: 
             found.append(match)
             continue
         only = {"gateways": [MESH]} if gateways != [MESH] else {}
-        found += [{**match, **only, "port": piece.port}, *([{**match, "gateways": gateways_only(here)}] if gateways_only(here) else [])]
+        found += [
+            {**match, **only, "port": piece.port},
+            *([{**match, "gateways": gateways_only(here)}] if gateways_only(here) else []),
+        ]
     if policy.protocol == RouteProtocol.TLS:
         found = [{**match, "sniHosts": hosts} for match in found]
     return [match for match in found if match]
@@ -106,7 +135,9 @@ def routes_of(obj: dict[str, Any] | None) -> list[Route]:
 
 
 def dump_differences(text: dict[str, Any], host: Host, source: str, routes: list[Route]) -> list[str]:
-    """What a proxy's dump lacks of an object's routes, or has too much, in words. source: how proxies name the object."""
+    """What a proxy's dump lacks of an object's routes, or has too much, in words. source: how proxies name the
+    object.
+    """
     gateway = config_dump.proxy_kind(text) == config_dump.ProxyKind.GATEWAY
     words, met = [], False
     for chain in config_dump.chains(text):
@@ -126,9 +157,12 @@ def dump_differences(text: dict[str, Any], host: Host, source: str, routes: list
 
 
 def has_leftovers(text: dict[str, Any], host: Host, sources: tuple[str, ...]) -> bool:
-    """Whether a dump has a route of connections of ours, also where its object is gone already: only ours lead to subsets."""
+    """Whether a dump has a route of connections of ours, also where its object is gone already: only ours lead to
+    subsets.
+    """
     return any(
-        chain.source.endswith(sources) or (not chain.source and _leads_to(chain, f"|{host.full_name}") and not _leads_to(chain, f"||{host.full_name}"))
+        chain.source.endswith(sources)
+        or (not chain.source and _leads_to(chain, f"|{host.full_name}") and not _leads_to(chain, f"||{host.full_name}"))
         for chain in config_dump.chains(text)
     )
 
@@ -138,7 +172,9 @@ def _leads_to(chain: config_dump.FilterChain, end: str) -> bool:
 
 
 def _holding(routes: Iterable[Route], gateway: bool, port: int | None) -> tuple[list[Route], bool]:
-    """Routes of which the first that is for this very proxy holds at a port of its kind, None for any port; and whether one surely is."""
+    """Routes of which the first that is for this very proxy holds at a port of its kind, None for any port; and whether
+    one surely is.
+    """
     found = []
     for route in routes:
         here = [match for match in route.get("match") or [{}] if _is_here(match, gateway, port)]

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was asked for a host, concern by concern, kept as data with the objects that say it. One owner composes them into one object."""
+"""What was asked for a host, concern by concern, kept as data with the objects that say it. One owner composes them
+into one object.
+"""
+
 from __future__ import annotations
 
 import json
@@ -16,18 +19,26 @@ SET = "set"
 
 
 def read_intents(obj: Object | None) -> Intents:
-    """{concern: what was asked} of an object of ours. Raises Failure "intents_unreadable" where somebody edited them into nonsense."""
+    """{concern: what was asked} of an object of ours. Raises Failure "intents_unreadable" where somebody edited them
+    into nonsense.
+    """
     text = (((obj or {}).get("metadata") or {}).get("annotations") or {}).get(INTENTS, "{}")
     try:
         found = json.loads(text)
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        name = f"{(obj or {}).get('kind')} {(obj or {})['metadata'].get('namespace')}/{(obj or {})['metadata'].get('name')}"
+        name = (
+            f"{(obj or {}).get('kind')}"
+            f" {(obj or {})['metadata'].get('namespace')}/{(obj or {})['metadata'].get('name')}"
+        )
         raise Failure(
             "intents_unreadable",
             f"the annotation {INTENTS} of {name} is not a JSON object",
-            hint="Restore the annotation, or delete the object and run the task again with the whole policy of the service.",
+            hint=(
+                "Restore the annotation, or delete the object and run the task again with the whole policy of the"
+                " service."
+            ),
         )
     return found
 

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Delays and aborts for a share of requests, until a time after which the next run takes them away."""
+
 from __future__ import annotations
 
 import datetime
@@ -43,7 +44,9 @@ class FaultInjection(Feature):
         return Intent(found)
 
     def change_routes(self, rules: list[RouteRule], intent: Options, now: datetime.datetime) -> list[RouteRule]:
-        """The rules, before each of them one for the requests that meet the fault; where all do, in its place. A fault that is over changes none."""
+        """The rules, before each of them one for the requests that meet the fault; where all do, in its place. A fault
+        that is over changes none.
+        """
         if is_over(intent, now):
             return rules
         fields = {"fault": fault_fields(intent)}
@@ -73,19 +76,36 @@ def fault_fields(intent: dict[str, Any]) -> dict[str, Any]:
     """Istio's HTTPFaultInjection. Raises InvalidOption."""
     found: dict[str, Any] = {}
     if intent.get("delay"):
-        given = {"by": intent["delay"]} if isinstance(intent["delay"], str) else validators.keys("delay", intent["delay"], DELAY)
+        given = (
+            {"by": intent["delay"]}
+            if isinstance(intent["delay"], str)
+            else validators.keys("delay", intent["delay"], DELAY)
+        )
         found["delay"] = {
             "fixedDelay": validators.duration("delay.by", given.get("by")),
             "percentage": {"value": validators.percent("delay.percent", given.get("percent", 100))},
         }
     if intent.get("abort"):
-        given = {"http": intent["abort"]} if isinstance(intent["abort"], int) else validators.keys("abort", intent["abort"], ABORT)
+        given = (
+            {"http": intent["abort"]}
+            if isinstance(intent["abort"], int)
+            else validators.keys("abort", intent["abort"], ABORT)
+        )
         if ("http" in given) == ("grpc" in given):
             raise InvalidOption("abort", "set either http or grpc", code="abort_ambiguous")
-        how = {"httpStatus": validators.status("abort.http", given["http"])} if "http" in given else {"grpcStatus": validators.grpc_status("abort.grpc", given["grpc"])}
-        found["abort"] = {**how, "percentage": {"value": validators.percent("abort.percent", given.get("percent", 100))}}
+        how = (
+            {"httpStatus": validators.status("abort.http", given["http"])}
+            if "http" in given
+            else {"grpcStatus": validators.grpc_status("abort.grpc", given["grpc"])}
+        )
+        found["abort"] = {
+            **how,
+            "percentage": {"value": validators.percent("abort.percent", given.get("percent", 100))},
+        }
     if not found:
-        raise InvalidOption("delay", "neither delay nor abort is set", hint="Set delay or abort, or state: absent.", code="fault_empty")
+        raise InvalidOption(
+            "delay", "neither delay nor abort is set", hint="Set delay or abort, or state: absent.", code="fault_empty"
+        )
     return found
 
 
@@ -98,15 +118,22 @@ def parse_end(expires: str, now: datetime.datetime) -> datetime.datetime:
         found = datetime.datetime.fromisoformat(expires.replace("Z", "+00:00"))
     except ValueError as error:
         raise InvalidOption(
-            "expires", f"{expires!r} is neither a time nor a duration", hint="Use the form 30m or 2030-01-31T12:00:00Z.", code="expires_invalid"
+            "expires",
+            f"{expires!r} is neither a time nor a duration",
+            hint="Use the form 30m or 2030-01-31T12:00:00Z.",
+            code="expires_invalid",
         ) from error
     if found.tzinfo is None:
-        raise InvalidOption("expires", f"{expires!r} has no time zone", hint="Add Z for UTC, or an offset.", code="expires_invalid")
+        raise InvalidOption(
+            "expires", f"{expires!r} has no time zone", hint="Add Z for UTC, or an offset.", code="expires_invalid"
+        )
     return found
 
 
 def with_end(intent: dict[str, Any], before: dict[str, Any] | None, now: datetime.datetime) -> dict[str, Any]:
-    """The intent with the time of its end: a duration counts from when this very fault was first asked for, so that a second run does not prolong it."""
+    """The intent with the time of its end: a duration counts from when this very fault was first asked for, so that a
+    second run does not prolong it.
+    """
     if not intent.get("expires"):
         return intent
     if before and {**before, "until": None} == {**intent, "until": None}:

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every feature of a host's policy has: options, route rules of its own, changes of other rules, and fields of the traffic policy."""
+"""What every feature of a host's policy has: options, route rules of its own, changes of other rules, and fields of the
+traffic policy.
+"""
+
 from __future__ import annotations
 
 import datetime
@@ -17,7 +20,9 @@ GATEWAY_ARGUMENTS: dict[str, dict[str, Any]] = {
     "gateway_hosts": {"type": "list", "elements": "str", "default": []},
 }
 # Of those that name a port of the host.
-PROTOCOL_ARGUMENT: dict[str, dict[str, Any]] = {"protocol": {"type": "str", "choices": [protocol.value for protocol in RouteProtocol]}}
+PROTOCOL_ARGUMENT: dict[str, dict[str, Any]] = {
+    "protocol": {"type": "str", "choices": [protocol.value for protocol in RouteProtocol]}
+}
 
 
 class Intent(NamedTuple):

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which pod of a host a request goes to."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -10,8 +11,17 @@ from . import validators
 from .feature import Feature, Intent, Options, given_options
 
 HASH = ("header", "cookie", "source_ip", "query")
-COOKIE, LOCALITY, WARMUP = ("name", "path", "ttl"), ("distribute", "failover", "failover_priority", "enabled"), ("duration", "minimum_percent", "aggression")
-ALGORITHMS = {"least_request": "LEAST_REQUEST", "round_robin": "ROUND_ROBIN", "random": "RANDOM", "passthrough": "PASSTHROUGH"}
+COOKIE, LOCALITY, WARMUP = (
+    ("name", "path", "ttl"),
+    ("distribute", "failover", "failover_priority", "enabled"),
+    ("duration", "minimum_percent", "aggression"),
+)
+ALGORITHMS = {
+    "least_request": "LEAST_REQUEST",
+    "round_robin": "ROUND_ROBIN",
+    "random": "RANDOM",
+    "passthrough": "PASSTHROUGH",
+}
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "algorithm": {"type": "str", "choices": list(ALGORITHMS)},
@@ -41,7 +51,9 @@ def traffic_policy(intent: dict[str, Any]) -> dict[str, Any]:
     """Fields of Istio's TrafficPolicy. Raises InvalidOption."""
     found: dict[str, Any] = {}
     if intent.get("algorithm") and intent.get("consistent_hash"):
-        raise InvalidOption("consistent_hash", "algorithm is set too", hint="Set only one of them.", code="load_balancing_ambiguous")
+        raise InvalidOption(
+            "consistent_hash", "algorithm is set too", hint="Set only one of them.", code="load_balancing_ambiguous"
+        )
     if intent.get("algorithm"):
         found["simple"] = ALGORITHMS[intent["algorithm"]]
     if intent.get("consistent_hash"):
@@ -57,11 +69,17 @@ def traffic_policy(intent: dict[str, Any]) -> dict[str, Any]:
             found["warmup"]["aggression"] = float(given["aggression"])
         if intent.get("algorithm") not in (None, "least_request", "round_robin"):
             raise InvalidOption(
-                "warmup", f"the algorithm {intent['algorithm']} does not support it", hint="Use least_request or round_robin.", code="load_balancing_ambiguous"
+                "warmup",
+                f"the algorithm {intent['algorithm']} does not support it",
+                hint="Use least_request or round_robin.",
+                code="load_balancing_ambiguous",
             )
     if not found:
         raise InvalidOption(
-            "algorithm", "no setting is given", hint="Set algorithm, consistent_hash, locality or warmup, or state: absent.", code="load_balancing_empty"
+            "algorithm",
+            "no setting is given",
+            hint="Set algorithm, consistent_hash, locality or warmup, or state: absent.",
+            code="load_balancing_empty",
         )
     return {"loadBalancer": found}
 
@@ -69,7 +87,12 @@ def traffic_policy(intent: dict[str, Any]) -> dict[str, Any]:
 def _hash(value: Any) -> dict[str, Any]:
     given = validators.keys("consistent_hash", value, HASH)
     if len(given) != 1:
-        raise InvalidOption("consistent_hash", f"{len(given)} of {', '.join(HASH)} are set: set exactly one", hint="Give one.", code="load_balancing_ambiguous")
+        raise InvalidOption(
+            "consistent_hash",
+            f"{len(given)} of {', '.join(HASH)} are set: set exactly one",
+            hint="Give one.",
+            code="load_balancing_ambiguous",
+        )
     ((key, content),) = given.items()
     if key == "header":
         return {"httpHeaderName": validators.header("consistent_hash.header", content)}
@@ -77,11 +100,21 @@ def _hash(value: Any) -> dict[str, Any]:
         return {"useSourceIp": True}
     if key == "query":
         return {"httpQueryParameterName": str(content)}
-    cookie = {"name": content} if isinstance(content, str) else validators.keys("consistent_hash.cookie", content, COOKIE)
+    cookie = (
+        {"name": content} if isinstance(content, str) else validators.keys("consistent_hash.cookie", content, COOKIE)
+    )
     if not validators.TOKEN.match(str(cookie.get("name") or "")):
-        raise InvalidOption("consistent_hash.cookie", f"{cookie.get('name')!r} is not a valid cookie name", code="cookie_invalid")
+        raise InvalidOption(
+            "consistent_hash.cookie", f"{cookie.get('name')!r} is not a valid cookie name", code="cookie_invalid"
+        )
     # Envoy sets the cookie only where it has a lifetime; 0s is one that ends with the session.
-    return {"httpCookie": {"name": cookie["name"], "ttl": cookie.get("ttl", "0s"), **({"path": cookie["path"]} if "path" in cookie else {})}}
+    return {
+        "httpCookie": {
+            "name": cookie["name"],
+            "ttl": cookie.get("ttl", "0s"),
+            **({"path": cookie["path"]} if "path" in cookie else {}),
+        }
+    }
 
 
 def _locality(value: Any) -> dict[str, Any]:
@@ -95,7 +128,9 @@ def _locality(value: Any) -> dict[str, Any]:
             shares = validators.keys("locality.distribute", entry, ("from", "to")).get("to") or {}
             if sum(shares.values()) != 100:
                 raise InvalidOption(
-                    "locality.distribute", f"the percentages from {entry.get('from')} add up to {sum(shares.values())}, not to 100", code="weights_sum"
+                    "locality.distribute",
+                    f"the percentages from {entry.get('from')} add up to {sum(shares.values())}, not to 100",
+                    code="weights_sum",
                 )
         found["distribute"] = given["distribute"]
     if given.get("failover"):

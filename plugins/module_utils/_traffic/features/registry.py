@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """All features of a host's policy. A new one is a file of this folder and a row here."""
+
 from __future__ import annotations
 
 from .fault_injection import FaultInjection

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Timeouts and retries of a host's routes; limits of its connections and the ejection of pods that fail."""
+
 from __future__ import annotations
 
 import datetime
@@ -47,7 +48,10 @@ class Resilience(Feature):
     arguments = ARGUMENTS
 
     def parse(self, options: Options, host: str) -> Intent:
-        routes, rule = given_options(options, "timeout", "retries"), given_options(options, "connection_pool", "outlier_detection")
+        routes, rule = (
+            given_options(options, "timeout", "retries"),
+            given_options(options, "connection_pool", "outlier_detection"),
+        )
         route_fields(routes)
         traffic_policy(rule)
         if not routes and not rule:
@@ -60,7 +64,9 @@ class Resilience(Feature):
         return Intent({**routes, **given_options(options, *GATEWAY_ARGUMENTS)} if routes else None, rule)
 
     def change_routes(self, rules: list[RouteRule], intent: Options, now: datetime.datetime) -> list[RouteRule]:
-        """A rule's own timeout stays. On a route with a fault Envoy does neither (istio/istio#13705), and keeps them for when it ends."""
+        """A rule's own timeout stays. On a route with a fault Envoy does neither (istio/istio#13705), and keeps them
+        for when it ends.
+        """
         fields = route_fields(intent)
         return [replace(rule, fields={**fields, **rule.fields}) if rule.targets else rule for rule in rules]
 
@@ -81,7 +87,12 @@ def route_fields(intent: dict[str, Any]) -> dict[str, Any]:
         attempts = validators.count("retries.attempts", given.get("attempts", 2))
         found["retries"] = {"attempts": attempts}
         if not attempts and len(given) > 1:
-            raise InvalidOption("retries", "attempts is 0, but other settings are given", hint="Remove the other settings, or set attempts.", code="retries_ambiguous")
+            raise InvalidOption(
+                "retries",
+                "attempts is 0, but other settings are given",
+                hint="Remove the other settings, or set attempts.",
+                code="retries_ambiguous",
+            )
         if "per_try_timeout" in given:
             found["retries"]["perTryTimeout"] = validators.duration("retries.per_try_timeout", given["per_try_timeout"])
         if given.get("retry_on"):
@@ -117,7 +128,11 @@ def _connection_pool(value: Any) -> dict[str, Any]:
     if "keepalive" in given:
         alive = validators.keys("connection_pool.keepalive", given["keepalive"], KEEPALIVE)
         tcp["tcpKeepalive"] = {
-            key: validators.count("connection_pool.keepalive.probes", value, 1) if key == "probes" else validators.duration(f"connection_pool.keepalive.{key}", value)
+            key: (
+                validators.count("connection_pool.keepalive.probes", value, 1)
+                if key == "probes"
+                else validators.duration(f"connection_pool.keepalive.{key}", value)
+            )
             for key, value in alive.items()
         }
     return {key: value for key, value in (("tcp", tcp), ("http", http)) if value}
@@ -133,7 +148,10 @@ def _outlier_detection(value: Any) -> dict[str, Any]:
             code="outlier_detection_empty",
         )
     found: dict[str, Any] = {}
-    for key, name in (("consecutive_5xx_errors", "consecutive5xxErrors"), ("consecutive_gateway_errors", "consecutiveGatewayErrors")):
+    for key, name in (
+        ("consecutive_5xx_errors", "consecutive5xxErrors"),
+        ("consecutive_gateway_errors", "consecutiveGatewayErrors"),
+    ):
         if key in given:
             found[name] = validators.count(f"outlier_detection.{key}", given[key])
     for key, name in (("interval", "interval"), ("base_ejection_time", "baseEjectionTime")):
@@ -143,5 +161,7 @@ def _outlier_detection(value: Any) -> dict[str, Any]:
         if key in given:
             found[name] = validators.count(f"outlier_detection.{key}", given[key])
             if found[name] > 100:
-                raise InvalidOption(f"outlier_detection.{key}", f"{given[key]} is more than 100", code="percent_invalid")
+                raise InvalidOption(
+                    f"outlier_detection.{key}", f"{given[key]} is more than 100", code="percent_invalid"
+                )
     return found

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Ordered rules: which requests of a host go where, and how they are changed on their way."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -11,8 +12,24 @@ from .feature import GATEWAY_ARGUMENTS, PROTOCOL_ARGUMENT, Feature, Intent, Opti
 from .match import parse_matches, string_match
 from .route_rule import RouteRule, RouteTarget, parse_mirrors, parse_target
 
-RULE = ("name", "match", "to", "versions", "redirect", "direct_response", "rewrite", "headers", "cors", "mirror", "timeout")
-REDIRECT, DIRECT_RESPONSE, REWRITE = ("path", "host", "scheme", "port", "status"), ("status", "body"), ("path", "prefix", "regex", "host")
+RULE = (
+    "name",
+    "match",
+    "to",
+    "versions",
+    "redirect",
+    "direct_response",
+    "rewrite",
+    "headers",
+    "cors",
+    "mirror",
+    "timeout",
+)
+REDIRECT, DIRECT_RESPONSE, REWRITE = (
+    ("path", "host", "scheme", "port", "status"),
+    ("status", "body"),
+    ("path", "prefix", "regex", "host"),
+)
 HEADERS, OPERATIONS = ("request", "response"), ("set", "add", "remove")
 CORS = ("origins", "methods", "headers", "expose", "max_age", "credentials")
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -55,7 +72,9 @@ class Route(Feature):
 def validate(intent: Options) -> None:
     """Raises InvalidOption naming the rule."""
     if not intent["rules"]:
-        raise InvalidOption("rules", "the list is empty", hint="Add at least one rule, or set state: absent.", code="rules_empty")
+        raise InvalidOption(
+            "rules", "the list is empty", hint="Add at least one rule, or set state: absent.", code="rules_empty"
+        )
     route_rules(intent)
 
 
@@ -71,7 +90,10 @@ def route_rules(intent: dict[str, Any]) -> list[RouteRule]:
             hint = "Move it to the end, or add a condition."
             raise InvalidOption(
                 "rules",
-                f"{names[early].removeprefix('route-')} matches every request, so {names[early + 1].removeprefix('route-')} gets none",
+                (
+                    f"{names[early].removeprefix('route-')} matches every request, so"
+                    f" {names[early + 1].removeprefix('route-')} gets none"
+                ),
                 hint=hint,
                 code="rule_unreachable",
             )
@@ -85,7 +107,9 @@ def _rule(rule: Any, number: int, intent: dict[str, Any]) -> RouteRule:
     matches = tuple(parse_matches(f"{option}.match", given.get("match")))
     answers = [key for key in ("to", "versions", "redirect", "direct_response") if key in given]
     if len(answers) > 1:
-        raise InvalidOption(option, f"{name} has {' and '.join(answers)}", hint="Set only one of them in a rule.", code="rule_ambiguous")
+        raise InvalidOption(
+            option, f"{name} has {' and '.join(answers)}", hint="Set only one of them in a rule.", code="rule_ambiguous"
+        )
     label, port = intent.get("label", "version"), intent.get("port")
     fields: dict[str, Any] = {}
     if "redirect" in given:
@@ -94,7 +118,12 @@ def _rule(rule: Any, number: int, intent: dict[str, Any]) -> RouteRule:
         fields["directResponse"] = _direct_response(f"{option}.direct_response", given["direct_response"])
     for key in ("rewrite", "mirror", "timeout"):
         if key in given and fields:
-            raise InvalidOption(f"{option}.{key}", "a rule with a redirect or direct_response routes no requests", hint=f"Remove {key}.", code="rule_ambiguous")
+            raise InvalidOption(
+                f"{option}.{key}",
+                "a rule with a redirect or direct_response routes no requests",
+                hint=f"Remove {key}.",
+                code="rule_ambiguous",
+            )
     targets: list[tuple[RouteTarget, int, dict[str, Any]]] = []
     if not fields:
         targets = _targets(option, given, label, port)
@@ -111,13 +140,20 @@ def _rule(rule: Any, number: int, intent: dict[str, Any]) -> RouteRule:
     return RouteRule(f"route-{name}", matches, targets, fields)
 
 
-def _targets(option: str, given: dict[str, Any], label: str, port: int | None) -> list[tuple[RouteTarget, int, dict[str, Any]]]:
+def _targets(
+    option: str, given: dict[str, Any], label: str, port: int | None
+) -> list[tuple[RouteTarget, int, dict[str, Any]]]:
     if "versions" not in given:
         where = parse_target(f"{option}.to", given.get("to"), label)
         return [(where if where.port or where.host else RouteTarget(where.version, label, None, port), 1, {})]
     versions = given["versions"]
     if not isinstance(versions, dict) or not any(versions.values()):
-        raise InvalidOption(f"{option}.versions", "no version is set", hint="Set at least one version, such as {v1: 100}.", code="weights_zero")
+        raise InvalidOption(
+            f"{option}.versions",
+            "no version is set",
+            hint="Set at least one version, such as {v1: 100}.",
+            code="weights_zero",
+        )
     for version, weight in versions.items():
         validators.count(f"{option}.versions.{version}", weight)
     return [(RouteTarget(version, label, None, port), weight, {}) for version, weight in sorted(versions.items())]
@@ -134,13 +170,20 @@ def _redirect(option: str, value: Any) -> dict[str, Any]:
         found["authority"] = validators.host(f"{option}.host", given["host"], wildcard=False)
     if "scheme" in given:
         if given["scheme"] not in ("http", "https"):
-            raise InvalidOption(f"{option}.scheme", f"{given['scheme']!r} is neither http nor https", code="scheme_invalid")
+            raise InvalidOption(
+                f"{option}.scheme", f"{given['scheme']!r} is neither http nor https", code="scheme_invalid"
+            )
         found["scheme"] = given["scheme"]
     if "port" in given:
         found["port"] = validators.port(f"{option}.port", given["port"])
     if "status" in given:
         if given["status"] not in (301, 302, 303, 307, 308):
-            raise InvalidOption(f"{option}.status", f"{given['status']!r} is not a redirect status", hint="Use 301, 302, 303, 307 or 308.", code="status_invalid")
+            raise InvalidOption(
+                f"{option}.status",
+                f"{given['status']!r} is not a redirect status",
+                hint="Use 301, 302, 303, 307 or 308.",
+                code="status_invalid",
+            )
         found["redirectCode"] = given["status"]
     return found
 
@@ -170,7 +213,10 @@ def _rewrite(option: str, value: Any) -> dict[str, Any]:
         found["uriRegexRewrite"] = {"match": WHOLE_PATH, "rewrite": str(given["path"])}
     elif "regex" in given:
         parts = validators.keys(f"{option}.regex", given["regex"], ("match", "replacement"))
-        found["uriRegexRewrite"] = {"match": validators.regex(f"{option}.regex.match", parts.get("match")), "rewrite": str(parts.get("replacement", ""))}
+        found["uriRegexRewrite"] = {
+            "match": validators.regex(f"{option}.regex.match", parts.get("match")),
+            "rewrite": str(parts.get("replacement", "")),
+        }
     return found
 
 
@@ -185,8 +231,12 @@ def _headers(option: str, value: Any) -> dict[str, Any]:
                 found.setdefault(side, {})[operation] = [validators.header(place, name) for name in content]
             else:
                 if not isinstance(content, dict):
-                    raise InvalidOption(place, f"{content!r} is not a mapping of names to values", code="header_invalid")
-                found.setdefault(side, {})[operation] = {validators.header(place, name): _value(place, text) for name, text in content.items()}
+                    raise InvalidOption(
+                        place, f"{content!r} is not a mapping of names to values", code="header_invalid"
+                    )
+                found.setdefault(side, {})[operation] = {
+                    validators.header(place, name): _value(place, text) for name, text in content.items()
+                }
     return found
 
 
@@ -199,8 +249,15 @@ def _value(option: str, text: Any) -> str:
 def _cors(option: str, value: Any) -> dict[str, Any]:
     given = validators.keys(option, value, CORS)
     if not given.get("origins"):
-        raise InvalidOption(f"{option}.origins", "the list is empty", hint="List origins, or use '*' for all.", code="cors_empty")
-    found: dict[str, Any] = {"allowOrigins": [{"regex": ".*"} if origin == "*" else string_match(f"{option}.origins", origin) for origin in given["origins"]]}
+        raise InvalidOption(
+            f"{option}.origins", "the list is empty", hint="List origins, or use '*' for all.", code="cors_empty"
+        )
+    found: dict[str, Any] = {
+        "allowOrigins": [
+            {"regex": ".*"} if origin == "*" else string_match(f"{option}.origins", origin)
+            for origin in given["origins"]
+        ]
+    }
     if given.get("methods"):
         found["allowMethods"] = [validators.method(f"{option}.methods", method) for method in given["methods"]]
     for key, name in (("headers", "allowHeaders"), ("expose", "exposeHeaders")):

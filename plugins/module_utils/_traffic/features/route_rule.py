@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Routes of a host before they are written in the words of an API."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -61,7 +62,9 @@ def parse_target(option: str, given: Any, label: str) -> RouteTarget:
 
 
 def parse_mirrors(option: str, given: Any, label: str) -> list[tuple[RouteTarget, float]]:
-    """Copies of requests: a version by name, or {version, service, port, percent}; one or several. Raises InvalidOption."""
+    """Copies of requests: a version by name, or {version, service, port, percent}; one or several. Raises
+    InvalidOption.
+    """
     listed = given if isinstance(given, list) else [given] if given else []
     found = []
     for one in listed:
@@ -74,14 +77,20 @@ def parse_mirrors(option: str, given: Any, label: str) -> list[tuple[RouteTarget
 
 
 def matches_at(piece: RouteRule, gateways: list[str]) -> tuple[Match, ...] | None:
-    """The piece's matches as an object says them that is bound to these gateways; None where it concerns none of them."""
+    """The piece's matches as an object says them that is bound to these gateways; None where it concerns none of
+    them.
+    """
     found = []
     for match in piece.matches:
         if "gateways" in match:
             here = [gateway for gateway in match["gateways"] if gateway in gateways]
             if not here:
                 continue
-            match = {**match, "gateways": here} if set(here) != set(gateways) else {key: value for key, value in match.items() if key != "gateways"}
+            match = (
+                {**match, "gateways": here}
+                if set(here) != set(gateways)
+                else {key: value for key, value in match.items() if key != "gateways"}
+            )
         if not match:
             return ()
         found.append(match)

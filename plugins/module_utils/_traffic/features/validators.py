@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Values as people write them in a traffic policy, or the reason why they cannot be meant. Each function raises InvalidOption naming the option."""
+"""Values as people write them in a traffic policy, or the reason why they cannot be meant. Each function raises
+InvalidOption naming the option.
+"""
+
 from __future__ import annotations
 
 import re
@@ -18,19 +21,55 @@ NOT_RE2 = re.compile(r"\(\?(?:=|!|<=|<!|>|\()|\\[1-9]|[*+?}]\+")
 LONGEST_REGEX = 1024
 # Envoy's percentages are millionths.
 LEAST_PERCENT = 0.0001
-GRPC = ("CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED")  # fmt: skip
+GRPC = (
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+)
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 # Istio's validation of HTTPRetry.retryOn (pkg/config/validation), besides status codes.
-RETRY_ON = ("5xx", "gateway-error", "reset", "reset-before-request", "connect-failure", "envoy-ratelimited", "retriable-4xx", "refused-stream",
-            "retriable-status-codes", "retriable-headers", "http3-post-connect-failure", "cancelled", "deadline-exceeded", "internal", "resource-exhausted",
-            "unavailable")  # fmt: skip
+RETRY_ON = (
+    "5xx",
+    "gateway-error",
+    "reset",
+    "reset-before-request",
+    "connect-failure",
+    "envoy-ratelimited",
+    "retriable-4xx",
+    "refused-stream",
+    "retriable-status-codes",
+    "retriable-headers",
+    "http3-post-connect-failure",
+    "cancelled",
+    "deadline-exceeded",
+    "internal",
+    "resource-exhausted",
+    "unavailable",
+)
 
 
 def duration(option: str, value: Any) -> str:
     """A duration of at least 1 ms, such as 2s or 1m30s."""
     if not isinstance(value, str) or not DURATION.match(value) or seconds(value) < 0.001:
-        raise InvalidOption(option, f"{value!r} is not a duration of at least 1 ms", hint="Use the form 500ms, 2s or 1m30s.", code="duration_invalid")
+        raise InvalidOption(
+            option,
+            f"{value!r} is not a duration of at least 1 ms",
+            hint="Use the form 500ms, 2s or 1m30s.",
+            code="duration_invalid",
+        )
     return value
 
 
@@ -42,7 +81,12 @@ def seconds(value: str) -> float:
 def percent(option: str, value: Any) -> float:
     """A share in percent, more than nothing and at most all."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not LEAST_PERCENT <= value <= 100:
-        raise InvalidOption(option, f"{value!r} is not a valid percentage", hint=f"Use a number from {LEAST_PERCENT} to 100.", code="percent_invalid")
+        raise InvalidOption(
+            option,
+            f"{value!r} is not a valid percentage",
+            hint=f"Use a number from {LEAST_PERCENT} to 100.",
+            code="percent_invalid",
+        )
     return float(value)
 
 
@@ -55,7 +99,12 @@ def status(option: str, value: Any, low: int = 200) -> int:
 
 def grpc_status(option: str, value: Any) -> str:
     if value not in GRPC:
-        raise InvalidOption(option, f"{value!r} is not a valid gRPC status", hint=f"Use one of {', '.join(GRPC)}.", code="grpc_status_invalid")
+        raise InvalidOption(
+            option,
+            f"{value!r} is not a valid gRPC status",
+            hint=f"Use one of {', '.join(GRPC)}.",
+            code="grpc_status_invalid",
+        )
     return str(value)
 
 
@@ -74,7 +123,10 @@ def header(option: str, value: Any) -> str:
 def method(option: str, value: Any) -> str:
     if value not in METHODS:
         raise InvalidOption(
-            option, f"{value!r} is not a valid HTTP method", hint=f"Use one of {', '.join(METHODS)}, in capital letters.", code="method_invalid"
+            option,
+            f"{value!r} is not a valid HTTP method",
+            hint=f"Use one of {', '.join(METHODS)}, in capital letters.",
+            code="method_invalid",
         )
     return str(value)
 
@@ -84,12 +136,18 @@ def regex(option: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise InvalidOption(option, "the regular expression is empty", code="regex_invalid")
     if len(value) > LONGEST_REGEX:
-        raise InvalidOption(option, f"the regular expression has {len(value)} characters, more than {LONGEST_REGEX}", code="regex_invalid")
+        raise InvalidOption(
+            option,
+            f"the regular expression has {len(value)} characters, more than {LONGEST_REGEX}",
+            code="regex_invalid",
+        )
     try:
         # \z and \C are RE2's own, and Python's not.
         re.compile(value.replace(r"\z", r"\Z").replace(r"\C", "."))
     except re.error as error:
-        raise InvalidOption(option, f"{value!r} is not a valid regular expression: {error}", code="regex_invalid") from error
+        raise InvalidOption(
+            option, f"{value!r} is not a valid regular expression: {error}", code="regex_invalid"
+        ) from error
     unknown = NOT_RE2.search(re.sub(r"\\\\|\[[^\]]*\]", "", value))
     if unknown:
         raise InvalidOption(
@@ -111,7 +169,8 @@ def host(option: str, value: Any, wildcard: bool = True) -> str:
         raise InvalidOption(
             option,
             f"{value!r} is not a valid host name",
-            hint="Use lower-case letters, digits, dashes and dots" + ("; * for all, *.example.com for a domain." if wildcard else "."),
+            hint="Use lower-case letters, digits, dashes and dots"
+            + ("; * for all, *.example.com for a domain." if wildcard else "."),
             code="host_invalid",
         )
     return value
@@ -134,7 +193,10 @@ def retry_on(option: str, values: Any) -> str:
     for value in values:
         if value not in RETRY_ON and not (str(value).isdigit() and 100 <= int(value) <= 599):
             raise InvalidOption(
-                option, f"{value!r} is not a valid retry condition", hint=f"Use a status code, or one of {', '.join(RETRY_ON)}.", code="retry_on_invalid"
+                option,
+                f"{value!r} is not a valid retry condition",
+                hint=f"Use a status code, or one of {', '.join(RETRY_ON)}.",
+                code="retry_on_invalid",
             )
     return ",".join(map(str, values))
 
@@ -150,8 +212,12 @@ def listed(option: str, value: Any, hint: str) -> list[Any]:
 def keys(option: str, value: Any, known: tuple[str, ...]) -> dict[str, Any]:
     """A mapping with none but these keys."""
     if not isinstance(value, dict):
-        raise InvalidOption(option, f"{value!r} is not a mapping", hint=f"Use the keys {', '.join(known)}.", code="key_unknown")
+        raise InvalidOption(
+            option, f"{value!r} is not a mapping", hint=f"Use the keys {', '.join(known)}.", code="key_unknown"
+        )
     for key in value:
         if key not in known:
-            raise InvalidOption(option, f"{key!r} is not a valid key", hint=f"Use the keys {', '.join(known)}.", code="key_unknown")
+            raise InvalidOption(
+                option, f"{key!r} is not a valid key", hint=f"Use the keys {', '.join(known)}.", code="key_unknown"
+            )
     return value

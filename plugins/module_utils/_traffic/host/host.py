@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hosts as Istio names them, and what stands behind one."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -47,8 +48,10 @@ class Host:
     http_routes              this collection's routes of Gateway API, of the host
     version_services    this collection's Services that stand for one version of the host each
     version_destination_rules       this collection's DestinationRules of those
-    same_name_services           Services that are named like one for a wanted version, by name; this collection's or not
-    other_destination_rules         DestinationRules of its namespace that the host's own cannot be beside: for the host under another name, or of its name and not of a
+    same_name_services           Services that are named like one for a wanted version, by name; this collection's or
+                                 not
+    other_destination_rules         DestinationRules of its namespace that the host's own cannot be beside: for the host
+                                    under another name, or of its name and not of a
                         host's policy
     foreign_routes              routes of other people, of either API, that name the host
     missing_gateways    wanted Gateways that are not there
@@ -56,7 +59,8 @@ class Host:
     other_ports         ports of the Services among those other hosts, by full name
     gateway_protocols              by wanted Gateway, what may be routed at its ports: HTTP, TCP, TLS
     tls_listeners            by gateway whose port for HTTP redirects, the listeners that are left for the host's routes
-    gateway_api_channel             of Gateway API's definitions, "standard" or "experimental"; empty where its routes are not served
+    gateway_api_channel             of Gateway API's definitions, "standard" or "experimental"; empty where its routes
+                                    are not served
     """
 
     name: str
@@ -115,11 +119,17 @@ def service_of(host: str, namespace: str) -> tuple[str, str] | None:
 
 
 def host_names(obj: Object) -> set[str]:
-    """Full names of the hosts of a VirtualService or DestinationRule, or of the Services whose routes an object of Gateway API says."""
+    """Full names of the hosts of a VirtualService or DestinationRule, or of the Services whose routes an object of
+    Gateway API says.
+    """
     spec = obj.get("spec") or {}
     if "parentRefs" in spec:
         own = obj["metadata"]["namespace"]
-        return {full_name(ref["name"], ref.get("namespace") or own) for ref in spec["parentRefs"] if ref.get("kind") == "Service"}
+        return {
+            full_name(ref["name"], ref.get("namespace") or own)
+            for ref in spec["parentRefs"]
+            if ref.get("kind") == "Service"
+        }
     hosts = spec.get("hosts") or ([spec["host"]] if spec.get("host") else [])
     return {full_name(host, obj["metadata"]["namespace"]) for host in hosts}
 

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is spoken at a port, as istiod takes it: that decides whether requests or connections are routed there."""
+
 from __future__ import annotations
 
 from enum import Enum
@@ -31,7 +32,9 @@ WELL_KNOWN = {25, 53, 3306, 27017}
 
 
 def protocol(port: dict[str, Any]) -> str:
-    """Istio's word for what is spoken at a Service's port; empty where proxies must find it out (pkg/config/kube, ConvertProtocol)."""
+    """Istio's word for what is spoken at a Service's port; empty where proxies must find it out (pkg/config/kube,
+    ConvertProtocol).
+    """
     if port.get("protocol") == "UDP":
         return "udp"
     if port.get("appProtocol") in OF_KUBERNETES:
@@ -50,7 +53,9 @@ def routed(port: dict[str, Any]) -> str:
 
 
 def routed_at(server: dict[str, Any]) -> str:
-    """The same for a server of Istio's Gateway, or a listener of Gateway API's: TLS that ends there is of no matter to what is behind."""
+    """The same for a server of Istio's Gateway, or a listener of Gateway API's: TLS that ends there is of no matter to
+    what is behind.
+    """
     declared = str(server.get("protocol") or (server.get("port") or {}).get("protocol") or "").lower()
     mode = str((server.get("tls") or {}).get("mode") or "").upper()
     if ROUTED.get(declared) != RouteProtocol.TLS or mode.endswith("PASSTHROUGH"):

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Who may call what: one AuthorizationPolicy that allows, and one that denies."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -22,9 +23,21 @@ SOURCE = {
 }
 OPERATION = ("methods", "paths", "ports", "hosts")
 # Conditions that Istio knows (istio.io, Authorization Policy Conditions).
-CONDITIONS = ("request.headers", "source.ip", "remote.ip", "source.namespace", "source.principal", "request.auth.principal", "request.auth.audiences",
-              "request.auth.presenter", "request.auth.claims", "destination.ip", "destination.port", "connection.sni",
-              "experimental.envoy.filters.")  # fmt: skip
+CONDITIONS = (
+    "request.headers",
+    "source.ip",
+    "remote.ip",
+    "source.namespace",
+    "source.principal",
+    "request.auth.principal",
+    "request.auth.audiences",
+    "request.auth.presenter",
+    "request.auth.claims",
+    "destination.ip",
+    "destination.port",
+    "connection.sni",
+    "experimental.envoy.filters.",
+)
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "workload": {"type": "dict", "default": {}},
     "allow": {"type": "list", "elements": "dict"},
@@ -51,10 +64,15 @@ def _rule(option: str, rule: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     sources = given.get("from") or []
     if sources:
-        found["from"] = [{"source": _source(f"{option}.from", one)} for one in (sources if isinstance(sources, list) else [sources])]
+        found["from"] = [
+            {"source": _source(f"{option}.from", one)} for one in (sources if isinstance(sources, list) else [sources])
+        ]
     targets = given.get("to") or []
     if targets:
-        found["to"] = [{"operation": _operation(f"{option}.to", one)} for one in (targets if isinstance(targets, list) else [targets])]
+        found["to"] = [
+            {"operation": _operation(f"{option}.to", one)}
+            for one in (targets if isinstance(targets, list) else [targets])
+        ]
     if given.get("when"):
         found["when"] = [_condition(f"{option}.when", one) for one in given["when"]]
     return found
@@ -65,7 +83,11 @@ def _listed(option: str, value: Any) -> list[Any]:
 
 
 def _negated(key: str, known: Any) -> tuple[str, bool]:
-    return (key.removeprefix("not_"), True) if key.startswith("not_") and key.removeprefix("not_") in known else (key, False)
+    return (
+        (key.removeprefix("not_"), True)
+        if key.startswith("not_") and key.removeprefix("not_") in known
+        else (key, False)
+    )
 
 
 def _camel(name: str, negated: bool) -> str:
@@ -91,7 +113,12 @@ def _principal(option: str, account: str) -> str:
     """NAMESPACE/NAME of a service account as the identity in its certificate, of any trust domain."""
     namespace, slash, name = account.partition("/")
     if not slash or not namespace or not name or "/" in name:
-        raise InvalidOption(option, f"{account!r} is not a valid service account", hint="Use the form NAMESPACE/NAME.", code="service_account_invalid")
+        raise InvalidOption(
+            option,
+            f"{account!r} is not a valid service account",
+            hint="Use the form NAMESPACE/NAME.",
+            code="service_account_invalid",
+        )
     return f"*/ns/{namespace}/sa/{name}"
 
 
@@ -100,7 +127,9 @@ def _operation(option: str, value: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     given = validators.keys(option, value, names)
     if not given:
-        raise InvalidOption(option, "an operation is empty", hint=f"Set one of {', '.join(OPERATION)}.", code="list_empty")
+        raise InvalidOption(
+            option, "an operation is empty", hint=f"Set one of {', '.join(OPERATION)}.", code="list_empty"
+        )
     for key, content in given.items():
         name, negated = _negated(key, OPERATION)
         values = _listed(f"{option}.{key}", content)
@@ -124,7 +153,10 @@ def _condition(option: str, value: Any) -> dict[str, Any]:
     key = str(given.get("key") or "")
     if not key.startswith(CONDITIONS):
         raise InvalidOption(
-            f"{option}.key", f"{key!r} is not a valid condition", hint=f"Use a condition that starts with one of {', '.join(CONDITIONS)}.", code="condition_unknown"
+            f"{option}.key",
+            f"{key!r} is not a valid condition",
+            hint=f"Use a condition that starts with one of {', '.join(CONDITIONS)}.",
+            code="condition_unknown",
         )
     if not given.get("values") and not given.get("not_values"):
         raise InvalidOption(option, f"{key} sets neither values nor not_values", code="list_empty")
@@ -137,7 +169,12 @@ def _condition(option: str, value: Any) -> dict[str, Any]:
 
 def _literals(rules: list[dict[str, Any]]) -> list[str]:
     """Paths of the rules that a proxy has as they are."""
-    paths = [path for rule in rules for one in rule.get("to") or [] for path in (one.get("operation") or {}).get("paths") or []]
+    paths = [
+        path
+        for rule in rules
+        for one in rule.get("to") or []
+        for path in (one.get("operation") or {}).get("paths") or []
+    ]
     return [path.strip("*") for path in paths if "{" not in path and path.strip("*")]
 
 
@@ -152,26 +189,43 @@ class AuthorizationModule(PolicyModule):
     def desired_objects(self, options: dict[str, Any]) -> list[Object]:
         """Raises InvalidOption naming the rule.
 
-        An empty list of what is allowed allows nothing (istio.io, Authorization Policy); without any, all that is not denied is allowed.
+        An empty list of what is allowed allows nothing (istio.io, Authorization Policy); without any, all that is not
+        denied is allowed.
         """
         allow = options.get("allow")
         if options.get("default") == "allow" and allow:
             raise InvalidOption(
-                "default", "allow has no effect together with allow rules", hint="Remove default, or use only deny rules.", code="authorization_ambiguous"
+                "default",
+                "allow has no effect together with allow rules",
+                hint="Remove default, or use only deny rules.",
+                code="authorization_ambiguous",
             )
         if allow is None and options.get("default") == "deny":
             allow = []
         if allow is None and not options["deny"]:
-            raise InvalidOption("allow", "neither allow, deny nor default is set", hint="Set allow, deny, or default: deny.", code="authorization_empty")
+            raise InvalidOption(
+                "allow",
+                "neither allow, deny nor default is set",
+                hint="Set allow, deny, or default: deny.",
+                code="authorization_empty",
+            )
         found = []
         if allow is not None:
-            found.append(_policy(options, "ALLOW", [_rule(f"allow[{number}]", rule) for number, rule in enumerate(allow, 1)]))
+            found.append(
+                _policy(options, "ALLOW", [_rule(f"allow[{number}]", rule) for number, rule in enumerate(allow, 1)])
+            )
         if options["deny"]:
-            found.append(_policy(options, "DENY", [_rule(f"deny[{number}]", rule) for number, rule in enumerate(options["deny"], 1)]))
+            found.append(
+                _policy(
+                    options, "DENY", [_rule(f"deny[{number}]", rule) for number, rule in enumerate(options["deny"], 1)]
+                )
+            )
         return found
 
     def proxy_markers(self, obj: Object) -> list[str]:
-        """As istiod names the rules of a policy in Envoy's filter (pilot/pkg/security/authz/builder); of one without rules there is no name."""
+        """As istiod names the rules of a policy in Envoy's filter (pilot/pkg/security/authz/builder); of one without
+        rules there is no name.
+        """
         metadata, rules = obj["metadata"], (obj.get("spec") or {}).get("rules") or []
         name = f"ns[{metadata['namespace']}]-policy[{metadata['name']}]"
         if not rules:

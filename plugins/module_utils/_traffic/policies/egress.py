@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hosts outside of the mesh that workloads may call: registered, with TLS begun by the proxy if asked, and through an egress gateway if asked."""
+"""Hosts outside of the mesh that workloads may call: registered, with TLS begun by the proxy if asked, and through an
+egress gateway if asked.
+"""
+
 from __future__ import annotations
 
 import ipaddress
@@ -16,7 +19,17 @@ from ..host.host import INTENTS, MESH, full_name
 from .policy_module import PolicyModule
 
 GROUP, API = "networking.istio.io", "networking.istio.io/v1"
-PORT, ENDPOINT = ("number", "protocol", "name", "target_port"), ("address", "ports", "labels", "locality", "weight", "network")
+PORT, ENDPOINT = (
+    ("number", "protocol", "name", "target_port"),
+    (
+        "address",
+        "ports",
+        "labels",
+        "locality",
+        "weight",
+        "network",
+    ),
+)
 PROTOCOLS = ("HTTP", "HTTPS", "HTTP2", "GRPC", "MONGO", "TCP", "TLS")
 USUAL = {80: "HTTP", 443: "TLS"}
 LOCATIONS = {"mesh_internal": "MESH_INTERNAL", "mesh_external": "MESH_EXTERNAL"}
@@ -50,7 +63,12 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 def _object(options: dict[str, Any], kind: str, spec: dict[str, Any]) -> Object:
-    return {"apiVersion": API, "kind": kind, "metadata": {"name": options["name"], "namespace": options["namespace"]}, "spec": spec}
+    return {
+        "apiVersion": API,
+        "kind": kind,
+        "metadata": {"name": options["name"], "namespace": options["namespace"]},
+        "spec": spec,
+    }
 
 
 def _ports(options: dict[str, Any]) -> list[dict[str, Any]]:
@@ -58,7 +76,11 @@ def _ports(options: dict[str, Any]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for index, value in enumerate(options["ports"], 1):
         option = f"ports[{index}]"
-        given = validators.keys(option, value, PORT) if isinstance(value, dict) else {"number": int(value) if str(value).isdigit() else value}
+        given = (
+            validators.keys(option, value, PORT)
+            if isinstance(value, dict)
+            else {"number": int(value) if str(value).isdigit() else value}
+        )
         number = validators.port(f"{option}.number", given.get("number"))
         protocol = given.get("protocol") or USUAL.get(number)
         if protocol not in PROTOCOLS:
@@ -70,7 +92,11 @@ def _ports(options: dict[str, Any]) -> list[dict[str, Any]]:
             )
         if any(number == one["number"] for one in found):
             raise InvalidOption(option, f"duplicate port {number}", code="port_taken")
-        port = {"number": number, "name": str(given.get("name") or f"{protocol.lower()}-{number}"), "protocol": protocol}
+        port = {
+            "number": number,
+            "name": str(given.get("name") or f"{protocol.lower()}-{number}"),
+            "protocol": protocol,
+        }
         if "target_port" in given:
             port["targetPort"] = validators.port(f"{option}.target_port", given["target_port"])
         found.append(port)
@@ -86,30 +112,51 @@ def _entry(options: dict[str, Any], hosts: list[str], ports: list[dict[str, Any]
     # istio/istio, pkg/config/validation: ServiceEntry.
     if resolution in ("dns", "dns_round_robin") and wild and not endpoints:
         raise InvalidOption(
-            "resolution", f"DNS cannot resolve {wild[0]}", hint="Remove resolution, or list the hosts without a wildcard.", code="resolution_invalid"
+            "resolution",
+            f"DNS cannot resolve {wild[0]}",
+            hint="Remove resolution, or list the hosts without a wildcard.",
+            code="resolution_invalid",
         )
     if resolution == "static" and not endpoints:
-        raise InvalidOption("endpoints", "resolution static needs endpoints", hint="Name endpoints.", code="resolution_invalid")
+        raise InvalidOption(
+            "endpoints", "resolution static needs endpoints", hint="Name endpoints.", code="resolution_invalid"
+        )
     if resolution == "none" and endpoints:
         raise InvalidOption(
-            "endpoints", "resolution none does not support endpoints", hint="Remove endpoints or resolution.", code="resolution_invalid"
+            "endpoints",
+            "resolution none does not support endpoints",
+            hint="Remove endpoints or resolution.",
+            code="resolution_invalid",
         )
-    if resolution == "static" and (named := next((one["address"] for one in endpoints if not _is_address(one["address"])), None)):
-        raise InvalidOption("endpoints", f"{named} is not a valid IP address", hint="Use resolution dns.", code="resolution_invalid")
+    if resolution == "static" and (
+        named := next((one["address"] for one in endpoints if not _is_address(one["address"])), None)
+    ):
+        raise InvalidOption(
+            "endpoints", f"{named} is not a valid IP address", hint="Use resolution dns.", code="resolution_invalid"
+        )
     for address in options["addresses"]:
         try:
             ipaddress.ip_network(address, strict=False)
         except ValueError as error:
-            raise InvalidOption("addresses", f"{address!r} is neither an IP address nor a CIDR", code="address_invalid") from error
+            raise InvalidOption(
+                "addresses", f"{address!r} is neither an IP address nor a CIDR", code="address_invalid"
+            ) from error
     opened = [port for port in ports if options.get("tls") and port["protocol"] in SPEAKS_HTTP]
-    written_ports = [{**port, "targetPort": validators.port("tls.port", options["tls"]["port"])} if port in opened else port for port in ports]
+    written_ports = [
+        {**port, "targetPort": validators.port("tls.port", options["tls"]["port"])} if port in opened else port
+        for port in ports
+    ]
     spec: dict[str, Any] = {
         "hosts": hosts,
         "ports": written_ports,
         "resolution": RESOLUTIONS[resolution],
         "location": LOCATIONS[options["location"]],
     }
-    for key, value in (("addresses", options["addresses"]), ("endpoints", endpoints), ("exportTo", options["export_to"])):
+    for key, value in (
+        ("addresses", options["addresses"]),
+        ("endpoints", endpoints),
+        ("exportTo", options["export_to"]),
+    ):
         if value:
             spec[key] = value
     return _object(options, "ServiceEntry", spec)
@@ -132,7 +179,9 @@ def _resolution(hosts: list[str], endpoints: list[dict[str, Any]]) -> str:
 def _endpoint(option: str, value: Any, ports: list[dict[str, Any]]) -> dict[str, Any]:
     given: dict[str, Any] = {"address": value} if isinstance(value, str) else validators.keys(option, value, ENDPOINT)
     if not given.get("address"):
-        raise InvalidOption(f"{option}.address", "it is empty", hint="Set an IP address or a host name.", code="address_invalid")
+        raise InvalidOption(
+            f"{option}.address", "it is empty", hint="Set an IP address or a host name.", code="address_invalid"
+        )
     found: dict[str, Any] = {"address": str(given["address"])}
     if not _is_address(found["address"]):
         validators.host(f"{option}.address", found["address"], wildcard=False)
@@ -140,10 +189,20 @@ def _endpoint(option: str, value: Any, ports: list[dict[str, Any]]) -> dict[str,
         names = {str(port["number"]): port["name"] for port in ports} | {port["name"]: port["name"] for port in ports}
         found["ports"] = {}
         if not isinstance(given["ports"], dict):
-            raise InvalidOption(f"{option}.ports", f"{given['ports']!r} is not a mapping", hint=f"Use the keys {', '.join(names)}.", code="port_invalid")
+            raise InvalidOption(
+                f"{option}.ports",
+                f"{given['ports']!r} is not a mapping",
+                hint=f"Use the keys {', '.join(names)}.",
+                code="port_invalid",
+            )
         for key, number in given["ports"].items():
             if str(key) not in names:
-                raise InvalidOption(f"{option}.ports", f"{key} is not a port of this policy", hint=f"Use one of {', '.join(names)}.", code="port_invalid")
+                raise InvalidOption(
+                    f"{option}.ports",
+                    f"{key} is not a port of this policy",
+                    hint=f"Use one of {', '.join(names)}.",
+                    code="port_invalid",
+                )
             found["ports"][names[str(key)]] = validators.port(f"{option}.ports.{key}", number)
     for key in ("labels", "locality", "weight", "network"):
         if given.get(key):
@@ -162,9 +221,15 @@ def _origination(options: dict[str, Any], host: str, ports: list[dict[str, Any]]
             code="egress_tls_empty",
         )
     if tls["insecure_skip_verify"] and (tls["subject_alt_names"] or tls.get("ca_certificates")):
-        raise InvalidOption("tls.insecure_skip_verify", "subject_alt_names and ca_certificates have no effect with insecure_skip_verify", hint="Remove insecure_skip_verify, or remove both options.", code="egress_tls_ambiguous")
+        raise InvalidOption(
+            "tls.insecure_skip_verify",
+            "subject_alt_names and ca_certificates have no effect with insecure_skip_verify",
+            hint="Remove insecure_skip_verify, or remove both options.",
+            code="egress_tls_ambiguous",
+        )
     if tls.get("credential_name") and not options.get("gateway"):
-        # istiod sends a sidecar no Secret without a selector, and such a proxy speaks plaintext (istio/istio, pilot/pkg/networking/core/cluster_tls.go).
+        # istiod sends a sidecar no Secret without a selector, and such a proxy speaks plaintext (istio/istio,
+        # pilot/pkg/networking/core/cluster_tls.go).
         raise InvalidOption(
             "tls.credential_name",
             "only an egress gateway can read the Secret",
@@ -181,7 +246,10 @@ def _origination(options: dict[str, Any], host: str, ports: list[dict[str, Any]]
         settings["subjectAltNames"] = tls["subject_alt_names"] or [name]
     else:
         settings["insecureSkipVerify"] = True
-    spec: dict[str, Any] = {"host": host, "trafficPolicy": {"portLevelSettings": [{"port": {"number": number}, "tls": settings} for number in opened]}}
+    spec: dict[str, Any] = {
+        "host": host,
+        "trafficPolicy": {"portLevelSettings": [{"port": {"number": number}, "tls": settings} for number in opened]},
+    }
     if options["export_to"]:
         spec["exportTo"] = options["export_to"]
     return spec
@@ -195,7 +263,10 @@ def _speaks(options: dict[str, Any], ports: list[dict[str, Any]]) -> dict[str, i
         if not kind or kind in found:
             hint = "Use one HTTP port and one TLS port. Use a separate task without a gateway for other ports."
             raise InvalidOption(
-                "gateway", f"the gateway cannot distinguish port {port['number']} ({port['protocol']})", hint=hint, code="egress_gateway_ports"
+                "gateway",
+                f"the gateway cannot distinguish port {port['number']} ({port['protocol']})",
+                hint=hint,
+                code="egress_gateway_ports",
             )
         found[kind] = port["number"]
     return found
@@ -204,20 +275,33 @@ def _speaks(options: dict[str, Any], ports: list[dict[str, Any]]) -> dict[str, i
 def _place(options: dict[str, Any]) -> tuple[str, str]:
     namespace, _slash, name = options["gateway"].partition("/")
     if not namespace or not name or "/" in name:
-        raise InvalidOption("gateway", f"{options['gateway']!r} is not a valid Service name", hint="Use the form NAMESPACE/NAME.", code="no_such_gateway")
+        raise InvalidOption(
+            "gateway",
+            f"{options['gateway']!r} is not a valid Service name",
+            hint="Use the form NAMESPACE/NAME.",
+            code="no_such_gateway",
+        )
     return namespace, name
 
 
 def _gateway(options: dict[str, Any], host: str, ports: list[dict[str, Any]]) -> dict[str, Any]:
     if not options["gateway_selector"]:
-        raise InvalidOption("gateway_selector", "it is empty", hint="Set the labels of the gateway's pods.", code="list_empty")
+        raise InvalidOption(
+            "gateway_selector", "it is empty", hint="Set the labels of the gateway's pods.", code="list_empty"
+        )
     servers = []
     for kind in _speaks(options, ports):
         number = GATEWAY_PORTS[kind]
         # The name must be told apart from those of other hosts at the same port.
-        server: dict[str, Any] = {"port": {"number": number, "name": f"{kind.lower()}-{options['name']}", "protocol": kind}, "hosts": [host]}
+        server: dict[str, Any] = {
+            "port": {"number": number, "name": f"{kind.lower()}-{options['name']}", "protocol": kind},
+            "hosts": [host],
+        }
         servers.append({**server, "tls": {"mode": "PASSTHROUGH"}} if kind == "TLS" else server)
-    return {"selector": {str(key): str(value) for key, value in options["gateway_selector"].items()}, "servers": servers}
+    return {
+        "selector": {str(key): str(value) for key, value in options["gateway_selector"].items()},
+        "servers": servers,
+    }
 
 
 def _through(options: dict[str, Any], host: str, ports: list[dict[str, Any]]) -> dict[str, Any]:
@@ -227,7 +311,10 @@ def _through(options: dict[str, Any], host: str, ports: list[dict[str, Any]]) ->
     spec: dict[str, Any] = {"hosts": [host], "gateways": [MESH, own]}
     for kind, number in _speaks(options, ports).items():
         at = GATEWAY_PORTS[kind]
-        for gateway, port, where in ((MESH, number, {"host": service, "port": {"number": at}}), (own, at, {"host": host, "port": {"number": number}})):
+        for gateway, port, where in (
+            (MESH, number, {"host": service, "port": {"number": at}}),
+            (own, at, {"host": host, "port": {"number": number}}),
+        ):
             match: dict[str, Any] = {"gateways": [gateway], "port": port}
             if kind == "TLS":
                 match["sniHosts"] = [host]
@@ -242,15 +329,25 @@ class EgressModule(PolicyModule):
     constraints = {"required_if": [("state", "present", ["hosts"])]}
 
     def owned_refs(self, options: dict[str, Any]) -> list[Ref]:
-        return [Ref(GROUP, kind, options["namespace"], options["name"]) for kind in ("ServiceEntry", "DestinationRule", "Gateway", "VirtualService")]
+        return [
+            Ref(GROUP, kind, options["namespace"], options["name"])
+            for kind in ("ServiceEntry", "DestinationRule", "Gateway", "VirtualService")
+        ]
 
     def desired_objects(self, options: dict[str, Any]) -> list[Object]:
         """The registration, then what rests on it. Raises InvalidOption."""
         hosts = [validators.host("hosts", host) for host in options["hosts"]]
         if not hosts:
-            raise InvalidOption("hosts", "the list is empty", hint="Add at least one, or set state: absent.", code="list_empty")
+            raise InvalidOption(
+                "hosts", "the list is empty", hint="Add at least one, or set state: absent.", code="list_empty"
+            )
         if "*" in hosts:
-            raise InvalidOption("hosts", "'*' would match every host", hint="List hosts or domains. To allow all hosts, use the module sidecar.", code="host_invalid")
+            raise InvalidOption(
+                "hosts",
+                "'*' would match every host",
+                hint="List hosts or domains. To allow all hosts, use the module sidecar.",
+                code="host_invalid",
+            )
         ports = _ports(options)
         for option in ("tls", "gateway"):
             if options.get(option) and (len(hosts) > 1 or "*" in hosts[0]):
@@ -264,7 +361,10 @@ class EgressModule(PolicyModule):
         if options.get("tls"):
             found.append(_object(options, "DestinationRule", _origination(options, hosts[0], ports)))
         if options.get("gateway"):
-            found += [_object(options, "Gateway", _gateway(options, hosts[0], ports)), _object(options, "VirtualService", _through(options, hosts[0], ports))]
+            found += [
+                _object(options, "Gateway", _gateway(options, hosts[0], ports)),
+                _object(options, "VirtualService", _through(options, hosts[0], ports)),
+            ]
         return found
 
     def check_references(self, cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list[str]]:
@@ -276,7 +376,10 @@ class EgressModule(PolicyModule):
             if cluster.get("", "Service", namespace, name) is None:
                 found.append(
                     InvalidOption(
-                        "gateway", f"Service {namespace}/{name} does not exist", hint="Install the egress gateway first, or correct the name.", code="no_such_gateway"
+                        "gateway",
+                        f"Service {namespace}/{name} does not exist",
+                        hint="Install the egress gateway first, or correct the name.",
+                        code="no_such_gateway",
                     )
                 )
             elif not cluster.list("", "Pod", namespace, labels):
@@ -291,7 +394,9 @@ class EgressModule(PolicyModule):
         for rule in cluster.list(GROUP, "DestinationRule", options["namespace"]) if options.get("tls") else []:
             name = rule["metadata"]["name"]
             # Of two for one host Istio takes the settings of one.
-            same_host = full_name(str((rule.get("spec") or {}).get("host")), options["namespace"]) == full_name(options["hosts"][0], options["namespace"])
+            same_host = full_name(str((rule.get("spec") or {}).get("host")), options["namespace"]) == full_name(
+                options["hosts"][0], options["namespace"]
+            )
             composed = INTENTS in (rule["metadata"].get("annotations") or {})
             if (same_host and name != options["name"]) or (composed and name == options["name"]):
                 hint = (
@@ -301,7 +406,10 @@ class EgressModule(PolicyModule):
                 )
                 found.append(
                     InvalidOption(
-                        "tls", f"DestinationRule {options['namespace']}/{name} already applies to {options['hosts'][0]}", hint=hint, code="rule_taken"
+                        "tls",
+                        f"DestinationRule {options['namespace']}/{name} already applies to {options['hosts'][0]}",
+                        hint=hint,
+                        code="rule_taken",
                     )
                 )
         own, hosts = (options["namespace"], options["name"]), set(options["hosts"])
@@ -310,18 +418,27 @@ class EgressModule(PolicyModule):
             place = (entry["metadata"]["namespace"], entry["metadata"]["name"])
             common = sorted(hosts & set((entry.get("spec") or {}).get("hosts") or []))
             if common and place != own:
-                warnings.append(f"ServiceEntry {'/'.join(place)} also has {', '.join(common)}: proxies that see both use the older one")
+                warnings.append(
+                    (
+                        f"ServiceEntry {'/'.join(place)} also has {', '.join(common)}: proxies that see both use the"
+                        " older one"
+                    )
+                )
         return found, warnings
 
     def affected_pods(self, cluster: Cluster, options: dict[str, Any]) -> list[Object] | None:
         return cluster.list("", "Pod", options["namespace"]) if options["export_to"] == ["."] else None
 
     def proxy_markers(self, obj: Object) -> list[str]:
-        """Clusters of a registered host, as istiod names them; of the rest, only what was acknowledged is waited for."""
+        """Clusters of a registered host, as istiod names them; of the rest, only what was acknowledged is waited
+        for.
+        """
         spec = obj.get("spec") or {}
         if obj["kind"] != "ServiceEntry":
             return []
-        return [f"outbound|{port['number']}||{host}" for host in spec.get("hosts") or [] for port in spec.get("ports") or []]
+        return [
+            f"outbound|{port['number']}||{host}" for host in spec.get("hosts") or [] for port in spec.get("ports") or []
+        ]
 
     def dump_part(self, dump: dict[str, Any]) -> Any:
         return sorted(clusters(dump))

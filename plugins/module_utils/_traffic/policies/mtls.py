@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whether workloads take plaintext: PeerAuthentication, and who would be shut out by it."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -27,7 +28,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 def _modes(cluster: Cluster, options: dict[str, Any]) -> dict[str, str]:
-    """{port of the pods: mode that it will have}, that of all others by the empty name. Where nothing is said, what is said above holds."""
+    """{port of the pods: mode that it will have}, that of all others by the empty name. Where nothing is said, what is
+    said above holds.
+    """
     mode = MODES[options["mode"]] if options["state"] == "present" else "UNSET"
     ports = options["ports"] if options["state"] == "present" else {}
     named = {"": mode, **{str(port): MODES[one] for port, one in ports.items()}}
@@ -39,12 +42,18 @@ def _modes(cluster: Cluster, options: dict[str, Any]) -> dict[str, str]:
 
 def _above(cluster: Cluster, options: dict[str, Any]) -> str:
     """What the namespace says of one of its workloads, and the mesh of a namespace."""
-    roots = sorted({pod["metadata"]["namespace"] for pod in cluster.list("", "Pod", None, "app=istiod")} - {options["namespace"]})
+    roots = sorted(
+        {pod["metadata"]["namespace"] for pod in cluster.list("", "Pod", None, "app=istiod")} - {options["namespace"]}
+    )
     for place in ([options["namespace"]] if options["workload"] else []) + roots:
         for obj in cluster.list(GROUP, KIND, place):
             spec = obj.get("spec") or {}
             mode = (spec.get("mtls") or {}).get("mode", "UNSET")
-            if not spec.get("selector") and mode != "UNSET" and (place, obj["metadata"]["name"]) != (options["namespace"], options["name"]):
+            if (
+                not spec.get("selector")
+                and mode != "UNSET"
+                and (place, obj["metadata"]["name"]) != (options["namespace"], options["name"])
+            ):
                 return str(mode)
     # istio.io, PeerAuthentication: what nobody says is permissive.
     return "PERMISSIVE"
@@ -77,11 +86,21 @@ class MtlsModule(PolicyModule):
             spec["selector"] = {"matchLabels": workload_labels(options)}
         if options["ports"]:
             if not options["workload"]:
-                raise InvalidOption("ports", "ports need a workload", hint="Set workload to the labels of its pods.", code="ports_need_workload")
+                raise InvalidOption(
+                    "ports",
+                    "ports need a workload",
+                    hint="Set workload to the labels of its pods.",
+                    code="ports_need_workload",
+                )
             levels: dict[str, Any] = {}
             for port, mode in options["ports"].items():
                 if mode not in MODES:
-                    raise InvalidOption("ports", f"{mode!r} is not a valid mode (port {port})", hint=f"Use one of {', '.join(MODES)}.", code="mode_unknown")
+                    raise InvalidOption(
+                        "ports",
+                        f"{mode!r} is not a valid mode (port {port})",
+                        hint=f"Use one of {', '.join(MODES)}.",
+                        code="mode_unknown",
+                    )
                 number = validators.port("ports", int(port) if str(port).isdigit() else port)
                 levels[str(number)] = {"mode": MODES[mode]}
             spec["portLevelMtls"] = levels
@@ -91,26 +110,48 @@ class MtlsModule(PolicyModule):
     def check_references(self, cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list[str]]:
         """Where TLS becomes a must: who would be shut out, or that this cannot be known."""
         modes = _modes(cluster, options)
-        if "STRICT" not in modes.values() or options["plaintext_callers"] == "ignore" or _strict_already(cluster, options):
+        if (
+            "STRICT" not in modes.values()
+            or options["plaintext_callers"] == "ignore"
+            or _strict_already(cluster, options)
+        ):
             return [], []
         place, within = options["namespace"], options["access_log_window"]
-        seen = plaintext.find_plaintext_callers(cluster, place, options["workload"], int(validators.seconds(within)), lambda port: modes.get(port, modes[""]) == "STRICT")
+        seen = plaintext.find_plaintext_callers(
+            cluster,
+            place,
+            options["workload"],
+            int(validators.seconds(within)),
+            lambda port: modes.get(port, modes[""]) == "STRICT",
+        )
         if seen.callers:
             hint = "Inject a sidecar into the callers, exclude a port, or set plaintext_callers: ignore."
             names = ", ".join(seen.callers)
-            return [Failure("plaintext_callers", f"{names} called without TLS within {within} and would lose access to {place}", reason=names, hint=hint)], []
+            return [
+                Failure(
+                    "plaintext_callers",
+                    f"{names} called without TLS within {within} and would lose access to {place}",
+                    reason=names,
+                    hint=hint,
+                )
+            ], []
         if seen.counted:
-            hint = "Turn on access logs temporarily to find them (module telemetry, or mtls_observe of the role mtls), or set plaintext_callers: ignore."
+            hint = ("Turn on access logs temporarily to find them (module telemetry, or mtls_observe of the role mtls),"
+                " or set plaintext_callers: ignore.")
             counts = ", ".join(f"{count} at {pod}" for pod, count in sorted(seen.counted.items()))
             return [
                 Failure(
-                    "plaintext_callers", f"{place} had plaintext callers since its proxies started, but no access log names them: {counts}", reason=counts, hint=hint
+                    "plaintext_callers",
+                    f"{place} had plaintext callers since its proxies started, but no access log names them: {counts}",
+                    reason=counts,
+                    hint=hint,
                 )
             ], []
         if seen.silent:
             others = f"; pods without a sidecar: {summarize(list(seen.plain), NAMED)}" if seen.plain else ""
             return [], [
-                f"plaintext callers of {place}: unknown. The access logs of {', '.join(seen.silent)} contain no call within {within}, or more than is "
+                (f"plaintext callers of {place}: unknown. The access logs of {', '.join(seen.silent)} contain no"
+                    f" call within {within}, or more than is ")
                 f"read, and the proxies count none{others}"
             ]
         return [], []

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the modules whose policy is objects of their own, which nobody else has a part in."""
+
 from __future__ import annotations
 
 import json
@@ -50,11 +51,15 @@ class PolicyModule:
         raise NotImplementedError
 
     def proxy_markers(self, obj: Object) -> list[str]:
-        """Words of a proxy's configuration that has the object, the first of them only while the object is there; none where there are none."""
+        """Words of a proxy's configuration that has the object, the first of them only while the object is there; none
+        where there are none.
+        """
         raise NotImplementedError
 
     def complete_options(self, cluster: Cluster, options: Options) -> Options:
-        """The options with what only the cluster can tell of them; the same value where it tells nothing. Raises ApiError."""
+        """The options with what only the cluster can tell of them; the same value where it tells nothing. Raises
+        ApiError.
+        """
         return options
 
     def check_references(self, cluster: Cluster, options: Options) -> tuple[list[Failure], list[str]]:
@@ -100,19 +105,28 @@ def run_policy(policy: PolicyModule, review: Review) -> None:
         pods = policy.affected_pods(cluster, options)
         if objects and pods == [] and "workload" in options:
             labels = label_selector(options.get("workload") or {})
-            call.module.warn(f"no pod in namespace {options['namespace']} has the labels {labels}: the policy has no effect yet")
-        only = None if pods is None else frozenset(f"{pod['metadata']['name']}.{pod['metadata']['namespace']}" for pod in pods)
+            call.module.warn(
+                f"no pod in namespace {options['namespace']} has the labels {labels}: the policy has no effect yet"
+            )
+        only = (
+            None
+            if pods is None
+            else frozenset(f"{pod['metadata']['name']}.{pod['metadata']['namespace']}" for pod in pods)
+        )
         steps = _steps(cluster, policy, objects, [obj for obj in live if is_managed(obj)], only)
         return call.apply(without_last_wait(steps, options), call.apply_options(namespace=options["namespace"]))
 
     run_module({**ARGUMENTS, **policy.arguments}, body, review, **policy.constraints)
 
 
-def _steps(cluster: Cluster, policy: PolicyModule, objects: list[Object], leaving: list[Object], only: frozenset[str] | None) -> list[Step]:
+def _steps(
+    cluster: Cluster, policy: PolicyModule, objects: list[Object], leaving: list[Object], only: frozenset[str] | None
+) -> list[Step]:
     """Routes after what they lead to; the reverse on removal. only: ids of the affected proxies."""
     first, routes = _without_and_with_routes(objects)
     surplus, old_routes = _without_and_with_routes(leaving)
-    # How a host is spoken to changes with its ports at once: in between proxies would speak TLS where plaintext is taken.
+    # How a host is spoken to changes with its ports at once: in between proxies would speak TLS where plaintext is
+    # taken.
     hurried = [obj for obj in surplus if first and obj["kind"] == "DestinationRule"]
     steps = []
     if first:
@@ -125,7 +139,12 @@ def _steps(cluster: Cluster, policy: PolicyModule, objects: list[Object], leavin
     removed = (("routes that go", old_routes), ("removed policy", [obj for obj in surplus if obj not in hurried]))
     for name, part in removed:
         if part:
-            markers = [marker for obj in part for marker in policy.proxy_markers(obj)[:1] if marker not in _markers_of_others(cluster, obj, leaving, policy)]
+            markers = [
+                marker
+                for obj in part
+                for marker in policy.proxy_markers(obj)[:1]
+                if marker not in _markers_of_others(cluster, obj, leaving, policy)
+            ]
             steps += [Step(name, deleted=part), Step("gone", barrier=_gone(part, markers, policy, only))]
     return steps
 
@@ -139,11 +158,18 @@ def _require_managed(live: list[Object]) -> None:
     theirs = next((obj for obj in live if not is_managed(obj)), None)
     if theirs:
         hint = "Delete it with the tool that created it, or with the module manifests."
-        raise Failure("not_ours", f"{ref_of(theirs)} was not created by this collection", ref=ref_of(theirs).as_result(), hint=hint)
+        raise Failure(
+            "not_ours",
+            f"{ref_of(theirs)} was not created by this collection",
+            ref=ref_of(theirs).as_result(),
+            hint=hint,
+        )
 
 
 def pods_of(cluster: Cluster, namespace: str, labels: dict[str, Any]) -> list[Object] | None:
-    """Pods of a namespace with these labels; every one of the mesh where the namespace is istiod's, whose policies hold everywhere."""
+    """Pods of a namespace with these labels; every one of the mesh where the namespace is istiod's, whose policies hold
+    everywhere.
+    """
     if not labels and cluster.list("", "Pod", namespace, "app=istiod"):
         return None
     return cluster.list("", "Pod", namespace, label_selector(labels))
@@ -151,12 +177,27 @@ def pods_of(cluster: Cluster, namespace: str, labels: dict[str, Any]) -> list[Ob
 
 def _shown(objects: list[Object], policy: PolicyModule, only: frozenset[str] | None) -> Any:
     markers = [marker for obj in objects for marker in policy.proxy_markers(obj)]
-    return proxies_in_sync(ProxyCondition(_text(objects), objects[0]["metadata"]["namespace"], lambda dump: _found(policy.dump_part(dump), markers) == markers, only=only))
+    return proxies_in_sync(
+        ProxyCondition(
+            _text(objects),
+            objects[0]["metadata"]["namespace"],
+            lambda dump: _found(policy.dump_part(dump), markers) == markers,
+            only=only,
+        )
+    )
 
 
 def _gone(objects: list[Object], markers: list[str], policy: PolicyModule, only: frozenset[str] | None) -> Any:
     text = f"no more {_text(objects)}"
-    return proxies_in_sync(ProxyCondition(text, objects[0]["metadata"]["namespace"], lambda dump: not _found(policy.dump_part(dump), markers), gone=True, only=only))
+    return proxies_in_sync(
+        ProxyCondition(
+            text,
+            objects[0]["metadata"]["namespace"],
+            lambda dump: not _found(policy.dump_part(dump), markers),
+            gone=True,
+            only=only,
+        )
+    )
 
 
 def _markers_of_others(cluster: Cluster, obj: Object, leaving: list[Object], policy: PolicyModule) -> set[str]:
@@ -164,16 +205,30 @@ def _markers_of_others(cluster: Cluster, obj: Object, leaving: list[Object], pol
     names = {ref_of(one) for one in leaving}
     found = cluster.try_read(lambda: cluster.list(ref_of(obj).group, obj["kind"])) if policy.proxy_markers(obj) else []
     others = [] if isinstance(found, Forbidden) else found
-    return {marker for other in others if ref_of({**other, "apiVersion": obj["apiVersion"], "kind": obj["kind"]}) not in names for marker in policy.proxy_markers(other)}
+    return {
+        marker
+        for other in others
+        if ref_of({**other, "apiVersion": obj["apiVersion"], "kind": obj["kind"]}) not in names
+        for marker in policy.proxy_markers(other)
+    }
 
 
 def another_for_namespace(cluster: Cluster, ref: Ref, selector: str) -> list[Failure]:
-    """That another object of the kind is for all of the namespace, too, where Istio takes one of them as it comes (analyzers IST0159 and IST0160)."""
+    """That another object of the kind is for all of the namespace, too, where Istio takes one of them as it comes
+    (analyzers IST0159 and IST0160).
+    """
     for other in cluster.list(ref.group, ref.kind, ref.namespace):
         name = other["metadata"]["name"]
         if name != ref.name and not (other.get("spec") or {}).get(selector):
             hint = f"Change that object, set workload, or set name: {name} if that object is yours."
-            return [InvalidOption("workload", f"{ref.kind} {ref.namespace}/{name} already applies to the whole namespace", hint=hint, code="policy_twice")]
+            return [
+                InvalidOption(
+                    "workload",
+                    f"{ref.kind} {ref.namespace}/{name} already applies to the whole namespace",
+                    hint=hint,
+                    code="policy_twice",
+                )
+            ]
     return []
 
 

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the sidecars of a namespace know of the mesh, and whether they let requests out to hosts that nobody registered."""
+"""What the sidecars of a namespace know of the mesh, and whether they let requests out to hosts that nobody
+registered.
+"""
+
 from __future__ import annotations
 
 from typing import Any
@@ -28,7 +31,13 @@ def _seen(value: str) -> str:
     namespace, slash, host = value.partition("/")
     if namespace not in PLACES and (not validators.HOST.match(namespace) or "." in namespace):
         raise InvalidOption(
-            "egress_hosts", f"{namespace!r} is not a valid namespace", hint="Use the form NAMESPACE or NAMESPACE/HOST. '.' is the namespace of the policy, '*' is any namespace, '~' is none.", code="host_invalid"
+            "egress_hosts",
+            f"{namespace!r} is not a valid namespace",
+            hint=(
+                "Use the form NAMESPACE or NAMESPACE/HOST. '.' is the namespace of the policy, '*' is any namespace,"
+                " '~' is none."
+            ),
+            code="host_invalid",
         )
     return f"{namespace}/{validators.host('egress_hosts', host) if slash else '*'}"
 
@@ -36,7 +45,11 @@ def _seen(value: str) -> str:
 def _unseen(cluster: Cluster, options: dict[str, Any]) -> list[str]:
     """That a namespace which is named is not there."""
     named = {one.partition("/")[0] for one in options["egress_hosts"] or []} - set(PLACES)
-    return [f"egress_hosts: namespace {name} does not exist" for name in sorted(named) if cluster.get("", "Namespace", "", name) is None]
+    return [
+        f"egress_hosts: namespace {name} does not exist"
+        for name in sorted(named)
+        if cluster.get("", "Namespace", "", name) is None
+    ]
 
 
 class SidecarModule(PolicyModule):
@@ -50,9 +63,16 @@ class SidecarModule(PolicyModule):
     def desired_objects(self, options: dict[str, Any]) -> list[Object]:
         """Raises InvalidOption."""
         if options["egress_hosts"] is None and not options["outbound_traffic_policy"]:
-            raise InvalidOption("egress_hosts", "no setting is given", hint="Set egress_hosts or outbound_traffic_policy, or state: absent.", code="sidecar_empty")
+            raise InvalidOption(
+                "egress_hosts",
+                "no setting is given",
+                hint="Set egress_hosts or outbound_traffic_policy, or state: absent.",
+                code="sidecar_empty",
+            )
         if options["egress_hosts"] == []:
-            raise InvalidOption("egress_hosts", "the list is empty", hint="List namespaces, or use '~' for none.", code="list_empty")
+            raise InvalidOption(
+                "egress_hosts", "the list is empty", hint="List namespaces, or use '~' for none.", code="list_empty"
+            )
         spec: dict[str, Any] = {}
         if options["workload"]:
             spec["workloadSelector"] = {"labels": workload_labels(options)}
@@ -64,11 +84,20 @@ class SidecarModule(PolicyModule):
             spec["egress"] = [{"hosts": hosts}]
         if options["outbound_traffic_policy"]:
             spec["outboundTrafficPolicy"] = {"mode": OUTBOUND[options["outbound_traffic_policy"]]}
-        return [{"apiVersion": API, "kind": KIND, "metadata": {"name": options["name"], "namespace": options["namespace"]}, "spec": spec}]
+        return [
+            {
+                "apiVersion": API,
+                "kind": KIND,
+                "metadata": {"name": options["name"], "namespace": options["namespace"]},
+                "spec": spec,
+            }
+        ]
 
     def check_references(self, cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list[str]]:
         (ref,) = self.owned_refs(options)
-        return ([] if options["workload"] else another_for_namespace(cluster, ref, "workloadSelector")), _unseen(cluster, options)
+        return ([] if options["workload"] else another_for_namespace(cluster, ref, "workloadSelector")), _unseen(
+            cluster, options
+        )
 
     def proxy_markers(self, _obj: Object) -> list[str]:
         # A proxy says it by what it lacks: only what was acknowledged is waited for.

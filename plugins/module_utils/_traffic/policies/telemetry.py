@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What proxies tell: access logs, traces, metrics."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -21,8 +22,19 @@ LOGS, TRACING, METRICS = (
 TAG = ("literal", "header", "env", "default")
 MODES = {"client": "CLIENT", "server": "SERVER", "both": "CLIENT_AND_SERVER"}
 # istio.io, Telemetry, MetricSelector.IstioMetric.
-METRIC = ("ALL_METRICS", "REQUEST_COUNT", "REQUEST_DURATION", "REQUEST_SIZE", "RESPONSE_SIZE", "TCP_OPENED_CONNECTIONS", "TCP_CLOSED_CONNECTIONS",
-          "TCP_SENT_BYTES", "TCP_RECEIVED_BYTES", "GRPC_REQUEST_MESSAGES", "GRPC_RESPONSE_MESSAGES")  # fmt: skip
+METRIC = (
+    "ALL_METRICS",
+    "REQUEST_COUNT",
+    "REQUEST_DURATION",
+    "REQUEST_SIZE",
+    "RESPONSE_SIZE",
+    "TCP_OPENED_CONNECTIONS",
+    "TCP_CLOSED_CONNECTIONS",
+    "TCP_SENT_BYTES",
+    "TCP_RECEIVED_BYTES",
+    "GRPC_REQUEST_MESSAGES",
+    "GRPC_RESPONSE_MESSAGES",
+)
 # Providers that need no entry in the mesh configuration (istio/istio, pkg/config/mesh: DefaultMeshConfig).
 ACCESS_LOG = "envoy"
 BUILT_IN = {ACCESS_LOG, "prometheus", "stackdriver"}
@@ -41,7 +53,12 @@ def _asked(option: str, value: Any, known: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(enabled, bool):
         raise InvalidOption(f"{option}.enabled", f"{enabled!r} is neither true nor false", code="bool_invalid")
     if not enabled and set(given) - {"enabled", "providers", "mode"}:
-        raise InvalidOption(option, "`enabled` is false, but other settings are given", hint="Remove the other settings, or remove enabled.", code="telemetry_ambiguous")
+        raise InvalidOption(
+            option,
+            "`enabled` is false, but other settings are given",
+            hint="Remove the other settings, or remove enabled.",
+            code="telemetry_ambiguous",
+        )
     return given
 
 
@@ -64,7 +81,8 @@ def _off(given: dict[str, Any]) -> bool:
 
 def _logs(value: Any) -> dict[str, Any]:
     given = _asked("access_logs", value, LOGS)
-    # What names no provider says nothing of the log that accessLogFile of the mesh configuration asks for (istio/istio, pilot/pkg/model/telemetry.go).
+    # What names no provider says nothing of the log that accessLogFile of the mesh configuration asks for (istio/istio,
+    # pilot/pkg/model/telemetry.go).
     found = _providers("access_logs", {"providers": [ACCESS_LOG], **given})
     if _off(given):
         found["disabled"] = True
@@ -73,7 +91,10 @@ def _logs(value: Any) -> dict[str, Any]:
     if "when" in given:
         if not isinstance(given["when"], str) or not given["when"].strip():
             raise InvalidOption(
-                "access_logs.when", f"{given['when']!r} is not a valid expression", hint="Use a CEL expression, such as 'response.code >= 500'.", code="expression_invalid"
+                "access_logs.when",
+                f"{given['when']!r} is not a valid expression",
+                hint="Use a CEL expression, such as 'response.code >= 500'.",
+                code="expression_invalid",
             )
         found["filter"] = {"expression": given["when"]}
     return found
@@ -81,7 +102,9 @@ def _logs(value: Any) -> dict[str, Any]:
 
 def _mode(option: str, value: Any) -> str:
     if value not in MODES:
-        raise InvalidOption(option, f"{value!r} is not a valid mode", hint=f"Use one of {', '.join(MODES)}.", code="mode_unknown")
+        raise InvalidOption(
+            option, f"{value!r} is not a valid mode", hint=f"Use one of {', '.join(MODES)}.", code="mode_unknown"
+        )
     return MODES[value]
 
 
@@ -93,10 +116,14 @@ def _tracing(value: Any) -> dict[str, Any]:
     if "percent" in given:
         # Nothing is a share here, too: proxies then only pass on what callers began.
         found["randomSamplingPercentage"] = (
-            0.0 if given["percent"] == 0 and not isinstance(given["percent"], bool) else validators.percent("tracing.percent", given["percent"])
+            0.0
+            if given["percent"] == 0 and not isinstance(given["percent"], bool)
+            else validators.percent("tracing.percent", given["percent"])
         )
     if "tags" in given:
-        found["customTags"] = {name: _tag(f"tracing.tags.{name}", tag) for name, tag in _mapping("tracing.tags", given["tags"]).items()}
+        found["customTags"] = {
+            name: _tag(f"tracing.tags.{name}", tag) for name, tag in _mapping("tracing.tags", given["tags"]).items()
+        }
     return found or {"disableSpanReporting": False}
 
 
@@ -107,14 +134,20 @@ def _mapping(option: str, value: Any) -> dict[str, Any]:
 
 
 def _tag(option: str, value: Any) -> dict[str, Any]:
-    given = {"literal": value} if isinstance(value, (str, int)) and not isinstance(value, bool) else validators.keys(option, value, TAG)
+    given = (
+        {"literal": value}
+        if isinstance(value, (str, int)) and not isinstance(value, bool)
+        else validators.keys(option, value, TAG)
+    )
     ways = [key for key in ("literal", "header", "env") if key in given]
     if len(ways) != 1:
         raise InvalidOption(option, "set one of literal, header and env", code="tag_ambiguous")
     default = {"defaultValue": str(given["default"])} if "default" in given else {}
     if ways == ["literal"]:
         if default:
-            raise InvalidOption(option, "default has no effect with literal", hint="Remove default.", code="tag_ambiguous")
+            raise InvalidOption(
+                option, "default has no effect with literal", hint="Remove default.", code="tag_ambiguous"
+            )
         return {"literal": {"value": str(given["literal"])}}
     if ways == ["header"]:
         return {"header": {"name": validators.header(option, given["header"]), **default}}
@@ -130,10 +163,18 @@ def _metrics(value: Any) -> dict[str, Any]:
         overrides.append({"disabled": True})
     for name in given.get("disable") or []:
         if name not in METRIC:
-            raise InvalidOption("metrics.disable", f"{name!r} is not an Istio metric", hint=f"Use one of {', '.join(METRIC)}.", code="metric_unknown")
+            raise InvalidOption(
+                "metrics.disable",
+                f"{name!r} is not an Istio metric",
+                hint=f"Use one of {', '.join(METRIC)}.",
+                code="metric_unknown",
+            )
         overrides.append({"match": {"metric": name}, "disabled": True})
     if "tags" in given:
-        tags = {name: {"operation": "REMOVE"} if tag is False else {"value": str(tag)} for name, tag in _mapping("metrics.tags", given["tags"]).items()}
+        tags = {
+            name: {"operation": "REMOVE"} if tag is False else {"value": str(tag)}
+            for name, tag in _mapping("metrics.tags", given["tags"]).items()
+        }
         overrides.append({"match": {"metric": "ALL_METRICS"}, "tagOverrides": tags})
     if overrides:
         found["overrides"] = overrides
@@ -147,7 +188,11 @@ def _known(cluster: Cluster) -> set[str] | None:
     maps = [obj for obj in cluster.list("", "ConfigMap", None, "istio.io/rev") if "mesh" in (obj.get("data") or {})]
     if not maps:
         return None
-    providers = [provider for obj in maps for provider in (yaml.safe_load(obj["data"]["mesh"]) or {}).get("extensionProviders") or []]
+    providers = [
+        provider
+        for obj in maps
+        for provider in (yaml.safe_load(obj["data"]["mesh"]) or {}).get("extensionProviders") or []
+    ]
     return BUILT_IN | {provider["name"] for provider in providers}
 
 
@@ -162,14 +207,30 @@ class TelemetryModule(PolicyModule):
     def desired_objects(self, options: dict[str, Any]) -> list[Object]:
         """Raises InvalidOption."""
         spec: dict[str, Any] = {}
-        for option, name, write in (("access_logs", "accessLogging", _logs), ("tracing", "tracing", _tracing), ("metrics", "metrics", _metrics)):
+        for option, name, write in (
+            ("access_logs", "accessLogging", _logs),
+            ("tracing", "tracing", _tracing),
+            ("metrics", "metrics", _metrics),
+        ):
             if options[option] is not None:
                 spec[name] = [write(options[option])]
         if not spec:
-            raise InvalidOption("access_logs", "no setting is given", hint="Set access_logs, tracing or metrics, or state: absent.", code="telemetry_empty")
+            raise InvalidOption(
+                "access_logs",
+                "no setting is given",
+                hint="Set access_logs, tracing or metrics, or state: absent.",
+                code="telemetry_empty",
+            )
         if options["workload"]:
             spec["selector"] = {"matchLabels": workload_labels(options)}
-        return [{"apiVersion": API, "kind": KIND, "metadata": {"name": options["name"], "namespace": options["namespace"]}, "spec": spec}]
+        return [
+            {
+                "apiVersion": API,
+                "kind": KIND,
+                "metadata": {"name": options["name"], "namespace": options["namespace"]},
+                "spec": spec,
+            }
+        ]
 
     def check_references(self, cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list[str]]:
         """Whether the mesh configuration of some control plane has the providers, and whether the policy is alone."""
@@ -179,12 +240,23 @@ class TelemetryModule(PolicyModule):
         for option in ("access_logs", "tracing", "metrics"):
             for name in (options[option] or {}).get("providers") or []:
                 if known is not None and str(name) not in known:
-                    hint = f"Add it to extensionProviders of the mesh config (mesh_config of the control plane), or use one of {', '.join(sorted(known))}."
-                    found.append(InvalidOption(f"{option}.providers", f"the mesh config does not define provider {name}", hint=hint, code="provider_unknown"))
+                    hint = (
+                        "Add it to extensionProviders of the mesh config (mesh_config of the control plane), or use"
+                        f" one of {', '.join(sorted(known))}."
+                    )
+                    found.append(
+                        InvalidOption(
+                            f"{option}.providers",
+                            f"the mesh config does not define provider {name}",
+                            hint=hint,
+                            code="provider_unknown",
+                        )
+                    )
         return found, []
 
     def proxy_markers(self, _obj: Object) -> list[str]:
-        # Parts of many listeners, which other such objects and the mesh configuration have a say in: only what was acknowledged is waited for.
+        # Parts of many listeners, which other such objects and the mesh configuration have a say in: only what was
+        # acknowledged is waited for.
         return []
 
 

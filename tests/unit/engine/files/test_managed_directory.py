@@ -23,8 +23,14 @@ def there(root):
 def test_files_come_stay_change_and_go_with_their_folders(tmp_path):
     root = tmp_path / "new" / "root"
     assert made(root, {"a/one.yaml": "1", "a/b/two.yaml": "2"}) == {"a/one.yaml": "created", "a/b/two.yaml": "created"}
-    assert made(root, {"a/one.yaml": "1", "a/b/two.yaml": "3"}, ["a/one.yaml", "a/b/two.yaml"]) == {"a/one.yaml": "unchanged", "a/b/two.yaml": "configured"}
-    assert made(root, {"a/one.yaml": "1"}, ["a/one.yaml", "a/b/two.yaml", "a/never.yaml"]) == {"a/one.yaml": "unchanged", "a/b/two.yaml": "pruned"}
+    assert made(root, {"a/one.yaml": "1", "a/b/two.yaml": "3"}, ["a/one.yaml", "a/b/two.yaml"]) == {
+        "a/one.yaml": "unchanged",
+        "a/b/two.yaml": "configured",
+    }
+    assert made(root, {"a/one.yaml": "1"}, ["a/one.yaml", "a/b/two.yaml", "a/never.yaml"]) == {
+        "a/one.yaml": "unchanged",
+        "a/b/two.yaml": "pruned",
+    }
     assert there(root) == {"a/one.yaml": "1"} and not (root / "a/b").exists()
 
 
@@ -38,12 +44,29 @@ def test_a_strangers_file_is_neither_replaced_nor_deleted_and_keeps_its_folder(t
     assert made(tmp_path, {}, ["a/one.yaml"]) == {"a/one.yaml": "pruned"} and there(tmp_path) == {"a/notes.txt": "mine"}
 
 
-@pytest.mark.parametrize("name", ["../out.yaml", "a/../../out.yaml", "/etc/out.yaml", "a//b.yaml", ".hidden/a.yaml", "a/..", "", "a b.yaml", "a.yaml\n"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../out.yaml",
+        "a/../../out.yaml",
+        "/etc/out.yaml",
+        "a//b.yaml",
+        ".hidden/a.yaml",
+        "a/..",
+        "",
+        "a b.yaml",
+        "a.yaml\n",
+    ],
+)
 def test_no_name_leads_out_of_the_folder_when_it_is_written_read_or_deleted(tmp_path, name):
     root = tmp_path / "root"
     root.mkdir()
     (tmp_path / "out.yaml").write_text("mine")
-    for call in (lambda: made(root, {name: "1"}), lambda: made(root, {}, [name]), lambda: managed_directory.read_file(root, name)):
+    for call in (
+        lambda: made(root, {name: "1"}),
+        lambda: made(root, {}, [name]),
+        lambda: managed_directory.read_file(root, name),
+    ):
         with pytest.raises(Failure) as refused:
             call()
         assert refused.value.code == "unsafe_path"
@@ -71,7 +94,10 @@ def test_private_files_are_their_owners_and_stay_so(tmp_path):
         made(tmp_path, dict.fromkeys(names, "1"), private={"secrets"})
         assert [(tmp_path / name).stat().st_mode & 0o777 for name in names] == [0o600, 0o644]
         (tmp_path / names[0]).chmod(0o644)
-        assert made(tmp_path, dict.fromkeys(names, "1"), names, {"secrets"}) == {names[0]: "configured", names[1]: "unchanged"}
+        assert made(tmp_path, dict.fromkeys(names, "1"), names, {"secrets"}) == {
+            names[0]: "configured",
+            names[1]: "unchanged",
+        }
         assert (tmp_path / names[0]).stat().st_mode & 0o777 == 0o600
     finally:
         os.umask(before)

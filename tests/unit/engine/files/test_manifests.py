@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Manifests as users have them: in place, in files and folders, in lists."""
+
 from __future__ import annotations
 
 import pytest
@@ -25,7 +26,13 @@ def names(result):
         "---\n" + TEXT % "a" + "---\n# nothing\n---\n",
         [config("a"), None],
         {"apiVersion": "v1", "kind": "List", "items": [config("a")]},
-        [{"apiVersion": "v1", "kind": "ConfigMapList", "items": [{"apiVersion": "v1", "kind": "List", "items": [config("a")]}]}],
+        [
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMapList",
+                "items": [{"apiVersion": "v1", "kind": "List", "items": [config("a")]}],
+            }
+        ],
         [[config("a")]],
     ],
 )
@@ -52,7 +59,9 @@ def test_a_file_is_read_whatever_its_name(run, tmp_path):
     assert names(run("manifests", src=str(tmp_path / "manifest.txt"))) == ["a", "b"]
 
 
-@pytest.mark.parametrize("content", ["a: [", TEXT % "a" + "metadata: {}\n", "just words", "- 1\n", "apiVersion: v1\nkind: ConfigMap\n"])
+@pytest.mark.parametrize(
+    "content", ["a: [", TEXT % "a" + "metadata: {}\n", "just words", "- 1\n", "apiVersion: v1\nkind: ConfigMap\n"]
+)
 def test_a_bad_file_beside_a_good_one_changes_nothing(run, api, tmp_path, content):
     (tmp_path / "good.yaml").write_text(TEXT % "a")
     (tmp_path / "bad.yaml").write_text(content)
@@ -89,15 +98,32 @@ def test_a_name_that_no_server_takes_is_refused(name):
 
 def test_what_only_a_server_writes_is_not_sent():
     obj = config("a", x="1")
-    obj["metadata"].update(uid="u", resourceVersion="1", managedFields=[], creationTimestamp=None, generation=1, selfLink="/", labels={"a": "b"})
+    obj["metadata"].update(
+        uid="u",
+        resourceVersion="1",
+        managedFields=[],
+        creationTimestamp=None,
+        generation=1,
+        selfLink="/",
+        labels={"a": "b"},
+    )
     obj["status"] = {"phase": "x"}
     before = {**obj, "metadata": dict(obj["metadata"])}
-    assert normalized(obj) == {**config("a", x="1"), "metadata": {"name": "a", "namespace": "shop", "labels": {"a": "b"}}}
+    assert normalized(obj) == {
+        **config("a", x="1"),
+        "metadata": {"name": "a", "namespace": "shop", "labels": {"a": "b"}},
+    }
     assert obj == before, "the manifest stays as it was"
 
 
 def test_a_secrets_plain_text_becomes_its_data_and_wins_over_it():
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"a": "eA==", "b": "eA=="}, "stringData": {"b": "é", "c": 1}}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "s"},
+        "data": {"a": "eA==", "b": "eA=="},
+        "stringData": {"b": "é", "c": 1},
+    }
     assert normalized(secret, "shop") == {
         "apiVersion": "v1",
         "kind": "Secret",

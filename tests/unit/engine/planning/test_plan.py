@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The plan: what would change, found with as few questions as possible, and refused before anything is written."""
+
 from __future__ import annotations
 
 import pytest
@@ -71,7 +72,10 @@ def test_long_lists_come_in_pages(cluster, planned, monkeypatch):
 def test_only_what_differs_is_asked_about(cluster, planned):
     have(cluster, config("a", x="1"), config("b", x="1"), config("c", x="1"))
     result = planned(config("a", x="1"), config("b", x="2"), config("c", x="1"), config("d", x="1"))
-    assert actions(result) == {"a": "unchanged", "b": "configured", "c": "unchanged", "d": "created"} and result.dry_runs == 2
+    assert (
+        actions(result) == {"a": "unchanged", "b": "configured", "c": "unchanged", "d": "created"}
+        and result.dry_runs == 2
+    )
     assert cluster.api.writes() == []
 
 
@@ -101,10 +105,17 @@ def test_somebody_elses_change_of_our_field_is_drift(cluster, planned):
 
 def test_new_objects_of_a_release_need_no_dry_run_and_in_check_mode_have_one(cluster):
     have(cluster, config("a", x="1"))
-    steps = [Step("base", [config("a", x="2"), config("b", x="1")], skip_dry_run=True), Step("rest", [config("c", x="1")])]
+    steps = [
+        Step("base", [config("a", x="2"), config("b", x="1")], skip_dry_run=True),
+        Step("rest", [config("c", x="1")]),
+    ]
     result = plan(cluster, steps, ApplyOptions())
     assert actions(result) == {"a": "configured", "b": "created", "c": "created"} and result.dry_runs == 2
-    assert plan(cluster, steps, ApplyOptions(tolerate_missing=True)).dry_runs == 3 == plan(cluster, steps, ApplyOptions(dry_run_all=True)).dry_runs
+    assert (
+        plan(cluster, steps, ApplyOptions(tolerate_missing=True)).dry_runs
+        == 3
+        == plan(cluster, steps, ApplyOptions(dry_run_all=True)).dry_runs
+    )
 
 
 def test_a_field_that_is_wanted_and_somebody_elses_alike_gets_a_second_owner(cluster, planned):
@@ -124,14 +135,19 @@ def test_every_conflict_is_told_at_once(cluster, planned):
         cluster.api.put(config(name, x="theirs"), manager=manager)
     with pytest.raises(Failure) as refused:
         planned(config("a", x="1"), config("b", x="1"))
-    assert "ConfigMap shop/a .data.x is owned by kiali" in refused.value.message and "ConfigMap shop/b .data.x is owned by helm" in refused.value.message
+    assert (
+        "ConfigMap shop/a .data.x is owned by kiali" in refused.value.message
+        and "ConfigMap shop/b .data.x is owned by helm" in refused.value.message
+    )
 
 
 def test_a_conflict_is_planned_as_if_forced_where_a_plan_is_all_that_is_wanted(cluster, planned):
     cluster.api.put(config("a", x="theirs"), manager="kiali")
     result = planned(config("a", x="1"), tolerate_missing=True)
     (change,) = result.changes
-    assert change.action == "configured" and change.planned["data"] == {"x": "1"} and "owned by kiali" in result.conflicts
+    assert (
+        change.action == "configured" and change.planned["data"] == {"x": "1"} and "owned by kiali" in result.conflicts
+    )
 
 
 def test_what_waits_for_a_namespace_of_the_same_plan_is_created_unverified(planned):
@@ -144,7 +160,9 @@ def test_what_waits_for_a_namespace_of_the_same_plan_is_created_unverified(plann
 def test_what_waits_for_a_definition_of_the_same_plan_is_created_unverified(cluster, planned):
     cluster.api.kinds = [kind for kind in cluster.api.kinds if kind.kind != "Telemetry"]
     result = planned(definition("telemetries", "Telemetry", "telemetry.istio.io"), TELEMETRY)
-    assert actions(result) == {"telemetries.telemetry.istio.io": "created", "t": "created"} and list(result.unverified) == [diff.NO_KIND]
+    assert actions(result) == {"telemetries.telemetry.istio.io": "created", "t": "created"} and list(
+        result.unverified
+    ) == [diff.NO_KIND]
 
 
 def test_a_kind_that_nobody_serves_is_refused(cluster, planned):
@@ -164,7 +182,9 @@ def test_an_object_that_is_being_deleted_is_waited_for(cluster, planned):
 
 
 def test_a_webhook_that_does_not_answer_leaves_an_object_unverified(cluster, planned):
-    cluster.api.faults[("PATCH", f"{CONFIG_MAPS}/a?dryRun")] = [ApiError(500, "InternalError", 'failed calling webhook "x"')]
+    cluster.api.faults[("PATCH", f"{CONFIG_MAPS}/a?dryRun")] = [
+        ApiError(500, "InternalError", 'failed calling webhook "x"')
+    ]
     (change,) = planned(config("a", x="1")).changes
     assert (change.action, change.verified) == ("created", False) and "webhook" in change.message
 
@@ -187,14 +207,32 @@ def test_objects_are_placed_where_their_kind_belongs(planned):
 def test_one_object_may_be_in_two_steps_but_not_twice_in_one(cluster):
     with pytest.raises(InvalidOption, match="duplicate object"):
         plan(cluster, [Step("one", [config("a"), config("a")])], ApplyOptions())
-    assert len(plan(cluster, [Step("one", [config("a", x="1")]), Step("two", [config("a", x="2")])], ApplyOptions()).changes) == 2
+    assert (
+        len(
+            plan(
+                cluster, [Step("one", [config("a", x="1")]), Step("two", [config("a", x="2")])], ApplyOptions()
+            ).changes
+        )
+        == 2
+    )
 
 
 def test_stages_go_by_kind(planned):
-    hook = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": {"name": "hook"}}
+    hook = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": "hook"},
+    }
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "account", "namespace": "shop"}}
     (step,) = planned(
-        hook, TELEMETRY, deployment(), service("web"), config("map"), account, definition("things", "Thing", "example.com"), namespace("later")
+        hook,
+        TELEMETRY,
+        deployment(),
+        service("web"),
+        config("map"),
+        account,
+        definition("things", "Thing", "example.com"),
+        namespace("later"),
     ).steps
     kinds = [sorted(change.ref.kind for change in stage) for stage in step.stages]
     assert kinds == [
@@ -240,20 +278,39 @@ def test_removal_of_a_kind_that_nobody_serves_is_done_already(cluster):
         (404, "NotFound", "404 page not found", [], "unknown_kind"),
         (404, "NotFound", "the server could not find the requested resource", [], "unknown_kind"),
         (409, "Conflict", "the object has been modified", [], "resource_version_conflict"),
-        (409, "Conflict", "Apply failed with 1 conflict", [{"reason": "FieldManagerConflict", "message": 'conflict with "x"', "field": ".a"}], "conflict"),
+        (
+            409,
+            "Conflict",
+            "Apply failed with 1 conflict",
+            [{"reason": "FieldManagerConflict", "message": 'conflict with "x"', "field": ".a"}],
+            "conflict",
+        ),
         (405, "MethodNotAllowed", "", [], "api_rejected"),
     ],
 )
 def test_each_refusal_has_its_code_and_names_the_object(status, reason, message, causes, code):
     kind = {"kind": "namespaces"} if message.startswith("namespaces") else {}
-    failure = failure_of(ApiError(status, reason, message, {"causes": causes, **kind}), Ref("", "ConfigMap", "shop", "a"), "v1")
-    assert failure.code == code and failure.message.startswith("ConfigMap shop/a: ") and failure.ref["name"] == "a" and failure.ref["version"] == "v1"
+    failure = failure_of(
+        ApiError(status, reason, message, {"causes": causes, **kind}), Ref("", "ConfigMap", "shop", "a"), "v1"
+    )
+    assert (
+        failure.code == code
+        and failure.message.startswith("ConfigMap shop/a: ")
+        and failure.ref["name"] == "a"
+        and failure.ref["version"] == "v1"
+    )
 
 
 def test_by_value_what_has_every_value_is_left_to_its_owners(cluster, planned):
     cluster.api.put(config("theirs", x="1", y="2"))
     have(cluster, config("ours", x="1", y="2"))
     cluster.api.put(config("ours", z="3"), manager="other")
-    assert actions(planned(config("theirs", x="1"), config("ours", x="1", y="2", z="3"), values_only=True)) == {"theirs": "unchanged", "ours": "unchanged"}
+    assert actions(planned(config("theirs", x="1"), config("ours", x="1", y="2", z="3"), values_only=True)) == {
+        "theirs": "unchanged",
+        "ours": "unchanged",
+    }
     assert actions(planned(config("theirs", x="1"))) == {"theirs": "configured"}, "else its fields become ours, too"
-    assert actions(planned(config("theirs", x="2"), config("ours", x="1"), values_only=True, force=True)) == {"theirs": "configured", "ours": "configured"}
+    assert actions(planned(config("theirs", x="2"), config("ours", x="1"), values_only=True, force=True)) == {
+        "theirs": "configured",
+        "ours": "configured",
+    }

@@ -15,11 +15,18 @@ def status(row, *other):
 
 def test_a_condition_that_does_not_hold_keeps_an_object_from_being_current():
     query = "status.loadBalancer.ingress"
-    assert status({"kind": "Service", "query": query}).word == "InProgress" and query in status({"kind": "Service", "query": query}).message
-    assert status({"kind": "Service", "query": query}, {**SERVICE, "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}).current
+    assert (
+        status({"kind": "Service", "query": query}).word == "InProgress"
+        and query in status({"kind": "Service", "query": query}).message
+    )
+    assert status(
+        {"kind": "Service", "query": query}, {**SERVICE, "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}
+    ).current
 
 
-@pytest.mark.parametrize("row", [{"kind": "Ingress", "query": "nothing"}, {"kind": "Service", "name": "shop", "query": "nothing"}])
+@pytest.mark.parametrize(
+    "row", [{"kind": "Ingress", "query": "nothing"}, {"kind": "Service", "name": "shop", "query": "nothing"}]
+)
 def test_a_condition_for_others_is_no_condition(row):
     assert status(row).current
 
@@ -37,8 +44,15 @@ def test_a_wrong_expression_is_refused_before_anything_is_done(run, api):
 
 
 def test_a_condition_that_never_holds_ends_at_the_deadline_and_is_named(run):
-    definition = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one", "namespace": "shop"}, "data": {"a": "1"}}
+    definition = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "one", "namespace": "shop"},
+        "data": {"a": "1"},
+    }
     kept = run("manifests", definition=definition, wait_for=[{"kind": "ConfigMap", "query": "data.a == '1'"}])
     assert kept["changed"]
-    result = run("manifests", definition=definition, wait_for=[{"kind": "ConfigMap", "query": "data.b"}], wait_timeout=1)
+    result = run(
+        "manifests", definition=definition, wait_for=[{"kind": "ConfigMap", "query": "data.b"}], wait_timeout=1
+    )
     assert result["failure"]["code"] == "timeout" and "data.b is not true" in result["msg"]

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Why a workload does not become ready, and how long each reason deserves patience."""
+
 from __future__ import annotations
 
 import pytest
@@ -68,7 +69,15 @@ ENDED = {"exitCode": 1, "reason": "Error", "message": "no database\n"}
         (waiting("CrashLoopBackOff", CRASHES, last=ENDED), IMMEDIATE),
         (waiting("CrashLoopBackOff", CRASHES - 1, last=ENDED), NEVER),
         (waiting("CrashLoopBackOff", CRASHES, last={"exitCode": 0, "reason": "Completed"}), IMMEDIATE),
-        ({"name": "server", "ready": False, "restartCount": CRASHES, "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}, IMMEDIATE),
+        (
+            {
+                "name": "server",
+                "ready": False,
+                "restartCount": CRASHES,
+                "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+            },
+            IMMEDIATE,
+        ),
     ],
 )
 def test_a_crash_counts_when_it_repeats(container, patience):
@@ -78,7 +87,8 @@ def test_a_crash_counts_when_it_repeats(container, patience):
 
 def test_a_crash_tells_how_it_ended():
     assert (
-        str(failure_of_container("web-1", waiting("CrashLoopBackOff", 3, last=ENDED))) == "pod web-1, container server: Error (exit code 1, 3 restarts: no database)"
+        str(failure_of_container("web-1", waiting("CrashLoopBackOff", 3, last=ENDED)))
+        == "pod web-1, container server: Error (exit code 1, 3 restarts: no database)"
     )
 
 
@@ -86,8 +96,19 @@ def test_a_crash_tells_how_it_ended():
     "container",
     [
         {"name": "server", "ready": True, "restartCount": 0, "state": {"running": {}}},
-        {"name": "server", "ready": True, "restartCount": 9, "state": {"running": {}}, "lastState": {"terminated": ENDED}},
-        {"name": "init", "ready": True, "restartCount": 0, "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}},
+        {
+            "name": "server",
+            "ready": True,
+            "restartCount": 9,
+            "state": {"running": {}},
+            "lastState": {"terminated": ENDED},
+        },
+        {
+            "name": "init",
+            "ready": True,
+            "restartCount": 0,
+            "state": {"terminated": {"exitCode": 0, "reason": "Completed"}},
+        },
         waiting("PodInitializing"),
         waiting("ContainerCreating"),
     ],
@@ -99,15 +120,27 @@ def test_what_runs_or_is_on_its_way_is_no_fault(container):
 def test_a_pod_tells_of_its_place_and_of_all_its_containers():
     unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
     found = failures_of_pod(
-        pod("web-1", conditions=[unschedulable], initContainerStatuses=[waiting("ErrImagePull")], containerStatuses=[waiting("InvalidImageName")])
+        pod(
+            "web-1",
+            conditions=[unschedulable],
+            initContainerStatuses=[waiting("ErrImagePull")],
+            containerStatuses=[waiting("InvalidImageName")],
+        )
     )
-    assert [(fault.reason, fault.grace_seconds) for fault in found] == [("Unschedulable", NEVER), ("ErrImagePull", PULL_GRACE_SECONDS), ("InvalidImageName", IMMEDIATE)]
+    assert [(fault.reason, fault.grace_seconds) for fault in found] == [
+        ("Unschedulable", NEVER),
+        ("ErrImagePull", PULL_GRACE_SECONDS),
+        ("InvalidImageName", IMMEDIATE),
+    ]
 
 
 def test_patience_is_by_fault_and_ends_with_its_time():
     now = [100.0]
     patience = FailureTracker(clock=lambda: now[0])
-    pull, back_off = (PodFailure("web-1", "server", reason, "", "image_pull", PULL_GRACE_SECONDS) for reason in ("ErrImagePull", "ImagePullBackOff"))
+    pull, back_off = (
+        PodFailure("web-1", "server", reason, "", "image_pull", PULL_GRACE_SECONDS)
+        for reason in ("ErrImagePull", "ImagePullBackOff")
+    )
     assert not patience.exhausted(pull)
     now[0] += PULL_GRACE_SECONDS - 1
     assert not patience.exhausted(back_off)
@@ -116,9 +149,9 @@ def test_patience_is_by_fault_and_ends_with_its_time():
     assert not patience.exhausted(PodFailure("web-2", "server", "ErrImagePull", "", "image_pull", PULL_GRACE_SECONDS))
     assert patience.exhausted(PodFailure("web-2", "server", "InvalidImageName", "", "image_name", IMMEDIATE))
     now[0] += 1e6
-    assert not patience.exhausted(PodFailure("web-1", "", "Unschedulable", "", "unschedulable", NEVER)) and not patience.exhausted(
+    assert not patience.exhausted(
         PodFailure("web-1", "", "Unschedulable", "", "unschedulable", NEVER)
-    )
+    ) and not patience.exhausted(PodFailure("web-1", "", "Unschedulable", "", "unschedulable", NEVER))
 
 
 def replica_set(name, revision, uid, **status):
@@ -144,7 +177,9 @@ def rollout(api):
     # A set of another Deployment with the same labels, which only its owner tells apart.
     api.put(replica_set("foreign", "2", "another"))
     for name, reason in (("old", "InvalidImageName"), ("new", "ErrImagePull"), ("foreign", "InvalidImageName")):
-        api.put(pod(f"web-{name}", labels={"app": "web", "pod-template-hash": name}, containerStatuses=[waiting(reason)]))
+        api.put(
+            pod(f"web-{name}", labels={"app": "web", "pod-template-hash": name}, containerStatuses=[waiting(reason)])
+        )
     return api
 
 
@@ -185,12 +220,17 @@ def test_other_workloads_mark_their_newest_pods_in_their_own_way(api, kind, labe
 
 @pytest.mark.parametrize(
     ("message", "code", "patience"),
-    [("exceeded quota", "api_rejected", TRANSIENT_GRACE_SECONDS), ('failed calling webhook "namespace.sidecar-injector.istio.io"', "webhook_unavailable", NEVER)],
+    [
+        ("exceeded quota", "api_rejected", TRANSIENT_GRACE_SECONDS),
+        ('failed calling webhook "namespace.sidecar-injector.istio.io"', "webhook_unavailable", NEVER),
+    ],
 )
 def test_pods_that_cannot_be_made_are_told_by_their_maker(rollout, message, code, patience):
     failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
     rollout.feed("ReplicaSet", "new", "shop", status={"conditions": [failure]})
-    found = [fault for fault in find_failures(Cluster(rollout), rollout.get("Deployment", "web", "shop")) if not fault.pod]
+    found = [
+        fault for fault in find_failures(Cluster(rollout), rollout.get("Deployment", "web", "shop")) if not fault.pod
+    ]
     assert [(fault.code, fault.grace_seconds, fault.message) for fault in found] == [(code, patience, message)]
     assert "no pod: FailedCreate" in str(found[0])
 
@@ -215,7 +255,12 @@ def test_a_crash_comes_with_its_last_words_and_other_faults_with_none(api):
     api.logs[("shop", "web-1")] = "starting\nno database\n"
     crash = PodFailure("web-1", "server", "Error", "", "crash", IMMEDIATE)
     assert last_lines(Cluster(api), "shop", crash) == ["starting", "no database"]
-    assert last_lines(Cluster(api), "shop", PodFailure("web-1", "server", "ErrImagePull", "", "image_pull", PULL_GRACE_SECONDS)) == []
+    assert (
+        last_lines(
+            Cluster(api), "shop", PodFailure("web-1", "server", "ErrImagePull", "", "image_pull", PULL_GRACE_SECONDS)
+        )
+        == []
+    )
     api.logs[("shop", "web-1")] = "unable to retrieve container logs for containerd://1"
     assert last_lines(Cluster(api), "shop", crash) == []
     api.logs.clear()

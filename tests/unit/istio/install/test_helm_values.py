@@ -19,7 +19,8 @@ REFUSAL = 'unknown field "autoscaleEnable" in istio.operator.v1alpha1.PilotConfi
 def test_the_nearest_field_is_read_from_the_program_that_refused(tmp_path, text, hint):
     program = tmp_path / "istioctl"
     program.write_bytes(
-        b'\x00json:"x" protobuf:"bytes,1,opt,name=autoscaleEnabled,proto3"\x00\x7fprotobuf:"varint,2,opt,name=trace_sampling,json=traceSampling,proto3"\x00'
+        b'\x00json:"x"'
+        b' protobuf:"bytes,1,opt,name=autoscaleEnabled,proto3"\x00\x7fprotobuf:"varint,2,opt,name=trace_sampling,json=traceSampling,proto3"\x00'
     )
     assert helm_values.nearest_in(program, text) == hint
 

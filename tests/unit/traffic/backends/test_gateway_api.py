@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The same vocabulary in the words of Gateway API, and what it has no word for."""
+
 from __future__ import annotations
 
 import json
@@ -52,15 +53,37 @@ def path(kind, value):
         ({"path": "/a.b*"}, [path("RegularExpression", r"/a\.b.*")]),
         ({"path": {"regex": "/a/[0-9]+"}}, [path("RegularExpression", "/a/[0-9]+")]),
         ({"path": "/a", "method": "GET"}, [{**path("Exact", "/a"), "method": "GET"}]),
-        ({"path": "/a", "method": ["GET", "HEAD"]}, [{**path("Exact", "/a"), "method": "GET"}, {**path("Exact", "/a"), "method": "HEAD"}]),
+        (
+            {"path": "/a", "method": ["GET", "HEAD"]},
+            [{**path("Exact", "/a"), "method": "GET"}, {**path("Exact", "/a"), "method": "HEAD"}],
+        ),
         (
             {"headers": {"X-User": "a", "x-b": "c*"}},
-            [{**ANY[0], "headers": [{"name": "x-b", "type": "RegularExpression", "value": "c.*"}, {"name": "x-user", "type": "Exact", "value": "a"}]}],
+            [
+                {
+                    **ANY[0],
+                    "headers": [
+                        {"name": "x-b", "type": "RegularExpression", "value": "c.*"},
+                        {"name": "x-user", "type": "Exact", "value": "a"},
+                    ],
+                }
+            ],
         ),
-        ({"headers": {"x-user": {"present": True}}}, [{**ANY[0], "headers": [{"name": "x-user", "type": "RegularExpression", "value": ".*"}]}]),
+        (
+            {"headers": {"x-user": {"present": True}}},
+            [{**ANY[0], "headers": [{"name": "x-user", "type": "RegularExpression", "value": ".*"}]}],
+        ),
         (
             {"query": {"page": "1", "to": {"regex": "a|b"}}},
-            [{**ANY[0], "queryParams": [{"name": "page", "type": "Exact", "value": "1"}, {"name": "to", "type": "RegularExpression", "value": "a|b"}]}],
+            [
+                {
+                    **ANY[0],
+                    "queryParams": [
+                        {"name": "page", "type": "Exact", "value": "1"},
+                        {"name": "to", "type": "RegularExpression", "value": "a|b"},
+                    ],
+                }
+            ],
         ),
         ([{"path": "/a"}, {"path": "/b"}], [path("Exact", "/a"), path("Exact", "/b")]),
     ],
@@ -69,7 +92,9 @@ def test_a_condition_is_a_match(when, matches):
     first, *rest = written({"match": when, "to": "v1"})
     assert first["matches"] == matches and first["backendRefs"] == [to("frontend-v1")]
     expressions = any(match["path"]["type"] == "RegularExpression" for match in matches)
-    assert [one["matches"] for one in rest] == ([] if when in (None, {"path": "/*"}) and not rest else [LAST if expressions else ANY])
+    assert [one["matches"] for one in rest] == (
+        [] if when in (None, {"path": "/*"}) and not rest else [LAST if expressions else ANY]
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,7 +103,10 @@ def test_a_condition_is_a_match(when, matches):
         ({"to": "v2"}, {"backendRefs": [to("frontend-v2")]}),
         ({"to": {"version": "v1", "port": 81}}, {"backendRefs": [to("frontend-v1", port=81)]}),
         ({"to": {"service": "cart"}}, {"backendRefs": [to("cart", port=70)]}),
-        ({"to": {"service": "cart.other.svc.cluster.local"}}, {"backendRefs": [to("cart", port=71, namespace="other")]}),
+        (
+            {"to": {"service": "cart.other.svc.cluster.local"}},
+            {"backendRefs": [to("cart", port=71, namespace="other")]},
+        ),
         ({"versions": {"v1": 1, "v2": 0}}, {"backendRefs": [to("frontend-v1"), to("frontend-v2", 0)]}),
         (
             {"redirect": {"path": "/b", "host": "b.example", "scheme": "https", "port": 444, "status": 308}},
@@ -99,12 +127,30 @@ def test_a_condition_is_a_match(when, matches):
         ),
         (
             {"redirect": {"path": "/b"}},
-            {"filters": [{"type": "RequestRedirect", "requestRedirect": {"statusCode": 301, "path": {"type": "ReplaceFullPath", "replaceFullPath": "/b"}}}]},
+            {
+                "filters": [
+                    {
+                        "type": "RequestRedirect",
+                        "requestRedirect": {
+                            "statusCode": 301,
+                            "path": {"type": "ReplaceFullPath", "replaceFullPath": "/b"},
+                        },
+                    }
+                ]
+            },
         ),
         (
             {"rewrite": {"path": "/b", "host": "b.example"}},
             {
-                "filters": [{"type": "URLRewrite", "urlRewrite": {"hostname": "b.example", "path": {"type": "ReplaceFullPath", "replaceFullPath": "/b"}}}],
+                "filters": [
+                    {
+                        "type": "URLRewrite",
+                        "urlRewrite": {
+                            "hostname": "b.example",
+                            "path": {"type": "ReplaceFullPath", "replaceFullPath": "/b"},
+                        },
+                    }
+                ],
                 "backendRefs": [to()],
             },
         ),
@@ -112,14 +158,29 @@ def test_a_condition_is_a_match(when, matches):
             {"headers": {"request": {"set": {"X-A": 1}, "remove": ["x-b"]}, "response": {"add": {"x-c": "d"}}}},
             {
                 "filters": [
-                    {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x-a", "value": "1"}], "remove": ["x-b"]}},
-                    {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"add": [{"name": "x-c", "value": "d"}]}},
+                    {
+                        "type": "RequestHeaderModifier",
+                        "requestHeaderModifier": {"set": [{"name": "x-a", "value": "1"}], "remove": ["x-b"]},
+                    },
+                    {
+                        "type": "ResponseHeaderModifier",
+                        "responseHeaderModifier": {"add": [{"name": "x-c", "value": "d"}]},
+                    },
                 ],
                 "backendRefs": [to()],
             },
         ),
         (
-            {"cors": {"origins": ["https://a.example"], "methods": ["GET"], "headers": ["x-a"], "expose": ["x-b"], "max_age": "1h", "credentials": True}},
+            {
+                "cors": {
+                    "origins": ["https://a.example"],
+                    "methods": ["GET"],
+                    "headers": ["x-a"],
+                    "expose": ["x-b"],
+                    "max_age": "1h",
+                    "credentials": True,
+                }
+            },
             {
                 "filters": [
                     {
@@ -147,7 +208,10 @@ def test_a_condition_is_a_match(when, matches):
                 "filters": [
                     {
                         "type": "RequestMirror",
-                        "requestMirror": {"backendRef": {"group": "", "kind": "Service", "name": "frontend-v2", "port": 80}, "percent": 5},
+                        "requestMirror": {
+                            "backendRef": {"group": "", "kind": "Service", "name": "frontend-v2", "port": 80},
+                            "percent": 5,
+                        },
                     }
                 ],
                 "backendRefs": [to()],
@@ -173,7 +237,10 @@ def test_a_condition_is_a_match(when, matches):
     ],
 )
 def test_a_rule_in_gateway_apis_words(rule, said):
-    live = host(gateway_api_channel="standard", other_ports={"cart.shop.svc.cluster.local": (70,), "cart.other.svc.cluster.local": (71,)})
+    live = host(
+        gateway_api_channel="standard",
+        other_ports={"cart.shop.svc.cluster.local": (70,), "cart.other.svc.cluster.local": (71,)},
+    )
     (only,) = written(rule, live=live)
     assert only == {"matches": ANY, **said}
 
@@ -189,10 +256,17 @@ def test_a_prefix_that_is_replaced_is_one_of_whole_parts():
 def test_retries_of_the_experimental_channel():
     resilience = {
         "timeout": "3s",
-        "retries": {"attempts": 2, "per_try_timeout": "1s", "retry_on": ["connect-failure", "refused-stream", "unavailable", "cancelled", 503]},
+        "retries": {
+            "attempts": 2,
+            "per_try_timeout": "1s",
+            "retry_on": ["connect-failure", "refused-stream", "unavailable", "cancelled", 503],
+        },
     }
     (only,) = written({"to": "v1"}, resilience=resilience)
-    assert only["timeouts"] == {"request": "3s", "backendRequest": "1s"} and only["retry"] == {"attempts": 2, "codes": [503]}
+    assert only["timeouts"] == {"request": "3s", "backendRequest": "1s"} and only["retry"] == {
+        "attempts": 2,
+        "codes": [503],
+    }
     (only,) = written({"to": "v1"}, resilience={"retries": {"attempts": 3}})
     assert only["retry"] == {"attempts": 3} and "timeouts" not in only
 
@@ -201,7 +275,10 @@ def test_shares_with_a_cookie_that_leads_back():
     (obj,) = gateway_api.GatewayApi().route_objects(told(split=split({"v1": 9, "v2": 1}, sticky={"cookie": "release"})))
     first, second, shares = obj["spec"]["rules"]
     assert [rule["backendRefs"][0]["name"] for rule in (first, second)] == ["frontend-v1", "frontend-v2"]
-    cookie = {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"add": [{"name": "Set-Cookie", "value": "release=v1; Path=/"}]}}
+    cookie = {
+        "type": "ResponseHeaderModifier",
+        "responseHeaderModifier": {"add": [{"name": "Set-Cookie", "value": "release=v1; Path=/"}]},
+    }
     assert shares["backendRefs"][0] == to("frontend-v1", 9, filters=[cookie]) and shares["matches"] == ANY
 
 
@@ -210,28 +287,58 @@ CANNOT = {
     "abort": ({"fault": {"abort": 503}}, "abort"),
     "direct_response": ({"route": rules({"direct_response": 404})}, "direct_response"),
     "authority": ({"route": rules({"match": {"authority": "a"}, "to": "v1"})}, "match.authority"),
-    "header that is not there": ({"route": rules({"match": {"headers": {"a": {"present": False}}}, "to": "v1"})}, "match.headers"),
+    "header that is not there": (
+        {"route": rules({"match": {"headers": {"a": {"present": False}}}, "to": "v1"})},
+        "match.headers",
+    ),
     "callers": ({"route": rules({"match": {"from_labels": {"a": "b"}}, "to": "v1"})}, "match.from_labels"),
     "callers' namespace": ({"route": rules({"match": {"from_namespace": "a"}, "to": "v1"})}, "match.from_namespace"),
     "port": ({"route": rules({"match": {"port": 80}, "to": "v1"})}, "match.port"),
     "case": ({"route": rules({"match": {"path": "/a", "ignore_case": True}, "to": "v1"})}, "match.ignore_case"),
-    "rewrite by expression": ({"route": rules({"rewrite": {"regex": {"match": "/a", "replacement": "/b"}}})}, "rewrite.regex"),
-    "rewrite of half a part": ({"route": rules({"match": {"path": "/a*"}, "rewrite": {"prefix": "/b/"}})}, "rewrite.prefix"),
-    "rewrite into half a part": ({"route": rules({"match": {"path": "/a/*"}, "rewrite": {"prefix": "/b"}})}, "rewrite.prefix"),
+    "rewrite by expression": (
+        {"route": rules({"rewrite": {"regex": {"match": "/a", "replacement": "/b"}}})},
+        "rewrite.regex",
+    ),
+    "rewrite of half a part": (
+        {"route": rules({"match": {"path": "/a*"}, "rewrite": {"prefix": "/b/"}})},
+        "rewrite.prefix",
+    ),
+    "rewrite into half a part": (
+        {"route": rules({"match": {"path": "/a/*"}, "rewrite": {"prefix": "/b"}})},
+        "rewrite.prefix",
+    ),
     "rewrite of all": ({"route": rules({"rewrite": {"prefix": "/b/"}})}, "rewrite.prefix"),
     "origins": ({"route": rules({"cors": {"origins": [{"regex": "https://.*"}]}})}, "cors.origins"),
     "age": ({"route": rules({"cors": {"origins": ["*"], "max_age": "1500ms"}})}, "cors.max_age"),
     "no retries": ({"resilience": {"retries": {"attempts": 0}}}, "retries.attempts"),
     "retries on": ({"resilience": {"retries": {"attempts": 1, "retry_on": ["5xx"]}}}, "retries.retry_on"),
-    "long attempts": ({"resilience": {"timeout": "1s", "retries": {"attempts": 1, "per_try_timeout": "2s"}}}, "retries.per_try_timeout"),
+    "long attempts": (
+        {"resilience": {"timeout": "1s", "retries": {"attempts": 1, "per_try_timeout": "2s"}}},
+        "retries.per_try_timeout",
+    ),
     "version of another host": ({"route": rules({"to": {"service": "cart", "version": "v1"}})}, "to.version"),
     "no Service": ({"route": rules({"to": {"service": "api.example.com"}})}, "to.service"),
-    "another namespace from a gateway": ({"route": rules({"to": {"service": "cart.other.svc.cluster.local"}}, **INGRESS)}, "to.service"),
+    "another namespace from a gateway": (
+        {"route": rules({"to": {"service": "cart.other.svc.cluster.local"}}, **INGRESS)},
+        "to.service",
+    ),
     "version's name": ({"split": split({"v1.2": 1})}, "versions"),
     "weight": ({"split": split({"v1": 1000001})}, "versions"),
-    "too many": ({"route": rules(*({"name": f"a{number}", "match": {"path": f"/{number}"}, "to": "v1"} for number in range(16)))}, "rules"),
+    "too many": (
+        {
+            "route": rules(
+                *({"name": f"a{number}", "match": {"path": f"/{number}"}, "to": "v1"} for number in range(16))
+            )
+        },
+        "rules",
+    ),
     "wider first": (
-        {"route": rules({"name": "wide", "match": {"headers": {"a": "b"}}, "to": "v1"}, {"name": "narrow", "match": {"path": "/aa"}, "to": "v2"})},
+        {
+            "route": rules(
+                {"name": "wide", "match": {"headers": {"a": "b"}}, "to": "v1"},
+                {"name": "narrow", "match": {"path": "/aa"}, "to": "v2"},
+            )
+        },
         "rules",
     ),
 }
@@ -251,7 +358,13 @@ def test_retries_are_refused_where_the_definitions_are_those_of_the_standard_cha
     assert refused.value.option == "retries" and "experimental channel" in refused.value.hint
 
 
-@pytest.mark.parametrize("live", [Host("frontend.other.svc.cluster.local", "shop", gateway_api_channel="standard"), Host("api.example.com", "shop", gateway_api_channel="standard")])
+@pytest.mark.parametrize(
+    "live",
+    [
+        Host("frontend.other.svc.cluster.local", "shop", gateway_api_channel="standard"),
+        Host("api.example.com", "shop", gateway_api_channel="standard"),
+    ],
+)
 def test_a_host_that_is_no_service_of_its_routes_namespace_is_refused(live):
     with pytest.raises(InvalidOption) as refused:
         rollout.validate_references(told(live, split=split({"v1": 1})))
@@ -267,10 +380,16 @@ def test_a_host_that_is_no_service_of_its_routes_namespace_is_refused(live):
         # The prefix is asked for first: an exact path as an expression is the shorter one.
         ([{"path": "/a/*"}, {"path": "/a/b"}], ["RegularExpression", "RegularExpression", "RegularExpression"]),
         # No path begins with both.
-        ([{"path": "/old/*"}, {"path": {"regex": "/moved/[0-9]+"}}], ["RegularExpression", "RegularExpression", "RegularExpression"]),
+        (
+            [{"path": "/old/*"}, {"path": {"regex": "/moved/[0-9]+"}}],
+            ["RegularExpression", "RegularExpression", "RegularExpression"],
+        ),
         ([{"path": "/a", "method": "GET"}, {"path": "/a"}], ["Exact", "Exact", "PathPrefix"]),
         ([{"headers": {"a": "b"}}, {"query": {"a": "b"}}], ["PathPrefix", "PathPrefix", "PathPrefix"]),
-        ([{"path": "/a", "method": "GET"}, {"path": "/a", "method": "POST", "headers": {"a": "b"}}], ["Exact", "Exact", "PathPrefix"]),
+        (
+            [{"path": "/a", "method": "GET"}, {"path": "/a", "method": "POST", "headers": {"a": "b"}}],
+            ["Exact", "Exact", "PathPrefix"],
+        ),
     ],
 )
 def test_conditions_are_tried_in_the_order_that_was_asked_for(listed, types):
@@ -293,12 +412,18 @@ def test_conditions_are_tried_in_the_order_that_was_asked_for(listed, types):
 def test_an_order_that_gateway_api_would_not_keep_is_refused_with_both_names(listed):
     with pytest.raises(InvalidOption) as refused:
         written(*({"name": name, "match": when, "to": "v1"} for name, when in zip(("first", "second"), listed)))
-    assert refused.value.code == "gateway_api_cannot" and "route-second would precede route-first" in refused.value.message
+    assert (
+        refused.value.code == "gateway_api_cannot" and "route-second would precede route-first" in refused.value.message
+    )
 
 
 def steps(wanted):
     return [
-        (step.name, [f"{obj['kind']} {obj['metadata']['name']}" for obj in step.objects], [f"{obj['kind']} {obj['metadata']['name']}" for obj in step.deleted])
+        (
+            step.name,
+            [f"{obj['kind']} {obj['metadata']['name']}" for obj in step.objects],
+            [f"{obj['kind']} {obj['metadata']['name']}" for obj in step.deleted],
+        )
         for step in rollout.rollout_steps(wanted)
     ]
 
@@ -307,8 +432,17 @@ V1, V2, ROUTE = "Service frontend-v1", "Service frontend-v2", "HTTPRoute fronten
 
 
 def service(version, **labels):
-    metadata = {"name": f"frontend-{version}", "namespace": "shop", "labels": labels or {**MANAGED, VERSION_OF: "frontend"}}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"selector": {"app": "frontend", "version": version}, "ports": [{"port": 80}]}}
+    metadata = {
+        "name": f"frontend-{version}",
+        "namespace": "shop",
+        "labels": labels or {**MANAGED, VERSION_OF: "frontend"},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata,
+        "spec": {"selector": {"app": "frontend", "version": version}, "ports": [{"port": 80}]},
+    }
 
 
 def said(wanted):
@@ -319,43 +453,67 @@ def test_services_before_routes_and_the_end_of_those_that_no_route_names():
     before = told(split=split({"v1": 1}))
     assert steps(before) == [("subsets", [V1], []), ("weights", [ROUTE], [])]
     live = host(gateway_api_channel="standard", http_routes=said(before), version_services=[service("v1")])
-    assert steps(told(live, split=split({"v2": 1}))) == [("subsets", [V2], []), ("weights", [ROUTE], []), ("subsets that go", [], [V1])]
-    assert steps(told(live)) == [("routes that go", [], [ROUTE]), ("routes gone", [], []), ("subsets that go", [], [V1])]
+    assert steps(told(live, split=split({"v2": 1}))) == [
+        ("subsets", [V2], []),
+        ("weights", [ROUTE], []),
+        ("subsets that go", [], [V1]),
+    ]
+    assert steps(told(live)) == [
+        ("routes that go", [], [ROUTE]),
+        ("routes gone", [], []),
+        ("subsets that go", [], [V1]),
+    ]
     barriers = [step.barrier is not None for step in rollout.rollout_steps(told(live))]
     assert barriers == [False, True, False], "no Service goes while a proxy may still name it"
 
 
 def test_a_versions_service_has_the_hosts_ports_and_pods_of_that_version():
-    ports = [{"name": "http", "port": 80, "targetPort": 8080, "nodePort": 30080, "protocol": "TCP", "appProtocol": "http"}]
+    ports = [
+        {"name": "http", "port": 80, "targetPort": 8080, "nodePort": 30080, "protocol": "TCP", "appProtocol": "http"}
+    ]
     live = host(gateway_api_channel="standard", service={"spec": {"selector": {"app": "frontend"}, "ports": ports}})
-    (step, _routes) = rollout.rollout_steps(told(live, split=split({"v1": 1}, label="release")))
+    step, _routes = rollout.rollout_steps(told(live, split=split({"v1": 1}, label="release")))
     (obj,) = step.objects
-    assert obj["spec"] == {"selector": {"app": "frontend", "release": "v1"}, "ports": [{key: value for key, value in ports[0].items() if key != "nodePort"}]}
+    assert obj["spec"] == {
+        "selector": {"app": "frontend", "release": "v1"},
+        "ports": [{key: value for key, value in ports[0].items() if key != "nodePort"}],
+    }
     assert obj["metadata"]["labels"] == {**MANAGED, VERSION_OF: "frontend"}
 
 
 def test_limits_hold_for_the_host_and_for_each_version():
     rule = {"load_balancing": {"algorithm": "random"}}
-    (step, _routes) = rollout.rollout_steps(told(split=split({"v1": 1}), rule=rule))
+    step, _routes = rollout.rollout_steps(told(split=split({"v1": 1}), rule=rule))
     rules_of = {obj["metadata"]["name"]: obj for obj in step.objects if obj["kind"] == "DestinationRule"}
     assert {name: obj["spec"] for name, obj in rules_of.items()} == {
         "frontend": {"host": FULL, "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}}},
-        "frontend-v1": {"host": "frontend-v1.shop.svc.cluster.local", "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}}},
+        "frontend-v1": {
+            "host": "frontend-v1.shop.svc.cluster.local",
+            "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}},
+        },
     }
-    assert INTENTS in rules_of["frontend"]["metadata"]["annotations"] and "annotations" not in rules_of["frontend-v1"]["metadata"]
+    assert (
+        INTENTS in rules_of["frontend"]["metadata"]["annotations"]
+        and "annotations" not in rules_of["frontend-v1"]["metadata"]
+    )
 
 
 def test_one_route_for_the_mesh_and_one_for_each_gateway():
     everywhere = rules({"match": {"path": "/a"}, "to": "v2"}, **INGRESS)
     inside, outside = said(told(route=everywhere, split=split()))
-    assert (inside["metadata"]["name"], inside["spec"]["parentRefs"]) == ("frontend", [{"group": "", "kind": "Service", "name": "frontend"}])
+    assert (inside["metadata"]["name"], inside["spec"]["parentRefs"]) == (
+        "frontend",
+        [{"group": "", "kind": "Service", "name": "frontend"}],
+    )
     assert (outside["metadata"]["name"], outside["spec"]["parentRefs"]) == (
         "frontend.edge.ingress",
         [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": "edge", "name": "ingress"}],
     )
     assert outside["spec"]["hostnames"] == [FULL, "shop.example"] and "hostnames" not in inside["spec"]
     assert [len(obj["spec"]["rules"]) for obj in (inside, outside)] == [3, 2], "the split holds in the mesh alone"
-    assert json.loads(outside["metadata"]["annotations"][INTENTS]) == json.loads(inside["metadata"]["annotations"][INTENTS])
+    assert json.loads(outside["metadata"]["annotations"][INTENTS]) == json.loads(
+        inside["metadata"]["annotations"][INTENTS]
+    )
     (anything,) = said(told(split=split({"v1": 1}, gateways=["edge/ingress"], gateway_hosts=["*"])))
     assert "hostnames" not in anything["spec"]
 
@@ -367,9 +525,10 @@ def taken(**labels):
 def test_a_gateways_port_that_redirects_is_left_to_the_redirect():
     live = host(gateway_api_channel="standard", tls_listeners={"edge/ingress": ("https-443.a", "https-443.b")})
     inside, outside = said(told(live, split=split({"v1": 1}, **INGRESS)))
-    assert [ref.get("sectionName") for ref in outside["spec"]["parentRefs"]] == ["https-443.a", "https-443.b"] and "sectionName" not in inside["spec"][
-        "parentRefs"
-    ][0]
+    assert [ref.get("sectionName") for ref in outside["spec"]["parentRefs"]] == [
+        "https-443.a",
+        "https-443.b",
+    ] and "sectionName" not in inside["spec"]["parentRefs"][0]
 
 
 @pytest.mark.parametrize(
@@ -382,13 +541,17 @@ def test_a_gateways_port_that_redirects_is_left_to_the_redirect():
     ],
 )
 def test_a_service_of_somebody_else_is_used_if_it_stands_for_the_version_and_never_changed(namesake, codes, made):
-    wanted = told(host(gateway_api_channel="standard", same_name_services={"frontend-v1": namesake}), split=split({"v1": 1}))
+    wanted = told(
+        host(gateway_api_channel="standard", same_name_services={"frontend-v1": namesake}), split=split({"v1": 1})
+    )
     assert [reason.code for reason in rollout.validate_references(wanted)] == codes
     assert any(V1 in objects for _name, objects, _deleted in steps(wanted)) is made
 
 
 def test_without_its_definitions_gateway_api_is_not_there():
-    assert [reason.code for reason in rollout.validate_references(told(host(), split=split()))] == ["gateway_api_absent"]
+    assert [reason.code for reason in rollout.validate_references(told(host(), split=split()))] == [
+        "gateway_api_absent"
+    ]
 
 
 def dumped(obj, source="", **changed):
@@ -396,12 +559,22 @@ def dumped(obj, source="", **changed):
     routes = []
     for rule in obj["spec"]["rules"]:
         weights = changed.get("weights") or {ref["name"]: ref["weight"] for ref in rule.get("backendRefs") or []}
-        clusters = [{"name": f"outbound|80||{name}.shop.svc.cluster.local", "weight": weight} for name, weight in weights.items() if weight]
-        action = {"cluster": clusters[0]["name"]} if len(clusters) == 1 else {"weightedClusters": {"clusters": clusters}}
+        clusters = [
+            {"name": f"outbound|80||{name}.shop.svc.cluster.local", "weight": weight}
+            for name, weight in weights.items()
+            if weight
+        ]
+        action = (
+            {"cluster": clusters[0]["name"]} if len(clusters) == 1 else {"weightedClusters": {"clusters": clusters}}
+        )
         place = source or f"/apis/networking.istio.io/v1/namespaces/shop/virtual-service/shop~{FULL}"
-        routes.append({"name": rule["name"], "metadata": {"filterMetadata": {"istio": {"config": place}}}, "route": action})
+        routes.append(
+            {"name": rule["name"], "metadata": {"filterMetadata": {"istio": {"config": place}}}, "route": action}
+        )
     table = {"routeConfig": {"name": "80", "virtualHosts": [{"domains": [FULL], "routes": routes}]}}
-    return {"configs": [{"@type": "type.googleapis.com/envoy.admin.v3.RoutesConfigDump", "dynamicRouteConfigs": [table]}]}
+    return {
+        "configs": [{"@type": "type.googleapis.com/envoy.admin.v3.RoutesConfigDump", "dynamicRouteConfigs": [table]}]
+    }
 
 
 def test_a_proxy_has_the_rules_only_with_exactly_their_shares():
@@ -410,7 +583,9 @@ def test_a_proxy_has_the_rules_only_with_exactly_their_shares():
     assert gateway_api.has_rules(dumped(obj), obj, wanted.host)
     assert not gateway_api.has_rules(dumped(obj, weights={"frontend-v1": 10, "frontend-v2": 90}), obj, wanted.host)
     assert not gateway_api.has_rules(dumped(obj, weights={"frontend-v1": 1}), obj, wanted.host)
-    assert not gateway_api.has_rules(dumped(obj, source="/apis/networking.istio.io/v1/namespaces/shop/virtual-service/frontend"), obj, wanted.host)
+    assert not gateway_api.has_rules(
+        dumped(obj, source="/apis/networking.istio.io/v1/namespaces/shop/virtual-service/frontend"), obj, wanted.host
+    )
 
 
 def test_a_rule_of_yesterday_is_not_in_sync_and_one_of_somebody_else_is_no_matter():

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A split as data: options and a live host in, ordered steps out."""
+
 from __future__ import annotations
 
 import json
@@ -19,11 +20,20 @@ from policies import FULL, dumped, host, policy, split
 
 def rule(*versions, labels=None):
     metadata = {"name": "frontend", "namespace": "shop", "labels": MANAGED if labels is None else labels}
-    return {"kind": "DestinationRule", "metadata": metadata, "spec": {"host": FULL, "subsets": [{"name": v, "labels": {"version": v}} for v in versions]}}
+    return {
+        "kind": "DestinationRule",
+        "metadata": metadata,
+        "spec": {"host": FULL, "subsets": [{"name": v, "labels": {"version": v}} for v in versions]},
+    }
 
 
 def routes(name="frontend"):
-    return {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": name, "namespace": "shop"}, "spec": {"hosts": [FULL]}}
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": {"hosts": [FULL]},
+    }
 
 
 def subset_names(step):
@@ -34,7 +44,9 @@ def desired(wanted, live):
     return rollout.rollout_steps(policy(live, split=wanted))
 
 
-@pytest.mark.parametrize("versions", [{"v1": 1}, {"v1": 90, "v2": 10}, {"v1": 3, "v2": 1}, {"v1": 0, "v2": 1}, {"v1": 1000, "v2": 1}])
+@pytest.mark.parametrize(
+    "versions", [{"v1": 1}, {"v1": 90, "v2": 10}, {"v1": 3, "v2": 1}, {"v1": 0, "v2": 1}, {"v1": 1000, "v2": 1}]
+)
 def test_weights_that_can_be_meant_are_taken(versions):
     validate(split(versions), "frontend")
 
@@ -88,7 +100,9 @@ def test_a_host_that_is_there_with_its_pods_has_nothing_wrong():
 
 def test_everything_that_is_wrong_is_told_worst_first():
     other = routes("by-hand")
-    found = codes(service=None, foreign_routes=[other], missing_gateways=frozenset({"b/b", "a/a"}), pods=[{"version": "v1"}])
+    found = codes(
+        service=None, foreign_routes=[other], missing_gateways=frozenset({"b/b", "a/a"}), pods=[{"version": "v1"}]
+    )
     assert found == ["no_such_host", "host_taken", "no_such_gateway", "no_such_gateway", "no_pods"]
 
 
@@ -126,11 +140,15 @@ def test_a_version_that_leaves_keeps_its_subset_until_no_weight_names_it():
 def test_what_was_asked_for_is_kept_with_the_object_as_data():
     (virtual_service,) = desired(split(label="release"), host())[1].objects
     kept = json.loads(virtual_service["metadata"]["annotations"][INTENTS])
-    assert kept == {"split": {"versions": {"v1": 90, "v2": 10}, "gateways": ["mesh"], "gateway_hosts": [], "label": "release"}}
+    assert kept == {
+        "split": {"versions": {"v1": 90, "v2": 10}, "gateways": ["mesh"], "gateway_hosts": [], "label": "release"}
+    }
 
 
 def test_another_label_tells_versions_apart():
-    assert desired(split({"v1": 1}, label="release"), host())[0].objects[0]["spec"]["subsets"] == [{"name": "v1", "labels": {"release": "v1"}}]
+    assert desired(split({"v1": 1}, label="release"), host())[0].objects[0]["spec"]["subsets"] == [
+        {"name": "v1", "labels": {"release": "v1"}}
+    ]
 
 
 def test_any_host_gets_an_object_of_its_own_that_is_not_bound_to_the_mesh():
@@ -148,8 +166,19 @@ def test_a_split_for_no_more_than_named_hosts_lets_go_of_any_host():
 
 
 def test_routes_go_before_the_subsets_that_they_name():
-    steps = desired(None, host(managed_virtual_service=routes(), wildcard_virtual_service=routes("frontend-any-host"), destination_rule=rule("v1")))
-    assert [[obj["metadata"]["name"] for obj in step.deleted] for step in steps] == [["frontend", "frontend-any-host"], [], ["frontend"]]
+    steps = desired(
+        None,
+        host(
+            managed_virtual_service=routes(),
+            wildcard_virtual_service=routes("frontend-any-host"),
+            destination_rule=rule("v1"),
+        ),
+    )
+    assert [[obj["metadata"]["name"] for obj in step.deleted] for step in steps] == [
+        ["frontend", "frontend-any-host"],
+        [],
+        ["frontend"],
+    ]
     assert steps[0].barrier is None and steps[1].barrier.name == "proxies in sync"
 
 
@@ -160,11 +189,20 @@ def test_a_rule_of_somebody_else_stays():
 
 
 def test_a_cookie_leads_back_to_the_version_that_gave_it():
-    (obj,) = desired(split({"v1": 9, "v2": 1, "v3": 0}, sticky={"cookie": "release", "max_age": "1h"}), host())[1].objects
+    (obj,) = desired(split({"v1": 9, "v2": 1, "v3": 0}, sticky={"cookie": "release", "max_age": "1h"}), host())[
+        1
+    ].objects
     first, second, last = obj["spec"]["http"]
-    assert [route["route"][0]["destination"]["subset"] for route in (first, second)] == ["v1", "v2"], "none for a version without weight"
-    assert first["match"] == [{"headers": {"cookie": {"regex": r"^(.*;\s*)?release=v1(;.*)?$"}}}] and "match" not in last
-    assert [part["headers"]["response"]["add"]["Set-Cookie"] for part in last["route"]] == [f"release={v}; Path=/; Max-Age=3600" for v in ("v1", "v2", "v3")]
+    assert [route["route"][0]["destination"]["subset"] for route in (first, second)] == [
+        "v1",
+        "v2",
+    ], "none for a version without weight"
+    assert (
+        first["match"] == [{"headers": {"cookie": {"regex": r"^(.*;\s*)?release=v1(;.*)?$"}}}] and "match" not in last
+    )
+    assert [part["headers"]["response"]["add"]["Set-Cookie"] for part in last["route"]] == [
+        f"release={v}; Path=/; Max-Age=3600" for v in ("v1", "v2", "v3")
+    ]
 
 
 def test_what_a_split_does_not_mean_goes_to_the_whole_host():
@@ -177,7 +215,9 @@ def test_what_a_split_does_not_mean_goes_to_the_whole_host():
 def test_copies_go_to_a_version_that_has_no_weight():
     steps = desired(split({"v1": 1}, mirror={"version": "v2", "percent": 5}), host())
     assert subset_names(steps[0]) == ["v1", "v2"]
-    assert steps[1].objects[0]["spec"]["http"][0]["mirrors"] == [{"destination": {"host": FULL, "subset": "v2"}, "percentage": {"value": 5.0}}]
+    assert steps[1].objects[0]["spec"]["http"][0]["mirrors"] == [
+        {"destination": {"host": FULL, "subset": "v2"}, "percentage": {"value": 5.0}}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -195,7 +235,9 @@ def test_a_proxys_route_has_the_split_only_with_exactly_its_shares(found, wanted
     (obj,) = desired(split(wanted), host())[1].objects
     assert istio.has_routes(dumped(obj, weights=found), obj) is has
     assert not istio.has_routes(dumped(obj, weights=found, name="by-hand"), obj)
-    assert not istio.has_routes(dumped(obj, weights=found, source="/apis/networking.istio.io/v1/namespaces/shop/virtual-service/other"), obj)
+    assert not istio.has_routes(
+        dumped(obj, weights=found, source="/apis/networking.istio.io/v1/namespaces/shop/virtual-service/other"), obj
+    )
 
 
 @pytest.mark.parametrize(
@@ -228,7 +270,9 @@ def test_a_service_entry_covers_its_hosts(pattern, name, covered):
 
 
 def test_hosts_of_routes_and_of_rules_are_full_names():
-    assert hosts.host_names({"metadata": {"namespace": "shop"}, "spec": {"hosts": ["frontend", "api.example.com"]}}) == {FULL, "api.example.com"}
+    assert hosts.host_names(
+        {"metadata": {"namespace": "shop"}, "spec": {"hosts": ["frontend", "api.example.com"]}}
+    ) == {FULL, "api.example.com"}
     assert hosts.host_names({"metadata": {"namespace": "shop"}, "spec": {"host": "frontend"}}) == {FULL}
     assert hosts.host_names({"metadata": {"namespace": "shop"}}) == set()
 
@@ -249,4 +293,6 @@ def test_a_proxy_that_need_not_have_the_routes_is_not_concerned(kind, gateways, 
     clusters = [{"cluster": {"name": f"outbound|80|v1|{FULL if known else 'cart.shop.svc.cluster.local'}"}}]
     node = {"@type": "x/envoy.admin.v3.BootstrapConfigDump", "bootstrap": {"node": {"id": f"{kind}~10.0.0.1"}}}
     dump = {"configs": [node, {"@type": "x/envoy.admin.v3.ClustersConfigDump", "dynamic_active_clusters": clusters}]}
-    assert routes_visible(False, dump, host(), gateways) is shown and routes_visible(True, dump, host(), gateways) is True
+    assert (
+        routes_visible(False, dump, host(), gateways) is shown and routes_visible(True, dump, host(), gateways) is True
+    )

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Routes of other people in a host's object, and who keeps one."""
+
 from __future__ import annotations
 
 import pytest
@@ -11,7 +12,10 @@ REST = "default-00000000"
 
 
 def ours(*names):
-    return [{"name": name, **({"match": [{"uri": {"exact": "/a"}}]} if name.startswith("route-") else {}), "route": []} for name in names]
+    return [
+        {"name": name, **({"match": [{"uri": {"exact": "/a"}}]} if name.startswith("route-") else {}), "route": []}
+        for name in names
+    ]
 
 
 def written(*names):
@@ -19,7 +23,11 @@ def written(*names):
     return [
         http
         for name in names
-        for http in (ours(name) if "-" in name else [{"name": name} if name.isupper() else {"name": name, "match": [{"uri": {"exact": "/b"}}]}])
+        for http in (
+            ours(name)
+            if "-" in name
+            else [{"name": name} if name.isupper() else {"name": name, "match": [{"uri": {"exact": "/b"}}]}]
+        )
     ]
 
 
@@ -38,8 +46,16 @@ def order(listed):
             ["route-a-11111111", "route-b-11111111", REST],
             ["route-a-11111111", "x", "route-b-11111111", REST],
         ),
-        (["route-a-00000000", "x", "route-b-00000000", REST], ["route-a-11111111", "split-v1-1-11111111"], ["route-a-11111111", "x", "split-v1-1-11111111"]),
-        (["route-a-00000000", "x", REST], ["fault-route-a-11111111", "fault-default-11111111"], ["fault-route-a-11111111", "x", "fault-default-11111111"]),
+        (
+            ["route-a-00000000", "x", "route-b-00000000", REST],
+            ["route-a-11111111", "split-v1-1-11111111"],
+            ["route-a-11111111", "x", "split-v1-1-11111111"],
+        ),
+        (
+            ["route-a-00000000", "x", REST],
+            ["fault-route-a-11111111", "fault-default-11111111"],
+            ["fault-route-a-11111111", "x", "fault-default-11111111"],
+        ),
         (["route-a-00000000", "X"], ["route-a-11111111", REST], ["route-a-11111111", "X"]),
         (["route-a-00000000", "x"], ["route-a-11111111", REST], ["route-a-11111111", "x", REST]),
         ([REST], ["split-v1-1-11111111"], ["split-v1-1-11111111"]),
@@ -76,12 +92,19 @@ def test_a_route_without_a_name_is_of_others():
 )  # fmt: skip
 def test_what_takes_every_request(matches, every):
     http = {"name": "x", **({"match": matches} if matches else {})}
-    assert foreign_routes.takes_all(http) is every and foreign_routes.shadowed([http, {"name": "y"}]) == ([{"name": "y"}] if every else [])
+    assert foreign_routes.takes_all(http) is every and foreign_routes.shadowed([http, {"name": "y"}]) == (
+        [{"name": "y"}] if every else []
+    )
 
 
 def test_subsets_to_which_they_lead():
     listed = [
-        {"route": [{"destination": {"host": "web", "subset": "a"}}, {"destination": {"host": "web.shop.svc.cluster.local", "subset": "b"}}]},
+        {
+            "route": [
+                {"destination": {"host": "web", "subset": "a"}},
+                {"destination": {"host": "web.shop.svc.cluster.local", "subset": "b"}},
+            ]
+        },
         {"mirror": {"host": "web", "subset": "c"}},
         {"route": [{"destination": {"host": "cart", "subset": "d"}}]},
     ]
@@ -95,10 +118,16 @@ def test_subsets_to_which_they_lead():
         ({"managedFields": [{"manager": "flagger"}]}, "Flagger"),
         ({"managedFields": [{"manager": "kubectl"}, {"manager": "rollouts-controller"}]}, "Argo Rollouts"),
         ({"labels": {"argocd.argoproj.io/instance": "shop"}}, "Argo CD (application shop)"),
-        ({"annotations": {"argocd.argoproj.io/tracking-id": "shop:networking.istio.io/VirtualService:shop/web"}}, "Argo CD (application shop)"),
+        (
+            {"annotations": {"argocd.argoproj.io/tracking-id": "shop:networking.istio.io/VirtualService:shop/web"}},
+            "Argo CD (application shop)",
+        ),
         ({"managedFields": [{"manager": "argocd-controller"}]}, "Argo CD"),
         ({"labels": {"kustomize.toolkit.fluxcd.io/name": "apps"}}, "Flux (kustomization apps)"),
-        ({"annotations": {"meta.helm.sh/release-name": "shop"}, "labels": {"app.kubernetes.io/managed-by": "Helm"}}, "Helm (release shop)"),
+        (
+            {"annotations": {"meta.helm.sh/release-name": "shop"}, "labels": {"app.kubernetes.io/managed-by": "Helm"}},
+            "Helm (release shop)",
+        ),
         ({"labels": {"app.kubernetes.io/managed-by": "Helm"}}, "Helm"),
         ({"labels": {"kiali_wizard": "weighted_routing"}}, "Kiali (wizard weighted_routing)"),
         ({"managedFields": [{"manager": "kiali"}]}, "Kiali"),

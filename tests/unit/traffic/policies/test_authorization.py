@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Who may call what, as data."""
+
 from __future__ import annotations
 
 import pytest
@@ -9,7 +10,16 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policie
 
 
 def asked(**options):
-    return {"name": "web", "namespace": "shop", "workload": {}, "allow": None, "deny": [], "default": None, "dry_run": False, **options}
+    return {
+        "name": "web",
+        "namespace": "shop",
+        "workload": {},
+        "allow": None,
+        "deny": [],
+        "default": None,
+        "dry_run": False,
+        **options,
+    }
 
 
 @pytest.mark.parametrize(
@@ -21,7 +31,10 @@ def asked(**options):
             {"from": [{"namespaces": ["a"]}, {"not_ips": ["10.0.0.0/8"]}]},
             {"from": [{"source": {"namespaces": ["a"]}}, {"source": {"notIpBlocks": ["10.0.0.0/8"]}}]},
         ),
-        ({"from": {"service_accounts": "a/b", "principals": ["td/ns/c/sa/d"]}}, {"from": [{"source": {"principals": ["*/ns/a/sa/b", "td/ns/c/sa/d"]}}]}),
+        (
+            {"from": {"service_accounts": "a/b", "principals": ["td/ns/c/sa/d"]}},
+            {"from": [{"source": {"principals": ["*/ns/a/sa/b", "td/ns/c/sa/d"]}}]},
+        ),
         (
             {"to": {"methods": ["GET"], "paths": ["/a*"], "ports": [80], "hosts": ["x"]}},
             {"to": [{"operation": {"methods": ["GET"], "paths": ["/a*"], "ports": ["80"], "hosts": ["x"]}}]},
@@ -35,14 +48,23 @@ def asked(**options):
 )
 def test_a_rule_in_istios_words(rule, written):
     (obj,) = AUTHORIZATION.desired_objects(asked(allow=[rule]))
-    assert obj["metadata"] == {"name": "web-allow", "namespace": "shop"} and obj["spec"] == {"action": "ALLOW", "rules": [written]}
+    assert obj["metadata"] == {"name": "web-allow", "namespace": "shop"} and obj["spec"] == {
+        "action": "ALLOW",
+        "rules": [written],
+    }
 
 
 def test_what_is_allowed_and_what_is_denied_are_two_objects_of_one_workload():
-    allow, deny = AUTHORIZATION.desired_objects(asked(workload={"app": "web"}, allow=[{}], deny=[{"to": {"methods": ["DELETE"]}}], dry_run=True))
-    assert [obj["spec"]["action"] for obj in (allow, deny)] == ["ALLOW", "DENY"] and deny["metadata"]["name"] == "web-deny"
+    allow, deny = AUTHORIZATION.desired_objects(
+        asked(workload={"app": "web"}, allow=[{}], deny=[{"to": {"methods": ["DELETE"]}}], dry_run=True)
+    )
+    assert [obj["spec"]["action"] for obj in (allow, deny)] == ["ALLOW", "DENY"] and deny["metadata"][
+        "name"
+    ] == "web-deny"
     assert all(
-        obj["spec"]["selector"] == {"matchLabels": {"app": "web"}} and obj["metadata"]["annotations"] == {"istio.io/dry-run": "true"} for obj in (allow, deny)
+        obj["spec"]["selector"] == {"matchLabels": {"app": "web"}}
+        and obj["metadata"]["annotations"] == {"istio.io/dry-run": "true"}
+        for obj in (allow, deny)
     )
 
 
@@ -81,6 +103,10 @@ def test_what_cannot_be_meant(options, code):
 
 def test_a_proxy_shows_a_policy_by_the_names_of_its_rules_and_their_paths():
     (obj,) = AUTHORIZATION.desired_objects(asked(allow=[{"to": {"paths": ["/a*", "/{*}"]}}, {}]))
-    assert AUTHORIZATION.proxy_markers(obj) == ["ns[shop]-policy[web-allow]-rule[0]", "ns[shop]-policy[web-allow]-rule[1]", "/a"]
+    assert AUTHORIZATION.proxy_markers(obj) == [
+        "ns[shop]-policy[web-allow]-rule[0]",
+        "ns[shop]-policy[web-allow]-rule[1]",
+        "/a",
+    ]
     (obj,) = AUTHORIZATION.desired_objects(asked(default="deny"))
     assert AUTHORIZATION.proxy_markers(obj) == []

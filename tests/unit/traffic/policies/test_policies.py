@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Tokens, hosts outside, what a sidecar sees and what it tells, as data."""
+
 from __future__ import annotations
 
 import json
@@ -14,7 +15,14 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policie
 
 KEYS = {"keys": [{"kty": "RSA", "kid": "first", "n": "AQAB", "e": "AQAB"}]}
 ISSUER = "https://login.example.com"
-TLS = {"port": 443, "sni": None, "subject_alt_names": [], "credential_name": None, "ca_certificates": None, "insecure_skip_verify": False}
+TLS = {
+    "port": 443,
+    "sni": None,
+    "subject_alt_names": [],
+    "credential_name": None,
+    "ca_certificates": None,
+    "insecure_skip_verify": False,
+}
 
 
 def asked(module, **options):
@@ -35,7 +43,10 @@ def refused(module, **options):
 def test_a_token_is_asked_for_unless_told_otherwise():
     found = specs(JWT, issuers=[{"issuer": ISSUER, "keys": KEYS}], workload={"app": "web"}, open_paths=["/health"])
     chosen = {"selector": {"matchLabels": {"app": "web"}}}
-    assert found["RequestAuthentication"] == {**chosen, "jwtRules": [{"issuer": ISSUER, "jwks": json.dumps(KEYS, sort_keys=True)}]}
+    assert found["RequestAuthentication"] == {
+        **chosen,
+        "jwtRules": [{"issuer": ISSUER, "jwks": json.dumps(KEYS, sort_keys=True)}],
+    }
     rule = {"from": [{"source": {"notRequestPrincipals": ["*"]}}], "to": [{"operation": {"notPaths": ["/health"]}}]}
     assert found["AuthorizationPolicy"] == {**chosen, "action": "DENY", "rules": [rule]}
     assert set(specs(JWT, issuers=[{"issuer": ISSUER}], required=False)) == {"RequestAuthentication"}
@@ -83,25 +94,48 @@ def test_what_no_token_can_be(options, code):
 
 def test_a_private_key_is_in_no_message():
     with pytest.raises(InvalidOption) as found:
-        JWT.desired_objects(asked(JWT, issuers=[{"issuer": "me", "keys": {"keys": [{"kty": "oct", "k": "hidden-key"}]}}]))
+        JWT.desired_objects(
+            asked(JWT, issuers=[{"issuer": "me", "keys": {"keys": [{"kty": "oct", "k": "hidden-key"}]}}])
+        )
     assert "hidden-key" not in f"{found.value} {found.value.hint}"
 
 
 @pytest.mark.parametrize(
     ("options", "spec"),
     [
-        ({}, {"ports": [{"number": 443, "name": "tls-443", "protocol": "TLS"}], "resolution": "DNS", "location": "MESH_EXTERNAL"}),
+        (
+            {},
+            {
+                "ports": [{"number": 443, "name": "tls-443", "protocol": "TLS"}],
+                "resolution": "DNS",
+                "location": "MESH_EXTERNAL",
+            },
+        ),
         ({"hosts": ["*.example.com"]}, {"resolution": "NONE"}),
         (
             {"ports": [80, {"number": 27017, "protocol": "MONGO", "name": "db", "target_port": 1}]},
-            {"ports": [{"number": 80, "name": "http-80", "protocol": "HTTP"}, {"number": 27017, "name": "db", "protocol": "MONGO", "targetPort": 1}]},
+            {
+                "ports": [
+                    {"number": 80, "name": "http-80", "protocol": "HTTP"},
+                    {"number": 27017, "name": "db", "protocol": "MONGO", "targetPort": 1},
+                ]
+            },
         ),
         (
             {"endpoints": ["10.0.0.1", {"address": "10.0.0.2", "ports": {443: 8443}, "weight": 2}]},
-            {"resolution": "STATIC", "endpoints": [{"address": "10.0.0.1"}, {"address": "10.0.0.2", "ports": {"tls-443": 8443}, "weight": 2}]},
+            {
+                "resolution": "STATIC",
+                "endpoints": [
+                    {"address": "10.0.0.1"},
+                    {"address": "10.0.0.2", "ports": {"tls-443": 8443}, "weight": 2},
+                ],
+            },
         ),
         ({"endpoints": ["a.example.com"]}, {"resolution": "DNS"}),
-        ({"location": "mesh_internal", "export_to": ["."], "addresses": ["10.0.0.0/8"]}, {"location": "MESH_INTERNAL", "exportTo": ["."], "addresses": ["10.0.0.0/8"]}),
+        (
+            {"location": "mesh_internal", "export_to": ["."], "addresses": ["10.0.0.0/8"]},
+            {"location": "MESH_INTERNAL", "exportTo": ["."], "addresses": ["10.0.0.0/8"]},
+        ),
     ],
 )
 def test_a_host_is_registered(options, spec):
@@ -110,23 +144,53 @@ def test_a_host_is_registered(options, spec):
 
 
 def test_a_proxy_begins_tls():
-    found = specs(EGRESS, hosts=["api.example.com"], ports=[80], tls={**TLS, "subject_alt_names": ["other.example.com"], "credential_name": "client"}, gateway="istio-egress/out")
+    found = specs(
+        EGRESS,
+        hosts=["api.example.com"],
+        ports=[80],
+        tls={**TLS, "subject_alt_names": ["other.example.com"], "credential_name": "client"},
+        gateway="istio-egress/out",
+    )
     assert found["ServiceEntry"]["ports"] == [{"number": 80, "name": "http-80", "protocol": "HTTP", "targetPort": 443}]
-    settings = {"mode": "MUTUAL", "sni": "api.example.com", "credentialName": "client", "subjectAltNames": ["other.example.com"]}
-    assert found["DestinationRule"] == {"host": "api.example.com", "trafficPolicy": {"portLevelSettings": [{"port": {"number": 80}, "tls": settings}]}}
+    settings = {
+        "mode": "MUTUAL",
+        "sni": "api.example.com",
+        "credentialName": "client",
+        "subjectAltNames": ["other.example.com"],
+    }
+    assert found["DestinationRule"] == {
+        "host": "api.example.com",
+        "trafficPolicy": {"portLevelSettings": [{"port": {"number": 80}, "tls": settings}]},
+    }
     for sni, asked_for in ((None, "api.example.com"), ("web.example.com", "web.example.com")):
         found = specs(EGRESS, hosts=["api.example.com"], ports=[80], tls={**TLS, "sni": sni})
         settings = found["DestinationRule"]["trafficPolicy"]["portLevelSettings"][0]["tls"]
-        assert settings == {"mode": "SIMPLE", "sni": asked_for, "subjectAltNames": [asked_for]}, "a certificate of somebody else is no good one"
+        assert settings == {
+            "mode": "SIMPLE",
+            "sni": asked_for,
+            "subjectAltNames": [asked_for],
+        }, "a certificate of somebody else is no good one"
     found = specs(EGRESS, hosts=["api.example.com"], ports=[80], tls={**TLS, "insecure_skip_verify": True})
-    assert found["DestinationRule"]["trafficPolicy"]["portLevelSettings"][0]["tls"] == {"mode": "SIMPLE", "sni": "api.example.com", "insecureSkipVerify": True}
+    assert found["DestinationRule"]["trafficPolicy"]["portLevelSettings"][0]["tls"] == {
+        "mode": "SIMPLE",
+        "sni": "api.example.com",
+        "insecureSkipVerify": True,
+    }
 
 
 def test_requests_leave_through_a_gateway():
-    found = specs(EGRESS, hosts=["api.example.com"], ports=[{"number": 8080, "protocol": "HTTP"}, 443], gateway="istio-egress/out")
-    assert [(server["port"]["number"], server.get("tls")) for server in found["Gateway"]["servers"]] == [(80, None), (443, {"mode": "PASSTHROUGH"})]
+    found = specs(
+        EGRESS, hosts=["api.example.com"], ports=[{"number": 8080, "protocol": "HTTP"}, 443], gateway="istio-egress/out"
+    )
+    assert [(server["port"]["number"], server.get("tls")) for server in found["Gateway"]["servers"]] == [
+        (80, None),
+        (443, {"mode": "PASSTHROUGH"}),
+    ]
     out = "out.istio-egress.svc.cluster.local"
-    assert [(rule["match"][0]["gateways"], rule["match"][0]["port"], rule["route"][0]["destination"]) for rule in found["VirtualService"]["http"]] == [
+    assert [
+        (rule["match"][0]["gateways"], rule["match"][0]["port"], rule["route"][0]["destination"])
+        for rule in found["VirtualService"]["http"]
+    ] == [
         (["mesh"], 8080, {"host": out, "port": {"number": 80}}),
         (["shop/web"], 80, {"host": "api.example.com", "port": {"number": 8080}}),
     ]
@@ -154,7 +218,10 @@ def test_requests_leave_through_a_gateway():
         ({"addresses": ["nowhere"]}, "address_invalid"),
         ({"tls": TLS}, "egress_tls_empty"),
         ({"ports": [80], "tls": {**TLS, "credential_name": "client"}}, "egress_secret_needs_gateway"),
-        ({"ports": [80], "tls": {**TLS, "insecure_skip_verify": True, "subject_alt_names": ["a"]}}, "egress_tls_ambiguous"),
+        (
+            {"ports": [80], "tls": {**TLS, "insecure_skip_verify": True, "subject_alt_names": ["a"]}},
+            "egress_tls_ambiguous",
+        ),
         ({"hosts": ["a.com", "b.com"], "ports": [80], "tls": TLS}, "egress_one_host"),
         ({"hosts": ["*.a.com"], "gateway": "a/b"}, "egress_one_host"),
         ({"gateway": "b"}, "no_such_gateway"),
@@ -167,7 +234,12 @@ def test_what_no_host_outside_can_be(options, code):
 
 
 def test_what_a_sidecar_sees():
-    assert specs(SIDECAR, egress_hosts=[".", "istio-system", "*/a.example.com"], outbound_traffic_policy="registry_only", workload={"app": "web"}) == {
+    assert specs(
+        SIDECAR,
+        egress_hosts=[".", "istio-system", "*/a.example.com"],
+        outbound_traffic_policy="registry_only",
+        workload={"app": "web"},
+    ) == {
         "Sidecar": {
             "workloadSelector": {"labels": {"app": "web"}},
             "egress": [{"hosts": ["./*", "istio-system/*", "*/a.example.com"]}],
@@ -193,16 +265,35 @@ def test_what_no_sidecar_can_see(options, code):
 @pytest.mark.parametrize(
     ("options", "spec"),
     [
-        ({"access_logs": {"enabled": False}}, {"accessLogging": [{"providers": [{"name": "envoy"}], "disabled": True}]}),
-        ({"access_logs": {"enabled": True, "providers": ["otel"]}}, {"accessLogging": [{"providers": [{"name": "otel"}]}]}),
+        (
+            {"access_logs": {"enabled": False}},
+            {"accessLogging": [{"providers": [{"name": "envoy"}], "disabled": True}]},
+        ),
+        (
+            {"access_logs": {"enabled": True, "providers": ["otel"]}},
+            {"accessLogging": [{"providers": [{"name": "otel"}]}]},
+        ),
         (
             {"access_logs": {"providers": ["envoy"], "when": "response.code >= 500", "mode": "server"}},
-            {"accessLogging": [{"providers": [{"name": "envoy"}], "match": {"mode": "SERVER"}, "filter": {"expression": "response.code >= 500"}}]},
+            {
+                "accessLogging": [
+                    {
+                        "providers": [{"name": "envoy"}],
+                        "match": {"mode": "SERVER"},
+                        "filter": {"expression": "response.code >= 500"},
+                    }
+                ]
+            },
         ),
         ({"tracing": {"percent": 0}}, {"tracing": [{"randomSamplingPercentage": 0.0}]}),
         ({"tracing": {"enabled": False}}, {"tracing": [{"disableSpanReporting": True}]}),
         (
-            {"tracing": {"percent": 12.5, "tags": {"a": "b", "c": {"header": "X-C", "default": "d"}, "e": {"env": "E"}}}},
+            {
+                "tracing": {
+                    "percent": 12.5,
+                    "tags": {"a": "b", "c": {"header": "X-C", "default": "d"}, "e": {"env": "E"}},
+                }
+            },
             {
                 "tracing": [
                     {
@@ -221,7 +312,14 @@ def test_what_no_sidecar_can_see(options, code):
             {"metrics": [{"providers": [{"name": "prometheus"}], "overrides": [{"disabled": True}]}]},
         ),
         (
-            {"metrics": {"disable": ["REQUEST_SIZE"], "tags": {"host": "request.host", "response_flags": False}, "reporting_interval": "30s"}, "workload": {"app": "web"}},
+            {
+                "metrics": {
+                    "disable": ["REQUEST_SIZE"],
+                    "tags": {"host": "request.host", "response_flags": False},
+                    "reporting_interval": "30s",
+                },
+                "workload": {"app": "web"},
+            },
             {
                 "selector": {"matchLabels": {"app": "web"}},
                 "metrics": [
@@ -230,7 +328,10 @@ def test_what_no_sidecar_can_see(options, code):
                             {"match": {"metric": "REQUEST_SIZE"}, "disabled": True},
                             {
                                 "match": {"metric": "ALL_METRICS"},
-                                "tagOverrides": {"host": {"value": "request.host"}, "response_flags": {"operation": "REMOVE"}},
+                                "tagOverrides": {
+                                    "host": {"value": "request.host"},
+                                    "response_flags": {"operation": "REMOVE"},
+                                },
                             },
                         ],
                         "reportingInterval": "30s",
