@@ -61,8 +61,10 @@ def validate_enrollment(enrollment: Enrollment, live: Object | None) -> None:
     used.
     """
     if enrollment.injection and enrollment.revision:
-        message = (f"both injection and revision are set for namespace {enrollment.name}: with both labels, Istio uses"
-            f" {INJECTION} and ignores the revision")
+        message = (
+            f"both injection and revision are set for namespace {enrollment.name}: with both labels, Istio uses"
+            f" {INJECTION} and ignores the revision"
+        )
         raise InvalidOption("revision", message, hint="Set only one of them.", code="both_labels")
     for key in (INJECTION, REVISION):
         if key in enrollment.labels:
@@ -76,9 +78,8 @@ def validate_enrollment(enrollment: Enrollment, live: Object | None) -> None:
     other = INJECTION if enrollment.revision else REVISION if enrollment.injection == "enabled" else ""
     if other in there and not _is_own(live or {}, other):
         message = (
-            (f"namespace {enrollment.name} has the label {other}={there[other]} from another tool: with both"
-                f" labels, Istio uses {INJECTION} and ignores")
-            " the revision"
+            f"namespace {enrollment.name} has the label {other}={there[other]} from another tool: with both"
+            f" labels, Istio uses {INJECTION} and ignores the revision"
         )
         raise InvalidOption(
             "injection" if enrollment.injection else "revision",

@@ -419,10 +419,8 @@ class EgressModule(PolicyModule):
             common = sorted(hosts & set((entry.get("spec") or {}).get("hosts") or []))
             if common and place != own:
                 warnings.append(
-                    (
-                        f"ServiceEntry {'/'.join(place)} also has {', '.join(common)}: proxies that see both use the"
-                        " older one"
-                    )
+                    f"ServiceEntry {'/'.join(place)} also has {', '.join(common)}: proxies that see both use the"
+                    " older one"
                 )
         return found, warnings
 

@@ -136,8 +136,10 @@ class MtlsModule(PolicyModule):
                 )
             ], []
         if seen.counted:
-            hint = ("Turn on access logs temporarily to find them (module telemetry, or mtls_observe of the role mtls),"
-                " or set plaintext_callers: ignore.")
+            hint = (
+                "Turn on access logs temporarily to find them (module telemetry, or mtls_observe of the role mtls),"
+                " or set plaintext_callers: ignore."
+            )
             counts = ", ".join(f"{count} at {pod}" for pod, count in sorted(seen.counted.items()))
             return [
                 Failure(
@@ -150,9 +152,8 @@ class MtlsModule(PolicyModule):
         if seen.silent:
             others = f"; pods without a sidecar: {summarize(list(seen.plain), NAMED)}" if seen.plain else ""
             return [], [
-                (f"plaintext callers of {place}: unknown. The access logs of {', '.join(seen.silent)} contain no"
-                    f" call within {within}, or more than is ")
-                f"read, and the proxies count none{others}"
+                f"plaintext callers of {place}: unknown. The access logs of {', '.join(seen.silent)} contain no"
+                f" call within {within}, or more than is read, and the proxies count none{others}"
             ]
         return [], []
 
