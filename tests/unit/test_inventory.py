@@ -250,7 +250,7 @@ def test_a_pattern_that_fits_nothing_is_told_and_a_name_that_is_not_there_is_an_
     ):
         assert words in said
     said = folder.refused({"kubeconfig": "kubeconfig", "contexts": ["prod-*", "prod-asia"]})
-    assert "contexts: context prod-asia does not exist. There are: prod-eu, prod-us, canary." in said
+    assert "contexts: context prod-asia does not exist. Contexts: prod-eu, prod-us, canary." in said
 
 
 def test_a_context_without_a_cluster_is_left_out_and_told(folder):

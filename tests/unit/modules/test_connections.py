@@ -85,7 +85,7 @@ def test_proxies_have_the_subsets_first_and_the_routes_are_gone_before_them(shop
     assert story(shop)[1:] == [f"PATCH {RULE}", "asked", f"PATCH {ROUTES}", "asked"]
     assert result["verified"] == [
         f"proxies in sync: subsets v1, v2 of {FULL} at 1 proxies of 1 istiods",
-        f"proxies in sync: routes of TCP of {FULL} at 1 proxies of 1 istiods",
+        f"proxies in sync: TCP routes of {FULL} at 1 proxies of 1 istiods",
     ]
     shop.requests.clear()
     split({"v2": 1})
@@ -135,7 +135,7 @@ def test_the_module_converged_tells_who_has_other_weights(shop, split, run):
     found = run("proxy_status", service="echo", namespace="shop", wait_timeout=0)
     assert (
         found["failure"]["code"] == "proxies_not_synced"
-        and "other weights of connections to port 9000" in found["failure"]["reason"]
+        and "other weights for connections to port 9000" in found["failure"]["reason"]
     )
 
 

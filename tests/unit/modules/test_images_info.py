@@ -167,7 +167,7 @@ def test_what_cannot_be_told_is_a_warning_and_not_left_out_in_silence(images):
     assert result["images"] == [] and len(result["unknown"]) == 2
     assert [
         word
-        for word in ("Deployment shop/edge, container server", "'No Image' is no image")
+        for word in ("Deployment shop/edge, container server", "'No Image' is not a valid image name")
         if word not in str(result["warnings"])
     ] == []
 
@@ -185,10 +185,10 @@ def test_what_cannot_be_told_is_a_warning_and_not_left_out_in_silence(images):
         (
             {"extra": ["a/b", "quay.io/a/b"], "registries": {"*": "m.example.com"}},
             "same_target",
-            "would both become m.example.com/a/b:latest",
+            "would both be copied to m.example.com/a/b:latest",
         ),
-        ({"samples": "/nowhere"}, "invalid_option", "samples: /nowhere is no folder"),
-        ({"extra": ["a"], "revision": "A_1"}, "invalid_option", "is no DNS label"),
+        ({"samples": "/nowhere"}, "invalid_option", "samples: /nowhere is not a folder"),
+        ({"extra": ["a"], "revision": "A_1"}, "invalid_option", "is not a valid DNS label"),
         ({"definition": {"kind": "Pod"}}, "invalid_option", "has no apiVersion"),
     ],
 )
@@ -203,5 +203,5 @@ def test_there_must_be_something_to_list(images):
 
 def test_an_unknown_template_is_told_with_those_that_there_are(images, istioctl):
     assert (
-        images(istioctl=istioctl, injection_templates=["nope"])["failure"]["hint"] == "There are grpc-simple, sidecar."
+        images(istioctl=istioctl, injection_templates=["nope"])["failure"]["hint"] == "Use one of grpc-simple, sidecar."
     )

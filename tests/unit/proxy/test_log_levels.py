@@ -63,7 +63,7 @@ def test_only_what_differs_is_planned_and_a_loggers_own_level_goes_before_all():
     }
 
 
-@pytest.mark.parametrize(("name", "hint"), [("htpt", "Did you mean http?"), ("zzzz", "It has http, misc.")])
+@pytest.mark.parametrize(("name", "hint"), [("htpt", "Did you mean http?"), ("zzzz", "Use one of http, misc.")])
 def test_a_logger_that_one_proxy_lacks_is_refused_with_its_pod(name, hint):
     with pytest.raises(InvalidOption) as refused:
         log_levels.plan_levels(

@@ -177,7 +177,7 @@ def test_where_istiod_may_not_be_asked_it_is_unknown(api, status):
         raise ApiError(status, "Forbidden", "may not create portforward")
 
     api.tunnels[("istio-system", "istiod-1", 8080)] = no_way
-    assert hold(api).startswith("proxies in sync: unknown, istiod's debug endpoints cannot be asked")
+    assert hold(api).startswith("proxies in sync: unknown, cannot read istiod's debug endpoints")
 
 
 def test_an_istiod_that_breaks_off_is_no_convergence(api):
