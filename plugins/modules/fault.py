@@ -122,11 +122,11 @@ failure:
 """
 
 from ..module_utils._preflight.plan_review import REVIEW
-from ..module_utils._traffic import module as concern
+from ..module_utils._traffic.module import run_feature
 
 
 def main() -> None:
-    concern.run_feature("fault", REVIEW, required_if=[("state", "present", ["delay", "abort"], True)])
+    run_feature("fault", REVIEW, required_if=[("state", "present", ["delay", "abort"], True)])
 
 
 if __name__ == "__main__":

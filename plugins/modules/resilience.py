@@ -136,11 +136,11 @@ failure:
 """
 
 from ..module_utils._preflight.plan_review import REVIEW
-from ..module_utils._traffic import module as concern
+from ..module_utils._traffic.module import run_feature
 
 
 def main() -> None:
-    concern.run_feature("resilience", REVIEW)
+    run_feature("resilience", REVIEW)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ options:
   policy:
     description:
       - By namespace, host and concern. Concerns are C(split) as in M(servicemesh.istio.traffic_split), C(route) as in M(servicemesh.istio.route),
-        C(fault) as in M(servicemesh.istio.fault), C(resilience) as in M(servicemesh.istio.resilience)
-        and C(load_balancing) as in M(servicemesh.istio.load_balancing), with their options.
+        C(fault) as in M(servicemesh.istio.fault), C(resilience) as in M(servicemesh.istio.resilience),
+        C(cors) as in M(servicemesh.istio.cors) and C(load_balancing) as in M(servicemesh.istio.load_balancing), with their options.
       - A host with no feature has no policy.
       - Beside the concerns, C(api) is the API in which this host's routes are said, as in O(api).
     type: dict

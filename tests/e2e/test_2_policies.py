@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from lab import programs
@@ -62,6 +63,22 @@ def test_copies_arrive_and_their_answers_do_not(shop: Lab) -> None:
     with policy(shop, traffic_split={"versions": {"v1": 1}, "mirror": {"version": "v2", "percent": 100}}):
         assert send(shop, WELL, 200, *flags)["deployments"] == {"web-v1": 200}
     assert arrived(shop, name) == {"v1": 200, "v2": 200}
+
+
+def test_the_callers_proxy_answers_pages_of_allowed_origins(shop: Lab) -> None:
+    def origins() -> list[Any]:
+        argv = ("exec", "deploy/client", "-c", "istio-proxy", "--", "pilot-agent", "request", "GET", "config_dump")
+        dump = json.loads(shop.kubectl("-n", SPACE, *argv))
+        tables = [
+            entry["route_config"] for config in dump["configs"] for entry in config.get("dynamic_route_configs", [])
+        ]
+        routes = [route for table in tables for host in table.get("virtual_hosts", []) for route in host["routes"]]
+        found = [route.get("typed_per_filter_config", {}).get("envoy.filters.http.cors", {}) for route in routes]
+        return [one for policy in found for one in policy.get("allow_origin_string_match", [])]
+
+    with policy(shop, cors={"origins": ["https://pages.example.com"], "methods": ["GET"]}):
+        assert origins() == [{"exact": "https://pages.example.com"}] and send(shop)["statuses"] == {"200": 100}
+    assert origins() == []
 
 
 def test_aborts_at_their_share_and_only_for_whom_they_are_meant(shop: Lab) -> None:

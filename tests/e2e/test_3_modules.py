@@ -28,6 +28,7 @@ EXAMPLES = [
     "route",
     "fault",
     "resilience",
+    "cors",
     "load_balancing",
     "traffic",
     "proxy_status",

@@ -173,6 +173,7 @@ CASES = {
         {"service": "frontend", "namespace": "shop", "rules": [{"match": {"path": "/a*"}, "to": "v1"}]},
     ),
     "fault": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "delay": "2s"}),
+    "cors": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "origins": ["https://a.example.com"]}),
     "resilience": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "timeout": "2s"}),
     "load_balancing": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "algorithm": "random"}),
     "traffic": ([SERVICE, POD], {"policy": {"shop": {"frontend": {"split": {"versions": {"v1": 1}}}}}, "prune": True}),

@@ -55,6 +55,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "namespace": {"name": "shop"},
     "proxy_log": {"namespace": "shop", "levels": {"all": "debug"}},
     "release": {"version": "1.31.0", "state": "absent"},
+    "cors": {"service": "web", "namespace": "shop", "origins": ["*"]},
     "resilience": {"service": "web", "namespace": "shop"},
     "restart": {"namespaces": ["shop"]},
     "restore": {"src": "/nowhere"},

@@ -21,6 +21,10 @@ CONCERNS = {
         {"timeout": "2s", "outlier_detection": {"consecutive_5xx_errors": 3}},
         {"retries": {"attempts": 0}, "outlier_detection": {"consecutive_5xx_errors": 4}},
     ),
+    "cors": (
+        {"origins": ["https://a.example.com"]},
+        {"origins": [{"regex": "https://.*"}], "methods": ["GET"], "max_age": "1h", "credentials": True},
+    ),
     "load_balancing": ({"algorithm": "random"}, {"consistent_hash": {"header": "x-user"}}),
 }
 
@@ -100,6 +104,8 @@ def test_routes_wait_until_proxies_have_them(shop, say):
         ("fault", {"delay": "soon"}, "duration_invalid"),
         ("fault", {"delay": "1s", "expires": "soon"}, "expires_invalid"),
         ("fault", {"delay": "1s", "match": {"nowhere": 1}}, "key_unknown"),
+        ("cors", {"origins": []}, "cors_empty"),
+        ("cors", {"origins": ["*"], "methods": ["get"]}, "method_invalid"),
         ("resilience", {}, "resilience_empty"),
         ("resilience", {"timeout": "soon"}, "duration_invalid"),
         ("load_balancing", {}, "load_balancing_empty"),

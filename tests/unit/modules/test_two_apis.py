@@ -24,6 +24,10 @@ CONCERNS = {
         {"timeout": "2s", "outlier_detection": {"consecutive_5xx_errors": 3}},
         {"timeout": "3s", "outlier_detection": {"consecutive_5xx_errors": 4}},
     ),
+    "cors": (
+        {"origins": ["https://a.example.com"]},
+        {"origins": ["https://a.example.com", "https://b.example.com"], "max_age": "60s"},
+    ),
     "load_balancing": ({"algorithm": "random"}, {"consistent_hash": {"header": "x-user"}}),
 }
 

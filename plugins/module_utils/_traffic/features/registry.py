@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from .cors import Cors
 from .fault_injection import FaultInjection
 from .feature import Feature
 from .load_balancing import LoadBalancing
@@ -12,5 +13,5 @@ from .route import Route
 from .split import Split
 
 # In the order in which they are listed to users, and in which their route rules are tried.
-ALL: tuple[Feature, ...] = (Route(), Split(), FaultInjection(), Resilience(), LoadBalancing())
+ALL: tuple[Feature, ...] = (Route(), Split(), FaultInjection(), Resilience(), Cors(), LoadBalancing())
 FEATURES: dict[str, Feature] = {feature.name: feature for feature in ALL}

@@ -8,8 +8,9 @@ from typing import Any
 
 from ..._failure import InvalidOption
 from . import validators
+from .cors import cors_policy
 from .feature import GATEWAY_ARGUMENTS, PROTOCOL_ARGUMENT, Feature, Intent, Options, given_options
-from .match import parse_matches, string_match
+from .match import parse_matches
 from .route_rule import RouteRule, RouteTarget, parse_mirrors, parse_target
 
 RULE = (
@@ -31,7 +32,6 @@ REDIRECT, DIRECT_RESPONSE, REWRITE = (
     ("path", "prefix", "regex", "host"),
 )
 HEADERS, OPERATIONS = ("request", "response"), ("set", "add", "remove")
-CORS = ("origins", "methods", "headers", "expose", "max_age", "credentials")
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "rules": {
         "type": "list",
@@ -136,7 +136,7 @@ def _rule(rule: Any, number: int, intent: dict[str, Any]) -> RouteRule:
     if "headers" in given:
         fields["headers"] = _headers(f"{option}.headers", given["headers"])
     if "cors" in given:
-        fields["corsPolicy"] = _cors(f"{option}.cors", given["cors"])
+        fields["corsPolicy"] = cors_policy(given["cors"], f"{option}.cors")
     return RouteRule(f"route-{name}", matches, targets, fields)
 
 
@@ -244,27 +244,3 @@ def _value(option: str, text: Any) -> str:
     if any(character in str(text) for character in "\r\n\0"):
         raise InvalidOption(option, "the value of a header must be a single line", code="header_invalid")
     return str(text)
-
-
-def _cors(option: str, value: Any) -> dict[str, Any]:
-    given = validators.keys(option, value, CORS)
-    if not given.get("origins"):
-        raise InvalidOption(
-            f"{option}.origins", "the list is empty", hint="List origins, or use '*' for all.", code="cors_empty"
-        )
-    found: dict[str, Any] = {
-        "allowOrigins": [
-            {"regex": ".*"} if origin == "*" else string_match(f"{option}.origins", origin)
-            for origin in given["origins"]
-        ]
-    }
-    if given.get("methods"):
-        found["allowMethods"] = [validators.method(f"{option}.methods", method) for method in given["methods"]]
-    for key, name in (("headers", "allowHeaders"), ("expose", "exposeHeaders")):
-        if given.get(key):
-            found[name] = [validators.header(f"{option}.{key}", header) for header in given[key]]
-    if "max_age" in given:
-        found["maxAge"] = validators.duration(f"{option}.max_age", given["max_age"])
-    if "credentials" in given:
-        found["allowCredentials"] = bool(given["credentials"])
-    return found
