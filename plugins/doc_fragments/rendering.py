@@ -95,6 +95,6 @@ options:
     description: Tag of Istio's images.
     type: str
   compatibility_version:
-    description: Minor version of Istio, such as 1.30, whose behaviour is kept where a newer one has changed it.
+    description: Minor version of Istio, such as 1.30, whose behavior is kept where a newer one has changed it.
     type: str
 """

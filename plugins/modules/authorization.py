@@ -66,9 +66,9 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Only the frontend may read the catalogue, and nobody may write to it
+- name: Only the frontend may read the catalog, and nobody may write to it
   servicemesh.istio.authorization:
-    name: catalogue
+    name: catalog
     namespace: online-boutique
     workload: {app: productcatalogservice}
     allow:
@@ -78,7 +78,7 @@ EXAMPLES = r"""
 
 - name: The policy goes
   servicemesh.istio.authorization:
-    name: catalogue
+    name: catalog
     namespace: online-boutique
     state: absent
 """

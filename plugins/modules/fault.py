@@ -51,7 +51,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: A tenth of the calls to the catalogue takes two seconds more, for half an hour
+- name: A tenth of the calls to the catalog takes two seconds more, for half an hour
   servicemesh.istio.fault:
     namespace: online-boutique
     service: productcatalogservice

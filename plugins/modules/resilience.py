@@ -64,7 +64,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Nobody waits for the catalogue for more than two seconds, and a failing pod is left alone for a while
+- name: Nobody waits for the catalog for more than two seconds, and a failing pod is left alone for a while
   servicemesh.istio.resilience:
     namespace: online-boutique
     service: productcatalogservice

@@ -12,7 +12,7 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - A revision tag is a name for a revision. Namespaces that are labelled with it follow when it is pointed to another one.
+  - A revision tag is a name for a revision. Namespaces that are labeled with it follow when it is pointed to another one.
   - Writes the objects that a tag consists of, the injection webhook and the Service, and for the tag C(default) also the validator of objects
     without a revision.
   - Pods change their sidecar when they are made anew; O(ignore:restart_stale_sidecar) of M(servicemesh.istio.namespace) sees to that.
