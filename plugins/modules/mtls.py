@@ -77,12 +77,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
@@ -94,29 +94,28 @@ objects:
       description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Status as kstatus reports it, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Further information.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that were verified between steps.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
-    M(servicemesh.istio.preflight).
+  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
   returned: when something is to be changed
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
+  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
   returned: when something is to be changed
   type: dict
   sample: {}
