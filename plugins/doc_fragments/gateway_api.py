@@ -13,7 +13,7 @@ options:
       - API of the routes. V(istio) writes a VirtualService and subsets of a DestinationRule. V(gateway_api) writes an HTTPRoute, and a Service named
         C(SERVICE-VERSION) for each version. V(auto) is V(gateway_api) if its CRDs are installed and support the whole traffic policy, and V(istio)
         otherwise; a service with routes keeps its API as long as that supports the policy.
-      - If it is not set, a service keeps its API, and a service without routes uses V(istio). All parts of a traffic policy use the same API. A
+      - If it is not set, a service keeps its API, and a service without routes uses V(istio). All features of a traffic policy use the same API. A
         change of the API causes no 503 errors.
       - The Gateway API does not support faults, direct responses other than redirects, conditions on callers, ports, hosts and missing headers,
         case-insensitive paths, and rewrites by regular expression. It evaluates the narrower condition first, in any order, and applies only the

@@ -49,8 +49,7 @@ options:
     SHARED = r"""
 options: {}
 notes:
-  - Routes of other tools in the VirtualService of this collection keep their place and their fields. They remain, with a default route, when the last
-    part of the traffic policy is removed. Manual changes to routes of this collection are conflicts.
+  - Routes of other tools in the VirtualService of this collection keep their place and their fields. They remain, with a default route, when the last feature of the traffic policy is removed. Manual changes to routes of this collection are conflicts.
   - If the object was changed after it was read, the task fails with C(resource_version_conflict) and overwrites nothing.
   - Another VirtualService for the service fails with the code C(host_taken), which names Flagger, Argo Rollouts, Argo CD, Flux, Helm or Kiali if one
     of them manages it. O(adopt=true) appends its routes to the new ones, if only the tools of O(adopt_from) wrote it, it has just this host and these

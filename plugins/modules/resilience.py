@@ -7,15 +7,15 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: resilience
-short_description: Timeouts, retries, limits and ejection for a host
+short_description: Set timeouts, retries, connection pools and outlier detection
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Timeouts and retries are said by the host's routes, in the proxies of its callers; limits and ejection by its DestinationRule.
+  - Timeouts and retries apply to routes in the callers' proxies. Connection pools and outlier detection are part of a DestinationRule.
 options:
   timeout:
-    description: After which the caller's proxy gives up, retries included, such as C(2s).
+    description: Maximum duration of a request, including retries, such as C(2s).
     type: str
   retries:
     description:
@@ -64,7 +64,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Nobody waits for the catalog for more than two seconds, and a failing pod is left alone for a while
+- name: Limit requests to the catalog to two seconds and eject failing pods
   servicemesh.istio.resilience:
     namespace: online-boutique
     service: productcatalogservice
@@ -72,7 +72,7 @@ EXAMPLES = r"""
     retries: {attempts: 2, per_try_timeout: 500ms, retry_on: [connect-failure, reset, unavailable]}
     outlier_detection: {consecutive_5xx_errors: 5, interval: 10s, base_ejection_time: 30s, max_ejection_percent: 50}
 
-- name: No more of it
+- name: Remove the settings
   servicemesh.istio.resilience:
     namespace: online-boutique
     service: productcatalogservice

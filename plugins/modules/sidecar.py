@@ -7,14 +7,14 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: sidecar
-short_description: What the sidecars of a namespace know of the mesh
+short_description: Limit the configuration and the egress of a namespace's sidecars
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes a Sidecar. A proxy that sees less of the mesh needs less memory, and is sent less.
-  - With O(outbound_traffic_policy=registry_only) requests to hosts that nobody registered end in the proxy; M(servicemesh.istio.egress) registers them.
-  - Another Sidecar that is for all of the namespace, too, is refused, since Istio takes one of the two as it comes.
+  - Writes a Sidecar. A proxy with less configuration needs less memory and receives fewer updates.
+  - With O(outbound_traffic_policy=registry_only), requests to unregistered hosts fail. M(servicemesh.istio.egress) registers hosts.
+  - Another Sidecar for the whole namespace is rejected, because Istio would apply only one of them.
 options:
   name:
     description: Name of the Sidecar.
@@ -47,13 +47,13 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: The shop sees itself and the control plane's namespace, and calls nobody unknown
+- name: Limit the shop to its own hosts and the control plane's namespace
   servicemesh.istio.sidecar:
     namespace: online-boutique
     egress_hosts: [., istio-system]
     outbound_traffic_policy: registry_only
 
-- name: As the mesh says
+- name: Restore the mesh's default
   servicemesh.istio.sidecar:
     namespace: online-boutique
     state: absent

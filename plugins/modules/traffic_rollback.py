@@ -12,11 +12,11 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Before the modules for a host's traffic policy change it, they keep what it was, as a checkpoint beside its objects. This goes back to
-    that policy, by the same steps and waits by which it would be asked for, so that no request meets a 503.
-  - Where there was none before, the policy goes; where it was taken away, it is there again.
-  - It goes back one change. Undone again, the change is there again.
-  - Routes that other people wrote into the VirtualService are not touched. An object of others that was adopted or replaced is not made again.
+  - The modules for a service's traffic policy save the previous policy in a checkpoint. This module restores it, with the same steps and waits, so
+    that the rollback causes no 503 errors.
+  - If there was no policy before, the policy is removed. If the policy was removed, it is created again.
+  - The module rolls back one change. A second run applies the change again.
+  - Routes of other tools in the VirtualService are not changed. An object of another tool that was adopted or replaced is not created again.
 seealso:
   - name: VirtualService
     description: Reference of the VirtualService that this module writes.
@@ -37,23 +37,23 @@ extends_documentation_fragment:
 attributes:
   idempotent:
     support: none
-    details: Run again, it undoes what it did.
+    details: A second run applies the change again.
 """
 
 EXAMPLES = r"""
-- name: A tenth of the requests goes to v2
+- name: Route a tenth of the requests to v2
   servicemesh.istio.traffic_split:
     namespace: online-boutique
     service: frontend
     versions: {v1: 90, v2: 10}
 
-- name: All of them
+- name: Route all requests to v2
   servicemesh.istio.traffic_split:
     namespace: online-boutique
     service: frontend
     versions: {v1: 0, v2: 100}
 
-- name: Back to a tenth
+- name: Roll back to a tenth
   servicemesh.istio.traffic_rollback:
     namespace: online-boutique
     service: frontend
