@@ -139,7 +139,8 @@ from ..module_utils._traffic import bulk_policy, rollback_checkpoint
 from ..module_utils._traffic.api_selection import API_ARGUMENT
 from ..module_utils._traffic.host.reader import Reader
 from ..module_utils._traffic.host.takeover import Takeover
-from ..module_utils._traffic.rollout import rollout_steps, validate_references
+from ..module_utils._traffic.references import validate_references
+from ..module_utils._traffic.rollout import rollout_steps
 from ..module_utils._traffic.wait_for_proxies import PROXY_WAIT_ARGUMENTS, without_last_wait
 
 ARGUMENTS = {
