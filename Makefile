@@ -54,6 +54,7 @@ test: ## all that CI runs: lint, sanity, unit, e2e
 .PHONY: lint
 lint: $(VENV)/.done shellcheck ## style, types, documentation, changelog, and what Galaxy says of the built archive
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/yamllint --strict .
 	$(BIN)/ansible-lint --offline -q

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes the checkout importable as ansible_collections.servicemesh.istio, wherever it was cloned."""
+
 from __future__ import annotations
 
 import sys

@@ -1,9 +1,12 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/run.svg from what a run printed: `ANSIBLE_FORCE_COLOR=1 make -s site | python tests/picture.py "make site" docs/run.svg`.
+"""docs/run.svg from what a run printed: `ANSIBLE_FORCE_COLOR=1 make -s site | python tests/picture.py "make site"
+docs/run.svg`.
 
-Left out are empty lines, the asterisks that fill lines, and tasks that only look at arguments, include others or are skipped.
+Left out are empty lines, the asterisks that fill lines, and tasks that only look at arguments, include others or are
+skipped.
 """
+
 from __future__ import annotations
 
 import io

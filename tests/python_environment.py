@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Python's environment for make: python_environment.py FOLDER REQUIREMENTS... Two runs at a time do not disturb each other."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -30,7 +31,9 @@ def main(folder: Path, requirements: list[str]) -> None:
                 engine.install(["python3-venv"])
             venv.create(folder, with_pip=True, clear=False)
             arguments = [argument for name in requirements for argument in ("-r", name)]
-            subprocess.run([folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check", *arguments], check=True)
+            subprocess.run(
+                [folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check", *arguments], check=True
+            )
             mark.write_text(wanted, encoding="ascii")
         LINK.parent.mkdir(parents=True, exist_ok=True)
         if not LINK.is_symlink():

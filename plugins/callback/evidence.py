@@ -41,7 +41,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import atomic_write as files
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import atomic_write
 from ansible_collections.servicemesh.istio.plugins.plugin_utils import evidence
 from ansible_collections.servicemesh.istio.plugins.plugin_utils.evidence_page import page
 
@@ -120,13 +120,28 @@ class CallbackModule(CallbackBase):
             "ended": ended,
             # As a template it says nothing of what came of it.
             "check_mode": fields["check_mode"] if isinstance(fields.get("check_mode"), bool) else None,
-            "ignored": outcome in evidence.BAD and True in (ignored, fields.get("ignore_unreachable" if outcome == evidence.UNREACHABLE else "ignore_errors")),
+            "ignored": (
+                outcome in evidence.BAD
+                and True
+                in (
+                    ignored,
+                    fields.get("ignore_unreachable" if outcome == evidence.UNREACHABLE else "ignore_errors"),
+                )
+            ),
         }
         self._begun[place] = ended
         try:
             self._calls.append(evidence.call(about, outcome, result))
         except Exception as error:  # a result of no known shape: that there was one is told all the same
-            self._calls.append({**about, "item": "", "outcome": outcome, "hidden": False, "message": f"This result could not be read: {error}"})
+            self._calls.append(
+                {
+                    **about,
+                    "item": "",
+                    "outcome": outcome,
+                    "hidden": False,
+                    "message": f"cannot read this result: {error}",
+                }
+            )
 
     def _cut_off(self) -> None:
         """At the end of the process: a run that ended before its playbook did leaves a report that says so."""
@@ -143,10 +158,10 @@ class CallbackModule(CallbackBase):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             name = evidence.file_name(report)
             for suffix, text in (("json", json.dumps(report, indent=2) + "\n"), ("html", page(report))):
-                files.write(folder / f"{name}.{suffix}", text.encode("utf-8", errors="backslashreplace"))
+                atomic_write.write_file(folder / f"{name}.{suffix}", text.encode("utf-8", errors="backslashreplace"))
             self._display.display(f"Evidence of this run: {folder / name}.html and .json")
         except Exception as error:  # whatever it is, the run itself has ended as it has
-            self._display.warning(f"The evidence of this run could not be written: {error}")
+            self._display.warning(f"cannot write the evidence of this run: {error}")
 
 
 def part(task_result: Any, name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """How a cluster is reached. The server's URL stands apart, for a module with a host of its own has another name for it."""
+    """Options for the connection to a cluster, with the names of kubernetes.core."""
 
     DOCUMENTATION = r"""
 options:
@@ -13,6 +13,9 @@ options:
       - Path of a kubeconfig file where the task runs, or its content as a mapping. Several paths are joined and merged as in E(KUBECONFIG).
       - Without it, E(K8S_AUTH_KUBECONFIG), then E(KUBECONFIG), then C(~/.kube/config), then the pod's own account is used.
     type: raw
+  host:
+    description: URL of the API server. Also E(K8S_AUTH_HOST).
+    type: str
   context:
     description: Context of the kubeconfig. Also E(K8S_AUTH_CONTEXT).
     type: str
@@ -61,12 +64,4 @@ options:
 requirements:
   - kubernetes >= 29.0.0
   - PyYAML >= 6.0
-"""
-
-    HOST = r"""
-options:
-  host:
-    description: URL of the API server. Also E(K8S_AUTH_HOST). Called O(api_host) by every module, and by one with a host of its own only so.
-    type: str
-    aliases: [api_host]
 """

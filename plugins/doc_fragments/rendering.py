@@ -15,16 +15,18 @@ options:
     default: istioctl
   istioctl:
     description:
-      - Path of istioctl where the task runs, as the M(servicemesh.istio.release) module returns it. Needed to render with
-        O(method=istioctl).
+      - With O(method=istioctl), path of istioctl where the task runs, such as the one that M(servicemesh.istio.release) returns.
+      - If it is not set, C(istioctl) on C(PATH) is used.
     type: path
   helm:
-    description: Name or path of Helm, version 3 or 4, where the task runs. Needed with O(method=helm).
+    description:
+      - With O(method=helm), name or path of Helm 3 or 4 where the task runs.
+      - If it is not set, C(helm) on C(PATH) is used.
     type: str
   charts:
     description:
-      - Folder of Istio's charts where the task runs, manifests/charts of what the M(servicemesh.istio.release) module unpacked. Needed to
-        render with O(method=helm).
+      - With O(method=helm), folder of Istio's charts where the task runs, such as C(manifests/charts) of what M(servicemesh.istio.release)
+        unpacked. Required to render.
     type: path
   gateways:
     description:
@@ -62,7 +64,7 @@ options:
     description: A profile of that release.
     type: str
     default: default
-  namespace:
+  istio_namespace:
     description: Namespace of the control plane.
     type: str
     default: istio-system

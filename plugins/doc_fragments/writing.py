@@ -20,16 +20,16 @@ options:
     PROGRESS = r"""
 options:
   _progress:
-    description: Set by the action plugin of the same name, which shows what is waited for. Not for tasks.
+    description: Set by the action plugin, which shows what the module waits for. Do not set it in tasks.
     type: dict
 """
-    CONVERGED = r"""
+    PROXIES = r"""
 options:
-  wait_converged:
+  wait_for_proxies:
     description:
-      - Whether to wait, behind the last step, until every istiod says that its proxies have acknowledged the change and proxies show it.
-      - The waits between steps stay with V(false), for without them proxies would be sent to what they do not know yet and answer 503.
-        M(servicemesh.istio.converged) tells later whether they have it.
+      - Whether to wait after the last step until every istiod reports that its proxies have acknowledged the change, and proxies show it.
+      - V(false) keeps the waits between steps, because without them proxies would answer 503. M(servicemesh.istio.proxy_status) reports later
+        whether the proxies are in sync.
     type: bool
     default: true
 """
@@ -39,19 +39,19 @@ options:
     description:
       - What becomes of errors that pre-flight finds in a change, before anything is written. The objects are judged as they will be behind the
         last step, together with the cluster, by the checks of M(servicemesh.istio.preflight); what was wrong before counts for nothing.
-      - V(refuse) fails with the code C(preflight_failed), that names check, object, field and remedy. In check mode it is a warning, since an
+      - V(fail) fails with the code C(preflight_failed) and names check, object, field and remedy. In check mode it is a warning, since an
         earlier task may be about to put it right.
       - V(warn) writes, and warns of each. V(skip) asks nothing of the cluster. Where nothing is to be changed, nothing is asked either.
     type: str
-    choices: [refuse, warn, skip]
-    default: refuse
+    choices: [fail, warn, skip]
+    default: fail
 """
     SHARED = r"""
 options: {}
 notes:
   - Routes that other people wrote into the VirtualService of this collection keep their place and all of their fields. They stay, with a
     route for all other requests, when the last concern of the host goes. What somebody changed of the collection's own routes is a conflict.
-  - Where somebody has written to the object since it was read, the task fails with C(moved) and overwrites nothing.
+  - Where somebody has written to the object since it was read, the task fails with C(resource_version_conflict) and overwrites nothing.
   - Another VirtualService for the host is an error C(host_taken) that names Flagger, Argo Rollouts, Argo CD, Flux, Helm or Kiali, where one of them
     keeps it. With O(adopt=true) its routes go on behind the ones given here, if only the tools of O(adopt_from) wrote it, it is for just this
     host and these gateways, and no route would be left without requests (C(route_shadowed)). What one of those named keeps is never adopted.
@@ -60,7 +60,7 @@ notes:
   - A DestinationRule for the host under another name, or one of this collection's that has the host's name and is of another module, is an error
     C(rule_taken) where the policy needs one; neither O(adopt) nor O(force_conflicts) takes it. Where others have a part in the host's own
     DestinationRule, it stays with that part when the policy goes, but with O(force_conflicts=true).
-  - What the host's policy was before a change is kept as a checkpoint, the ConfigMap C(servicemesh-undo-) with the host's name; M(servicemesh.istio.undo)
+  - What the host's policy was before a change is kept as a checkpoint, the ConfigMap C(servicemesh-rollback-) with the host's name; M(servicemesh.istio.traffic_rollback)
     goes back to it. It stays when the policy goes.
 """
     DOCUMENTATION = r"""
@@ -101,11 +101,12 @@ options:
       Without it this is an error that names the field. Namespaces, CustomResourceDefinitions and PersistentVolumeClaims are never recreated.
     type: bool
     default: false
-  plan:
+  compare:
     description:
-      - With V(lists) an object that the cluster's own lists show to be as wanted is not asked about again, and of many new objects one of each shape is.
-      - With V(server) every object costs a dry run. The result is the same, only later.
+      - V(managed_fields) compares an object's managed fields with the wanted object, and makes a dry run only for objects that this does not settle.
+        Of many new objects with the same shape, one is checked by a dry run.
+      - V(dry_run) makes a dry run for every object. The result is the same, but takes longer.
     type: str
-    choices: [lists, server]
-    default: lists
+    choices: [managed_fields, dry_run]
+    default: managed_fields
 """

@@ -124,7 +124,9 @@ DEFAULT = "~/.kube/config"
 # What a pattern of hosts, a range of them and a path are made of is not among these.
 UNSAFE = re.compile(r"[^A-Za-z0-9._@-]+")
 # Modules take these before what the context says, so all hosts would have one server or one account.
-FOR_ALL = [f"K8S_AUTH_{name}" for name in ("HOST", "API_KEY", "USERNAME", "PASSWORD", "SSL_CA_CERT", "CERT_FILE", "KEY_FILE")]
+FOR_ALL = [
+    f"K8S_AUTH_{name}" for name in ("HOST", "API_KEY", "USERNAME", "PASSWORD", "SSL_CA_CERT", "CERT_FILE", "KEY_FILE")
+]
 
 
 class InventoryModule(BaseInventoryPlugin, Constructable):
@@ -139,15 +141,19 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
         try:
             # A typing error in "contexts" would else mean every cluster there is.
             for name in set(config) - set(self.option_definitions):
-                raise InvalidOption(name, "this plugin has no such option", hint="ansible-doc -t inventory servicemesh.istio.contexts lists them.")
-            found, unusable = contexts.read(self._paths("kubeconfig" in config, Path(path).absolute().parent))
+                raise InvalidOption(
+                    name,
+                    "it is not an option of this plugin",
+                    hint="ansible-doc -t inventory servicemesh.istio.contexts lists all options.",
+                )
+            found, unusable = contexts.read_contexts(self._paths("kubeconfig" in config, Path(path).absolute().parent))
             for words in unusable:
                 self._warn(path, words)
             self._add(path, self._selected(path, found), [context.name for context in found])
         except Failure as failure:
             raise AnsibleParserError(f"{path}: {failure.message.rstrip('.')}. {failure.hint}".rstrip()) from None
         for name in [name for name in FOR_ALL if os.environ.get(name)]:
-            self._warn(path, f"{name} is set in the environment, and takes the place of what each context says.")
+            self._warn(path, f"{name} is set in the environment and overrides the settings of every context.")
 
     def _paths(self, in_file: bool, folder: Path) -> list[str]:
         """Files to read, in order; a variable of the environment may name some that are not there.
@@ -158,14 +164,20 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
         given = self.get_option("kubeconfig") or os.environ.get("KUBECONFIG") or DEFAULT
         named = given if isinstance(given, list) else [given]
         if not all(isinstance(name, str) and name and "\n" not in name for name in named):
-            raise InvalidOption("kubeconfig", "it is no path and no list of paths", hint="An inventory needs files, which tasks can read too.")
+            raise InvalidOption(
+                "kubeconfig",
+                "it is neither a path nor a list of paths",
+                hint="Set paths of files that tasks can read too.",
+            )
         if not in_file:
             named = [part for name in named for part in name.split(os.pathsep) if part]
         paths = [str(Path(folder if in_file else Path.cwd(), Path(name).expanduser())) for name in named]
         missing = [name for name in paths if not Path(name).is_file()]
         if missing and (in_file or missing == paths):
             raise InvalidOption(
-                "kubeconfig", f"there is no file {' or '.join(missing)}", hint="Name files that are there, in the option kubeconfig or in KUBECONFIG."
+                "kubeconfig",
+                f"file {' or '.join(missing)} does not exist",
+                hint="Set the option kubeconfig or KUBECONFIG to existing files.",
             )
         return [name for name in paths if name not in missing]
 
@@ -175,29 +187,44 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
         for pattern in wanted:
             if not _any_fits(pattern, names):
                 if not any(sign in pattern for sign in "*?["):
-                    raise InvalidOption("contexts", f"there is no context {pattern}", hint=f"There are: {', '.join(names) or 'none'}.")
-                self._warn(path, f"contexts: no context fits {pattern}.")
+                    raise InvalidOption(
+                        "contexts", f"context {pattern} does not exist", hint=f"Contexts: {', '.join(names) or 'none'}."
+                    )
+                self._warn(path, f"contexts: no context matches {pattern}.")
         for pattern in unwanted:
             if not _any_fits(pattern, names):
-                self._warn(path, f"exclude: no context fits {pattern}.")
-        return [context for context in found if any(fits(context.name, p) for p in wanted) and not any(fits(context.name, p) for p in unwanted)]
+                self._warn(path, f"exclude: no context matches {pattern}.")
+        return [
+            context
+            for context in found
+            if any(fits(context.name, p) for p in wanted) and not any(fits(context.name, p) for p in unwanted)
+        ]
 
     def _add(self, path: str, selected: list[Context], names: list[str]) -> None:
         by_pattern, strict, taken = self.get_option("vars"), self.get_option("strict"), {}
         for pattern, variables in by_pattern.items():
             if not isinstance(variables, Mapping):
-                raise InvalidOption("vars", f"what is under {pattern} is no mapping", hint="Write it as {PATTERN: {VARIABLE: VALUE}}.")
+                raise InvalidOption(
+                    "vars",
+                    f"the value of {pattern} is not a mapping",
+                    hint="Use the form {PATTERN: {VARIABLE: VALUE}}.",
+                )
             if not _any_fits(pattern, names):
-                self._warn(path, f"vars: no context fits {pattern}.")
+                self._warn(path, f"vars: no context matches {pattern}.")
         for context in selected:
-            own = {name: value for pattern, variables in by_pattern.items() if fits(context.name, pattern) for name, value in variables.items()}
+            own = {
+                name: value
+                for pattern, variables in by_pattern.items()
+                if fits(context.name, pattern)
+                for name, value in variables.items()
+            }
             variables = {**_about(context), **own}
             host = self._host(context, variables)
             if taken.setdefault(host, context.name) != context.name:
                 raise InvalidOption(
                     "hostname",
-                    f"contexts {taken[host]} and {context.name} would both be the host {host}",
-                    hint="Tell them apart by an expression in hostname, or exclude one.",
+                    f"contexts {taken[host]} and {context.name} result in the same host {host}",
+                    hint="Set hostname to an expression that distinguishes them, or exclude one of them.",
                 )
             self.inventory.add_host(host)
             for name, value in variables.items():
@@ -215,14 +242,14 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
         except Exception as error:  # whatever a template may raise
             raise InvalidOption(
                 "hostname",
-                f"of context {context.name} it cannot be told: {error}",
-                hint="It is an expression, without braces, such as context.split('/') | last.",
+                f"cannot evaluate it for context {context.name}: {error}",
+                hint="Use an expression without braces, such as context.split('/') | last.",
             ) from None
         if not isinstance(name, str) or not name:
             raise InvalidOption(
                 "hostname",
-                f"of context {context.name} it is {name!r}, and no name",
-                hint="It is an expression, without braces, such as context.split('/') | last.",
+                f"for context {context.name} it results in {name!r}, which is not a valid name",
+                hint="Use an expression without braces, such as context.split('/') | last.",
             )
         return name
 

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The one way in which anything here fails: a stable code, the object, the reason and the remedy."""
+
 from __future__ import annotations
 
 import difflib
@@ -20,7 +21,13 @@ class Failure(Exception):
     """
 
     def __init__(
-        self, code: str, message: str, ref: dict[str, Any] | None = None, reason: str = "", hint: str = "", found: dict[str, Any] | None = None
+        self,
+        code: str,
+        message: str,
+        ref: dict[str, Any] | None = None,
+        reason: str = "",
+        hint: str = "",
+        found: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -37,12 +44,14 @@ class Failure(Exception):
 class InvalidOption(Failure):
     """An option that cannot be meant. Raised before anything is changed."""
 
-    def __init__(self, option: str, message: str, ref: dict[str, Any] | None = None, hint: str = "", code: str = "invalid_option") -> None:
+    def __init__(
+        self, option: str, message: str, ref: dict[str, Any] | None = None, hint: str = "", code: str = "invalid_option"
+    ) -> None:
         super().__init__(code, f"{option}: {message}", ref=ref, hint=hint)
         self.option = option
 
 
-def sure(value: Value | None) -> Value:
+def not_none(value: Value | None) -> Value:
     """A value that is not None here. Raises AssertionError where it is: a mistake of this collection's own."""
     if value is None:
         raise AssertionError("this is never None here")

@@ -1,10 +1,13 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Libraries that do not come with Python. All that needs one takes it from here, but for the Kubernetes client, which is _cluster's own.
+"""Libraries that do not come with Python. All that needs one takes it from here, but for the Kubernetes client, which
+is _cluster's own.
 
-A library that is not installed is None here, or for a class `object`: files can be imported without it. What uses one calls `require`
+A library that is not installed is None here, or for a class `object`: files can be imported without it. What uses one
+calls `require`
 before it does anything else; for PyYAML, which everything needs, the frame of every module does.
 """
+
 from __future__ import annotations
 
 import traceback
@@ -31,7 +34,12 @@ def require(*names: str) -> None:
     """Raises Failure "missing_library" for the first one that is not there."""
     for name in names:
         if name in _errors:
-            raise Failure("missing_library", missing_required_lib(name), reason=_errors[name], hint=f"That Python needs it: pip install '{NEEDED[name]}'")
+            raise Failure(
+                "missing_library",
+                missing_required_lib(name),
+                reason=_errors[name],
+                hint=f"Install it for that Python: pip install '{NEEDED[name]}'",
+            )
 
 
 try:

@@ -49,11 +49,14 @@ options:
     type: str
     choices: [present, absent]
     default: present
+seealso:
+  - name: Istio integrations
+    description: Prometheus, Grafana, Jaeger and Kiali with Istio.
+    link: https://istio.io/latest/docs/ops/integrations/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
@@ -80,10 +83,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -106,7 +109,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -151,9 +154,9 @@ def body(run: Run) -> dict:
     object_set = ObjectSet(addons.SET, wanted.namespace)
     if options["state"] == "absent":
         return run.remove([], object_set)
-    documents = addons.read(Path(options["samples"]), wanted)
-    rules = run.rules(namespace=wanted.namespace, set=object_set, prune=True)
-    return run.converge(addons.desired(wanted, documents), rules)
+    documents = addons.read_addons(Path(options["samples"]), wanted)
+    rules = run.apply_options(namespace=wanted.namespace, set=object_set, prune=True)
+    return run.apply(addons.addon_steps(wanted, documents), rules)
 
 
 def main() -> None:

@@ -22,14 +22,6 @@ options:
     description: Names the policy. Its objects are called so, with C(-allow) and C(-deny).
     type: str
     required: true
-  namespace:
-    description: Namespace of the objects.
-    type: str
-    required: true
-  workload:
-    description: Labels of the pods that the policy is for. Without it, all of the namespace; in the root namespace, all of the mesh.
-    type: dict
-    default: {}
   allow:
     description:
       - Rules of which one must hold for a request to be allowed. An empty list allows nothing.
@@ -53,22 +45,24 @@ options:
     description: Whether proxies only log what the policy would do.
     type: bool
     default: false
-
-  state:
-    description: Whether the policy is there. Objects of the same name that this collection did not make are not deleted.
-    type: str
-    choices: [present, absent]
-    default: present
+seealso:
+  - name: AuthorizationPolicy
+    description: Reference of the AuthorizationPolicy that this module writes.
+    link: https://istio.io/latest/docs/reference/config/security/authorization-policy/
+  - name: Authorization policy conditions
+    description: Keys of conditions.
+    link: https://istio.io/latest/docs/reference/config/security/conditions/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.workload_policy
+  - servicemesh.istio.workload_policy.workload
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
   - servicemesh.istio.writing.preflight
-  - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.proxies
 """
 
 EXAMPLES = r"""
@@ -91,10 +85,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -117,7 +111,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -129,7 +123,7 @@ findings:
   type: list
   elements: dict
   sample: []
-unread:
+forbidden_kinds:
   description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
   returned: when something is to be changed
   type: dict
@@ -147,11 +141,11 @@ failure:
 
 from ..module_utils._preflight.plan_review import REVIEW
 from ..module_utils._traffic.policies.authorization import AUTHORIZATION
-from ..module_utils._traffic.policies.policy_module import run
+from ..module_utils._traffic.policies.policy_module import run_policy
 
 
 def main() -> None:
-    run(AUTHORIZATION, REVIEW)
+    run_policy(AUTHORIZATION, REVIEW)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ options:
       - Refused, too, is the backup of another cluster, and with O(prune) one of kinds that the cluster no longer serves.
     type: path
     required: true
-  namespace:
+  istio_namespace:
     description: Namespace of the control plane, in which O(secrets) are looked for.
     type: str
     default: istio-system
@@ -52,11 +52,14 @@ options:
     description: Whether objects that the cluster has no more leave the backup. Without it they stay, also over several runs, as before the removal of a mesh.
     type: bool
     default: true
+seealso:
+  - name: Istio configuration reference
+    description: Reference of all Istio kinds.
+    link: https://istio.io/latest/docs/reference/config/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
 attributes:
   check_mode:
     details: No file is written.
@@ -122,58 +125,76 @@ failure:
 from dataclasses import replace
 from pathlib import Path
 
-from ..module_utils._engine.files import managed_directory as folder
-from ..module_utils._engine.files import manifests as sources
+from ..module_utils._engine.files import managed_directory, manifests
 from ..module_utils._engine.module import Run, run_module
 from ..module_utils._istio import backup
 
 ARGUMENTS = {
     "dest": {"type": "path", "required": True},
-    "namespace": {"type": "str", "default": "istio-system"},
+    "istio_namespace": {"type": "str", "default": "istio-system"},
     "gateway_api": {"type": "bool", "default": False},
     "mesh_config": {"type": "bool", "default": False},
     "secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "prune": {"type": "bool", "default": True},
 }
-OPTIONS = ("namespace", "gateway_api", "mesh_config", "secrets")
+OPTIONS = ("gateway_api", "mesh_config", "secrets")
 PRIVATE = {backup.SECRETS}
 
 
 def body(run: Run) -> dict:
     options = run.options
     dest = Path(options["dest"])
-    scope = backup.Scope(**{name: options[name] for name in OPTIONS})
-    backup.check(scope)
-    text = folder.read(dest, folder.INDEX)
+    scope = backup.BackupScope(namespace=options["istio_namespace"], **{name: options[name] for name in OPTIONS})
+    backup.validate_scope(scope)
+    text = managed_directory.read_file(dest, managed_directory.INDEX)
     if text is None:
-        folder.refuse_strangers(dest, "dest")
+        managed_directory.require_empty(dest, "dest")
     known = None if text is None else backup.index_of(text, "dest")
-    found = run.timed("read", lambda: backup.read(run.cluster, scope))
+    found = run.timed("read", lambda: backup.read_configuration(run.cluster, scope))
     owned = set(known.files) if known else set()
     if known:
-        backup.refuse_another(known, found.cluster["uid"], "dest", "Give each cluster a folder of its own.")
+        backup.require_same_cluster(known, found.cluster["uid"], "dest", "Use a separate folder for each cluster.")
         if options["prune"]:
-            backup.refuse_loss(known, found)
+            backup.fail_if_lost(known, found)
         else:
-            found = backup.joined(found, known, {name: folder.read(dest, name) for name in owned})
-    run.hide({value for secret in found.objects[backup.SECRETS] for value in sources.secret_values(secret)})
-    wanted, index = backup.files(found)
+            found = backup.merge_with_backup(
+                found, known, {name: managed_directory.read_file(dest, name) for name in owned}
+            )
+    run.hide({value for secret in found.objects[backup.SECRETS] for value in manifests.secret_values(secret)})
+    wanted, index = backup.backup_files(found)
     for name in set(found.lost) - set(index.asked):
-        run.module.warn(f"{name} is not there, so it is not kept")
-    changes = folder.plan(dest, wanted, owned, PRIVATE)
-    listed = folder.plan(dest, {folder.INDEX: index.text}, {folder.INDEX})
+        run.module.warn(f"{name} does not exist, so it is not part of the backup")
+    changes = managed_directory.plan_files(dest, wanted, owned, PRIVATE)
+    listed = managed_directory.plan_files(dest, {managed_directory.INDEX: index.text}, {managed_directory.INDEX})
     changed = any(change.changes for change in changes + listed)
     if changed and not run.check_mode:
-        run.timed("write", lambda: _write(dest, changes, listed, replace(index, complete=False, files={**dict.fromkeys(owned, 0), **index.files})))
-    rows = [{"name": change.name, "action": change.action, "objects": index.files.get(change.name, 0)} for change in changes]
+        run.timed(
+            "write",
+            lambda: _write(
+                dest, changes, listed, replace(index, complete=False, files={**dict.fromkeys(owned, 0), **index.files})
+            ),
+        )
+    rows = [
+        {"name": change.name, "action": change.action, "objects": index.files.get(change.name, 0)} for change in changes
+    ]
     diff = [backup.difference(change, f"{dest}/{change.name}") for change in changes + listed if change.changes]
-    return {"changed": changed, "diff": diff, "dest": str(dest), "files": rows, "counts": index.objects, "left_out": found.left_out, "cluster": index.cluster}
+    return {
+        "changed": changed,
+        "diff": diff,
+        "dest": str(dest),
+        "files": rows,
+        "counts": index.objects,
+        "left_out": found.left_out,
+        "cluster": index.cluster,
+    }
 
 
 def _write(dest: Path, changes: list, listed: list, unfinished: backup.Index) -> None:
-    """While files are written the index says so, and names the old and the new ones: an interruption costs a run, never a file."""
-    last = replace(listed[0], action=folder.CONFIGURED)
-    folder.carry_out(dest, [replace(last, after=unfinished.text), *changes, last])
+    """While files are written the index says so, and names the old and the new ones: an interruption costs a run, never
+    a file.
+    """
+    last = replace(listed[0], action=managed_directory.CONFIGURED)
+    managed_directory.apply_files(dest, [replace(last, after=unfinished.text), *changes, last])
 
 
 def main() -> None:

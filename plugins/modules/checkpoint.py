@@ -63,11 +63,14 @@ options:
     type: str
     choices: [present, restored, absent]
     default: present
+seealso:
+  - name: ConfigMap
+    description: Reference of the ConfigMap that keeps a checkpoint.
+    link: https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-resources/config-map-v1/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
 """
@@ -109,10 +112,10 @@ kept:
   elements: dict
   sample: [{group: apps, version: v1, kind: Deployment, namespace: istio-system, name: istio-ingressgateway}]
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -135,7 +138,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -153,7 +156,7 @@ failure:
 
 from ..module_utils._engine import checkpoint
 from ..module_utils._engine.module import WAIT_ARGUMENTS, Run, run_module
-from ..module_utils._engine.planning.change import Rules
+from ..module_utils._engine.planning.change import ApplyOptions
 from ..module_utils._engine.steps import Step
 from ..module_utils._failure import Failure, InvalidOption
 from ..module_utils._istio.install.control_plane import ISTIOD_MANAGER
@@ -177,41 +180,44 @@ ARGUMENTS = {
 
 def body(run: Run) -> dict:
     options, cluster = run.options, run.cluster
-    choices = [checkpoint.Choice(**choice) for choice in options["objects"]]
+    choices = [checkpoint.ObjectSelector(**choice) for choice in options["objects"]]
     notes = {name: str(text) for name, text in options["notes"].items()}
     wanted = checkpoint.Checkpoint(options["name"], options["namespace"], choices, notes)
     live = wanted.live(cluster)
     if options["state"] == "absent":
         # Also one that cannot be read.
-        return {**run.remove([live] if live else []), **_said(live, checkpoint.NOTHING)}
+        return {**run.remove([live] if live else []), **_said(live, checkpoint.EMPTY)}
     if options["state"] == "restored":
         if live is None:
-            run.refuse(
+            run.fail_or_warn(
                 [
                     Failure(
                         "no_checkpoint",
-                        f"name: there is no checkpoint {wanted.namespace}/{wanted.name}",
-                        hint="It is made with state present, before the change.",
+                        f"name: checkpoint {wanted.namespace}/{wanted.name} does not exist",
+                        hint="Create it with state: present before the change.",
                     )
                 ]
             )
-            return {**run.converge([], Rules()), **_said(None, checkpoint.NOTHING)}
-        kept = checkpoint.read(live)
-        steps = checkpoint.restored(kept, checkpoint.chosen(cluster, kept.choices), cluster.manager)
-        return {**run.converge(steps, Rules(force=True, yield_to=frozenset({ISTIOD_MANAGER}))), **_said(live, kept)}
+            return {**run.apply([], ApplyOptions()), **_said(None, checkpoint.EMPTY)}
+        kept = checkpoint.read_checkpoint(live)
+        steps = checkpoint.restore_steps(kept, checkpoint.selected_objects(cluster, kept.selectors), cluster.manager)
+        return {
+            **run.apply(steps, ApplyOptions(force=True, ignore_managers=frozenset({ISTIOD_MANAGER}))),
+            **_said(live, kept),
+        }
     if live:
-        return {**run.converge([], Rules()), **_said(live, checkpoint.read(live))}
+        return {**run.apply([], ApplyOptions()), **_said(live, checkpoint.read_checkpoint(live))}
     if not choices and not notes:
-        raise InvalidOption("objects", "neither objects nor notes are given", hint="Say what is to be kept.")
-    taken = wanted.taken(checkpoint.chosen(cluster, choices), frozenset({ISTIOD_MANAGER}))
-    kept = checkpoint.read(taken)
-    result = run.converge([Step("checkpoint", [taken])], Rules())
-    names = "".join(f"{ref['kind']} {ref['namespace']}/{ref['name']}\n" for ref in checkpoint.refs(kept.objects))
+        raise InvalidOption("objects", "neither objects nor notes are set", hint="Set objects or notes.")
+    taken = wanted.as_config_map(checkpoint.selected_objects(cluster, choices), frozenset({ISTIOD_MANAGER}))
+    kept = checkpoint.read_checkpoint(taken)
+    result = run.apply([Step("checkpoint", [taken])], ApplyOptions())
+    names = "".join(f"{ref['kind']} {ref['namespace']}/{ref['name']}\n" for ref in checkpoint.result_refs(kept.objects))
     return {**result, "diff": [{**entry, "after": names} for entry in result["diff"]], **_said(None, kept)}
 
 
-def _said(live: dict | None, kept: checkpoint.Kept) -> dict:
-    return {"found": live is not None, "notes": kept.notes, "kept": checkpoint.refs(kept.objects)}
+def _said(live: dict | None, kept: checkpoint.Snapshot) -> dict:
+    return {"found": live is not None, "notes": kept.notes, "kept": checkpoint.result_refs(kept.objects)}
 
 
 def main() -> None:

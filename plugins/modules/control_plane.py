@@ -32,7 +32,7 @@ options:
     type: bool
   delete_crds:
     description:
-      - With O(state=absent), whether Istio's CustomResourceDefinitions go too, and with them B(all) routes and policies. These are part of the plan,
+      - With O(state=absent), whether Istio's CRDs are deleted too, and with them B(all) routes and policies. These are part of the plan,
         and a warning counts them. M(servicemesh.istio.backup) keeps them.
       - Refused while another revision is there.
     type: bool
@@ -60,11 +60,17 @@ options:
     type: str
     choices: [present, absent]
     default: present
+seealso:
+  - name: IstioOperator
+    description: Reference of the options that istioctl renders.
+    link: https://istio.io/latest/docs/reference/config/istio.operator.v1alpha1/
+  - name: Install with Helm
+    description: Istio's charts.
+    link: https://istio.io/latest/docs/setup/install/helm/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
@@ -123,10 +129,10 @@ leftovers:
   elements: dict
   sample: [{ref: Secret istio-system/cacerts, why: "the authority that somebody gave to istiod: it is theirs"}]
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 3, configured: 0, recreated: 0, unchanged: 35, pruned: 0, failed: 0, asked: 3}
+  sample: {created: 3, configured: 0, recreated: 0, unchanged: 35, pruned: 0, failed: 0, dry_runs: 3}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -149,7 +155,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -171,14 +177,13 @@ from pathlib import Path
 from ..module_utils._engine.module import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._engine.steps import Step
 from ..module_utils._istio import webhooks
-from ..module_utils._istio.install import charts, control_plane
-from ..module_utils._istio.install import control_plane_options as rendering
+from ..module_utils._istio.install import charts, control_plane, control_plane_options
 from ..module_utils._istio.install.helm import Helm
 from ..module_utils._istio.install.istioctl import Istioctl
 from ..module_utils._istio.uninstall import removal
 
 ARGUMENTS = {
-    **rendering.ARGUMENTS,
+    **control_plane_options.ARGUMENTS,
     "leave_gateways": {"type": "bool", "default": False},
     "default_tag": {"type": "bool"},
     "delete_crds": {"type": "bool", "default": False},
@@ -195,46 +200,55 @@ ISTIOD = frozenset({control_plane.ISTIOD_MANAGER})
 
 def body(run: Run) -> dict:
     options = run.options
-    plane = rendering.plane(options)
+    plane = control_plane_options.control_plane_of(options)
     if options["state"] == "absent":
-        return removal.remove(run, plane)
-    rendering.require(options)
+        return removal.remove_control_plane(run, plane)
+    control_plane_options.require_charts(options)
     return _by_helm(run, plane) if options["method"] == "helm" else _by_istioctl(run, plane)
 
 
 def _by_istioctl(run: Run, plane: control_plane.ControlPlane) -> dict:
     istioctl = Istioctl(run.options["istioctl"])
     version = istioctl.version()
-    mesh = control_plane.live(run.cluster, plane)
-    operators = [control_plane.operator(plane)]
+    mesh = control_plane.read_live_mesh(run.cluster, plane)
+    operators = [control_plane.istio_operator(plane)]
     if control_plane.wants_default_tag(plane, mesh):
         operators.append(control_plane.tag_operator(plane))
     # Side by side, for each takes its time where nothing is kept.
     rendered, *tags = run.timed("render", lambda: run.cluster.each(istioctl.render, operators))
     tag = [obj for objects in tags for obj in control_plane.tag_objects(objects, plane)]
-    rules = run.rules(namespace=plane.namespace, yield_to=ISTIOD, set=plane.own_set, prune=True, spared=plane.spared)
-    steps = control_plane.desired(plane, rendered, tag, mesh, version)
+    rules = run.apply_options(
+        namespace=plane.namespace, ignore_managers=ISTIOD, set=plane.own_set, prune=True, keep=plane.spared
+    )
+    steps = control_plane.control_plane_steps(plane, rendered, tag, mesh, version)
     if rules.adopt:
-        steps.append(Step("Helm's records", deleted=charts.forgotten(run.cluster, rendered + tag)))
+        steps.append(Step("Helm's records", deleted=charts.surplus_releases(run.cluster, rendered + tag)))
     # What was opened while istiod was down is closed again; by then it is ready.
-    return {**run.converge(steps, replace(rules, adopt=rules.adopt | {webhooks.OPENER})), "version": version}
+    return {**run.apply(steps, replace(rules, adopt=rules.adopt | {webhooks.OPENER})), "version": version}
 
 
 def _by_helm(run: Run, plane: control_plane.ControlPlane) -> dict:
     options = run.options
     helm, folder = Helm(options["helm"]), charts.Charts.of(Path(options["charts"]))
-    charts.check(plane, folder)
-    rules = run.rules(namespace=plane.namespace, yield_to=ISTIOD)
-    steps = run.timed("render", lambda: charts.desired(run.cluster, plane, helm, folder, control_plane.live(run.cluster, plane), rules))
-    result = run.converge(steps, rules)
+    charts.validate_chart_options(plane, folder)
+    rules = run.apply_options(namespace=plane.namespace, ignore_managers=ISTIOD)
+    steps = run.timed(
+        "render",
+        lambda: charts.chart_steps(
+            run.cluster, plane, helm, folder, control_plane.read_live_mesh(run.cluster, plane), rules
+        ),
+    )
+    result = run.apply(steps, rules)
     if rules.adopt:
         # What of our own set no chart has.
-        result = run.remove([], plane.own_set, spared=frozenset(change.ref for the_plan in run.plans for change in the_plan.changes))
+        result = run.remove(
+            [], plane.own_set, spared=frozenset(change.ref for the_plan in run.plans for change in the_plan.changes)
+        )
     return {**result, "version": folder.version}
 
 
 def main() -> None:
-    run_module(ARGUMENTS, body, required_if=[("method", "helm", ["helm"])])
+    run_module(ARGUMENTS, body)
 
 
 if __name__ == "__main__":

@@ -36,11 +36,14 @@ options:
     type: str
     choices: [present, absent]
     default: present
+seealso:
+  - name: Istio integrations
+    description: Prometheus, Grafana, Jaeger and Kiali with Istio.
+    link: https://istio.io/latest/docs/ops/integrations/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
 """
 
 EXAMPLES = r"""
@@ -86,7 +89,12 @@ from ..module_utils._istio import mesh
 from ..module_utils._probe import forwarder
 
 # Addon -> (Service, its port, usual local port), as in the release's samples/addons.
-ADDONS = {"kiali": ("kiali", 20001, 20001), "grafana": ("grafana", 3000, 3000), "prometheus": ("prometheus", 9090, 9090), "jaeger": ("tracing", 80, 16686)}
+ADDONS = {
+    "kiali": ("kiali", 20001, 20001),
+    "grafana": ("grafana", 3000, 3000),
+    "prometheus": ("prometheus", 9090, 9090),
+    "jaeger": ("tracing", 80, 16686),
+}
 ARGUMENTS = {
     "name": {"type": "str", "choices": list(ADDONS), "default": "kiali"},
     "namespace": {"type": "str", "default": "istio-system"},
@@ -100,31 +108,46 @@ def body(run: Run) -> dict:
     options = run.options
     service, port, usual = ADDONS[options["name"]]
     local_port = options["local_port"] or usual
-    opened = forwarder.opened(local_port)
+    opened = forwarder.open_sockets(local_port)
     if options["state"] == "absent":
         if opened and not run.check_mode:
-            forwarder.stop(local_port, opened[0])
+            forwarder.stop_forwarding(local_port, opened[0])
         return {"changed": opened is not None, "diff": _diff(local_port, "open", "closed") if opened else []}
-    target = forwarder.Target(run.cluster.api.server, options["namespace"], service, port)
+    target = forwarder.ServicePort(run.cluster.api.server, options["namespace"], service, port)
     url = f"http://{mesh.bracketed(options['address'])}:{local_port}"
     if opened and opened[1] == target:
         return {"changed": False, "url": url, "pid": opened[0].pid, "diff": []}
     live = run.cluster.get("", "Service", options["namespace"], service)
     if live is None:
-        raise Failure("no_addon", f"name: there is no Service {options['namespace']}/{service}", hint="Install the addon first, or name its namespace.")
+        raise Failure(
+            "no_addon",
+            f"name: Service {options['namespace']}/{service} does not exist",
+            hint="Install the addon first, or set its namespace.",
+        )
     selector = live["spec"].get("selector") or {}
     pod_port = forwarder.port_of(live, port, forwarder.running_pod(run.cluster, options["namespace"], selector))
     listener = forwarder.listen(options["address"], local_port)
-    result = {"changed": True, "url": url, "diff": _diff(local_port, "closed", f"open, leads to {options['namespace']}/{service}")}
+    result = {
+        "changed": True,
+        "url": url,
+        "diff": _diff(local_port, "closed", f"open, forwards to {options['namespace']}/{service}"),
+    }
     if run.check_mode:
         listener.close()
         return result
-    pid = forwarder.start(run.cluster, target, selector, pod_port, listener)
+    pid = forwarder.start_forwarding(run.cluster, target, selector, pod_port, listener)
     return {**result, "pid": pid}
 
 
 def _diff(port: int, before: str, after: str) -> list:
-    return [{"before": before + "\n", "after": after + "\n", "before_header": f"port {port}", "after_header": f"port {port}"}]
+    return [
+        {
+            "before": before + "\n",
+            "after": after + "\n",
+            "before_header": f"port {port}",
+            "after_header": f"port {port}",
+        }
+    ]
 
 
 def main() -> None:

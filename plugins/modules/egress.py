@@ -16,15 +16,11 @@ description:
     know them.
   - With O(tls) workloads speak plain HTTP, and their proxies TLS. With O(gateway) requests leave through an egress gateway, whose routes come after
     the gateway has its listener.
-  - The module M(servicemesh.istio.sidecar) with C(outbound) closes a namespace for all other hosts.
+  - The module M(servicemesh.istio.sidecar) with C(outbound_traffic_policy) closes a namespace for all other hosts.
   - Waits until a proxy of every istiod has the hosts in its own configuration, and all have acknowledged what they were sent.
 options:
   name:
     description: Name of the ServiceEntry, and of the objects that rest on it.
-    type: str
-    required: true
-  namespace:
-    description: Namespace of the objects.
     type: str
     required: true
   hosts:
@@ -53,17 +49,18 @@ options:
     type: list
     elements: raw
     default: []
-  inside:
-    description: Whether the hosts are part of the mesh, so that they are spoken to by mutual TLS.
-    type: bool
-    default: false
+  location:
+    description: Location of the hosts. V(mesh_internal) makes proxies use mutual TLS with them.
+    type: str
+    choices: [mesh_internal, mesh_external]
+    default: mesh_external
   export_to:
     description: Namespaces that see the hosts, V(.) for their own. Without it, all.
     type: list
     elements: str
     default: []
   tls:
-    description: Proxies begin TLS with the host. Ports that speak HTTP are sent on so. For one host.
+    description: "Originate TLS to the host: the proxy upgrades plain HTTP ports to HTTPS. Requires exactly one host."
     type: dict
     suboptions:
       port:
@@ -73,21 +70,22 @@ options:
       sni:
         description: Name that is asked for. Without it, the host.
         type: str
-      names:
-        description: Names of which the host's certificate must have one. Without any, the one that is asked for.
+      subject_alt_names:
+        description: Subject alternative names, of which the host's certificate must have one. The default is the value of O(tls.sni).
         type: list
         elements: str
         default: []
-      secret:
-        description: Secret with a client certificate, in the namespace of the gateway's pods. Needs O(gateway), since sidecars are given no Secret.
+      credential_name:
+        description: Secret with a client certificate, in the namespace of the gateway's pods. Requires O(gateway), because sidecars have no access to
+          Secrets.
         type: str
-      ca_file:
-        description: File of the proxy with authorities. Without it, those of its system.
+      ca_certificates:
+        description: Path of a file with CA certificates in the proxy's container. The default is the system's CA bundle.
         type: str
-      verify:
-        description: Whether the host's certificate is verified.
+      insecure_skip_verify:
+        description: Whether to skip verification of the host's certificate.
         type: bool
-        default: true
+        default: false
   gateway:
     description: Service of an egress gateway, as NAMESPACE/NAME, through which requests leave. For one host, by port 80 for HTTP and port 443 for TLS.
     type: str
@@ -95,22 +93,23 @@ options:
     description: Labels of its pods.
     type: dict
     default: {istio: egressgateway}
-
-  state:
-    description: Whether the policy is there. Objects of the same name that this collection did not make are not deleted.
-    type: str
-    choices: [present, absent]
-    default: present
+seealso:
+  - name: ServiceEntry
+    description: Reference of the ServiceEntry that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/service-entry/
+  - name: DestinationRule
+    description: Reference of the DestinationRule that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/destination-rule/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.workload_policy
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
   - servicemesh.istio.writing.preflight
-  - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.proxies
 """
 
 EXAMPLES = r"""
@@ -120,7 +119,7 @@ EXAMPLES = r"""
     namespace: online-boutique
     hosts: [api.payments.example.com]
     ports: [80]
-    tls: {names: [api.payments.example.com]}
+    tls: {subject_alt_names: [api.payments.example.com]}
 
 - name: It is not called any more
   servicemesh.istio.egress:
@@ -131,10 +130,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -157,7 +156,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -169,7 +168,7 @@ findings:
   type: list
   elements: dict
   sample: []
-unread:
+forbidden_kinds:
   description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
   returned: when something is to be changed
   type: dict
@@ -187,11 +186,11 @@ failure:
 
 from ..module_utils._preflight.plan_review import REVIEW
 from ..module_utils._traffic.policies.egress import EGRESS
-from ..module_utils._traffic.policies.policy_module import run
+from ..module_utils._traffic.policies.policy_module import run_policy
 
 
 def main() -> None:
-    run(EGRESS, REVIEW)
+    run_policy(EGRESS, REVIEW)
 
 
 if __name__ == "__main__":

@@ -14,63 +14,39 @@ author:
 description:
   - For tests of what depends on a host. Whoever calls it meets the fault in their own proxy; the host itself is not touched.
   - With O(expires) a fault that was forgotten ends, with the next run of any module of the host's policy after that time.
-  - Everything that was asked for a host is composed into one VirtualService and one DestinationRule, for a host's routes have one owner.
-    What this module says is kept with them as data, so that other concerns of the host keep theirs.
-  - Between subsets and routes every istiod must report that its proxies have acknowledged the change.
 options:
-  host:
-    description: Name of a Service in O(namespace), or a full host name.
-    type: str
-    required: true
-  namespace:
-    description: Namespace of the objects that are written.
-    type: str
-    required: true
   delay:
     description: Such as C(2s), or C({by, percent}).
     type: raw
   abort:
     description: A status such as V(503), or C({http or grpc, percent}), where C(grpc) is a status such as C(UNAVAILABLE).
     type: raw
-  when:
-    description: Which requests, as in O(servicemesh.istio.route#module:rules). Without it, every request.
+  match:
+    description: Requests that the fault applies to, with the keys of O(servicemesh.istio.route#module:rules[].match). The default is every request.
     type: raw
   expires:
     description:
       - A duration such as C(30m), or a time such as C(2030-01-31T12:00:00Z).
       - A duration counts from the run that brought this fault; the same fault in a later run does not prolong it, and does not come back by itself.
     type: str
-  gateways:
-    description:
-      - Where the host's routes hold. V(mesh) is every sidecar; a gateway is written as C(NAMESPACE/NAME).
-      - Without it they hold where other policy of the host says, and where none does, in every sidecar.
-    type: list
-    elements: str
-  gateway_hosts:
-    description: Hosts from outside that a gateway sends here. V(*) is every host that has no routes of its own.
-    type: list
-    elements: str
-    default: []
-  api_host:
-    description:
-      - URL of the API server, which other modules of this collection also call C(host). Also E(K8S_AUTH_HOST).
-      - A C(host) in the defaults of the action group C(servicemesh.istio.all) is this one.
-    type: str
-  state:
-    description: Whether this part of the host's policy is there. What else was asked for the host stays.
-    type: str
-    choices: [present, absent]
-    default: present
+seealso:
+  - name: HTTPFaultInjection
+    description: Reference of the field that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/virtual-service/#HTTPFaultInjection
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.service_policy
+  - servicemesh.istio.service_policy.state
+  - servicemesh.istio.service_policy.gateways
+  - servicemesh.istio.service_policy.gateway_hosts
   - servicemesh.istio.connection
   - servicemesh.istio.gateway_api
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
   - servicemesh.istio.writing.preflight
-  - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.proxies
   - servicemesh.istio.writing.shared
 """
 
@@ -78,23 +54,23 @@ EXAMPLES = r"""
 - name: A tenth of the calls to the catalogue takes two seconds more, for half an hour
   servicemesh.istio.fault:
     namespace: online-boutique
-    host: productcatalogservice
+    service: productcatalogservice
     delay: {by: 2s, percent: 10}
     expires: 30m
 
 - name: No more faults
   servicemesh.istio.fault:
     namespace: online-boutique
-    host: productcatalogservice
+    service: productcatalogservice
     state: absent
 """
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -117,7 +93,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -129,7 +105,7 @@ findings:
   type: list
   elements: dict
   sample: []
-unread:
+forbidden_kinds:
   description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
   returned: when something is to be changed
   type: dict
@@ -150,7 +126,7 @@ from ..module_utils._traffic import module as concern
 
 
 def main() -> None:
-    concern.run("fault", REVIEW, required_if=[("state", "present", ["delay", "abort"], True)])
+    concern.run_feature("fault", REVIEW, required_if=[("state", "present", ["delay", "abort"], True)])
 
 
 if __name__ == "__main__":

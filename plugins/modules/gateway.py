@@ -22,10 +22,6 @@ options:
     description: Name of the Gateway, as policies name it with its namespace.
     type: str
     required: true
-  namespace:
-    description: Namespace of the objects.
-    type: str
-    required: true
   hosts:
     description: Hosts from outside. V(*) is all; C(NAMESPACE/HOST) takes routes of that namespace alone.
     type: list
@@ -57,58 +53,60 @@ options:
         type: str
         choices: [simple, mutual, passthrough, istio_mutual]
         default: simple
-      secret:
+      credential_name:
         description: Name of a Secret with C(tls.crt) and C(tls.key), for V(mutual) also C(ca.crt), in the namespace of the gateway's pods.
         type: str
-      least_version:
-        description: The oldest version of TLS that is taken.
+      min_protocol_version:
+        description: Minimum TLS version.
         type: str
         choices: ["1.2", "1.3"]
         default: "1.2"
   redirect:
     description:
       - Whether requests to the port for HTTP are redirected to HTTPS.
-      - With O(api=gateway) that port then takes routes of the Gateway's own namespace alone, and policies of hosts that are written from then on leave it
+      - With O(api=gateway_api) that port then takes routes of the Gateway's own namespace alone, and policies of hosts that are written from then on leave it
         to the redirect. A route there that somebody else wrote for a host is answered before the redirect.
     type: bool
     default: false
   api:
     description:
-      - Whose kind the Gateway is. With V(istio) it is Istio's own; with V(gateway) Gateway API's, with a listener for each host; with V(auto) the
+      - Whose kind the Gateway is. With V(istio) it is Istio's own; with V(gateway_api) Gateway API's, with a listener for each host; with V(auto) the
         latter where its
-        definitions are there and it can say what is asked for.
+        CRDs are installed and it can say what is asked for.
       - Without it, and with V(auto), the gateway stays with the API that it has. Without it a new one is Istio's own.
-      - Gateway API cannot say O(selector) and O(tls.least_version), and of O(tcp_port) only what this collection does not write (TCPRoutes). That is
+      - Gateway API cannot say O(selector) and O(tls.min_protocol_version), and of O(tcp_port) only what this collection does not write (TCPRoutes). That is
         refused with the code C(gateway_api_cannot).
     type: str
-    choices: [istio, gateway, auto]
+    choices: [istio, gateway_api, auto]
   class:
-    description: With O(api=gateway), the GatewayClass.
+    description: With O(api=gateway_api), the GatewayClass.
     type: str
     default: istio
   service:
-    description: With O(api=gateway), a Service of O(namespace) whose pods are the gateway, as C(NAME) or C(NAMESPACE/NAME). Without it Istio deploys
+    description: With O(api=gateway_api), a Service of O(namespace) whose pods are the gateway, as C(NAME) or C(NAMESPACE/NAME). Without it Istio deploys
       a gateway of its own.
     type: str
   service_type:
-    description: With O(api=gateway) and without O(service), the type of the Service that Istio makes. Without it, Istio's own choice.
+    description: With O(api=gateway_api) and without O(service), the type of the Service that Istio makes. Without it, Istio's own choice.
     type: str
     choices: [LoadBalancer, NodePort, ClusterIP]
-  state:
-    description: Whether the policy is there. Objects of the same name that this collection did not make are not deleted.
-    type: str
-    choices: [present, absent]
-    default: present
+seealso:
+  - name: Gateway
+    description: Reference of the Gateway that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/gateway/
+  - name: Gateway API
+    description: Reference of the Gateway that this module writes with O(api=gateway_api).
+    link: https://gateway-api.sigs.k8s.io/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.workload_policy
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
   - servicemesh.istio.writing.preflight
-  - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.proxies
 """
 
 EXAMPLES = r"""
@@ -135,10 +133,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -161,7 +159,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -173,7 +171,7 @@ findings:
   type: list
   elements: dict
   sample: []
-unread:
+forbidden_kinds:
   description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
   returned: when something is to be changed
   type: dict
@@ -191,11 +189,11 @@ failure:
 
 from ..module_utils._preflight.plan_review import REVIEW
 from ..module_utils._traffic.policies.gateway import GATEWAY
-from ..module_utils._traffic.policies.policy_module import run
+from ..module_utils._traffic.policies.policy_module import run_policy
 
 
 def main() -> None:
-    run(GATEWAY, REVIEW)
+    run_policy(GATEWAY, REVIEW)
 
 
 if __name__ == "__main__":

@@ -24,14 +24,6 @@ options:
     description: Names the policy. Its RequestAuthentication is called so, its AuthorizationPolicy so with C(-token).
     type: str
     required: true
-  namespace:
-    description: Namespace of the objects.
-    type: str
-    required: true
-  workload:
-    description: Labels of the pods that the policy is for. Without it, all of the namespace; in the root namespace, all of the mesh.
-    type: dict
-    default: {}
   issuers:
     description:
       - Who signs tokens that are taken. Needed with O(state=present).
@@ -52,22 +44,24 @@ options:
     type: list
     elements: str
     default: []
-
-  state:
-    description: Whether the policy is there. Objects of the same name that this collection did not make are not deleted.
-    type: str
-    choices: [present, absent]
-    default: present
+seealso:
+  - name: RequestAuthentication
+    description: Reference of the RequestAuthentication that this module writes.
+    link: https://istio.io/latest/docs/reference/config/security/request_authentication/
+  - name: AuthorizationPolicy
+    description: Reference of the AuthorizationPolicy that this module writes.
+    link: https://istio.io/latest/docs/reference/config/security/authorization-policy/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.workload_policy
+  - servicemesh.istio.workload_policy.workload
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
   - servicemesh.istio.writing.preflight
-  - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.proxies
 """
 
 EXAMPLES = r"""
@@ -95,10 +89,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -121,7 +115,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -133,7 +127,7 @@ findings:
   type: list
   elements: dict
   sample: []
-unread:
+forbidden_kinds:
   description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
   returned: when something is to be changed
   type: dict
@@ -151,11 +145,11 @@ failure:
 
 from ..module_utils._preflight.plan_review import REVIEW
 from ..module_utils._traffic.policies.jwt import JWT
-from ..module_utils._traffic.policies.policy_module import run
+from ..module_utils._traffic.policies.policy_module import run_policy
 
 
 def main() -> None:
-    run(JWT, REVIEW)
+    run_policy(JWT, REVIEW)
 
 
 if __name__ == "__main__":

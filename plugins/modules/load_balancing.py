@@ -12,23 +12,13 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Everything that was asked for a host is composed into one VirtualService and one DestinationRule, for a host's routes have one owner.
-    What this module says is kept with them as data, so that other concerns of the host keep theirs.
-  - Between subsets and routes every istiod must report that its proxies have acknowledged the change.
+  - Sets how callers choose a pod of the service. The settings are part of a DestinationRule.
 options:
-  host:
-    description: Name of a Service in O(namespace), or a full host name.
-    type: str
-    required: true
-  namespace:
-    description: Namespace of the objects that are written.
-    type: str
-    required: true
   algorithm:
     description: How a pod is chosen.
     type: str
     choices: [least_request, round_robin, random, passthrough]
-  hash_on:
+  consistent_hash:
     description:
       - Requests that are alike in this go to the same pod. One of C({header}), C({cookie}), C({query}) by name, or C({source_ip}).
       - C(cookie) may be C({name, path, ttl}); a proxy sets it where a request has none.
@@ -37,32 +27,28 @@ options:
       - It does not hold across the versions of a split; see O(servicemesh.istio.traffic_split#module:sticky).
     type: dict
   locality:
-    description: C({distribute, failover, failover_priority, enabled}), with C(from) and C(to) as Istio writes them. Failover needs ejection
-      (O(servicemesh.istio.resilience#module:eject)).
+    description: C({distribute, failover, failover_priority, enabled}), with C(from) and C(to) as Istio writes them. Failover needs outlier detection
+      (O(servicemesh.istio.resilience#module:outlier_detection)).
     type: dict
   warmup:
-    description: C({for, least_percent, aggression}). A new pod gets its full share only after that time.
+    description: Slow start of new pods, as C({duration, minimum_percent, aggression}). A new pod receives its full share of requests only after C(duration).
     type: dict
-  api_host:
-    description:
-      - URL of the API server, which other modules of this collection also call C(host). Also E(K8S_AUTH_HOST).
-      - A C(host) in the defaults of the action group C(servicemesh.istio.all) is this one.
-    type: str
-  state:
-    description: Whether this part of the host's policy is there. What else was asked for the host stays.
-    type: str
-    choices: [present, absent]
-    default: present
+seealso:
+  - name: LoadBalancerSettings
+    description: Reference of the field that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/destination-rule/#LoadBalancerSettings
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.service_policy
+  - servicemesh.istio.service_policy.state
   - servicemesh.istio.connection
   - servicemesh.istio.gateway_api
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
   - servicemesh.istio.writing.preflight
-  - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.proxies
   - servicemesh.istio.writing.shared
 """
 
@@ -70,22 +56,22 @@ EXAMPLES = r"""
 - name: A customer's carts are kept by one pod
   servicemesh.istio.load_balancing:
     namespace: online-boutique
-    host: cartservice
-    hash_on: {header: x-customer}
+    service: cartservice
+    consistent_hash: {header: x-customer}
 
 - name: As Istio does by itself
   servicemesh.istio.load_balancing:
     namespace: online-boutique
-    host: cartservice
+    service: cartservice
     state: absent
 """
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -108,7 +94,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -120,7 +106,7 @@ findings:
   type: list
   elements: dict
   sample: []
-unread:
+forbidden_kinds:
   description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
   returned: when something is to be changed
   type: dict
@@ -141,7 +127,7 @@ from ..module_utils._traffic import module as concern
 
 
 def main() -> None:
-    concern.run("load_balancing", REVIEW)
+    concern.run_feature("load_balancing", REVIEW)
 
 
 if __name__ == "__main__":

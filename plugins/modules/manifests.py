@@ -27,10 +27,10 @@ options:
     description: What sha256 the file or what is behind the URL of O(src) must have. Anything else is refused before it is read.
     type: str
   namespace:
-    description: Namespace for namespaced objects that name none. Also that of the set's own ConfigMap.
+    description: Namespace of namespaced objects without one. Required with O(set), because the parent of the ApplySet is kept there.
     type: str
   set:
-    description: Name of the set that these objects are. A ConfigMap of this name in O(namespace) remembers it.
+    description: Name of the ApplySet that the objects form. Its parent is a ConfigMap with this name in O(namespace).
     type: str
   prune:
     description: Whether members of the set that are not among the objects are deleted. Namespaces, CustomResourceDefinitions and PersistentVolumeClaims stay.
@@ -63,11 +63,17 @@ options:
     type: str
     choices: [present, absent]
     default: present
+seealso:
+  - name: Server-side apply
+    description: How Kubernetes applies objects and tracks managed fields.
+    link: https://kubernetes.io/docs/reference/using-api/server-side-apply/
+  - name: ApplySet
+    description: Labels and annotations of an ApplySet.
+    link: https://kubernetes.io/docs/reference/labels-annotations-taints/#applyset-kubernetes-io-id
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
@@ -108,10 +114,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 3, configured: 0, recreated: 0, unchanged: 35, pruned: 0, failed: 0, asked: 3}
+  sample: {created: 3, configured: 0, recreated: 0, unchanged: 35, pruned: 0, failed: 0, dry_runs: 3}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -134,7 +140,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -150,10 +156,10 @@ failure:
   sample: {code: image_pull, ref: {}, reason: ErrImagePull, hint: ""}
 """
 
-from ..module_utils._engine.files.manifests import read
+from ..module_utils._engine.files.manifests import read_manifests
 from ..module_utils._engine.images import Registries
 from ..module_utils._engine.module import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
-from ..module_utils._engine.planning.applyset import ObjectSet, allowed
+from ..module_utils._engine.planning.applyset import ObjectSet, prune_allowance
 from ..module_utils._engine.steps import Step
 from ..module_utils._engine.waiting import conditions
 from ..module_utils._failure import InvalidOption
@@ -171,7 +177,11 @@ ARGUMENTS = {
         "type": "list",
         "elements": "dict",
         "default": [],
-        "options": {"kind": {"type": "str", "required": True}, "name": {"type": "str"}, "query": {"type": "str", "required": True}},
+        "options": {
+            "kind": {"type": "str", "required": True},
+            "name": {"type": "str"},
+            "query": {"type": "str", "required": True},
+        },
     },
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **REGISTRY_ARGUMENTS,
@@ -183,25 +193,37 @@ ARGUMENTS = {
 def body(run: Run) -> dict:
     options = run.options
     if options["set"] and not options["namespace"]:
-        raise InvalidOption("namespace", "a set needs the namespace of its ConfigMap")
+        hint = (
+            "The parent of an ApplySet is a ConfigMap with the name of the set. Set namespace to where it is kept, such"
+            " as the namespace of the objects."
+        )
+        raise InvalidOption(
+            "namespace",
+            f"is required with set: the parent of the ApplySet {options['set']} needs a namespace",
+            hint=hint,
+        )
     if options["prune"] and not options["set"]:
-        raise InvalidOption("prune", "only the members of a named set can be pruned", hint="Name the set.")
+        raise InvalidOption("prune", "prune needs set", hint="Set the name of the set.")
     object_set = ObjectSet(options["set"], options["namespace"]) if options["set"] else None
     if options["prune_limit"] is not None:
-        allowed(options["prune_limit"], 0)
-    run.conditions = conditions.parse(options["wait_for"])
+        prune_allowance(options["prune_limit"], 0)
+    run.conditions = conditions.parse_conditions(options["wait_for"])
     registries = Registries.of(options["registries"])
-    objects = [of_pods(obj, registries, options["pull_secrets"]) for obj in read(run)]
+    objects = [of_pods(obj, registries, options["pull_secrets"]) for obj in read_manifests(run)]
     if options["state"] == "absent":
         return run.remove(objects, object_set, namespace=options["namespace"])
     if not objects:
-        raise InvalidOption("definition", "there is no object in it", hint="Use state: absent to remove a set.")
-    rules = run.rules(namespace=options["namespace"], set=object_set, prune=options["prune"], prune_limit=options["prune_limit"])
-    return run.converge([Step("objects", objects)], rules)
+        raise InvalidOption("definition", "it contains no objects", hint="Use state: absent to remove a set.")
+    rules = run.apply_options(
+        namespace=options["namespace"], set=object_set, prune=options["prune"], prune_limit=options["prune_limit"]
+    )
+    return run.apply([Step("objects", objects)], rules)
 
 
 def main() -> None:
-    run_module(ARGUMENTS, body, mutually_exclusive=[("definition", "src")], required_one_of=[("definition", "src", "set")])
+    run_module(
+        ARGUMENTS, body, mutually_exclusive=[("definition", "src")], required_one_of=[("definition", "src", "set")]
+    )
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ options:
     type: str
     choices: [install, running, upgrade]
     default: running
-  namespace:
+  istio_namespace:
     description: Namespace of the control plane.
     type: str
     default: istio-system
@@ -42,7 +42,7 @@ options:
     type: list
     elements: str
     default: []
-  fail_at:
+  fail_on:
     description: The lowest severity at which a failed check fails the play. The result is the same with V(never).
     type: str
     choices: [error, warning, never]
@@ -51,11 +51,14 @@ options:
     description: Whether a check that is unknown counts as failed at its severity.
     type: bool
     default: false
+seealso:
+  - name: Istio analysis messages
+    description: Findings of istioctl analyze.
+    link: https://istio.io/latest/docs/reference/config/analysis/
 extends_documentation_fragment:
   - servicemesh.istio.attributes.info
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
 """
 
 EXAMPLES = r"""
@@ -79,7 +82,7 @@ EXAMPLES = r"""
     phase: upgrade
     version: 1.31.0
     revision: 1-31-0
-    fail_at: never
+    fail_on: never
 
 - name: The workloads of one namespace have moved, and their proxies are served
   servicemesh.istio.mesh_check:
@@ -133,35 +136,41 @@ failure:
 """
 
 from ..module_utils._engine.module import Run, run_module
-from ..module_utils._mesh import facts
-from ..module_utils._mesh import registry as checks
-from ..module_utils._mesh.answers import answers
-from ..module_utils._mesh.findings import Gate
+from ..module_utils._mesh import facts, registry
+from ..module_utils._mesh.gate import Gate
 
 ARGUMENTS = {
     "phase": {"type": "str", "choices": ["install", "running", "upgrade"], "default": "running"},
-    "namespace": {"type": "str", "default": "istio-system"},
+    "istio_namespace": {"type": "str", "default": "istio-system"},
     "version": {"type": "str"},
     "revision": {"type": "str"},
     "namespaces": {"type": "list", "elements": "str", "default": []},
     "skip": {"type": "list", "elements": "str", "default": []},
-    "fail_at": {"type": "str", "choices": ["error", "warning", "never"], "default": "error"},
+    "fail_on": {"type": "str", "choices": ["error", "warning", "never"], "default": "error"},
     "unknown_fails": {"type": "bool", "default": False},
 }
 
 
 def body(run: Run) -> dict:
     options = run.options
-    gate = Gate(options["phase"], options["namespace"], options["version"] or "", options["revision"] or "", tuple(options["namespaces"]))
-    checks.refuse(gate, options["skip"])
-    found = run.timed("read", lambda: facts.read(run.cluster, gate.namespace, checks.sources(gate, options["skip"]), answers))
-    checks.refuse_absent(found, gate)
-    rows = run.timed("judge", lambda: checks.run(found, gate, options["skip"]))
-    run.told = {"checks": rows, "summary": checks.summary(rows)}
-    failure = checks.failure(rows, options["fail_at"], options["unknown_fails"])
+    gate = Gate(
+        options["phase"],
+        options["istio_namespace"],
+        options["version"] or "",
+        options["revision"] or "",
+        tuple(options["namespaces"]),
+    )
+    registry.validate_gate(gate, options["skip"])
+    found = run.timed(
+        "read", lambda: facts.read_facts(run.cluster, gate.namespace, registry.required_sources(gate, options["skip"]))
+    )
+    registry.require_namespaces(found, gate)
+    rows = run.timed("judge", lambda: registry.run_checks(found, gate, options["skip"]))
+    run.extra_result = {"checks": rows, "summary": registry.summarize_rows(rows)}
+    failure = registry.failure_of_rows(rows, options["fail_on"], options["unknown_fails"])
     if failure:
         raise failure
-    return run.told
+    return run.extra_result
 
 
 def main() -> None:

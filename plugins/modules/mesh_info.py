@@ -12,10 +12,10 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Reads the cluster's name and server, the control planes and their versions, revision tags, webhooks, the definitions' version, the root
+  - Reads the cluster's name and server, the control planes and their versions, revision tags, webhooks, the CRDs' version, the root
     certificates, the namespaces and workloads with their pods' sidecars, what istiods say of their proxies, gateways with their addresses,
     addons, and whether all of that is near enough in version.
-  - What this account may not read is named in RV(unread), and its part of the result is null; without Namespaces, Nodes, Pods, Services,
+  - What this account may not read is named in RV(forbidden_kinds), and its part of the result is null; without Namespaces, Nodes, Pods, Services,
     the Deployments of istiod and the injection webhooks nothing can be told, and the module fails.
   - M(servicemesh.istio.mesh_check) judges what it finds.
 options:
@@ -28,11 +28,14 @@ options:
     description: Whether istiods are asked for their proxies. That takes a tunnel into each of their pods.
     type: bool
     default: true
+seealso:
+  - name: istioctl
+    description: Reference of istioctl.
+    link: https://istio.io/latest/docs/reference/commands/istioctl/
 extends_documentation_fragment:
   - servicemesh.istio.attributes.info
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
 """
 
 EXAMPLES = r"""
@@ -114,8 +117,8 @@ webhooks:
       failure_policies: [Fail]
       has_ca: true
       ready_endpoints: 1
-definitions:
-  description: The version of Istio's base as a whole, and Istio's definitions with the version that each carries. Empty where none is noted.
+crds:
+  description: The version of Istio's base as a whole, and the Istio CRDs with the version of each. Empty where none is noted.
   returned: success
   type: dict
   sample: {version: 1.31.0, objects: [{name: virtualservices.networking.istio.io, version: 1.31.0}]}
@@ -140,7 +143,7 @@ workloads:
       restartable: true
       revisions: [default]
       uses: default
-      without_sidecar: []
+      missing_sidecar: []
       stale: []
 proxies:
   description:
@@ -152,11 +155,11 @@ proxies:
   type: dict
   sample: {unknown: "", connected: 12, synced: 12, rejected: {}, disconnected: [], versions: {1.31.0: 12}}
 skew:
-  description: Whether the versions of control planes, proxies, node agents and definitions are as near as Istio asks (kept, broken or unknown), and where not.
+  description: Whether the versions of control planes, proxies, node agents and CRDs are as near as Istio asks (kept, broken or unknown), and where not.
   returned: success
   type: dict
   sample: {verdict: kept, findings: []}
-unread:
+forbidden_kinds:
   description: What this account may not read, with the server's words.
   returned: success
   type: dict
@@ -179,7 +182,6 @@ failure:
 from ..module_utils._engine.module import Run, run_module
 from ..module_utils._engine.waiting import conditions
 from ..module_utils._mesh import overview
-from ..module_utils._mesh.answers import answers
 
 ARGUMENTS = {
     "query": {"type": "str"},
@@ -189,9 +191,9 @@ ARGUMENTS = {
 
 def body(run: Run) -> dict:
     text = run.options["query"]
-    query = conditions.expression("query", text) if text else None
-    result = run.timed("read", lambda: overview.read(run.cluster, answers if run.options["proxies"] else None))
-    return {**result, "answer": conditions.answer("query", query, result)} if query else result
+    query = conditions.compile_expression("query", text) if text else None
+    result = run.timed("read", lambda: overview.read_overview(run.cluster, run.options["proxies"]))
+    return {**result, "answer": conditions.search_result("query", query, result)} if query else result
 
 
 def main() -> None:

@@ -26,48 +26,41 @@ options:
     description: Name of the PeerAuthentication.
     type: str
     default: default
-  namespace:
-    description: Namespace of the objects.
-    type: str
-    required: true
   mode:
     description: V(strict) takes TLS alone, V(permissive) plaintext too, V(disable) plaintext alone, V(inherit) what the mesh says. Needed with
       O(state=present).
     type: str
     choices: [strict, permissive, disable, inherit]
-  workload:
-    description: Labels of the pods that it is for. Without it, all of the namespace; in the root namespace, all of the mesh.
-    type: dict
-    default: {}
   ports:
     description: Mode by port of the pods, where it differs. Needs O(workload).
     type: dict
     default: {}
-  plaintext:
-    description: V(shut_out) asks for TLS whoever calls without it, and reads no log.
+  plaintext_callers:
+    description:
+      - V(fail) reads access logs and metrics, and fails with the code C(plaintext_callers) if it finds callers without TLS.
+      - V(ignore) requires TLS without reading them. Callers without TLS can no longer connect.
     type: str
-    choices: [refuse, shut_out]
-    default: refuse
-  look_back:
-    description: How much of the access logs is read.
+    choices: [fail, ignore]
+    default: fail
+  access_log_window:
+    description: Period of the access logs that is read, such as C(30m).
     type: str
     default: 1h
-
-  state:
-    description: Whether the policy is there. Objects of the same name that this collection did not make are not deleted.
-    type: str
-    choices: [present, absent]
-    default: present
+seealso:
+  - name: PeerAuthentication
+    description: Reference of the PeerAuthentication that this module writes.
+    link: https://istio.io/latest/docs/reference/config/security/peer_authentication/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.workload_policy
+  - servicemesh.istio.workload_policy.workload
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
   - servicemesh.istio.writing.preflight
-  - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.proxies
 """
 
 EXAMPLES = r"""
@@ -84,10 +77,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -110,7 +103,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -122,7 +115,7 @@ findings:
   type: list
   elements: dict
   sample: []
-unread:
+forbidden_kinds:
   description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
   returned: when something is to be changed
   type: dict
@@ -140,11 +133,11 @@ failure:
 
 from ..module_utils._preflight.plan_review import REVIEW
 from ..module_utils._traffic.policies.mtls import MTLS
-from ..module_utils._traffic.policies.policy_module import run
+from ..module_utils._traffic.policies.policy_module import run_policy
 
 
 def main() -> None:
-    run(MTLS, REVIEW)
+    run_policy(MTLS, REVIEW)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ author:
   - The servicemesh.istio authors (@servicemesh)
 description:
   - Has a namespace with the label that asks for injection, and reports which workloads still have pods without a sidecar.
-  - Injection happens when a pod is made. Pods that are older than the label need a restart of their workload, which O(restart) does.
+  - Injection happens when a pod is made. Pods that are older than the label need a restart of their workload, which O(restart_missing_sidecar) does.
 options:
   name:
     description: The namespace.
@@ -31,11 +31,11 @@ options:
     description: Further labels.
     type: dict
     default: {}
-  restart:
+  restart_missing_sidecar:
     description: Whether Deployments, StatefulSets and DaemonSets whose pods lack the sidecar are restarted, and waited for. Other pods are only reported.
     type: bool
     default: false
-  restart_stale:
+  restart_stale_sidecar:
     description:
       - Whether those are restarted, too, whose pods have a sidecar of another revision than the one that the namespace's label leads to now,
         or of another version, such as after a revision tag was moved. They are listed in RV(stale).
@@ -51,11 +51,14 @@ options:
     description: With O(state=absent), whether the namespace goes with everything in it.
     type: bool
     default: false
+seealso:
+  - name: Sidecar injection
+    description: Labels that enable injection.
+    link: https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
@@ -71,7 +74,7 @@ EXAMPLES = r"""
   servicemesh.istio.namespace:
     name: online-boutique
     injection: enabled
-    restart: true
+    restart_missing_sidecar: true
   register: enrolled
 
 - name: What remains
@@ -85,7 +88,7 @@ pods:
   returned: when O(state=present)
   type: dict
   sample: {enrolled: 12, expected: 12, total: 12}
-without_sidecar:
+missing_sidecar:
   description: Workloads with pods that should have a sidecar and have none, as they were found.
   returned: when O(state=present)
   type: list
@@ -93,15 +96,15 @@ without_sidecar:
   sample: [{kind: Deployment, name: web, namespace: shop, pods: [web-5d8], restartable: true}]
 stale:
   description: Workloads with pods whose sidecar is of another revision than the one that would inject them now, as they were found.
-  returned: when O(restart_stale=true)
+  returned: when O(restart_stale_sidecar=true)
   type: list
   elements: dict
   sample: [{kind: Deployment, name: web, namespace: shop, pods: [web-5d8], restartable: true}]
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -124,7 +127,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -141,7 +144,7 @@ failure:
 """
 
 from ..module_utils._engine.module import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
-from ..module_utils._engine.planning.change import Rules
+from ..module_utils._engine.planning.change import ApplyOptions
 from ..module_utils._engine.steps import Step
 from ..module_utils._istio.dataplane import injection, restarts, revisions
 
@@ -150,8 +153,8 @@ ARGUMENTS = {
     "injection": {"type": "str", "choices": ["enabled", "disabled"]},
     "revision": {"type": "str"},
     "labels": {"type": "dict", "default": {}},
-    "restart": {"type": "bool", "default": False},
-    "restart_stale": {"type": "bool", "default": False},
+    "restart_missing_sidecar": {"type": "bool", "default": False},
+    "restart_stale_sidecar": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "delete": {"type": "bool", "default": False},
     **WAIT_ARGUMENTS,
@@ -162,31 +165,47 @@ ARGUMENTS = {
 def body(run: Run) -> dict:
     options = run.options
     name, absent = options["name"], options["state"] == "absent"
-    asked = {} if absent else {"injection": options["injection"] or "", "revision": options["revision"] or "", "labels": options["labels"]}
+    asked = (
+        {}
+        if absent
+        else {
+            "injection": options["injection"] or "",
+            "revision": options["revision"] or "",
+            "labels": options["labels"],
+        }
+    )
     enrollment = injection.Enrollment(name, **asked)
-    injection.check(enrollment, None)
+    injection.validate_enrollment(enrollment, None)
     live = run.cluster.get("", "Namespace", "", name)
     if absent and (options["delete"] or live is None):
-        return run.remove([injection.desired(enrollment)] if live else [])
-    injection.check(enrollment, live)
-    result = run.converge([Step("namespace", [injection.desired(enrollment)])], run.rules())
+        return run.remove([injection.namespace_object(enrollment)] if live else [])
+    injection.validate_enrollment(enrollment, live)
+    result = run.apply([Step("namespace", [injection.namespace_object(enrollment)])], run.apply_options())
     return result if absent else {**result, **_pods(run, enrollment, live)}
 
 
 def _pods(run: Run, enrollment: injection.Enrollment, live: dict | None) -> dict:
     """What the pods are like; with restart, after those without a sidecar were replaced."""
     labels = {**(((live or {}).get("metadata") or {}).get("labels") or {}), **enrollment.wanted_labels}
-    known = revisions.read(run.cluster) if run.options["restart_stale"] else None
-    seen = restarts.look(run.cluster, enrollment.name, labels, known)
-    result = {"pods": seen.pods, "without_sidecar": restarts.rows(seen.lacking), **({"stale": restarts.rows(seen.stale)} if known else {})}
-    if not run.options["restart"] and not run.options["restart_stale"]:
+    known = revisions.read_revisions(run.cluster) if run.options["restart_stale_sidecar"] else None
+    seen = restarts.inspect_namespace(run.cluster, enrollment.name, labels, known)
+    result = {
+        "pods": seen.pods,
+        "missing_sidecar": restarts.restart_rows(seen.missing_sidecar),
+        **({"stale": restarts.restart_rows(seen.stale)} if known else {}),
+    }
+    if not run.options["restart_missing_sidecar"] and not run.options["restart_stale_sidecar"]:
         return result
-    steps = restarts.steps(run.cluster, [seen], (seen.lacking if run.options["restart"] else []) + seen.stale)
+    steps = restarts.restart_steps(
+        run.cluster, [seen], (seen.missing_sidecar if run.options["restart_missing_sidecar"] else []) + seen.stale
+    )
     if not steps:
         return result
-    second = run.converge(steps, Rules(force=True), manager=restarts.MANAGER)
+    second = run.apply(steps, ApplyOptions(force=True), manager=restarts.MANAGER)
     if not run.check_mode:
-        result["pods"] = injection.enrolled(run.cluster.list("", "Pod", enrollment.name), injection.injects(labels))
+        result["pods"] = injection.sidecar_counts(
+            run.cluster.list("", "Pod", enrollment.name), injection.injects(labels)
+        )
     return {**result, **second}
 
 

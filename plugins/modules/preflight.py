@@ -33,7 +33,7 @@ options:
     description: Namespace of namespaced objects that name none.
     type: str
     default: default
-  root_namespace:
+  istio_namespace:
     description: Namespace of the control plane, whose policies are for the whole mesh.
     type: str
     default: istio-system
@@ -53,11 +53,14 @@ options:
     type: str
     choices: [error, warning, info, never]
     default: error
+seealso:
+  - name: Istio analysis messages
+    description: Findings of istioctl analyze.
+    link: https://istio.io/latest/docs/reference/config/analysis/
 extends_documentation_fragment:
   - servicemesh.istio.attributes.info
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
 """
 
 EXAMPLES = r"""
@@ -153,7 +156,7 @@ checked:
   returned: when the objects were judged
   type: dict
   sample: {VirtualService: 3, DestinationRule: 3}
-unread:
+forbidden_kinds:
   description: Kinds that this account may not read, with the server's words. Nothing is found missing of them.
   returned: when the objects were judged
   type: dict
@@ -170,41 +173,48 @@ failure:
   sample: {code: preflight_failed, ref: {}, reason: subset_undefined, hint: ""}
 """
 
-from ..module_utils._engine.files.manifests import read
+from ..module_utils._checks.check import FAIL_ON, validate_skip
+from ..module_utils._engine.files.manifests import read_manifests
 from ..module_utils._engine.module import Run, run_module
-from ..module_utils._preflight import loader as live
-from ..module_utils._preflight import registry as checks
+from ..module_utils._preflight import loader, registry
 
 ARGUMENTS = {
     "src": {"type": "list", "elements": "str"},
     "definition": {"type": "raw", "aliases": ["inline", "resource_definition"]},
     "namespace": {"type": "str", "default": "default"},
-    "root_namespace": {"type": "str", "default": "istio-system"},
+    "istio_namespace": {"type": "str", "default": "istio-system"},
     "cluster": {"type": "bool", "default": True},
     "skip": {"type": "list", "elements": "str", "default": []},
-    "fail_on": {"type": "str", "choices": ["error", "warning", "info", "never"], "default": "error"},
+    "fail_on": {"type": "str", "choices": list(FAIL_ON), "default": "error"},
 }
 
 
 def body(run: Run) -> dict:
     options = run.options
-    checks.refuse(options["skip"])
+    validate_skip(options["skip"], registry.BY_CODE, "docs/preflight.md")
     given = options["src"] is not None or options["definition"] is not None
-    objects = live.placed(read(run), options["namespace"]) if given else []
+    objects = loader.normalize_objects(read_manifests(run), options["namespace"]) if given else []
     if options["cluster"]:
-        picture = run.timed("read", lambda: live.read(run.cluster, objects, given, options["root_namespace"]))
+        picture = run.timed(
+            "read", lambda: loader.load_cluster(run.cluster, objects, given, options["istio_namespace"])
+        )
     else:
-        picture = live.offline(objects, options["root_namespace"])
-    rows = run.timed("judge", lambda: checks.run(picture, options["skip"]))
-    run.told = checks.result(rows, picture)
-    failure = checks.failure(rows, options["fail_on"])
+        picture = loader.load_files(objects, options["istio_namespace"])
+    rows = run.timed("judge", lambda: registry.run_checks(picture, options["skip"]))
+    run.extra_result = registry.preflight_result(rows, picture)
+    failure = registry.failure_of_findings(rows, options["fail_on"])
     if failure:
         raise failure
-    return run.told
+    return run.extra_result
 
 
 def main() -> None:
-    run_module(ARGUMENTS, body, mutually_exclusive=[("definition", "src")], required_if=[("cluster", False, ("src", "definition"), True)])
+    run_module(
+        ARGUMENTS,
+        body,
+        mutually_exclusive=[("definition", "src")],
+        required_if=[("cluster", False, ("src", "definition"), True)],
+    )
 
 
 if __name__ == "__main__":

@@ -12,26 +12,26 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - With O(state=measured), sends a bounded number of HTTP requests through a gateway and counts the answers by version.
+  - With O(state=once), sends a bounded number of HTTP requests through a gateway and counts the answers by version.
   - With O(state=started), a process on the host where the task runs goes on asking at a constant rate during the tasks that follow, such
-    as an upgrade. O(state=read) tells what has become of the requests and may stop the play, O(state=stopped) ends the process.
+    as an upgrade. O(state=checked) tells what has become of the requests and may stop the play, O(state=stopped) ends the process.
   - Requests are sent from where the task runs to the gateway's address. Where that cannot be reached, they go through a tunnel to one of
-    the gateway's pods, as C(kubectl port-forward) makes it, and RV(via) says so.
+    the gateway's pods, as C(kubectl port-forward) makes it, and RV(target) says so.
   - Nothing is ever sent twice. The process in the background sends on a clock, whatever became of the requests before, half of them on
     connections of their own and half on kept ones. Each carries its number in the header C(X-Probe-Number), and C(X-Probe-Run), so
     that a server can tell which ones it has seen.
 options:
   state:
     description:
-      - V(measured) sends O(count) requests and waits for their answers.
+      - V(once) sends O(count) requests and waits for their answers.
       - V(started) has requests sent in the background. A probe that runs with other options is started anew, and its figures go.
-      - V(read) gives the figures of the probe in the background, once all requests that were due when the task began have an outcome.
+      - V(checked) gives the figures of the probe in the background, once all requests that were due when the task began have an outcome.
       - V(stopped) ends it, likewise, and gives its figures, which can be read until it is started again.
     type: str
-    choices: [measured, started, read, stopped]
-    default: measured
+    choices: [once, started, checked, stopped]
+    default: once
   name:
-    description: Name of the probe in the background, for its user on the host where the task runs. Needed unless O(state=measured).
+    description: Name of the probe in the background, for its user on the host where the task runs. Needed unless O(state=once).
     type: str
   gateway:
     description: The gateway's Service, as C(NAMESPACE/NAME).
@@ -56,7 +56,7 @@ options:
     type: dict
     default: {}
   count:
-    description: Number of requests, with O(state=measured).
+    description: Number of requests, with O(state=once).
     type: int
     default: 200
   parallel:
@@ -66,38 +66,41 @@ options:
     description: Seconds that an answer may take. In the background also seconds that a request may wait to be sent.
     type: int
     default: 10
-  lost_status:
-    description: An answer with this status or a higher one counts as lost. With V(400) so does the 404 that a proxy without a route gives.
+  min_failure_status:
+    description: Lowest HTTP status that counts as a failure. With V(400), the status 404 of a proxy without a route counts too.
     type: int
     default: 500
   rate:
     description: Requests a second, with O(state=started). From 1 to 500.
     type: int
     default: 20
-  longest:
-    description: Seconds after which the probe ends by itself, with O(state=started), so that none is forgotten. At most 86400.
+  max_duration:
+    description: Seconds after which a probe with O(state=started) ends by itself. At most 86400.
     type: int
     default: 3600
   since:
-    description: Token of an earlier call. With O(state=read) and O(state=stopped), only what came after it counts.
+    description: Token of an earlier call. With O(state=checked) and O(state=stopped), only what came after it counts.
     type: str
-  max_lost_share:
+  max_failure_percent:
     description:
-      - Per cent of the requests that may be lost. With O(state=read) and O(state=stopped), the task fails with C(too_many_lost) if
-        there are more, and with C(too_few_sent) if there are no requests at all. Unset, it never does.
+      - Maximum percentage of failed requests. With O(state=checked) and O(state=stopped), the task fails with the code C(too_many_failures) above
+        it, and with C(too_few_requests) if there are no requests. If it is not set, failed requests never fail the task.
     type: float
-  min_sent:
-    description: With O(state=read) and O(state=stopped), the task fails with C(too_few_sent) if fewer requests than this have an outcome.
+  min_requests:
+    description: Minimum number of requests. With O(state=checked) and O(state=stopped), the task fails with the code C(too_few_requests) below it.
     type: int
+seealso:
+  - name: Ingress gateways
+    description: How an ingress gateway is reached.
+    link: https://istio.io/latest/docs/tasks/traffic-management/ingress/ingress-control/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
 attributes:
   check_mode:
     details: >-
-      With O(state=measured) it sends the same requests, with O(state=read) it reads, and only warns where there is no probe yet.
+      With O(state=once) it sends the same requests, with O(state=checked) it reads, and only warns where there is no probe yet.
       Else it says what it would do.
 """
 
@@ -112,7 +115,7 @@ EXAMPLES = r"""
 
 - name: The shares
   ansible.builtin.debug:
-    msg: "{{ measured.shares }} of {{ measured.sent }} requests, {{ measured.lost }} lost"
+    msg: "{{ measured.percent_by_version }} of {{ measured.sent }} requests, {{ measured.failures }} failed"
 
 - name: Ask from now on, twenty times a second
   servicemesh.istio.probe:
@@ -126,10 +129,10 @@ EXAMPLES = r"""
 - name: No further unless almost every request was answered
   servicemesh.istio.probe:
     name: rollout
-    state: read
+    state: checked
     since: "{{ watched.token }}"
-    max_lost_share: 0.1
-    min_sent: 10
+    max_failure_percent: 0.1
+    min_requests: 10
 
 - name: That is all
   servicemesh.istio.probe:
@@ -140,7 +143,7 @@ EXAMPLES = r"""
 - name: What it says, and no more
   ansible.builtin.debug:
     msg: >-
-      {{ rollout.lost }} of {{ rollout.sent }} requests lost, so with 95 % confidence fewer than {{ rollout.upper_bound }} % are.
+      {{ rollout.failures }} of {{ rollout.sent }} requests failed, so with 95 % confidence fewer than {{ rollout.upper_bound }} % are.
       The longest time without a good answer was {{ rollout.longest_gap }} s.
 """
 
@@ -149,18 +152,18 @@ sent:
   description: Requests with an outcome, be it an answer or not.
   returned: unless O(state=started)
   type: int
-lost:
-  description: Requests without an answer, or with a status of O(lost_status) and more.
+failures:
+  description: Requests without an answer, or with a status of at least O(min_failure_status).
   returned: unless O(state=started)
   type: int
-lost_share:
-  description: The same in per cent of RV(sent).
+failure_percent:
+  description: RV(failures) as a percentage of RV(sent).
   returned: unless O(state=started)
   type: float
 upper_bound:
   description: >-
-    What the share of lost requests is below, in per cent and with 95 % confidence, if they fail independently of each other.
-    None lost of n says no more than 300 / n.
+    Upper bound of the true failure percentage, with 95 % confidence, if requests fail independently of each other.
+    Without failures in n requests it is 300 / n.
   returned: unless O(state=started)
   type: float
   sample: 0.01
@@ -168,13 +171,13 @@ codes:
   description: Answers by status.
   returned: unless O(state=started)
   type: dict
-counts:
-  description: Answers below 400 by version.
+responses_by_version:
+  description: Answers with a status below 400, by version.
   returned: unless O(state=started)
   type: dict
   sample: {v1: 181, v2: 19}
-shares:
-  description: The same in per cent.
+percent_by_version:
+  description: RV(responses_by_version) in percent.
   returned: unless O(state=started)
   type: dict
   sample: {v1: 90.5, v2: 9.5}
@@ -187,37 +190,37 @@ errors:
   sample: {reset: 2, timeout: 1}
 late:
   description: Requests that found all O(parallel) busy at their time, or were sent more than 0.1 seconds after it.
-  returned: when O(state=read) or O(state=stopped)
+  returned: when O(state=checked) or O(state=stopped)
   type: int
 connections:
   description: Requests by what they were sent on, a C(fresh) connection or a C(kept) one that had carried requests before.
-  returned: when O(state=read) or O(state=stopped)
+  returned: when O(state=checked) or O(state=stopped)
   type: dict
   sample: {fresh: 15004, kept: 14996}
 longest_gap:
-  description: Longest time without an answer that is not lost, in seconds.
-  returned: when O(state=read) or O(state=stopped)
+  description: Longest time without a successful answer, in seconds.
+  returned: when O(state=checked) or O(state=stopped)
   type: float
 examples:
-  description: The first ten lost requests, each with the time at which that was known.
-  returned: when O(state=read) or O(state=stopped)
+  description: The first ten failed requests, each with the time at which that was known.
+  returned: when O(state=checked) or O(state=stopped)
   type: list
   elements: dict
   sample: [{number: 812, time: "2026-01-01T00:00:41.207+00:00", cause: "503", connection: kept}]
 started:
   description: When the probe in the background was started. Empty where there is none.
-  returned: unless O(state=measured)
+  returned: unless O(state=once)
   type: str
 ended:
-  description: Why it has ended, V(stopped), V(longest) or V(died), or V(never) where there was none. Empty while it runs.
-  returned: unless O(state=measured)
+  description: Why it has ended, V(stopped), V(max_duration) or V(died), or V(never) where there was none. Empty while it runs.
+  returned: unless O(state=once)
   type: str
 token:
   description: This moment, for O(since) of a later call.
-  returned: unless O(state=measured)
+  returned: unless O(state=once)
   type: str
-via:
-  description: Address that was asked.
+target:
+  description: Address that the requests were sent to.
   returned: success
   type: str
 duration:
@@ -226,7 +229,7 @@ duration:
   type: dict
 failure:
   description: >-
-    Code, object, reason and hint. The code is stable. With C(too_many_lost), C(too_few_sent), C(probe_gone) (the process died) and
+    Code, object, reason and hint. The code is stable. With C(too_many_failures), C(too_few_requests), C(probe_gone) (the process died) and
     C(probe_silent) the figures are returned beside it.
   returned: on failure
   type: dict
@@ -238,13 +241,10 @@ from dataclasses import asdict
 
 from ..module_utils._engine.module import Run, run_module
 from ..module_utils._failure import Failure
-from ..module_utils._probe import background_probe, open_loop, probe
-from ..module_utils._probe import daemon as background
-from ..module_utils._probe import gateway_access as gateways
-from ..module_utils._probe import probe_stats as figures
+from ..module_utils._probe import background_probe, daemon, gateway_access, open_loop, probe, probe_stats
 
 ARGUMENTS = {
-    "state": {"type": "str", "choices": ["measured", "started", "read", "stopped"], "default": "measured"},
+    "state": {"type": "str", "choices": ["once", "started", "checked", "stopped"], "default": "once"},
     "name": {"type": "str"},
     "gateway": {"type": "str", "default": "istio-system/istio-ingressgateway"},
     "url": {"type": "str"},
@@ -254,105 +254,124 @@ ARGUMENTS = {
     "count": {"type": "int", "default": 200},
     "parallel": {"type": "int"},
     "timeout": {"type": "int", "default": 10},
-    "lost_status": {"type": "int", "default": 500},
+    "min_failure_status": {"type": "int", "default": 500},
     "rate": {"type": "int", "default": 20},
-    "longest": {"type": "int", "default": 3600},
+    "max_duration": {"type": "int", "default": 3600},
     "since": {"type": "str"},
-    "max_lost_share": {"type": "float"},
-    "min_sent": {"type": "int"},
+    "max_failure_percent": {"type": "float"},
+    "min_requests": {"type": "int"},
 }
-NEEDED = [("state", state, ["name"]) for state in ("started", "read", "stopped")]
-OPTIONS = ("path", "headers", "versions", "count", "timeout", "lost_status")
+NEEDED = [("state", state, ["name"]) for state in ("started", "checked", "stopped")]
+OPTIONS = ("path", "headers", "versions", "count", "timeout", "min_failure_status")
 
 
 def body(run: Run) -> dict:
     options = run.options
-    run.hide(probe.secrets_in(options["headers"]))
+    run.hide(probe.secret_headers(options["headers"]))
     if options["name"] is not None:
-        background_probe.check_name(options["name"])
+        background_probe.validate_name(options["name"])
     return STATES[options["state"]](run, options)
 
 
 def _wanted(options: dict, parallel: int) -> probe.Probe:
     given = options["parallel"]
     wanted = probe.Probe(parallel=parallel if given is None else given, **{name: options[name] for name in OPTIONS})
-    probe.check(wanted)
+    probe.validate_probe(wanted)
     if options["url"] is not None:
-        probe.check_url(options["url"])
+        probe.validate_url(options["url"])
     return wanted
 
 
-def _way(run: Run, options: dict) -> gateways.Way:
-    return gateways.way_by(options["url"], options["timeout"]) if options["url"] else gateways.way_to(run.cluster, options["gateway"], options["timeout"])
+def _way(run: Run, options: dict) -> gateway_access.GatewayRoute:
+    return (
+        gateway_access.route_by_gateway(options["url"], options["timeout"])
+        if options["url"]
+        else gateway_access.route_to_host(run.cluster, options["gateway"], options["timeout"])
+    )
 
 
-def _measured(run: Run, options: dict) -> dict:
+def _once(run: Run, options: dict) -> dict:
     wanted = _wanted(options, probe.Probe.parallel)
     way = _way(run, options)
-    return {**run.timed("probe", lambda: probe.run(wanted, way.authority, way.connect)), "via": way.via}
+    return {**run.timed("probe", lambda: probe.run_probe(wanted, way.authority, way.connect)), "target": way.via}
 
 
 def _started(run: Run, options: dict) -> dict:
-    name, wanted = options["name"], _wanted(options, open_loop.enough(options["rate"], options["timeout"]))
-    pace = open_loop.Pace(options["rate"], wanted.parallel, options["longest"])
-    open_loop.check(pace)
+    name, wanted = options["name"], _wanted(options, open_loop.enough_clients(options["rate"], options["timeout"]))
+    pace = open_loop.ProbeRate(options["rate"], wanted.parallel, options["max_duration"])
+    open_loop.validate_rate(pace)
     target = options["url"] or [run.cluster.api.server, options["gateway"]]
     with _alone(run, name):
-        found = background_probe.last(name)
+        found = background_probe.last_snapshot(name)
         running = None if found is None or found.ended else found
         known = [target, asdict(wanted), asdict(pace)]
         if running and running.has(known):
             return {"changed": False, "diff": [], **running.identity()}
         way = _way(run, options)
         if way.detach:
-            run.module.warn(f"{options['gateway']} is only reached through the API server ({way.via}): what is lost on the way there counts as lost too.")
-        changes = {"changed": True, "diff": _diff(name, running.words() if running else "not running", f"{pace.rate} requests a second to {way.via}")}
+            run.module.warn(
+                f"{options['gateway']} is only reached through the API server ({way.via}): failures on the way there"
+                " count too."
+            )
+        changes = {
+            "changed": True,
+            "diff": _diff(
+                name, running.words() if running else "not running", f"{pace.rate} requests a second to {way.via}"
+            ),
+        }
         if run.check_mode:
-            return {**changes, **(running or background_probe.NEVER).identity(), "via": way.via}
+            return {**changes, **(running or background_probe.NEVER).identity(), "target": way.via}
         if running:
-            background.stop(running.process, background_probe.SLACK)
-        return {**changes, **background_probe.start(name, wanted, pace, way, known).identity()}
+            daemon.stop_process(running.process, background_probe.SLACK)
+        return {**changes, **background_probe.start_probe(name, wanted, pace, way, known).identity()}
 
 
-def _read(run: Run, options: dict) -> dict:
-    reading = run.timed("read", lambda: background_probe.read(options["name"]))
+def _checked(run: Run, options: dict) -> dict:
+    reading = run.timed("read", lambda: background_probe.read_snapshot(options["name"]))
     if reading is None:
-        hint = "Start it first, on the same host and as the same user."
-        run.refuse([Failure("no_probe", f"name: there is no probe {options['name']}", hint=hint)])
+        hint = "Start the probe first, on the same host and as the same user."
+        run.fail_or_warn([Failure("no_probe", f"name: probe {options['name']} does not exist", hint=hint)])
     return _gate(run, options, reading or background_probe.NEVER, {})
 
 
 def _stopped(run: Run, options: dict) -> dict:
     name, changes = options["name"], {}
     with _alone(run, name):
-        reading = background_probe.last(name) or background_probe.NEVER
+        reading = background_probe.last_snapshot(name) or background_probe.NEVER
         # A wrong token is told before anything is changed.
         reading.result(options["since"])
         if not reading.told:
             changes = {"changed": True, "diff": _diff(name, reading.words(), "ended")}
-            reading = run.timed("stop", lambda: background_probe.stop(name, reading, run.check_mode))
+            reading = run.timed("stop", lambda: background_probe.stop_probe(name, reading, run.check_mode))
     return _gate(run, options, reading, changes)
 
 
 def _alone(run: Run, name: str) -> contextlib.AbstractContextManager:
-    return contextlib.nullcontext() if run.check_mode else background.alone(background_probe.place(name))
+    return contextlib.nullcontext() if run.check_mode else daemon.exclusive_access(background_probe.process_place(name))
 
 
-def _gate(run: Run, options: dict, reading: background_probe.Reading, changes: dict) -> dict:
+def _gate(run: Run, options: dict, reading: background_probe.ProbeSnapshot, changes: dict) -> dict:
     found = {**changes, **reading.result(options["since"])}
-    if found["ended"] == "longest":
-        run.module.warn(f"Probe {options['name']} has ended by itself, as its option longest has it: nothing was sent since.")
+    if found["ended"] == "max_duration":
+        run.module.warn(f"Probe {options['name']} ended after max_duration. No request was sent since.")
     # In check mode there may be no probe yet, and so nothing to judge.
     if reading is not background_probe.NEVER or not run.check_mode:
-        figures.pass_gate(found, options["max_lost_share"], options["min_sent"])
+        probe_stats.pass_gate(found, options["max_failure_percent"], options["min_requests"])
     return found
 
 
 def _diff(name: str, before: str, after: str) -> list:
-    return [{"before": before + "\n", "after": after + "\n", "before_header": f"probe {name}", "after_header": f"probe {name}"}]
+    return [
+        {
+            "before": before + "\n",
+            "after": after + "\n",
+            "before_header": f"probe {name}",
+            "after_header": f"probe {name}",
+        }
+    ]
 
 
-STATES = {"measured": _measured, "started": _started, "read": _read, "stopped": _stopped}
+STATES = {"once": _once, "started": _started, "checked": _checked, "stopped": _stopped}
 
 
 def main() -> None:

@@ -34,11 +34,14 @@ options:
       - Levels are V(trace), V(debug), V(info), V(warning), V(error), V(critical) and V(off).
     type: dict
     required: true
+seealso:
+  - name: istioctl proxy-config log
+    description: Log levels of a proxy.
+    link: https://istio.io/latest/docs/reference/commands/istioctl/#istioctl-proxy-config-log
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
 attributes:
   check_mode:
     details: It asks each proxy for its levels, and sets none. It only warns of pods that are not there, or not running yet.
@@ -100,7 +103,7 @@ failure:
 """
 
 from ..module_utils._engine.module import Run, run_module
-from ..module_utils._engine.selectors import written
+from ..module_utils._engine.selectors import label_selector
 from ..module_utils._proxy import log_levels
 
 ARGUMENTS = {
@@ -111,19 +114,21 @@ ARGUMENTS = {
 
 
 def body(run: Run) -> dict:
-    namespace, labels = run.options["namespace"], written(run.options["workload"])
-    wanted = log_levels.asked(run.options["levels"])
-    pods, refusals = log_levels.chosen(run.cluster.list("", "Pod", namespace, labels), f"in {namespace}{f' with {labels}' if labels else ''}")
-    run.refuse(refusals)
-    live = run.timed("read", lambda: log_levels.read(run.cluster, pods))
-    changes = log_levels.plan(live, wanted)
+    namespace, labels = run.options["namespace"], label_selector(run.options["workload"])
+    wanted = log_levels.parse_levels(run.options["levels"])
+    pods, refusals = log_levels.select_proxies(
+        run.cluster.list("", "Pod", namespace, labels), f"in {namespace}{f' with {labels}' if labels else ''}"
+    )
+    run.fail_or_warn(refusals)
+    live = run.timed("read", lambda: log_levels.read_levels(run.cluster, pods))
+    changes = log_levels.plan_levels(live, wanted)
     if not run.check_mode:
-        changes = run.timed("apply", lambda: log_levels.carried_out(run.cluster, changes))
-    run.told = log_levels.told(changes)
-    failure = log_levels.failure(changes)
+        changes = run.timed("apply", lambda: log_levels.apply_levels(run.cluster, changes))
+    run.extra_result = log_levels.levels_result(changes)
+    failure = log_levels.levels_failure(changes)
     if failure:
         raise failure
-    return run.told
+    return run.extra_result
 
 
 def main() -> None:

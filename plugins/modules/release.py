@@ -58,11 +58,14 @@ options:
     type: str
     choices: [present, absent]
     default: present
+seealso:
+  - name: Download the Istio release
+    description: Contents of a release.
+    link: https://istio.io/latest/docs/setup/additional-setup/download-istio-release/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
 attributes:
   check_mode:
     details: >-
@@ -143,10 +146,10 @@ OPTIONS = ("version", "content", "os", "arch", "mirror", "url", "src", "checksum
 
 def body(run: Run) -> dict:
     options = run.options
-    release = releases.Release(**{name: options[name] or "" for name in OPTIONS})
-    releases.check(release)
-    place = releases.folder(release, options["dest"])
-    found = releases.kept(release, place)
+    release = releases.IstioRelease(**{name: options[name] or "" for name in OPTIONS})
+    releases.validate_release(release)
+    place = releases.release_folder(release, options["dest"])
+    found = releases.cached_release(release, place)
     if options["state"] == "absent":
         there = place.exists()
         if there and not run.check_mode:
@@ -155,9 +158,9 @@ def body(run: Run) -> dict:
     if found:
         return {**found, "changed": False, "diff": []}
     if run.check_mode and options["dest"]:
-        found, fetched = releases.have(release, releases.folder(release))[0], True
+        found, fetched = releases.ensure_release(release, releases.release_folder(release))[0], True
     else:
-        found, fetched = run.timed("download", lambda: releases.have(release, place))
+        found, fetched = run.timed("download", lambda: releases.ensure_release(release, place))
     return {**found, "changed": fetched, "diff": _diff(place, False, True) if fetched else []}
 
 

@@ -13,67 +13,53 @@ author:
   - The servicemesh.istio authors (@servicemesh)
 description:
   - Timeouts and retries are said by the host's routes, in the proxies of its callers; limits and ejection by its DestinationRule.
-  - Everything that was asked for a host is composed into one VirtualService and one DestinationRule, for a host's routes have one owner.
-    What this module says is kept with them as data, so that other concerns of the host keep theirs.
-  - Between subsets and routes every istiod must report that its proxies have acknowledged the change.
 options:
-  host:
-    description: Name of a Service in O(namespace), or a full host name.
-    type: str
-    required: true
-  namespace:
-    description: Namespace of the objects that are written.
-    type: str
-    required: true
   timeout:
     description: After which the caller's proxy gives up, retries included, such as C(2s).
     type: str
   retries:
     description:
-      - C({attempts, per_try, conditions}). C(conditions) is a list of conditions such as C(5xx), C(reset), C(unavailable) or a status code. No
-        attempts means that nothing is sent twice.
-      - Without it Istio's own rule holds, which is two attempts after failures to connect and the like.
+      - Retries, as C({attempts, per_try_timeout, retry_on}). C(retry_on) is a list of conditions such as C(5xx), C(reset) and C(unavailable), or
+        of status codes. C(attempts=0) disables retries.
+      - If it is not set, Istio's default applies, which is two attempts after connection failures and the like.
     type: dict
-  connections:
+  connection_pool:
     description:
-      - C({max, connect_timeout, idle_timeout, max_requests, pending, requests_per_connection, keepalive}), of each caller's proxy. What is more fails with 503.
-      - Where all of the host's ports are declared TCP or TLS, C(idle_timeout), C(max_requests) and C(requests_per_connection) are refused with the code
-        C(protocol_cannot), as are O(timeout) and O(retries), for there are no requests.
+      - Limits for each caller's proxy, as C({max_connections, connect_timeout, idle_timeout, max_requests, max_pending_requests,
+        max_requests_per_connection, keepalive}). Requests above a limit fail with 503.
+      - If all of the host's ports are declared TCP or TLS, C(idle_timeout), C(max_requests), C(max_requests_per_connection), O(timeout) and
+        O(retries) fail with the code C(protocol_cannot), because they need requests.
     type: dict
-  eject:
-    description: C({errors, gateway_errors, every, for, max_percent, min_healthy_percent}). A pod that fails so often in a row gets nothing for a while.
+  outlier_detection:
+    description:
+      - Ejection of failing pods, as C({consecutive_5xx_errors, consecutive_gateway_errors, interval, base_ejection_time, max_ejection_percent,
+        min_health_percent}).
+      - A pod that returns that many errors in a row receives no requests for C(base_ejection_time).
     type: dict
-  gateways:
-    description:
-      - Where the host's routes hold. V(mesh) is every sidecar; a gateway is written as C(NAMESPACE/NAME).
-      - Without it they hold where other policy of the host says, and where none does, in every sidecar.
-    type: list
-    elements: str
-  gateway_hosts:
-    description: Hosts from outside that a gateway sends here. V(*) is every host that has no routes of its own.
-    type: list
-    elements: str
-    default: []
-  api_host:
-    description:
-      - URL of the API server, which other modules of this collection also call C(host). Also E(K8S_AUTH_HOST).
-      - A C(host) in the defaults of the action group C(servicemesh.istio.all) is this one.
-    type: str
-  state:
-    description: Whether this part of the host's policy is there. What else was asked for the host stays.
-    type: str
-    choices: [present, absent]
-    default: present
+seealso:
+  - name: HTTPRetry
+    description: Reference of retries.
+    link: https://istio.io/latest/docs/reference/config/networking/virtual-service/#HTTPRetry
+  - name: ConnectionPoolSettings
+    description: Reference of connection pools.
+    link: https://istio.io/latest/docs/reference/config/networking/destination-rule/#ConnectionPoolSettings
+  - name: OutlierDetection
+    description: Reference of outlier detection.
+    link: https://istio.io/latest/docs/reference/config/networking/destination-rule/#OutlierDetection
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.service_policy
+  - servicemesh.istio.service_policy.state
+  - servicemesh.istio.service_policy.gateways
+  - servicemesh.istio.service_policy.gateway_hosts
   - servicemesh.istio.connection
   - servicemesh.istio.gateway_api
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
   - servicemesh.istio.writing.preflight
-  - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.proxies
   - servicemesh.istio.writing.shared
 """
 
@@ -81,24 +67,24 @@ EXAMPLES = r"""
 - name: Nobody waits for the catalogue for more than two seconds, and a failing pod is left alone for a while
   servicemesh.istio.resilience:
     namespace: online-boutique
-    host: productcatalogservice
+    service: productcatalogservice
     timeout: 2s
-    retries: {attempts: 2, per_try: 500ms, conditions: [connect-failure, reset, unavailable]}
-    eject: {errors: 5, every: 10s, for: 30s, max_percent: 50}
+    retries: {attempts: 2, per_try_timeout: 500ms, retry_on: [connect-failure, reset, unavailable]}
+    outlier_detection: {consecutive_5xx_errors: 5, interval: 10s, base_ejection_time: 30s, max_ejection_percent: 50}
 
 - name: No more of it
   servicemesh.istio.resilience:
     namespace: online-boutique
-    host: productcatalogservice
+    service: productcatalogservice
     state: absent
 """
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -121,7 +107,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -133,7 +119,7 @@ findings:
   type: list
   elements: dict
   sample: []
-unread:
+forbidden_kinds:
   description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
   returned: when something is to be changed
   type: dict
@@ -154,7 +140,7 @@ from ..module_utils._traffic import module as concern
 
 
 def main() -> None:
-    concern.run("resilience", REVIEW)
+    concern.run_feature("resilience", REVIEW)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ options:
   revision:
     description: Revision that the pods should have. Unset, the one that each namespace's label leads to.
     type: str
-  uninjected:
+  missing_sidecar:
     description: Whether workloads are restarted, too, whose pods should have a sidecar and have none.
     type: bool
     default: false
@@ -39,11 +39,14 @@ options:
     description: How many workloads are restarted at a time.
     type: int
     default: 4
+seealso:
+  - name: PodDisruptionBudget
+    description: How disruption budgets limit restarts.
+    link: https://kubernetes.io/docs/concepts/workloads/pods/disruptions/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
 """
@@ -69,17 +72,17 @@ stale:
   type: list
   elements: dict
   sample: [{kind: Deployment, name: web, namespace: shop, pods: [web-5d8], restartable: true}]
-without_sidecar:
+missing_sidecar:
   description: Workloads with pods that should have a sidecar and have none, as they were found.
   returned: success
   type: list
   elements: dict
   sample: [{kind: Pod, name: web, namespace: shop, pods: [web], restartable: false}]
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -102,7 +105,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -119,14 +122,14 @@ failure:
 """
 
 from ..module_utils._engine.module import WAIT_ARGUMENTS, Run, run_module
-from ..module_utils._engine.planning.change import Rules
+from ..module_utils._engine.planning.change import ApplyOptions
 from ..module_utils._failure import InvalidOption
 from ..module_utils._istio.dataplane import restarts, revisions
 
 ARGUMENTS = {
     "namespaces": {"type": "list", "elements": "str", "required": True},
     "revision": {"type": "str"},
-    "uninjected": {"type": "bool", "default": False},
+    "missing_sidecar": {"type": "bool", "default": False},
     "gateways": {"type": "bool", "default": True},
     "parallel": {"type": "int", "default": restarts.PARALLEL},
     **WAIT_ARGUMENTS,
@@ -136,21 +139,38 @@ ARGUMENTS = {
 def body(run: Run) -> dict:
     options, cluster = run.options, run.cluster
     if options["parallel"] < 1:
-        raise InvalidOption("parallel", f"is {options['parallel']}", hint="It must be 1 or more.")
-    known = revisions.read(cluster)
+        raise InvalidOption("parallel", f"is {options['parallel']}", hint="Use 1 or more.")
+    known = revisions.read_revisions(cluster)
     if options["revision"] and options["revision"] not in known.untagged:
-        run.refuse([revisions.no_such(options["revision"], known)])
+        run.fail_or_warn([revisions.no_such_revision(options["revision"], known)])
     seen = []
     for name in dict.fromkeys(options["namespaces"]):
         live = cluster.get("", "Namespace", "", name)
         if live is None:
-            run.refuse([InvalidOption("namespaces", f"there is no namespace {name}", code="no_such_namespace")])
+            run.fail_or_warn(
+                [InvalidOption("namespaces", f"namespace {name} does not exist", code="no_such_namespace")]
+            )
             continue
-        seen.append(restarts.look(cluster, name, live["metadata"].get("labels") or {}, known, options["revision"] or "", options["gateways"]))
-    lacking = [workload for one in seen for workload in one.lacking]
+        seen.append(
+            restarts.inspect_namespace(
+                cluster,
+                name,
+                live["metadata"].get("labels") or {},
+                known,
+                options["revision"] or "",
+                options["gateways"],
+            )
+        )
+    lacking = [workload for one in seen for workload in one.missing_sidecar]
     stale = [workload for one in seen for workload in one.stale]
-    steps = restarts.steps(cluster, seen, (lacking if options["uninjected"] else []) + stale, options["parallel"])
-    return {**run.converge(steps, Rules(force=True), manager=restarts.MANAGER), "stale": restarts.rows(stale), "without_sidecar": restarts.rows(lacking)}
+    steps = restarts.restart_steps(
+        cluster, seen, (lacking if options["missing_sidecar"] else []) + stale, options["parallel"]
+    )
+    return {
+        **run.apply(steps, ApplyOptions(force=True), manager=restarts.MANAGER),
+        "stale": restarts.restart_rows(stale),
+        "missing_sidecar": restarts.restart_rows(lacking),
+    }
 
 
 def main() -> None:

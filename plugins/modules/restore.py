@@ -36,11 +36,14 @@ options:
     description: Whether a backup of one cluster may be brought to another.
     type: bool
     default: false
+seealso:
+  - name: Istio configuration reference
+    description: Reference of all Istio kinds.
+    link: https://istio.io/latest/docs/reference/config/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
@@ -63,10 +66,10 @@ cluster:
   type: dict
   sample: {uid: 3f0c2f2c-6d1c-4f57-9d5d-5b1f0a9d0e11, version: v1.36.3}
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 12, configured: 0, recreated: 0, unchanged: 3, pruned: 0, failed: 0, asked: 12}
+  sample: {created: 12, configured: 0, recreated: 0, unchanged: 3, pruned: 0, failed: 0, dry_runs: 12}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -89,7 +92,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -107,8 +110,7 @@ failure:
 
 from pathlib import Path
 
-from ..module_utils._engine.files import managed_directory as folder
-from ..module_utils._engine.files import manifests as sources
+from ..module_utils._engine.files import managed_directory, manifests
 from ..module_utils._engine.module import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._failure import InvalidOption
 from ..module_utils._istio import backup
@@ -125,16 +127,22 @@ ARGUMENTS = {
 def body(run: Run) -> dict:
     options = run.options
     src = Path(options["src"])
-    text = folder.read(src, folder.INDEX)
+    text = managed_directory.read_file(src, managed_directory.INDEX)
     if text is None:
-        raise InvalidOption("src", f"{src} holds no {folder.INDEX} where this task runs", hint="Give a folder that the backup module wrote.")
+        raise InvalidOption(
+            "src",
+            f"{src} contains no {managed_directory.INDEX} on the host where this task runs",
+            hint="Use a folder that the module backup wrote.",
+        )
     index = backup.index_of(text, "src")
-    objects = backup.objects_of(index, {name: folder.read(src, name) for name in backup.wanted_files(index, options["parts"])})
-    run.hide({value for obj in objects if obj["kind"] == "Secret" for value in sources.secret_values(obj)})
-    backup.check_target(index, backup.cluster_uid(run.cluster), options["to_other_cluster"])
-    run.refuse(backup.missing(run.cluster, objects))
-    steps = backup.desired(objects, run.cluster.live(objects), run.cluster.manager)
-    return {**run.converge(steps, run.rules(by_value=True)), "cluster": index.cluster}
+    objects = backup.objects_of(
+        index, {name: managed_directory.read_file(src, name) for name in backup.wanted_files(index, options["parts"])}
+    )
+    run.hide({value for obj in objects if obj["kind"] == "Secret" for value in manifests.secret_values(obj)})
+    backup.validate_backup(index, backup.cluster_uid(run.cluster), options["to_other_cluster"])
+    run.fail_or_warn(backup.missing_prerequisites(run.cluster, objects))
+    steps = backup.restore_steps(objects, run.cluster.live(objects), run.cluster.manager)
+    return {**run.apply(steps, run.apply_options(values_only=True)), "cluster": index.cluster}
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ description:
   - A revision tag is a name for a revision. Namespaces that are labelled with it follow when it is pointed to another one.
   - Writes the objects that a tag consists of, the injection webhook and the Service, and for the tag C(default) also the validator of objects
     without a revision.
-  - Pods change their sidecar when they are made anew; O(ignore:restart_stale) of M(servicemesh.istio.namespace) sees to that.
+  - Pods change their sidecar when they are made anew; O(ignore:restart_stale_sidecar) of M(servicemesh.istio.namespace) sees to that.
 options:
   name:
     description: The tag. V(default) is what C(istio-injection=enabled) means.
@@ -24,14 +24,14 @@ options:
   revision:
     description: The revision that it points to, C(default) for a control plane without one. Needed with O(state=present).
     type: str
-  namespace:
+  istio_namespace:
     description: Namespace of the control plane.
     type: str
     default: istio-system
   istioctl:
     description:
-      - Path of istioctl where the task runs, as the M(servicemesh.istio.release) module returns it. Best of the version of that revision.
-        Needed with O(state=present).
+      - Path of istioctl where the task runs, such as the one that M(servicemesh.istio.release) returns. Use the version of that revision.
+      - If it is not set, C(istioctl) on C(PATH) is used.
     type: path
   force:
     description: With O(state=absent), whether the tag goes although namespaces use it. Their new pods will have no sidecar.
@@ -42,11 +42,14 @@ options:
     type: str
     choices: [present, absent]
     default: present
+seealso:
+  - name: Stable revision labels
+    description: Revision tags in a canary upgrade.
+    link: https://istio.io/latest/docs/setup/upgrade/canary/#stable-revision-labels
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
@@ -83,10 +86,10 @@ tag:
   type: dict
   sample: {name: stable, revision: 1-30-4, namespaces: [shop]}
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -109,7 +112,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -136,7 +139,7 @@ from ..module_utils._istio.install.istioctl import Istioctl
 ARGUMENTS = {
     "name": {"type": "str", "required": True},
     "revision": {"type": "str"},
-    "namespace": {"type": "str", "default": "istio-system"},
+    "istio_namespace": {"type": "str", "default": "istio-system"},
     "istioctl": {"type": "path"},
     "force": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -147,28 +150,36 @@ ARGUMENTS = {
 
 def body(run: Run) -> dict:
     options = run.options
-    tag = revisions.RevisionTag(options["name"], options["revision"] or "", options["namespace"])
-    revisions.check(tag)
-    live = revisions.read(run.cluster)
-    row = revisions.row(tag.name, live, run.cluster.list("", "Namespace"))
+    tag = revisions.RevisionTag(options["name"], options["revision"] or "", options["istio_namespace"])
+    revisions.validate_tag(tag)
+    live = revisions.read_revisions(run.cluster)
+    row = revisions.tag_row(tag.name, live, run.cluster.list("", "Namespace"))
     if options["state"] == "absent":
         if row["namespaces"] and row["revision"] and not options["force"]:
             names = ", ".join(row["namespaces"])
-            raise Failure("tag_in_use", f"name: {tag.name} is used by {names}", hint="Label these namespaces otherwise first, or set force.")
+            raise Failure(
+                "tag_in_use",
+                f"name: {tag.name} is used by {names}",
+                hint="Change the labels of these namespaces first, or set force.",
+            )
         return {**run.remove([], tag.own_set), "tag": row}
-    run.refuse(revisions.refusals(tag, live))
-    plane = control_plane.ControlPlane(namespace=tag.namespace, revision="" if tag.revision == revisions.DEFAULT else tag.revision)
+    run.fail_or_warn(revisions.tag_problems(tag, live))
+    plane = control_plane.ControlPlane(
+        namespace=tag.namespace, revision="" if tag.revision == revisions.DEFAULT else tag.revision
+    )
     istioctl = Istioctl(options["istioctl"])
     rendered = run.timed("render", lambda: istioctl.render(control_plane.tag_operator(plane, tag.name)))
     objects = control_plane.tag_objects(rendered, plane, tag.name)
     hooks = [obj["metadata"]["name"] for obj in objects if obj["kind"] == "MutatingWebhookConfiguration"]
-    step = Step("tag", objects, barrier=webhooks.armed(hooks))
-    rules = run.rules(namespace=tag.namespace, yield_to=frozenset({control_plane.ISTIOD_MANAGER}), set=tag.own_set, prune=True)
-    return {**run.converge([step], rules), "tag": row}
+    step = Step("tag", objects, barrier=webhooks.webhooks_armed(hooks))
+    rules = run.apply_options(
+        namespace=tag.namespace, ignore_managers=frozenset({control_plane.ISTIOD_MANAGER}), set=tag.own_set, prune=True
+    )
+    return {**run.apply([step], rules), "tag": row}
 
 
 def main() -> None:
-    run_module(ARGUMENTS, body, required_if=[("state", "present", ["revision", "istioctl"])])
+    run_module(ARGUMENTS, body, required_if=[("state", "present", ["revision"])])
 
 
 if __name__ == "__main__":

@@ -13,18 +13,7 @@ author:
   - The servicemesh.istio authors (@servicemesh)
 description:
   - Rules are tried in their order; the first whose conditions hold is taken. What none of them takes goes on to the host, or to its split.
-  - Everything that was asked for a host is composed into one VirtualService and one DestinationRule, for a host's routes have one owner.
-    What this module says is kept with them as data, so that other concerns of the host keep theirs.
-  - Between subsets and routes every istiod must report that its proxies have acknowledged the change.
 options:
-  host:
-    description: Name of a Service in O(namespace), or a full host name.
-    type: str
-    required: true
-  namespace:
-    description: Namespace of the objects that are written.
-    type: str
-    required: true
   rules:
     description: The rules in their order. Needed with O(state=present).
     type: list
@@ -33,16 +22,16 @@ options:
       name:
         description: Becomes part of the route's name, which access logs show. Without it, the rule's number.
         type: str
-      when:
+      match:
         description:
-          - Which requests, or a list of conditions of which one must hold. Without it, every request.
+          - Condition for a request, or a list of conditions of which one must hold. The default is every request.
           - C(path), C(method), C(authority), C(headers), C(query) (by name), C(from_labels), C(from_namespace), C(port), C(ignore_case).
           - A string is meant exactly, and as a prefix where a star is its end. Else C({exact, prefix or regex}). A header may also be C({present}),
             true or false.
           - Regular expressions are RE2's, and must fit the whole.
         type: raw
       to:
-        description: A version of the host by name, or C({version, host, port}). Without it, the host.
+        description: A version of the host by name, or C({version, service, port}). Without it, the host.
         type: raw
       versions:
         description: Weight by version, in place of O(rules[].to).
@@ -50,11 +39,11 @@ options:
       redirect:
         description: C({path, host, scheme, port, status}). The proxy answers by itself.
         type: dict
-      respond:
-        description: A status, or C({status, body}). The proxy answers by itself.
+      direct_response:
+        description: Response that the proxy sends without calling the service, as a status or C({status, body}).
         type: raw
       rewrite:
-        description: C({path}), C({prefix}) in place of the prefix that was met, or C({regex}) as C({match, with}); and C(host).
+        description: C({path}), C({prefix}) in place of the prefix that was met, or C({regex}) as C({match, replacement}); and C(host).
         type: dict
       headers:
         description: C({request, response}), each with C(set), C(add) and C(remove).
@@ -63,55 +52,42 @@ options:
         description: C({origins, methods, headers, expose, max_age, credentials}).
         type: dict
       mirror:
-        description: A version that gets copies of the requests, or C({version, host, port, percent}), or a list of them.
+        description: A version that gets copies of the requests, or C({version, service, port, percent}), or a list of them.
         type: raw
       timeout:
         description: After which the proxy gives up, such as C(2s).
         type: str
-  gateways:
-    description:
-      - Where the host's routes hold. V(mesh) is every sidecar; a gateway is written as C(NAMESPACE/NAME).
-      - Without it they hold where other policy of the host says, and where none does, in every sidecar.
-    type: list
-    elements: str
-  gateway_hosts:
-    description: Hosts from outside that a gateway sends here. V(*) is every host that has no routes of its own.
-    type: list
-    elements: str
-    default: []
-  label:
-    description: Label of pods that tells versions apart.
-    type: str
-    default: version
-  port:
-    description: Port of the host, where it has several.
-    type: int
   protocol:
     description:
       - What is routed, as in O(servicemesh.istio.traffic_split#module:protocol). Without it, as the port is declared; V(http) where that says nothing.
       - A rule of connections has C(to) or C(versions), and of conditions C(from_labels), C(from_namespace) and C(port) alone.
     type: str
     choices: [http, tcp, tls]
-  api_host:
-    description:
-      - URL of the API server, which other modules of this collection also call C(host). Also E(K8S_AUTH_HOST).
-      - A C(host) in the defaults of the action group C(servicemesh.istio.all) is this one.
-    type: str
-  state:
-    description: Whether this part of the host's policy is there. What else was asked for the host stays.
-    type: str
-    choices: [present, absent]
-    default: present
+seealso:
+  - name: VirtualService
+    description: Reference of the VirtualService that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/virtual-service/
+  - name: DestinationRule
+    description: Reference of the DestinationRule that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/destination-rule/
+  - name: Gateway API
+    description: Reference of the HTTPRoute that this module writes with O(api=gateway_api).
+    link: https://gateway-api.sigs.k8s.io/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.service_policy
+  - servicemesh.istio.service_policy.state
+  - servicemesh.istio.service_policy.gateways
+  - servicemesh.istio.service_policy.gateway_hosts
+  - servicemesh.istio.service_policy.versions
   - servicemesh.istio.connection
   - servicemesh.istio.gateway_api
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
   - servicemesh.istio.writing.preflight
-  - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.proxies
   - servicemesh.istio.writing.shared
 """
 
@@ -119,28 +95,28 @@ EXAMPLES = r"""
 - name: Testers get v2, and old addresses lead to the new ones
   servicemesh.istio.route:
     namespace: online-boutique
-    host: frontend
+    service: frontend
     rules:
       - name: testers
-        when: {headers: {x-tester: {present: true}}}
+        match: {headers: {x-tester: {present: true}}}
         to: v2
       - name: old
-        when: {path: /shop/*}
+        match: {path: /shop/*}
         redirect: {path: /, status: 301}
 
 - name: The rules go; a split of the host stays
   servicemesh.istio.route:
     namespace: online-boutique
-    host: frontend
+    service: frontend
     state: absent
 """
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -163,7 +139,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -175,7 +151,7 @@ findings:
   type: list
   elements: dict
   sample: []
-unread:
+forbidden_kinds:
   description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
   returned: when something is to be changed
   type: dict
@@ -196,7 +172,7 @@ from ..module_utils._traffic import module as concern
 
 
 def main() -> None:
-    concern.run("route", REVIEW)
+    concern.run_feature("route", REVIEW)
 
 
 if __name__ == "__main__":

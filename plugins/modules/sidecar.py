@@ -13,53 +13,45 @@ author:
   - The servicemesh.istio authors (@servicemesh)
 description:
   - Writes a Sidecar. A proxy that sees less of the mesh needs less memory, and is sent less.
-  - With O(outbound=registry_only) requests to hosts that nobody registered end in the proxy; M(servicemesh.istio.egress) registers them.
+  - With O(outbound_traffic_policy=registry_only) requests to hosts that nobody registered end in the proxy; M(servicemesh.istio.egress) registers them.
   - Another Sidecar that is for all of the namespace, too, is refused, since Istio takes one of the two as it comes.
 options:
   name:
     description: Name of the Sidecar.
     type: str
     default: default
-  namespace:
-    description: Namespace of the objects.
-    type: str
-    required: true
-  workload:
-    description: Labels of the pods that the policy is for. Without it, all of the namespace; in the root namespace, all of the mesh.
-    type: dict
-    default: {}
-  sees:
-    description: Namespaces whose hosts are seen, or NAMESPACE/HOST; V(.) is its own, V(*) any, V(~) none. Without it, as the mesh says.
+  egress_hosts:
+    description: Hosts in the proxies' configuration, as C(NAMESPACE) or C(NAMESPACE/HOST). V(.) is the Sidecar's namespace, V(*) is every
+      namespace and V(~) is none. If it is not set, the mesh's default applies.
     type: list
     elements: str
-  outbound:
-    description: Whether requests may leave to hosts that the mesh does not know. Without it, as the mesh says.
+  outbound_traffic_policy:
+    description: Whether requests to hosts outside the mesh's registry are allowed. If it is not set, the mesh's default applies.
     type: str
     choices: [allow_any, registry_only]
-
-  state:
-    description: Whether the policy is there. Objects of the same name that this collection did not make are not deleted.
-    type: str
-    choices: [present, absent]
-    default: present
+seealso:
+  - name: Sidecar
+    description: Reference of the Sidecar that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/sidecar/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.workload_policy
+  - servicemesh.istio.workload_policy.workload
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
   - servicemesh.istio.writing.preflight
-  - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.proxies
 """
 
 EXAMPLES = r"""
 - name: The shop sees itself and the control plane's namespace, and calls nobody unknown
   servicemesh.istio.sidecar:
     namespace: online-boutique
-    sees: [., istio-system]
-    outbound: registry_only
+    egress_hosts: [., istio-system]
+    outbound_traffic_policy: registry_only
 
 - name: As the mesh says
   servicemesh.istio.sidecar:
@@ -69,10 +61,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -95,7 +87,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -107,7 +99,7 @@ findings:
   type: list
   elements: dict
   sample: []
-unread:
+forbidden_kinds:
   description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
   returned: when something is to be changed
   type: dict
@@ -124,12 +116,12 @@ failure:
 """
 
 from ..module_utils._preflight.plan_review import REVIEW
-from ..module_utils._traffic.policies.policy_module import run
+from ..module_utils._traffic.policies.policy_module import run_policy
 from ..module_utils._traffic.policies.sidecar import SIDECAR
 
 
 def main() -> None:
-    run(SIDECAR, REVIEW)
+    run_policy(SIDECAR, REVIEW)
 
 
 if __name__ == "__main__":

@@ -20,17 +20,9 @@ options:
     description: Name of the Telemetry.
     type: str
     default: default
-  namespace:
-    description: Namespace of the objects.
-    type: str
-    required: true
-  workload:
-    description: Labels of the pods that the policy is for. Without it, all of the namespace; in the root namespace, all of the mesh.
-    type: dict
-    default: {}
   access_logs:
     description:
-      - C(enabled), C(providers) by name (without them V(envoy), the proxy's own log), C(when) as an expression in CEL, C(side) as C(client),
+      - C(enabled), C(providers) by name (without them V(envoy), the proxy's own log), C(when) as an expression in CEL, C(mode) as C(client),
         C(server) or C(both).
     type: dict
   tracing:
@@ -40,24 +32,23 @@ options:
   metrics:
     description:
       - C(enabled), C(providers) by name, C(disable) as a list of Istio's metrics, C(tags) as an expression in CEL by name, or V(false) to leave one
-        out, C(every) as how often they are told.
+        out, C(reporting_interval) as the interval between reports.
     type: dict
-
-  state:
-    description: Whether the policy is there. Objects of the same name that this collection did not make are not deleted.
-    type: str
-    choices: [present, absent]
-    default: present
+seealso:
+  - name: Telemetry
+    description: Reference of the Telemetry that this module writes.
+    link: https://istio.io/latest/docs/reference/config/telemetry/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.workload_policy
+  - servicemesh.istio.workload_policy.workload
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
   - servicemesh.istio.writing.preflight
-  - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.proxies
 """
 
 EXAMPLES = r"""
@@ -75,10 +66,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -101,7 +92,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -113,7 +104,7 @@ findings:
   type: list
   elements: dict
   sample: []
-unread:
+forbidden_kinds:
   description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
   returned: when something is to be changed
   type: dict
@@ -130,12 +121,12 @@ failure:
 """
 
 from ..module_utils._preflight.plan_review import REVIEW
-from ..module_utils._traffic.policies.policy_module import run
+from ..module_utils._traffic.policies.policy_module import run_policy
 from ..module_utils._traffic.policies.telemetry import TELEMETRY
 
 
 def main() -> None:
-    run(TELEMETRY, REVIEW)
+    run_policy(TELEMETRY, REVIEW)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ options:
       - By namespace, host and concern. Concerns are C(split) as in M(servicemesh.istio.traffic_split), C(route) as in M(servicemesh.istio.route),
         C(fault) as in M(servicemesh.istio.fault), C(resilience) as in M(servicemesh.istio.resilience)
         and C(load_balancing) as in M(servicemesh.istio.load_balancing), with their options.
-      - A host with no concern has no policy.
+      - A host with no feature has no policy.
       - Beside the concerns, C(api) is the API in which this host's routes are said, as in O(api).
     type: dict
     required: true
@@ -34,22 +34,31 @@ options:
       - In which API routes of hosts that name none are said, as in O(servicemesh.istio.route#module:api). Without it a host stays with the API that it has,
         and one without routes gets V(istio).
     type: str
-    choices: [istio, gateway, auto]
+    choices: [istio, gateway_api, auto]
   prune:
     description: Whether hosts of the set that the policy does not name lose theirs, in any namespace. What others or single modules gave to a host
       outside of it stays.
     type: bool
     default: false
+seealso:
+  - name: VirtualService
+    description: Reference of the VirtualService that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/virtual-service/
+  - name: DestinationRule
+    description: Reference of the DestinationRule that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/destination-rule/
+  - name: Gateway API
+    description: Reference of the HTTPRoute that this module writes with O(api=gateway_api).
+    link: https://gateway-api.sigs.k8s.io/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
   - servicemesh.istio.writing.preflight
-  - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.proxies
   - servicemesh.istio.writing.shared
 """
 
@@ -70,10 +79,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -96,7 +105,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -108,7 +117,7 @@ findings:
   type: list
   elements: dict
   sample: []
-unread:
+forbidden_kinds:
   description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
   returned: when something is to be changed
   type: dict
@@ -128,40 +137,47 @@ from dataclasses import replace
 
 from ..module_utils._engine.module import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
 from ..module_utils._preflight.plan_review import REVIEW
-from ..module_utils._traffic import bulk_policy as whole
-from ..module_utils._traffic import rollback_checkpoint as before
-from ..module_utils._traffic.api_selection import ARGUMENT
+from ..module_utils._traffic import bulk_policy, rollback_checkpoint
+from ..module_utils._traffic.api_selection import API_ARGUMENT
 from ..module_utils._traffic.host.reader import Reader
-from ..module_utils._traffic.host.takeover import Taking
-from ..module_utils._traffic.rollout import check, desired
-from ..module_utils._traffic.wait_for_proxies import CONVERGED_ARGUMENTS, waited
+from ..module_utils._traffic.host.takeover import Takeover
+from ..module_utils._traffic.rollout import rollout_steps, validate_references
+from ..module_utils._traffic.wait_for_proxies import PROXY_WAIT_ARGUMENTS, without_last_wait
 
 ARGUMENTS = {
     "policy": {"type": "dict", "required": True},
     "set": {"type": "str", "default": "traffic"},
     "prune": {"type": "bool", "default": False},
-    **ARGUMENT,
+    **API_ARGUMENT,
     **WAIT_ARGUMENTS,
-    **CONVERGED_ARGUMENTS,
+    **PROXY_WAIT_ARGUMENTS,
     **OWNERSHIP_ARGUMENTS,
 }
 
 
 def body(run: Run) -> dict:
     options = run.options
-    wanted = whole.options_of(options["policy"])
+    wanted = bulk_policy.parse_policy(options["policy"])
     reader = Reader(run.cluster)
     warnings = []
-    policies = whole.policies(reader, wanted, options["set"], Taking.of(options, run.cluster.manager), warnings, options["api"])
+    policies = bulk_policy.compose_policies(
+        reader, wanted, options["set"], Takeover.of(options, run.cluster.manager), warnings, options["api"]
+    )
     for warning in warnings:
         run.module.warn(warning)
     for policy in policies:
-        run.refuse(check(policy) if not policy.empty else [])
-    gone = whole.left(run.cluster, reader, policies, options["set"]) if options["prune"] else []
-    steps = whole.together([[*before.kept(run.cluster, policy), *desired(policy)] for policy in [*policies, *gone]])
-    rules = run.rules()
-    return run.converge(
-        waited(steps, options), replace(rules, adopt=rules.adopt.union(*(policy.taking.managers(policy.live, policy.api) for policy in policies)))
+        run.fail_or_warn(validate_references(policy) if not policy.empty else [])
+    gone = bulk_policy.released_policies(run.cluster, reader, policies, options["set"]) if options["prune"] else []
+    steps = bulk_policy.merge_steps(
+        [
+            [*rollback_checkpoint.checkpoint_steps(run.cluster, policy), *rollout_steps(policy)]
+            for policy in [*policies, *gone]
+        ]
+    )
+    rules = run.apply_options()
+    return run.apply(
+        without_last_wait(steps, options),
+        replace(rules, adopt=rules.adopt.union(*(policy.overwritten_managers() for policy in policies))),
     )
 
 

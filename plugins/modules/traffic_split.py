@@ -18,21 +18,13 @@ description:
   - Refuses a host that is no Service and no ServiceEntry, and a version with weight that has no pod. In check mode these are warnings,
     since an earlier task may be about to create them.
 options:
-  host:
-    description: Name of a Service in O(namespace), or a full host name.
-    type: str
-    required: true
-  namespace:
-    description: Namespace of the objects that are written.
-    type: str
-    required: true
   versions:
     description: Weight by version. Weights are shares and need not add up to 100. Needed with O(state=present).
     type: dict
   match:
     description:
       - Only these requests are split; the others go to the host as a whole.
-      - Keys as in O(servicemesh.istio.route#module:rules). A list means that one of its conditions must hold.
+      - Keys as in O(servicemesh.istio.route#module:rules[].match). A list means that one of its conditions must hold.
     type: raw
   sticky:
     description:
@@ -40,25 +32,13 @@ options:
       - C(cookie) is the cookie's name, C(max_age) its lifetime such as C(24h); without it the cookie ends with the browser's session.
     type: dict
   mirror:
-    description: A version that gets copies of the requests, or C({version, host, port, percent}), or a list of them. Answers to copies are dropped.
+    description: A version that gets copies of the requests, or C({version, service, port, percent}), or a list of them. Answers to copies are dropped.
     type: raw
   gateways:
     description: Where the split holds. V(mesh) is every sidecar; a gateway is written as C(NAMESPACE/NAME).
     type: list
     elements: str
     default: [mesh]
-  gateway_hosts:
-    description: Hosts from outside that a gateway sends here. V(*) is every host that has no routes of its own.
-    type: list
-    elements: str
-    default: []
-  label:
-    description: Label of pods that tells versions apart.
-    type: str
-    default: version
-  port:
-    description: Port of the host, where it has several.
-    type: int
   protocol:
     description:
       - What is routed. V(http) is requests; V(tcp) is connections, of which nothing is read; V(tls) is connections of TLS that a gateway passes through
@@ -73,29 +53,33 @@ options:
         the code C(protocol_cannot). Conditions on who calls and at which port can be said.
       - A change is for new connections; open ones stay where they are until the proxy has drained them (45 seconds, if Istio is not told otherwise),
         and are then closed.
-      - Gateway API's kinds for TCP and TLS are not written; V(gateway) of O(api) is refused.
+      - Gateway API's kinds for TCP and TLS are not written; V(gateway_api) of O(api) is refused.
     type: str
     choices: [http, tcp, tls]
-  api_host:
-    description:
-      - URL of the API server, which other modules of this collection also call C(host). Also E(K8S_AUTH_HOST).
-      - A C(host) in the defaults of the action group C(servicemesh.istio.all) is this one.
-    type: str
-  state:
-    description: Whether the split is there.
-    type: str
-    choices: [present, absent]
-    default: present
+seealso:
+  - name: VirtualService
+    description: Reference of the VirtualService that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/virtual-service/
+  - name: DestinationRule
+    description: Reference of the DestinationRule that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/destination-rule/
+  - name: Gateway API
+    description: Reference of the HTTPRoute that this module writes with O(api=gateway_api).
+    link: https://gateway-api.sigs.k8s.io/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.service_policy
+  - servicemesh.istio.service_policy.state
+  - servicemesh.istio.service_policy.gateway_hosts
+  - servicemesh.istio.service_policy.versions
   - servicemesh.istio.connection
   - servicemesh.istio.gateway_api
   - servicemesh.istio.writing
   - servicemesh.istio.writing.wait
   - servicemesh.istio.writing.progress
   - servicemesh.istio.writing.preflight
-  - servicemesh.istio.writing.converged
+  - servicemesh.istio.writing.proxies
   - servicemesh.istio.writing.shared
 """
 
@@ -103,13 +87,13 @@ EXAMPLES = r"""
 - name: A tenth of the requests goes to v2
   servicemesh.istio.traffic_split:
     namespace: online-boutique
-    host: frontend
+    service: frontend
     versions: {v1: 90, v2: 10}
 
 - name: Also for requests from outside
   servicemesh.istio.traffic_split:
     namespace: online-boutique
-    host: frontend
+    service: frontend
     versions: {v1: 90, v2: 10}
     gateways: [mesh, istio-system/ingress]
     gateway_hosts: ["*"]
@@ -117,36 +101,36 @@ EXAMPLES = r"""
 - name: In the words of Gateway API
   servicemesh.istio.traffic_split:
     namespace: online-boutique
-    host: frontend
+    service: frontend
     versions: {v1: 90, v2: 10}
-    api: gateway
+    api: gateway_api
 
 - name: Connections to a database go to its versions, for its Service declares the port to be TCP
   servicemesh.istio.traffic_split:
     namespace: online-boutique
-    host: redis-cart
+    service: redis-cart
     label: app
     versions: {redis-cart: 100}
 
 - name: The split of connections goes
   servicemesh.istio.traffic_split:
     namespace: online-boutique
-    host: redis-cart
+    service: redis-cart
     state: absent
 
 - name: The split goes
   servicemesh.istio.traffic_split:
     namespace: online-boutique
-    host: frontend
+    service: frontend
     state: absent
 """
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -169,7 +153,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -181,7 +165,7 @@ findings:
   type: list
   elements: dict
   sample: []
-unread:
+forbidden_kinds:
   description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
   returned: when something is to be changed
   type: dict
@@ -202,7 +186,7 @@ from ..module_utils._traffic import module as concern
 
 
 def main() -> None:
-    concern.run("split", REVIEW)
+    concern.run_feature("split", REVIEW)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ description:
   - Istio's webhooks fail closed. While no istiod answers, no pod of an injected namespace can start, and no object of Istio can be written.
   - This module opens those that nothing answers, and only these, and closes them again when istiod is back. None is deleted, no selector is
     changed.
-  - Pods that start meanwhile have no sidecar. M(servicemesh.istio.restart) with O(ignore:uninjected=true) gives them one later.
+  - Pods that start meanwhile have no sidecar. M(servicemesh.istio.restart) with O(ignore:missing_sidecar=true) gives them one later.
   - M(servicemesh.istio.control_plane) closes them, too, when it has seen istiod ready.
 options:
   state:
@@ -31,15 +31,21 @@ options:
       - With O(state=closed), whether those are closed, too, that nothing answers.
     type: bool
     default: false
-  namespace:
+  istio_namespace:
     description: Namespace of the control plane.
     type: str
     default: istio-system
+seealso:
+  - name: Dynamic admission webhooks
+    description: Istio's webhooks.
+    link: https://istio.io/latest/docs/ops/configuration/mesh/webhook/
+  - name: Admission webhooks
+    description: Failure policy of webhooks.
+    link: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
   - servicemesh.istio.attributes.actiongroup
   - servicemesh.istio.connection
-  - servicemesh.istio.connection.host
 """
 
 EXAMPLES = r"""
@@ -65,10 +71,10 @@ webhooks:
   elements: str
   sample: [MutatingWebhookConfiguration istio-sidecar-injector-1-30-4]
 summary:
-  description: Counts of objects by what was done with them. C(asked) counts dry runs that the plan needed.
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
   returned: when a plan was made
   type: dict
-  sample: {created: 0, configured: 2, recreated: 0, unchanged: 0, pruned: 0, failed: 0, asked: 2}
+  sample: {created: 0, configured: 2, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
   description: Every object of the plan.
   returned: when a plan was made
@@ -91,7 +97,7 @@ objects:
     message:
       description: What else is to be said.
       type: str
-barriers:
+verified:
   description: What was seen to hold between steps.
   returned: when a plan was made
   type: list
@@ -108,37 +114,67 @@ failure:
 """
 
 from ..module_utils._engine.module import Run, run_module
-from ..module_utils._engine.planning.change import Rules
+from ..module_utils._engine.planning.change import ApplyOptions
 from ..module_utils._engine.steps import Step
 from ..module_utils._failure import Failure
 from ..module_utils._istio import webhooks
-from ..module_utils._mesh import facts
-from ..module_utils._mesh import registry as checks
+from ..module_utils._mesh import facts, registry
 from ..module_utils._mesh.checks.webhooks import configurations, unanswered
 
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["open", "closed"], "required": True},
     "force": {"type": "bool", "default": False},
-    "namespace": {"type": "str", "default": "istio-system"},
+    "istio_namespace": {"type": "str", "default": "istio-system"},
 }
 
 
 def body(run: Run) -> dict:
     opening, force = run.options["state"] == "open", run.options["force"]
     # With force nobody has to know what is behind them.
-    sources = checks.HOOKS if force else checks.REACHED
-    found = run.timed("read", lambda: facts.read(run.cluster, run.options["namespace"], sources, None, needed=frozenset(sources) - {facts.SLICES}))
-    dead = {} if force else {facts.ref(obj): cause for obj, cause in unanswered(found, webhooks.closed if opening else webhooks.opened)}
+    sources = registry.HOOKS if force else registry.REACHED
+    found = run.timed(
+        "read",
+        lambda: facts.read_facts(
+            run.cluster, run.options["istio_namespace"], sources, needed=frozenset(sources) - {facts.SLICES}
+        ),
+    )
+    dead = (
+        {}
+        if force
+        else {
+            facts.object_text(obj): cause
+            for obj, cause in unanswered(found, webhooks.closed_entries if opening else webhooks.opened_entries)
+        }
+    )
     if opening:
-        chosen = [obj for obj in configurations(found) if webhooks.closed(obj) and (force or facts.ref(obj) in dead)]
-        result = run.converge([Step("open", [webhooks.opening(obj) for obj in chosen])], Rules(force=True), manager=webhooks.OPENER)
+        chosen = [
+            obj
+            for obj in configurations(found)
+            if webhooks.closed_entries(obj) and (force or facts.object_text(obj) in dead)
+        ]
+        result = run.apply(
+            [Step("open", [webhooks.open_patch(obj) for obj in chosen])],
+            ApplyOptions(force=True),
+            manager=webhooks.OPENER,
+        )
     else:
-        chosen = [obj for obj in configurations(found) if webhooks.opened(obj)]
-        run.refuse([Failure("webhook_unanswered", f"{name}: {cause}", hint="Bring istiod up first, or set force.") for name, cause in dead.items()])
-        result = run.converge([], Rules())
-        for manager, objects in webhooks.closing([obj for obj in configurations(found) if webhooks.noted(obj)]).items():
-            result = run.converge([Step("close", objects)], Rules(force=True, adopt=frozenset({webhooks.OPENER}) - {manager}), manager=manager)
-    return {**result, "webhooks": [facts.ref(obj) for obj in chosen]}
+        chosen = [obj for obj in configurations(found) if webhooks.opened_entries(obj)]
+        run.fail_or_warn(
+            [
+                Failure("webhook_unanswered", f"{name}: {cause}", hint="Start istiod first, or set force.")
+                for name, cause in dead.items()
+            ]
+        )
+        result = run.apply([], ApplyOptions())
+        for manager, objects in webhooks.close_patches(
+            [obj for obj in configurations(found) if webhooks.was_opened(obj)]
+        ).items():
+            result = run.apply(
+                [Step("close", objects)],
+                ApplyOptions(force=True, adopt=frozenset({webhooks.OPENER}) - {manager}),
+                manager=manager,
+            )
+    return {**result, "webhooks": [facts.object_text(obj) for obj in chosen]}
 
 
 def main() -> None:

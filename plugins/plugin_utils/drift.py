@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Registered results of runs in check mode, as one report of what differs. Pure: results in, data out."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -17,22 +18,30 @@ OUTSIDE = frozenset({"release"})
 
 
 def drift(calls: list[dict[str, Any]]) -> dict[str, Any]:
-    """{drift, counts, left_out, versions, warnings, calls} of [{role, module, result}], `result` as the task registered it, empty where it did not run.
+    """{drift, counts, left_out, versions, warnings, calls} of [{role, module, result}], `result` as the task registered
+    it, empty where it did not run.
 
     counts    of all objects and of those that differ: by action, and those with fields that others own
     left_out  roles of which no task ran
     warnings  [{role, module, text}]: what a run that is no check would stop at, among others
     calls     [{role, module, item, changed, objects, differ}], one for each item of a loop
-    Raises InvalidOption for a result that failed or that tells nothing of objects, and where no task ran: none may be taken for "no drift".
+    Raises InvalidOption for a result that failed or that tells nothing of objects, and where no task ran: none may be
+    taken for "no drift".
     """
     for number, call in enumerate(calls, 1):
-        if not isinstance(call, dict) or not {"role", "module", "result"} <= set(call) or not isinstance(call["result"], dict):
-            raise InvalidOption("drift", f"call {number} is no mapping with role, module and result")
+        if (
+            not isinstance(call, dict)
+            or not {"role", "module", "result"} <= set(call)
+            or not isinstance(call["result"], dict)
+        ):
+            raise InvalidOption("drift", f"call {number} is not a mapping with role, module and result")
     found = [(call, result) for call in calls for result in _single(call["result"])]
     rows = [_row(call, result) for call, result in found]
     ran = {call["role"] for call in calls if call["result"] and not _skipped(call["result"])}
     if not ran:
-        raise InvalidOption("drift", "none of the tasks ran, so nothing is known", hint="See whether tags or toggles leave all of them out.")
+        raise InvalidOption(
+            "drift", "no task ran, so drift is unknown", hint="Check whether tags or switches leave out all of them."
+        )
     differ = [row for call in rows for row in call["differ"]]
     return {
         "drift": bool(differ),
@@ -49,7 +58,11 @@ def drift(calls: list[dict[str, Any]]) -> dict[str, Any]:
             "istio": next((str(result["version"]) for _call, result in found if result.get("version")), ""),
         },
         # Ansible keeps those of a loop's items with the loop.
-        "warnings": [{"role": call["role"], "module": call["module"], "text": str(text)} for call in calls for text in call["result"].get("warnings") or []],
+        "warnings": [
+            {"role": call["role"], "module": call["module"], "text": str(text)}
+            for call in calls
+            for text in call["result"].get("warnings") or []
+        ],
         "calls": rows,
     }
 
@@ -74,10 +87,20 @@ def _failed(result: dict[str, Any]) -> bool:
 def _row(call: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
     place = f"{call['role']}: {call['module']}"
     if _failed(result):
-        raise InvalidOption("drift", f"{place} failed, so nothing is known of its objects: {result.get('msg', '')}", hint="Mend that first.")
+        raise InvalidOption(
+            "drift",
+            f"{place} failed, so the drift of its objects is unknown: {result.get('msg', '')}",
+            hint="Fix that failure first.",
+        )
     objects = planned(result)
-    if call["module"] not in OUTSIDE and (not isinstance(result.get("objects"), list) or len(objects) != len(result["objects"])):
-        raise InvalidOption("drift", f"{place} lists no objects", hint="Only results of modules that plan can be compared, and only finished ones.")
+    if call["module"] not in OUTSIDE and (
+        not isinstance(result.get("objects"), list) or len(objects) != len(result["objects"])
+    ):
+        raise InvalidOption(
+            "drift",
+            f"{place} has no objects in its result",
+            hint="Use only complete results of modules that return objects.",
+        )
     return {
         "role": call["role"],
         "module": call["module"],

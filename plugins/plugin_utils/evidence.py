@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run planned, did and measured, as one structure. Pure: results in, data out. The JSON file is it, and the page is made of it."""
+"""What a run planned, did and measured, as one structure. Pure: results in, data out. The JSON file is it, and the page
+is made of it.
+"""
+
 from __future__ import annotations
 
 import hashlib
@@ -21,10 +24,21 @@ PREFIX = "servicemesh.istio."
 OK, CHANGED, FAILED, UNREACHABLE, SKIPPED = "ok", "changed", "failed", "unreachable", "skipped"
 BAD = (FAILED, UNREACHABLE)
 # Parts of a result that have a place of their own here.
-PLACED = {"changed", "summary", "diff", "barriers", "duration", "failure", "msg", "warnings"}
+PLACED = {"changed", "summary", "diff", "verified", "duration", "failure", "msg", "warnings"}
 # What Ansible adds, and what a module prints that ends in no result.
 AROUND = {
-    *("invocation", "deprecations", "exception", "failed", "skipped", "skip_reason", "false_condition", "unreachable", "attempts", "retries"),
+    *(
+        "invocation",
+        "deprecations",
+        "exception",
+        "failed",
+        "skipped",
+        "skip_reason",
+        "false_condition",
+        "unreachable",
+        "attempts",
+        "retries",
+    ),
     *("module_stdout", "module_stderr", "stdout", "stdout_lines", "stderr", "stderr_lines", "rc"),
 }
 
@@ -37,7 +51,12 @@ def call(about: dict[str, Any], outcome: str, result: dict[str, Any]) -> dict[st
     Of a no_log task only that it ran; of another collection's task only how it ended.
     """
     ours = about["module"].startswith(PREFIX)
-    row = {**about, "item": "", "outcome": CHANGED if outcome == OK and result.get("changed") else outcome, "hidden": "censored" in result}
+    row = {
+        **about,
+        "item": "",
+        "outcome": CHANGED if outcome == OK and result.get("changed") else outcome,
+        "hidden": "censored" in result,
+    }
     if row["hidden"]:
         return plain(row)
     row["item"] = item_name(result.get("_ansible_item_label", result.get(str(result.get("ansible_loop_var")))))
@@ -51,7 +70,7 @@ def call(about: dict[str, Any], outcome: str, result: dict[str, Any]) -> dict[st
         touched=objects,
         unchanged=sum(obj["action"] == UNCHANGED for obj in planned(result)),
         diff=rest,
-        barriers=result.get("barriers") or [],
+        verified=result.get("verified") or [],
         warnings=[str(text) for text in result.get("warnings") or []],
         duration=result.get("duration") or {},
         found=found(result),
@@ -60,8 +79,15 @@ def call(about: dict[str, Any], outcome: str, result: dict[str, Any]) -> dict[st
 
 
 def found(result: dict[str, Any]) -> dict[str, Any]:
-    """What a module tells beside its plan: a probe's figures, a mesh's parts, a version. Whatever it is called, so that no module is forgotten."""
-    told = PLACED | AROUND | {"item", str(result.get("ansible_loop_var"))} | ({"objects"} if planned(result) or not result.get("objects") else set())
+    """What a module tells beside its plan: a probe's figures, a mesh's parts, a version. Whatever it is called, so that
+    no module is forgotten.
+    """
+    told = (
+        PLACED
+        | AROUND
+        | {"item", str(result.get("ansible_loop_var"))}
+        | ({"objects"} if planned(result) or not result.get("objects") else set())
+    )
     return {key: value for key, value in result.items() if key not in told and not key.startswith(("_", "ansible_"))}
 
 
@@ -75,7 +101,9 @@ def report(run: dict[str, Any], calls: list[dict[str, Any]], hosts: dict[str, di
     # What was only looked at is no deed.
     objects: dict[str, Counter[str]] = {"done": Counter(), "planned": Counter()}
     for row in shown:
-        objects["planned" if row["check_mode"] else "done"].update({word: number for word, number in row["summary"].items() if word != "asked" and number})
+        objects["planned" if row["check_mode"] else "done"].update(
+            {word: number for word, number in row["summary"].items() if word != "dry_runs" and number}
+        )
     content = plain(
         {
             "report": f"{PREFIX}evidence",
@@ -87,10 +115,16 @@ def report(run: dict[str, Any], calls: list[dict[str, Any]], hosts: dict[str, di
                 "collection": collection_version(),
                 "ansible_core": ansible_core,
                 "python": platform.python_version(),
-                "istio": sorted({row["found"]["version"] for row in shown if isinstance(row["found"].get("version"), str)}),
+                "istio": sorted(
+                    {row["found"]["version"] for row in shown if isinstance(row["found"].get("version"), str)}
+                ),
             },
             "clusters": clusters(shown),
-            "counts": {"calls": len(calls), "outcomes": dict(sorted(Counter(row["outcome"] for row in calls).items())), "objects": objects},
+            "counts": {
+                "calls": len(calls),
+                "outcomes": dict(sorted(Counter(row["outcome"] for row in calls).items())),
+                "objects": objects,
+            },
             "calls": calls,
             "hosts": hosts,
         }
@@ -104,8 +138,16 @@ def clusters(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in calls:
         cluster = row["found"].get("cluster")
         if isinstance(cluster, dict) and "server" in cluster:
-            known = {"name": cluster.get("name", ""), "server": cluster["server"], "kubernetes": cluster.get("version", "")}
-            seen[(row["host"], cluster["server"])] = {"host": row["host"], **known, "control_planes": row["found"].get("control_planes") or []}
+            known = {
+                "name": cluster.get("name", ""),
+                "server": cluster["server"],
+                "kubernetes": cluster.get("version", ""),
+            }
+            seen[(row["host"], cluster["server"])] = {
+                "host": row["host"],
+                **known,
+                "control_planes": row["found"].get("control_planes") or [],
+            }
     return list(seen.values())
 
 
@@ -117,13 +159,17 @@ def exit_status(hosts: dict[str, dict[str, int]]) -> int:
 
 
 def digest(content: dict[str, Any]) -> str:
-    """sha256 of the report less its digest: keys in order, no spaces, ASCII. It shows an edit, and is no signature: whoever edits can count anew."""
+    """sha256 of the report less its digest: keys in order, no spaces, ASCII. It shows an edit, and is no signature:
+    whoever edits can count anew.
+    """
     rest = {key: value for key, value in content.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def file_name(content: dict[str, Any]) -> str:
-    """Of the files, less the suffix: begin, playbook, and a part of the run's id, so that no run takes another one's name."""
+    """Of the files, less the suffix: begin, playbook, and a part of the run's id, so that no run takes another one's
+    name.
+    """
     begin = re.sub(r"[-:]|\.\d+", "", content["started"])
     playbook = re.sub(r"[^A-Za-z0-9._-]+", "-", content["playbook"].rpartition(".")[0] or content["playbook"])
     return f"{begin}-{playbook}-{content['run'][:8]}"

@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Shows progress while a module waits.
 
-A module cannot print while it runs. So it is run in slices, under one deadline: the first plans, applies and begins to wait; each
-further one finds all of that done and goes on waiting; in between a line says what is waited for. The result is the one that a single
+A module cannot print while it runs. So it is run in slices, under one deadline: the first plans, applies and begins to
+wait; each
+further one finds all of that done and goes on waiting; in between a line says what is waited for. The result is the one
+that a single
 run would have given. With `async` or in check mode the module runs once, as any other.
 """
+
 from __future__ import annotations
 
 import time
@@ -20,7 +23,6 @@ FIRST_SLICE = 15.0
 # A task or play may choose another, in seconds.
 SLICE_VARIABLE = "servicemesh_progress_seconds"
 CHANGES = ("created", "configured", "recreated", "pruned")
-GROUP = "group/servicemesh.istio.all"
 
 
 class ActionModule(ActionBase):
@@ -30,14 +32,15 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = {**self._from_defaults(), **self._task.args}
+        arguments = dict(self._task.args)
         if self._task.async_val or self._task.check_mode or not boolean(arguments.get("wait", True), strict=False):
-            return {**result, **self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=bool(self._task.async_val))}
+            return {
+                **result,
+                **self._execute_module(
+                    module_args=arguments, task_vars=task_vars, wrap_async=bool(self._task.async_val)
+                ),
+            }
         return {**result, **self._in_slices(arguments, task_vars)}
-
-    def _from_defaults(self) -> dict[str, Any]:
-        """Arguments that the action group's defaults hold under another name."""
-        return {}
 
     def _in_slices(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         begun = time.time()
@@ -45,7 +48,11 @@ class ActionModule(ActionBase):
         answers: list[dict[str, Any]] = []
         while True:
             usual = SLICE if answers else FIRST_SLICE
-            progress = {"seconds": float(task_vars.get(SLICE_VARIABLE, usual)), "elapsed": time.time() - begun if answers else 0.0, "seen": seen}
+            progress = {
+                "seconds": float(task_vars.get(SLICE_VARIABLE, usual)),
+                "elapsed": time.time() - begun if answers else 0.0,
+                "seen": seen,
+            }
             answer = self._execute_module(module_args={**arguments, "_progress": progress}, task_vars=task_vars)
             (answer.get("invocation") or {}).get("module_args", {}).pop("_progress", None)
             waiting = answer.pop("waiting", None)
@@ -55,14 +62,6 @@ class ActionModule(ActionBase):
             seen = waiting["seen"]
             if not self._task.no_log:
                 self._display.display(line(task_vars, time.time() - begun, waiting["text"]))
-
-
-class BesideHostActionModule(ActionModule):
-    """For a module whose own `host` is a mesh host: the group's default of that name is the API server's URL, and would otherwise be lost."""
-
-    def _from_defaults(self) -> dict[str, Any]:
-        values = [defaults[GROUP]["host"] for defaults in self._task.module_defaults or [] if "host" in (defaults.get(GROUP) or {})]
-        return {"api_host": self._templar.template(values[-1])} if values else {}
 
 
 def line(task_vars: dict[str, Any], seconds: float, text: str) -> str:
@@ -86,7 +85,7 @@ def together(answers: list[dict[str, Any]]) -> dict[str, Any]:
             objects[key] = row
     rows = list(objects.values())
     summary = {word: sum(row["action"] == word for row in rows) for word in answers[0].get("summary") or {}}
-    summary["asked"] = sum((answer.get("summary") or {}).get("asked", 0) for answer in answers)
+    summary["dry_runs"] = sum((answer.get("summary") or {}).get("dry_runs", 0) for answer in answers)
     duration: dict[str, float] = {}
     for answer in answers:
         for phase, seconds in (answer.get("duration") or {}).items():
@@ -98,8 +97,12 @@ def together(answers: list[dict[str, Any]]) -> dict[str, Any]:
         "objects": rows,
         "summary": summary,
         "diff": [entry for answer in answers for entry in answer.get("diff") or []],
-        "barriers": [text for answer in answers for text in answer.get("barriers") or []],
+        "verified": [text for answer in answers for text in answer.get("verified") or []],
         "duration": duration,
         # As they were found: a later slice finds them mended.
-        **{name: answers[0][name] for name in ("without_sidecar", "stale", "tag", "findings", "unread") if name in answers[0]},
+        **{
+            name: answers[0][name]
+            for name in ("missing_sidecar", "stale", "tag", "findings", "forbidden_kinds")
+            if name in answers[0]
+        },
     }

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where the time of one of our playbooks goes.
 
-Ansible packs a module and all it imports into one file. That file is kept and run again by itself: so imports come from the same
+Ansible packs a module and all it imports into one file. That file is kept and run again by itself: so imports come from
+the same
 archive as in a real run, and the module's own `duration` is that of the same work.
 """
+
 from __future__ import annotations
 
 import json
@@ -93,7 +95,11 @@ def _packed(ground: Ground, playbook: Path) -> Path:
     """The module as Ansible packs it, with the playbook's options."""
     folder = ground.path("packed")
     shutil.rmtree(folder, ignore_errors=True)
-    keeping = Ground(ground.folder, {**ground.variables, "ANSIBLE_KEEP_REMOTE_FILES": "1", "ANSIBLE_REMOTE_TMP": str(folder)}, ground.rival)
+    keeping = Ground(
+        ground.folder,
+        {**ground.variables, "ANSIBLE_KEEP_REMOTE_FILES": "1", "ANSIBLE_REMOTE_TMP": str(folder)},
+        ground.rival,
+    )
     ok(keeping.play(playbook))
     found = list(folder.rglob("AnsiballZ_*.py"))
     if not found:
@@ -105,6 +111,8 @@ def _imports(text: str) -> dict[str, float]:
     """Seconds by package, largest first."""
     found: Counter[str] = Counter()
     for microseconds, name in IMPORT.findall(text):
-        package = next((label for prefix, label in PACKAGES.items() if name == prefix or name.startswith(f"{prefix}.")), "others")
+        package = next(
+            (label for prefix, label in PACKAGES.items() if name == prefix or name.startswith(f"{prefix}.")), "others"
+        )
         found[package] += int(microseconds)
     return {name: microseconds / 1e6 for name, microseconds in found.most_common()}

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The five cases. Each is a state of the cluster, the commands that meet it, and goals."""
+
 from __future__ import annotations
 
 import json
@@ -19,7 +20,8 @@ from .measuring import Contender, Series, ratio, settle, side_by_side
 NAMESPACE = "istio-system"
 KINDS = "virtualservices.networking.istio.io,destinationrules.networking.istio.io"
 MEMORY_GOAL = 300.0
-# Seconds for each further object, in the upper part of the range over the lower part. Equal would be 1; clocks are not that good.
+# Seconds for each further object, in the upper part of the range over the lower part. Equal would be 1; clocks are not
+# that good.
 LINEAR = 1.3
 
 
@@ -73,10 +75,19 @@ class ControlPlane:
         self.operator = inputs.operator(ground.path("operator.yaml"), values, mesh_config)
         self.manifest = inputs.manifest(ground.path("control-plane.yaml"), ground.istioctl(), self.operator)
         # Documents of comments only, such as that of an empty component, are no objects.
-        self.objects = sum("\nkind: " in f"\n{document}" for document in self.manifest.read_text(encoding="utf-8").split("\n---\n"))
-        options = {"istioctl": str(ground.istioctl()), "profile": "default", "values": values, "mesh_config": mesh_config}
+        self.objects = sum(
+            "\nkind: " in f"\n{document}" for document in self.manifest.read_text(encoding="utf-8").split("\n---\n")
+        )
+        options = {
+            "istioctl": str(ground.istioctl()),
+            "profile": "default",
+            "values": values,
+            "mesh_config": mesh_config,
+        }
         self.ours = ground.module("control-plane", f"{OURS}.control_plane", **options)
-        self.ours_forced = ground.module("control-plane-forced", f"{OURS}.control_plane", **options, force_conflicts=True)
+        self.ours_forced = ground.module(
+            "control-plane-forced", f"{OURS}.control_plane", **options, force_conflicts=True
+        )
         self.empty = ground.module("empty", "ansible.builtin.ping")
 
     def remove(self) -> None:
@@ -92,14 +103,20 @@ class ControlPlane:
     def installed(self, ran: object = None) -> str:
         """What is missing, or nothing."""
         answer = json.loads(self.ground.kubectl("-n", NAMESPACE, "get", "deployments", "-o", "json"))
-        ready = sorted(item["metadata"]["name"] for item in answer["items"] if item.get("status", {}).get("readyReplicas") == item["spec"]["replicas"])
+        ready = sorted(
+            item["metadata"]["name"]
+            for item in answer["items"]
+            if item.get("status", {}).get("readyReplicas") == item["spec"]["replicas"]
+        )
         return "" if ready == ["istio-ingressgateway", "istiod"] else f"ready are {ready}"
 
     def webhooks_at_rest(self) -> None:
         """istiod has set what it owns in its webhooks: until then somebody is still writing to them."""
         template = "jsonpath={range .items[*].webhooks[*]}{.failurePolicy} {end}"
         for _ in range(60):
-            if "Ignore" not in self.ground.kubectl("get", "validatingwebhookconfigurations", "-l", "app=istiod", "-o", template):
+            if "Ignore" not in self.ground.kubectl(
+                "get", "validatingwebhookconfigurations", "-l", "app=istiod", "-o", template
+            ):
                 break
             time.sleep(0.5)
 
@@ -109,7 +126,9 @@ class ControlPlane:
 
 def fresh_install(plane: ControlPlane, rounds: int) -> Result:
     ground = plane.ground
-    ours = Contender(OURS, lambda: ground.play(plane.ours), checks(recap(1), plane.installed), lambda: _cold(ground, plane))
+    ours = Contender(
+        OURS, lambda: ground.play(plane.ours), checks(recap(1), plane.installed), lambda: _cold(ground, plane)
+    )
     other = Contender(ISTIOCTL, lambda: ground.measure(*plane.install()), checks(plain, plane.installed), plane.remove)
     with step("first install, so that the node has unpacked all images"):
         ok(ground.measure(*plane.install()))
@@ -124,12 +143,19 @@ def _cold(ground: Ground, plane: ControlPlane) -> None:
 
 
 def same_control_plane(plane: ControlPlane, rounds: int) -> Result:
-    """Each timed run comes after an untimed one of the same command, by force: so nothing is left for it to change, whoever came before."""
+    """Each timed run comes after an untimed one of the same command, by force: so nothing is left for it to change,
+    whoever came before.
+    """
     ground = plane.ground
     versions = Versions(ground, "-f", plane.manifest)
     apply = {"state": "present", "src": str(plane.manifest), "apply": True}
     core = ground.module("core", "kubernetes.core.k8s", **apply, server_side_apply={"field_manager": "bench"})
-    core_forced = ground.module("core-forced", "kubernetes.core.k8s", **apply, server_side_apply={"field_manager": "bench", "force_conflicts": True})
+    core_forced = ground.module(
+        "core-forced",
+        "kubernetes.core.k8s",
+        **apply,
+        server_side_apply={"field_manager": "bench", "force_conflicts": True},
+    )
     kubectl = ["kubectl", "apply", "--server-side", "-f", plane.manifest]
 
     def after(prepare: Callable[[], object]) -> Callable[[], None]:
@@ -145,9 +171,19 @@ def same_control_plane(plane: ControlPlane, rounds: int) -> Result:
         return versions.moved()
 
     contenders = [
-        Contender(OURS, lambda: ground.play(plane.ours), checks(recap(0), unmoved, plane.installed), after(lambda: ok(ground.play(plane.ours_forced)))),
+        Contender(
+            OURS,
+            lambda: ground.play(plane.ours),
+            checks(recap(0), unmoved, plane.installed),
+            after(lambda: ok(ground.play(plane.ours_forced))),
+        ),
         # It says "changed" whatever happens, so only the cluster is asked.
-        Contender(CORE, lambda: ground.play_rival(core), checks(recap(None), unmoved), after(lambda: ok(ground.play_rival(core_forced)))),
+        Contender(
+            CORE,
+            lambda: ground.play_rival(core),
+            checks(recap(None), unmoved),
+            after(lambda: ok(ground.play_rival(core_forced))),
+        ),
         Contender(
             KUBECTL,
             lambda: ground.measure(*kubectl),
@@ -155,12 +191,18 @@ def same_control_plane(plane: ControlPlane, rounds: int) -> Result:
             after(lambda: ok(ground.measure(*kubectl, "--force-conflicts"))),
         ),
         # It takes back failurePolicy at each run, and istiod sets it again: its own affair.
-        Contender(ISTIOCTL, lambda: ground.measure(*plane.install()), checks(plain, plane.installed), after(lambda: ok(ground.measure(*plane.install())))),
+        Contender(
+            ISTIOCTL,
+            lambda: ground.measure(*plane.install()),
+            checks(plain, plane.installed),
+            after(lambda: ok(ground.measure(*plane.install()))),
+        ),
         Contender(EMPTY, lambda: ground.play(plane.empty), recap(0)),
     ]
     series = side_by_side("control plane, nothing to change", contenders, rounds)
     return Result(
-        f"Control plane, nothing to change ({plane.objects} rendered objects, {plane.manifest.stat().st_size / 1e6:.1f} MB)",
+        f"Control plane, nothing to change ({plane.objects} rendered objects,"
+        f" {plane.manifest.stat().st_size / 1e6:.1f} MB)",
         series,
         against(series, kubernetes_core=0.45),
     )
@@ -211,7 +253,12 @@ def created(ground: Ground, rounds: int, count: int) -> Result:
 
     contenders = [
         Contender(OURS, lambda: ground.play(many.ours), checks(recap(1), many.complete), before),
-        Contender(KUBECTL, lambda: ground.measure(*many.kubectl()), checks(said("serverside-applied", count), many.complete), before),
+        Contender(
+            KUBECTL,
+            lambda: ground.measure(*many.kubectl()),
+            checks(said("serverside-applied", count), many.complete),
+            before,
+        ),
     ]
     series = side_by_side(f"{count} objects, created", contenders, rounds)
     ground.kubectl("delete", "namespace", many.namespace)
@@ -220,7 +267,14 @@ def created(ground: Ground, rounds: int, count: int) -> Result:
 
 def same_objects(ground: Ground, rounds: int, count: int) -> Result:
     many = Many(ground, count)
-    core = ground.module("many-core", "kubernetes.core.k8s", state="present", src=str(many.file), apply=True, server_side_apply={"field_manager": "bench"})
+    core = ground.module(
+        "many-core",
+        "kubernetes.core.k8s",
+        state="present",
+        src=str(many.file),
+        apply=True,
+        server_side_apply={"field_manager": "bench"},
+    )
     with step(f"{count} objects, applied once by each"):
         many.create()
         ok(ground.play_rival(core))
@@ -233,7 +287,12 @@ def same_objects(ground: Ground, rounds: int, count: int) -> Result:
     contenders = [
         Contender(OURS, lambda: ground.play(many.ours), checks(recap(0), many.unmoved), before),
         Contender(CORE, lambda: ground.play_rival(core), checks(recap(None), many.unmoved), before),
-        Contender(KUBECTL, lambda: ground.measure(*many.kubectl()), checks(said("serverside-applied", count), many.unmoved), before),
+        Contender(
+            KUBECTL,
+            lambda: ground.measure(*many.kubectl()),
+            checks(said("serverside-applied", count), many.unmoved),
+            before,
+        ),
     ]
     series = side_by_side(f"{count} objects, nothing to change", contenders, rounds)
     return Result(f"{count:,} objects, nothing to change", series, against(series, kubernetes_core=0.12, kubectl=0.4))
@@ -254,7 +313,7 @@ def growth(ground: Ground, rounds: int, counts: list[int]) -> Result:
         return Contender(str(many.count), lambda: ground.play(many.ours), checks(recap(0), many.unmoved), before)
 
     series = side_by_side("growth", [contender(many) for many in sets.values()], rounds)
-    return Result("Growth: ours, nothing to change", series, _growth_goals(series))
+    return Result("Growth: servicemesh.istio, nothing to change", series, _growth_goals(series))
 
 
 def _growth_goals(series: list[Series]) -> list[Goal]:
@@ -265,7 +324,12 @@ def _growth_goals(series: list[Series]) -> list[Goal]:
     bend = _per_object(middle, high) / _per_object(low, middle) if sound else None
     names = [f"{int(s.name):,}" for s in (low, middle, high)]
     return [
-        Goal(f"linear: a further object costs from {names[1]} to {names[2]} ≤ {LINEAR:g} × what it costs from {names[0]} to {names[1]}", LINEAR, bend),
+        Goal(
+            f"linear: an object more costs between {names[1]} and {names[2]} ≤ {LINEAR:g} × the cost between {names[0]}"
+            f" and {names[1]}",
+            LINEAR,
+            bend,
+        ),
         Goal(f"≤ {MEMORY_GOAL:g} MiB for {names[2]}", MEMORY_GOAL, None if high.wrong else high.peak),
     ]
 

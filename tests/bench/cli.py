@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The bench's command line: brings up its own lab, measures, writes the page and the picture, takes the lab down."""
+
 from __future__ import annotations
 
 import argparse
@@ -12,9 +13,9 @@ from pathlib import Path
 from lab import cli as lab
 from lab.shell import LabError, say
 
-from . import breakdown, cases, page, picture, rivals
+from . import breakdown, cases, page, picture
 from .cases import Result
-from .competitors import EMPTY, OURS, ROOT, Ground
+from .competitors import EMPTY, OURS, ROOT, Ground, other_environment
 
 CASES = ("install", "plane", "create", "objects", "growth")
 # The page begins with what people do most.
@@ -35,9 +36,13 @@ QUICK = Size(1, 50, [20, 50, 100, 200])
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="tests/bench", description="Measures this collection beside others, on a lab cluster of its own.")
+    parser = argparse.ArgumentParser(
+        prog="tests/bench", description="Measures this collection beside others, on a lab cluster of its own."
+    )
     parser.add_argument(
-        "--quick", action="store_true", help="one run, few objects: whether the bench works, no measurement; the page goes to a temporary folder"
+        "--quick",
+        action="store_true",
+        help="one run, few objects: whether the bench works, no measurement; the page goes to a temporary folder",
     )
     parser.add_argument("--rounds", type=int, help=f"runs of each contender (default {FULL.rounds})")
     parser.add_argument("--cases", default=",".join(CASES), help="some of: %(default)s")
@@ -66,7 +71,7 @@ def main() -> int:
 
 def _bench(size: Size, chosen: list[str], output: Path, load: float) -> int:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        ground = Ground.of_lab(Path(folder), rivals.environment())
+        ground = Ground.of_lab(Path(folder), other_environment())
         session = Session(ground, size)
         for name in [name for name in CASES if name in chosen]:
             session.attempt(name)
@@ -79,9 +84,17 @@ def _bench(size: Size, chosen: list[str], output: Path, load: float) -> int:
         (output / "bench.md").write_text(text, encoding="utf-8")
     for result in results:
         for goal in result.goals:
-            say(f"bench: {result.title}: {goal.text}: " + ("failed" if goal.value is None else f"{goal.value:.3g}, {'met' if goal.met else 'NOT MET'}"))
+            say(
+                f"bench: {result.title}: {goal.text}: "
+                + ("failed" if goal.value is None else f"{goal.value:.3g}, {'met' if goal.met else 'NOT MET'}")
+            )
     say(f"bench: written to {output}/bench.md")
-    failed = session.broken + [f"{result.title}: {series.name}: {series.wrong}" for result in results for series in result.series if series.wrong]
+    failed = session.broken + [
+        f"{result.title}: {series.name}: {series.wrong}"
+        for result in results
+        for series in result.series
+        if series.wrong
+    ]
     for line in failed:
         say(f"bench: FAILED: {line}")
     return 1 if failed else 0
@@ -102,7 +115,13 @@ class Session:
         try:
             if name != "install":
                 cases.at_rest(self.plane)
-            {"install": self.install, "plane": self.same_plane, "create": self.create, "objects": self.objects, "growth": self.growth}[name]()
+            {
+                "install": self.install,
+                "plane": self.same_plane,
+                "create": self.create,
+                "objects": self.objects,
+                "growth": self.growth,
+            }[name]()
         except LabError as error:
             self.broken.append(f"case {name} broke off: {error}")
             say(f"bench: FAILED: {self.broken[-1]}")
@@ -123,7 +142,11 @@ class Session:
 
     def objects(self) -> None:
         self.results["objects"] = cases.same_objects(self.ground, self.size.rounds, self.size.objects)
-        self._break_down(f"{self.size.objects:,} objects", self.ground.path(f"bench-{self.size.objects}.yml"), self.results["objects"])
+        self._break_down(
+            f"{self.size.objects:,} objects",
+            self.ground.path(f"bench-{self.size.objects}.yml"),
+            self.results["objects"],
+        )
 
     def growth(self) -> None:
         most = self.size.growth[-1]
@@ -133,11 +156,16 @@ class Session:
     def _break_down(self, title: str, playbook: Path, result: Result, name: str = OURS) -> None:
         """Beside the empty module of the control plane's case; without good figures there is nothing to break down."""
         if self.ansible is not None and not result.of(name).wrong:
-            self.breakdowns.append(breakdown.of(self.ground, title, playbook, result.of(name).median, self.ansible, self.size.rounds))
+            self.breakdowns.append(
+                breakdown.of(self.ground, title, playbook, result.of(name).median, self.ansible, self.size.rounds)
+            )
 
 
 def _picture(result: Result) -> str:
     times = [(int(series.name), series.median) for series in result.series]
     memory = [(int(series.name), series.peak) for series in result.series]
-    panels = [picture.Panel("time of the whole command", "s", times), picture.Panel("memory of the largest process", "MiB", memory, cases.MEMORY_GOAL)]
+    panels = [
+        picture.Panel("time of the whole command", "s", times),
+        picture.Panel("memory of the largest process", "MiB", memory, cases.MEMORY_GOAL),
+    ]
     return picture.svg(panels, "Nothing to change: time and memory over the number of objects")

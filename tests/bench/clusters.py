@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run over many clusters costs on the machine that runs it: site.yml over clusters in memory, each a process of its own.
+"""What a run over many clusters costs on the machine that runs it: site.yml over clusters in memory, each a process of
+its own.
 
-Prints the table of docs/many-clusters.md. Real API servers answer elsewhere; here their processor time is left out, and their share of the wall time is not.
+Prints the table of docs/many-clusters.md. Real API servers answer elsewhere; here their processor time is left out, and
+their share of the wall time is not.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -39,7 +42,13 @@ def cluster(pipe: Any) -> None:
     from memory_server import serve
 
     demo = "online-boutique"
-    api = MemoryApi(builders.namespace(demo), *(builders.pod(f"frontend-{version}", demo, {"app": "frontend", "version": version}) for version in ("v1", "v2")))
+    api = MemoryApi(
+        builders.namespace(demo),
+        *(
+            builders.pod(f"frontend-{version}", demo, {"app": "frontend", "version": version})
+            for version in ("v1", "v2")
+        ),
+    )
     for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
         api.controllers[kind] = fake_istioctl.arm
     with serve(api) as server:
@@ -66,7 +75,11 @@ class Memory(threading.Thread):
 
 def _family(pid: int) -> list[int]:
     try:
-        children = [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+        children = [
+            int(child)
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            for child in (task / "children").read_text().split()
+        ]
     except OSError:
         return []
     return [pid] + [member for child in children for member in _family(child)]
@@ -74,7 +87,11 @@ def _family(pid: int) -> list[int]:
 
 def _pss(pid: int) -> int:
     try:
-        return next(int(line.split()[1]) for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() if line.startswith("Pss:"))
+        return next(
+            int(line.split()[1])
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            if line.startswith("Pss:")
+        )
     except (OSError, StopIteration):
         return 0
 
@@ -83,7 +100,9 @@ def played(folder: Path, forks: int) -> tuple[float, float, float, str]:
     """(seconds, seconds of processor, MiB, output) of one run. Raises SystemExit with the output of one that fails."""
     from memory_server import environment, playbook_command
 
-    argv = playbook_command(ROOT / "playbooks/site.yml", "-i", "contexts.yml", "-f", str(forks), "-e", "@variables.json")
+    argv = playbook_command(
+        ROOT / "playbooks/site.yml", "-i", "contexts.yml", "-f", str(forks), "-e", "@variables.json"
+    )
     with tempfile.TemporaryFile() as output:
         begun = time.monotonic()
         child = subprocess.Popen(argv, cwd=folder, env=environment(folder), stdout=output, stderr=output)
@@ -119,13 +138,19 @@ def measure(clusters: int, forks: int, rounds: int) -> str:
                 yaml.safe_dump(
                     {
                         "contexts": [{"name": one, "context": {"cluster": one, "user": "me"}} for one in names],
-                        "clusters": [{"name": one, "cluster": {"server": server}} for one, server in zip(names, servers)],
+                        "clusters": [
+                            {"name": one, "cluster": {"server": server}} for one, server in zip(names, servers)
+                        ],
                         "users": [{"name": "me", "user": {}}],
                     }
                 )
             )
-            (folder / "contexts.yml").write_text(yaml.safe_dump({"plugin": "servicemesh.istio.contexts", "groups": {"mesh": True}}))
-            (folder / "variables.json").write_text(json.dumps({**VARIABLES, "control_plane_istioctl": str(fake_istioctl.write(folder))}))
+            (folder / "contexts.yml").write_text(
+                yaml.safe_dump({"plugin": "servicemesh.istio.contexts", "groups": {"mesh": True}})
+            )
+            (folder / "variables.json").write_text(
+                json.dumps({**VARIABLES, "control_plane_istioctl": str(fake_istioctl.write(folder))})
+            )
             first = played(folder, forks)
             runs = [played(folder, forks) for _round in range(rounds)]
             if any(text.count("changed=0 ") != clusters + 1 for *_figures, text in runs):
@@ -135,18 +160,23 @@ def measure(clusters: int, forks: int, rounds: int) -> str:
                 process.terminate()
                 process.join()
     seconds, processor, peak = (median(run[part] for run in runs) for part in range(3))
-    return f"| {clusters} | {forks} | {first[0]:.1f} s | {seconds:.1f} s | {seconds / clusters:.1f} s | {processor / clusters:.1f} s | {peak:.0f} MiB |"
+    return (
+        f"| {clusters} | {forks} | {first[0]:.1f} s | {seconds:.1f} s | {seconds / clusters:.1f} s |"
+        f" {processor / clusters:.1f} s | {peak:.0f} MiB |"
+    )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measures site.yml over many clusters in memory.")
-    parser.add_argument("--rounds", type=int, default=3, help="runs that change nothing, of which the median is told (default 3)")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="runs that change nothing, of which the median is told (default 3)"
+    )
     parser.add_argument("--clusters", type=int, help="only so many")
     parser.add_argument("--forks", type=int, help="with --clusters, how many at a time (default all)")
     options = parser.parse_args()
     print(
-        "| clusters | forks | first run | nothing to change | per cluster | processor per cluster | memory of all processes "
-        "|\n|---:|---:|---:|---:|---:|---:|---:|"
+        "| clusters | forks | first run | nothing to change | per cluster | processor per cluster | memory of all"
+        " processes |\n|---:|---:|---:|---:|---:|---:|---:|"
     )
     for clusters, forks in [(options.clusters, options.forks or options.clusters)] if options.clusters else CASES:
         print(measure(clusters, forks, options.rounds), flush=True)

@@ -1,16 +1,18 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The commands that are measured, and how their results are judged."""
+
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import cluster, programs, settings
+from lab import cluster, programs, settings, store
 from lab.shell import LabError, run
 
 from . import inputs
@@ -18,6 +20,7 @@ from .measuring import Ran
 from .measuring import run as measured
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+REQUIREMENTS = Path(__file__).resolve().parent / "requirements.txt"
 OURS, CORE, KUBECTL, ISTIOCTL, EMPTY = "servicemesh.istio", "kubernetes.core", "kubectl", "istioctl", "empty module"
 RECAP = re.compile(r"^localhost +: ok=(\d+) +changed=(\d+) +unreachable=0 +failed=0 ", re.MULTILINE)
 
@@ -125,3 +128,31 @@ class Versions:
 def checks(*each: Callable[[Ran], str]) -> Callable[[Ran], str]:
     """The first thing that is wrong."""
     return lambda ran: next((wrong for wrong in (check(ran) for check in each) if wrong), "")
+
+
+def other_environment() -> Path:
+    """Folder of the virtual environment with the other collection, made once outside of the repository: kept by its
+    requirements and the Python that made it.
+    """
+    folder = settings.CACHE / f"bench-venv-{store.key(REQUIREMENTS, sys.version)}"
+
+    def make(target: Path) -> None:
+        # Made in its place, not moved there: its programs know where they are. Only the mark comes last.
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        run(sys.executable, "-m", "venv", folder)
+        run(folder / "bin" / "pip", "install", "-q", "--disable-pip-version-check", "-r", REQUIREMENTS)
+        target.touch()
+
+    return store.kept(folder / ".done", make, "environment of kubernetes.core").parent
+
+
+def other_versions(folder: Path) -> dict[str, str]:
+    """Versions of what the environment holds."""
+    code = (
+        "import ansible_collections.kubernetes.core as c, ansible.release as r, importlib.metadata as m, json, pathlib;"
+        " manifest = json.loads((pathlib.Path(list(c.__path__)[0]) / 'MANIFEST.json').read_text());"
+        " print(manifest['collection_info']['version'], r.__version__, m.version('kubernetes'))"
+    )
+    collection, core, client = run(folder / "bin" / "python", "-c", code).split()
+    return {"kubernetes.core": collection, "ansible-core": core, "kubernetes": client}

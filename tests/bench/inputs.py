@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is applied: a control plane with the lab's values, and many small objects; as manifests and as playbooks."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -79,7 +80,9 @@ spec:
 
 
 def many(path: Path, namespace: str, count: int) -> Path:
-    """Half VirtualServices, half DestinationRules. Written piece by piece: what this process holds would count in its children's peak."""
+    """Half VirtualServices, half DestinationRules. Written piece by piece: what this process holds would count in its
+    children's peak.
+    """
     with open(path, "w", encoding="utf-8") as file:
         for template in (ROUTES, SUBSETS):
             for number in range(count // 2):
@@ -98,13 +101,23 @@ def lab_values(built: bool) -> tuple[Objects, Objects]:
 def combined(one: Objects, two: Objects) -> Objects:
     result = dict(one)
     for key, value in two.items():
-        result[key] = combined(result[key], value) if isinstance(value, dict) and isinstance(result.get(key), dict) else value
+        result[key] = (
+            combined(result[key], value) if isinstance(value, dict) and isinstance(result.get(key), dict) else value
+        )
     return result
 
 
 def operator(path: Path, values: Objects, mesh_config: Objects) -> Path:
     spec = {"profile": "default", "values": values, "meshConfig": mesh_config}
-    return _dump(path, {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "metadata": {"namespace": "istio-system"}, "spec": spec})
+    return _dump(
+        path,
+        {
+            "apiVersion": "install.istio.io/v1alpha1",
+            "kind": "IstioOperator",
+            "metadata": {"namespace": "istio-system"},
+            "spec": spec,
+        },
+    )
 
 
 def manifest(path: Path, istioctl: Path, operator_file: Path) -> Path:

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs commands and measures them: wall time of the whole command, peak memory of its largest process."""
+
 from __future__ import annotations
 
 import os
@@ -20,7 +21,9 @@ IDLE = 0.6
 
 @dataclass(frozen=True)
 class Ran:
-    """seconds: wall time; cpu: seconds of processor; peak: MiB of the largest process. The last two of the command and its descendants."""
+    """seconds: wall time; cpu: seconds of processor; peak: MiB of the largest process. The last two of the command and
+    its descendants.
+    """
 
     seconds: float
     cpu: float
@@ -34,12 +37,20 @@ def run(argv: list[str], environment: Mapping[str, str], cwd: Path) -> Ran:
     """Output goes to a file: a pipe would have to be drained while the clock runs."""
     with tempfile.TemporaryFile() as output:
         start = time.monotonic()
-        child = subprocess.Popen(argv, cwd=cwd, env=dict(environment), stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        child = subprocess.Popen(
+            argv, cwd=cwd, env=dict(environment), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
         _pid, status, usage = os.wait4(child.pid, 0)
         seconds = time.monotonic() - start
         child.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
-        return Ran(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, child.returncode, output.read().decode(errors="replace"))
+        return Ran(
+            seconds,
+            usage.ru_utime + usage.ru_stime,
+            usage.ru_maxrss / 1024,
+            child.returncode,
+            output.read().decode(errors="replace"),
+        )
 
 
 @dataclass
@@ -86,7 +97,9 @@ class Series:
 
 
 def ratio(one: Series, other: Series) -> float:
-    """Median of the ratios of the pairs: both runs of a pair were made one after the other, so a drift of the machine hits both."""
+    """Median of the ratios of the pairs: both runs of a pair were made one after the other, so a drift of the machine
+    hits both.
+    """
     return median(a / b for a, b in zip(one.seconds, other.seconds))
 
 
@@ -103,8 +116,8 @@ def side_by_side(title: str, contenders: list[Contender], rounds: int) -> list[S
             wrong = contender.check(ran)
             mine.runs.append(replace(ran, text="", wrong=wrong))
             say(
-                f"bench: {title}, round {number + 1}, {contender.name}: {ran.seconds:.2f} s, {ran.cpu:.2f} s of processor, {ran.peak:.0f} MiB"
-                + (f" FAILED: {wrong}" if wrong else "")
+                f"bench: {title}, round {number + 1}, {contender.name}: {ran.seconds:.2f} s, {ran.cpu:.2f} s of"
+                f" processor, {ran.peak:.0f} MiB" + (f" FAILED: {wrong}" if wrong else "")
             )
             if wrong:
                 say("\n".join(ran.text.strip().splitlines()[-25:]))
@@ -112,7 +125,9 @@ def side_by_side(title: str, contenders: list[Contender], rounds: int) -> list[S
 
 
 def settle(longest: float = 15.0) -> None:
-    """Returns once the machine was mostly idle for half a second, so that the end of one thing is not measured with the next."""
+    """Returns once the machine was mostly idle for half a second, so that the end of one thing is not measured with the
+    next.
+    """
     give_up = time.monotonic() + longest
     while True:
         before = _ticks()

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Faults are made on a cluster of their own, which is taken down at the end; LAB_KEEP=1 leaves it for the next run."""
+
 from __future__ import annotations
 
 import os
@@ -26,7 +27,15 @@ OWN = {"LAB_NAME": NAME, "LAB_PORT": "18732"}
 
 def lab_command(command: str) -> str:
     """Output of the lab's command line, for this cluster."""
-    done = subprocess.run([sys.executable, "tests/lab", command], cwd=ROOT, env={**os.environ, **OWN}, capture_output=True, text=True, timeout=900, check=False)
+    done = subprocess.run(
+        [sys.executable, "tests/lab", command],
+        cwd=ROOT,
+        env={**os.environ, **OWN},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

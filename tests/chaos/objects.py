@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the faults are made on, and what is seen of it."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -12,14 +13,32 @@ IMAGE = "localhost/lab/client:stand-in"
 
 
 def config(name: str, namespace: str, labels: dict[str, str] | None = None, **data: str) -> Object:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace, "labels": labels or {"faults": "yes"}}, "data": data}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels or {"faults": "yes"}},
+        "data": data,
+    }
 
 
 def deployment(name: str, namespace: str, replicas: int = 1) -> Object:
-    container = {"name": "web", "image": IMAGE, "env": [{"name": "STANDIN", "value": "client"}], "resources": {"requests": {"cpu": "1m", "memory": "8Mi"}}}
-    pod = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container], "terminationGracePeriodSeconds": 0}}
+    container = {
+        "name": "web",
+        "image": IMAGE,
+        "env": [{"name": "STANDIN", "value": "client"}],
+        "resources": {"requests": {"cpu": "1m", "memory": "8Mi"}},
+    }
+    pod = {
+        "metadata": {"labels": {"app": name}},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
+    }
     spec = {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": pod}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": namespace}, "spec": spec}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
+    }
 
 
 def some(namespace: str) -> list[Object]:
@@ -28,10 +47,23 @@ def some(namespace: str) -> list[Object]:
 
 
 def definition(group: str, kind: str, plural: str) -> Object:
-    schema = {"type": "object", "properties": {"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}}
+    schema = {
+        "type": "object",
+        "properties": {"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+    }
     version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    spec = {"group": group, "scope": "Namespaced", "names": {"kind": kind, "plural": plural, "singular": kind.lower()}, "versions": [version]}
-    return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": f"{plural}.{group}"}, "spec": spec}
+    spec = {
+        "group": group,
+        "scope": "Namespaced",
+        "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
+        "versions": [version],
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": spec,
+    }
 
 
 def actions(result: dict[str, Any]) -> dict[str, str]:
@@ -60,4 +92,6 @@ def converges(lab: Lab, options: dict[str, Any]) -> None:
     mended = lab.module("manifests", **options)
     assert code(mended) == "", problem(mended)
     again = lab.module("manifests", **options)
-    assert (code(again), again["changed"], again["diff"], again["summary"]["asked"]) == ("", False, [], 0), problem(again)
+    assert (code(again), again["changed"], again["diff"], again["summary"]["dry_runs"]) == ("", False, [], 0), problem(
+        again
+    )

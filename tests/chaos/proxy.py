@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Stands between a module and the API server, and does wrong where it is told to."""
+
 from __future__ import annotations
 
 import base64
@@ -51,7 +52,8 @@ FOR_EVER = 10**9
 class Rule:
     """What is done to the requests that match, from the n-th on, so many times.
 
-    act     pass, a status, reset (the connection), lose (the answer, after the server has had the request), stall (for `seconds`, then pass)
+    act     pass, a status, reset (the connection), lose (the answer, after the server has had the request), stall (for
+            `seconds`, then pass)
     before  called before the act
     after   called when the server has answered, before the answer is passed on
     token   only requests with this bearer token count
@@ -118,11 +120,25 @@ class Proxy:
         """Path of a kubeconfig whose server is the proxy; its client certificate to the server is the proxy's own."""
         path = self._folder / f"kubeconfig-{token or 'none'}"
         server = f"https://127.0.0.1:{self._server.server_address[1]}"
-        clusters = [{"name": "faulty", "cluster": {"server": server, "certificate-authority-data": base64.b64encode(self._authority).decode()}}]
+        clusters = [
+            {
+                "name": "faulty",
+                "cluster": {"server": server, "certificate-authority-data": base64.b64encode(self._authority).decode()},
+            }
+        ]
         users = [{"name": "someone", "user": {"token": token} if token else {}}]
         contexts = [{"name": "faulty", "context": {"cluster": "faulty", "user": "someone"}}]
         path.write_text(
-            json.dumps({"apiVersion": "v1", "kind": "Config", "clusters": clusters, "users": users, "contexts": contexts, "current-context": "faulty"})
+            json.dumps(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "clusters": clusters,
+                    "users": users,
+                    "contexts": contexts,
+                    "current-context": "faulty",
+                }
+            )
         )
         return str(path)
 
@@ -167,7 +183,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        rule = self.proxy.rule_for(f"{self.command} {self.path}", (self.headers.get("Authorization") or "").removeprefix("Bearer "))
+        rule = self.proxy.rule_for(
+            f"{self.command} {self.path}", (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        )
         if rule.before:
             rule.before()
         if rule.act == STALL:
@@ -183,7 +201,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, status: int, retry_after: float) -> None:
         answer = REFUSALS[status]
-        text = answer if isinstance(answer, str) else json.dumps({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status, **answer})
+        text = (
+            answer
+            if isinstance(answer, str)
+            else json.dumps({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status, **answer})
+        )
         self.send_response(status)
         self.send_header("Content-Type", "text/plain" if isinstance(answer, str) else "application/json")
         self.send_header("Content-Length", str(len(text)))
@@ -199,10 +221,16 @@ class Handler(BaseHTTPRequestHandler):
         os.close(self.connection.detach())
 
     def _forward(self, body: bytes, rule: Rule) -> None:
-        headers = {key: value for key, value in self.headers.items() if key.lower() not in ("host", "connection", "authorization", "content-length")}
+        headers = {
+            key: value
+            for key, value in self.headers.items()
+            if key.lower() not in ("host", "connection", "authorization", "content-length")
+        }
         try:
             if self.upstream is None:
-                self.upstream = http.client.HTTPSConnection(self.proxy.upstream, context=self.proxy.credentials, timeout=UPSTREAM_TIMEOUT)
+                self.upstream = http.client.HTTPSConnection(
+                    self.proxy.upstream, context=self.proxy.credentials, timeout=UPSTREAM_TIMEOUT
+                )
             self.upstream.request(self.command, self.path, body or None, headers)
             answer = self.upstream.getresponse()
             streamed = "watch=1" in self.path
@@ -255,12 +283,23 @@ def _upstream(kubeconfig: Path, folder: Path) -> tuple[str, ssl.SSLContext]:
 def _certificate(folder: Path) -> tuple[bytes, Path]:
     """(PEM of an authority, file with the certificate that it gave 127.0.0.1 and the key)."""
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    issuer, subject = (x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]) for name in ("faulty authority", "faulty API server"))
+    issuer, subject = (
+        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        for name in ("faulty authority", "faulty API server")
+    )
     now = datetime.datetime.now(datetime.timezone.utc)
 
     def signed(name: x509.Name, public: Any, *extensions: x509.ExtensionType) -> x509.Certificate:
-        builder = x509.CertificateBuilder().subject_name(name).issuer_name(issuer).public_key(public).serial_number(x509.random_serial_number())
-        builder = builder.not_valid_before(now - datetime.timedelta(minutes=5)).not_valid_after(now + datetime.timedelta(days=1))
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(issuer)
+            .public_key(public)
+            .serial_number(x509.random_serial_number())
+        )
+        builder = builder.not_valid_before(now - datetime.timedelta(minutes=5)).not_valid_after(
+            now + datetime.timedelta(days=1)
+        )
         identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
         for extension in (*extensions, x509.SubjectKeyIdentifier.from_public_key(public), identifier):
             builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A connection that breaks and a server that is busy, at every stage of a run: waited out where it passes, told by a code where it does not."""
+"""A connection that breaks and a server that is busy, at every stage of a run: waited out where it passes, told by a
+code where it does not.
+"""
+
 from __future__ import annotations
 
 import uuid
@@ -63,14 +66,18 @@ def test_a_stall_of_half_a_minute_at_any_stage_is_waited_out(lab: Lab, tmp_path:
 
 
 @pytest.mark.parametrize("act", [429, 503, RESET], ids=str)
-def test_what_does_not_pass_is_told_by_a_code_and_the_next_run_does_the_rest(lab: Lab, tmp_path: Path, act: str | int) -> None:
+def test_what_does_not_pass_is_told_by_a_code_and_the_next_run_does_the_rest(
+    lab: Lab, tmp_path: Path, act: str | int
+) -> None:
     def one(stage: str, namespace: str, proxy: Proxy) -> None:
         # The first of several requests gets through, so that something is done which must not be lost.
         rule = proxy.on(act, STAGES[stage], nth=2 if stage in ("dry run", "apply") else 1, times=FOR_EVER, seconds=1)
         options: dict[str, Any] = {"definition": some(namespace), "kubeconfig": proxy.kubeconfig(), "wait_timeout": 90}
         failed = lab.module("manifests", **options)
         assert code(failed) == "unreachable" and rule.hits > 1, (stage, failed)
-        done = {name for name, action in (actions(failed) if "objects" in failed else {}).items() if action == "created"}
+        done = {
+            name for name, action in (actions(failed) if "objects" in failed else {}).items() if action == "created"
+        }
         assert done == names(lab, namespace) and failed["changed"] == bool(done), (stage, failed)
         assert stage != "apply" or done, failed
         proxy.clear()
@@ -87,7 +94,9 @@ def test_without_any_watch_it_is_looked_at_again_and_again(lab: Lab, proxy: Prox
     assert {row["status"] for row in done["objects"]} == {"Current"}
 
 
-def test_lost_answers_to_deletions_delete_nothing_twice_and_lose_nothing(lab: Lab, proxy: Proxy, namespace: str) -> None:
+def test_lost_answers_to_deletions_delete_nothing_twice_and_lose_nothing(
+    lab: Lab, proxy: Proxy, namespace: str
+) -> None:
     options: dict[str, Any] = {"definition": some(namespace), "kubeconfig": proxy.kubeconfig()}
     assert code(lab.module("manifests", **options)) == ""
     rules = [proxy.on(act, r"^DELETE ", nth=nth, times=1, seconds=1) for act, nth in ((LOSE, 1), (429, 3), (RESET, 4))]

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The API server goes away and comes back, in the middle of an apply and in the middle of a wait."""
+
 from __future__ import annotations
 
 import subprocess
@@ -22,7 +23,12 @@ def kill_api_server(node: str) -> None:
 
 
 def answers(lab: Lab) -> bool:
-    done = subprocess.run(["kubectl", "get", "--raw", "/readyz", "--request-timeout=3s"], env=lab.environment, capture_output=True, check=False)
+    done = subprocess.run(
+        ["kubectl", "get", "--raw", "/readyz", "--request-timeout=3s"],
+        env=lab.environment,
+        capture_output=True,
+        check=False,
+    )
     return done.returncode == 0
 
 
@@ -33,7 +39,9 @@ def until(condition: Any, seconds: float = 240) -> None:
         time.sleep(0.5)
 
 
-def test_an_api_server_that_restarts_during_the_apply_costs_nothing(lab: Lab, proxy: Proxy, namespace: str, node: str) -> None:
+def test_an_api_server_that_restarts_during_the_apply_costs_nothing(
+    lab: Lab, proxy: Proxy, namespace: str, node: str
+) -> None:
     rule = proxy.on(PASS, STAGES["apply"], nth=3, before=lambda: kill_api_server(node))
     options: dict[str, Any] = {"definition": some(namespace), "kubeconfig": proxy.kubeconfig(), "wait_timeout": 300}
     done = lab.module("manifests", **options)
@@ -66,7 +74,9 @@ def test_an_api_server_that_restarts_during_the_wait_is_waited_for(lab: Lab, nam
     converges(lab, options)
 
 
-def test_a_server_that_is_away_for_long_during_the_wait_is_waited_for_until_the_deadline(lab: Lab, proxy: Proxy, namespace: str) -> None:
+def test_a_server_that_is_away_for_long_during_the_wait_is_waited_for_until_the_deadline(
+    lab: Lab, proxy: Proxy, namespace: str
+) -> None:
     conditions = [{"kind": "Deployment", "query": "metadata.annotations.late"}]
     rules = []
 
@@ -79,6 +89,8 @@ def test_a_server_that_is_away_for_long_during_the_wait_is_waited_for_until_the_
         proxy.rules.clear()
 
     proxy.on(PASS, STAGES["watch"], after=away)
-    done = lab.module("manifests", definition=some(namespace), kubeconfig=proxy.kubeconfig(), wait_for=conditions, wait_timeout=300)
+    done = lab.module(
+        "manifests", definition=some(namespace), kubeconfig=proxy.kubeconfig(), wait_for=conditions, wait_timeout=300
+    )
     assert code(done) == "" and rules[0].hits > 1, problem(done)
     assert {row["status"] for row in done["objects"]} == {"Current"}

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Everything here runs on the lab's cluster, whatever KUBECONFIG says, and refuses one without the lab's mark."""
+
 from __future__ import annotations
 
 import os
@@ -56,7 +57,9 @@ def extras(second: str) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Builds what the last tests use while the first ones wait for the cluster."""
-    if session.config.option.collectonly or not any("elsewhere" in getattr(item, "fixturenames", ()) for item in session.items):
+    if session.config.option.collectonly or not any(
+        "elsewhere" in getattr(item, "fixturenames", ()) for item in session.items
+    ):
         return
     argv = ["nice", "-n", "19", sys.executable, "tests/lab", "add", *plan.EXTRAS]
     quiet = subprocess.DEVNULL
@@ -93,6 +96,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     failed = [report.nodeid for kind in ("failed", "error") for report in terminalreporter.stats.get(kind, [])]
     if failed:
         terminalreporter.section("what next")
-        terminalreporter.line('See the cluster as it is:  eval "$(make -s lab-env)"; kubectl get pods -A; istioctl proxy-status')
+        terminalreporter.line(
+            'See the cluster as it is:  eval "$(make -s lab-env)"; kubectl get pods -A; istioctl proxy-status'
+        )
         terminalreporter.line("Mend the lab:              make lab && make site")
         terminalreporter.line(f"Only this test again:      .venv/bin/pytest '{failed[0]}'")

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A host with two versions and a client in the mesh, on which policies are shown: its objects, its requests and what becomes of them."""
+"""A host with two versions and a client in the mesh, on which policies are shown: its objects, its requests and what
+becomes of them.
+"""
+
 from __future__ import annotations
 
 import json
@@ -19,14 +22,25 @@ SPACE = "proof-policies"
 RECORD = "/var/policies-record"
 # A host outside of the mesh.
 FAR = "far.example.com"
-HOST = {"namespace": SPACE, "host": "web"}
-NEIGHBOURS = ("PRODUCT_CATALOG", "CURRENCY", "CART", "RECOMMENDATION", "SHIPPING", "CHECKOUT", "AD", "SHOPPING_ASSISTANT")
+HOST = {"namespace": SPACE, "service": "web"}
+NEIGHBOURS = (
+    "PRODUCT_CATALOG",
+    "CURRENCY",
+    "CART",
+    "RECOMMENDATION",
+    "SHIPPING",
+    "CHECKOUT",
+    "AD",
+    "SHOPPING_ASSISTANT",
+)
 WELL, SICK = "/_healthz", "/"
 BOTH = {"v1": 50, "v2": 50}
 
 
 def server(version: str) -> dict[str, Any]:
-    """A stand-in for the demo's frontend with no neighbours: WELL answers 200, SICK 500. It writes down each numbered request."""
+    """A stand-in for the demo's frontend with no neighbours: WELL answers 200, SICK 500. It writes down each numbered
+    request.
+    """
     env = {**{f"{name}_SERVICE_ADDR": "nowhere.invalid:1" for name in NEIGHBOURS}, "RECORD": f"/record/{version}"}
     container = {
         "name": "server", "image": "localhost/lab/frontend:stand-in", "ports": [{"containerPort": 8080}],
@@ -40,7 +54,10 @@ def server(version: str) -> dict[str, Any]:
 def workload(name: str, labels: dict[str, str], container: dict[str, Any], record: str = "") -> dict[str, Any]:
     spec: dict[str, Any] = {"containers": [container], "terminationGracePeriodSeconds": 1}
     if record:
-        spec.update(volumes=[{"name": "record", "hostPath": {"path": record, "type": "DirectoryOrCreate"}}], securityContext={"runAsUser": 0})
+        spec.update(
+            volumes=[{"name": "record", "hostPath": {"path": record, "type": "DirectoryOrCreate"}}],
+            securityContext={"runAsUser": 0},
+        )
     template = {"metadata": {"labels": labels}, "spec": spec}
     return {
         "apiVersion": "apps/v1",
@@ -77,7 +94,7 @@ def policy(lab: Lab, **concerns: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for module, options in concerns.items():
             result = lab.module(module, **HOST, **options)
             assert "failed" not in result, result
-            assert all("proxies of" in barrier for barrier in result["barriers"]), result["barriers"]
+            assert all("proxies of" in barrier for barrier in result["verified"]), result["verified"]
         yield result
     finally:
         gone = lab.module("traffic", policy={SPACE: {"web": {}}})
@@ -109,9 +126,16 @@ def send(lab: Lab, path: str = WELL, count: int = 100, *flags: str, host: str = 
 
 def arrived(lab: Lab, run: str) -> Counter[str]:
     """{version: numbered requests of a run that reached it}."""
-    script = f"cd {RECORD} && grep -rh . /dev/null v1 2>/dev/null | grep -c '^{run} '; grep -rh . /dev/null v2 2>/dev/null | grep -c '^{run} '"
+    script = (
+        f"cd {RECORD} && grep -rh . /dev/null v1 2>/dev/null | grep -c '^{run} '; grep -rh . /dev/null v2 2>/dev/null |"
+        f" grep -c '^{run} '"
+    )
     lines = subprocess.run(
-        ["docker", "exec", "servicemesh-lab-control-plane", "sh", "-c", script], capture_output=True, text=True, timeout=60, check=False
+        ["docker", "exec", "servicemesh-lab-control-plane", "sh", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     ).stdout.split()
     return Counter(dict(zip(("v1", "v2"), map(int, lines))))
 
@@ -129,7 +153,13 @@ def stand_still(lab: Lab, deployment: str, signal: str, program: str = "standin"
         tr '\\0' '\\n' <$p/environ 2>/dev/null | grep -qx 'HOSTNAME={pod}' || continue
         case "$(readlink $p/exe)" in *{program}*) kill -{signal} ${{p#/proc/}} && echo done;; esac
     done"""
-    done = subprocess.run(["docker", "exec", "servicemesh-lab-control-plane", "sh", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        ["docker", "exec", "servicemesh-lab-control-plane", "sh", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert "done" in done.stdout, done
 
 

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The main job: from an empty cluster to a running mesh. The tests of this file stand on each other, in order; the way back is the last of all files."""
+"""The main job: from an empty cluster to a running mesh. The tests of this file stand on each other, in order; the way
+back is the last of all files.
+"""
+
 from __future__ import annotations
 
 import pytest
@@ -8,6 +11,8 @@ from playbook_runner import Lab, objects
 
 DEMO = "online-boutique"
 WORKLOADS = 12
+
+
 def pods(lab: Lab) -> dict[str, int]:
     """{uid: restarts} of all pods of the mesh."""
     found = {}
@@ -29,20 +34,41 @@ def test_check_mode_on_an_empty_cluster_lists_everything_and_writes_nothing(empt
     before = objects(empty)
     played = empty.site("--check", "--diff").ok()
     assert objects(empty) == before
-    summaries = [result["summary"] for module in ("control_plane", "namespace", "manifests", "addons", "traffic") for result in played.of(module)]
+    summaries = [
+        result["summary"]
+        for module in ("control_plane", "namespace", "manifests", "addons", "traffic")
+        for result in played.of(module)
+    ]
     assert all(summary["created"] > 0 and summary["configured"] == 0 for summary in summaries)
-    names = {row["ref"]["name"] for module in ("control_plane", "manifests", "traffic") for result in played.of(module) for row in result["objects"]}
-    assert {"istiod", "istio-ingressgateway", "frontend", "frontend-v2", "loadgenerator", "ingress", "frontend-any-host"} <= names
+    names = {
+        row["ref"]["name"]
+        for module in ("control_plane", "manifests", "traffic")
+        for result in played.of(module)
+        for row in result["objects"]
+    }
+    assert {
+        "istiod",
+        "istio-ingressgateway",
+        "frontend",
+        "frontend-v2",
+        "loadgenerator",
+        "ingress",
+        "frontend-any-host",
+    } <= names
 
 
 def test_site_installs_everything(empty: Lab) -> None:
     played = empty.site().ok()
     assert played.changed
-    summary = next(row["result"]["msg"] for row in reversed(played.rows) if row["task"] == "Summary" and "msg" in row["result"])
+    summary = next(
+        row["result"]["msg"]
+        for row in reversed(played.rows)
+        if row["task"] == "Show the summary" and "msg" in row["result"]
+    )
     text = "\n".join(summary)
     assert "Istio 1.31.0, revision default, 1/1 istiod ready" in text
     assert f"{DEMO}: 13/13 pods enrolled" in text
-    assert "configured: v1 90, v2 10" in text and "of 200 requests via http://" in text and ", 0 lost" in text
+    assert "configured: v1 90, v2 10" in text and "of 200 requests via http://" in text and ", 0 failed" in text
 
 
 def test_istiod_gateway_demo_and_addons_are_ready(empty: Lab) -> None:
@@ -71,7 +97,8 @@ def test_a_second_run_changes_and_restarts_nothing(empty: Lab) -> None:
     assert objects(empty) == versions
     assert pods(empty) == before
     asked = {
-        module: sum(result["summary"]["asked"] for result in played.of(module)) for module in ("control_plane", "manifests", "namespace", "addons", "traffic")
+        module: sum(result["summary"]["dry_runs"] for result in played.of(module))
+        for module in ("control_plane", "manifests", "namespace", "addons", "traffic")
     }
     assert set(asked.values()) == {0}, f"unchanged objects should need no dry run: {asked}"
 
@@ -88,7 +115,10 @@ def test_one_field_edited_by_hand_is_exactly_the_diff_and_is_put_back_when_told(
     assert [(entry["before_header"], entry["before"].split(), entry["after"].split()) for entry in seen.diffs] == [
         (
             f"Deployment {DEMO}/currencyservice",
-            *(f"spec: template: spec: containers: - env: - name: DISABLE_PROFILER value: '{value}' name: server".split() for value in "01"),
+            *(
+                f"spec: template: spec: containers: - env: - name: DISABLE_PROFILER value: '{value}' name: server".split()
+                for value in "01"
+            ),
         )
     ]
     assert "kubectl" in str(seen.of("manifests")[0]["warnings"])

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the installed mesh really does: the proxies' own configuration, real requests, metrics and traces."""
+
 from __future__ import annotations
 
 import json
@@ -11,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import config_dump as dump
+from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import config_dump
 from playbook_runner import Lab
 
 DEMO = "online-boutique"
@@ -51,7 +52,12 @@ def client(mesh: Lab) -> Iterator[Lab]:
     image = "localhost/lab/client:stand-in"
     pod = {"metadata": {"labels": {"app": "client"}}, "spec": {"containers": [{"name": "client", "image": image}]}}
     spec = {"selector": {"matchLabels": {"app": "client"}}, "template": pod}
-    deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "client", "namespace": CLIENT}, "spec": spec}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "client", "namespace": CLIENT},
+        "spec": spec,
+    }
     assert "failed" not in mesh.module("namespace", name=CLIENT, injection="enabled")
     done = mesh.module("manifests", definition=deployment, wait_timeout=120)
     assert done["objects"][0]["status"] == "Current", done
@@ -63,36 +69,61 @@ def concerned(lab: Lab) -> list[tuple[str, str]]:
     """(namespace, pod) of every proxy of the mesh."""
     found = []
     for pod in lab.get("pods", "--all-namespaces")["items"]:
-        if any(container["name"] == "istio-proxy" for container in pod["spec"]["containers"] + pod["spec"].get("initContainers", [])):
+        if any(
+            container["name"] == "istio-proxy"
+            for container in pod["spec"]["containers"] + pod["spec"].get("initContainers", [])
+        ):
             found.append((pod["metadata"]["namespace"], pod["metadata"]["name"]))
     return found
 
 
 def weights(lab: Lab, namespace: str, pod: str) -> set[tuple[tuple[str, int], ...]]:
     """What a proxy itself says of the frontend's routes: {((subset, weight), ...)}."""
-    text = lab.kubectl("-n", namespace, "exec", pod, "-c", "istio-proxy", "--", "pilot-agent", "request", "GET", "config_dump")
-    routes = dump.routes(json.loads(text))
+    text = lab.kubectl(
+        "-n", namespace, "exec", pod, "-c", "istio-proxy", "--", "pilot-agent", "request", "GET", "config_dump"
+    )
+    routes = config_dump.routes(json.loads(text))
     return {
-        tuple((name.split("|")[2], weight) for name, weight in route.weights) for route in routes if any(name.endswith(HOST) for name, _weight in route.weights)
+        tuple((name.split("|")[2], weight) for name, weight in route.weights)
+        for route in routes
+        if any(name.endswith(HOST) for name, _weight in route.weights)
     }
 
 
 def test_every_proxy_has_exactly_the_split(client: Lab) -> None:
     proxies = concerned(client)
     assert len(proxies) == 15, "13 of the demo, the gateway and the client"
-    assert {place: weights(client, *place) for place in proxies} == {place: {(("v1", 90), ("v2", 10))} for place in proxies}
+    assert {place: weights(client, *place) for place in proxies} == {
+        place: {(("v1", 90), ("v2", 10))} for place in proxies
+    }
 
 
 def test_the_split_measured_through_the_ingress_gateway(mesh: Lab) -> None:
     versions = {"v2": f"{POD}frontend-v2-", "v1": f"{POD}frontend-"}
     measured = mesh.module("probe", path="/_healthz", count=COUNT, versions=versions)
-    assert measured["lost"] == 0 and measured["via"].startswith("http://"), measured
-    assert sum(measured["counts"].values()) == COUNT and set(measured["counts"]) == {"v1", "v2"}
-    assert LEAST <= measured["counts"]["v2"] <= MOST, measured["counts"]
+    assert measured["failures"] == 0 and measured["target"].startswith("http://"), measured
+    assert sum(measured["responses_by_version"].values()) == COUNT and set(measured["responses_by_version"]) == {
+        "v1",
+        "v2",
+    }
+    assert LEAST <= measured["responses_by_version"]["v2"] <= MOST, measured["responses_by_version"]
 
 
 def test_the_split_measured_from_pod_to_pod(client: Lab) -> None:
-    argv = ["exec", "deploy/client", "-c", "client", "--", "standin", "client", "-n", str(COUNT), "-c", "4", f"http://frontend.{DEMO}/_healthz"]
+    argv = [
+        "exec",
+        "deploy/client",
+        "-c",
+        "client",
+        "--",
+        "standin",
+        "client",
+        "-n",
+        str(COUNT),
+        "-c",
+        "4",
+        f"http://frontend.{DEMO}/_healthz",
+    ]
     measured = json.loads(client.kubectl("-n", CLIENT, *argv))
     assert measured["statuses"] == {"200": COUNT} and sum(measured["errors"].values()) == 0, measured
     assert LEAST <= measured["deployments"]["frontend-v2"] <= MOST, measured["deployments"]
@@ -105,15 +136,35 @@ def test_a_proxys_log_tells_of_requests_while_its_level_is_debug_and_no_longer(c
 
     def told(word: str) -> list[str]:
         """Debug lines about three requests with the word."""
-        argv = ["exec", "deploy/client", "-c", "client", "--", "standin", "client", "-n", "3", "-c", "1", f"http://frontend.{DEMO}/_healthz?{word}"]
+        argv = [
+            "exec",
+            "deploy/client",
+            "-c",
+            "client",
+            "--",
+            "standin",
+            "client",
+            "-n",
+            "3",
+            "-c",
+            "1",
+            f"http://frontend.{DEMO}/_healthz?{word}",
+        ]
         measured = json.loads(client.kubectl("-n", CLIENT, *argv))
         assert measured["statuses"] == {"200": 3}, measured
         # The kubelet writes what a container says a moment later.
         time.sleep(3)
-        return [line for line in client.kubectl("-n", CLIENT, "logs", "deploy/client", "-c", "istio-proxy").splitlines() if "debug" in line and word in line]
+        return [
+            line
+            for line in client.kubectl("-n", CLIENT, "logs", "deploy/client", "-c", "istio-proxy").splitlines()
+            if "debug" in line and word in line
+        ]
 
     assert told("before") == []
-    assert client.module("proxy_log", check=True, levels={"router": "debug"}, **chosen)["changed"] and told("checked") == []
+    assert (
+        client.module("proxy_log", check=True, levels={"router": "debug"}, **chosen)["changed"]
+        and told("checked") == []
+    )
     done = client.module("proxy_log", levels={"router": "debug"}, **chosen)
     assert done["changed"] and done["proxies"][0]["before"] == {"router": "warning"}, done
     assert len(told("during")) >= 3
@@ -129,7 +180,10 @@ def test_a_new_pod_begins_with_the_levels_of_istio(client: Lab) -> None:
     client.kubectl("-n", CLIENT, "rollout", "status", "deploy/client", "--timeout=150s")
     client.kubectl("-n", CLIENT, "wait", "--for=delete", f"pod/{old['pod']}", "--timeout=150s")
     [new] = client.module("proxy_log", check=True, **chosen)["proxies"]
-    assert new["pod"] != old["pod"] and new["before"] == {**dict.fromkeys(new["before"], "warning"), "misc": "error"} == old["before"]
+    assert (
+        new["pod"] != old["pod"]
+        and new["before"] == {**dict.fromkeys(new["before"], "warning"), "misc": "error"} == old["before"]
+    )
 
 
 def test_prometheus_has_its_targets_up_and_a_series_from_a_proxy(mesh: Lab) -> None:
@@ -139,14 +193,18 @@ def test_prometheus_has_its_targets_up_and_a_series_from_a_proxy(mesh: Lab) -> N
         return len(proxies) >= 13 and all(target["health"] == "up" for target in proxies)
 
     assert eventually(up, tries=60)
-    series = eventually(lambda: query(mesh, f'sum by (namespace) (envoy_cluster_upstream_rq{{namespace="{DEMO}",response_code="200"}})'))
+    series = eventually(
+        lambda: query(mesh, f'sum by (namespace) (envoy_cluster_upstream_rq{{namespace="{DEMO}",response_code="200"}})')
+    )
     assert float(series[0]["value"][1]) > 0
 
 
 def test_jaeger_has_a_trace_through_the_demo(mesh: Lab) -> None:
     def traces() -> list[dict[str, Any]]:
         found = ask(mesh, "tracing:80", f"/jaeger/api/traces?service=frontend.{DEMO}&limit=20")["data"] or []
-        return [trace for trace in found if len({process["serviceName"] for process in trace["processes"].values()}) > 1]
+        return [
+            trace for trace in found if len({process["serviceName"] for process in trace["processes"].values()}) > 1
+        ]
 
     assert eventually(traces), "no trace with spans of two services"
 
@@ -159,7 +217,11 @@ def test_grafana_and_kiali_answer_and_say_that_they_are_stand_ins(mesh: Lab) -> 
 
 def test_kiali_is_joined_to_its_neighbours(mesh: Lab) -> None:
     config = mesh.get("configmap", "kiali", "-n", "istio-system")["data"]["config.yaml"]
-    for address in ("http://prometheus.istio-system:9090", "http://grafana.istio-system:3000", "http://tracing.istio-system:16685/jaeger"):
+    for address in (
+        "http://prometheus.istio-system:9090",
+        "http://grafana.istio-system:3000",
+        "http://tracing.istio-system:16685/jaeger",
+    ):
         assert address in config
 
 
@@ -187,9 +249,13 @@ def test_a_dashboard_opens_on_a_local_port_stays_open_and_closes(mesh: Lab) -> N
 def test_istiod_and_sidecars_have_the_runtimes_seccomp_profile(mesh: Lab) -> None:
     """docs/secure-defaults.md"""
     pods = mesh.get("pods", "-n", "istio-system", "-l", "app=istiod")["items"] + mesh.get("pods", "-n", DEMO)["items"]
-    containers = [container for pod in pods for container in pod["spec"].get("initContainers", []) + pod["spec"]["containers"]]
+    containers = [
+        container for pod in pods for container in pod["spec"].get("initContainers", []) + pod["spec"]["containers"]
+    ]
     proxies = [container for container in containers if container["name"] in ("discovery", "istio-proxy")]
-    assert len(proxies) == len(pods) and {container["securityContext"]["seccompProfile"]["type"] for container in proxies} == {"RuntimeDefault"}
+    assert len(proxies) == len(pods) and {
+        container["securityContext"]["seccompProfile"]["type"] for container in proxies
+    } == {"RuntimeDefault"}
 
 
 def test_the_ingress_gateway_logs_each_request_as_json(mesh: Lab) -> None:

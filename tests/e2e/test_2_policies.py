@@ -24,10 +24,14 @@ pytestmark = pytest.mark.long
 
 def test_rules_send_redirect_answer_and_rewrite(shop: Lab) -> None:
     rules = [
-        {"name": "testers", "when": {"headers": {"x-tester": {"present": True}}, "path": WELL}, "to": "v2"},
-        {"name": "old", "when": {"path": "/old/*"}, "redirect": {"path": WELL, "status": 308}},
-        {"name": "shut", "when": {"path": "/shut", "method": ["GET", "HEAD"]}, "respond": {"status": 451, "body": "shut"}},
-        {"name": "moved", "when": {"path": {"regex": "/moved/[0-9]+"}}, "rewrite": {"path": WELL}, "to": "v1"},
+        {"name": "testers", "match": {"headers": {"x-tester": {"present": True}}, "path": WELL}, "to": "v2"},
+        {"name": "old", "match": {"path": "/old/*"}, "redirect": {"path": WELL, "status": 308}},
+        {
+            "name": "shut",
+            "match": {"path": "/shut", "method": ["GET", "HEAD"]},
+            "direct_response": {"status": 451, "body": "shut"},
+        },
+        {"name": "moved", "match": {"path": {"regex": "/moved/[0-9]+"}}, "rewrite": {"path": WELL}, "to": "v1"},
     ]
     with policy(shop, route={"rules": rules}, traffic_split={"versions": {"v1": 1, "v2": 0}}):
         assert send(shop)["deployments"] == {"web-v1": 100}, "the split has what no rule takes"
@@ -44,8 +48,13 @@ def test_rules_send_redirect_answer_and_rewrite(shop: Lab) -> None:
 def test_a_cookie_leads_back_to_its_version(shop: Lab) -> None:
     with policy(shop, traffic_split={"versions": BOTH, "sticky": {"cookie": "release", "max_age": "1h"}}):
         for version in BOTH:
-            assert send(shop, WELL, 200, "-header", f"Cookie: a=b; release={version}; c=d")["deployments"] == {f"web-{version}": 200}
-        assert set(send(shop, WELL, 200)["deployments"]) == {"web-v1", "web-v2"}, "2 in 2^200 that one of them gets none"
+            assert send(shop, WELL, 200, "-header", f"Cookie: a=b; release={version}; c=d")["deployments"] == {
+                f"web-{version}": 200
+            }
+        assert set(send(shop, WELL, 200)["deployments"]) == {
+            "web-v1",
+            "web-v2",
+        }, "2 in 2^200 that one of them gets none"
 
 
 def test_copies_arrive_and_their_answers_do_not(shop: Lab) -> None:
@@ -57,17 +66,21 @@ def test_copies_arrive_and_their_answers_do_not(shop: Lab) -> None:
 
 def test_aborts_at_their_share_and_only_for_whom_they_are_meant(shop: Lab) -> None:
     count = 2000
-    with policy(shop, fault={"abort": {"http": 418, "percent": 20}, "when": {"headers": {"x-fault": "yes"}}, "expires": "1h"}):
+    with policy(
+        shop, fault={"abort": {"http": 418, "percent": 20}, "match": {"headers": {"x-fault": "yes"}}, "expires": "1h"}
+    ):
         measured = send(shop, WELL, count, "-header", "x-fault: yes")["statuses"]
         # 400 ± 17.9; five standard deviations exclude 15 % (300) and 25 % (500).
-        assert sum(measured.values()) == count and set(measured) == {"200", "418"} and 311 <= measured["418"] <= 489, measured
+        assert sum(measured.values()) == count and set(measured) == {"200", "418"} and 311 <= measured["418"] <= 489, (
+            measured
+        )
         assert send(shop)["statuses"] == {"200": 100}
     with policy(shop, fault={"abort": {"grpc": "UNAVAILABLE"}}):
         assert send(shop)["deployments"] == {}, "a gRPC status is an answer of the proxy's own, which HTTP calls 200"
 
 
 def test_a_delay_outlasts_a_clients_patience_and_a_fault_that_is_over_is_none(shop: Lab) -> None:
-    with policy(shop, fault={"delay": {"by": "3s"}, "when": {"path": WELL}}):
+    with policy(shop, fault={"delay": {"by": "3s"}, "match": {"path": WELL}}):
         assert send(shop, WELL, 20, "-timeout", "1s")["errors"]["timeout"] == 20
         assert send(shop, "/robots.txt", 20, "-timeout", "1s")["statuses"] == {"200": 20}
         assert "failed" not in shop.module("fault", **HOST, delay={"by": "3s"}, expires="2020-01-01T00:00:00Z")
@@ -87,7 +100,7 @@ def test_nobody_waits_longer_than_the_timeout(shop: Lab) -> None:
 def test_retries_are_counted_at_the_server(shop: Lab) -> None:
     for attempts, times in ((0, 1), (2, 3)):
         name, flags = one_run()
-        on = {"conditions": ["5xx"]} if attempts else {}
+        on = {"retry_on": ["5xx"]} if attempts else {}
         with policy(shop, resilience={"retries": {"attempts": attempts, **on}}, traffic_split={"versions": {"v1": 1}}):
             assert send(shop, SICK, 20, *flags)["statuses"] == {"500": 20}
         assert arrived(shop, name)["v1"] == 20 * times
@@ -95,7 +108,14 @@ def test_retries_are_counted_at_the_server(shop: Lab) -> None:
 
 def test_a_pod_that_fails_is_left_alone(shop: Lab) -> None:
     """v2's program stands still: what goes there ends by the timeout, until it is ejected."""
-    eject = {"eject": {"gateway_errors": 2, "every": "1s", "for": "3m", "max_percent": 100}}
+    eject = {
+        "outlier_detection": {
+            "consecutive_gateway_errors": 2,
+            "interval": "1s",
+            "base_ejection_time": "3m",
+            "max_ejection_percent": 100,
+        }
+    }
     with policy(shop, resilience={"timeout": "1s", "retries": {"attempts": 0}, **eject}):
         stand_still(shop, "web-v2", "STOP")
         try:
@@ -107,7 +127,7 @@ def test_a_pod_that_fails_is_left_alone(shop: Lab) -> None:
 
 
 def test_requests_that_are_alike_go_to_one_pod(shop: Lab) -> None:
-    with policy(shop, load_balancing={"hash_on": {"header": "x-user"}}):
+    with policy(shop, load_balancing={"consistent_hash": {"header": "x-user"}}):
         pods = {user: send(shop, WELL, 50, "-header", f"x-user: {user}")["pods"] for user in map(str, range(12))}
     assert all(len(found) == 1 for found in pods.values()), pods
     assert len({next(iter(found)) for found in pods.values()}) == 2, "both pods have users: 2 in 2^12 that not"
@@ -119,7 +139,11 @@ def test_a_proxy_that_stands_still_is_named_and_nothing_waits_for_it_in_vain(sho
         result = shop.module("traffic_split", **HOST, versions=BOTH, wait_timeout=20)
     finally:
         stand_still(shop, "web-v1", "CONT", program="envoy")
-    assert result["failure"]["code"] == "not_converged" and "web-v1-" in result["failure"]["reason"] and "web-v2-" not in result["failure"]["reason"], result
+    assert (
+        result["failure"]["code"] == "proxies_not_synced"
+        and "web-v1-" in result["failure"]["reason"]
+        and "web-v2-" not in result["failure"]["reason"]
+    ), result
     with policy(shop, traffic_split={"versions": BOTH}):
         pass
 
@@ -130,10 +154,17 @@ def test_a_proxy_that_rejects_is_named_with_its_words(shop: Lab) -> None:
         "operation": "INSERT_BEFORE",
         "value": {
             "name": "nowhere",
-            "typed_config": {"@type": "type.googleapis.com/udpa.type.v1.TypedStruct", "type_url": "type.googleapis.com/nowhere.Filter", "value": {}},
+            "typed_config": {
+                "@type": "type.googleapis.com/udpa.type.v1.TypedStruct",
+                "type_url": "type.googleapis.com/nowhere.Filter",
+                "value": {},
+            },
         },
     }
-    match = {"context": "SIDECAR_INBOUND", "listener": {"filterChain": {"filter": {"name": "envoy.filters.network.http_connection_manager"}}}}
+    match = {
+        "context": "SIDECAR_INBOUND",
+        "listener": {"filterChain": {"filter": {"name": "envoy.filters.network.http_connection_manager"}}},
+    }
     broken = {
         "apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter", "metadata": {"name": "broken", "namespace": SPACE},
         "spec": {"workloadSelector": {"labels": {"app": "web", "version": "v2"}},
@@ -142,7 +173,11 @@ def test_a_proxy_that_rejects_is_named_with_its_words(shop: Lab) -> None:
     assert "failed" not in shop.module("manifests", definition=broken)
     try:
         result = shop.module("traffic_split", **HOST, versions=BOTH, wait_timeout=30)
-        assert result["failure"]["code"] == "rejected" and "web-v2-" in result["msg"] and "nowhere" in result["failure"]["reason"], result
+        assert (
+            result["failure"]["code"] == "rejected"
+            and "web-v2-" in result["msg"]
+            and "nowhere" in result["failure"]["reason"]
+        ), result
     finally:
         assert shop.module("manifests", definition=broken, state="absent")["changed"]
     with policy(shop, traffic_split={"versions": BOTH}):
@@ -175,22 +210,33 @@ def test_fifty_changes_under_traffic_lose_nothing(shop: Lab) -> None:
         f"http://web.{SPACE}{WELL}",
     ]
     silent = {"timeout": "9s", "retries": {"attempts": 0}}
-    with policy(shop, resilience=silent), subprocess.Popen(argv, env=shop.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+    with (
+        policy(shop, resilience=silent),
+        subprocess.Popen(
+            argv, env=shop.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as running,
+    ):
         for number in range(50):
             versions = ({"v1": 1}, {"v1": number, "v2": 50 - number}, {"v2": 1})[number % 3]
-            done = shop.module("traffic", policy={SPACE: {"web": {"resilience": silent, "split": {"versions": versions}}}})
+            done = shop.module(
+                "traffic", policy={SPACE: {"web": {"resilience": silent, "split": {"versions": versions}}}}
+            )
             assert done["changed"] and "failed" not in done, done
         figures = json.loads(running.communicate(timeout=60)[0])
     print(
-        f"{figures['requests'] - figures['statuses'].get('200', 0)} failed of {figures['requests']} in {figures['seconds']:.0f} s; none of so many says "
-        f"below {300 / figures['requests']:.3f} %"
+        f"{figures['requests'] - figures['statuses'].get('200', 0)} failed of {figures['requests']} in"
+        f" {figures['seconds']:.0f} s; none of so many says below {300 / figures['requests']:.3f} %"
     )
     assert figures["statuses"] == {"200": figures["requests"]} and sum(figures["errors"].values()) == 0, figures
 
 
 def test_the_wrong_order_is_seen_by_the_same_traffic(shop: Lab) -> None:
     """The control: a route to a subset that no DestinationRule names."""
-    route = {"name": "wrong", "route": [{"destination": {"host": f"web.{SPACE}.svc.cluster.local", "subset": "v1"}}], "retries": {"attempts": 0}}
+    route = {
+        "name": "wrong",
+        "route": [{"destination": {"host": f"web.{SPACE}.svc.cluster.local", "subset": "v1"}}],
+        "retries": {"attempts": 0},
+    }
     wrong = {
         "apiVersion": "networking.istio.io/v1",
         "kind": "VirtualService",
@@ -218,10 +264,25 @@ def test_the_wrong_order_is_seen_by_the_same_traffic(shop: Lab) -> None:
         "-until-eof",
         f"http://web.{SPACE}{WELL}",
     ]
-    with subprocess.Popen(argv, env=shop.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(
+        argv, env=shop.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as running:
         assert "failed" not in shop.module("manifests", definition=wrong)
         shop.kubectl(
-            "-n", SPACE, "exec", "deploy/client", "-c", "client", "--", "standin", "client", "-n", "300", "-rate", "30", "http://127.0.0.1:15021/healthz/ready"
+            "-n",
+            SPACE,
+            "exec",
+            "deploy/client",
+            "-c",
+            "client",
+            "--",
+            "standin",
+            "client",
+            "-n",
+            "300",
+            "-rate",
+            "30",
+            "http://127.0.0.1:15021/healthz/ready",
         )
         figures = json.loads(running.communicate(timeout=60)[0])
     assert shop.module("manifests", definition=wrong, state="absent")["changed"]
@@ -232,7 +293,10 @@ def test_access_logs_are_written_only_where_they_are_asked_for(shop: Lab) -> Non
     def logged(run: str) -> int:
         # A proxy writes its log late.
         time.sleep(12)
-        return sum(shop.kubectl("logs", "-n", SPACE, f"deploy/web-{version}", "-c", "istio-proxy", "--since=2m").count(run) for version in BOTH)
+        return sum(
+            shop.kubectl("logs", "-n", SPACE, f"deploy/web-{version}", "-c", "istio-proxy", "--since=2m").count(run)
+            for version in BOTH
+        )
 
     def numbered() -> int:
         name = f"/{uuid.uuid4().hex}"
@@ -244,10 +308,14 @@ def test_access_logs_are_written_only_where_they_are_asked_for(shop: Lab) -> Non
         assert shop.module("telemetry", namespace=SPACE, access_logs={"enabled": False})["changed"]
         time.sleep(50)
         assert numbered() == 0
-        assert shop.module("telemetry", namespace=SPACE, access_logs={"providers": ["envoy"], "when": "response.code >= 500"})["changed"]
+        assert shop.module(
+            "telemetry", namespace=SPACE, access_logs={"providers": ["envoy"], "when": "response.code >= 500"}
+        )["changed"]
         time.sleep(50)
         assert numbered() == 0
-        assert shop.module("telemetry", namespace=SPACE, access_logs={"providers": ["envoy"], "when": "response.code >= 400"})["changed"]
+        assert shop.module(
+            "telemetry", namespace=SPACE, access_logs={"providers": ["envoy"], "when": "response.code >= 400"}
+        )["changed"]
         time.sleep(50)
         assert numbered() == 20
     finally:
@@ -256,7 +324,9 @@ def test_access_logs_are_written_only_where_they_are_asked_for(shop: Lab) -> Non
 
 @contextmanager
 def simulated(lab: Lab, count: int) -> Iterator[None]:
-    """So many more proxies at the lab's istiod, which take and acknowledge what they are sent: simulated, none of them has an Envoy."""
+    """So many more proxies at the lab's istiod, which take and acknowledge what they are sent: simulated, none of them
+    has an Envoy.
+    """
     argv = ["kubectl", "port-forward", "-n", "istio-system", "deploy/istiod", ":15010"]
     with subprocess.Popen(argv, env=lab.environment, stdout=subprocess.PIPE, text=True) as forward:
         try:
@@ -288,10 +358,10 @@ def test_a_change_converges_at_twenty_and_at_two_hundred_proxies(shop: Lab) -> N
             for number in range(5):
                 done = shop.module("traffic_split", **HOST, versions={"v1": 90 + number, "v2": 10 - number})
                 assert done["changed"] and "failed" not in done, done
-                told = [int(barrier.split(" at ")[1].split()[0]) for barrier in done["barriers"]]
-                assert told and all(found > count for found in told), done["barriers"]
+                told = [int(barrier.split(" at ")[1].split()[0]) for barrier in done["verified"]]
+                assert told and all(found > count for found in told), done["verified"]
                 waits.append(done["duration"]["apply"] + done["duration"]["wait"])
             print(
-                f"{count} simulated proxies, {told[0]} in all: from apply to converged {sorted(waits)[2]:.2f} s (median of 5; {min(waits):.2f} to "
-                f"{max(waits):.2f})"
+                f"{count} simulated proxies, {told[0]} in all: from apply to converged {sorted(waits)[2]:.2f} s (median"
+                f" of 5; {min(waits):.2f} to {max(waits):.2f})"
             )

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The same vocabulary in Gateway API does the same to real requests; and from one API to the other none of them is lost."""
+"""The same vocabulary in Gateway API does the same to real requests; and from one API to the other none of them is
+lost.
+"""
+
 from __future__ import annotations
 
 import http.client
@@ -20,7 +23,7 @@ from shop import BOTH, FAR, HOST, SPACE, WELL, arrived, one_run, send, stand_sti
 
 pytestmark = pytest.mark.long
 
-BY_GATEWAY_API = {"api": "gateway"}
+BY_GATEWAY_API = {"api": "gateway_api"}
 KINDS = "httproutes.gateway.networking.k8s.io,services,destinationrules.networking.istio.io,virtualservices.networking.istio.io"
 SENT = ["standin", "client", "-rate", "50", "-c", "40", "-timeout", "10s", "-until-eof"]
 
@@ -29,7 +32,9 @@ def folder_of_definitions() -> Path:
     """Gateway API's definitions of the standard channel, from the module that the lab's Istio is built with."""
     module, name = settings.HERE / "go" / "kubernetes", "sigs.k8s.io/gateway-api"
     subprocess.run(["go", "mod", "download", name], cwd=module, check=True, capture_output=True, timeout=300)
-    found = subprocess.run(["go", "list", "-m", "-f", "{{.Dir}}", name], cwd=module, check=True, capture_output=True, text=True, timeout=60)
+    found = subprocess.run(
+        ["go", "list", "-m", "-f", "{{.Dir}}", name], cwd=module, check=True, capture_output=True, text=True, timeout=60
+    )
     return Path(found.stdout.strip()) / "config/crd/standard"
 
 
@@ -37,7 +42,14 @@ def folder_of_definitions() -> Path:
 def definitions(mesh: Lab) -> Iterator[Path]:
     """Installed by the role's own way; taken away as no removal of ours would."""
     folder = folder_of_definitions()
-    asked = ("--tags", "release,control_plane", "-e", "control_plane_gateway_api=standard", "-e", f"control_plane_gateway_api_src={folder}")
+    asked = (
+        "--tags",
+        "release,control_plane",
+        "-e",
+        "control_plane_gateway_api=standard",
+        "-e",
+        f"control_plane_gateway_api_src={folder}",
+    )
     first = mesh.site(*asked).ok()
     assert any("httproutes" in json.dumps(result["objects"]) for result in first.of("manifests")), first.text[-3000:]
     assert not any(result["changed"] for result in mesh.site(*asked).ok().of("manifests")), "again changes nothing"
@@ -52,21 +64,27 @@ def policy(lab: Lab, **concerns: dict[str, Any]) -> Iterator[None]:
         for module, options in concerns.items():
             result = lab.module(module, **HOST, **{**BY_GATEWAY_API, **options})
             assert "failed" not in result, result
-            assert all("proxies of" in barrier for barrier in result["barriers"]), result["barriers"]
+            assert all("proxies of" in barrier for barrier in result["verified"]), result["verified"]
             again = lab.module(module, **HOST, **{**BY_GATEWAY_API, **options})
-            assert (again["changed"], again["summary"]["asked"]) == (False, 0), again
+            assert (again["changed"], again["summary"]["dry_runs"]) == (False, 0), again
         assert ours(lab, "VirtualService") == [] and ours(lab, "HTTPRoute")
         yield
     finally:
         gone = lab.module("traffic", policy={SPACE: {"web": {}}})
         assert "failed" not in gone, gone
-    assert [name for kind in ("HTTPRoute", "VirtualService", "DestinationRule", "Service") for name in ours(lab, kind)] == []
+    assert [
+        name for kind in ("HTTPRoute", "VirtualService", "DestinationRule", "Service") for name in ours(lab, kind)
+    ] == []
 
 
 def ours(lab: Lab, kind: str) -> list[str]:
     """What the policy of the host is made of."""
     items = lab.get(KINDS, "-n", SPACE, "-l", "app.kubernetes.io/managed-by=servicemesh.istio")["items"]
-    return sorted(item["metadata"]["name"] for item in items if item["kind"] == kind and item["metadata"]["name"].startswith("web"))
+    return sorted(
+        item["metadata"]["name"]
+        for item in items
+        if item["kind"] == kind and item["metadata"]["name"].startswith("web")
+    )
 
 
 def test_shares_are_those_that_were_asked_for(shop: Lab) -> None:
@@ -76,14 +94,16 @@ def test_shares_are_those_that_were_asked_for(shop: Lab) -> None:
         # 200 ± 13.4; five standard deviations exclude 5 % (100) and 15 % (300).
         assert sum(count.values()) == 2000 and 133 <= count["web-v2"] <= 267, count
         assert "failed" not in shop.module("traffic_split", **HOST, versions={"v2": 1})
-        assert send(shop)["deployments"] == {"web-v2": 100} and ours(shop, "Service") == ["web-v2"], "without a word the host stays in its API"
+        assert send(shop)["deployments"] == {"web-v2": 100} and ours(shop, "Service") == ["web-v2"], (
+            "without a word the host stays in its API"
+        )
 
 
 def test_rules_send_redirect_and_rewrite(shop: Lab) -> None:
     rules = [
-        {"name": "testers", "when": {"path": WELL, "headers": {"x-tester": {"present": True}}}, "to": "v2"},
-        {"name": "old", "when": {"path": "/old/*"}, "redirect": {"path": WELL, "status": 308}},
-        {"name": "moved", "when": {"path": {"regex": "/moved/[0-9]+"}}, "rewrite": {"path": WELL}, "to": "v1"},
+        {"name": "testers", "match": {"path": WELL, "headers": {"x-tester": {"present": True}}}, "to": "v2"},
+        {"name": "old", "match": {"path": "/old/*"}, "redirect": {"path": WELL, "status": 308}},
+        {"name": "moved", "match": {"path": {"regex": "/moved/[0-9]+"}}, "rewrite": {"path": WELL}, "to": "v1"},
     ]
     with policy(shop, route={"rules": rules}, traffic_split={"versions": {"v1": 1, "v2": 0}}):
         assert send(shop)["deployments"] == {"web-v1": 100}, "the split has what no rule takes"
@@ -98,7 +118,10 @@ def test_rules_send_redirect_and_rewrite(shop: Lab) -> None:
 
 def test_the_order_that_was_asked_for_is_the_one_that_holds(shop: Lab) -> None:
     """Gateway API would try the exact path first, where it is said as one."""
-    rules = [{"name": "all", "when": {"path": "/_health*"}, "to": "v1"}, {"name": "one", "when": {"path": WELL}, "to": "v2"}]
+    rules = [
+        {"name": "all", "match": {"path": "/_health*"}, "to": "v1"},
+        {"name": "one", "match": {"path": WELL}, "to": "v2"},
+    ]
     with policy(shop, route={"rules": rules}):
         assert send(shop)["deployments"] == {"web-v1": 100}
     with policy(shop, route={"rules": rules[::-1]}):
@@ -108,8 +131,13 @@ def test_the_order_that_was_asked_for_is_the_one_that_holds(shop: Lab) -> None:
 def test_a_cookie_leads_back_to_its_version(shop: Lab) -> None:
     with policy(shop, traffic_split={"versions": BOTH, "sticky": {"cookie": "release", "max_age": "1h"}}):
         for version in BOTH:
-            assert send(shop, WELL, 200, "-header", f"Cookie: a=b; release={version}; c=d")["deployments"] == {f"web-{version}": 200}
-        assert set(send(shop, WELL, 200)["deployments"]) == {"web-v1", "web-v2"}, "2 in 2^200 that one of them gets none"
+            assert send(shop, WELL, 200, "-header", f"Cookie: a=b; release={version}; c=d")["deployments"] == {
+                f"web-{version}": 200
+            }
+        assert set(send(shop, WELL, 200)["deployments"]) == {
+            "web-v1",
+            "web-v2",
+        }, "2 in 2^200 that one of them gets none"
 
 
 def test_copies_arrive_and_their_answers_do_not(shop: Lab) -> None:
@@ -131,7 +159,7 @@ def test_nobody_waits_longer_than_the_timeout(shop: Lab) -> None:
 
 def test_limits_hold_for_versions_too(shop: Lab) -> None:
     """One request at a time to a version, none waits: of forty at once most are refused by the caller's own proxy."""
-    limits = {"connections": {"max": 1, "pending": 1, "requests_per_connection": 1}}
+    limits = {"connection_pool": {"max_connections": 1, "max_pending_requests": 1, "max_requests_per_connection": 1}}
     with policy(shop, traffic_split={"versions": {"v1": 1}}, resilience=limits):
         assert ours(shop, "DestinationRule") == ["web", "web-v1"]
         found = send(shop, WELL, 400, "-c", "40")["statuses"]
@@ -147,7 +175,7 @@ def test_what_gateway_api_cannot_say_and_what_is_somebody_elses_is_refused(shop:
     }  # fmt: skip
     assert "failed" not in shop.module("manifests", definition=theirs)
     try:
-        for api in ("istio", "gateway"):
+        for api in ("istio", "gateway_api"):
             taken = shop.module("traffic_split", **HOST, versions={"v1": 1}, api=api)
             assert taken["failure"]["code"] == "host_taken" and f"HTTPRoute {SPACE}/theirs" in taken["msg"], taken
     finally:
@@ -156,21 +184,48 @@ def test_what_gateway_api_cannot_say_and_what_is_somebody_elses_is_refused(shop:
 
 def test_twenty_moves_between_the_apis_lose_nothing(shop: Lab) -> None:
     """From one API to the other and back, with other shares and versions each time."""
-    argv = ["kubectl", "exec", "-i", "-n", SPACE, "deploy/client", "-c", "client", "--", *SENT, "-n", "60000", f"http://web.{SPACE}{WELL}"]
+    argv = [
+        "kubectl",
+        "exec",
+        "-i",
+        "-n",
+        SPACE,
+        "deploy/client",
+        "-c",
+        "client",
+        "--",
+        *SENT,
+        "-n",
+        "60000",
+        f"http://web.{SPACE}{WELL}",
+    ]
     try:
         assert "failed" not in shop.module("traffic", policy={SPACE: {"web": {"split": {"versions": {"v1": 1}}}}})
-        with subprocess.Popen(argv, env=shop.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        with subprocess.Popen(
+            argv, env=shop.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as running:
             for number in range(20):
-                versions, api = ({"v1": 1}, {"v1": number + 1, "v2": 50}, {"v2": 1})[number % 3], ("gateway", "istio")[number % 2]
+                versions, api = (
+                    ({"v1": 1}, {"v1": number + 1, "v2": 50}, {"v2": 1})[number % 3],
+                    (
+                        "gateway_api",
+                        "istio",
+                    )[number % 2],
+                )
                 done = shop.module("traffic", policy={SPACE: {"web": {"api": api, "split": {"versions": versions}}}})
                 assert done["changed"] and "failed" not in done, done
-                assert bool(ours(shop, "HTTPRoute")) is (api == "gateway") and bool(ours(shop, "VirtualService")) is (api == "istio"), "never both"
+                assert bool(ours(shop, "HTTPRoute")) is (api == "gateway_api") and bool(
+                    ours(shop, "VirtualService")
+                ) is (api == "istio"), "never both"
                 answered = set(send(shop, WELL, 100)["deployments"])
                 assert answered <= {f"web-{version}" for version in versions}, (versions, answered)
             figures = json.loads(running.communicate(timeout=60)[0])
     finally:
         shop.module("traffic", policy={SPACE: {"web": {}}})
-    print(f"{figures['requests'] - figures['statuses'].get('200', 0)} failed of {figures['requests']} in {figures['seconds']:.0f} s")
+    print(
+        f"{figures['requests'] - figures['statuses'].get('200', 0)} failed of {figures['requests']} in"
+        f" {figures['seconds']:.0f} s"
+    )
     assert figures["statuses"] == {"200": figures["requests"]} and sum(figures["errors"].values()) == 0, figures
 
 
@@ -180,8 +235,24 @@ def test_the_wrong_order_is_seen_by_the_same_traffic(shop: Lab) -> None:
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "wrong", "namespace": SPACE},
         "spec": {"parentRefs": [{"group": "", "kind": "Service", "name": "web"}], "rules": [{"backendRefs": [{"name": "web-v9", "port": 80}]}]},
     }  # fmt: skip
-    argv = ["kubectl", "exec", "-i", "-n", SPACE, "deploy/client", "-c", "client", "--", *SENT, "-n", "3000", f"http://web.{SPACE}{WELL}"]
-    with subprocess.Popen(argv, env=shop.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+    argv = [
+        "kubectl",
+        "exec",
+        "-i",
+        "-n",
+        SPACE,
+        "deploy/client",
+        "-c",
+        "client",
+        "--",
+        *SENT,
+        "-n",
+        "3000",
+        f"http://web.{SPACE}{WELL}",
+    ]
+    with subprocess.Popen(
+        argv, env=shop.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as running:
         shop.kubectl("apply", "-f", "-", text=json.dumps(wrong))
         send(shop, WELL, 300, "-rate", "30")
         figures = json.loads(running.communicate(timeout=60)[0])
@@ -191,7 +262,9 @@ def test_the_wrong_order_is_seen_by_the_same_traffic(shop: Lab) -> None:
 
 @pytest.fixture
 def secured(shop: Lab, tmp_path: Path) -> Iterator[Path]:
-    """A gateway that Istio deploys takes TLS for FAR and sends its requests to v1; HTTP is redirected. Its certificate."""
+    """A gateway that Istio deploys takes TLS for FAR and sends its requests to v1; HTTP is redirected. Its
+    certificate.
+    """
     key, certificate = tmp_path / "tls.key", tmp_path / "tls.crt"
     made = [
         "openssl",
@@ -217,7 +290,7 @@ def secured(shop: Lab, tmp_path: Path) -> Iterator[Path]:
         "name": "far",
         "namespace": SPACE,
         "hosts": [FAR],
-        "tls": {"secret": "policies-far"},
+        "tls": {"credential_name": "policies-far"},
         "redirect": True,
         "service_type": "ClusterIP",
         **BY_GATEWAY_API,
@@ -227,7 +300,10 @@ def secured(shop: Lab, tmp_path: Path) -> Iterator[Path]:
         assert "failed" not in done, done
         shop.kubectl("-n", SPACE, "rollout", "status", "deploy/far-istio", "--timeout=150s")
         assert not shop.module("gateway", **asked)["changed"]
-        with policy(shop, route={"rules": [{"to": {"version": "v1"}}], "gateways": ["mesh", f"{SPACE}/far"], "gateway_hosts": [FAR]}):
+        with policy(
+            shop,
+            route={"rules": [{"to": {"version": "v1"}}], "gateways": ["mesh", f"{SPACE}/far"], "gateway_hosts": [FAR]},
+        ):
             yield certificate
     finally:
         gone = shop.module("gateway", name="far", namespace=SPACE, state="absent")
@@ -251,7 +327,10 @@ def test_requests_come_in_by_tls_through_a_gateway_that_istio_deploys(secured: P
             answer = led.getresponse()
             assert answer.status == 301 and answer.headers["location"] == f"https://{FAR}{WELL}", answer.headers
             trusted = ssl.create_default_context(cafile=str(secured))
-            with socket.create_connection(("127.0.0.1", ports["443"]), 10) as raw, trusted.wrap_socket(raw, server_hostname=FAR) as secure:
+            with (
+                socket.create_connection(("127.0.0.1", ports["443"]), 10) as raw,
+                trusted.wrap_socket(raw, server_hostname=FAR) as secure,
+            ):
                 secure.sendall(f"GET {WELL} HTTP/1.1\r\nHost: {FAR}\r\nConnection: close\r\n\r\n".encode())
                 text = b"".join(iter(lambda: secure.recv(65536), b"")).decode()
             assert text.startswith("HTTP/1.1 200") and "web-v1" in text, text

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whose policy it is and who has it, on the lab: proxies that are behind are named, other people's routes go on, a change goes back."""
+"""Whose policy it is and who has it, on the lab: proxies that are behind are named, other people's routes go on, a
+change goes back.
+"""
+
 from __future__ import annotations
 
 import json
@@ -23,16 +26,16 @@ OBJECT = {
     "metadata": {"name": "by-hand", "namespace": SPACE},
     "spec": {"hosts": ["web"], "http": [SHUT]},
 }
-RULES = {"rules": [{"name": "gone", "when": {"path": "/gone"}, "respond": 410}]}
+RULES = {"rules": [{"name": "gone", "match": {"path": "/gone"}, "direct_response": 410}]}
 
 
 def asked(lab: Lab, **options: Any) -> dict[str, Any]:
-    return lab.module("converged", **{"wait_timeout": 20, "fail": False, **options})
+    return lab.module("proxy_status", **{"wait_timeout": 20, "fail": False, **options})
 
 
 def behind(result: dict[str, Any]) -> dict[str, str]:
     """{the pod's workload: verdict} of those that have not converged."""
-    return {row["pod"].rsplit("-", 2)[0]: row["verdict"] for row in result["proxies"] if row["verdict"] != "converged"}
+    return {row["pod"].rsplit("-", 2)[0]: row["verdict"] for row in result["proxies"] if row["verdict"] != "synced"}
 
 
 def forgotten(lab: Lab) -> None:
@@ -66,7 +69,9 @@ def traffic(lab: Lab) -> Iterator[None]:
         "-until-eof",
         f"http://web.{SPACE}{WELL}",
     ]
-    with subprocess.Popen(argv, env=lab.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(
+        argv, env=lab.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as running:
         yield
         figures = json.loads(running.communicate(timeout=60)[0])
     assert figures["statuses"] == {"200": figures["requests"]} and sum(figures["errors"].values()) == 0, figures
@@ -74,7 +79,7 @@ def traffic(lab: Lab) -> Iterator[None]:
 
 def test_every_proxy_of_the_mesh_has_what_it_was_sent(shop: Lab) -> None:
     result = asked(shop, fail=True)
-    assert "failed" not in result and result["counts"]["converged"] == len(result["proxies"]) > 3, result
+    assert "failed" not in result and result["counts"]["synced"] == len(result["proxies"]) > 3, result
     assert all(row["istiod"].startswith("istio-system/istiod-") and row["version"] for row in result["proxies"])
     assert {row["namespace"] for row in asked(shop, namespace=SPACE)["proxies"]} == {SPACE}
 
@@ -90,11 +95,15 @@ def test_the_proxies_own_routes_are_those_of_the_policy(shop: Lab) -> None:
 def test_a_proxy_that_stands_still_is_named_and_no_other(shop: Lab) -> None:
     stand_still(shop, "web-v1", "STOP", program="envoy")
     try:
-        done = shop.module("load_balancing", **HOST, algorithm="random", wait_converged=False)
-        assert "failed" not in done and done["barriers"] == [], done
+        done = shop.module("load_balancing", **HOST, algorithm="random", wait_for_proxies=False)
+        assert "failed" not in done and done["verified"] == [], done
         assert behind(asked(shop, **HOST)) == {"web-v1": "waiting"}
         failed = asked(shop, **HOST, fail=True, wait_timeout=5)
-        assert failed["failure"]["code"] == "not_converged" and "web-v1-" in failed["msg"] and "web-v2-" not in failed["msg"], failed
+        assert (
+            failed["failure"]["code"] == "proxies_not_synced"
+            and "web-v1-" in failed["msg"]
+            and "web-v2-" not in failed["msg"]
+        ), failed
     finally:
         stand_still(shop, "web-v1", "CONT", program="envoy")
     assert behind(asked(shop, **HOST, wait_timeout=60)) == {}
@@ -104,9 +113,16 @@ def test_a_proxy_that_stands_still_is_named_and_no_other(shop: Lab) -> None:
 def test_a_proxy_that_rejects_is_named_with_its_words(shop: Lab) -> None:
     value = {
         "name": "nowhere",
-        "typed_config": {"@type": "type.googleapis.com/udpa.type.v1.TypedStruct", "type_url": "type.googleapis.com/nowhere.Filter", "value": {}},
+        "typed_config": {
+            "@type": "type.googleapis.com/udpa.type.v1.TypedStruct",
+            "type_url": "type.googleapis.com/nowhere.Filter",
+            "value": {},
+        },
     }
-    where = {"context": "SIDECAR_INBOUND", "listener": {"filterChain": {"filter": {"name": "envoy.filters.network.http_connection_manager"}}}}
+    where = {
+        "context": "SIDECAR_INBOUND",
+        "listener": {"filterChain": {"filter": {"name": "envoy.filters.network.http_connection_manager"}}},
+    }
     patches = [{"applyTo": "HTTP_FILTER", "match": where, "patch": {"operation": "INSERT_BEFORE", "value": value}}]
     metadata = {"name": "broken", "namespace": SPACE}
     broken = {
@@ -130,18 +146,31 @@ def test_a_proxy_that_rejects_is_named_with_its_words(shop: Lab) -> None:
 
 def test_a_route_of_somebody_else_goes_on_through_every_change(shop: Lab) -> None:
     with policy(shop, traffic_split={"versions": {"v1": 1}}):
-        shop.kubectl("-n", SPACE, "patch", "virtualservice", "web", "--type=json", "-p", json.dumps([{"op": "add", "path": "/spec/http/0", "value": SHUT}]))
+        shop.kubectl(
+            "-n",
+            SPACE,
+            "patch",
+            "virtualservice",
+            "web",
+            "--type=json",
+            "-p",
+            json.dumps([{"op": "add", "path": "/spec/http/0", "value": SHUT}]),
+        )
         drained(shop, "/shut", {"451": 100})
-        for module, options in (("traffic_split", {"versions": {"v2": 1}}), ("route", RULES), ("resilience", {"timeout": "2s"})):
+        for module, options in (
+            ("traffic_split", {"versions": {"v2": 1}}),
+            ("route", RULES),
+            ("resilience", {"timeout": "2s"}),
+        ):
             done = shop.module(module, **HOST, **options)
             assert "failed" not in done and done["changed"], done
             assert send(shop, "/shut")["statuses"] == {"451": 100}, module
         assert send(shop)["deployments"] == {"web-v2": 100} and send(shop, "/gone")["statuses"] == {"410": 100}
         assert shop.get("virtualservice", "web", "-n", SPACE)["spec"]["http"][0] == SHUT, "with all of its fields"
         assert not shop.module("traffic_split", **HOST, versions={"v2": 1})["changed"]
-    assert send(shop, "/shut")["statuses"] == {"451": 100} and send(shop)["statuses"] == {
-        "200": 100
-    }, "the policy is gone, theirs is not, and the rest is served"
+    assert send(shop, "/shut")["statuses"] == {"451": 100} and send(shop)["statuses"] == {"200": 100}, (
+        "the policy is gone, theirs is not, and the rest is served"
+    )
     forgotten(shop)
 
 
@@ -158,7 +187,11 @@ def test_an_object_of_somebody_else_is_refused_by_name_adopted_or_replaced(shop:
     planned = shop.module("route", check=True, **HOST, **RULES, adopt=True)
     done = shop.module("route", **HOST, **RULES, adopt=True)
     assert "failed" not in done and done["diff"] == planned["diff"], done
-    assert send(shop, "/shut")["statuses"] == {"451": 100} and send(shop, "/gone")["statuses"] == {"410": 100} and send(shop)["statuses"] == {"200": 100}
+    assert (
+        send(shop, "/shut")["statuses"] == {"451": 100}
+        and send(shop, "/gone")["statuses"] == {"410": 100}
+        and send(shop)["statuses"] == {"200": 100}
+    )
     assert [http["name"] for http in shop.get("virtualservice", "web", "-n", SPACE)["spec"]["http"]][1] == "shut"
     assert "by-hand" not in shop.kubectl("-n", SPACE, "get", "virtualservices", "-o", "name")
     forgotten(shop)
@@ -170,7 +203,12 @@ def test_an_object_of_somebody_else_is_refused_by_name_adopted_or_replaced(shop:
 
 
 def test_adopting_loses_no_request(shop: Lab) -> None:
-    well = {"name": "well", "match": [{"uri": {"prefix": WELL}}], "route": [{"destination": {"host": FULL}}], "retries": {"attempts": 0}}
+    well = {
+        "name": "well",
+        "match": [{"uri": {"prefix": WELL}}],
+        "route": [{"destination": {"host": FULL}}],
+        "retries": {"attempts": 0},
+    }
     shop.kubectl("apply", "-f", "-", text=json.dumps({**OBJECT, "spec": {"hosts": [FULL], "http": [well]}}))
     drained(shop, WELL, {"200": 100})
     with traffic(shop):
@@ -184,10 +222,16 @@ def test_a_change_goes_back_and_forth_and_loses_nothing(shop: Lab) -> None:
     with policy(shop, resilience=silent, traffic_split={"versions": {"v1": 1}}), traffic(shop):
         assert "failed" not in shop.module("traffic_split", **HOST, versions={"v2": 1})
         for version in ("v1", "v2", "v1"):
-            done = shop.module("undo", **HOST)
-            assert "failed" not in done and done["changed"] and all("proxies of" in barrier for barrier in done["barriers"]), done
+            done = shop.module("traffic_rollback", **HOST)
+            assert (
+                "failed" not in done
+                and done["changed"]
+                and all("proxies of" in barrier for barrier in done["verified"])
+            ), done
             assert send(shop)["deployments"] == {f"web-{version}": 100}
-    assert shop.module("undo", **HOST)["changed"] and send(shop)["deployments"] == {"web-v1": 100}, "what was taken away is there again"
+    assert shop.module("traffic_rollback", **HOST)["changed"] and send(shop)["deployments"] == {"web-v1": 100}, (
+        "what was taken away is there again"
+    )
     forgotten(shop)
 
 
@@ -199,5 +243,7 @@ def test_a_write_of_somebody_else_meanwhile_is_not_lost(shop: Lab) -> None:
         metadata = {"name": "web", "namespace": SPACE, "resourceVersion": live["metadata"]["resourceVersion"]}
         stale = {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": metadata, "spec": live["spec"]}
         argv = ["kubectl", "apply", "--server-side", "--force-conflicts", "--field-manager=somebody", "-f", "-"]
-        done = subprocess.run(argv, env=shop.environment, input=json.dumps(stale), capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            argv, env=shop.environment, input=json.dumps(stale), capture_output=True, text=True, timeout=60, check=False
+        )
         assert done.returncode != 0 and "has been modified" in done.stderr, done

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the policy of a host of TCP does to real connections.
 
-The servers' answers are HTTP, so that they tell who they are; their port is declared to be TCP, so no proxy looks into it.
+The servers' answers are HTTP, so that they tell who they are; their port is declared to be TCP, so no proxy looks into
+it.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import config_dump as dump
+from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import config_dump
 from playbook_runner import Lab
 from shop import NEIGHBOURS, WELL
 
 SPACE, PORT, GATEWAY_PORT = "proof-tcp", 9000, 31400
-HOST: dict[str, Any] = {"namespace": SPACE, "host": "echo"}
+HOST: dict[str, Any] = {"namespace": SPACE, "service": "echo"}
 FULL = f"echo.{SPACE}.svc.cluster.local"
 GATEWAY = f"{SPACE}/in"
 COUNT = 400
@@ -46,14 +47,30 @@ def workload(name: str, labels: dict[str, str], image: str, **more: Any) -> dict
 
 
 def server(version: str) -> dict[str, Any]:
-    env = [{"name": f"{name}_SERVICE_ADDR", "value": "nowhere.invalid:1"} for name in NEIGHBOURS] + [{"name": "PORT", "value": str(PORT)}]
+    env = [{"name": f"{name}_SERVICE_ADDR", "value": "nowhere.invalid:1"} for name in NEIGHBOURS] + [
+        {"name": "PORT", "value": str(PORT)}
+    ]
     probe = {"httpGet": {"path": WELL, "port": PORT}, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 100}
-    return workload(f"echo-{version}", {"app": "echo", "version": version}, "frontend", ports=[{"containerPort": PORT}], env=env, readinessProbe=probe)
+    return workload(
+        f"echo-{version}",
+        {"app": "echo", "version": version},
+        "frontend",
+        ports=[{"containerPort": PORT}],
+        env=env,
+        readinessProbe=probe,
+    )
 
 
-def service(name: str, namespace: str, selector: dict[str, str], *ports: tuple[str, int, int], **more: Any) -> dict[str, Any]:
+def service(
+    name: str, namespace: str, selector: dict[str, str], *ports: tuple[str, int, int], **more: Any
+) -> dict[str, Any]:
     listed = [{"name": word, "port": number, "targetPort": target} for word, number, target in ports]
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace}, "spec": {"selector": selector, "ports": listed, **more}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"selector": selector, "ports": listed, **more},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +78,9 @@ def shop(mesh: Lab) -> Iterator[Lab]:
     assert "failed" not in mesh.module("namespace", name=SPACE, injection="enabled")
     echo = service("echo", SPACE, {"app": "echo"}, ("tcp", PORT, PORT), ("tcp-other", PORT + 1, PORT))
     # A way from outside to the gateway's port, as whoever runs the gateway would give it.
-    outside = service("in", "istio-system", {"istio": "ingressgateway"}, ("tcp", GATEWAY_PORT, GATEWAY_PORT), type="NodePort")
+    outside = service(
+        "in", "istio-system", {"istio": "ingressgateway"}, ("tcp", GATEWAY_PORT, GATEWAY_PORT), type="NodePort"
+    )
     client = workload("client", {"app": "client"}, "client")
     done = mesh.module("manifests", definition=[echo, outside, server("v1"), server("v2"), client], wait_timeout=180)
     assert "failed" not in done, done
@@ -84,17 +103,25 @@ def split(lab: Lab, versions: dict[str, int], **options: Any) -> Iterator[None]:
 def change(lab: Lab, versions: dict[str, int], **options: Any) -> None:
     asked = {**HOST, "port": PORT, "versions": versions, **options}
     done = lab.module("traffic_split", **asked)
-    assert "failed" not in done and done["changed"] and all("proxies of" in barrier for barrier in done["barriers"]), done
+    assert "failed" not in done and done["changed"] and all("proxies of" in barrier for barrier in done["verified"]), (
+        done
+    )
     again = lab.module("traffic_split", **asked)
-    assert (again["changed"], again["summary"]["asked"]) == (False, 0), again
-    seen = lab.module("converged", **HOST, wait_timeout=0)
-    assert "failed" not in seen and seen["counts"]["converged"] == len(seen["proxies"]) > 0, seen
+    assert (again["changed"], again["summary"]["dry_runs"]) == (False, 0), again
+    seen = lab.module("proxy_status", **HOST, wait_timeout=0)
+    assert "failed" not in seen and seen["counts"]["synced"] == len(seen["proxies"]) > 0, seen
 
 
 def chains(lab: Lab, port: int, namespace: str = SPACE, workload: str = "deploy/client") -> list[dict[str, int]]:
     """What a proxy itself says of connections to a port: {subset: weight}."""
-    text = lab.kubectl("-n", namespace, "exec", workload, "-c", "istio-proxy", "--", "pilot-agent", "request", "GET", "config_dump")
-    found = [chain for chain in dump.chains(json.loads(text)) if chain.port == port and all(name.endswith(FULL) for name, _weight in chain.weights)]
+    text = lab.kubectl(
+        "-n", namespace, "exec", workload, "-c", "istio-proxy", "--", "pilot-agent", "request", "GET", "config_dump"
+    )
+    found = [
+        chain
+        for chain in config_dump.chains(json.loads(text))
+        if chain.port == port and all(name.endswith(FULL) for name, _weight in chain.weights)
+    ]
     return [{name.split("|")[2]: weight for name, weight in chain.weights} for chain in found]
 
 
@@ -113,23 +140,47 @@ def test_shares_of_connections_are_those_that_were_asked_for(shop: Lab) -> None:
         found = answers(shop)
         print(f"{found['v2']} of {COUNT} connections at v2")
         assert found.total() == COUNT and LEAST <= found["v2"] <= MOST, found
-        assert chains(shop, PORT + 1) == [{"": 1}] and set(answers(shop, 60, PORT + 1)) == {"v1", "v2"}, "the host's other port as before"
+        assert chains(shop, PORT + 1) == [{"": 1}] and set(answers(shop, 60, PORT + 1)) == {
+            "v1",
+            "v2",
+        }, "the host's other port as before"
         change(shop, {"v2": 1})
         assert chains(shop, PORT) == [{"v2": 1}] and answers(shop, 100) == {"v2": 100}
-    assert chains(shop, PORT) == [{"": 1}] and set(answers(shop, 60)) == {"v1", "v2"}, "2 in 2^60 that one of them gets none"
+    assert chains(shop, PORT) == [{"": 1}] and set(answers(shop, 60)) == {
+        "v1",
+        "v2",
+    }, "2 in 2^60 that one of them gets none"
 
 
 @pytest.mark.long
 def test_changes_under_load_fail_no_connection(shop: Lab) -> None:
-    argv = ["kubectl", *CALL[:1], "-i", *CALL[1:], "-n", "60000", "-rate", "50", "-c", "40", "-until-eof", f"http://echo.{SPACE}:{PORT}{WELL}"]
-    with subprocess.Popen(argv, env=shop.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+    argv = [
+        "kubectl",
+        *CALL[:1],
+        "-i",
+        *CALL[1:],
+        "-n",
+        "60000",
+        "-rate",
+        "50",
+        "-c",
+        "40",
+        "-until-eof",
+        f"http://echo.{SPACE}:{PORT}{WELL}",
+    ]
+    with subprocess.Popen(
+        argv, env=shop.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as running:
         with split(shop, {"v1": 1}):
             for number in range(9):
                 versions = ({"v1": number + 1, "v2": 10}, {"v2": 1}, {"v1": 1})[number % 3]
                 done = shop.module("traffic_split", **HOST, port=PORT, versions=versions)
                 assert "failed" not in done and done["changed"], done
         figures = json.loads(running.communicate(timeout=60)[0])
-    print(f"{figures['requests'] - figures['statuses'].get('200', 0)} failed of {figures['requests']} connections in {figures['seconds']:.0f} s, 11 changes")
+    print(
+        f"{figures['requests'] - figures['statuses'].get('200', 0)} failed of {figures['requests']} connections in"
+        f" {figures['seconds']:.0f} s, 11 changes"
+    )
     assert figures["statuses"] == {"200": figures["requests"]} and sum(figures["errors"].values()) == 0, figures
 
 
@@ -153,7 +204,10 @@ def address(shop: Lab) -> tuple[str, int]:
     """Of the gateway's port, from outside."""
     node = shop.get("nodes")["items"][0]
     ports = shop.get("service", "in", "-n", "istio-system")["spec"]["ports"]
-    return next(one["address"] for one in node["status"]["addresses"] if one["type"] == "InternalIP"), ports[0]["nodePort"]
+    return (
+        next(one["address"] for one in node["status"]["addresses"] if one["type"] == "InternalIP"),
+        ports[0]["nodePort"],
+    )
 
 
 @contextmanager
@@ -179,7 +233,10 @@ def connect(address: tuple[str, int], first: bytes) -> bytes:
 def from_outside(address: tuple[str, int], count: int = COUNT) -> Counter[str]:
     ask = f"GET {WELL} HTTP/1.1\r\nHost: anything\r\nConnection: close\r\n\r\n".encode()
     with ThreadPoolExecutor(4) as pool:
-        found = [answer.partition(b"X-Stand-In-Pod: echo-")[2][:2].decode() for answer in pool.map(lambda _number: connect(address, ask), range(count))]
+        found = [
+            answer.partition(b"X-Stand-In-Pod: echo-")[2][:2].decode()
+            for answer in pool.map(lambda _number: connect(address, ask), range(count))
+        ]
     return Counter(found)
 
 
@@ -211,7 +268,9 @@ def hello(name: str) -> bytes:
 
 @pytest.mark.long
 def test_tls_is_passed_through_by_the_name_that_its_caller_asks_for(shop: Lab, address: tuple[str, int]) -> None:
-    """The server speaks no TLS, and says so in words that no proxy has: so it was reached, and nobody answered in its place."""
+    """The server speaks no TLS, and says so in words that no proxy has: so it was reached, and nobody answered in its
+    place.
+    """
     passed = {"gateways": [GATEWAY], "gateway_hosts": ["echo.example.com"], "protocol": "tls"}
     with gateway(shop, https_port=GATEWAY_PORT, tls={"mode": "passthrough"}), split(shop, SPLIT, **passed):
         assert chains(shop, GATEWAY_PORT, "istio-system", "deploy/istio-ingressgateway") == [SPLIT]
@@ -225,7 +284,7 @@ def test_what_only_requests_have_is_refused_and_nothing_is_written(shop: Lab) ->
         ("traffic_split", {"port": PORT, "versions": SPLIT, "sticky": {"cookie": "a"}}, "protocol_cannot"),
         ("traffic_split", {"port": PORT, "versions": SPLIT, "mirror": "v2"}, "protocol_cannot"),
         ("traffic_split", {"port": PORT, "versions": SPLIT, "protocol": "http"}, "protocol_mismatch"),
-        ("route", {"port": PORT, "rules": [{"when": {"path": "/a"}, "to": "v1"}]}, "protocol_cannot"),
+        ("route", {"port": PORT, "rules": [{"match": {"path": "/a"}, "to": "v1"}]}, "protocol_cannot"),
         ("fault", {"delay": "2s"}, "protocol_cannot"),
         ("resilience", {"timeout": "2s"}, "protocol_cannot"),
     ]

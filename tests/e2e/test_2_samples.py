@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Istio's own samples say of traffic can be said in our words: both are read as what happens to a request, and compared."""
+"""What Istio's own samples say of traffic can be said in our words: both are read as what happens to a request, and
+compared.
+"""
+
 from __future__ import annotations
 
 import json
@@ -12,7 +15,7 @@ import yaml
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import module as concern
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host.host import Host, full_name
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policies import egress, gateway, telemetry
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.rollout import Policy, desired
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.rollout import Policy, rollout_steps
 from playbook_runner import Lab
 
 SPACE = "shop"
@@ -42,14 +45,18 @@ def split(host: str, **versions: int) -> dict[str, Any]:
 def at_gateway(host: str, port: int | None, name: str, *paths: str) -> dict[str, Any]:
     """Paths of any outside host; all others are not found, as where no route is."""
     to = {"to": {"port": port}} if port else {}
-    rules: list[dict[str, Any]] = [{"when": [{"path": path} for path in paths], **to}, {"respond": 404}] if paths else [to]
+    rules: list[dict[str, Any]] = (
+        [{"match": [{"path": path} for path in paths], **to}, {"direct_response": 404}] if paths else [to]
+    )
     return {host: {"route": {"rules": rules, "gateways": [f"{SPACE}/{name}"], "gateway_hosts": ["*"]}}}
 
 
 def connections(**versions: int) -> tuple[dict[str, Any], list[tuple[Any, dict[str, Any]]]]:
     """All that a gateway's port for TCP takes, to one port of a host that has two. Both versions have subsets."""
     where = {"gateways": [f"{SPACE}/tcp-echo-gateway"], "gateway_hosts": ["*"], "protocol": "tcp", "port": 9000}
-    return {"tcp-echo": {"split": {"versions": versions, **where}}}, [(gateway.GATEWAY, {"name": "tcp-echo-gateway", "tcp_port": 31400})]
+    return {"tcp-echo": {"split": {"versions": versions, **where}}}, [
+        (gateway.GATEWAY, {"name": "tcp-echo-gateway", "tcp_port": 31400})
+    ]
 
 
 HTTPS = [{"number": 443, "protocol": "HTTPS"}]
@@ -81,14 +88,14 @@ SAID: dict[str, tuple[dict[str, Any], list[tuple[Any, dict[str, Any]]]]] = {
     f"{NETWORKING}/virtual-service-ratings-db.yaml": ({**split("reviews", v3=1), **split("ratings", v2=1)}, []),
     f"{NETWORKING}/virtual-service-ratings-mysql.yaml": ({**split("reviews", v3=1), **split("ratings", v2_mysql=1)}, []),
     f"{NETWORKING}/virtual-service-ratings-mysql-vm.yaml": ({**split("reviews", v3=1), **split("ratings", v2_mysql_vm=1)}, []),
-    f"{NETWORKING}/virtual-service-ratings-test-abort.yaml": ({"ratings": {**split("ratings", v1=1)["ratings"], "fault": {"abort": 500, "when": JASON}}}, []),
-    f"{NETWORKING}/virtual-service-ratings-test-delay.yaml": ({"ratings": {**split("ratings", v1=1)["ratings"], "fault": {"delay": "7s", "when": JASON}}}, []),
+    f"{NETWORKING}/virtual-service-ratings-test-abort.yaml": ({"ratings": {**split("ratings", v1=1)["ratings"], "fault": {"abort": 500, "match": JASON}}}, []),
+    f"{NETWORKING}/virtual-service-ratings-test-delay.yaml": ({"ratings": {**split("ratings", v1=1)["ratings"], "fault": {"delay": "7s", "match": JASON}}}, []),
     f"{NETWORKING}/virtual-service-reviews-50-v3.yaml": (split("reviews", v1=50, v3=50), []),
     f"{NETWORKING}/virtual-service-reviews-80-20.yaml": (split("reviews", v1=80, v2=20), []),
     f"{NETWORKING}/virtual-service-reviews-90-10.yaml": (split("reviews", v1=90, v2=10), []),
-    f"{NETWORKING}/virtual-service-reviews-jason-v2-v3.yaml": ({"reviews": {"route": {"rules": [{"when": JASON, "to": "v2"}]},
+    f"{NETWORKING}/virtual-service-reviews-jason-v2-v3.yaml": ({"reviews": {"route": {"rules": [{"match": JASON, "to": "v2"}]},
                                                                             **split("reviews", v3=1)["reviews"]}}, []),
-    f"{NETWORKING}/virtual-service-reviews-test-v2.yaml": ({"reviews": {"route": {"rules": [{"when": JASON, "to": "v2"}]},
+    f"{NETWORKING}/virtual-service-reviews-test-v2.yaml": ({"reviews": {"route": {"rules": [{"match": JASON, "to": "v2"}]},
                                                                         **split("reviews", v1=1)["reviews"]}}, []),
     f"{NETWORKING}/virtual-service-reviews-v2-v3.yaml": (split("reviews", v2=50, v3=50), []),
     f"{NETWORKING}/virtual-service-reviews-v3.yaml": (split("reviews", v3=1), []),
@@ -126,7 +133,11 @@ def samples(lab: Lab) -> Path:
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
-    return [obj for obj in yaml.safe_load_all(path.read_text(encoding="utf-8")) if obj and obj.get("kind") in OURS and "istio.io" in obj.get("apiVersion", "")]
+    return [
+        obj
+        for obj in yaml.safe_load_all(path.read_text(encoding="utf-8"))
+        if obj and obj.get("kind") in OURS and "istio.io" in obj.get("apiVersion", "")
+    ]
 
 
 def said(name: str, theirs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -136,14 +147,19 @@ def said(name: str, theirs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for host, concerns in hosts.items():
         policy = Policy(Host(host, SPACE, service={"spec": {}}), {}, {}, Policy.time())
         for one, given in concerns.items():
-            arguments = concern.CONCERNS[one].ARGUMENTS
-            policy = concern.asking(policy, one, {**{key: spec.get("default") for key, spec in arguments.items()}, **given}, [])
-        found += [obj for step in desired(policy) for obj in step.objects]
+            arguments = concern.FEATURES[one].ARGUMENTS
+            policy = concern.with_feature(
+                policy, one, {**{key: spec.get("default") for key, spec in arguments.items()}, **given}, []
+            )
+        found += [obj for step in rollout_steps(policy) for obj in step.objects]
     for number, (module, options) in enumerate(others):
         given = {key: spec.get("default") for key, spec in module.arguments.items()}
         options = {key: theirs[number]["spec"][key] if value == "theirs" else value for key, value in options.items()}
         if options.get("tls") == {}:
-            options = {**options, "tls": {key: spec.get("default") for key, spec in module.arguments["tls"]["options"].items()}}
+            options = {
+                **options,
+                "tls": {key: spec.get("default") for key, spec in module.arguments["tls"]["options"].items()},
+            }
         found += module.wanted({**given, "namespace": SPACE, **options})
     return found
 
@@ -156,7 +172,10 @@ def routes(service: dict[str, Any]) -> list[Any]:
     """What becomes of a request, rule by rule, up to the first that takes all."""
     found = []
     # At a gateway with one port for connections, that port is no condition.
-    listed = [{**rule, "match": [match for match in rule.get("match") or [] if match != {"port": 31400}]} for rule in service["spec"].get("tcp") or []]
+    listed = [
+        {**rule, "match": [match for match in rule.get("match") or [] if match != {"port": 31400}]}
+        for rule in service["spec"].get("tcp") or []
+    ]
     for rule in service["spec"].get("http") or listed:
         parts = [(destination(part["destination"]), part.get("weight", 100)) for part in rule.get("route") or []]
         total = sum(weight for _where, weight in parts) or 1
@@ -165,7 +184,14 @@ def routes(service: dict[str, Any]) -> list[Any]:
         matches = [match for match in rule.get("match") or [] if match != {"uri": {"prefix": "/"}}]
         fault = {key: {"percentage": {"value": 100}, **value} for key, value in (rule.get("fault") or {}).items()}
         answer = (rule.get("directResponse") or {}).get("status")
-        found.append((json.dumps(matches, sort_keys=True), json.dumps(fault, sort_keys=True).replace("100.0", "100"), shares, answer))
+        found.append(
+            (
+                json.dumps(matches, sort_keys=True),
+                json.dumps(fault, sort_keys=True).replace("100.0", "100"),
+                shares,
+                answer,
+            )
+        )
         if not matches:
             break
     else:
@@ -181,18 +207,28 @@ def meaning(objects: list[dict[str, Any]], subsets_only: bool) -> dict[str, Any]
         spec = obj["spec"]
         if obj["kind"] == "VirtualService" and not subsets_only and not set(spec["hosts"]) & set(entries):
             hosts = sorted(full_name(host, SPACE) if host != "*" else host for host in spec["hosts"])
-            found[f"routes of {hosts} at {[name.rpartition('/')[2] for name in spec.get('gateways') or ['mesh']]}"] = routes(obj)
+            found[f"routes of {hosts} at {[name.rpartition('/')[2] for name in spec.get('gateways') or ['mesh']]}"] = (
+                routes(obj)
+            )
         elif obj["kind"] == "DestinationRule" and spec["host"] not in entries:
             host = full_name(spec["host"], SPACE)
             if subsets_only:
-                found[f"subsets of {host}"] = sorted((subset["name"], json.dumps(subset["labels"])) for subset in spec.get("subsets") or [])
+                found[f"subsets of {host}"] = sorted(
+                    (subset["name"], json.dumps(subset["labels"])) for subset in spec.get("subsets") or []
+                )
             found[f"balancing of {host}"] = json.dumps((spec.get("trafficPolicy") or {}).get("loadBalancer"))
         elif obj["kind"] == "Gateway":
-            found[f"gateway {obj['metadata']['name']}"] = spec["selector"], [
-                (server["port"]["number"], server["port"]["protocol"], server["hosts"], server.get("tls")) for server in spec["servers"]
-            ]
+            found[f"gateway {obj['metadata']['name']}"] = (
+                spec["selector"],
+                [
+                    (server["port"]["number"], server["port"]["protocol"], server["hosts"], server.get("tls"))
+                    for server in spec["servers"]
+                ],
+            )
         elif obj["kind"] == "Telemetry":
-            found["telemetry"] = json.dumps({key: value for key, value in spec.items()}, sort_keys=True).replace("0.0", "0")
+            found["telemetry"] = json.dumps({key: value for key, value in spec.items()}, sort_keys=True).replace(
+                "0.0", "0"
+            )
         elif obj["kind"] == "ServiceEntry":
             for host in spec["hosts"]:
                 found[f"outside {host}"] = (
@@ -219,7 +255,12 @@ def _leaves(objects: list[dict[str, Any]], host: str, port: dict[str, Any]) -> t
         for setting in (obj["spec"].get("trafficPolicy") or {}).get("portLevelSettings") or []
     }
     # What already is TLS is not begun again.
-    return port["number"], port["protocol"].upper(), port.get("targetPort", number), modes.get(number) if port["protocol"] == "HTTP" else None
+    return (
+        port["number"],
+        port["protocol"].upper(),
+        port.get("targetPort", number),
+        modes.get(number) if port["protocol"] == "HTTP" else None,
+    )
 
 
 def test_every_sample_is_said_or_named(samples: Path) -> None:

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Each module's integration target, and its own examples, on the lab."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -16,7 +17,7 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py") i
 # They run in this order, for some rest on what the ones before left.
 EXAMPLES = [
     "release",
-    "images",
+    "images_info",
     "manifests",
     "namespace",
     "mesh_info",
@@ -29,8 +30,8 @@ EXAMPLES = [
     "resilience",
     "load_balancing",
     "traffic",
-    "converged",
-    "undo",
+    "proxy_status",
+    "traffic_rollback",
     "authorization",
     "gateway",
     "mtls",

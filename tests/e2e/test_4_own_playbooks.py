@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The collection in other people's hands: a platform team's project with our roles among its own. The tests stand on each other, in order."""
+"""The collection in other people's hands: a platform team's project with our roles among its own. The tests stand on
+each other, in order.
+"""
+
 from __future__ import annotations
 
 import json
@@ -35,7 +38,9 @@ STAGES = {
     "verify": {"probe"},
 }
 COMMANDS = [
-    line for block in re.findall(r"```shell\n(.*?)```", (EXAMPLE / "README.md").read_text(encoding="utf-8"), re.S) for line in block.strip().splitlines()
+    line
+    for block in re.findall(r"```shell\n(.*?)```", (EXAMPLE / "README.md").read_text(encoding="utf-8"), re.S)
+    for line in block.strip().splitlines()
 ]
 # An account that owns nothing, where this one may become it.
 ACCOUNT = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
@@ -43,14 +48,18 @@ NEVER_USED = {"KUBECONFIG": "/nonexistent/never-used"}
 
 
 def run(*argv: str | Path, cwd: Path = ROOT, timeout: float = 300) -> str:
-    done = subprocess.run([str(part) for part in argv], cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
+    done = subprocess.run(
+        [str(part) for part in argv], cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False
+    )
     assert done.returncode == 0, f"{argv}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
     return done.stdout
 
 
 @dataclass
 class Project:
-    """A copy of the example in a folder that the bastions' account can enter, with the collection installed from its tarball."""
+    """A copy of the example in a folder that the bastions' account can enter, with the collection installed from its
+    tarball.
+    """
 
     lab: Lab
     folder: Path
@@ -67,8 +76,12 @@ class Project:
         """{name of a ready pod: its containers}."""
         found = {}
         for pod in self.lab.get("pods", "-n", namespace)["items"]:
-            if {"type": "Ready", "status": "True"}.items() <= next(c for c in pod["status"]["conditions"] if c["type"] == "Ready").items():
-                found[pod["metadata"]["name"]] = [c["name"] for c in pod["spec"]["containers"] + pod["spec"].get("initContainers", [])]
+            if {"type": "Ready", "status": "True"}.items() <= next(
+                c for c in pod["status"]["conditions"] if c["type"] == "Ready"
+            ).items():
+                found[pod["metadata"]["name"]] = [
+                    c["name"] for c in pod["spec"]["containers"] + pod["spec"].get("initContainers", [])
+                ]
         return found
 
 
@@ -79,11 +92,29 @@ def project(mesh: Lab) -> Iterator[Project]:
     shutil.copytree(EXAMPLE, folder / "platform")
     galaxy = BIN / "ansible-galaxy"
     run(galaxy, "collection", "build", "--output-path", folder)
-    run(galaxy, "collection", "install", "-p", "collections", folder / "servicemesh-istio-1.0.0.tar.gz", cwd=folder / "platform")
+    run(
+        galaxy,
+        "collection",
+        "install",
+        "-p",
+        "collections",
+        folder / "servicemesh-istio-1.0.0.tar.gz",
+        cwd=folder / "platform",
+    )
     # The account cannot enter the folders of whoever runs the tests, so its Python is the system's.
     system = Path("/usr/bin/python3")
     run(system if system.exists() else sys.executable, "-m", "venv", "--without-pip", folder / "venv")
-    run(sys.executable, "-m", "pip", "--python", folder / "venv/bin/python", "install", "-q", "-r", ROOT / "requirements.txt")
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        folder / "venv/bin/python",
+        "install",
+        "-q",
+        "-r",
+        ROOT / "requirements.txt",
+    )
     (folder / "lab.json").write_text(json.dumps(_variables(mesh, folder)))
     yield Project(mesh, folder)
     mesh.kubectl("delete", "namespace", *NAMESPACES, "--ignore-not-found")
@@ -102,7 +133,11 @@ def _variables(lab: Lab, folder: Path) -> dict[str, object]:
     kubeconfig.chmod(0o600)
     shutil.chown(kubeconfig, ACCOUNT)
     builds = lab.environment["LAB_IMAGES"] == "built"
-    stand_in = {"shop_image": "localhost/lab/client:stand-in", "shop_arguments": ["files", "-dir", "/srv", "-listen", ":8080"], "shop_root": "/srv"}
+    stand_in = {
+        "shop_image": "localhost/lab/client:stand-in",
+        "shop_arguments": ["files", "-dir", "/srv", "-listen", ":8080"],
+        "shop_root": "/srv",
+    }
     return {
         "platform_python": str(folder / "venv/bin/python"),
         "platform_user": ACCOUNT,
@@ -118,8 +153,12 @@ def _variables(lab: Lab, folder: Path) -> dict[str, object]:
 
 def test_every_command_of_the_projects_readme_is_run_by_a_test_of_this_file() -> None:
     tested = {
-        "ansible-galaxy collection install -r requirements.yml -p collections": test_the_requirements_file_is_met_by_what_is_installed,
-        "ansible-playbook site.yml --check --diff": test_check_mode_before_the_first_run_shows_the_plan_and_writes_nothing,
+        "ansible-galaxy collection install -r requirements.yml -p collections": (
+            test_the_requirements_file_is_met_by_what_is_installed
+        ),
+        "ansible-playbook site.yml --check --diff": (
+            test_check_mode_before_the_first_run_shows_the_plan_and_writes_nothing
+        ),
         "ansible-playbook site.yml": test_the_first_run_sets_up_everything_one_bastion_after_the_other,
         "ansible-playbook site.yml --tags shop,traffic --limit bastion-eu": test_tags_and_limit_run_only_what_they_name,
         "ansible-playbook retire.yml": test_retiring_the_shop_leaves_the_mesh_as_it_was,
@@ -128,7 +167,17 @@ def test_every_command_of_the_projects_readme_is_run_by_a_test_of_this_file() ->
 
 
 def test_the_requirements_file_is_met_by_what_is_installed(project: Project) -> None:
-    text = run(BIN / "ansible-galaxy", "collection", "install", "-r", "requirements.yml", "-p", "collections", "--offline", cwd=project.folder / "platform")
+    text = run(
+        BIN / "ansible-galaxy",
+        "collection",
+        "install",
+        "-r",
+        "requirements.yml",
+        "-p",
+        "collections",
+        "--offline",
+        cwd=project.folder / "platform",
+    )
     assert "Nothing to do" in text
 
 
@@ -169,8 +218,14 @@ def test_customers_get_the_shares_that_each_region_declares(project: Project) ->
     played = project.play("--tags", "verify", "-e", '{"shop_requests": 400}').ok()
     eu, us = played.of("probe")
     # Five standard deviations of 400 requests.
-    assert 150 < eu["counts"]["v1"] < 250 and eu["counts"]["v1"] + eu["counts"]["v2"] == 400
-    assert 10 < us["counts"]["v2"] < 70 and us["counts"]["v1"] + us["counts"]["v2"] == 400
+    assert (
+        150 < eu["responses_by_version"]["v1"] < 250
+        and eu["responses_by_version"]["v1"] + eu["responses_by_version"]["v2"] == 400
+    )
+    assert (
+        10 < us["responses_by_version"]["v2"] < 70
+        and us["responses_by_version"]["v1"] + us["responses_by_version"]["v2"] == 400
+    )
 
 
 def test_a_second_run_changes_nothing(project: Project) -> None:
@@ -184,7 +239,11 @@ def test_check_mode_afterwards_has_no_diff(project: Project) -> None:
     assert played.changed == []
     # Ansible's own file module tells before and after also where they are the same.
     found = [
-        entry for row in played.rows for entry in ([row["result"]["diff"]] if isinstance(row["result"].get("diff"), dict) else row["result"].get("diff") or [])
+        entry
+        for row in played.rows
+        for entry in (
+            [row["result"]["diff"]] if isinstance(row["result"].get("diff"), dict) else row["result"].get("diff") or []
+        )
     ]
     assert [entry for entry in found if entry.get("before") != entry.get("after")] == []
 
@@ -192,22 +251,32 @@ def test_check_mode_afterwards_has_no_diff(project: Project) -> None:
 @pytest.mark.parametrize("tag", STAGES)
 def test_a_tag_runs_its_role_and_no_other(project: Project, tag: str) -> None:
     played = project.play("--tags", tag, "--limit", HOSTS[0]).ok()
-    ours = {row["action"].rpartition("istio.")[2] for row in played.rows if row["kind"] == "ok" and "servicemesh.istio." in row["action"]}
+    ours = {
+        row["action"].rpartition("istio.")[2]
+        for row in played.rows
+        if row["kind"] == "ok" and "servicemesh.istio." in row["action"]
+    }
     assert ours == STAGES[tag]
     # Argument specs are checked whatever the tag.
     own = {
-        row["task"].partition(" : ")[0] for row in played.rows if row["kind"] == "ok" and " : " in row["task"] and "validate_argument_spec" not in row["action"]
+        row["task"].partition(" : ")[0]
+        for row in played.rows
+        if row["kind"] == "ok" and " : " in row["task"] and "validate_argument_spec" not in row["action"]
     }
     assert own <= {tag, f"servicemesh.istio.{tag}", "servicemesh.istio.release"}
     assert played.changed == []
 
 
 def test_tags_and_limit_run_only_what_they_name(project: Project) -> None:
-    played = project.play("--tags", "shop,traffic", "--limit", "bastion-eu", "-e", '{"shop_shares": {"v1": 0, "v2": 100}}').ok()
+    played = project.play(
+        "--tags", "shop,traffic", "--limit", "bastion-eu", "-e", '{"shop_shares": {"v1": 0, "v2": 100}}'
+    ).ok()
     assert {row["host"] for row in played.rows} == {"bastion-eu"}
     assert [result["changed"] for result in played.of("traffic")] == [True] and played.of("namespace") == []
     answers = project.play("--tags", "verify").ok().of("probe")
-    assert answers[0]["counts"]["v2"] == answers[0]["sent"] and answers[1]["counts"]["v1"] > 0
+    assert (
+        answers[0]["responses_by_version"]["v2"] == answers[0]["sent"] and answers[1]["responses_by_version"]["v1"] > 0
+    )
 
 
 def test_retiring_the_shop_leaves_the_mesh_as_it_was(project: Project) -> None:

@@ -1,9 +1,12 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The guides of docs/, walked as they are written: each file that one shows is made, each command is run in turn, and what it is said to print is looked for.
+"""The guides of docs/, walked as they are written: each file that one shows is made, each command is run in turn, and
+what it is said to print is looked for.
 
-The collection is installed from its tarball. What differs on the lab (images, sizes) comes from an inventory, as a user's own settings would.
+The collection is installed from its tarball. What differs on the lab (images, sizes) comes from an inventory, as a
+user's own settings would.
 """
+
 from __future__ import annotations
 
 import json
@@ -20,24 +23,26 @@ from playbook_runner import BIN, ROOT, Lab
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"(?:^`([\w.-]+)`[^\n`]*:\n\n)?^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 # Guides that are walked here, and where.
-HERE = ("canary.md", "mtls-to-strict.md")
-ELSEWHERE = ("first-mesh.md", "take-over.md", "upgrade.md")
+HERE = ("canary.md", "strict-mtls.md")
+ELSEWHERE = ("first-mesh.md", "adopt-existing-mesh.md", "upgrade.md")
 # Commands of other pages, and the file that runs each of them or does what it does.
 OTHERS = {
     "air-gap.md": "test_8_install_ways.py",
     "drift-and-evidence.md": "test_8_drift.py",
     "awx.md": "test_8_execution_environment.py",
-    "istiod-is-down.md": "test_8_webhooks.py",
+    "istiod-outage.md": "test_8_webhooks.py",
     "testing-your-roles.md": "test_4_molecule.py",
     "many-clusters.md": "test_8_many_clusters.py",
-    "rights.md": "test_8_rights.py",
+    "rbac.md": "test_8_rbac.py",
 }
 PODS = "{range .items[*]}{.metadata.name} {.metadata.uid}\n{end}"
 
 
 def blocks(guide: str) -> list[tuple[str, str, str]]:
     """[(name of the file or "", language, text)] in the order of the page."""
-    return [(name, language, text) for name, language, text in BLOCK.findall((DOCS / guide).read_text(encoding="utf-8"))]
+    return [
+        (name, language, text) for name, language, text in BLOCK.findall((DOCS / guide).read_text(encoding="utf-8"))
+    ]
 
 
 class Walk:
@@ -48,10 +53,29 @@ class Walk:
         inventory = folder / "inventory"
         (inventory / "group_vars").mkdir(parents=True)
         (inventory / "hosts.yml").write_text(
-            json.dumps({"all": {"hosts": {"localhost": {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}}}})
+            json.dumps(
+                {
+                    "all": {
+                        "hosts": {
+                            "localhost": {
+                                "ansible_connection": "local",
+                                "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+                            }
+                        }
+                    }
+                }
+            )
         )
         (inventory / "group_vars" / "all.yml").symlink_to(ROOT / "tests/lab/vars.yml")
-        argv = [str(BIN / "ansible-galaxy"), "collection", "install", "--offline", "-p", str(folder / "collections"), str(tarball)]
+        argv = [
+            str(BIN / "ansible-galaxy"),
+            "collection",
+            "install",
+            "--offline",
+            "-p",
+            str(folder / "collections"),
+            str(tarball),
+        ]
         subprocess.run(argv, cwd=folder, capture_output=True, check=True)
 
     def run(self, lab: Lab, command: str) -> str:
@@ -62,7 +86,15 @@ class Walk:
             "PATH": f"{BIN}:{lab.environment['PATH']}",
         }
         argv = ["bash", "-euo", "pipefail", "-c", command]
-        done = subprocess.run(argv, cwd=self.folder, env={**lab.environment, **own}, capture_output=True, text=True, timeout=1200, check=False)
+        done = subprocess.run(
+            argv,
+            cwd=self.folder,
+            env={**lab.environment, **own},
+            capture_output=True,
+            text=True,
+            timeout=1200,
+            check=False,
+        )
         assert done.returncode == 0, f"{command}: {(done.stdout + done.stderr)[-5000:]}"
         return done.stdout + done.stderr
 
@@ -78,14 +110,21 @@ class Walk:
                     outputs.setdefault(command, []).append(said)
             elif language == "text":
                 for line in text.strip().splitlines():
-                    assert re.search(".*".join(map(re.escape, line.split("…"))), said), f"{guide} says {line!r}: {said[-3000:]}"
+                    assert re.search(".*".join(map(re.escape, line.split("…"))), said), (
+                        f"{guide} says {line!r}: {said[-3000:]}"
+                    )
         return outputs
 
 
 @pytest.fixture(scope="module")
 def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tarball")
-    subprocess.run([str(BIN / "ansible-galaxy"), "collection", "build", "--output-path", str(folder)], cwd=ROOT, capture_output=True, check=True)
+    subprocess.run(
+        [str(BIN / "ansible-galaxy"), "collection", "build", "--output-path", str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
     return next(folder.glob("servicemesh-istio-*.tar.gz"))
 
 
@@ -95,7 +134,11 @@ def walk(tmp_path: Path, tarball: Path) -> Walk:
 
 
 def test_every_command_of_the_pages_is_run_by_a_test() -> None:
-    pages = {path.name for path in DOCS.glob("*.md") if any(language in ("shell", "sh", "bash", "console") for _, language, _ in blocks(path.name))}
+    pages = {
+        path.name
+        for path in DOCS.glob("*.md")
+        if any(language in ("shell", "sh", "bash", "console") for _, language, _ in blocks(path.name))
+    }
     assert pages == {*HERE, *ELSEWHERE, *OTHERS}
     for page, test in OTHERS.items():
         assert (ROOT / "tests/e2e" / test).exists(), f"{page}: {test}"
@@ -115,10 +158,10 @@ def site_again(mesh: Lab) -> Iterator[Lab]:
 @pytest.mark.long
 def test_the_canary_gets_all_requests_in_the_end_and_goes_back(site_again: Lab, walk: Walk) -> None:
     outputs = walk.all_of("canary.md", site_again)
-    assert set(outputs) == {"ansible-playbook canary.yml", "ansible-playbook back.yml"}
+    assert set(outputs) == {"ansible-playbook canary.yml", "ansible-playbook rollback.yml"}
     measured = site_again.module("probe", count=100, versions={"v2": "#b3541e", "v1": "."})
     # Taken back is the last stage, from 50 % to 100 %: five standard deviations of 100 requests.
-    assert 25 <= measured["counts"]["v2"] <= 75, measured["counts"]
+    assert 25 <= measured["responses_by_version"]["v2"] <= 75, measured["responses_by_version"]
 
 
 @pytest.mark.long
@@ -127,23 +170,30 @@ def test_a_canary_that_loses_requests_goes_back_by_itself(site_again: Lab, walk:
         if name:
             (walk.folder / name).write_text(text, encoding="utf-8")
     # About every third request gets an error for an answer.
-    broken = site_again.module("fault", namespace="online-boutique", host="frontend", abort={"http": 503, "percent": 30})
+    broken = site_again.module(
+        "fault", namespace="online-boutique", service="frontend", abort={"http": 503, "percent": 30}
+    )
     assert broken.get("changed"), broken
     try:
         with pytest.raises(AssertionError) as failed:
             walk.run(site_again, "ansible-playbook canary.yml -e canary_seconds=6")
     finally:
-        site_again.module("fault", namespace="online-boutique", host="frontend", state="absent")
+        site_again.module("fault", namespace="online-boutique", service="frontend", state="absent")
     assert "The canary went back" in str(failed.value), failed.value
     measured = site_again.module("probe", count=50, versions={"v2": "#b3541e", "v1": "."})
-    assert measured["counts"]["v1"] == 50, measured["counts"]
+    assert measured["responses_by_version"]["v1"] == 50, measured["responses_by_version"]
 
 
 @pytest.mark.long
 def test_mutual_tls_is_a_must_and_then_no_more(site_again: Lab, walk: Walk) -> None:
-    outputs = walk.all_of("mtls-to-strict.md", site_again)
-    assert "changed=1" in outputs["ansible-playbook strict.yml --check --diff"][0] and "STRICT" in outputs["ansible-playbook strict.yml --check --diff"][0]
-    assert "peerauthentications" not in site_again.kubectl("get", "peerauthentications", "-n", "online-boutique", "-o", "name")
+    outputs = walk.all_of("strict-mtls.md", site_again)
+    assert (
+        "changed=1" in outputs["ansible-playbook strict.yml --check --diff"][0]
+        and "STRICT" in outputs["ansible-playbook strict.yml --check --diff"][0]
+    )
+    assert "peerauthentications" not in site_again.kubectl(
+        "get", "peerauthentications", "-n", "online-boutique", "-o", "name"
+    )
 
 
 def nothing(lab: Lab) -> None:
@@ -155,26 +205,51 @@ def by_istioctl(lab: Lab) -> None:
     variables = yaml.safe_load((ROOT / "tests/lab/vars.yml").read_text(encoding="utf-8"))
     values: dict[str, Any] = variables["lab_small"]
     if lab.environment["LAB_IMAGES"] == "built":
-        values = {**values, "telemetry": {"enabled": False}, "pilot": {**values["pilot"], **variables["lab_upstream_envoy"]["pilot"]}}
+        values = {
+            **values,
+            "telemetry": {"enabled": False},
+            "pilot": {**values["pilot"], **variables["lab_upstream_envoy"]["pilot"]},
+        }
     values["gateways"]["istio-ingressgateway"]["type"] = "NodePort"
     spec = {"profile": "default", "values": values, "meshConfig": variables["control_plane_mesh_config"]}
     operator = yaml.safe_dump({"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "spec": spec})
     release = lab.module("release", version="1.31.0", mirror=lab.environment["LAB_RELEASES"])
     done = subprocess.run(
-        [release["istioctl"], "install", "-y", "-f", "-"], env=lab.environment, input=operator, capture_output=True, text=True, timeout=300, check=False
+        [release["istioctl"], "install", "-y", "-f", "-"],
+        env=lab.environment,
+        input=operator,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
 
 def of_old(lab: Lab) -> None:
     """The release before, with a namespace that follows it, and a gateway that answers."""
-    bare = {"site_demo": False, "site_addons": False, "site_traffic": False, "site_summary": False, "site_namespaces": [{"name": "shop"}]}
+    bare = {
+        "site_demo": False,
+        "site_addons": False,
+        "site_traffic": False,
+        "site_summary": False,
+        "namespaces_enrolled": [{"name": "shop"}],
+    }
     lab.play(
-        "playbooks/site.yml", "-e", "@tests/lab/vars.yml", "-e", json.dumps({**bare, "release_version": "1.30.4", "control_plane_revision": "1-30-4"})
+        "playbooks/site.yml",
+        "-e",
+        "@tests/lab/vars.yml",
+        "-e",
+        json.dumps({**bare, "release_version": "1.30.4", "control_plane_revision": "1-30-4"}),
     ).ok()
     networking, named = "networking.istio.io/v1", {"name": "answer", "namespace": "shop"}
     server = {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}
-    gateway = {"apiVersion": networking, "kind": "Gateway", "metadata": named, "spec": {"selector": {"istio": "ingressgateway"}, "servers": [server]}}
+    gateway = {
+        "apiVersion": networking,
+        "kind": "Gateway",
+        "metadata": named,
+        "spec": {"selector": {"istio": "ingressgateway"}, "servers": [server]},
+    }
     spec = {"hosts": ["*"], "gateways": ["answer"], "http": [{"directResponse": {"status": 200}}]}
     answer = {"apiVersion": networking, "kind": "VirtualService", "metadata": named, "spec": spec}
     assert lab.module("manifests", definition=[gateway, answer])["changed"]
@@ -200,10 +275,16 @@ def on_new(lab: Lab, before: str) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("guide", "begins", "ends"),
-    [("first-mesh.md", nothing, all_gone), ("take-over.md", by_istioctl, none_restarted), ("upgrade.md", of_old, on_new)],
+    [
+        ("first-mesh.md", nothing, all_gone),
+        ("adopt-existing-mesh.md", by_istioctl, none_restarted),
+        ("upgrade.md", of_old, on_new),
+    ],
     ids=ELSEWHERE,
 )
-def test_a_guide_for_a_whole_mesh(elsewhere: Lab, walk: Walk, guide: str, begins: Callable[[Lab], None], ends: Callable[[Lab, str], None]) -> None:
+def test_a_guide_for_a_whole_mesh(
+    elsewhere: Lab, walk: Walk, guide: str, begins: Callable[[Lab], None], ends: Callable[[Lab, str], None]
+) -> None:
     elsewhere.sweep()
     try:
         begins(elsewhere)

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lab itself, on a second cluster beside the first: it comes, is found again, repairs itself, and goes."""
+
 from __future__ import annotations
 
 import os
@@ -22,7 +23,9 @@ pytestmark = pytest.mark.long
 
 
 def docker(*arguments: str) -> str:
-    return subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=120, check=True).stdout.strip()
+    return subprocess.run(
+        ["docker", *arguments], capture_output=True, text=True, timeout=120, check=True
+    ).stdout.strip()
 
 
 def test_a_second_lab_beside_the_first_comes_and_goes(second: str, lab: Lab) -> None:
@@ -57,12 +60,18 @@ def test_a_cluster_without_the_mark_is_replaced_only_by_the_one_of_its_name(seco
     assert docker("inspect", "-f", "{{.Id}}", second) != before
 
 
-def test_the_examples_of_the_control_plane_run_from_an_empty_cluster_to_an_empty_cluster(elsewhere: Lab, tmp_path: Path) -> None:
+def test_the_examples_of_the_control_plane_run_from_an_empty_cluster_to_an_empty_cluster(
+    elsewhere: Lab, tmp_path: Path
+) -> None:
     playbook = tmp_path / "examples.yml"
     playbook.write_text(examples("control_plane"))
     played = elsewhere.play(playbook, "-e", "@tests/lab/vars.yml").ok()
     first, taken, last = played.of("control_plane")
-    assert taken["changed"] and first["summary"]["created"] > 30 and last["summary"]["pruned"] >= first["summary"]["created"]
+    assert (
+        taken["changed"]
+        and first["summary"]["created"] > 30
+        and last["summary"]["pruned"] >= first["summary"]["created"]
+    )
 
 
 def test_half_of_a_program_is_never_used(lab: Lab) -> None:
@@ -86,9 +95,16 @@ def registry(tmp_path: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     config = tmp_path / "registry.yml"
-    config.write_text(f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {tmp_path / 'registry'}}}}}\nhttp: {{addr: {address}}}\n")
-    server = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    names = {node.name(): f"{address}/kindest/node:{settings.KUBERNETES}", "registry.k8s.io/pause:3.10": f"{address}/pause:3.9"}
+    config.write_text(
+        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {tmp_path / 'registry'}}}}}\nhttp: {{addr: {address}}}\n"
+    )
+    server = subprocess.Popen(
+        ["docker-registry", "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    names = {
+        node.name(): f"{address}/kindest/node:{settings.KUBERNETES}",
+        "registry.k8s.io/pause:3.10": f"{address}/pause:3.9",
+    }
     try:
         for _ in range(100):
             with socket.socket() as client:
@@ -135,19 +151,35 @@ def test_a_build_that_is_killed_at_any_moment_goes_on(lab: Lab, tmp_path: Path) 
     print("killed after", [round(moment) for moment in moments], "s")
     try:
         for moment in moments:
-            run = subprocess.Popen([sys.executable, "tests/lab", "up"], cwd=ROOT, env=killed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            run = subprocess.Popen(
+                [sys.executable, "tests/lab", "up"],
+                cwd=ROOT,
+                env=killed,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
             try:
                 run.wait(moment)
             except subprocess.TimeoutExpired:
                 run.send_signal(signal.SIGKILL)
             run.wait(20)
-        both = [subprocess.Popen([sys.executable, "tests/lab", "up"], cwd=ROOT, env=killed, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        both = [
+            subprocess.Popen(
+                [sys.executable, "tests/lab", "up"], cwd=ROOT, env=killed, stderr=subprocess.PIPE, text=True
+            )
+            for _ in range(2)
+        ]
         texts = [run.communicate(timeout=1500)[1] for run in both]
         assert [run.returncode for run in both] == [0, 0], texts
         built = [line.split(": ")[2] for text in texts for line in text.splitlines() if ": done in " in line]
         assert len(built) == len(set(built)), "of two runs at a time, one builds"
         there = node.imported(f"{name}-control-plane")
         assert set(there) == {image.name for image in images.imported() if settings.PREVIOUS_ISTIO not in image.name}
-        assert docker("exec", f"{name}-control-plane", "kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf", "get", "nodes").count(" Ready ") == 1
+        assert (
+            docker(
+                "exec", f"{name}-control-plane", "kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf", "get", "nodes"
+            ).count(" Ready ")
+            == 1
+        )
     finally:
         command_line("down", **{key: value for key, value in killed.items() if key.startswith("LAB_")})

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From 1.30 to 1.31 under traffic, back where it fails, on where it was cut off. On a cluster of its own; the tests stand on each other, in order."""
+"""From 1.30 to 1.31 under traffic, back where it fails, on where it was cut off. On a cluster of its own; the tests
+stand on each other, in order.
+"""
+
 from __future__ import annotations
 
 import json
@@ -17,7 +20,13 @@ import pytest
 from lab import programs
 from playbook_runner import BIN, ROOT, SECOND, Lab, Played, objects, sound
 
-OLD, NEW = {"release_version": "1.30.4", "control_plane_revision": "1-30-4"}, {"release_version": "1.31.0", "control_plane_revision": "1-31-0"}
+OLD, NEW = (
+    {"release_version": "1.30.4", "control_plane_revision": "1-30-4"},
+    {
+        "release_version": "1.31.0",
+        "control_plane_revision": "1-31-0",
+    },
+)
 SHOP = "shop"
 RECORD = "/var/upgrade-record"
 
@@ -26,14 +35,33 @@ RECORD = "/var/upgrade-record"
 RUN, RATE, INSIDE_RATE = f"upgrade-{uuid.uuid4().hex}", 100, 20
 LEAST, LONGEST = 30_000, 1800
 # Only the mesh: its application is the one below.
-BARE = {"site_demo": False, "site_addons": False, "site_traffic": False, "site_summary": False, "site_namespaces": [{"name": SHOP}]}
+BARE = {
+    "site_demo": False,
+    "site_addons": False,
+    "site_traffic": False,
+    "site_summary": False,
+    "namespaces_enrolled": [{"name": SHOP}],
+}
 PROBE = {"gateway": "istio-system/istio-ingressgateway", "path": "/robots.txt"}
-NEIGHBOURS = ("PRODUCT_CATALOG", "CURRENCY", "CART", "RECOMMENDATION", "SHIPPING", "CHECKOUT", "AD", "SHOPPING_ASSISTANT")
+NEIGHBOURS = (
+    "PRODUCT_CATALOG",
+    "CURRENCY",
+    "CART",
+    "RECOMMENDATION",
+    "SHIPPING",
+    "CHECKOUT",
+    "AD",
+    "SHOPPING_ASSISTANT",
+)
 
 
 def version(name: str) -> dict[str, Any]:
     """Two pods of one version, which leave as an application should: they still answer while others hear of it."""
-    env = {**{f"{neighbour}_SERVICE_ADDR": "nowhere:1" for neighbour in NEIGHBOURS}, "GRACE": "12s", "RECORD": "/record"}
+    env = {
+        **{f"{neighbour}_SERVICE_ADDR": "nowhere:1" for neighbour in NEIGHBOURS},
+        "GRACE": "12s",
+        "RECORD": "/record",
+    }
     container = {
         "name": "server", "image": "localhost/lab/frontend:stand-in", "ports": [{"containerPort": 8080}],
         "env": [{"name": key, "value": value} for key, value in env.items()],
@@ -51,7 +79,11 @@ def version(name: str) -> dict[str, Any]:
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": metadata,
-        "spec": {"replicas": 2, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": spec}},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": spec},
+        },
     }
 
 
@@ -83,11 +115,22 @@ def application() -> list[dict[str, Any]]:
 def client() -> dict[str, Any]:
     """A caller in the mesh that nothing restarts: a bare pod, which an upgrade names and does not touch."""
     spec = {"containers": [{"name": "client", "image": "localhost/lab/client:stand-in"}]}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client", "namespace": SHOP, "labels": {"app": "client"}}, "spec": spec}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "client", "namespace": SHOP, "labels": {"app": "client"}},
+        "spec": spec,
+    }
 
 
 def arguments(playbook: str, **variables: Any) -> list[str]:
-    return [f"playbooks/{playbook}.yml", "-e", "@tests/lab/vars.yml", "-e", json.dumps({**BARE, "upgrade_probe": PROBE, "upgrade_probe_rate": 20, **variables})]
+    return [
+        f"playbooks/{playbook}.yml",
+        "-e",
+        "@tests/lab/vars.yml",
+        "-e",
+        json.dumps({**BARE, "upgrade_probe": PROBE, "upgrade_probe_rate": 20, **variables}),
+    ]
 
 
 def upgrade(lab: Lab, *more: str, **variables: Any) -> Played:
@@ -114,7 +157,9 @@ def revisions(lab: Lab) -> dict[str, list[str]]:
     for namespace in (SHOP, "istio-system"):
         for pod in lab.get("pods", "-n", namespace)["items"]:
             containers = pod["spec"]["containers"] + pod["spec"].get("initContainers", [])
-            tags = {container["image"].rpartition(":")[2] for container in containers if container["name"] == "istio-proxy"}
+            tags = {
+                container["image"].rpartition(":")[2] for container in containers if container["name"] == "istio-proxy"
+            }
             if tags and pod["metadata"].get("ownerReferences") and not pod["metadata"].get("deletionTimestamp"):
                 found.setdefault(pod["metadata"]["labels"]["app"], set()).update(tags)
     return {app: sorted(tags) for app, tags in found.items()}
@@ -125,15 +170,29 @@ def all_of(tag: str) -> dict[str, list[str]]:
 
 
 def istiods(lab: Lab) -> list[str]:
-    return sorted(item["metadata"]["labels"]["istio.io/rev"] for item in lab.get("deployments", "-n", "istio-system", "-l", "app=istiod")["items"])
+    return sorted(
+        item["metadata"]["labels"]["istio.io/rev"]
+        for item in lab.get("deployments", "-n", "istio-system", "-l", "app=istiod")["items"]
+    )
 
 
 class Traffic:
-    """Requests from outside through the gateway, and from a pod in the mesh, until they are ended; nothing is sent twice."""
+    """Requests from outside through the gateway, and from a pod in the mesh, until they are ended; nothing is sent
+    twice.
+    """
 
     def __init__(self, lab: Lab) -> None:
         self.lab, self.began = lab, time.monotonic()
-        outside = [str(programs.build("standin")), "client", *self._flags(RATE), "-run", RUN, "-c", "300", self.address(lab)]
+        outside = [
+            str(programs.build("standin")),
+            "client",
+            *self._flags(RATE),
+            "-run",
+            RUN,
+            "-c",
+            "300",
+            self.address(lab),
+        ]
         inside = [
             "kubectl",
             "exec",
@@ -151,7 +210,10 @@ class Traffic:
             "60",
             f"http://web.{SHOP}/robots.txt",
         ]
-        self._running = [subprocess.Popen(argv, env=lab.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for argv in (outside, inside)]
+        self._running = [
+            subprocess.Popen(argv, env=lab.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            for argv in (outside, inside)
+        ]
 
     @staticmethod
     def _flags(rate: int) -> list[str]:
@@ -161,7 +223,13 @@ class Traffic:
     def address(lab: Lab) -> str:
         """Through the gateway's node port: a forwarded port would be one connection that breaks with its pod."""
         ports = lab.get("service", "istio-ingressgateway", "-n", "istio-system")["spec"]["ports"]
-        argv = ["docker", "inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", f"{SECOND}-control-plane"]
+        argv = [
+            "docker",
+            "inspect",
+            "-f",
+            "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}",
+            f"{SECOND}-control-plane",
+        ]
         node = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
         return f"http://{node}:{next(port['nodePort'] for port in ports if port['port'] == 80)}/robots.txt"
 
@@ -175,8 +243,8 @@ class Traffic:
         for place, figures in (("outside", outside), ("inside", inside)):
             bad = figures["requests"] - figures["statuses"].get("200", 0)
             print(
-                f"from {place}: {bad} failed of {figures['requests']} in {figures['seconds']:.0f} s, {figures['late']} sent late; none of so many says below "
-                f"{300 / figures['requests']:.3f} %"
+                f"from {place}: {bad} failed of {figures['requests']} in {figures['seconds']:.0f} s, {figures['late']}"
+                f" sent late; none of so many says below {300 / figures['requests']:.3f} %"
             )
         for figures in (outside, inside):
             assert figures["statuses"] == {"200": figures["requests"]} and sum(figures["errors"].values()) == 0, figures
@@ -201,7 +269,13 @@ def traffic(mesh_of_old: Lab) -> Iterator[Traffic]:
 def served(name: str) -> Counter[str]:
     """How often each numbered request of a run reached a server, over all its pods, those that are gone too."""
     command = f"cat {RECORD}/* | grep '^{name} '"
-    lines = subprocess.run(["docker", "exec", f"{SECOND}-control-plane", "sh", "-c", command], capture_output=True, text=True, timeout=60, check=True).stdout
+    lines = subprocess.run(
+        ["docker", "exec", f"{SECOND}-control-plane", "sh", "-c", command],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
     return Counter(lines.splitlines())
 
 
@@ -216,33 +290,49 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(mesh_of_old: Lab) 
         for row in result.get("objects", [])
         if row["action"] != "unchanged"
     }
-    assert named[("Deployment", "istiod-1-31-0")] == "created" and named[("Deployment", "istio-ingressgateway")] == "configured"
+    assert (
+        named[("Deployment", "istiod-1-31-0")] == "created"
+        and named[("Deployment", "istio-ingressgateway")] == "configured"
+    )
     assert named[("Deployment", "web-v1")] == named[("Deployment", "web-v2")] == "configured"
     assert named[("MutatingWebhookConfiguration", "istio-revision-tag-default")] == "configured"
 
 
 def test_a_probe_that_loses_requests_from_the_start_ends_it_before_anything_is_changed(mesh_of_old: Lab) -> None:
     before = objects(mesh_of_old)
-    refused = upgrade(mesh_of_old, upgrade_probe={**PROBE, "path": "/nowhere", "lost_status": 400})
+    refused = upgrade(mesh_of_old, upgrade_probe={**PROBE, "path": "/nowhere", "min_failure_status": 400})
     assert refused.status != 0 and refused.changed == [], refused.text
-    assert "before anything is changed" in refused.text and "upgrade_probe" in refused.text and "'404'" in str(refused.of("probe")), refused.text
+    assert (
+        "before anything is changed" in refused.text
+        and "upgrade_probe" in refused.text
+        and "'404'" in str(refused.of("probe"))
+    ), refused.text
     assert objects(mesh_of_old) == before
 
 
 def test_an_image_that_does_not_start_is_taken_back_by_itself(mesh_of_old: Lab, traffic: Traffic) -> None:
     lab = mesh_of_old
     played = upgrade(lab, control_plane_tag="9.9.9-nowhere")
-    assert played.status != 0 and "was taken back" in played.text and "image" in played.text
+    assert played.status != 0 and "was rolled back" in played.text and "image" in played.text
     assert istiods(lab) == ["1-30-4"] and revisions(lab) == all_of("1.30.4")
     assert lab.play(*arguments("site", **OLD)).ok().changed == []
 
 
 @pytest.mark.long
-def test_killed_in_the_middle_and_run_again_it_is_finished_and_nothing_was_lost(mesh_of_old: Lab, traffic: Traffic) -> None:
+def test_killed_in_the_middle_and_run_again_it_is_finished_and_nothing_was_lost(
+    mesh_of_old: Lab, traffic: Traffic
+) -> None:
     lab = mesh_of_old
     rings = {"upgrade_rings": [{"name": "shop", "namespaces": [SHOP], "pause": 5}]}
     argv = [str(BIN / "ansible-playbook"), *arguments("upgrade", **NEW, **rings, upgrade_skip_checks=SKIPPED)]
-    running = subprocess.Popen(argv, cwd=ROOT, env=lab.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    running = subprocess.Popen(
+        argv,
+        cwd=ROOT,
+        env=lab.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
         for _ in range(240):
             if "1.31.0" in revisions(lab)["web"]:
@@ -255,8 +345,10 @@ def test_killed_in_the_middle_and_run_again_it_is_finished_and_nothing_was_lost(
         running.wait()
     played = upgrade(lab, **rings).ok()
     assert revisions(lab) == all_of("1.31.0")
-    assert istiods(lab) == ["1-30-4", "1-31-0"] and "Revision 1-30-4 stays" in played.text and "client" in played.text, "a pod still uses it"
-    lost = [result["lost"] for result in played.of("probe") if "lost" in result]
+    assert (
+        istiods(lab) == ["1-30-4", "1-31-0"] and "Revision 1-30-4 stays" in played.text and "client" in played.text
+    ), "a pod still uses it"
+    lost = [result["failures"] for result in played.of("probe") if "failures" in result]
     assert lost and set(lost) == {0}, "as the role's own gates saw it"
     traffic.none_lost()
     lab.kubectl("delete", "pod", "client", "-n", SHOP)
@@ -295,7 +387,9 @@ def test_after_it_the_site_has_nothing_to_change(mesh_of_old: Lab) -> None:
         ({**NEW, "upgrade_from": "nowhere"}, "no revision nowhere"),
     ],
 )
-def test_what_must_not_be_is_refused_before_anything_is_changed(mesh_of_old: Lab, variables: dict[str, str], words: str) -> None:
+def test_what_must_not_be_is_refused_before_anything_is_changed(
+    mesh_of_old: Lab, variables: dict[str, str], words: str
+) -> None:
     before = revisions(mesh_of_old)
     played = upgrade(mesh_of_old, **variables)
     assert played.status != 0 and words in " ".join(played.text.split()), played.text[-3000:]
@@ -320,14 +414,16 @@ def test_a_mesh_without_a_revision_moves_to_one_that_has_one(elsewhere: Lab) -> 
 
 @pytest.mark.long
 def test_in_place_the_same_control_plane_becomes_the_next_one(elsewhere: Lab) -> None:
-    """Without a revision of its own there is no way beside: the control plane, then the workloads of each ring, then the gateways."""
+    """Without a revision of its own there is no way beside: the control plane, then the workloads of each ring, then
+    the gateways.
+    """
     lab, old, new = elsewhere, {"release_version": "1.30.4"}, {"release_version": "1.31.0"}
     lab.sweep()
     lab.play(*arguments("site", **old)).ok()
     assert lab.module("manifests", namespace=SHOP, definition=application(), wait_timeout=180)["changed"]
     assert revisions(lab) == all_of("1.30.4")
     played = lab.play(*arguments("upgrade", **new, upgrade_skip_checks=SKIPPED)).ok()
-    lost = [result["lost"] for result in played.of("probe") if "lost" in result]
+    lost = [result["failures"] for result in played.of("probe") if "failures" in result]
     assert revisions(lab) == all_of("1.31.0") and istiods(lab) == ["default"]
     print(f"in place: the role's own probe lost {lost}")
     assert lab.play(*arguments("site", **new)).ok().changed == []

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The API in memory, on which unit tests rest, says what the real one says."""
+
 from __future__ import annotations
 
 import json
@@ -31,10 +32,24 @@ def config(labels: dict[str, str] | None = None, **data: str) -> dict[str, Any]:
 
 def deployment(*names: str, **values: str) -> dict[str, Any]:
     containers = [
-        {"name": name, "image": "localhost/lab/client:stand-in", "env": [{"name": key, "value": value} for key, value in values.items()]} for name in names
+        {
+            "name": name,
+            "image": "localhost/lab/client:stand-in",
+            "env": [{"name": key, "value": value} for key, value in values.items()],
+        }
+        for name in names
     ]
-    spec = {"replicas": 0, "selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": containers}}}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "one", "namespace": NAMESPACE}, "spec": spec}
+    spec = {
+        "replicas": 0,
+        "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": containers}},
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "one", "namespace": NAMESPACE},
+        "spec": spec,
+    }
 
 
 def in_pods(**fields: Any) -> dict[str, Any]:
@@ -57,7 +72,13 @@ STORY: list[tuple[str, str, dict[str, Any] | None, str, bool]] = [
     ("PATCH", CONFIG, config(a="3", c="3"), "two", True),
     ("PATCH", CONFIG, config(b="2"), "one", False),
     ("PATCH", CONFIG, config({"x": "y"}), "one", False),
-    ("PATCH", CONFIG.replace(NAMESPACE, "proof-nowhere"), {**config(a="1"), "metadata": {"name": "one", "namespace": "proof-nowhere"}}, "one", False),
+    (
+        "PATCH",
+        CONFIG.replace(NAMESPACE, "proof-nowhere"),
+        {**config(a="1"), "metadata": {"name": "one", "namespace": "proof-nowhere"}},
+        "one",
+        False,
+    ),
     ("PATCH", DEPLOYMENT, deployment("first", "second", A="1", B="2"), "one", False),
     ("PATCH", DEPLOYMENT, deployment("first", A="1"), "one", False),
     ("PATCH", DEPLOYMENT, deployment("first", A="2"), "two", False),
@@ -74,16 +95,24 @@ STORY: list[tuple[str, str, dict[str, Any] | None, str, bool]] = [
 
 
 def tell(api: Any) -> list[Any]:
-    """What came of each request: status and conflicts of a refusal, or the parts of the object that somebody set, with their owners."""
+    """What came of each request: status and conflicts of a refusal, or the parts of the object that somebody set, with
+    their owners.
+    """
     said = []
     for method, path, body, manager, force in STORY:
         query = {"fieldManager": manager, **({"force": "true"} if force else {})} if method == "PATCH" else {}
         try:
-            answer = api.request(method, path, query, body, APPLY) if method == "PATCH" else api.request(method, path, query or None, body)
+            answer = (
+                api.request(method, path, query, body, APPLY)
+                if method == "PATCH"
+                else api.request(method, path, query or None, body)
+            )
             said.append(_part(answer) if method != "DELETE" else "deleted")
         except ApiError as error:
             causes = sorted(
-                (cause.get("field"), cause.get("message", "").split(" using ")[0]) for cause in error.causes if cause.get("reason") == "FieldManagerConflict"
+                (cause.get("field"), cause.get("message", "").split(" using ")[0])
+                for cause in error.causes
+                if cause.get("reason") == "FieldManagerConflict"
             )
             said.append((error.status, error.reason, causes))
     return said
@@ -91,10 +120,20 @@ def tell(api: Any) -> list[Any]:
 
 def _part(obj: dict[str, Any]) -> Any:
     owners = {
-        entry["manager"]: json.dumps(entry["fieldsV1"], sort_keys=True) for entry in obj["metadata"]["managedFields"] if entry["manager"] in ("one", "two")
+        entry["manager"]: json.dumps(entry["fieldsV1"], sort_keys=True)
+        for entry in obj["metadata"]["managedFields"]
+        if entry["manager"] in ("one", "two")
     }
-    containers = [{key: c.get(key) for key in ("name", "image", "env")} for c in obj.get("spec", {}).get("template", {}).get("spec", {}).get("containers", [])]
-    return {"labels": obj["metadata"].get("labels"), "data": obj.get("data"), "containers": containers, "managers": sorted(owners)}
+    containers = [
+        {key: c.get(key) for key in ("name", "image", "env")}
+        for c in obj.get("spec", {}).get("template", {}).get("spec", {}).get("containers", [])
+    ]
+    return {
+        "labels": obj["metadata"].get("labels"),
+        "data": obj.get("data"),
+        "containers": containers,
+        "managers": sorted(owners),
+    }
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A hand edit is told as drift, and the run that heals it leaves its evidence."""
+
 from __future__ import annotations
 
 import json
@@ -30,7 +31,9 @@ def test_a_hand_edit_is_told_as_drift_healed_when_told_and_written_down(mesh: La
     played = drift(mesh, report)
     assert played.status == 2 and "differ from what is declared" in played.text
     found = json.loads(report.read_text())
-    differ = {(entry["ref"]["kind"], entry["ref"]["name"]): entry for call in found["calls"] for entry in call["differ"]}
+    differ = {
+        (entry["ref"]["kind"], entry["ref"]["name"]): entry for call in found["calls"] for entry in call["differ"]
+    }
     assert set(differ) == {("Deployment", "frontend-v2"), ("DestinationRule", "frontend")}, differ
     assert differ["DestinationRule", "frontend"]["action"] == "created"
     scaled = differ["Deployment", "frontend-v2"]
@@ -40,7 +43,9 @@ def test_a_hand_edit_is_told_as_drift_healed_when_told_and_written_down(mesh: La
     refused = mesh.site()
     assert refused.status != 0 and ".spec.replicas" in refused.text and "owned by kubectl" in refused.text
     both = {"ANSIBLE_CALLBACKS_ENABLED": "record,servicemesh.istio.evidence", "SERVICEMESH_EVIDENCE": str(folder)}
-    healed = mesh.play("playbooks/site.yml", "-e", "@tests/lab/vars.yml", "-e", "demo_force_conflicts=true", **both).ok()
+    healed = mesh.play(
+        "playbooks/site.yml", "-e", "@tests/lab/vars.yml", "-e", "demo_force_conflicts=true", **both
+    ).ok()
     assert len(healed.changed) == 2, healed.changed
     drift(mesh, report).ok()
     assert set(objects(mesh)) == set(before)
@@ -48,5 +53,8 @@ def test_a_hand_edit_is_told_as_drift_healed_when_told_and_written_down(mesh: La
     (written,) = folder.glob("*-site-*.json")
     (page,) = folder.glob("*-site-*.html")
     evidence = written.read_text()
-    assert all(word in evidence for word in ("frontend-v2", "DestinationRule", "converged")) and "frontend-v2" in page.read_text()
+    assert (
+        all(word in evidence for word in ("frontend-v2", "DestinationRule", "proxies in sync"))
+        and "frontend-v2" in page.read_text()
+    )
     assert "<script" not in page.read_text() and written.stat().st_mode & 0o777 == 0o600

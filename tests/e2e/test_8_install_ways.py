@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A control plane by istioctl's rendering and by Helm, on a cluster of its own: beside what the programs themselves leave, and from one to the other."""
+"""A control plane by istioctl's rendering and by Helm, on a cluster of its own: beside what the programs themselves
+leave, and from one to the other.
+"""
+
 from __future__ import annotations
 
 import base64
@@ -19,7 +22,9 @@ from lab import programs
 from playbook_runner import LEADER, Lab, sound
 
 HOME = "istio-system"
-SPACED = "serviceaccounts,configmaps,services,deployments,roles,rolebindings,horizontalpodautoscalers,poddisruptionbudgets"
+SPACED = (
+    "serviceaccounts,configmaps,services,deployments,roles,rolebindings,horizontalpodautoscalers,poddisruptionbudgets"
+)
 WIDE = "clusterroles,clusterrolebindings,mutatingwebhookconfigurations,validatingwebhookconfigurations,customresourcedefinitions"
 # As tests/lab/vars.yml has it: less is asked for, and upstream Envoy is not sent what it lacks.
 PILOT = {
@@ -33,7 +38,12 @@ MESH = {"accessLogFile": "/dev/stdout"}
 WITH_GATEWAY = {**VALUES, "gateways": {"istio-ingressgateway": {"type": "NodePort", "autoscaleEnabled": False}}}
 GATEWAY = {"imagePullPolicy": "IfNotPresent", "service": {"type": "NodePort"}, "autoscaling": {"enabled": False}}
 # Whom an object belongs to, and what servers and istiod fill in.
-MARKS = ("applyset.kubernetes.io/part-of", "meta.helm.sh/release-name", "meta.helm.sh/release-namespace", "deployment.kubernetes.io/revision")
+MARKS = (
+    "applyset.kubernetes.io/part-of",
+    "meta.helm.sh/release-name",
+    "meta.helm.sh/release-namespace",
+    "deployment.kubernetes.io/revision",
+)
 FILLED = {
     "clusterIP",
     "clusterIPs",
@@ -52,7 +62,9 @@ FILLED = {
 
 def helm(lab: Lab, major: int, *arguments: str, text: str = "") -> str:
     argv = [str(programs.build(f"helm{major}")), *arguments]
-    done = subprocess.run(argv, env=lab.environment, input=text, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        argv, env=lab.environment, input=text, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -101,12 +113,18 @@ def empty(elsewhere: Lab) -> Iterator[Lab]:
 def by_helm(lab: Lab, release: dict[str, Any], major: int = 4, **options: Any) -> dict[str, Any]:
     usual = {"values": VALUES, "mesh_config": MESH, "gateways": [{"name": "istio-ingressgateway", "values": GATEWAY}]}
     return lab.module(
-        "control_plane", method="helm", helm=str(programs.build(f"helm{major}")), charts=f"{release['path']}/manifests/charts", **{**usual, **options}
+        "control_plane",
+        method="helm",
+        helm=str(programs.build(f"helm{major}")),
+        charts=f"{release['path']}/manifests/charts",
+        **{**usual, **options},
     )
 
 
 def by_istioctl(lab: Lab, release: dict[str, Any], **options: Any) -> dict[str, Any]:
-    return lab.module("control_plane", istioctl=release["istioctl"], **{"values": WITH_GATEWAY, "mesh_config": MESH, **options})
+    return lab.module(
+        "control_plane", istioctl=release["istioctl"], **{"values": WITH_GATEWAY, "mesh_config": MESH, **options}
+    )
 
 
 @pytest.mark.long
@@ -114,7 +132,13 @@ def test_ours_by_istioctl_is_what_istioctl_installs(empty: Lab, release: dict[st
     done = by_istioctl(empty, release)
     assert done["changed"] and "failed" not in done, done
     ours = left(empty)
-    subprocess.run([release["istioctl"], "uninstall", "--purge", "-y"], env=empty.environment, capture_output=True, timeout=300, check=True)
+    subprocess.run(
+        [release["istioctl"], "uninstall", "--purge", "-y"],
+        env=empty.environment,
+        capture_output=True,
+        timeout=300,
+        check=True,
+    )
     # It returns before the last object is gone.
     for _ in range(60):
         if not left(empty).keys() & ours.keys():
@@ -125,7 +149,11 @@ def test_ours_by_istioctl_is_what_istioctl_installs(empty: Lab, release: dict[st
     sound(empty, release["istioctl"])
     gone = empty.module("control_plane", state="absent", delete_crds=True, delete_namespace=True)
     assert "failed" not in gone and left(empty) == {}, gone
-    spec = {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "spec": {"profile": "default", "values": WITH_GATEWAY, "meshConfig": MESH}}
+    spec = {
+        "apiVersion": "install.istio.io/v1alpha1",
+        "kind": "IstioOperator",
+        "spec": {"profile": "default", "values": WITH_GATEWAY, "meshConfig": MESH},
+    }
     (tmp_path / "operator.yaml").write_text(yaml.safe_dump(spec))
     argv = [release["istioctl"], "install", "-y", "-f", str(tmp_path / "operator.yaml")]
     subprocess.run(argv, env=empty.environment, capture_output=True, timeout=300, check=True)
@@ -133,7 +161,9 @@ def test_ours_by_istioctl_is_what_istioctl_installs(empty: Lab, release: dict[st
     assert sorted(ours) == sorted(theirs)
     # istioctl marks what all revisions share with the one that wrote it last.
     for found in (ours, theirs):
-        for name in [name for name in found if name.startswith(("CustomResourceDefinition", "ServiceAccount istio-reader"))]:
+        for name in [
+            name for name in found if name.startswith(("CustomResourceDefinition", "ServiceAccount istio-reader"))
+        ]:
             found[name]["metadata"]["labels"].pop("istio.io/rev", None)
     assert [name for name in ours if ours[name] != theirs[name]] == []
     assert json.loads(empty.kubectl("get", "pods", "-n", HOME, "-l", "app=istiod", "-o", "json"))["items"]
@@ -151,7 +181,7 @@ def test_ours_by_helm_is_what_helm_installs(empty: Lab, release: dict[str, Any],
         ("istio-base", "deployed", "base-1.31.0"), ("istiod", "deployed", "istiod-1.31.0"), ("istio-ingressgateway", "deployed", "gateway-1.31.0"),
     }  # fmt: skip
     again = by_helm(empty, release, major)
-    assert not again["changed"] and again["summary"]["asked"] == 0, again
+    assert not again["changed"] and again["summary"]["dry_runs"] == 0, again
     ours = left(empty)
     gone = by_helm(empty, release, major, state="absent", delete_crds=True, delete_namespace=True)
     assert "failed" not in gone and left(empty) == {}, gone
@@ -162,23 +192,50 @@ def test_ours_by_helm_is_what_helm_installs(empty: Lab, release: dict[str, Any],
         ("istiod", "istio-control/istio-discovery", {**VALUES, **place, "meshConfig": MESH}),
         ("istio-ingressgateway", "gateway", GATEWAY),
     ):
-        helm(empty, major, "install", name, f"{folder}/{chart}", "-n", HOME, "--create-namespace", "--wait", "-f", "-", text=json.dumps(values))
+        helm(
+            empty,
+            major,
+            "install",
+            name,
+            f"{folder}/{chart}",
+            "-n",
+            HOME,
+            "--create-namespace",
+            "--wait",
+            "-f",
+            "-",
+            text=json.dumps(values),
+        )
     theirs = left(empty)
     assert sorted(ours) == sorted(theirs)
     assert [name for name in ours if ours[name] != theirs[name]] == []
 
 
 @pytest.mark.long
-def test_a_release_is_upgraded_by_another_helm_and_hand_edits_are_seen(empty: Lab, release: dict[str, Any], older: dict[str, Any]) -> None:
+def test_a_release_is_upgraded_by_another_helm_and_hand_edits_are_seen(
+    empty: Lab, release: dict[str, Any], older: dict[str, Any]
+) -> None:
     assert "failed" not in by_helm(empty, older, 3)
     done = by_helm(empty, release, 4)
     assert done["changed"] and "failed" not in done and done["version"] == "1.31.0", done
     assert not by_helm(empty, release, 4)["changed"]
-    empty.kubectl("-n", HOME, "patch", "configmap", "istio", "--type", "merge", "-p", json.dumps({"data": {"mesh": "edited: true"}}))
+    empty.kubectl(
+        "-n",
+        HOME,
+        "patch",
+        "configmap",
+        "istio",
+        "--type",
+        "merge",
+        "-p",
+        json.dumps({"data": {"mesh": "edited: true"}}),
+    )
     planned = by_helm(empty, release, 4, check=True)
     assert [entry["before"] for entry in planned["diff"]][0] == "data:\n  mesh: 'edited: true'\n"
     refused = by_helm(empty, release, 4)
-    assert refused["failure"]["code"] == "conflict" and "kubectl-patch" in refused["msg"] and not refused["changed"], refused
+    assert refused["failure"]["code"] == "conflict" and "kubectl-patch" in refused["msg"] and not refused["changed"], (
+        refused
+    )
     healed = by_helm(empty, release, 4, force_conflicts=True)
     assert healed["changed"] and "failed" not in healed and not by_helm(empty, release, 4)["changed"]
 
@@ -194,7 +251,14 @@ def test_a_helm_that_was_killed_half_way_is_taken_up(empty: Lab, release: dict[s
     secret["metadata"] = {"name": "sh.helm.release.v1.istiod.v2", "namespace": HOME, "labels": labels}
     empty.kubectl("create", "-f", "-", text=json.dumps(secret))
     stuck = subprocess.run(
-        [str(programs.build("helm4")), "upgrade", "istiod", f"{release['path']}/manifests/charts/istio-control/istio-discovery", "-n", HOME],
+        [
+            str(programs.build("helm4")),
+            "upgrade",
+            "istiod",
+            f"{release['path']}/manifests/charts/istio-control/istio-discovery",
+            "-n",
+            HOME,
+        ],
         env=empty.environment,
         capture_output=True,
         text=True,
@@ -211,7 +275,18 @@ def test_a_helm_that_was_killed_half_way_is_taken_up(empty: Lab, release: dict[s
 def test_from_istioctl_to_helm_and_back_without_a_restart(empty: Lab, release: dict[str, Any], major: int) -> None:
     def identities() -> dict[str, str]:
         # The default tag's Service is no part of the charts: it goes, and comes back.
-        items = json.loads(empty.kubectl("get", "deployments,services,configmaps,pods", "-n", HOME, "-l", "app=istiod,!istio.io/tag", "-o", "json"))["items"]
+        items = json.loads(
+            empty.kubectl(
+                "get",
+                "deployments,services,configmaps,pods",
+                "-n",
+                HOME,
+                "-l",
+                "app=istiod,!istio.io/tag",
+                "-o",
+                "json",
+            )
+        )["items"]
         return {f"{item['kind']} {item['metadata']['name']}": item["metadata"]["uid"] for item in items}
 
     options = {"gateways": []}
@@ -221,11 +296,25 @@ def test_from_istioctl_to_helm_and_back_without_a_restart(empty: Lab, release: d
     planned = by_helm(empty, release, major, check=True, adopt=True, **options)
     done = by_helm(empty, release, major, adopt=True, **options)
     assert done["changed"] and "failed" not in done, done
-    assert [row["ref"] for row in planned["objects"] if row["action"] != "unchanged"] == [row["ref"] for row in done["objects"] if row["action"] != "unchanged"]
+    assert [row["ref"] for row in planned["objects"] if row["action"] != "unchanged"] == [
+        row["ref"] for row in done["objects"] if row["action"] != "unchanged"
+    ]
     helm_again = by_helm(empty, release, major, **options)
     assert not helm_again["changed"], helm_again["diff"]
-    assert {row["name"] for row in json.loads(helm(empty, major, "list", "-A", "-o", "json"))} == {"istio-base", "istiod"}
-    helm(empty, major, "upgrade", "istiod", f"{release['path']}/manifests/charts/istio-control/istio-discovery", "-n", HOME, "--reuse-values")
+    assert {row["name"] for row in json.loads(helm(empty, major, "list", "-A", "-o", "json"))} == {
+        "istio-base",
+        "istiod",
+    }
+    helm(
+        empty,
+        major,
+        "upgrade",
+        "istiod",
+        f"{release['path']}/manifests/charts/istio-control/istio-discovery",
+        "-n",
+        HOME,
+        "--reuse-values",
+    )
     back = by_istioctl(empty, release, adopt=True, **plane)
     assert back["changed"] and "failed" not in back, back
     again = by_istioctl(empty, release, **plane)
@@ -233,7 +322,9 @@ def test_from_istioctl_to_helm_and_back_without_a_restart(empty: Lab, release: d
     sound(empty, release["istioctl"])
     assert json.loads(helm(empty, major, "list", "-A", "-o", "json")) == []
     after = identities()
-    assert {name: uid for name, uid in after.items() if not name.startswith("Pod")} == {name: uid for name, uid in before.items() if not name.startswith("Pod")}
+    assert {name: uid for name, uid in after.items() if not name.startswith("Pod")} == {
+        name: uid for name, uid in before.items() if not name.startswith("Pod")
+    }
 
 
 @pytest.mark.long
@@ -256,9 +347,16 @@ def test_every_profile_of_the_release_has_a_plan(empty: Lab, release: dict[str, 
 def test_ambient_is_applied_and_what_lacks_an_image_is_named(empty: Lab, release: dict[str, Any]) -> None:
     """The lab has no image of istio-cni and ztunnel, and can pull none: all else comes, and the cause is told."""
     done = by_istioctl(empty, release, profile="ambient", values=VALUES, wait_timeout=180)
-    assert done["failure"]["code"] == "image_pull" and done["failure"]["ref"]["name"] in ("istio-cni-node", "ztunnel"), done
+    assert done["failure"]["code"] == "image_pull" and done["failure"]["ref"]["name"] in (
+        "istio-cni-node",
+        "ztunnel",
+    ), done
     there = left(empty)
     nodes = json.loads(empty.kubectl("get", "daemonsets", "-n", HOME, "-o", "json"))["items"]
-    assert done["changed"] and "Deployment istiod" in there and {item["metadata"]["name"] for item in nodes} == {"istio-cni-node", "ztunnel"}
+    assert (
+        done["changed"]
+        and "Deployment istiod" in there
+        and {item["metadata"]["name"] for item in nodes} == {"istio-cni-node", "ztunnel"}
+    )
     gone = empty.module("control_plane", state="absent", delete_crds=True, delete_namespace=True)
     assert "failed" not in gone and left(empty) == {}, gone

@@ -4,6 +4,7 @@
 
 The tests stand on each other, in order.
 """
+
 from __future__ import annotations
 
 import json
@@ -37,7 +38,7 @@ PLAY = """
         definition:
           apiVersion: v1
           kind: ConfigMap
-          metadata: {name: place, namespace: "{{ site_namespaces[0].name }}"}
+          metadata: {name: place, namespace: "{{ namespaces_enrolled[0].name }}"}
           data: {context: "{{ context }}", ring: "{{ ring | string }}"}
 """
 
@@ -59,7 +60,17 @@ class Both:
             "SERVICEMESH_EVIDENCE": str(self.folder / "evidence"),
         }
         first = next(iter(self.labs.values()))
-        return first.play(playbook, "-i", self.folder / "contexts.yml", "-f", "2", "-e", f"@{self.folder / 'variables.json'}", *arguments, **more)
+        return first.play(
+            playbook,
+            "-i",
+            self.folder / "contexts.yml",
+            "-f",
+            "2",
+            "-e",
+            f"@{self.folder / 'variables.json'}",
+            *arguments,
+            **more,
+        )
 
     def evidence(self) -> dict[str, Any]:
         """Of the last run."""
@@ -68,7 +79,10 @@ class Both:
         return report
 
     def namespaces(self) -> dict[str, list[str]]:
-        names = {host: [item["metadata"]["name"] for item in lab.get("namespaces")["items"]] for host, lab in self.labs.items()}
+        names = {
+            host: [item["metadata"]["name"] for item in lab.get("namespaces")["items"]]
+            for host, lab in self.labs.items()
+        }
         return {host: sorted(name for name in found if name.startswith("proof-many-")) for host, found in names.items()}
 
 
@@ -80,7 +94,10 @@ def both(lab: Lab, second: str, tmp_path_factory: Any) -> Iterator[Both]:
     for host, path in kubeconfigs.items():
         cluster.require_lab(path)
         labs[host] = Lab({**cluster.environment(), "KUBECONFIG": str(path)}, tmp_path_factory.mktemp("one"))
-    own = {host: {"ring": number, "site_namespaces": [{"name": name}]} for number, (host, name) in enumerate(OWN.items())}
+    own = {
+        host: {"ring": number, "namespaces_enrolled": [{"name": name}]}
+        for number, (host, name) in enumerate(OWN.items())
+    }
     inventory = {
         "plugin": "servicemesh.istio.contexts",
         "kubeconfig": [str(path) for path in kubeconfigs.values()],
@@ -99,7 +116,10 @@ def test_each_cluster_gets_its_own_and_both_at_the_same_time(both: Both) -> None
     played = both.play("playbooks/site.yml").ok()
     assert both.namespaces() == {host: [name] for host, name in OWN.items()}, played.text[-3000:]
     report = both.evidence()
-    assert sorted(entry["host"] for entry in report["clusters"]) == sorted(OWN) and len({entry["server"] for entry in report["clusters"]}) == 2
+    assert (
+        sorted(entry["host"] for entry in report["clusters"]) == sorted(OWN)
+        and len({entry["server"] for entry in report["clusters"]}) == 2
+    )
     for module in ("mesh_info", "namespace"):
         calls = [call for call in report["calls"] if call["module"].endswith(f".{module}") and not call["delegated_to"]]
         assert sorted(call["host"] for call in calls) == sorted(OWN)
@@ -123,7 +143,9 @@ def test_drift_in_one_cluster_is_told_of_that_cluster(both: Both) -> None:
     assert played.status == 2, played.text[-3000:]
     reports = {one: json.loads((both.folder / f"drift-{one}.json").read_text(encoding="utf-8")) for one in OWN}
     assert {one: report["drift"] for one, report in reports.items()} == {one: one == host for one in OWN}
-    assert {report["cluster"]["server"] for report in reports.values()} == {entry["server"] for entry in both.evidence()["clusters"]}
+    assert {report["cluster"]["server"] for report in reports.values()} == {
+        entry["server"] for entry in both.evidence()["clusters"]
+    }
 
 
 def test_both_are_as_they_were_before(both: Both) -> None:

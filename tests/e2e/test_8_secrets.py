@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """No secret shows, however much is asked for: not its value, not its base64, not on failure."""
+
 from __future__ import annotations
 
 import base64
@@ -32,7 +33,11 @@ def playbook(folder: Path, secret: dict[str, Any], **options: Any) -> Path:
     task = {"servicemesh.istio.manifests": {"definition": [definition], **options}}
     path = folder / "secrets.yml"
     variables = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
-    path.write_text(yaml.safe_dump([{"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": variables, "tasks": [task]}]))
+    path.write_text(
+        yaml.safe_dump(
+            [{"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": variables, "tasks": [task]}]
+        )
+    )
     return path
 
 
@@ -45,13 +50,19 @@ def playbook(folder: Path, secret: dict[str, Any], **options: Any) -> Path:
         ({"stringData": {"one": PLAIN}}, {"host": "https://127.0.0.1:1", "api_key": TOKEN}, 2, "unreachable"),
     ],
 )
-def test_the_loudest_run_shows_no_secret(namespace: Lab, tmp_path: Path, secret: dict[str, Any], options: dict[str, Any], status: int, words: str) -> None:
+def test_the_loudest_run_shows_no_secret(
+    namespace: Lab, tmp_path: Path, secret: dict[str, Any], options: dict[str, Any], status: int, words: str
+) -> None:
     path = playbook(tmp_path, secret, **options)
     for more in (["--check"], []):
         played = namespace.play(path, "-vvv", "--diff", *more)
         assert played.status == status and words in played.text, played.text[-3000:]
         # A field of a Secret that is no data is no secret: the second case's is what the server refuses.
-        shown = [word for word in HIDDEN if word in played.text + str(played.rows) and not (word == DATA and "spec" in secret)]
+        shown = [
+            word
+            for word in HIDDEN
+            if word in played.text + str(played.rows) and not (word == DATA and "spec" in secret)
+        ]
         assert shown == []
 
 

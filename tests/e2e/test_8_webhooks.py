@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """No istiod, no pods; then pods; then all is as it was."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from playbook_runner import Lab
 
 pytestmark = pytest.mark.long
 
-PLACE = "proof-unblock"
+PLACE = "proof-webhooks"
 ISTIOD = ("-n", "istio-system", "-l", "app=istiod")
 
 
@@ -36,18 +37,24 @@ def pod(name: str) -> dict:
 def test_pods_start_while_istiod_is_down_and_then_all_is_as_it_was(istiod_down: Lab) -> None:
     lab = istiod_down
     refused = lab.module("manifests", definition=pod("refused"), wait=False)
-    assert refused["failure"]["code"] == "webhook", refused["msg"]
+    assert refused["failure"]["code"] == "webhook_unavailable", refused["msg"]
 
-    opened = lab.play("playbooks/unblock.yml").ok()
-    assert any(name.startswith("MutatingWebhookConfiguration") for result in opened.of("webhooks") for name in result["webhooks"])
+    opened = lab.play("playbooks/webhooks.yml", "-e", "webhooks_state=open").ok()
+    assert any(
+        name.startswith("MutatingWebhookConfiguration")
+        for result in opened.of("webhooks")
+        for name in result["webhooks"]
+    )
     assert lab.module("manifests", definition=pod("taken"), wait=False)["changed"]
-    assert "webhook_unanswered" in lab.play("playbooks/unblock.yml", "-e", "unblock_tasks=restore").text
+    assert "webhook_unanswered" in lab.play("playbooks/webhooks.yml", "-e", "webhooks_state=closed").text
 
     lab.kubectl("uncordon", lab.get("nodes")["items"][0]["metadata"]["name"])
     lab.kubectl("wait", "--for=condition=Ready", "pods", "--timeout=120s", *ISTIOD)
-    lab.play("playbooks/unblock.yml", "-e", "unblock_tasks=restore").ok()
+    lab.play("playbooks/webhooks.yml", "-e", "webhooks_state=closed").ok()
     assert lab.site().ok().changed == []
     injected = lab.module("manifests", definition=pod("injected"), wait_timeout=120)
     assert injected["changed"]
     containers = lab.get("pod", "injected", "-n", PLACE)["spec"]
-    assert "istio-proxy" in [container["name"] for container in containers.get("initContainers", []) + containers["containers"]]
+    assert "istio-proxy" in [
+        container["name"] for container in containers.get("initContainers", []) + containers["containers"]
+    ]

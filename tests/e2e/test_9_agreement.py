@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the comparison of lists says «unchanged», the server's own dry run says so too: on all that is shipped, and on what nobody thought of."""
+"""Where the comparison of lists says «unchanged», the server's own dry run says so too: on all that is shipped, and on
+what nobody thought of.
+"""
+
 from __future__ import annotations
 
 import copy
@@ -18,8 +21,8 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api imp
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine import result as report
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning import change as changes
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning import diff as judge
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.managed_fields import matches
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning import diff
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.managed_fields import owns_exactly
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure
 from hypothesis import HealthCheck, Phase, event, given, note, reject, settings
 from hypothesis import strategies as st
@@ -44,7 +47,29 @@ BOUNDED = settings(
 )
 EMPTY = (None, "", 0, False, {}, [])
 # Pairs of ways to write one amount, and amounts that are near.
-AMOUNTS = (1, "1", "1000m", 2, "2", "2000m", "0.5", "500m", 0.1, "100m", "1Ki", "1024", "1024Mi", "1Gi", "1536Mi", "1.5Gi", "1k", "1000", "1e3", 0, "0")
+AMOUNTS = (
+    1,
+    "1",
+    "1000m",
+    2,
+    "2",
+    "2000m",
+    "0.5",
+    "500m",
+    0.1,
+    "100m",
+    "1Ki",
+    "1024",
+    "1024Mi",
+    "1Gi",
+    "1536Mi",
+    "1.5Gi",
+    "1k",
+    "1000",
+    "1e3",
+    0,
+    "0",
+)
 WORDS = ("a", "b", "1", "1.0", "1Gi", "1024Mi", "true", "")
 KEYS = ("app", "storage", "limits", "one")
 
@@ -77,20 +102,34 @@ labels = st.dictionaries(of(*KEYS), of(*WORDS), max_size=3)
 marks = maybe(labels=st.one_of(labels, st.none()), annotations=st.one_of(labels, st.none()))
 selector = maybe(matchLabels=st.dictionaries(of(*KEYS), of("a", "b"), max_size=2))
 port_number = st.integers(1, 5)
-resources = st.one_of(maybe(requests=maybe(cpu=amounts, memory=amounts)), maybe(limits=maybe(cpu=amounts, memory=amounts)))
+resources = st.one_of(
+    maybe(requests=maybe(cpu=amounts, memory=amounts)), maybe(limits=maybe(cpu=amounts, memory=amounts))
+)
 reference = has({"optional": of(True, False)}, name=of("words"), key=of("a", "b"))
 source = st.one_of(
     st.builds(lambda ref: {"configMapKeyRef": ref}, reference),
     st.builds(lambda ref: {"secretKeyRef": ref}, reference),
-    st.builds(lambda ref: {"fieldRef": ref}, has({"apiVersion": of("v1")}, fieldPath=of("metadata.name", "metadata.namespace"))),
-    st.builds(lambda ref: {"resourceFieldRef": ref}, has({"divisor": of("0", "1", 1, "1000m")}, resource=of("limits.cpu"), containerName=of("web"))),
+    st.builds(
+        lambda ref: {"fieldRef": ref},
+        has({"apiVersion": of("v1")}, fieldPath=of("metadata.name", "metadata.namespace")),
+    ),
+    st.builds(
+        lambda ref: {"resourceFieldRef": ref},
+        has({"divisor": of("0", "1", 1, "1000m")}, resource=of("limits.cpu"), containerName=of("web")),
+    ),
 )
-variable = st.one_of(has({"value": of(*WORDS, None)}, name=of("A", "B", "C")), has(name=of("A", "B", "C"), valueFrom=source))
+variable = st.one_of(
+    has({"value": of(*WORDS, None)}, name=of("A", "B", "C")), has(name=of("A", "B", "C"), valueFrom=source)
+)
 probe = has(
-    {key: of(0, 1, 5, None) for key in ("initialDelaySeconds",)} | {"periodSeconds": of(1, 10)}, httpGet=has({"path": of("/", "/ready")}, port=of(80, "http"))
+    {key: of(0, 1, 5, None) for key in ("initialDelaySeconds",)} | {"periodSeconds": of(1, 10)},
+    httpGet=has({"path": of("/", "/ready")}, port=of(80, "http")),
 )
 security = maybe(
-    runAsUser=of(0, 1, None), runAsNonRoot=of(True, False, None), allowPrivilegeEscalation=of(True, False), capabilities=maybe(drop=of([], ["ALL"]))
+    runAsUser=of(0, 1, None),
+    runAsNonRoot=of(True, False, None),
+    allowPrivilegeEscalation=of(True, False),
+    capabilities=maybe(drop=of([], ["ALL"])),
 )
 container_port = has({"protocol": of("TCP", "UDP"), "name": of("http", "dns")}, containerPort=port_number)
 mount = has({"subPath": of("", "a"), "readOnly": of(True, False)}, name=of("scratch"), mountPath=of("/a", "/b"))
@@ -102,8 +141,15 @@ container = has(
     },
     name=of("web"), image=of("localhost/lab/client:stand-in"),
 )  # fmt: skip
-toleration = has({"tolerationSeconds": of(0, 1, None), "value": of("")}, key=of("a", "b"), operator=of("Exists"), effect=of("NoExecute"))
-volume = has(name=of("scratch"), emptyDir=of({}, {"medium": "Memory"}, {"sizeLimit": "1024Mi"}, {"sizeLimit": "1Gi"}, None))
+toleration = has(
+    {"tolerationSeconds": of(0, 1, None), "value": of("")},
+    key=of("a", "b"),
+    operator=of("Exists"),
+    effect=of("NoExecute"),
+)
+volume = has(
+    name=of("scratch"), emptyDir=of({}, {"medium": "Memory"}, {"sizeLimit": "1024Mi"}, {"sizeLimit": "1Gi"}, None)
+)
 pod = st.builds(
     lambda first, rest, metadata: {"metadata": {**metadata, "labels": {"app": "drawn"}},
                                    "spec": {**rest, "containers": [first], "volumes": [{"name": "scratch", "emptyDir": {}}]}},
@@ -131,28 +177,49 @@ def fixed(strategy: Strategy, **values: Any) -> Strategy:
     return strategy.map(lambda drawn: {**copy.deepcopy(values), **drawn})
 
 
-service_port = has({"name": st.none(), "protocol": of("TCP"), "targetPort": of(80, "http", "80"), "appProtocol": of("http", "")}, port=port_number)
+service_port = has(
+    {"name": st.none(), "protocol": of("TCP"), "targetPort": of(80, "http", "80"), "appProtocol": of("http", "")},
+    port=port_number,
+)
 named_port = st.builds(lambda port: {**port, "name": f"p{port['port']}"}, service_port)
 peers = often(some(maybe(podSelector=selector, namespaceSelector=selector)))
 policy_port = maybe(port=of(80, "http"), protocol=of("TCP", "UDP"))
-rule = has({"resourceNames": of([], ["a"])}, apiGroups=of([""], ["", "apps"]), resources=of(["pods"], ["pods", "services"]), verbs=of(["get"], ["list", "get"]))
-rollout = maybe(strategy=often(maybe(type=of("RollingUpdate"), rollingUpdate=often(maybe(maxSurge=of(1, "25%"), maxUnavailable=of(0, "25%"))))))
+rule = has(
+    {"resourceNames": of([], ["a"])},
+    apiGroups=of([""], ["", "apps"]),
+    resources=of(["pods"], ["pods", "services"]),
+    verbs=of(["get"], ["list", "get"]),
+)
+rollout = maybe(
+    strategy=often(
+        maybe(type=of("RollingUpdate"), rollingUpdate=often(maybe(maxSurge=of(1, "25%"), maxUnavailable=of(0, "25%"))))
+    )
+)
 metric = has(
     type=of("Resource"),
     resource=has(
         name=of("cpu"),
         target=st.one_of(
-            has(type=of("Utilization"), averageUtilization=of(50, 80)), has(type=of("AverageValue"), averageValue=of("500m", "0.5", "1", "1000m"))
+            has(type=of("Utilization"), averageUtilization=of(50, 80)),
+            has(type=of("AverageValue"), averageValue=of("500m", "0.5", "1", "1000m")),
         ),
     ),
 )
-window = maybe(stabilizationWindowSeconds=of(0, 300), policies=often(some(has(type=of("Pods"), value=of(1, 4), periodSeconds=of(15, 60)))))
+window = maybe(
+    stabilizationWindowSeconds=of(0, 300),
+    policies=often(some(has(type=of("Pods"), value=of(1, 4), periodSeconds=of(15, 60)))),
+)
 claim = has(
     {"status": st.just({})},
     metadata=has(name=of("data")),
-    spec=has(accessModes=of(["ReadWriteOnce"]), resources=has(requests=has(storage=of("1Gi", "1024Mi", "1073741824"))), **{}),
+    spec=has(
+        accessModes=of(["ReadWriteOnce"]), resources=has(requests=has(storage=of("1Gi", "1024Mi", "1073741824"))), **{}
+    ),
 )
-destination = has({"weight": of(0, 1, 90, 100)}, destination=has({"subset": of("v1", "v2"), "port": has(number=port_number)}, host=of("web", "shop")))
+destination = has(
+    {"weight": of(0, 1, 90, 100)},
+    destination=has({"subset": of("v1", "v2"), "port": has(number=port_number)}, host=of("web", "shop")),
+)
 http_route = has(
     {
         "timeout": of("5s", "5.0s", "0s"), "retries": often(maybe(attempts=of(0, 2), perTryTimeout=of("1s"), retryOn=of("5xx", ""))),
@@ -164,9 +231,12 @@ http_route = has(
     route=some(destination, 1),
 )  # fmt: skip
 pool = maybe(
-    http=maybe(http1MaxPendingRequests=of(0, 1), h2UpgradePolicy=of("UPGRADE", "DEFAULT")), tcp=maybe(maxConnections=of(0, 1), connectTimeout=of("1s", "1.0s"))
+    http=maybe(http1MaxPendingRequests=of(0, 1), h2UpgradePolicy=of("UPGRADE", "DEFAULT")),
+    tcp=maybe(maxConnections=of(0, 1), connectTimeout=of("1s", "1.0s")),
 )
-outliers = maybe(consecutive5xxErrors=of(0, 5, None), minHealthPercent=of(0, 50), splitExternalLocalOriginErrors=of(True, False))
+outliers = maybe(
+    consecutive5xxErrors=of(0, 5, None), minHealthPercent=of(0, 50), splitExternalLocalOriginErrors=of(True, False)
+)
 balancer = of({"simple": "ROUND_ROBIN"}, {"simple": "UNSPECIFIED"}, {"simple": "LEAST_REQUEST"})
 traffic = often(maybe(connectionPool=often(pool), outlierDetection=often(outliers), loadBalancer=balancer))
 subset = has({"labels": labels, "trafficPolicy": traffic}, name=of("v1", "v2", "v3"))
@@ -275,7 +345,7 @@ def verdicts(played: Played) -> dict[tuple[str, ...], str]:
 
 
 def asked(played: Played) -> int:
-    return sum(result["summary"]["asked"] for module in WRITERS for result in played.of(module))
+    return sum(result["summary"]["dry_runs"] for module in WRITERS for result in played.of(module))
 
 
 def test_lists_and_server_agree_on_every_object_that_is_shipped(mesh: Lab, tmp_path: Path) -> None:
@@ -288,7 +358,7 @@ def test_lists_and_server_agree_on_every_object_that_is_shipped(mesh: Lab, tmp_p
     shutil.copytree(ROOT / "playbooks", playbooks)
     plays = yaml.safe_load((playbooks / "site.yml").read_text())
     site = next(play for play in plays if "tasks" in play)
-    site["module_defaults"] = {f"servicemesh.istio.{module}": {"plan": "server"} for module in WRITERS}
+    site["module_defaults"] = {f"servicemesh.istio.{module}": {"compare": "dry_run"} for module in WRITERS}
     (playbooks / "site.yml").write_text(yaml.safe_dump([site]))
     by_server = mesh.play(playbooks / "site.yml", "-e", "@tests/lab/vars.yml").ok()
     assert verdicts(by_server) == local
@@ -303,7 +373,9 @@ def cluster(mesh: Lab, api: Any) -> Iterator[Cluster]:
 
 
 def created(cluster: Cluster, wanted: Object) -> Object:
-    """The live object, once its controller has written what it always writes. Examples that the server refuses are none."""
+    """The live object, once its controller has written what it always writes. Examples that the server refuses are
+    none.
+    """
     try:
         cluster.apply(wanted)
     except ApiError as error:
@@ -315,7 +387,9 @@ def created(cluster: Cluster, wanted: Object) -> Object:
         live = now(cluster, wanted)
         controlled = wanted["kind"] in ("Deployment", "StatefulSet")
         annotated = wanted["kind"] != "Deployment" or live["metadata"].get("annotations")
-        if not controlled or (annotated and (live.get("status") or {}).get("observedGeneration") == live["metadata"]["generation"]):
+        if not controlled or (
+            annotated and (live.get("status") or {}).get("observedGeneration") == live["metadata"]["generation"]
+        ):
             return live
         assert time.monotonic() < end, live
         time.sleep(0.05)
@@ -331,12 +405,14 @@ def server_says(cluster: Cluster, wanted: Object, live: Object) -> tuple[str, An
     """(the dry run's verdict, what it would change), on an object that nobody writes to meanwhile."""
     while True:
         try:
-            change = judge._ask(cluster, wanted, live, changes.Rules())
+            change = diff._dry_run(cluster, wanted, live, changes.ApplyOptions())
             answer: tuple[str, Any] = (change.action, report.difference(change) if change.changes else change.message)
         except Failure as failure:
             answer = (failure.code, failure.message)
         again = now(cluster, wanted)
-        if again["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"] or not matches(wanted, again, cluster.manager):
+        if again["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"] or not owns_exactly(
+            wanted, again, cluster.manager
+        ):
             return answer
         live = again
 
@@ -356,7 +432,7 @@ def test_the_comparison_never_hides_what_the_server_would_change(cluster: Cluste
         fresh = data.draw(KINDS[kind])
         fresh["metadata"].update(name=wanted["metadata"]["name"], namespace=NAMESPACE)
         for variant in [copy.deepcopy(wanted), fresh, *others]:
-            unchanged = matches(variant, live, cluster.manager)
+            unchanged = owns_exactly(variant, live, cluster.manager)
             said[f"{'same' if variant == wanted else 'other'} {unchanged}"] += 1
             if unchanged:
                 note(f"was: {wanted}\nis wanted: {variant}")

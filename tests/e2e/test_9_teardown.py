@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From the running mesh back to an empty cluster: after all that needs the mesh."""
+
 from __future__ import annotations
 
 import pytest

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Checks what a user would download: the built collection, by ansible-core's own sanity tests and by Galaxy's importer.
 
-  python tests/sanity [CORE...]   ansible-test sanity of these versions of ansible-core (2.18 2.19), with every Python that is here
+  python tests/sanity [CORE...]   ansible-test sanity of these versions of ansible-core (2.18 2.19), with every Python
+  that is here
   python tests/sanity galaxy      galaxy-importer, which may find nothing that it would warn of
 
 What is not run here, for lack of a Python, is named at the end. There is no file of findings to be ignored.
 """
+
 from __future__ import annotations
 
 import os
@@ -32,12 +34,27 @@ CONFIG = HERE / "galaxy-importer.cfg"
 # Megabytes; far more than the collection has, so that nothing gets in unseen.
 LARGEST = 2.0
 # What a user finds in the archive, beside what Galaxy makes itself.
-CONTENTS = {"CONTRIBUTING.md", "LICENSE", "README.md", "changelogs", "docs", "examples", "meta", "playbooks", "plugins", "requirements.txt", "roles", "tests"}
+CONTENTS = {
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "README.md",
+    "changelogs",
+    "docs",
+    "examples",
+    "meta",
+    "playbooks",
+    "plugins",
+    "requirements.txt",
+    "roles",
+    "tests",
+}
 # There from the first release on.
 MADE_BY_RELEASE = {"CHANGELOG.rst"}
 MADE_BY_GALAXY = {"MANIFEST.json", "FILES.json"}
 # What ansible-test tells of its own environments.
-NOISE = re.compile(r"\s+(Downloading|━)|Collecting |Installing |Successfully |Using cached|WARNING: (Using locale|Reviewing)")
+NOISE = re.compile(
+    r"\s+(Downloading|━)|Collecting |Installing |Successfully |Using cached|WARNING: (Using locale|Reviewing)"
+)
 
 
 def environment(python: Path, requirement: str) -> Path:
@@ -47,7 +64,18 @@ def environment(python: Path, requirement: str) -> Path:
         if not (folder / ".done").exists():
             print(f"sanity: {requirement} ...", flush=True)
             subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
-            subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement], check=True)
+            subprocess.run(
+                [
+                    folder / "bin" / "python",
+                    "-m",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--disable-pip-version-check",
+                    requirement,
+                ],
+                check=True,
+            )
             (folder / ".done").touch()
     return folder / "bin"
 
@@ -56,14 +84,22 @@ def build(ansible: Path, folder: Path) -> Path:
     """The archive, of what git knows or would take: no stray file of a checkout gets in."""
     source = folder / "source"
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).exists():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
             (source / name).chmod((ROOT / name).stat().st_mode)
-    subprocess.run([ansible / "python", "-m", "ansible.cli.galaxy", "collection", "build", source, "--output-path", folder], check=True, capture_output=True)
+    subprocess.run(
+        [ansible / "python", "-m", "ansible.cli.galaxy", "collection", "build", source, "--output-path", folder],
+        check=True,
+        capture_output=True,
+    )
     (archive,) = folder.glob("*.tar.gz")
     return archive
 
@@ -81,7 +117,9 @@ def contents(archive: Path) -> list[str]:
 
 
 def bootstrap(home: Path, bin_folder: Path) -> None:
-    """Where ansible-test looks for the script that installs pip, which it would download: one that takes pip from the package index."""
+    """Where ansible-test looks for the script that installs pip, which it would download: one that takes pip from the
+    package index.
+    """
     (source,) = bin_folder.parent.glob("lib/python*/site-packages/ansible_test/_internal/python_requirements.py")
     for version in set(re.findall(r"pip='([\d.]+)'", source.read_text(encoding="utf-8"))):
         wheels = home / "wheels"
@@ -89,22 +127,34 @@ def bootstrap(home: Path, bin_folder: Path) -> None:
         if script.exists():
             continue
         subprocess.run(
-            [bin_folder / "python", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--dest", wheels, f"pip=={version}"],
+            [
+                bin_folder / "python",
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--no-deps",
+                "--dest",
+                wheels,
+                f"pip=={version}",
+            ],
             check=True,
         )
         (wheel,) = wheels.glob(f"pip-{version}-*.whl")
         script.parent.mkdir(parents=True, exist_ok=True)
         script.write_text(
-            "import runpy, sys\n"
-            f"sys.path.insert(0, {str(wheel)!r})\n"
-            "sys.argv[1:] = ['install', *(word for word in sys.argv[1:] if word not in ('--no-setuptools', '--no-wheel'))]\n"
-            "runpy.run_module('pip', run_name='__main__', alter_sys=True)\n",
+            f"import runpy, sys\nsys.path.insert(0, {str(wheel)!r})\nsys.argv[1:] = ['install', *(word for word in"
+            " sys.argv[1:] if word not in ('--no-setuptools', '--no-wheel'))]\nrunpy.run_module('pip',"
+            " run_name='__main__', alter_sys=True)\n",
             encoding="utf-8",
         )
 
 
 def home(name: str) -> Path:
-    """What the ansible-test of this ansible-core takes for the home folder: it keeps its environments there. pip's own settings stay in force."""
+    """What the ansible-test of this ansible-core takes for the home folder: it keeps its environments there. pip's own
+    settings stay in force.
+    """
     folder = CACHE / f"home-{name}"
     for name in (".config/pip", ".pip"):
         link, real = folder / name, Path.home() / name
@@ -136,7 +186,9 @@ def sanity(name: str, core: Core, found: dict[str, Path]) -> tuple[list[str], li
         bootstrap(own, bin_folder)
         path = [
             str(bin_folder),
-            str(links(own / "pythons", {version: python for version, python in found.items() if version != controller})),
+            str(
+                links(own / "pythons", {version: python for version, python in found.items() if version != controller})
+            ),
             *(part for part in os.get_exec_path() if Path(part).name != "shims"),
         ]
         archive = build(bin_folder, Path(temporary))
@@ -172,7 +224,11 @@ def galaxy(found: dict[str, Path]) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="galaxy-") as temporary:
         archive = build(bin_folder, Path(temporary))
         wrong = contents(archive)
-        env = {**os.environ, "GALAXY_IMPORTER_CONFIG": str(CONFIG), "PATH": os.pathsep.join([str(bin_folder), *os.get_exec_path()])}
+        env = {
+            **os.environ,
+            "GALAXY_IMPORTER_CONFIG": str(CONFIG),
+            "PATH": os.pathsep.join([str(bin_folder), *os.get_exec_path()]),
+        }
         done = subprocess.run(
             [bin_folder / "python", "-m", "galaxy_importer.main", archive],
             cwd=temporary,
@@ -192,7 +248,12 @@ def galaxy(found: dict[str, Path]) -> list[str]:
 def main(arguments: list[str]) -> int:
     unknown = [name for name in arguments if name not in CORES and name != "galaxy"]
     if unknown:
-        print(__doc__, f"No version of ansible-core in tests/sanity/cores.py: {', '.join(unknown)}", sep="\n", file=sys.stderr)
+        print(
+            __doc__,
+            f"No version of ansible-core in tests/sanity/cores.py: {', '.join(unknown)}",
+            sep="\n",
+            file=sys.stderr,
+        )
         return 2
     found = pythons()
     wrong: list[str] = []

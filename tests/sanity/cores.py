@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which ansible-core is checked with which Python, and where on this machine such a Python is."""
+
 from __future__ import annotations
 
 import os
@@ -11,7 +12,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Core:
-    """A release of ansible-core; `pythons` of its controllers and of the hosts on which its modules run, as ansible-test has them."""
+    """A release of ansible-core; `pythons` of its controllers and of the hosts on which its modules run, as
+    ansible-test has them.
+    """
 
     release: str
     controllers: tuple[str, ...]
@@ -32,11 +35,16 @@ USUAL = ("2.18", "2.19")
 def pythons() -> dict[str, Path]:
     """{version: interpreter} of all that PATH or pyenv has. One that does not start, as a shim of pyenv's, is none."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    folders = [Path(name) for name in os.get_exec_path() if Path(name).name != "shims"] + sorted(pyenv.glob("*/bin"), reverse=True)
+    folders = [Path(name) for name in os.get_exec_path() if Path(name).name != "shims"] + sorted(
+        pyenv.glob("*/bin"), reverse=True
+    )
     found: dict[str, Path] = {}
     for version in sorted({version for core in CORES.values() for version in core.controllers + core.hosts}):
         for path in (folder / f"python{version}" for folder in folders):
-            if path.exists() and subprocess.run([path, "-c", "import ssl, venv"], capture_output=True, check=False).returncode == 0:
+            if (
+                path.exists()
+                and subprocess.run([path, "-c", "import ssl, venv"], capture_output=True, check=False).returncode == 0
+            ):
                 found[version] = path.resolve()
                 break
     return found

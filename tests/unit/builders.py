@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Kubernetes objects as short as a test wants them."""
+
 from __future__ import annotations
 
 import base64
@@ -28,24 +29,44 @@ def service(name: str, namespace: str = "shop", ports: Sequence[int | Object] = 
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace}, "spec": full}
 
 
-def pod(name: str, namespace: str = "shop", labels: dict[str, str] | None = None, sidecar: str = "", **status: Any) -> Object:
+def pod(
+    name: str, namespace: str = "shop", labels: dict[str, str] | None = None, sidecar: str = "", **status: Any
+) -> Object:
     """sidecar: "container", "native" (an init container) or none; ready unless `status` says otherwise."""
     containers = [{"name": "server", "image": "web:1"}, *([SIDECAR] if sidecar == "container" else [])]
     spec = {"containers": containers, **({"initContainers": [SIDECAR]} if sidecar == "native" else {})}
     metadata = {"name": name, "namespace": namespace, "labels": labels or {}}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": {"phase": "Running", "conditions": [READY], **status}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata,
+        "spec": spec,
+        "status": {"phase": "Running", "conditions": [READY], **status},
+    }
 
 
-def deployment(name: str = "web", namespace: str = "shop", image: str = "web:1", labels: dict[str, str] | None = None) -> Object:
+def deployment(
+    name: str = "web", namespace: str = "shop", image: str = "web:1", labels: dict[str, str] | None = None
+) -> Object:
     template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "server", "image": image}]}}
     metadata = {"name": name, "namespace": namespace, "labels": labels or {"app": name}}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"selector": {"matchLabels": {"app": name}}, "template": template}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata,
+        "spec": {"selector": {"matchLabels": {"app": name}}, "template": template},
+    }
 
 
 def injector(revision: str, tag: str = "") -> Object:
     """The injection webhook of a revision, or of a tag that points to it."""
     labels = {"app": "sidecar-injector", "istio.io/rev": revision, **({"istio.io/tag": tag} if tag else {})}
-    hooks = [{"name": "rev.namespace.sidecar-injector.istio.io", "clientConfig": {"service": {"name": "istiod", "namespace": "istio-system"}}}]
+    hooks = [
+        {
+            "name": "rev.namespace.sidecar-injector.istio.io",
+            "clientConfig": {"service": {"name": "istiod", "namespace": "istio-system"}},
+        }
+    ]
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingWebhookConfiguration",
@@ -73,7 +94,13 @@ def istio(kind: str, name: str, namespace: str = "shop", group: str = "networkin
 
 def secret(name: str, namespace: str, values: dict[str, str]) -> Object:
     data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "type": "Opaque", "data": data}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace},
+        "type": "Opaque",
+        "data": data,
+    }
 
 
 def actions(result: dict[str, Any]) -> dict[str, str]:

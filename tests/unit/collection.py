@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The collection as its files say it is: what the contract tests compare with each other."""
+
 from __future__ import annotations
 
 import functools
@@ -77,7 +78,11 @@ def tasks(content: Any) -> Iterator[Doc]:
     for entry in content or []:
         if not isinstance(entry, dict):
             continue
-        inner = [entry[key] for key in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks", "handlers") if key in entry]
+        inner = [
+            entry[key]
+            for key in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks", "handlers")
+            if key in entry
+        ]
         for part in inner:
             yield from tasks(part)
         if not inner:
@@ -97,7 +102,11 @@ def wrong_options(name: str, options: Doc) -> list[str]:
     known = arguments(name)
     names = {alias: key for key, value in known.items() for alias in (key, *value.get("aliases", []))}
     wrong = [f"{name} has no option {option}" for option in options if option not in names]
-    wrong += [f"{name} needs {key}" for key, value in known.items() if value.get("required") and key not in {names.get(option) for option in options}]
+    wrong += [
+        f"{name} needs {key}"
+        for key, value in known.items()
+        if value.get("required") and key not in {names.get(option) for option in options}
+    ]
     for option, value in options.items():
         choices = known.get(names.get(option, ""), {}).get("choices")
         if choices and isinstance(value, str) and "{{" not in value and value not in choices:

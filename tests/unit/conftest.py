@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs modules against the API in memory."""
+
 from __future__ import annotations
 
 import functools
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 import running
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting import wait
-from ansible_collections.servicemesh.istio.plugins.module_utils._probe import daemon as background
+from ansible_collections.servicemesh.istio.plugins.module_utils._probe import daemon
 from builders import service
 from fake_gateway import Gateway
 from memory_api import MemoryApi
@@ -23,7 +24,9 @@ from memory_api import MemoryApi
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: Any) -> None:
-    """What waits for news looks again soon, and what has started has settled: the tests of waiting take this back where it matters."""
+    """What waits for news looks again soon, and what has started has settled: the tests of waiting take this back where
+    it matters.
+    """
     look = wait.Watched.wait
     monkeypatch.setattr(wait.Watched, "wait", lambda self, seconds: look(self, min(seconds, 0.05)))
     monkeypatch.setattr(wait, "SETTLED_AFTER", 0.0)
@@ -34,7 +37,9 @@ def quick(monkeypatch: Any) -> None:
 
 @pytest.fixture
 def api() -> MemoryApi:
-    return MemoryApi(*[{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in ("istio-system", "shop")])
+    return MemoryApi(
+        *[{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in ("istio-system", "shop")]
+    )
 
 
 @pytest.fixture
@@ -55,7 +60,10 @@ def gateway(api: MemoryApi) -> Iterator[Gateway]:
     """istio-system/istio-ingressgateway, at an address that answers."""
     served = Gateway()
     threading.Thread(target=served.server.serve_forever, args=(0.02,), daemon=True).start()
-    spec = {"type": "LoadBalancer", "ports": [{"name": "status-port", "port": 15021}, {"name": "http2", "port": served.port}]}
+    spec = {
+        "type": "LoadBalancer",
+        "ports": [{"name": "status-port", "port": 15021}, {"name": "http2", "port": served.port}],
+    }
     live = service("istio-ingressgateway", "istio-system", **spec)
     live["status"] = {"loadBalancer": {"ingress": [{"ip": "127.0.0.1"}]}}
     api.put(live)
@@ -66,19 +74,21 @@ def gateway(api: MemoryApi) -> Iterator[Gateway]:
 
 @pytest.fixture
 def processes(runner: Any, tmp_path: Path, monkeypatch: Any) -> Iterator[Path]:
-    """The cache folder. What stays after its module ends with the test, also where that has failed; and none ever runs on as a second pytest."""
-    start, here = background.start, os.getpid()
+    """The cache folder. What stays after its module ends with the test, also where that has failed; and none ever runs
+    on as a second pytest.
+    """
+    start, here = daemon.start_process, os.getpid()
 
-    def guarded(*arguments: Any) -> background.Process:
+    def guarded(*arguments: Any) -> daemon.Process:
         try:
             return start(*arguments)
         finally:
             if os.getpid() != here:
                 os._exit(1)
 
-    monkeypatch.setattr(background, "start", guarded)
+    monkeypatch.setattr(daemon, "start_process", guarded)
     yield tmp_path / "cache"
     for record in (tmp_path / "cache").rglob("process.json"):
-        found = background.find(background.Place(record.parent.parent.name, record.parent.name))
+        found = daemon.find_process(daemon.ProcessPlace(record.parent.parent.name, record.parent.name))
         if found and found.alive:
             os.kill(found.pid, signal.SIGKILL)

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A real HTTP server in a thread that answers, fails and hangs as a test has it."""
+
 from __future__ import annotations
 
 import socket
@@ -14,7 +15,8 @@ Answer = tuple[int, str]
 
 
 class Gateway:
-    """say(number) gives (status, body), HANG_UP or RESET in place of an answer, or LEAVE to answer 200 and then close without a word.
+    """say(number) gives (status, body), HANG_UP or RESET in place of an answer, or LEAVE to answer 200 and then close
+    without a word.
 
     number  of the probe in the background, else the request's place in the order in which they came
     seen    (path, headers) of each request

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A Helm that renders a small control plane and writes it into the API in memory, with the records that a real one keeps."""
+"""A Helm that renders a small control plane and writes it into the API in memory, with the records that a real one
+keeps.
+"""
+
 from __future__ import annotations
 
 import base64
@@ -26,13 +29,21 @@ def write_charts(folder: Path, version: str = VERSION) -> Path:
         (place / "Chart.yaml").write_text(yaml.safe_dump({"name": chart.rpartition("/")[2], "version": version}))
         (place / "values.yaml").write_text("{}")
         (place / "templates").mkdir(exist_ok=True)
-    # As Istio's: what is declared, what a template reads, and what it takes as a whole. The last two are what the tests here say.
+    # As Istio's: what is declared, what a template reads, and what it takes as a whole. The last two are what the tests
+    # here say.
     shared = {"hub": "docker.io/istio", "imagePullPolicy": "", "imagePullSecrets": []}
     values = {
-        "_internal_defaults_do_not_set": {"global": shared, "autoscaleEnabled": True, "resources": {"requests": {"cpu": "1"}}, "unused": "", "nonsense": ""}
+        "_internal_defaults_do_not_set": {
+            "global": shared,
+            "autoscaleEnabled": True,
+            "resources": {"requests": {"cpu": "1"}},
+            "unused": "",
+            "nonsense": "",
+        }
     }
     (folder / "istio-control/istio-discovery/templates/deployment.yaml").write_text(
-        "{{ .Values.beside }} {{ .Values.global.proxy.logLevel }} {{ toYaml .Values.resources }} {{ .Values.meshConfig }}"
+        "{{ .Values.beside }} {{ .Values.global.proxy.logLevel }} {{ toYaml .Values.resources }} {{"
+        " .Values.meshConfig }}"
     )
     (folder / "istio-control/istio-discovery/values.yaml").write_text(yaml.safe_dump(values))
     (folder / "base/files").mkdir(exist_ok=True)
@@ -56,7 +67,7 @@ def _istiod(name: str, namespace: str, values: dict[str, Any]) -> Object:
     return obj
 
 
-def _rendered(release: helm.Release, upgrade: bool) -> list[Object]:
+def _rendered(release: helm.HelmRelease, upgrade: bool) -> list[Object]:
     chart, values, place = release.chart.name, release.values, release.namespace
     if "nonsense" in values:
         raise helm.Helm._refusal(None, "template", "Error: nonsense")
@@ -67,15 +78,28 @@ def _rendered(release: helm.Release, upgrade: bool) -> list[Object]:
         return [definition, _obj("v1", "ServiceAccount", "istio-reader-service-account", place)]
     if chart == "istio-discovery":
         suffix = f"-{values['revision']}" if values.get("revision") else ""
-        hook: Object = {"name": "namespace.sidecar-injector.istio.io", "clientConfig": {"service": {"name": "istiod", "namespace": place}}}
-        hook["namespaceSelector"] = {"matchLabels": {"istio.io/rev": values["revision"]} if suffix else {"istio-injection": "enabled"}}
-        validator: Object = {"name": "rev.validation.istio.io", "clientConfig": {"service": {"name": "istiod", "namespace": place}}}
+        hook: Object = {
+            "name": "namespace.sidecar-injector.istio.io",
+            "clientConfig": {"service": {"name": "istiod", "namespace": place}},
+        }
+        hook["namespaceSelector"] = {
+            "matchLabels": {"istio.io/rev": values["revision"]} if suffix else {"istio-injection": "enabled"}
+        }
+        validator: Object = {
+            "name": "rev.validation.istio.io",
+            "clientConfig": {"service": {"name": "istiod", "namespace": place}},
+        }
         # As Istio's charts: only the first revision of a release says it.
         validator.update({} if upgrade else {"failurePolicy": "Ignore"})
-        injector = _obj("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", f"istio-sidecar-injector{suffix}", webhooks=[hook])
+        injector = _obj(
+            "admissionregistration.k8s.io/v1",
+            "MutatingWebhookConfiguration",
+            f"istio-sidecar-injector{suffix}",
+            webhooks=[hook],
+        )
         injector["metadata"]["labels"] = {"app": "sidecar-injector"}
         its_global = {"tag": VERSION, **(values.get("global") or {}), "hub": _hub(values)}
-        config = "defaultTemplates: [sidecar]\ntemplates:\n  gateway: |\n    image: \"{{ .ProxyImage }}\"\n"
+        config = 'defaultTemplates: [sidecar]\ntemplates:\n  gateway: |\n    image: "{{ .ProxyImage }}"\n'
         return [
             _obj(
                 "v1",
@@ -87,11 +111,22 @@ def _rendered(release: helm.Release, upgrade: bool) -> list[Object]:
             _obj("v1", "ConfigMap", f"istio{suffix}", place, data={"mesh": json.dumps(values.get("meshConfig") or {})}),
             _istiod(f"istiod{suffix}", place, values),
             injector,
-            _obj("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", f"istio-validator{suffix}", webhooks=[validator]),
+            _obj(
+                "admissionregistration.k8s.io/v1",
+                "ValidatingWebhookConfiguration",
+                f"istio-validator{suffix}",
+                webhooks=[validator],
+            ),
         ]
     gateway = deployment(release.name, place, "auto")
     gateway["spec"]["template"]["metadata"]["annotations"] = {"inject.istio.io/templates": "gateway"}
-    return [gateway, {**service(release.name, place), "spec": {"type": values.get("service", {}).get("type", "LoadBalancer"), "ports": [{"port": 80}]}}]
+    return [
+        gateway,
+        {
+            **service(release.name, place),
+            "spec": {"type": values.get("service", {}).get("type", "LoadBalancer"), "ports": [{"port": 80}]},
+        },
+    ]
 
 
 class FakeHelm:
@@ -105,16 +140,23 @@ class FakeHelm:
     def run(self, arguments: list[str], text: str = "", timeout: float = 0) -> str:
         if arguments[0] == "version":
             return "v4.3.1"
-        release = helm.Release(arguments[1], arguments[arguments.index("--namespace") + 1], Path(arguments[2]), json.loads(text))
+        release = helm.HelmRelease(
+            arguments[1], arguments[arguments.index("--namespace") + 1], Path(arguments[2]), json.loads(text)
+        )
         return "".join(f"---\n{json.dumps(obj)}\n" for obj in _rendered(release, "--is-upgrade" in arguments))
 
-    def upgrade(self, cluster: Any, release: helm.Release, adopt: bool, force: bool, deadline: Any) -> None:
+    def upgrade(self, cluster: Any, release: helm.HelmRelease, adopt: bool, force: bool, deadline: Any) -> None:
         self.calls.append(("upgrade", release.name))
-        known = helm.revisions(cluster, release.name, release.namespace)
+        known = helm.helm_revisions(cluster, release.name, release.namespace)
         if known and known[-1].status.startswith("pending"):
             raise Failure("helm", "another operation (install/upgrade/rollback) is in progress")
         objects = _rendered(release, upgrade=bool(known))
-        self.keep(release, objects, known[-1].version + 1 if known else 1, "pending-upgrade" if release.name in self.fails else "deployed")
+        self.keep(
+            release,
+            objects,
+            known[-1].version + 1 if known else 1,
+            "pending-upgrade" if release.name in self.fails else "deployed",
+        )
         for obj in objects:
             if release.name in self.fails:
                 raise Failure("helm", "helm upgrade: killed")
@@ -126,17 +168,23 @@ class FakeHelm:
             if obj["metadata"]["name"] not in {o["metadata"]["name"] for o in objects}:
                 self.api.drop(obj["kind"], obj["metadata"]["name"], obj["metadata"].get("namespace", ""))
 
-    def keep(self, release: helm.Release, objects: list[Object], version: int, status: str) -> None:
+    def keep(self, release: helm.HelmRelease, objects: list[Object], version: int, status: str) -> None:
         chart = yaml.safe_load((release.chart / "Chart.yaml").read_text())
         manifest = "".join(f"---\n{json.dumps(obj)}\n" for obj in objects)
-        content = {"version": version, "info": {"status": status}, "chart": {"metadata": chart}, "config": release.values, "manifest": manifest}
+        content = {
+            "version": version,
+            "info": {"status": status},
+            "chart": {"metadata": chart},
+            "config": release.values,
+            "manifest": manifest,
+        }
         data = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(content).encode()))).decode()
         secret = helm.receipt(release, version)
         self.api.put({**secret, "data": {"release": data}}, manager="helm")
 
     def uninstall(self, cluster: Any, name: str, namespace: str, deadline: Any) -> None:
         self.calls.append(("uninstall", name))
-        known = helm.revisions(cluster, name, namespace)
+        known = helm.helm_revisions(cluster, name, namespace)
         for obj in [obj for revision in known[-1:] for obj in revision.deletable]:
             self.api.drop(obj["kind"], obj["metadata"]["name"], obj["metadata"].get("namespace", ""))
         for revision in known:

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An istioctl that renders a small control plane. Its calls are listed in a file beside it."""
+
 from __future__ import annotations
 
 import sys
@@ -121,7 +122,9 @@ ISTIOD = "pilot-discovery"
 
 
 def arm(webhook: Object) -> None:
-    """What istiod does to its webhooks: its CA and, of validators, the policy on failure, which from then on are its own."""
+    """What istiod does to its webhooks: its CA and, of validators, the policy on failure, which from then on are its
+    own.
+    """
     mine: dict[str, Any] = {}
     others = [entry for entry in webhook["metadata"]["managedFields"] if entry["manager"] != ISTIOD]
     for hook in webhook["webhooks"]:
@@ -133,5 +136,11 @@ def arm(webhook: Object) -> None:
             mine[key]["f:failurePolicy"] = {}
             for entry in others:
                 entry["fieldsV1"]["f:webhooks"].get(key, {}).pop("f:failurePolicy", None)
-    own = {"manager": ISTIOD, "operation": "Update", "apiVersion": webhook["apiVersion"], "fieldsType": "FieldsV1", "fieldsV1": {"f:webhooks": mine}}
+    own = {
+        "manager": ISTIOD,
+        "operation": "Update",
+        "apiVersion": webhook["apiVersion"],
+        "fieldsType": "FieldsV1",
+        "fieldsV1": {"f:webhooks": mine},
+    }
     webhook["metadata"]["managedFields"] = [*others, own]

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A proxy's admin endpoint for the levels of its log, which answers as Envoy 1.40 was seen to."""
+
 from __future__ import annotations
 
 import socket
@@ -52,4 +53,7 @@ class FakeProxy:
             return "400 Bad Request", "error: unknown logger name\n"
         if not self.deaf:
             self.levels.update(wanted)
-        return "200 OK", "active loggers:\n" + "".join(f"  {name}: {level}\n" for name, level in self.levels.items()) + "\n"
+        return (
+            "200 OK",
+            "active loggers:\n" + "".join(f"  {name}: {level}\n" for name, level in self.levels.items()) + "\n",
+        )

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Archives of releases, good and bad, and a mirror that serves them."""
+
 from __future__ import annotations
 
 import contextlib
@@ -61,13 +62,17 @@ def zipped(*members: tuple[str, bytes], links: tuple[str, ...] = (), plain: tupl
     with zipfile.ZipFile(target, "w") as archive:
         for name, content in members:
             info = zipfile.ZipInfo(name)
-            info.external_attr = (stat.S_IFLNK | 0o777 if name in links else stat.S_IFREG | (0o644 if name in plain else 0o755)) << 16
+            info.external_attr = (
+                stat.S_IFLNK | 0o777 if name in links else stat.S_IFREG | (0o644 if name in plain else 0o755)
+            ) << 16
             archive.writestr(info, content)
     return target.getvalue()
 
 
 class Mirror:
-    """A server of the given files. `asked` lists the paths of all requests; `broken` are paths whose answer breaks off."""
+    """A server of the given files. `asked` lists the paths of all requests; `broken` are paths whose answer breaks
+    off.
+    """
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files = files

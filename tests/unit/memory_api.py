@@ -4,6 +4,7 @@
 
 tests/e2e compares it with the real one, so that what unit tests rest on is true.
 """
+
 from __future__ import annotations
 
 import copy
@@ -50,7 +51,9 @@ KINDS = [
     Kind("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", False),
     Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", False),
     Kind("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", False),
-    Kind("admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", False),
+    Kind(
+        "admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", False
+    ),
     Kind("networking.istio.io", "v1", "VirtualService", "virtualservices"),
     Kind("networking.istio.io", "v1", "DestinationRule", "destinationrules"),
     Kind("networking.istio.io", "v1", "ServiceEntry", "serviceentries"),
@@ -115,7 +118,11 @@ class MemoryApi:
 
     def put(self, obj: Object, manager: str = "somebody") -> Object:
         """An object as somebody else made it, with its status and all of its metadata."""
-        rest = {key: copy.deepcopy(value) for key, value in obj["metadata"].items() if key not in ("name", "namespace", "labels", "annotations")}
+        rest = {
+            key: copy.deepcopy(value)
+            for key, value in obj["metadata"].items()
+            if key not in ("name", "namespace", "labels", "annotations")
+        }
         with self._news:
             self._apply(
                 self._kind(obj["kind"], obj["apiVersion"].rpartition("/")[0]),
@@ -124,7 +131,14 @@ class MemoryApi:
                 force=True,
                 operation="Update",
             )
-            live = self.objects[self._key(obj["kind"], obj["metadata"]["name"], obj["metadata"].get("namespace", ""), obj["apiVersion"].rpartition("/")[0])]
+            live = self.objects[
+                self._key(
+                    obj["kind"],
+                    obj["metadata"]["name"],
+                    obj["metadata"].get("namespace", ""),
+                    obj["apiVersion"].rpartition("/")[0],
+                )
+            ]
             live["metadata"].update(rest)
             live.update({"status": copy.deepcopy(obj["status"])} if "status" in obj else {})
             return copy.deepcopy(live)
@@ -151,9 +165,19 @@ class MemoryApi:
         return self.objects.get(self._key(kind, name, namespace, group))
 
     def writes(self) -> list[tuple[str, str]]:
-        return [(method, path) for method, path in self.requests if method in ("PATCH", "DELETE") and "dryRun" not in path]
+        return [
+            (method, path) for method, path in self.requests if method in ("PATCH", "DELETE") and "dryRun" not in path
+        ]
 
-    def request(self, method: str, path: str, query: dict[str, str] | None = None, body: Any = None, content_type: str = "", accept: str = "") -> Any:
+    def request(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "",
+        accept: str = "",
+    ) -> Any:
         query = query or {}
         with self._news:
             answer = self._answer(method, path, query, json.loads(json.dumps(body)), content_type)
@@ -174,7 +198,9 @@ class MemoryApi:
         if log and (log["namespace"], log["name"]) in self.logs:
             return self.logs[(log["namespace"], log["name"])]
         match = PATH.match(path)
-        kind = next((k for k in self.kinds if match and k.plural == match["plural"] and k.group == (match["group"] or "")), None)
+        kind = next(
+            (k for k in self.kinds if match and k.plural == match["plural"] and k.group == (match["group"] or "")), None
+        )
         if not match or kind is None:
             raise ApiError(404, "NotFound", f"the server could not find the requested resource ({path})")
         namespace, name = match["namespace"] or "", match["name"]
@@ -184,7 +210,9 @@ class MemoryApi:
             return self._delete(kind, namespace, name, body, bool(query.get("dryRun")))
         if content_type == JSON_PATCH:
             return self._patch((kind.group, kind.kind, namespace, name), body)
-        return self._apply(kind, body, query["fieldManager"], query.get("force") == "true", dry_run=bool(query.get("dryRun")))
+        return self._apply(
+            kind, body, query["fieldManager"], query.get("force") == "true", dry_run=bool(query.get("dryRun"))
+        )
 
     def watch(self, path: str, query: dict[str, str], timeout: float) -> Iterator[dict[str, Any]]:
         with self._news:
@@ -201,7 +229,11 @@ class MemoryApi:
             for number, word, (group, kind, namespace, name), obj in news:
                 seen = number
                 [plural] = {k.plural for k in self.kinds if k.kind == kind and k.group == group}
-                if (group, plural) == (match["group"] or "", match["plural"]) and match["namespace"] in (None, namespace) and field in ("", name):
+                if (
+                    (group, plural) == (match["group"] or "", match["plural"])
+                    and match["namespace"] in (None, namespace)
+                    and field in ("", name)
+                ):
                     yield {"type": word, "object": copy.deepcopy(obj)}
 
     def kubeconfig(self, folder: Path) -> Path:
@@ -232,7 +264,11 @@ class MemoryApi:
         items = []
         for group in groups:
             resources = [
-                {"resource": k.plural, "responseKind": {"kind": k.kind}, "scope": "Namespaced" if k.namespaced else "Cluster"}
+                {
+                    "resource": k.plural,
+                    "responseKind": {"kind": k.kind},
+                    "scope": "Namespaced" if k.namespaced else "Cluster",
+                }
                 for k in self.kinds
                 if k.group == group
             ]
@@ -286,16 +322,28 @@ class MemoryApi:
         self._tell("MODIFIED", key, obj)
         return copy.deepcopy(obj)
 
-    def _apply(self, kind: Kind, wanted: Object, manager: str, force: bool, operation: str = "Apply", dry_run: bool = False) -> Object:
+    def _apply(
+        self, kind: Kind, wanted: Object, manager: str, force: bool, operation: str = "Apply", dry_run: bool = False
+    ) -> Object:
         metadata = wanted["metadata"]
         namespace = metadata.get("namespace", "") if kind.namespaced else ""
         if namespace and (("", "Namespace", "", namespace) not in self.objects):
-            raise ApiError(404, "NotFound", f'namespaces "{namespace}" not found', {"name": namespace, "kind": "namespaces"})
+            raise ApiError(
+                404, "NotFound", f'namespaces "{namespace}" not found', {"name": namespace, "kind": "namespaces"}
+            )
         key = (kind.group, kind.kind, namespace, metadata["name"])
         live = copy.deepcopy(self.objects.get(key))
         new = live is None
-        if metadata.get("resourceVersion") not in (None, "", (live or {"metadata": {}})["metadata"].get("resourceVersion")):
-            raise ApiError(409, "Conflict", f'Operation cannot be fulfilled on {kind.plural} "{metadata["name"]}": the object has been modified')
+        if metadata.get("resourceVersion") not in (
+            None,
+            "",
+            (live or {"metadata": {}})["metadata"].get("resourceVersion"),
+        ):
+            raise ApiError(
+                409,
+                "Conflict",
+                f'Operation cannot be fulfilled on {kind.plural} "{metadata["name"]}": the object has been modified',
+            )
         live = live or {
             "apiVersion": wanted["apiVersion"],
             "kind": kind.kind,
@@ -311,13 +359,25 @@ class MemoryApi:
         fields = _fields(mine, keyed)
         others = [entry for entry in managed if entry["manager"] != manager]
         _refuse_conflicts(fields, mine, live, others, force)
-        before = copy.deepcopy({**live, "metadata": {k: v for k, v in live["metadata"].items() if k not in ("resourceVersion", "generation")}})
+        before = copy.deepcopy(
+            {
+                **live,
+                "metadata": {k: v for k, v in live["metadata"].items() if k not in ("resourceVersion", "generation")},
+            }
+        )
         for entry in managed:
             if entry["manager"] == manager:
                 _drop(live, _minus(entry["fieldsV1"], [fields, *(other["fieldsV1"] for other in others)]))
         _merge(live, mine, keyed)
-        after = {**live, "metadata": {k: v for k, v in live["metadata"].items() if k not in ("resourceVersion", "generation")}}
-        if new or after != before or all(entry["manager"] != manager or entry["fieldsV1"] != fields for entry in managed):
+        after = {
+            **live,
+            "metadata": {k: v for k, v in live["metadata"].items() if k not in ("resourceVersion", "generation")},
+        }
+        if (
+            new
+            or after != before
+            or all(entry["manager"] != manager or entry["fieldsV1"] != fields for entry in managed)
+        ):
             self._counter += 0 if dry_run else 1
             live["metadata"]["resourceVersion"] = str(self._counter)
             if new or after.get("spec") != before.get("spec"):
@@ -326,7 +386,13 @@ class MemoryApi:
             live["metadata"]["uid"] = f"uid-{self._counter}"
         live["metadata"]["managedFields"] = [
             *others,
-            {"manager": manager, "operation": operation, "apiVersion": wanted["apiVersion"], "fieldsType": "FieldsV1", "fieldsV1": fields},
+            {
+                "manager": manager,
+                "operation": operation,
+                "apiVersion": wanted["apiVersion"],
+                "fieldsType": "FieldsV1",
+                "fieldsV1": fields,
+            },
         ]
         if not dry_run:
             self.controllers.get(kind.kind, nothing)(live)
@@ -353,7 +419,9 @@ def established(obj: Object) -> None:
 def taken(obj: Object) -> None:
     """A route of Gateway API that each of its parents has taken."""
     conditions = [{"type": kind, "status": "True"} for kind in ("Accepted", "ResolvedRefs")]
-    obj["status"] = {"parents": [{"parentRef": ref, "conditions": conditions} for ref in obj["spec"].get("parentRefs") or []]}
+    obj["status"] = {
+        "parents": [{"parentRef": ref, "conditions": conditions} for ref in obj["spec"].get("parentRefs") or []]
+    }
 
 
 def programmed(obj: Object) -> None:
@@ -415,7 +483,11 @@ def _refuse_conflicts(fields: dict[str, Any], mine: Object, live: Object, others
                 _drop_field(entry["fieldsV1"], path)
             else:
                 causes.append(
-                    {"reason": "FieldManagerConflict", "message": f'conflict with "{entry["manager"]}"', "field": "".join(_written(part) for part in path)}
+                    {
+                        "reason": "FieldManagerConflict",
+                        "message": f'conflict with "{entry["manager"]}"',
+                        "field": "".join(_written(part) for part in path),
+                    }
                 )
     if causes:
         raise ApiError(409, "Conflict", f"Apply failed with {len(causes)} conflicts", {"causes": causes})
@@ -465,7 +537,9 @@ def _merge(live: Object, wanted: Object, keyed: bool = True) -> None:
 
 
 def _merge_items(live: list[Object], wanted: list[Object]) -> list[Object]:
-    """A list by name in the order of what is applied; what only the live one has goes before the next that both have (structured-merge-diff)."""
+    """A list by name in the order of what is applied; what only the live one has goes before the next that both have
+    (structured-merge-diff).
+    """
     there, asked = {item["name"]: item for item in live}, {item["name"] for item in wanted}
     shared = [item["name"] for item in wanted if item["name"] in there]
     result: list[Object] = []

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The API in memory behind HTTP, for tests in which the truth is a real ansible-playbook."""
+
 from __future__ import annotations
 
 import json
@@ -37,9 +38,25 @@ def serve(api: MemoryApi) -> Iterator[str]:
                     self._watch(path, query)
                     return
                 body = json.loads(text) if text else None
-                content, code = api.request(self.command, path, query, body, self.headers.get("Content-Type") or "", self.headers.get("Accept") or ""), 200
+                content, code = (
+                    api.request(
+                        self.command,
+                        path,
+                        query,
+                        body,
+                        self.headers.get("Content-Type") or "",
+                        self.headers.get("Accept") or "",
+                    ),
+                    200,
+                )
             except ApiError as error:
-                status = {"kind": "Status", "code": error.status, "reason": error.reason, "message": error.message, "details": error.details}
+                status = {
+                    "kind": "Status",
+                    "code": error.status,
+                    "reason": error.reason,
+                    "message": error.message,
+                    "details": error.details,
+                }
                 content, code = status, error.status
             answer = json.dumps(content).encode()
             self.send_response(code)
@@ -82,9 +99,18 @@ def kubeconfig(folder: Path, server: str) -> Path:
 
 def environment(folder: Path) -> dict[str, str]:
     """Of a shell in this folder that knows the collection, its kubeconfig and no other cluster."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("K8S_AUTH_", "ANSIBLE_", "SERVICEMESH_"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("K8S_AUTH_", "ANSIBLE_", "SERVICEMESH_"))
+    }
     own = {"KUBECONFIG": str(folder / "kubeconfig"), "XDG_CACHE_HOME": str(folder / "cache"), "no_proxy": "127.0.0.1"}
-    ansible = {"COLLECTIONS_PATH": str(ROOT / ".collections"), "NOCOLOR": "1", "LOCALHOST_WARNING": "0", "INVENTORY_UNPARSED_WARNING": "0"}
+    ansible = {
+        "COLLECTIONS_PATH": str(ROOT / ".collections"),
+        "NOCOLOR": "1",
+        "LOCALHOST_WARNING": "0",
+        "INVENTORY_UNPARSED_WARNING": "0",
+    }
     return {**kept, **own, **{f"ANSIBLE_{name}": value for name, value in ansible.items()}}
 
 
@@ -93,7 +119,15 @@ def playbook_command(playbook: str | Path, *arguments: str) -> list[str]:
 
 
 def play(folder: Path, playbook: str | Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """ansible-playbook in this folder, on the cluster of its kubeconfig and on no other; `more` are variables of its environment."""
+    """ansible-playbook in this folder, on the cluster of its kubeconfig and on no other; `more` are variables of its
+    environment.
+    """
     return subprocess.run(
-        playbook_command(playbook, *arguments), cwd=folder, env={**environment(folder), **more}, capture_output=True, text=True, timeout=300, check=False
+        playbook_command(playbook, *arguments),
+        cwd=folder,
+        env={**environment(folder), **more},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )

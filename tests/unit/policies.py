@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Policies of one host, as data."""
+
 from __future__ import annotations
 
 import datetime
@@ -28,8 +29,12 @@ def policy(live=None, /, rule=None, now=NOW, **routing) -> Policy:
     return Policy(live or host(), {name: intent for name, intent in routing.items() if intent}, rule or {}, now)
 
 
-def dumped(obj: dict[str, Any], weights: dict[str, int] | None = None, name: str = "", source: str = "") -> dict[str, Any]:
-    """A proxy's dump with the routes of a VirtualService; the last of them with these weights, this name, from this source."""
+def dumped(
+    obj: dict[str, Any], weights: dict[str, int] | None = None, name: str = "", source: str = ""
+) -> dict[str, Any]:
+    """A proxy's dump with the routes of a VirtualService; the last of them with these weights, this name, from this
+    source.
+    """
     place = f"/apis/networking.istio.io/v1/namespaces/{obj['metadata']['namespace']}/virtual-service/{obj['metadata']['name']}"
     routes = []
     for http in obj["spec"]["http"]:
@@ -37,8 +42,18 @@ def dumped(obj: dict[str, Any], weights: dict[str, int] | None = None, name: str
         if http is obj["spec"]["http"][-1] and weights is not None:
             parts = weights
         clusters = [{"name": f"outbound|80|{subset}|{FULL}", "weight": weight} for subset, weight in parts.items()]
-        action = {"cluster": clusters[0]["name"]} if len(clusters) == 1 else {"weightedClusters": {"clusters": clusters}}
+        action = (
+            {"cluster": clusters[0]["name"]} if len(clusters) == 1 else {"weightedClusters": {"clusters": clusters}}
+        )
         metadata = {"filterMetadata": {"istio": {"config": source or place}}}
-        routes.append({"name": name or http["name"], "metadata": metadata, **({"route": action} if parts else {"directResponse": {}})})
+        routes.append(
+            {
+                "name": name or http["name"],
+                "metadata": metadata,
+                **({"route": action} if parts else {"directResponse": {}}),
+            }
+        )
     table = {"routeConfig": {"name": "80", "virtualHosts": [{"domains": [FULL], "routes": routes}]}}
-    return {"configs": [{"@type": "type.googleapis.com/envoy.admin.v3.RoutesConfigDump", "dynamicRouteConfigs": [table]}]}
+    return {
+        "configs": [{"@type": "type.googleapis.com/envoy.admin.v3.RoutesConfigDump", "dynamicRouteConfigs": [table]}]
+    }

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A mesh of which nothing is wrong, to be broken in one place at a time."""
+
 from __future__ import annotations
 
 import base64
@@ -20,7 +21,11 @@ from memory_api import MemoryApi
 
 VERSION = "1.31.0"
 SYSTEM = "istio-system"
-DEFINITIONS = ("virtualservices.networking.istio.io", "destinationrules.networking.istio.io", "authorizationpolicies.security.istio.io")
+DEFINITIONS = (
+    "virtualservices.networking.istio.io",
+    "destinationrules.networking.istio.io",
+    "authorizationpolicies.security.istio.io",
+)
 
 
 @functools.cache
@@ -28,7 +33,13 @@ def certificate(name: str = "root", days: float = 3650, begins: float = -1) -> s
     """A self-signed certificate in PEM; days and begins: from now."""
     key, subject = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(timezone.utc)
-    made = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key()).serial_number(x509.random_serial_number())
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+    )
     made = made.not_valid_before(now + timedelta(days=begins)).not_valid_after(now + timedelta(days=days))
     return made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
@@ -44,7 +55,14 @@ def where(key: str, operator: str, *values: str) -> Object:
 def hook(name: str, space: Object, pod: Object, path: str = "/inject", **more: Any) -> Object:
     service = {"name": "istiod", "namespace": SYSTEM, "path": path}
     config = {"service": service, "caBundle": bundle(certificate())}
-    return {"name": name, "namespaceSelector": space, "objectSelector": pod, "clientConfig": config, "failurePolicy": "Fail", **more}
+    return {
+        "name": name,
+        "namespaceSelector": space,
+        "objectSelector": pod,
+        "clientConfig": config,
+        "failurePolicy": "Fail",
+        **more,
+    }
 
 
 def injector(name: str, revision: str = "default", tag: str = "", answers_to: str = "") -> Object:
@@ -53,15 +71,29 @@ def injector(name: str, revision: str = "default", tag: str = "", answers_to: st
     not_off, none = where("sidecar.istio.io/inject", "NotIn", "false"), where("istio.io/rev", "DoesNotExist")
     free = where("istio-injection", "DoesNotExist")
     hooks = [
-        hook("rev.namespace.sidecar-injector.istio.io", {"matchExpressions": [where("istio.io/rev", "In", own), free]}, {"matchExpressions": [not_off]}),
-        hook("rev.object.sidecar-injector.istio.io", {"matchExpressions": [none, free]}, {"matchExpressions": [not_off, where("istio.io/rev", "In", own)]}),
+        hook(
+            "rev.namespace.sidecar-injector.istio.io",
+            {"matchExpressions": [where("istio.io/rev", "In", own), free]},
+            {"matchExpressions": [not_off]},
+        ),
+        hook(
+            "rev.object.sidecar-injector.istio.io",
+            {"matchExpressions": [none, free]},
+            {"matchExpressions": [not_off, where("istio.io/rev", "In", own)]},
+        ),
     ]
     if own == "default":
         hooks.append(
-            hook("namespace.sidecar-injector.istio.io", {"matchExpressions": [where("istio-injection", "In", "enabled")]}, {"matchExpressions": [not_off]})
+            hook(
+                "namespace.sidecar-injector.istio.io",
+                {"matchExpressions": [where("istio-injection", "In", "enabled")]},
+                {"matchExpressions": [not_off]},
+            )
         )
         asks = [where("sidecar.istio.io/inject", "In", "true"), none]
-        hooks.append(hook("object.sidecar-injector.istio.io", {"matchExpressions": [free, none]}, {"matchExpressions": asks}))
+        hooks.append(
+            hook("object.sidecar-injector.istio.io", {"matchExpressions": [free, none]}, {"matchExpressions": asks})
+        )
     labels = {"app": "sidecar-injector", "istio.io/rev": revision, **({"istio.io/tag": tag} if tag else {})}
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
@@ -72,7 +104,14 @@ def injector(name: str, revision: str = "default", tag: str = "", answers_to: st
 
 
 def validator(name: str, pod: Object, revision: str = "default") -> Object:
-    rules = [{"apiGroups": ["security.istio.io", "networking.istio.io"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["*"]}]
+    rules = [
+        {
+            "apiGroups": ["security.istio.io", "networking.istio.io"],
+            "apiVersions": ["*"],
+            "operations": ["CREATE"],
+            "resources": ["*"],
+        }
+    ]
     labels = {"app": "istiod", "istio.io/rev": revision}
     hooks = [hook("validation.istio.io", {}, pod, "/validate", rules=rules)]
     return {
@@ -83,7 +122,14 @@ def validator(name: str, pod: Object, revision: str = "default") -> Object:
     }
 
 
-def istiod(revision: str = "default", version: str = VERSION, replicas: int = 2, ready: int = 2, place: str = SYSTEM, **env: str) -> list[Object]:
+def istiod(
+    revision: str = "default",
+    version: str = VERSION,
+    replicas: int = 2,
+    ready: int = 2,
+    place: str = SYSTEM,
+    **env: str,
+) -> list[Object]:
     """The Deployment of a control plane and its pods."""
     name = "istiod" if revision == "default" else f"istiod-{revision}"
     labels = {"app": "istiod", "istio.io/rev": revision}
@@ -95,47 +141,88 @@ def istiod(revision: str = "default", version: str = VERSION, replicas: int = 2,
         "env": [{"name": k, "value": v} for k, v in env.items()],
     }
     obj = builders.deployment(name, place, labels=labels)
-    obj["spec"].update(replicas=replicas, template={"metadata": {"labels": labels}, "spec": {"containers": [container]}})
+    obj["spec"].update(
+        replicas=replicas, template={"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    )
     obj["status"] = {"readyReplicas": ready}
     pods = []
     for number in range(replicas):
         pod = builders.pod(f"{name}-{number}", place, {**labels, "sidecar.istio.io/inject": "false"})
         pod["spec"]["containers"] = [{"name": "discovery", "image": f"docker.io/istio/pilot:{version}"}]
-        pods.append(pod if number < ready else {**pod, "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}})
+        pods.append(
+            pod
+            if number < ready
+            else {**pod, "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}}
+        )
     return [obj, *pods]
 
 
 def proxied(
-    name: str, namespace: str = "shop", revision: str = "default", version: str = VERSION, owner: str = "", labels: dict[str, str] | None = None, **status: Any
+    name: str,
+    namespace: str = "shop",
+    revision: str = "default",
+    version: str = VERSION,
+    owner: str = "",
+    labels: dict[str, str] | None = None,
+    **status: Any,
 ) -> Object:
     """A pod with a native sidecar, as the injector leaves it. owner: its ReplicaSet."""
-    pod = builders.pod(name, namespace, labels or {"app": "web"}, **{"initContainerStatuses": [{"name": "istio-proxy", "ready": True}], **status})
+    pod = builders.pod(
+        name,
+        namespace,
+        labels or {"app": "web"},
+        **{"initContainerStatuses": [{"name": "istio-proxy", "ready": True}], **status},
+    )
     pod["spec"]["initContainers"] = [{"name": "istio-proxy", "image": f"docker.io/istio/proxyv2:{version}"}]
-    pod["metadata"]["annotations"] = {"istio.io/rev": revision, "sidecar.istio.io/status": json.dumps({"revision": revision})}
+    pod["metadata"]["annotations"] = {
+        "istio.io/rev": revision,
+        "sidecar.istio.io/status": json.dumps({"revision": revision}),
+    }
     return owned(pod, "apps/v1", "ReplicaSet", owner) if owner else pod
 
 
 def owned(obj: Object, api: str, kind: str, name: str) -> Object:
-    obj["metadata"]["ownerReferences"] = [{"apiVersion": api, "kind": kind, "name": name, "controller": True, "uid": "x"}]
+    obj["metadata"]["ownerReferences"] = [
+        {"apiVersion": api, "kind": kind, "name": name, "controller": True, "uid": "x"}
+    ]
     return obj
 
 
 def replica_set(name: str, namespace: str = "shop", owner: str = "web") -> Object:
     metadata = {"name": name, "namespace": namespace, "annotations": {"deployment.kubernetes.io/revision": "1"}}
-    return owned({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": metadata, "spec": {}}, "apps/v1", "Deployment", owner)
+    return owned(
+        {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": metadata, "spec": {}},
+        "apps/v1",
+        "Deployment",
+        owner,
+    )
 
 
 def gateway_pod(name: str) -> Object:
-    pod = proxied(name, SYSTEM, owner="istio-ingressgateway-1", labels={"istio": "ingressgateway", "sidecar.istio.io/inject": "true"})
+    pod = proxied(
+        name,
+        SYSTEM,
+        owner="istio-ingressgateway-1",
+        labels={"istio": "ingressgateway", "sidecar.istio.io/inject": "true"},
+    )
     del pod["spec"]["initContainers"], pod["status"]["initContainerStatuses"]
     pod["spec"]["containers"] = [{"name": "istio-proxy", "image": f"docker.io/istio/proxyv2:{VERSION}"}]
     return pod
 
 
 def agent(name: str, label: str, value: str, version: str = VERSION, ready: int = 3) -> Object:
-    template = {"metadata": {"labels": {label: value}}, "spec": {"containers": [{"name": name, "image": f"docker.io/istio/{name}:{version}"}]}}
+    template = {
+        "metadata": {"labels": {label: value}},
+        "spec": {"containers": [{"name": name, "image": f"docker.io/istio/{name}:{version}"}]},
+    }
     status = {"desiredNumberScheduled": 3, "numberReady": ready}
-    return {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": name, "namespace": SYSTEM}, "spec": {"template": template}, "status": status}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": {"name": name, "namespace": SYSTEM},
+        "spec": {"template": template},
+        "status": status,
+    }
 
 
 def custom(kind: str, name: str, namespace: str = "shop", group: str = "networking.istio.io", **spec: Any) -> Object:
@@ -151,11 +238,22 @@ def definition(name: str, version: str = VERSION, **annotations: str) -> Object:
 
 def root(namespace: str, pem: str | None = None) -> Object:
     metadata = {"name": "istio-ca-root-cert", "namespace": namespace, "labels": {"istio.io/config": "true"}}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"root-cert.pem": certificate() if pem is None else pem}}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata,
+        "data": {"root-cert.pem": certificate() if pem is None else pem},
+    }
 
 
 def routes(host: str = "web", subset: str = "v1", gateways: tuple[str, ...] = ("mesh", f"{SYSTEM}/ingress")) -> Object:
-    return custom("VirtualService", "web", hosts=[host], gateways=list(gateways), http=[{"route": [{"destination": {"host": host, "subset": subset}}]}])
+    return custom(
+        "VirtualService",
+        "web",
+        hosts=[host],
+        gateways=list(gateways),
+        http=[{"route": [{"destination": {"host": host, "subset": subset}}]}],
+    )
 
 
 def objects() -> list[Object]:
@@ -166,7 +264,9 @@ def objects() -> list[Object]:
         "metadata": {"name": "istio", "namespace": SYSTEM, "labels": {"istio.io/rev": "default"}},
         "data": {"mesh": "rootNamespace: istio-system\n"},
     }
-    gateway = builders.service("istio-ingressgateway", SYSTEM, type="LoadBalancer", selector={"istio": "ingressgateway"})
+    gateway = builders.service(
+        "istio-ingressgateway", SYSTEM, type="LoadBalancer", selector={"istio": "ingressgateway"}
+    )
     gateway["metadata"]["labels"] = {"istio": "ingressgateway"}
     return [
         builders.namespace(SYSTEM),
@@ -210,7 +310,8 @@ class SoundMesh:
     kubernetes  the server's version
     keeper      field manager that wrote the objects
     without     kinds that the server does not serve
-    proxies     ids of those that are connected, shared among the two istiods; behind, rejected, versions: as FakeIstiod has them
+    proxies     ids of those that are connected, shared among the two istiods; behind, rejected, versions: as FakeIstiod
+                has them
     mute        istiods cannot be asked
     """
 
@@ -236,7 +337,11 @@ class SoundMesh:
 
     def drop(self, kind: str, name: str = "", namespace: str = "") -> None:
         """One object, or all of a kind."""
-        self.objects = {key: obj for key, obj in self.objects.items() if not (key[0] == kind and name in ("", key[1]) and (not name or namespace == key[2]))}
+        self.objects = {
+            key: obj
+            for key, obj in self.objects.items()
+            if not (key[0] == kind and name in ("", key[1]) and (not name or namespace == key[2]))
+        }
 
     def hooks(self, kind: str = "MutatingWebhookConfiguration") -> list[Object]:
         return [entry for key, obj in self.objects.items() if key[0] == kind for entry in obj["webhooks"]]

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """docs/air-gap.md does what it says: its commands are run, with a release, a registry and a cluster that are none."""
+
 from __future__ import annotations
 
 import os
@@ -33,8 +34,14 @@ class Place:
             (folder / "bin" / name).write_text(PROGRAM)
             (folder / "bin" / name).chmod(0o755)
         (folder / "samples").mkdir()
-        (folder / "samples/kiali.yaml").write_text(yaml.safe_dump(deployment("kiali", "istio-system", "quay.io/kiali/kiali:v2")))
-        release = {"control_plane_istioctl": str(fake_istioctl.write(folder)), "addons_samples": str(folder / "samples"), "addons_names": ["kiali"]}
+        (folder / "samples/kiali.yaml").write_text(
+            yaml.safe_dump(deployment("kiali", "istio-system", "quay.io/kiali/kiali:v2"))
+        )
+        release = {
+            "control_plane_istioctl": str(fake_istioctl.write(folder)),
+            "addons_samples": str(folder / "samples"),
+            "addons_names": ["kiali"],
+        }
         (folder / "air-gap.yml").write_text(VARIABLES + yaml.safe_dump(release))
 
     def shell(self, text: str, **more: str) -> list[str]:
@@ -42,10 +49,23 @@ class Place:
         calls = self.folder / "calls"
         calls.unlink(missing_ok=True)
         path = f"{self.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-        own = {"KUBECONFIG": os.devnull, "XDG_CACHE_HOME": str(self.folder / "cache"), "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections")}
+        own = {
+            "KUBECONFIG": os.devnull,
+            "XDG_CACHE_HOME": str(self.folder / "cache"),
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"),
+        }
         environment = {**os.environ, **own, "PATH": path, "CALLS": str(calls), **more}
         script = text.replace("playbooks/", f"{ROOT}/playbooks/")
-        done = subprocess.run(["sh", "-e"], input=script, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(
+            ["sh", "-e"],
+            input=script,
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return calls.read_text().splitlines() if calls.exists() else []
 
@@ -63,13 +83,17 @@ def plan(place, name="images.txt"):
 
 def test_the_list_has_what_the_site_pulls_and_where_it_is_to_be(place):
     assert plan(place)["docker.io/istio/proxyv2:1.31.0"] == "registry.example.com/docker/istio/proxyv2:1.31.0"
-    assert {"docker.io/istio/pilot:1.31.0", "docker.io/library/redis:alpine", "quay.io/kiali/kiali:v2"} < set(plan(place))
+    assert {"docker.io/istio/pilot:1.31.0", "docker.io/library/redis:alpine", "quay.io/kiali/kiali:v2"} < set(
+        plan(place)
+    )
     demo = [source for source in plan(place) if "microservices-demo" in source]
     assert len(demo) == 11 and all(plan(place)[source].startswith("registry.example.com/demo/") for source in demo)
 
 
 def test_every_line_of_the_plan_is_copied(place):
-    assert place.shell(MIRROR) == [f"skopeo copy --all docker://{source} docker://{target}" for source, target in plan(place).items()]
+    assert place.shell(MIRROR) == [
+        f"skopeo copy --all docker://{source} docker://{target}" for source, target in plan(place).items()
+    ]
 
 
 def test_the_secret_comes_into_every_namespace_and_onto_no_command_line(place):
@@ -80,20 +104,32 @@ def test_the_secret_comes_into_every_namespace_and_onto_no_command_line(place):
         "create namespace online-boutique",
         "-n online-boutique create",
     ]
-    assert all(line.endswith("--from-file=.dockerconfigjson=/home/somebody/.docker/config.json") for line in called if "secret" in line)
+    assert all(
+        line.endswith("--from-file=.dockerconfigjson=/home/somebody/.docker/config.json")
+        for line in called
+        if "secret" in line
+    )
 
 
 @pytest.mark.long
 def test_a_role_may_have_a_mirror_of_its_own_and_a_part_may_be_left_out(place):
-    own = "-e '{\"demo_registries\": {\"docker.io\": \"other.example.com\"}, \"site_addons\": false, \"site_control_plane\": false}'"
+    own = (
+        '-e \'{"demo_registries": {"docker.io": "other.example.com"}, "site_addons": false, "site_control_plane":'
+        " false}'"
+    )
     place.shell(LIST.strip().replace("images.txt", "own.txt") + f" {own}\n")
     assert plan(place, "own.txt") == {"docker.io/library/redis:alpine": "other.example.com/library/redis:alpine"}
 
 
 def test_the_site_takes_the_same_variables():
     assert INSTALL.strip() == "ansible-playbook playbooks/site.yml -e @air-gap.yml"
-    assert any(task.get("ansible.builtin.import_tasks") == "tasks/roles.yml" for task in load("playbooks/site.yml")[1]["tasks"])
-    for played, file in ((load("playbooks/tasks/roles.yml"), "registries.yml"), (load("playbooks/images.yml")[1]["tasks"], "tasks/registries.yml")):
+    assert any(
+        task.get("ansible.builtin.import_tasks") == "tasks/roles.yml" for task in load("playbooks/site.yml")[1]["tasks"]
+    )
+    for played, file in (
+        (load("playbooks/tasks/roles.yml"), "site_variables.yml"),
+        (load("playbooks/images.yml")[1]["tasks"], "tasks/site_variables.yml"),
+    ):
         included = [task["ansible.builtin.include_tasks"] for task in played if "ansible.builtin.include_tasks" in task]
         assert any(isinstance(task, dict) and task["file"] == file for task in included)
 
@@ -103,10 +139,15 @@ def options(role, file, module):
 
 
 def test_images_are_listed_for_the_control_plane_that_is_installed():
-    installed, listed = options("control_plane", "main", "control_plane"), options("control_plane", "images", "images")
+    installed, listed = (
+        options("control_plane", "main", "control_plane"),
+        options("control_plane", "images", "images_info"),
+    )
     # These depend on whether it is there; the list has none of a control plane that goes.
     differ = {"istioctl", "charts"}
-    assert {name: installed[name] for name in set(listed) - differ} == {name: listed[name] for name in set(listed) - differ}
+    assert {name: installed[name] for name in set(listed) - differ} == {
+        name: listed[name] for name in set(listed) - differ
+    }
     not_rendered = {
         "state",
         "delete_crds",

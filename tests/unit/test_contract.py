@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What modules say of themselves is what they do: documentation, examples, results, and the collection's list of them."""
+
 from __future__ import annotations
 
 import importlib
@@ -9,9 +10,23 @@ import pytest
 import yaml
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.connection import CONNECTION_ARGUMENTS
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine import checkpoint
-from ansible_collections.servicemesh.istio.plugins.plugin_utils.progress import ActionModule, BesideHostActionModule
+from ansible_collections.servicemesh.istio.plugins.plugin_utils.progress import ActionModule
 from builders import config, istio, namespace, pod, service
-from collection import MODULES, PLUGINS, ROOT, arguments, calls, documentation, fragments, load, module, spec, tasks, wrong_options
+from collection import (
+    MODULES,
+    PLUGINS,
+    PREFIX,
+    ROOT,
+    arguments,
+    calls,
+    documentation,
+    fragments,
+    load,
+    module,
+    spec,
+    tasks,
+    wrong_options,
+)
 from memory_api import MemoryApi
 
 # What Ansible adds, and what every result has.
@@ -47,7 +62,7 @@ def test_every_option_is_described(name):
 def test_every_module_takes_the_whole_connection_with_its_variables(name):
     options = documentation(name)["options"]
     for option, value in CONNECTION_ARGUMENTS.items():
-        shown = options["api_host" if option == "host" and "api_host" in options else option]
+        shown = options[option]
         variable = value["fallback"][1][0]
         assert f"E({variable})" in str(shown["description"]), f"{option} does not tell of {variable}"
 
@@ -55,8 +70,21 @@ def test_every_module_takes_the_whole_connection_with_its_variables(name):
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_says_what_it_is_and_who_made_it(name):
     words = documentation(name)
-    assert words["module"] == name and words["short_description"] and words["description"] and words["version_added"] and words["author"]
+    assert (
+        words["module"] == name
+        and words["short_description"]
+        and words["description"]
+        and words["version_added"]
+        and words["author"]
+    )
     assert not words["short_description"].endswith(".")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_leads_to_the_reference_of_what_it_is_about(name):
+    rows = documentation(name)["seealso"]
+    assert all(row["name"] and row["description"].endswith(".") for row in rows)
+    assert any(row["link"].startswith(("https://istio.io/latest/docs/", "https://kubernetes.io/docs/")) for row in rows)
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -78,7 +106,9 @@ def test_every_module_knows_check_mode(name):
 def test_a_module_that_changes_no_cluster_promises_no_difference(name):
     changing = {"wait", "state", "dest", "levels"} & set(arguments(name))
     shown = documentation(name)["attributes"]["diff_mode"]["support"]
-    assert (shown == "none") == (not changing), f"diff_mode is {shown}, and of the options that change something it has {sorted(changing) or 'none'}"
+    assert (shown == "none") == (not changing), (
+        f"diff_mode is {shown}, and of the options that change something it has {sorted(changing) or 'none'}"
+    )
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -115,33 +145,51 @@ def test_a_failure_has_its_code_reason_and_hint(name):
 def test_what_writes_has_one_shape_of_result(name):
     result = returned(name)
     assert set(result["objects"]["contains"]) == {"ref", "action", "conflicts", "status", "message"}
-    assert result["objects"]["type"] == "list" and result["objects"]["elements"] == "dict" and result["barriers"]["elements"] == "str"
-    assert {"created", "configured", "unchanged", "pruned", "failed", "asked"} <= set(result["summary"]["sample"])
+    assert (
+        result["objects"]["type"] == "list"
+        and result["objects"]["elements"] == "dict"
+        and result["verified"]["elements"] == "str"
+    )
+    assert {"created", "configured", "unchanged", "pruned", "failed", "dry_runs"} <= set(result["summary"]["sample"])
     assert {"wait", "wait_timeout", "adopt", "recreate"} <= set(arguments(name))
 
 
 SERVICE, POD = service("frontend"), pod("frontend-v1", labels={"app": "frontend", "version": "v1"})
-KIALI = [service("kiali", "istio-system", ports=[{"name": "http", "port": 20001}]), pod("kiali-1", "istio-system", {"app": "kiali"})]
+KIALI = [
+    service("kiali", "istio-system", ports=[{"name": "http", "port": 20001}]),
+    pod("kiali-1", "istio-system", {"app": "kiali"}),
+]
 RULE = istio("DestinationRule", "frontend", host="frontend")
 RULE["metadata"]["annotations"] = {"servicemesh.istio/intents": '{"load_balancing": {"algorithm": "random"}}'}
-KEPT = checkpoint.Checkpoint("servicemesh-undo-frontend", "shop").taken([MemoryApi(namespace("shop")).put(RULE, manager="kubectl")], frozenset())
+KEPT = checkpoint.Checkpoint("servicemesh-rollback-frontend", "shop").as_config_map(
+    [MemoryApi(namespace("shop")).put(RULE, manager="kubectl")], frozenset()
+)
 CASES = {
     "manifests": ([], {"definition": config("a", x="1")}),
-    "namespace": ([namespace("shop")], {"name": "shop", "injection": "enabled", "restart": True}),
-    "traffic_split": ([SERVICE, POD], {"host": "frontend", "namespace": "shop", "versions": {"v1": 1}}),
-    "route": ([SERVICE, POD], {"host": "frontend", "namespace": "shop", "rules": [{"when": {"path": "/a*"}, "to": "v1"}]}),
-    "fault": ([SERVICE, POD], {"host": "frontend", "namespace": "shop", "delay": "2s"}),
-    "resilience": ([SERVICE, POD], {"host": "frontend", "namespace": "shop", "timeout": "2s"}),
-    "load_balancing": ([SERVICE, POD], {"host": "frontend", "namespace": "shop", "algorithm": "random"}),
+    "namespace": ([namespace("shop")], {"name": "shop", "injection": "enabled", "restart_missing_sidecar": True}),
+    "traffic_split": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "versions": {"v1": 1}}),
+    "route": (
+        [SERVICE, POD],
+        {"service": "frontend", "namespace": "shop", "rules": [{"match": {"path": "/a*"}, "to": "v1"}]},
+    ),
+    "fault": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "delay": "2s"}),
+    "resilience": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "timeout": "2s"}),
+    "load_balancing": ([SERVICE, POD], {"service": "frontend", "namespace": "shop", "algorithm": "random"}),
     "traffic": ([SERVICE, POD], {"policy": {"shop": {"frontend": {"split": {"versions": {"v1": 1}}}}}, "prune": True}),
-    "undo": ([SERVICE, POD, KEPT], {"host": "frontend", "namespace": "shop"}),
-    "converged": ([SERVICE, POD], {}),
-    "gateway": ([namespace("shop"), pod("gateway", "shop", {"istio": "ingressgateway"})], {"name": "web", "namespace": "shop"}),
+    "traffic_rollback": ([SERVICE, POD, KEPT], {"service": "frontend", "namespace": "shop"}),
+    "proxy_status": ([SERVICE, POD], {}),
+    "gateway": (
+        [namespace("shop"), pod("gateway", "shop", {"istio": "ingressgateway"})],
+        {"name": "web", "namespace": "shop"},
+    ),
     "mtls": ([namespace("shop")], {"namespace": "shop", "mode": "strict"}),
     "authorization": ([namespace("shop")], {"name": "web", "namespace": "shop", "default": "deny"}),
-    "jwt": ([namespace("shop")], {"name": "web", "namespace": "shop", "issuers": [{"issuer": "https://login.example.com"}]}),
+    "jwt": (
+        [namespace("shop")],
+        {"name": "web", "namespace": "shop", "issuers": [{"issuer": "https://login.example.com"}]},
+    ),
     "egress": ([namespace("shop")], {"name": "web", "namespace": "shop", "hosts": ["example.com"]}),
-    "sidecar": ([namespace("shop")], {"namespace": "shop", "sees": ["."]}),
+    "sidecar": ([namespace("shop")], {"namespace": "shop", "egress_hosts": ["."]}),
     "telemetry": ([namespace("shop")], {"namespace": "shop", "tracing": {"percent": 1}}),
     "addons": ([], {"state": "absent"}),
     "control_plane": ([], {"state": "absent"}),
@@ -149,7 +197,7 @@ CASES = {
     "mesh_info": ([SERVICE, POD], {"query": "control_planes"}),
     "mesh_check": ([SERVICE, POD], {"phase": "install"}),
     "preflight": ([SERVICE, POD], {"definition": SERVICE}),
-    "images": ([], {"definition": POD}),
+    "images_info": ([], {"definition": POD}),
     "proxy_log": ([], {"namespace": "shop", "levels": {"all": "debug"}, "_ansible_check_mode": True}),
     "dashboard": (KIALI, {"local_port": 45678, "_ansible_check_mode": True}),
     "release": ([], {"version": "1.31.0", "state": "absent"}),
@@ -189,7 +237,8 @@ def test_the_action_group_lists_every_module():
 
 
 def test_what_waits_shows_its_progress():
-    shown = [path.stem for path in (ROOT / "plugins" / "action").glob("*.py")]
-    assert sorted(shown) == WAITING
-    for name in shown:
-        assert importlib.import_module(f"{PLUGINS}.action.{name}").ActionModule is (BesideHostActionModule if "api_host" in arguments(name) else ActionModule)
+    (shown,) = [path.stem for path in (ROOT / "plugins" / "action").glob("*.py")]
+    routed = load("meta/runtime.yml")["plugin_routing"]["modules"]
+    assert sorted({shown, *routed}) == WAITING
+    assert {row["action_plugin"] for row in routed.values()} == {f"{PREFIX}{shown}"}
+    assert importlib.import_module(f"{PLUGINS}.action.{shown}").ActionModule is ActionModule

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What roles and playbooks promise is what they use: variables, their defaults and words, and calls of modules."""
+
 from __future__ import annotations
 
 import functools
@@ -9,7 +10,7 @@ import re
 
 import pytest
 import yaml
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.module import CONCERNS
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.features.registry import FEATURES
 from collection import FILTERS, MODULES, PREFIX, ROLES, ROOT, calls, load, tasks, wrong_options
 
 PLAYED = sorted(
@@ -145,7 +146,10 @@ def test_nothing_is_made_that_nobody_uses(role):
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_is_described_and_licensed(role):
     about = load(f"roles/{role}/meta/main.yml")["galaxy_info"]
-    assert about["description"] == load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]["main"]["short_description"]
+    assert (
+        about["description"]
+        == load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]["main"]["short_description"]
+    )
     assert about["license"] == "GPL-3.0-or-later"
 
 
@@ -172,11 +176,12 @@ def test_every_module_is_called_by_a_role_or_a_playbook():
         if (content := yaml.safe_load(path.read_text(encoding="utf-8"))) and isinstance(content, list)
         for name, _options in calls(content)
     }
-    # Single policies and what comes before and after them are for people's own playbooks; the role says those of hosts by one module.
-    assert called | (set(CONCERNS) - {"split"}) | {
+    # Single policies and what comes before and after them are for people's own playbooks; the role says those of hosts
+    # by one module.
+    assert called | (set(FEATURES) - {"split"}) | {
         "traffic_split",
         "authorization",
-        "converged",
+        "proxy_status",
         "egress",
         "gateway",
         "jwt",
@@ -184,5 +189,5 @@ def test_every_module_is_called_by_a_role_or_a_playbook():
         "preflight",
         "sidecar",
         "telemetry",
-        "undo",
+        "traffic_rollback",
     } == set(MODULES)

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What differs from what is declared: the report as a function of results, and a real drift.yml beside a cluster in memory."""
+"""What differs from what is declared: the report as a function of results, and a real drift.yml beside a cluster in
+memory.
+"""
+
 from __future__ import annotations
 
 import copy
@@ -30,15 +33,28 @@ def row(name, action, group="", kind="ConfigMap", conflicts=()):
 
 
 def entry(name, action, before, after, kind="ConfigMap"):
-    return {"before": before, "after": after, "before_header": f"{kind} shop/{name}", "after_header": f"{kind} shop/{name} ({action})"}
+    return {
+        "before": before,
+        "after": after,
+        "before_header": f"{kind} shop/{name}",
+        "after_header": f"{kind} shop/{name} ({action})",
+    }
 
 
 def result(*rows, diff=(), **more):
-    return {"changed": any(r["action"] != "unchanged" for r in rows), "failed": False, "objects": list(rows), "diff": list(diff), **more}
+    return {
+        "changed": any(r["action"] != "unchanged" for r in rows),
+        "failed": False,
+        "objects": list(rows),
+        "diff": list(diff),
+        **more,
+    }
 
 
 def of(*results):
-    return drift([{"role": f"role{number}", "module": "manifests", "result": one} for number, one in enumerate(results)])
+    return drift(
+        [{"role": f"role{number}", "module": "manifests", "result": one} for number, one in enumerate(results)]
+    )
 
 
 def test_only_what_differs_is_listed_each_object_with_its_own_difference():
@@ -51,15 +67,29 @@ def test_only_what_differs_is_listed_each_object_with_its_own_difference():
             diff=[entry("b", "configured", "1\n", "2\n"), entry("c", "pruned", "3\n", "")],
         )
     )
-    assert report["drift"] and report["counts"] == {"objects": 3, "differ": 2, "conflicts": 1, "actions": {"configured": 1, "pruned": 1}}
+    assert report["drift"] and report["counts"] == {
+        "objects": 3,
+        "differ": 2,
+        "conflicts": 1,
+        "actions": {"configured": 1, "pruned": 1},
+    }
     b, c = report["calls"][0]["differ"]
     assert (b["name"], b["before"], b["after"], b["conflicts"]) == ("ConfigMap shop/b", "1\n", "2\n", owned)
     assert (c["name"], c["action"], c["before"], c["after"]) == ("ConfigMap shop/c", "pruned", "3\n", "")
 
 
 def test_namesakes_of_two_groups_keep_their_differences_apart():
-    first, second = row("a", "configured", "networking.istio.io", "Gateway"), row("a", "configured", "gateway.networking.k8s.io", "Gateway")
-    report = of(result(first, second, diff=[entry("a", "configured", "old", "one", "Gateway"), entry("a", "configured", "old", "two", "Gateway")]))
+    first, second = (
+        row("a", "configured", "networking.istio.io", "Gateway"),
+        row("a", "configured", "gateway.networking.k8s.io", "Gateway"),
+    )
+    report = of(
+        result(
+            first,
+            second,
+            diff=[entry("a", "configured", "old", "one", "Gateway"), entry("a", "configured", "old", "two", "Gateway")],
+        )
+    )
     assert [(obj["ref"]["group"], obj["after"]) for obj in report["calls"][0]["differ"]] == [
         ("networking.istio.io", "one"),
         ("gateway.networking.k8s.io", "two"),
@@ -68,7 +98,11 @@ def test_namesakes_of_two_groups_keep_their_differences_apart():
 
 def test_agreement_is_no_drift():
     report = of(result(row("a", "unchanged")), {"results": [result(row("b", "unchanged"))], "changed": False})
-    assert not report["drift"] and report["counts"] == {"objects": 2, "differ": 0, "conflicts": 0, "actions": {}} and report["left_out"] == []
+    assert (
+        not report["drift"]
+        and report["counts"] == {"objects": 2, "differ": 0, "conflicts": 0, "actions": {}}
+        and report["left_out"] == []
+    )
 
 
 def test_a_field_that_somebody_else_owns_is_drift_even_where_the_value_is_as_wanted():
@@ -76,32 +110,51 @@ def test_a_field_that_somebody_else_owns_is_drift_even_where_the_value_is_as_wan
 
 
 def test_each_item_of_a_loop_is_a_call_named_by_what_names_it():
-    items = [{"ansible_loop_var": "own", "own": {"namespace": "shop", "host": "web", "token": "secret"}, **result(row("a", "created"))}]
+    items = [
+        {
+            "ansible_loop_var": "own",
+            "own": {"namespace": "shop", "service": "web", "token": "secret"},
+            **result(row("a", "created")),
+        }
+    ]
     report = of({"results": items, "changed": True, "warnings": ["no_pods: none"]})
     assert [call["item"] for call in report["calls"]] == ["shop/web"] and "secret" not in json.dumps(report)
     assert report["warnings"] == [{"role": "role0", "module": "manifests", "text": "no_pods: none"}]
 
 
 def test_what_did_not_run_is_told_and_a_loop_over_nothing_has_run():
-    report = of(result(row("a", "unchanged")), {}, {"skipped": True, "changed": False}, {"results": [], "skipped": True, "changed": False})
+    report = of(
+        result(row("a", "unchanged")),
+        {},
+        {"skipped": True, "changed": False},
+        {"results": [], "skipped": True, "changed": False},
+    )
     assert report["left_out"] == ["role1", "role2"]
 
 
 def test_a_release_that_would_be_fetched_is_on_a_host_and_no_drift():
-    report = drift([{"role": "release", "module": "release", "result": {"changed": True, "version": "1.31.0", "path": "/p"}}])
+    report = drift(
+        [{"role": "release", "module": "release", "result": {"changed": True, "version": "1.31.0", "path": "/p"}}]
+    )
     assert not report["drift"] and report["versions"]["istio"] == "1.31.0"
 
 
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
-        (result(row("a", "unchanged"), failed=True, msg="no answer"), "failed, so nothing is known of its objects: no answer"),
+        (
+            result(row("a", "unchanged"), failed=True, msg="no answer"),
+            "failed, so the drift of its objects is unknown: no answer",
+        ),
         ({"unreachable": True, "msg": "no route"}, "no route"),
         ({"results": [result(row("a", "unchanged")), {"failed": True, "msg": "second"}], "changed": False}, "second"),
-        ({"results": [{"failed": True, "msg": "one of two"}], "failed": True, "msg": "One or more items failed"}, "One or more items failed"),
-        ({"started": 1, "finished": 0, "ansible_job_id": "1"}, "lists no objects"),
-        ({"changed": False, "objects": [{"name": "of another shape"}]}, "lists no objects"),
-        ({}, "none of the tasks ran"),
+        (
+            {"results": [{"failed": True, "msg": "one of two"}], "failed": True, "msg": "One or more items failed"},
+            "One or more items failed",
+        ),
+        ({"started": 1, "finished": 0, "ansible_job_id": "1"}, "has no objects in its result"),
+        ({"changed": False, "objects": [{"name": "of another shape"}]}, "has no objects in its result"),
+        ({}, "no task ran"),
     ],
 )
 def test_what_is_not_known_is_never_agreement(bad, words):
@@ -110,9 +163,13 @@ def test_what_is_not_known_is_never_agreement(bad, words):
 
 
 def test_the_filter_tells_the_cause_and_the_remedy():
-    with pytest.raises(AnsibleFilterError, match=r"role: manifests failed, so .*: no answer\. Mend that first\."):
-        FilterModule().filters()["drift"]([{"role": "role", "module": "manifests", "result": {"failed": True, "msg": "no answer"}}])
-    with pytest.raises(AnsibleFilterError, match="call 1 is no mapping"):
+    with pytest.raises(
+        AnsibleFilterError, match=r"role: manifests failed, so .*: no answer\. Fix that failure first\."
+    ):
+        FilterModule().filters()["drift"](
+            [{"role": "role", "module": "manifests", "result": {"failed": True, "msg": "no answer"}}]
+        )
+    with pytest.raises(AnsibleFilterError, match="call 1 is not a mapping"):
         FilterModule().filters()["drift"]([{"role": "role"}])
 
 
@@ -127,7 +184,9 @@ def test_the_report_asks_for_every_call_of_every_role_of_the_site():
         for path in (ROOT / "roles" / role / "tasks").glob("*.yml"):
             for task in tasks(yaml.safe_load(path.read_text())):
                 made |= {
-                    (role, module, task.get("register")) for module, _options in calls([task]) if module == "release" or "force_conflicts" in arguments(module)
+                    (role, module, task.get("register"))
+                    for module, _options in calls([task])
+                    if module == "release" or "force_conflicts" in arguments(module)
                 }
     asked = [
         (call["role"], call["module"], re.findall(r"\w+_result", call["result"])[0])
@@ -166,7 +225,13 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
-    api = MemoryApi(builders.namespace(DEMO), *(builders.pod(f"frontend-{version}", DEMO, {"app": "frontend", "version": version}) for version in ("v1", "v2")))
+    api = MemoryApi(
+        builders.namespace(DEMO),
+        *(
+            builders.pod(f"frontend-{version}", DEMO, {"app": "frontend", "version": version})
+            for version in ("v1", "v2")
+        ),
+    )
     for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
         api.controllers[kind] = fake_istioctl.arm
     with serve(api) as server:
@@ -195,8 +260,16 @@ def test_on_a_site_as_declared_the_play_succeeds_and_what_istiod_wrote_is_no_dri
     report = json.loads(live.report.read_text())
     assert not report["drift"] and report["counts"]["differ"] == 0 and report["counts"]["objects"] > 50
     assert report["left_out"] == ["release", "addons"]
-    assert report["cluster"]["name"] == "memory" and report["cluster"]["server"].startswith("http://127.0.0.1") and report["cluster"]["version"] == "v1.36.3"
-    assert report["versions"]["istio"] == "1.31.0" and report["versions"]["collection"] and report["versions"]["ansible_core"]
+    assert (
+        report["cluster"]["name"] == "memory"
+        and report["cluster"]["server"].startswith("http://127.0.0.1")
+        and report["cluster"]["version"] == "v1.36.3"
+    )
+    assert (
+        report["versions"]["istio"] == "1.31.0"
+        and report["versions"]["collection"]
+        and report["versions"]["ansible_core"]
+    )
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", report["time"])
     assert stat.S_IMODE(live.report.stat().st_mode) == 0o600
     assert "Drift          none of" in done.stdout
@@ -204,7 +277,13 @@ def test_on_a_site_as_declared_the_play_succeeds_and_what_istiod_wrote_is_no_dri
 
 def test_what_was_edited_deleted_and_left_over_is_the_report_and_the_play_fails(live):
     live.api.put(
-        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "currencyservice", "namespace": DEMO}, "spec": {"replicas": 7}}, "kubectl-edit"
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "currencyservice", "namespace": DEMO},
+            "spec": {"replicas": 7},
+        },
+        "kubectl-edit",
     )
     live.api.drop("Service", "frontend", DEMO)
     stray = copy.deepcopy(live.api.get("ServiceAccount", "frontend", DEMO))
@@ -214,9 +293,18 @@ def test_what_was_edited_deleted_and_left_over_is_the_report_and_the_play_fails(
     assert done.returncode == 2 and "3 of " in done.stdout and "objects differ from what is declared" in done.stdout
     report = json.loads(live.report.read_text())
     found = {obj["name"]: obj for call in report["calls"] for obj in call["differ"]}
-    actions = {f"Deployment {DEMO}/currencyservice": "configured", f"Service {DEMO}/frontend": "created", f"ServiceAccount {DEMO}/stray": "pruned"}
+    actions = {
+        f"Deployment {DEMO}/currencyservice": "configured",
+        f"Service {DEMO}/frontend": "created",
+        f"ServiceAccount {DEMO}/stray": "pruned",
+    }
     assert {name: obj["action"] for name, obj in found.items()} == actions
-    assert report["counts"] == {**report["counts"], "differ": 3, "conflicts": 1, "actions": {"configured": 1, "created": 1, "pruned": 1}}
+    assert report["counts"] == {
+        **report["counts"],
+        "differ": 3,
+        "conflicts": 1,
+        "actions": {"configured": 1, "created": 1, "pruned": 1},
+    }
     deployment = found[f"Deployment {DEMO}/currencyservice"]
     assert (deployment["before"], deployment["after"]) == ("spec:\n  replicas: 7\n", "spec:\n  replicas: 1\n")
     assert deployment["conflicts"] == [{"field": ".spec.replicas", "manager": "kubectl-edit"}]
@@ -228,7 +316,11 @@ def test_what_was_edited_deleted_and_left_over_is_the_report_and_the_play_fails(
     tolerant = live.drift("--tags", "demo", "-e", "drift_fails=false")
     assert tolerant.returncode == 0, tolerant.stdout + tolerant.stderr
     report = json.loads(live.report.read_text())
-    assert report["drift"] and report["counts"]["differ"] == 3 and report["left_out"] == ["release", "control_plane", "namespaces", "addons", "traffic"]
+    assert (
+        report["drift"]
+        and report["counts"]["differ"] == 3
+        and report["left_out"] == ["release", "control_plane", "namespaces", "addons", "traffic"]
+    )
 
 
 @pytest.mark.long
@@ -263,4 +355,7 @@ def test_several_hosts_write_a_report_each_and_never_into_one(live):
     assert refused.returncode == 2 and "names one file for several hosts" in refused.stdout
     done = live.drift(*hosts, "-e", '{"drift_report": "drift-{{ inventory_hostname }}.json"}')
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [json.loads((live.folder / f"drift-{host}.json").read_text())["drift"] for host in ("east", "west")] == [False, False]
+    assert [json.loads((live.folder / f"drift-{host}.json").read_text())["drift"] for host in ("east", "west")] == [
+        False,
+        False,
+    ]

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The evidence of a run: the structure as a function of results, the page as a function of it, and the files of real runs."""
+"""The evidence of a run: the structure as a function of results, the page as a function of it, and the files of real
+runs.
+"""
+
 from __future__ import annotations
 
 import base64
@@ -28,7 +31,9 @@ from memory_api import MemoryApi
 from memory_server import environment, kubeconfig, play, playbook_command, serve
 
 DOCUMENT = (ROOT / "docs/drift-and-evidence.md").read_text(encoding="utf-8")
-COMMANDS = [line for block in re.findall(r"```shell\n(.*?)```", DOCUMENT, re.DOTALL) for line in block.strip().splitlines()]
+COMMANDS = [
+    line for block in re.findall(r"```shell\n(.*?)```", DOCUMENT, re.DOTALL) for line in block.strip().splitlines()
+]
 RUN = {
     "run": "0123456789abcdef",
     "playbook": "site.yml",
@@ -40,15 +45,18 @@ RUN = {
 COUNTS = {"ok": 3, "failures": 0, "unreachable": 0, "changed": 1, "skipped": 0, "rescued": 0, "ignored": 0}
 PROBE = {
     "sent": 200,
-    "lost": 0,
+    "failures": 0,
     "codes": {"200": 200},
-    "counts": {"v1": 181, "v2": 19},
-    "shares": {"v1": 90.5, "v2": 9.5},
+    "responses_by_version": {"v1": 181, "v2": 19},
+    "percent_by_version": {"v1": 90.5, "v2": 9.5},
     "errors": {},
-    "via": "http://192.0.2.1",
+    "target": "http://192.0.2.1",
     "lost_at_most": 1.5,
 }
-MESH = {"cluster": {"name": "prod", "server": "https://192.0.2.9:6443", "version": "v1.36.3"}, "control_planes": [{"revision": "default", "version": "1.31.0"}]}
+MESH = {
+    "cluster": {"name": "prod", "server": "https://192.0.2.9:6443", "version": "v1.36.3"},
+    "control_planes": [{"revision": "default", "version": "1.31.0"}],
+}
 
 
 def about(module="manifests", **more):
@@ -76,13 +84,20 @@ def written(name="one", action="configured", before="data:\n  a: '1'\n", after="
         }
         for n, a in ((name, action), ("left", "unchanged"))
     ]
-    diff = [{"before": before, "after": after, "before_header": f"ConfigMap shop/{name}", "after_header": f"ConfigMap shop/{name} ({action})"}]
+    diff = [
+        {
+            "before": before,
+            "after": after,
+            "before_header": f"ConfigMap shop/{name}",
+            "after_header": f"ConfigMap shop/{name} ({action})",
+        }
+    ]
     return {
         "changed": True,
         "objects": rows,
         "diff": diff,
-        "summary": {action: 1, "unchanged": 1, "asked": 1},
-        "barriers": ["proxies converged"],
+        "summary": {action: 1, "unchanged": 1, "dry_runs": 1},
+        "verified": ["proxies converged"],
         "duration": {"plan": 0.1},
         **more,
     }
@@ -94,7 +109,7 @@ def report(*calls, hosts=None, **run):
 
 def test_touched_objects_are_told_with_their_differences_and_unchanged_ones_are_counted():
     call = evidence.call(about(), evidence.OK, written(invocation={"module_args": {"api_key": "secret"}}))
-    assert call["outcome"] == "changed" and call["unchanged"] == 1 and call["barriers"] == ["proxies converged"]
+    assert call["outcome"] == "changed" and call["unchanged"] == 1 and call["verified"] == ["proxies converged"]
     assert [(obj["name"], obj["action"], obj["before"], obj["after"]) for obj in call["touched"]] == [
         ("ConfigMap shop/one", "configured", "data:\n  a: '1'\n", "data:\n  a: '2'\n")
     ]
@@ -107,25 +122,41 @@ def test_of_a_no_log_task_only_that_it_ran_is_told():
 
 
 def test_of_another_collections_task_only_how_it_ended_is_told():
-    call = evidence.call({**about(), "module": "ansible.builtin.uri"}, evidence.FAILED, {"msg": "no", "json": {"token": "secret"}})
+    call = evidence.call(
+        {**about(), "module": "ansible.builtin.uri"}, evidence.FAILED, {"msg": "no", "json": {"token": "secret"}}
+    )
     assert call["message"] == "no" and "found" not in call and "secret" not in json.dumps(call)
 
 
 def test_all_that_a_module_measures_is_kept_also_what_later_versions_call_by_new_names():
-    assert evidence.call(about("probe"), evidence.OK, {"changed": False, "duration": {"probe": 2.0}, **PROBE})["found"] == PROBE
+    assert (
+        evidence.call(about("probe"), evidence.OK, {"changed": False, "duration": {"probe": 2.0}, **PROBE})["found"]
+        == PROBE
+    )
     odd = {"changed": False, "objects": [{"name": "of another shape"}]}
     assert evidence.call(about("backup"), evidence.OK, odd)["found"] == {"objects": odd["objects"]}
 
 
 def test_an_item_of_a_loop_is_named_and_not_told_in_full():
-    item = {"ansible_loop_var": "own", "own": {"name": "shop", "token": "secret"}, "_ansible_item_label": {"name": "shop", "token": "secret"}, **written()}
+    item = {
+        "ansible_loop_var": "own",
+        "own": {"name": "shop", "token": "secret"},
+        "_ansible_item_label": {"name": "shop", "token": "secret"},
+        **written(),
+    }
     call = evidence.call(about(), evidence.OK, item)
     assert call["item"] == "shop" and "secret" not in json.dumps(call)
 
 
 @pytest.mark.parametrize(
     ("counts", "status"),
-    [({}, 0), ({"failures": 1}, 2), ({"unreachable": 1}, 4), ({"failures": 1, "unreachable": 1}, 4), ({"rescued": 1, "ignored": 1}, 0)],
+    [
+        ({}, 0),
+        ({"failures": 1}, 2),
+        ({"unreachable": 1}, 4),
+        ({"failures": 1, "unreachable": 1}, 4),
+        ({"rescued": 1, "ignored": 1}, 0),
+    ],
 )
 def test_the_exit_status_is_ansibles(counts, status):
     assert report(hosts={"a": COUNTS, "b": {**COUNTS, **counts}})["exit_status"] == status
@@ -133,18 +164,36 @@ def test_the_exit_status_is_ansibles(counts, status):
 
 
 def test_what_was_only_planned_is_not_counted_as_done():
-    whole = report(evidence.call(about(), evidence.OK, written()), evidence.call(about(check_mode=True), evidence.OK, written(action="created")))
-    assert whole["counts"]["objects"] == {"done": {"configured": 1, "unchanged": 1}, "planned": {"created": 1, "unchanged": 1}}
+    whole = report(
+        evidence.call(about(), evidence.OK, written()),
+        evidence.call(about(check_mode=True), evidence.OK, written(action="created")),
+    )
+    assert whole["counts"]["objects"] == {
+        "done": {"configured": 1, "unchanged": 1},
+        "planned": {"created": 1, "unchanged": 1},
+    }
     assert whole["counts"]["outcomes"] == {"changed": 2} and not whole["check_mode"]
     assert report(evidence.call(about(check_mode=True), evidence.OK, written()))["check_mode"]
 
 
 def test_clusters_and_versions_are_those_that_the_modules_told():
-    whole = report(evidence.call(about("mesh_info"), evidence.OK, MESH), evidence.call(about("control_plane"), evidence.OK, written(version="1.31.0")))
+    whole = report(
+        evidence.call(about("mesh_info"), evidence.OK, MESH),
+        evidence.call(about("control_plane"), evidence.OK, written(version="1.31.0")),
+    )
     assert whole["clusters"] == [
-        {"host": "localhost", "name": "prod", "server": "https://192.0.2.9:6443", "kubernetes": "v1.36.3", "control_planes": MESH["control_planes"]}
+        {
+            "host": "localhost",
+            "name": "prod",
+            "server": "https://192.0.2.9:6443",
+            "kubernetes": "v1.36.3",
+            "control_planes": MESH["control_planes"],
+        }
     ]
-    assert whole["versions"]["istio"] == ["1.31.0"] and whole["versions"]["collection"] == yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
+    assert (
+        whole["versions"]["istio"] == ["1.31.0"]
+        and whole["versions"]["collection"] == yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
+    )
 
 
 def test_the_version_is_read_from_an_installed_collection_too(tmp_path):
@@ -202,13 +251,20 @@ EVIL = "</pre></span><script>alert(1)</script><img src=x onerror=alert(1)>\"' {{
 
 def test_nothing_of_the_cluster_is_markup_in_the_page_and_nothing_is_loaded():
     evil = written(name=EVIL, before=EVIL, after=f"{EVIL}\n{EVIL}", warnings=[EVIL], **{EVIL: EVIL})
-    evil["barriers"], evil["failure"] = [EVIL], {"code": EVIL, "reason": EVIL, "ref": {EVIL: EVIL}, "hint": EVIL}
+    evil["verified"], evil["failure"] = [EVIL], {"code": EVIL, "reason": EVIL, "ref": {EVIL: EVIL}, "hint": EVIL}
     evil["objects"][0].update(conflicts=[{"field": EVIL, "manager": EVIL}], status=EVIL, message=EVIL)
     planes = [{"revision": EVIL, "version": EVIL}]
     calls = [
-        evidence.call(about(task=EVIL, role=EVIL, host=EVIL, delegated_to=EVIL), outcome, {**evil, "msg": EVIL}) for outcome in (evidence.OK, evidence.FAILED)
+        evidence.call(about(task=EVIL, role=EVIL, host=EVIL, delegated_to=EVIL), outcome, {**evil, "msg": EVIL})
+        for outcome in (evidence.OK, evidence.FAILED)
     ]
-    calls.append(evidence.call(about("mesh_info"), evidence.OK, {"cluster": {"name": EVIL, "server": EVIL, "version": EVIL}, "control_planes": planes}))
+    calls.append(
+        evidence.call(
+            about("mesh_info"),
+            evidence.OK,
+            {"cluster": {"name": EVIL, "server": EVIL, "version": EVIL}, "control_planes": planes},
+        )
+    )
     html = page(report(*calls, hosts={EVIL: COUNTS}, playbook=EVIL, plays=[EVIL]))
     seen = Page(html)
     assert seen.tags == {
@@ -262,7 +318,7 @@ def test_the_page_tells_what_was_done_measured_and_what_failed():
         assert words in text
     for words in (
         "Held: proxies converged",
-        "sent 200, lost 0",
+        "sent 200, failures 0",
         "lost_at_most: 1.5",
         "v2: 9.5",
         "image_pull",
@@ -273,12 +329,16 @@ def test_the_page_tells_what_was_done_measured_and_what_failed():
         whole["sha256"],
     ):
         assert words in text
-    assert "succeeded" in Page(page(report())).text and "was cut off" in Page(page(report(hosts={}, finished=False))).text
+    assert (
+        "succeeded" in Page(page(report())).text and "was cut off" in Page(page(report(hosts={}, finished=False))).text
+    )
 
 
 def test_a_result_of_an_unknown_shape_costs_no_page():
     whole = report(
-        evidence.call(about(), evidence.OK, {"objects": [{"ref": {}, "action": "created"}], "diff": ["text"], "summary": {}}),
+        evidence.call(
+            about(), evidence.OK, {"objects": [{"ref": {}, "action": "created"}], "diff": ["text"], "summary": {}}
+        ),
         evidence.call(about("mesh_info"), evidence.OK, {"cluster": {"server": "s"}, "control_planes": [{}]}),
     )
     assert "created" in Page(page(whole)).text
@@ -291,8 +351,14 @@ def test_a_long_difference_is_cut_in_the_page_and_says_so():
 
 
 def test_a_call_in_a_line():
-    assert in_words(evidence.call(about("release"), evidence.OK, {"version": "1.31.0", "path": "/p", "changed": False})) == "version 1.31.0, path /p"
-    assert in_words(evidence.call(about(), evidence.SKIPPED, {"skip_reason": "Conditional result was False"})) == "Conditional result was False"
+    assert (
+        in_words(evidence.call(about("release"), evidence.OK, {"version": "1.31.0", "path": "/p", "changed": False}))
+        == "version 1.31.0, path /p"
+    )
+    assert (
+        in_words(evidence.call(about(), evidence.SKIPPED, {"skip_reason": "Conditional result was False"}))
+        == "Conditional result was False"
+    )
 
 
 def test_every_command_of_the_document_is_run_by_a_test():
@@ -301,7 +367,11 @@ def test_every_command_of_the_document_is_run_by_a_test():
         "ansible-playbook playbooks/drift.yml -e drift_report=drift.json": "test_drift",
         f"export {variables}": test_a_run_leaves_two_files_for_its_owner_alone_and_ends_as_it_would_without,
         "ansible-playbook playbooks/site.yml": "test_drift",
-        **{line: test_the_documents_command_tells_an_edited_file_from_the_written_one for line in COMMANDS if "hashlib" in line},
+        **{
+            line: test_the_documents_command_tells_an_edited_file_from_the_written_one
+            for line in COMMANDS
+            if "hashlib" in line
+        },
     }
     assert sorted(COMMANDS) == sorted(tested)
 
@@ -314,14 +384,30 @@ TASKS = [
         "name": "Secret and settings",
         "servicemesh.istio.manifests": {
             "definition": [
-                {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "shop"}, "stringData": {"password": SECRET}},
+                {
+                    "apiVersion": "v1",
+                    "kind": "Secret",
+                    "metadata": {"name": "s", "namespace": "shop"},
+                    "stringData": {"password": SECRET},
+                },
                 {**builders.config("one"), "data": {"html": EVIL}},
             ]
         },
     },
-    {"name": "The same again", "servicemesh.istio.manifests": {"definition": {**builders.config("one"), "data": {"html": EVIL}}}},
-    {"name": "In check mode", "check_mode": True, "servicemesh.istio.manifests": {"definition": builders.config("theirs", text="ours")}},
-    {"name": "Quiet", "no_log": True, "servicemesh.istio.manifests": {"definition": builders.config("quiet", text=UNTOLD)}},
+    {
+        "name": "The same again",
+        "servicemesh.istio.manifests": {"definition": {**builders.config("one"), "data": {"html": EVIL}}},
+    },
+    {
+        "name": "In check mode",
+        "check_mode": True,
+        "servicemesh.istio.manifests": {"definition": builders.config("theirs", text="ours")},
+    },
+    {
+        "name": "Quiet",
+        "no_log": True,
+        "servicemesh.istio.manifests": {"definition": builders.config("quiet", text=UNTOLD)},
+    },
     {
         "name": "Each",
         "servicemesh.istio.namespace": {"name": "{{ item.name }}", "injection": "enabled"},
@@ -329,7 +415,11 @@ TASKS = [
     },
     {"name": "Ask", "servicemesh.istio.probe": {"count": 5, "versions": {"any": "."}}},
     {"name": "Never", "when": False, "servicemesh.istio.mesh_info": {}},
-    {"name": "Nowhere", "ignore_errors": True, "servicemesh.istio.manifests": {"definition": builders.config("one", "nowhere")}},
+    {
+        "name": "Nowhere",
+        "ignore_errors": True,
+        "servicemesh.istio.manifests": {"definition": builders.config("one", "nowhere")},
+    },
     {"name": "Not ours", "ansible.builtin.debug": {"msg": "nothing of this"}},
     {"name": "Not ours, failed", "ansible.builtin.fail": {"msg": "and that is that"}},
 ]
@@ -362,7 +452,13 @@ def folder(tmp_path_factory):
     with serve(api) as server:
         kubeconfig(found, server)
         port = {"name": "http2", "port": int(server.rpartition(":")[2])}
-        gateway = builders.service("istio-ingressgateway", "istio-system", ports=[port], type="LoadBalancer", selector={"istio": "ingressgateway"})
+        gateway = builders.service(
+            "istio-ingressgateway",
+            "istio-system",
+            ports=[port],
+            type="LoadBalancer",
+            selector={"istio": "ingressgateway"},
+        )
         api.put(
             {
                 **gateway,
@@ -390,15 +486,26 @@ def told(run):
 
 def test_a_run_leaves_two_files_for_its_owner_alone_and_ends_as_it_would_without(run, told):
     done, data, html = run
-    assert done.returncode == told["exit_status"] == 2 and told["finished"] and told["playbook"] == "run.yml" and told["plays"] == ["A play"]
-    assert {stat.S_IMODE(path.stat().st_mode) for path in (data, html)} == {0o600} and stat.S_IMODE(data.parent.stat().st_mode) == 0o700
-    assert data.stem == html.stem and data.stem.startswith(told["started"][:10].replace("-", "")) and "-run-" in data.stem
+    assert (
+        done.returncode == told["exit_status"] == 2
+        and told["finished"]
+        and told["playbook"] == "run.yml"
+        and told["plays"] == ["A play"]
+    )
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (data, html)} == {0o600} and stat.S_IMODE(
+        data.parent.stat().st_mode
+    ) == 0o700
+    assert (
+        data.stem == html.stem and data.stem.startswith(told["started"][:10].replace("-", "")) and "-run-" in data.stem
+    )
     assert str(html) in done.stdout and "WARNING" not in done.stdout.partition("PLAY RECAP")[2]
     assert told["hosts"]["localhost"]["failures"] == 1
 
 
 def test_every_task_of_ours_is_told_and_of_others_only_those_that_failed(told):
-    rows = [(call["task"], call["item"], call["outcome"], call["check_mode"], call["ignored"]) for call in told["calls"]]
+    rows = [
+        (call["task"], call["item"], call["outcome"], call["check_mode"], call["ignored"]) for call in told["calls"]
+    ]
     assert rows == [
         ("Look", "", "ok", False, False),
         ("Secret and settings", "", "changed", False, False),
@@ -415,20 +522,25 @@ def test_every_task_of_ours_is_told_and_of_others_only_those_that_failed(told):
     times = [time for call in told["calls"] for time in (call["started"], call["ended"])]
     assert times == sorted(times) and told["started"] <= times[0] and times[-1] <= told["ended"]
     by_task = {call["task"]: call for call in told["calls"]}
-    assert by_task["Nowhere"]["failure"]["code"] == "namespace_missing" and by_task["Not ours, failed"]["message"] == "and that is that"
+    assert (
+        by_task["Nowhere"]["failure"]["code"] == "namespace_missing"
+        and by_task["Not ours, failed"]["message"] == "and that is that"
+    )
     assert by_task["The same again"]["touched"] == [] and by_task["The same again"]["unchanged"] == 1
 
 
 def test_figures_conflicts_cluster_and_versions_are_there(told):
     by_task = {call["task"]: call for call in told["calls"]}
     found = by_task["Ask"]["found"]
-    assert (found["sent"], found["lost"], found["codes"]) == (5, 0, {"404": 5})
+    assert (found["sent"], found["failures"], found["codes"]) == (5, 0, {"404": 5})
     (theirs,) = by_task["In check mode"]["touched"]
     assert theirs["conflicts"] == [{"field": ".data.text", "manager": "kubectl-edit"}] and any(
         "kubectl-edit" in text for text in by_task["In check mode"]["warnings"]
     )
     (cluster,) = told["clusters"]
-    assert (cluster["name"], cluster["kubernetes"]) == ("memory", "v1.36.3") and cluster["server"].startswith("http://127.0.0.1:")
+    assert (cluster["name"], cluster["kubernetes"]) == ("memory", "v1.36.3") and cluster["server"].startswith(
+        "http://127.0.0.1:"
+    )
     assert told["versions"]["ansible_core"] and told["versions"]["collection"] == "1.0.0"
     assert told["counts"]["objects"]["planned"] == {"configured": 1}
 
@@ -454,17 +566,23 @@ def test_the_documents_command_tells_an_edited_file_from_the_written_one(run, tm
     edited["exit_status"] = 0
     (tmp_path / "edited.json").write_text(json.dumps(edited))
     for path, answer in ((run[1], "True"), (tmp_path / "edited.json", "False")):
-        said = subprocess.run([sys.executable, *argv[1:-1], str(path)], capture_output=True, text=True, check=True).stdout
+        said = subprocess.run(
+            [sys.executable, *argv[1:-1], str(path)], capture_output=True, text=True, check=True
+        ).stdout
         assert said.strip() == answer
 
 
 def test_without_a_folder_nothing_is_written_and_one_that_cannot_be_written_is_a_warning(folder, tmp_path):
-    write_play(folder, [{"name": "Nothing much", "servicemesh.istio.manifests": {"definition": builders.config("two", a="1")}}], "small.yml")
+    write_play(
+        folder,
+        [{"name": "Nothing much", "servicemesh.istio.manifests": {"definition": builders.config("two", a="1")}}],
+        "small.yml",
+    )
     silent = play(folder, "small.yml", **ENABLED)
     assert silent.returncode == 0 and "vidence" not in silent.stdout + silent.stderr
     (tmp_path / "file").write_text("in the way")
     warned = play(folder, "small.yml", **ENABLED, SERVICEMESH_EVIDENCE=str(tmp_path / "file" / "reports"))
-    assert warned.returncode == 0 and "The evidence of this run could not be written" in warned.stdout + warned.stderr
+    assert warned.returncode == 0 and "cannot write the evidence of this run" in warned.stdout + warned.stderr
     assert (tmp_path / "file").read_text() == "in the way"
 
 
@@ -495,7 +613,11 @@ def test_a_run_that_is_interrupted_leaves_a_report_that_says_so(folder, tmp_path
     assert process.returncode != 0
     (data,) = (tmp_path / "reports").glob("*.json")
     whole = json.loads(data.read_text())
-    assert (whole["finished"], whole["exit_status"], [call["task"] for call in whole["calls"]]) == (False, None, ["Nothing much"]), rest
+    assert (whole["finished"], whole["exit_status"], [call["task"] for call in whole["calls"]]) == (
+        False,
+        None,
+        ["Nothing much"],
+    ), rest
     assert "was cut off" in data.with_suffix(".html").read_text()
     assert not [name for name in os.listdir(data.parent) if name.startswith(".")]
 
@@ -503,5 +625,7 @@ def test_a_run_that_is_interrupted_leaves_a_report_that_says_so(folder, tmp_path
 def test_both_plugins_are_documented_where_ansible_looks(folder):
     for kind, name, words in (("filter", "drift", "left_out"), ("callback", "evidence", "SERVICEMESH_EVIDENCE")):
         argv = [str(Path(sys.executable).with_name("ansible-doc")), "-t", kind, f"servicemesh.istio.{name}"]
-        said = subprocess.run(argv, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=120, check=False)
+        said = subprocess.run(
+            argv, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=120, check=False
+        )
         assert said.returncode == 0 and words in said.stdout, said.stderr

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Tasks in the guides are tasks that would run, and codes and options that they speak of are there."""
+
 from __future__ import annotations
 
 import re
@@ -15,7 +16,9 @@ UNINSTALL = (ROOT / "docs/uninstall.md").read_text(encoding="utf-8")
 
 @pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.name)
 def test_tasks_of_a_guide_would_run(path):
-    blocks = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)]
+    blocks = [
+        yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    ]
     for block in [block for block in blocks if isinstance(block, list)]:
         assert all(task.get("name") for task in tasks(block))
         for name, options in calls(block):
@@ -25,23 +28,40 @@ def test_tasks_of_a_guide_would_run(path):
             if role in ROLES:
                 assert set(task.get("vars") or {}) <= set(load(f"roles/{role}/defaults/main.yml"))
         for play in [play for play in block if "roles" in play]:
-            known = {name for role in play["roles"] for name in load(f"roles/{role['role'].rpartition('.')[2]}/defaults/main.yml")} | set(
-                load("roles/release/defaults/main.yml")
-            )
-            assert {*(play.get("vars") or {}), *(name for role in play["roles"] for name in role.get("vars") or {})} <= known
+            known = {
+                name
+                for role in play["roles"]
+                for name in load(f"roles/{role['role'].rpartition('.')[2]}/defaults/main.yml")
+            } | set(load("roles/release/defaults/main.yml"))
+            assert {
+                *(play.get("vars") or {}),
+                *(name for role in play["roles"] for name in role.get("vars") or {}),
+            } <= known
 
 
 def test_the_readme_names_all_that_there_is():
-    rows = re.findall(r"^\| (?:\[(\w+)\]\((\w+)|`(\w+)`)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| (?:\[(\w+)\]\((\w+)|`(\w+)`)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     playbooks = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
     assert sorted(name for name, folder, _module in rows if folder == "roles") == sorted(ROLES)
-    assert sorted(name for name, folder, _module in rows if folder == "playbooks") == [name for name in playbooks if name != "bootstrap"]
-    plugins = [path.stem for kind in ("callback", "filter", "inventory") for path in (ROOT / "plugins" / kind).glob("*.py")]
+    assert sorted(name for name, folder, _module in rows if folder == "playbooks") == [
+        name for name in playbooks if name != "bootstrap"
+    ]
+    plugins = [
+        path.stem for kind in ("callback", "filter", "inventory") for path in (ROOT / "plugins" / kind).glob("*.py")
+    ]
     assert {module for _name, _folder, module in rows} >= {*MODULES, *plugins}
 
 
 def test_links_of_the_pages_lead_somewhere():
-    for page in [*GUIDES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "roles").glob("*/README.md"), *(ROOT / "examples").glob("*/README.md")]:
+    for page in [
+        *GUIDES,
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *(ROOT / "roles").glob("*/README.md"),
+        *(ROOT / "examples").glob("*/README.md"),
+    ]:
         text = page.read_text(encoding="utf-8")
         for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(#[\w-]+)?\)", text):
             place = (page.parent / target) if target else page
@@ -54,14 +74,28 @@ def test_links_of_the_pages_lead_somewhere():
                 assert anchor[1:] in heads, f"{page.name} leads to {target}{anchor}"
 
 
-@pytest.mark.parametrize("code", ["would_be_lost", "revision_in_use", "not_ours", "unknown_kind", "namespace_missing", "other_cluster", "backup_incomplete"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "would_be_lost",
+        "revision_in_use",
+        "not_ours",
+        "unknown_kind",
+        "namespace_missing",
+        "other_cluster",
+        "backup_incomplete",
+    ],
+)
 def test_codes_of_the_guide_are_codes_of_ours(code):
     assert f"`{code}`" in UNINSTALL
-    assert any(f'"{code}"' in path.read_text(encoding="utf-8") for path in (ROOT / "plugins/module_utils/_istio").rglob("*.py"))
+    assert any(
+        f'"{code}"' in path.read_text(encoding="utf-8") for path in (ROOT / "plugins/module_utils/_istio").rglob("*.py")
+    )
 
 
 def test_options_of_the_guide_are_options_of_ours():
     assert {"delete_crds", "delete_namespace", "delete_in_use", "purge"} <= set(arguments("control_plane"))
     assert all(
-        f"`{name}`" in UNINSTALL or f"`{name}: true`" in UNINSTALL for name in ("purge", "delete_crds", "delete_in_use", "to_other_cluster", "force_conflicts")
+        f"`{name}`" in UNINSTALL or f"`{name}: true`" in UNINSTALL
+        for name in ("purge", "delete_crds", "delete_in_use", "to_other_cluster", "force_conflicts")
     )

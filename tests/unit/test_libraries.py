@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """On a host where a library is not installed, a module says so before it does anything, and says what to do."""
+
 from __future__ import annotations
 
 import importlib.metadata
@@ -44,26 +45,26 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "checkpoint": {"name": "here"},
     "control_plane": {"state": "absent"},
     "egress": {"name": "web", "namespace": "shop", "state": "absent"},
-    "fault": {"host": "web", "namespace": "shop", "state": "absent"},
+    "fault": {"service": "web", "namespace": "shop", "state": "absent"},
     "gateway": {"name": "web", "namespace": "shop"},
-    "images": {"definition": {"kind": "Pod"}},
+    "images_info": {"definition": {"kind": "Pod"}},
     "jwt": {"name": "web", "namespace": "shop", "state": "absent"},
-    "load_balancing": {"host": "web", "namespace": "shop"},
+    "load_balancing": {"service": "web", "namespace": "shop"},
     "manifests": {"definition": {"kind": "ConfigMap"}},
     "mtls": {"namespace": "shop", "mode": "strict"},
     "namespace": {"name": "shop"},
     "proxy_log": {"namespace": "shop", "levels": {"all": "debug"}},
     "release": {"version": "1.31.0", "state": "absent"},
-    "resilience": {"host": "web", "namespace": "shop"},
+    "resilience": {"service": "web", "namespace": "shop"},
     "restart": {"namespaces": ["shop"]},
     "restore": {"src": "/nowhere"},
     "revision_tag": {"name": "stable", "state": "absent"},
-    "route": {"host": "web", "namespace": "shop", "state": "absent"},
+    "route": {"service": "web", "namespace": "shop", "state": "absent"},
     "sidecar": {"namespace": "shop"},
     "telemetry": {"namespace": "shop"},
     "traffic": {"policy": {}},
-    "traffic_split": {"host": "web", "namespace": "shop", "versions": {"v1": 1}},
-    "undo": {"host": "web", "namespace": "shop"},
+    "traffic_split": {"service": "web", "namespace": "shop", "versions": {"v1": 1}},
+    "traffic_rollback": {"service": "web", "namespace": "shop"},
     "webhooks": {"state": "open"},
 }
 
@@ -79,7 +80,10 @@ def without(library: str, calls: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def says_so(answer: dict[str, Any], name: str) -> None:
     assert answer["failed"] and answer["changed"] is False
-    assert answer["failure"]["code"] == "missing_library" and f"No module named '{name.lower().removeprefix('py')}" in answer["failure"]["reason"]
+    assert (
+        answer["failure"]["code"] == "missing_library"
+        and f"No module named '{name.lower().removeprefix('py')}" in answer["failure"]["reason"]
+    )
     assert f"required Python library ({name})" in answer["msg"] and f"pip install '{name}>=" in answer["msg"]
 
 

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One run over many clusters: real playbooks, an inventory of contexts, and clusters in memory."""
+
 from __future__ import annotations
 
 import configparser
@@ -35,7 +36,7 @@ class Clusters:
     def __init__(self, folder, apis, servers):
         self.folder, self.apis = folder, apis
         self.folder.joinpath("kubeconfig").write_text(yaml.safe_dump(_kubeconfig(servers)))
-        own = {name: {"site_namespaces": [{"name": f"of-{name}"}]} for name in apis}
+        own = {name: {"namespaces_enrolled": [{"name": f"of-{name}"}]} for name in apis}
         rings = {"canary": {"ring": 0}, "prod-*": {"ring": 1}}
         merged = {name: {**own.get(name, {}), **rings.get(name, {})} for name in (*own, *rings)}
         content = {
@@ -52,19 +53,32 @@ class Clusters:
         (self.folder / "variables.json").write_text(json.dumps(given))
         # The variable that a play falls back to names no cluster.
         return play(
-            self.folder, ROOT / f"playbooks/{playbook}.yml", "-i", "contexts.yml", "-f", "3", "-e", "@variables.json", KUBECONFIG="/nonexistent/kubeconfig"
+            self.folder,
+            ROOT / f"playbooks/{playbook}.yml",
+            "-i",
+            "contexts.yml",
+            "-f",
+            "3",
+            "-e",
+            "@variables.json",
+            KUBECONFIG="/nonexistent/kubeconfig",
         )
 
     def down(self, name):
         """From now on nobody answers there."""
         path = self.folder / "kubeconfig"
         content = yaml.safe_load(path.read_text())
-        next(entry for entry in content["clusters"] if entry["name"] == name)["cluster"]["server"] = "http://127.0.0.1:9"
+        next(entry for entry in content["clusters"] if entry["name"] == name)["cluster"]["server"] = (
+            "http://127.0.0.1:9"
+        )
         path.write_text(yaml.safe_dump(content))
 
     def made(self):
         """{cluster: namespaces that were made in it}"""
-        return {name: sorted(key[3] for key in api.objects if key[1] == "Namespace" and key[3].startswith("of-")) for name, api in self.apis.items()}
+        return {
+            name: sorted(key[3] for key in api.objects if key[1] == "Namespace" and key[3].startswith("of-"))
+            for name, api in self.apis.items()
+        }
 
 
 def _kubeconfig(servers):
@@ -109,19 +123,28 @@ def test_each_cluster_gets_what_its_context_says_and_nothing_else(clusters):
 def test_tasks_wait_for_the_slowest_cluster(clusters):
     done = clusters.play()
     tasks = [block.splitlines() for block in done.stdout.split("\nTASK ")[1:]]
-    whole = [{name for name in CLUSTERS for row in lines if f"[{name}]" in row and row.startswith(("ok:", "changed:"))} for lines in tasks]
+    whole = [
+        {name for name in CLUSTERS for row in lines if f"[{name}]" in row and row.startswith(("ok:", "changed:"))}
+        for lines in tasks
+    ]
     assert [found for found in whole if found] and all(found in (set(), set(CLUSTERS)) for found in whole), done.stdout
 
 
-RINGS = {"site_hosts": "ring_0:ring_1", "site_serial": "{{ ['ring_0', 'ring_1'] | map('extract', groups) | map('length') | list }}"}
+RINGS = {
+    "site_hosts": "ring_0:ring_1",
+    "site_serial": "{{ ['ring_0', 'ring_1'] | map('extract', groups) | map('length') | list }}",
+}
 
 
 @pytest.mark.long
 def test_rings_of_clusters_go_one_after_the_other(clusters):
     done = clusters.play(**RINGS)
     assert done.returncode == 0, done.stdout
-    plays = done.stdout.split("\nPLAY [From a cluster")[1:]
-    assert [{name for name in CLUSTERS if f"[{name}]" in text} for text in plays] == [{"canary"}, {"prod-eu", "prod-us"}]
+    plays = done.stdout.split("\nPLAY [Install the mesh")[1:]
+    assert [{name for name in CLUSTERS if f"[{name}]" in text} for text in plays] == [
+        {"canary"},
+        {"prod-eu", "prod-us"},
+    ]
 
 
 @pytest.mark.long
@@ -163,7 +186,8 @@ def test_a_playbook_over_many_clusters_takes_each_from_its_host(name):
 def test_playbooks_that_change_clusters_go_by_rings_and_stop_as_they_are_told():
     assert {"site.yml", "upgrade.yml", "teardown.yml", "mtls.yml"} <= set(OVER_CLUSTERS)
     words = [
-        {key: OVER_CLUSTERS[name].get(key) for key in ("serial", "max_fail_percentage")} for name in ("site.yml", "upgrade.yml", "teardown.yml", "mtls.yml")
+        {key: OVER_CLUSTERS[name].get(key) for key in ("serial", "max_fail_percentage")}
+        for name in ("site.yml", "upgrade.yml", "teardown.yml", "mtls.yml")
     ]
     assert all(found == words[0] and None not in found.values() for found in words)
 
@@ -177,51 +201,80 @@ def test_probes_of_two_clusters_on_one_machine_have_two_names(role):
     hosts = [
         {"inventory_hostname": "localhost"},
         {"inventory_hostname": "localhost", "context": "b"},
-        *({"inventory_hostname": name, "context": "arn:aws:eks:" + "x" * 80 + name, "kubeconfig": "k"} for name in CLUSTERS),
+        *(
+            {"inventory_hostname": name, "context": "arn:aws:eks:" + "x" * 80 + name, "kubeconfig": "k"}
+            for name in CLUSTERS
+        ),
     ]
     names = [Templar(loader=DataLoader(), variables=host).template(text) for host in hosts]
-    assert len(set(names)) == len(hosts) and all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name) for name in names)
+    assert len(set(names)) == len(hosts) and all(
+        re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name) for name in names
+    )
 
 
 @pytest.mark.long
 def test_the_guides_inventory_and_its_play_give_what_is_said(clusters):
-    inventory, own_play = next(block for block in BLOCKS if "plugin" in block), next(block for block in BLOCKS if isinstance(block, list))
+    inventory, own_play = (
+        next(block for block in BLOCKS if "plugin" in block),
+        next(block for block in BLOCKS if isinstance(block, list)),
+    )
     (clusters.folder / "contexts.yml").write_text(yaml.safe_dump({**inventory, "kubeconfig": "kubeconfig"}))
     (clusters.folder / "play.yml").write_text(yaml.safe_dump(own_play))
     done = play(clusters.folder, "play.yml", "-i", "contexts.yml", KUBECONFIG="/nonexistent/kubeconfig")
-    assert done.returncode == 0 and all(f'"msg": "{name}: "' in done.stdout for name in CLUSTERS), done.stdout + done.stderr
+    assert done.returncode == 0 and all(f'"msg": "{name}: "' in done.stdout for name in CLUSTERS), (
+        done.stdout + done.stderr
+    )
     # The same inventory, for site.yml: one cluster has namespaces of its own.
     assert clusters.play(site_serial="50%").returncode == 0
     assert {key[3] for key in clusters.apis["canary"].objects if key[1] == "Namespace"} >= {"canary"}
     assert "canary" not in {key[3] for key in clusters.apis["prod-eu"].objects}
 
 
-@pytest.mark.parametrize("variables", [block for block in BLOCKS if "site_hosts" in block], ids=["by number", "by group"])
+@pytest.mark.parametrize(
+    "variables", [block for block in BLOCKS if "site_hosts" in block], ids=["by number", "by group"]
+)
 @pytest.mark.long
 def test_the_guides_rings_are_those_that_it_tells_of(clusters, variables):
     done = clusters.play(**{name: value for name, value in variables.items() if name.startswith("site_")})
     assert done.returncode == 0, done.stdout
-    plays = done.stdout.split("\nPLAY [From a cluster")[1:]
+    plays = done.stdout.split("\nPLAY [Install the mesh")[1:]
     rings = [sorted(name for name in CLUSTERS if f"[{name}]" in text) for text in plays]
     # Of three clusters a quarter is one.
-    assert rings == ([["canary"], ["prod-eu"], ["prod-us"]] if isinstance(variables["site_serial"], list) else [["canary"], ["prod-eu", "prod-us"]])
-    assert set(variables) - {"release_version", "control_plane_revision"} <= set(re.findall(r"site_\w+", (ROOT / "playbooks/upgrade.yml").read_text()))
+    assert rings == (
+        [["canary"], ["prod-eu"], ["prod-us"]]
+        if isinstance(variables["site_serial"], list)
+        else [["canary"], ["prod-eu", "prod-us"]]
+    )
+    assert set(variables) - {"release_version", "control_plane_revision"} <= set(
+        re.findall(r"site_\w+", (ROOT / "playbooks/upgrade.yml").read_text())
+    )
 
 
 def test_the_guides_commands_name_playbooks_and_options_that_are_there(clusters):
     for command in COMMANDS:
         words = shlex.split(command)
-        assert words[0] in ("ansible-inventory", "ansible-playbook") and all((ROOT / word).exists() for word in words if word.startswith("playbooks/"))
+        assert words[0] in ("ansible-inventory", "ansible-playbook") and all(
+            (ROOT / word).exists() for word in words if word.startswith("playbooks/")
+        )
         if words[0] == "ansible-playbook":
-            (clusters.folder / "upgrade.yml").write_text(yaml.safe_dump(next(block for block in BLOCKS if "site_hosts" in block)))
-            checked = play(clusters.folder, *(str(ROOT / word) if word.startswith("playbooks/") else word for word in [*words[1:], "--list-hosts"]))
+            (clusters.folder / "upgrade.yml").write_text(
+                yaml.safe_dump(next(block for block in BLOCKS if "site_hosts" in block))
+            )
+            checked = play(
+                clusters.folder,
+                *(str(ROOT / word) if word.startswith("playbooks/") else word for word in [*words[1:], "--list-hosts"]),
+            )
             assert checked.returncode == 0 and "prod-eu" in checked.stdout, checked.stdout + checked.stderr
 
 
 def test_the_guides_setting_is_one_of_ansibles_and_makes_a_broken_inventory_an_error(clusters):
     parser = configparser.ConfigParser()
     parser.read_string(re.search(r"```ini\n(.*?)```", GUIDE, re.DOTALL)[1])
-    known = {(entry["section"], entry["key"]) for about in constants.config.get_configuration_definitions().values() for entry in about.get("ini") or []}
+    known = {
+        (entry["section"], entry["key"])
+        for about in constants.config.get_configuration_definitions().values()
+        for entry in about.get("ini") or []
+    }
     assert {(section, key) for section in parser.sections() for key in parser[section]} <= known
     (clusters.folder / "contexts.yml").write_text(
         yaml.safe_dump({"plugin": "servicemesh.istio.contexts", "kubeconfig": "kubeconfig", "contexts": ["prod-asia"]})
@@ -229,4 +282,6 @@ def test_the_guides_setting_is_one_of_ansibles_and_makes_a_broken_inventory_an_e
     assert clusters.play().returncode == 0
     (clusters.folder / "ansible.cfg").write_text(re.search(r"```ini\n(.*?)```", GUIDE, re.DOTALL)[1])
     refused = clusters.play()
-    assert refused.returncode != 0 and "there is no context prod-asia" in " ".join((refused.stdout + refused.stderr).split())
+    assert refused.returncode != 0 and "context prod-asia does not exist" in " ".join(
+        (refused.stdout + refused.stderr).split()
+    )

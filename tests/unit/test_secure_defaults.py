@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """docs/secure-defaults.md tells what the role control_plane sets, and the user's word is the last."""
+
 from __future__ import annotations
 
 import json
@@ -18,7 +19,10 @@ from collection import ROOT, load, wrong_options
 GUIDE = (ROOT / "docs/secure-defaults.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| `(control_plane_\w+)` \| `(\S+)` \| `(\S+)` \| .+ \|$", GUIDE, re.MULTILINE)
 VARS = load("roles/control_plane/vars/main.yml")
-SECURE = {"control_plane_values": VARS["control_plane_secure_values"], "control_plane_mesh_config": VARS["control_plane_secure_mesh_config"]}
+SECURE = {
+    "control_plane_values": VARS["control_plane_secure_values"],
+    "control_plane_mesh_config": VARS["control_plane_secure_mesh_config"],
+}
 EXAMPLES = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)]
 
 
@@ -71,12 +75,31 @@ def asked(tmp_path_factory):
     tasks = []
     for case, given in CASES.items():
         role = {"name": "servicemesh.istio.control_plane", "tasks_from": "images.yml", "public": True}
-        tasks.append({"name": case, "ansible.builtin.include_role": role, "vars": {"control_plane_istioctl": istioctl, **given}})
-        content = "{{ [control_plane_asked_values, control_plane_asked_mesh_config] | to_json }}"
-        tasks.append({"name": f"Keep {case}", "ansible.builtin.copy": {"content": content, "dest": str(folder / case), "mode": "0644"}, "vars": given})
-    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": {"ansible_python_interpreter": sys.executable}, "tasks": tasks}
+        tasks.append(
+            {"name": case, "ansible.builtin.include_role": role, "vars": {"control_plane_istioctl": istioctl, **given}}
+        )
+        content = "{{ [control_plane_effective_values, control_plane_effective_mesh_config] | to_json }}"
+        tasks.append(
+            {
+                "name": f"Keep {case}",
+                "ansible.builtin.copy": {"content": content, "dest": str(folder / case), "mode": "0644"},
+                "vars": given,
+            }
+        )
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "vars": {"ansible_python_interpreter": sys.executable},
+        "tasks": tasks,
+    }
     (folder / "play.yml").write_text(yaml.safe_dump([play]))
-    environment = {**os.environ, "KUBECONFIG": os.devnull, "XDG_CACHE_HOME": str(folder / "cache"), "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections")}
+    environment = {
+        **os.environ,
+        "KUBECONFIG": os.devnull,
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"),
+    }
     argv = [str(Path(sys.executable).with_name("ansible-playbook")), "play.yml"]
     done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -85,14 +108,26 @@ def asked(tmp_path_factory):
 
 def test_the_role_asks_for_them_beside_what_it_asks_for_anyhow(asked):
     values, mesh = asked["default"]
-    assert values["gateways"] == {"seccompProfile": {"type": "RuntimeDefault"}, "istio-ingressgateway": {"type": "LoadBalancer"}}
-    assert (values["pilot"], values["global"]) == (SECURE["control_plane_values"]["pilot"], SECURE["control_plane_values"]["global"])
-    assert (mesh["accessLogFile"], mesh["accessLogEncoding"], mesh["extensionProviders"][0]["name"]) == ("/dev/stdout", "JSON", "jaeger")
+    assert values["gateways"] == {
+        "seccompProfile": {"type": "RuntimeDefault"},
+        "istio-ingressgateway": {"type": "LoadBalancer"},
+    }
+    assert (values["pilot"], values["global"]) == (
+        SECURE["control_plane_values"]["pilot"],
+        SECURE["control_plane_values"]["global"],
+    )
+    assert (mesh["accessLogFile"], mesh["accessLogEncoding"], mesh["extensionProviders"][0]["name"]) == (
+        "/dev/stdout",
+        "JSON",
+        "jaeger",
+    )
 
 
 def test_without_them_the_role_asks_for_what_it_asks_for_anyhow(asked):
     values, mesh = asked["off"]
-    assert values == {"gateways": {"istio-ingressgateway": {"type": "LoadBalancer"}}} and set(mesh) == {"extensionProviders"}
+    assert values == {"gateways": {"istio-ingressgateway": {"type": "LoadBalancer"}}} and set(mesh) == {
+        "extensionProviders"
+    }
 
 
 def test_the_users_word_is_the_last(asked):

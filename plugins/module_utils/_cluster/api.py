@@ -4,6 +4,7 @@
 
 Two things implement it: `http.HttpApi` (a real cluster) and the in-memory API of the unit tests.
 """
+
 from __future__ import annotations
 
 import socket
@@ -23,7 +24,14 @@ class ApiError(Exception):
     Never means "absent" unless `absent` says so: a server that cannot be reached knows nothing.
     """
 
-    def __init__(self, status: int, reason: str, message: str, details: dict[str, Any] | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        message: str,
+        details: dict[str, Any] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
@@ -67,4 +75,6 @@ class Api(Protocol):
         """A file in the private folder with which another program reaches the same cluster with the same rights."""
 
     def detach(self, folder: Path) -> None:
-        """Frees the API from the process that opened it: new connections, credentials that end with that process copied into `folder`."""
+        """Frees the API from the process that opened it: new connections, credentials that end with that process copied
+        into `folder`.
+        """

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From Ansible options to an API. Options, defaults and environment variables are those of kubernetes.core."""
+
 from __future__ import annotations
 
 import os
@@ -30,7 +31,7 @@ CONNECTION_ARGUMENTS: dict[str, dict[str, Any]] = {
     # A path is worth seeing; of a mapping only the secrets are hidden (secrets_in).
     "kubeconfig": _env("K8S_AUTH_KUBECONFIG", type="raw", no_log=False),
     "context": _env("K8S_AUTH_CONTEXT", type="str"),
-    "host": _env("K8S_AUTH_HOST", type="str", aliases=["api_host"]),
+    "host": _env("K8S_AUTH_HOST", type="str"),
     "api_key": _env("K8S_AUTH_API_KEY", type="str", no_log=True),
     "username": _env("K8S_AUTH_USERNAME", type="str"),
     "password": _env("K8S_AUTH_PASSWORD", type="str", no_log=True),
@@ -46,22 +47,9 @@ CONNECTION_ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-# The API server's URL has this name in every module, and where a module has no host of its own (a mesh host) also kubernetes.core's.
-API_HOST = "api_host"
-
-
-def arguments_beside(own: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The connection's part of the argument spec of a module with these options of its own."""
-    if "host" not in own:
-        return CONNECTION_ARGUMENTS
-    host = {key: value for key, value in CONNECTION_ARGUMENTS["host"].items() if key != "aliases"}
-    return {**{name: spec for name, spec in CONNECTION_ARGUMENTS.items() if name != "host"}, API_HOST: host}
-
-
 def options_of(options: dict[str, Any]) -> dict[str, Any]:
-    """The options by the names that connect knows; one that is empty, as a variable of the environment may be, counts as not given."""
-    host = options[API_HOST] if API_HOST in options else options.get("host")
-    return {name: None if value == "" else value for name, value in {**options, "host": host}.items()}
+    """The options, with None for one that is empty, as a variable of the environment may be."""
+    return {name: None if value == "" else value for name, value in options.items()}
 
 
 def connect(options: dict[str, Any], patience: float) -> Api:
@@ -113,12 +101,14 @@ def _load(options: dict[str, Any], configuration: Any) -> str:
         if path and not any(os.path.exists(part) for part in paths):
             raise Failure(
                 "kubeconfig",
-                f"kubeconfig: {path} does not exist where this task runs",
-                hint="Name an existing file in the kubeconfig option, K8S_AUTH_KUBECONFIG or KUBECONFIG.",
+                f"kubeconfig: file {path} does not exist on the host where this task runs",
+                hint="Set the option kubeconfig, K8S_AUTH_KUBECONFIG or KUBECONFIG to an existing file.",
             )
         return _load_file(path, context, bool(options.get("persist_config")), configuration)
     except (ConfigException, ValueError, OSError, yaml.YAMLError, TypeError, AttributeError, LookupError) as error:
-        raise Failure("kubeconfig", f"kubeconfig: {error}", hint="Check the file, and that the context exists in it.") from error
+        raise Failure(
+            "kubeconfig", f"kubeconfig: {error}", hint="Check the file, and that the context exists in it."
+        ) from error
 
 
 def _load_file(path: str | None, context: str | None, persist: bool, configuration: Any) -> str:
@@ -129,10 +119,12 @@ def _load_file(path: str | None, context: str | None, persist: bool, configurati
             return "in-cluster"
         raise Failure(
             "kubeconfig",
-            f"kubeconfig: no cluster is named, and {default} does not exist",
-            hint="Set the kubeconfig option, K8S_AUTH_KUBECONFIG or KUBECONFIG.",
+            f"kubeconfig: no cluster is configured, and {default} does not exist",
+            hint="Set the option kubeconfig, K8S_AUTH_KUBECONFIG or KUBECONFIG.",
         )
-    kubernetes_config.load_kube_config(config_file=path, context=context, client_configuration=configuration, persist_config=persist)
+    kubernetes_config.load_kube_config(
+        config_file=path, context=context, client_configuration=configuration, persist_config=persist
+    )
     if context:
         return context
     _contexts, active = kubernetes_config.list_kube_config_contexts(config_file=path)
@@ -159,23 +151,40 @@ def inline(kubeconfig: Any) -> Any:
         mark = getattr(error, "problem_mark", None)
         raise Failure(
             "kubeconfig",
-            f"kubeconfig: its text is no valid YAML{f', line {mark.line + 1}' if mark else ''}",
-            hint="Give a path, a mapping, or a kubeconfig's whole content.",
+            f"kubeconfig: its text is not valid YAML{f', line {mark.line + 1}' if mark else ''}",
+            hint="Set a path, a mapping, or the whole content of a kubeconfig.",
         ) from None
     if not isinstance(content, dict):
-        raise Failure("kubeconfig", "kubeconfig: its text is no mapping", hint="Give a path, a mapping, or a kubeconfig's whole content.")
+        raise Failure(
+            "kubeconfig",
+            "kubeconfig: its text is not a mapping",
+            hint="Set a path, a mapping, or the whole content of a kubeconfig.",
+        )
     return content
 
 
-SECRET_KEYS = {"token", "password", "client-key-data", "client-certificate-data", "id-token", "refresh-token", "access-token", "client-secret"}
+SECRET_KEYS = {
+    "token",
+    "password",
+    "client-key-data",
+    "client-certificate-data",
+    "id-token",
+    "refresh-token",
+    "access-token",
+    "client-secret",
+}
 
 
 def secrets_in(kubeconfig: Any) -> set[str]:
-    """The values of a kubeconfig's content that must never be shown, those of an exec plugin's environment among them."""
+    """The values of a kubeconfig's content that must never be shown, those of an exec plugin's environment among
+    them.
+    """
     if isinstance(kubeconfig, dict):
         own = {str(value) for key, value in kubeconfig.items() if key in SECRET_KEYS and value}
         if isinstance(kubeconfig.get("env"), list):
-            own |= {str(entry["value"]) for entry in kubeconfig["env"] if isinstance(entry, dict) and entry.get("value")}
+            own |= {
+                str(entry["value"]) for entry in kubeconfig["env"] if isinstance(entry, dict) and entry.get("value")
+            }
         return own.union(*(secrets_in(value) for value in kubeconfig.values()))
     if isinstance(kubeconfig, list):
         return set().union(*(secrets_in(item) for item in kubeconfig)) if kubeconfig else set()

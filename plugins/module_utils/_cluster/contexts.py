@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The contexts of kubeconfig files, as the kubernetes library reads and merges them. Names and addresses only: no credential leaves this file."""
+"""The contexts of kubeconfig files, as the kubernetes library reads and merges them. Names and addresses only: no
+credential leaves this file.
+"""
+
 from __future__ import annotations
 
 import os
@@ -18,12 +21,14 @@ except ImportError:
     missing(KUBERNETES)
 
 KINDS = ("context", "cluster", "user")
-REMEDY = "Mend the file, or leave it out of the option kubeconfig."
+REMEDY = "Fix the file, or remove it from the option kubeconfig."
 
 
 @dataclass(frozen=True)
 class Context:
-    """kubeconfig: the files that this context needs, in their order, joined as in KUBECONFIG. With one file it is that file's path."""
+    """kubeconfig: the files that this context needs, in their order, joined as in KUBECONFIG. With one file it is that
+    file's path.
+    """
 
     name: str
     cluster: str
@@ -33,7 +38,7 @@ class Context:
     kubeconfig: str
 
 
-def read(paths: list[str]) -> tuple[list[Context], list[str]]:
+def read_contexts(paths: list[str]) -> tuple[list[Context], list[str]]:
     """(contexts in the order of the files, a sentence for each context that nobody could use).
 
     As kubectl merges: of things with one name the first file's counts.
@@ -43,7 +48,11 @@ def read(paths: list[str]) -> tuple[list[Context], list[str]]:
     merged = KubeConfigMerger("")
     for path in paths:
         _load(merged, path)
-    found = {f"{kind}s": {node.value["name"]: node for node in merged.config.value[f"{kind}s"]} for kind in KINDS} if merged.config else {}
+    found = (
+        {f"{kind}s": {node.value["name"]: node for node in merged.config.value[f"{kind}s"]} for kind in KINDS}
+        if merged.config
+        else {}
+    )
     contexts, unusable = [], []
     for name, node in found.get("contexts", {}).items():
         about = node.value.get("context") or {}
@@ -51,13 +60,15 @@ def read(paths: list[str]) -> tuple[list[Context], list[str]]:
         server = _address((cluster.value.get("cluster") or {}).get("server")) if cluster else ""
         if not server:
             unusable.append(
-                f"context {name} of {node.path} is left out: its cluster {about.get('cluster')!r} "
-                f"{'has no server that is a URL' if cluster else 'is in none of the files'}."
+                f"context {name} of {node.path} is skipped: its cluster {about.get('cluster')!r} "
+                f"{'has no server URL' if cluster else 'does not exist in any of the files'}."
             )
             continue
         needed = {part.path for part in (node, cluster, user) if part}
         kubeconfig = os.pathsep.join(path for path in dict.fromkeys(paths) if path in needed)
-        contexts.append(Context(name, about["cluster"], about.get("user") or "", about.get("namespace") or "", server, kubeconfig))
+        contexts.append(
+            Context(name, about["cluster"], about.get("user") or "", about.get("namespace") or "", server, kubeconfig)
+        )
     return contexts, unusable
 
 
@@ -70,12 +81,16 @@ def _load(merged: Any, path: str) -> None:
                     raise ValueError(kind)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise Failure("kubeconfig", f"kubeconfig: {path} is no valid YAML{f', line {mark.line + 1}' if mark else ''}", hint=REMEDY) from None
+        raise Failure(
+            "kubeconfig",
+            f"kubeconfig: {path} is not valid YAML{f', line {mark.line + 1}' if mark else ''}",
+            hint=REMEDY,
+        ) from None
     except OSError as error:
-        raise Failure("kubeconfig", f"kubeconfig: {path} cannot be read: {error.strerror}", hint=REMEDY) from None
+        raise Failure("kubeconfig", f"kubeconfig: cannot read {path}: {error.strerror}", hint=REMEDY) from None
     except (ConfigException, ValueError, TypeError, AttributeError, LookupError):
         # Their words may be of the file's own text.
-        raise Failure("kubeconfig", f"kubeconfig: {path} is no kubeconfig", hint=REMEDY) from None
+        raise Failure("kubeconfig", f"kubeconfig: {path} is not a valid kubeconfig", hint=REMEDY) from None
 
 
 def _address(server: Any) -> str:

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which kinds a server knows, and where they are. Aggregated discovery (KEP-3352): one request each for /api and /apis."""
+"""Which kinds a server knows, and where they are. Aggregated discovery (KEP-3352): one request each for /api and
+/apis.
+"""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -71,5 +74,9 @@ def _parse(answer: dict[str, Any]) -> list[Resource]:
         for version in item.get("versions", []):
             for resource in version.get("resources", []):
                 kind = resource.get("responseKind", {}).get("kind", "")
-                found.append(Resource(group, version["version"], kind, resource["resource"], resource.get("scope") == "Namespaced"))
+                found.append(
+                    Resource(
+                        group, version["version"], kind, resource["resource"], resource.get("scope") == "Namespaced"
+                    )
+                )
     return found

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The only place that speaks HTTP to an API server."""
+
 from __future__ import annotations
 
 import base64
@@ -29,10 +30,13 @@ READ_TIMEOUT = 60.0
 class HttpApi:
     """One pooled connection set to one API server.
 
-    configuration  kubernetes.client.Configuration: host, certificates, tokens, proxy; its refresh hook keeps tokens fresh
+    configuration  kubernetes.client.Configuration: host, certificates, tokens, proxy; its refresh hook keeps tokens
+                   fresh
     """
 
-    def __init__(self, configuration: Any, name: str = "", headers: list[tuple[str, str]] | None = None, connections: int = 8) -> None:
+    def __init__(
+        self, configuration: Any, name: str = "", headers: list[tuple[str, str]] | None = None, connections: int = 8
+    ) -> None:
         self.name = name
         self.server = configuration.host.rstrip("/")
         self._configuration = configuration
@@ -62,18 +66,31 @@ class HttpApi:
     def _request_headers(self, accept: str, content_type: str | None) -> Any:
         # By the library's own word, for it has changed the name under which it keeps a token.
         token = self._configuration.auth_settings().get("BearerToken", {}).get("value")
-        headers = urllib3.HTTPHeaderDict({"Accept": accept, "Accept-Encoding": "gzip", "User-Agent": "servicemesh.istio"})
+        headers = urllib3.HTTPHeaderDict(
+            {"Accept": accept, "Accept-Encoding": "gzip", "User-Agent": "servicemesh.istio"}
+        )
         for name, value in self._headers:
             headers.add(name, value)
         if token:
             headers["Authorization"] = token
         elif self._configuration.username:
-            headers.update(urllib3.make_headers(basic_auth=f"{self._configuration.username}:{self._configuration.password}"))
+            headers.update(
+                urllib3.make_headers(basic_auth=f"{self._configuration.username}:{self._configuration.password}")
+            )
         if content_type:
             headers["Content-Type"] = content_type
         return headers
 
-    def _send(self, method: str, path: str, query: dict[str, str] | None, body: bytes | None, headers: Any, timeout: float, stream: bool) -> Any:
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str] | None,
+        body: bytes | None,
+        headers: Any,
+        timeout: float,
+        stream: bool,
+    ) -> Any:
         url = f"{self.server}{quote(path, safe='/:.-_~%')}" + (f"?{urlencode(query)}" if query else "")
         try:
             return self._pool.request(
@@ -99,7 +116,15 @@ class HttpApi:
     ) -> Any:
         # UTF-8 and not ASCII escapes: apply bodies are read as YAML, which has no surrogate pairs.
         payload = None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8")
-        response = self._send(method, path, query, payload, self._request_headers(accept, content_type if payload else None), READ_TIMEOUT, stream=False)
+        response = self._send(
+            method,
+            path,
+            query,
+            payload,
+            self._request_headers(accept, content_type if payload else None),
+            READ_TIMEOUT,
+            stream=False,
+        )
         return _answer(response.status, response.headers, response.data)
 
     def watch(self, path: str, query: dict[str, str], timeout: float) -> Iterator[dict[str, Any]]:
@@ -124,11 +149,15 @@ class HttpApi:
             response.close()
 
     def tunnel(self, namespace: str, pod: str, port: int) -> socket.socket:
-        return tunnel.connect(self._configuration, self._headers, namespace, pod, port)
+        return tunnel.open_tunnel(self._configuration, self._headers, namespace, pod, port)
 
     def kubeconfig(self, folder: Path) -> Path:
         c = self._configuration
-        cluster = {"server": self.server, "proxy-url": proxy_of(c), "tls-server-name": getattr(c, "tls_server_name", None)}
+        cluster = {
+            "server": self.server,
+            "proxy-url": proxy_of(c),
+            "tls-server-name": getattr(c, "tls_server_name", None),
+        }
         cluster.update({"certificate-authority": c.ssl_ca_cert} if c.verify_ssl else {"insecure-skip-tls-verify": True})
         token = self._configuration.auth_settings().get("BearerToken", {}).get("value") or ""
         user = {
@@ -143,7 +172,12 @@ class HttpApi:
             name, _colon, password = base64.b64decode(token.removeprefix("Basic ")).decode("utf-8").partition(":")
             user.update({"token": None, "username": name, "password": password})
         users = [value for name, value in self._headers if name == "Impersonate-User"]
-        user.update({"as": users[0] if users else None, "as-groups": [value for name, value in self._headers if name == "Impersonate-Group"]})
+        user.update(
+            {
+                "as": users[0] if users else None,
+                "as-groups": [value for name, value in self._headers if name == "Impersonate-Group"],
+            }
+        )
         content = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -160,7 +194,8 @@ class HttpApi:
     def detach(self, folder: Path) -> None:
         for name in ("ssl_ca_cert", "cert_file", "key_file"):
             source = getattr(self._configuration, name)
-            # The library keeps what a kubeconfig holds inline in temporary files, which end with the process that read it.
+            # The library keeps what a kubeconfig holds inline in temporary files, which end with the process that read
+            # it.
             if source and Path(source).parent == Path(tempfile.gettempdir()):
                 setattr(self._configuration, name, shutil.copy(source, folder / name))
         self._pool.clear()

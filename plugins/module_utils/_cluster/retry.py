@@ -6,6 +6,7 @@ Which answers may be repeated: Kubernetes API priority and fairness (429 with Re
 that does not answer yet (500), a connection that broke, and a refusal by a server that came back a moment ago.
 Server-side apply is idempotent, so a lost answer may be asked for again.
 """
+
 from __future__ import annotations
 
 import random
@@ -30,7 +31,9 @@ def repeatable(error: ApiError) -> bool:
 
 
 class RetryingApi:
-    """Wraps an Api; until the server has answered once, gives up after two tries: a wrong address should be told at once."""
+    """Wraps an Api; until the server has answered once, gives up after two tries: a wrong address should be told at
+    once.
+    """
 
     def __init__(self, api: Api, patience: float, clock: Any = time) -> None:
         self.name = api.name
@@ -64,7 +67,11 @@ class RetryingApi:
                 self._note(error)
                 pause = error.retry_after or min(LONGEST_PAUSE, 0.2 * 2**tries) * random.uniform(0.75, 1.25)
                 exhausted = self._clock.monotonic() + pause > give_up
-                if not (repeatable(error) or self._just_started(error)) or exhausted or (not self._answered and tries >= FIRST_CONTACT_TRIES):
+                if (
+                    not (repeatable(error) or self._just_started(error))
+                    or exhausted
+                    or (not self._answered and tries >= FIRST_CONTACT_TRIES)
+                ):
                     raise
                 self.retries += 1
                 self._clock.sleep(pause)

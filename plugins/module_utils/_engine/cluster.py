@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reading and writing objects by reference, over any Api."""
+
 from __future__ import annotations
 
 import copy
@@ -13,13 +14,13 @@ from typing import Any, Callable, TypeVar
 from .._cluster.api import APPLY, JSON, Api, ApiError
 from .._cluster.discovery import Resource, Resources
 from .._failure import Failure
-from .objects import Object, Ref, group_version, normal, ref_of
+from .objects import Object, Ref, group_version, normalized, ref_of
 
 PAGE = 500
 # On a two-core API server four requests at a time were fastest; more only queue there.
 REQUESTS_AT_ONCE = 4
 # Up to this many objects of one kind and namespace are read one by one.
-FEW = 2
+READ_BY_NAME_LIMIT = 2
 # Our name in managedFields.
 MANAGER = "servicemesh.istio"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -32,7 +33,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Refused:
+class Forbidden:
     """A read for which this account lacks the right, in the server's words."""
 
     message: str
@@ -60,16 +61,16 @@ class Cluster:
             future.exception()
         return [future.result() for future in futures]
 
-    def permitted(self, read: Callable[[], R]) -> R | Refused:
+    def try_read(self, read: Callable[[], R]) -> R | Forbidden:
         """What `read` gives, or the server's refusal where it is forbidden. Raises ApiError for every other error."""
         try:
             return read()
         except ApiError as error:
             if error.status != 403:
                 raise
-            return Refused(error.message)
+            return Forbidden(error.message)
 
-    def pause(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
         """Between two looks at something that cannot be watched."""
         time.sleep(seconds)
 
@@ -80,7 +81,7 @@ class Cluster:
     def placed(self, obj: Object, namespace: str | None) -> Object:
         """A copy as it is sent, in the namespace where it names none and its kind has namespaces."""
         resource = self.resource_of(obj)
-        return normal(obj, namespace if resource is None or resource.namespaced else None)
+        return normalized(obj, namespace if resource is None or resource.namespaced else None)
 
     def resource(self, group: str, kind: str) -> Resource | None:
         return self.resources.find(group, kind)
@@ -97,8 +98,8 @@ class Cluster:
 
     def list_where_allowed(self, group: str, kind: str, namespaces: Iterable[str], selector: str = "") -> Objects:
         """Objects of a kind in all namespaces; where that is forbidden, in these. Raises ApiError."""
-        found = self.permitted(lambda: self.list(group, kind, None, selector))
-        if not isinstance(found, Refused):
+        found = self.try_read(lambda: self.list(group, kind, None, selector))
+        if not isinstance(found, Forbidden):
             return found
         return [obj for namespace in sorted(set(namespaces)) for obj in self.list(group, kind, namespace, selector)]
 
@@ -122,9 +123,13 @@ class Cluster:
 
     def _read(self, resource: Resource, namespace: str, refs: Refs) -> dict[Ref, Object]:
         names = {ref.name: ref for ref in refs}
-        if len(names) > FEW:
+        if len(names) > READ_BY_NAME_LIMIT:
             try:
-                return {names[o["metadata"]["name"]]: o for o in self._list(resource, namespace) if o["metadata"]["name"] in names}
+                return {
+                    names[o["metadata"]["name"]]: o
+                    for o in self._list(resource, namespace)
+                    if o["metadata"]["name"] in names
+                }
             except ApiError as error:
                 if error.status != 403:
                     raise
@@ -140,7 +145,9 @@ class Cluster:
                 return None
             raise
 
-    def _list(self, resource: Resource, namespace: str | None, selector: str = "", accept: str = JSON) -> Iterator[Object]:
+    def _list(
+        self, resource: Resource, namespace: str | None, selector: str = "", accept: str = JSON
+    ) -> Iterator[Object]:
         query = {"limit": str(PAGE)}
         if selector:
             query["labelSelector"] = selector
@@ -193,7 +200,7 @@ def unknown_kind(obj: Object) -> Failure:
     group, version = group_version(obj)
     return Failure(
         "unknown_kind",
-        f"{ref}: the cluster serves no {obj['kind']} in {obj['apiVersion']}",
+        f"{ref}: the cluster does not serve {obj['kind']} in {obj['apiVersion']}",
         ref=ref.as_result(version),
-        hint="Check apiVersion and kind, or install the CustomResourceDefinition first.",
+        hint="Correct apiVersion and kind, or install the CRD first.",
     )

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images of objects: what a reference to one means, where pods name them, and from which registry they are to come instead."""
+"""Images of objects: what a reference to one means, where pods name them, and from which registry they are to come
+instead.
+"""
+
 from __future__ import annotations
 
 import copy
@@ -18,7 +21,9 @@ HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?"
 _PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
 PATH = rf"{_PART}(?:/{_PART})*"
 DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9A-Fa-f]{32,}"
-REFERENCE = re.compile(rf"(?:(?P<host>{HOST})/)?(?P<path>{PATH})(?::(?P<tag>\w[\w.-]{{0,127}}))?(?:@(?P<digest>{DIGEST}))?")
+REFERENCE = re.compile(
+    rf"(?:(?P<host>{HOST})/)?(?P<path>{PATH})(?::(?P<tag>\w[\w.-]{{0,127}}))?(?:@(?P<digest>{DIGEST}))?"
+)
 PLACE = re.compile(rf"(?P<host>{HOST})(?:/{PATH})?")
 DOCKER, LIBRARY, LATEST = "docker.io", "library/", "latest"
 EVERY = "*"
@@ -50,11 +55,13 @@ def _is_registry(host: str) -> bool:
     return host == "localhost" or any(sign in host for sign in ".:") or host != host.lower()
 
 
-def parse(image: str) -> Reference:
-    """With Docker's defaults: registry docker.io, library/ before a bare name, tag latest where there is no digest. Raises ValueError."""
+def parse_reference(image: str) -> Reference:
+    """With Docker's defaults: registry docker.io, library/ before a bare name, tag latest where there is no digest.
+    Raises ValueError.
+    """
     found = REFERENCE.fullmatch(image)
     if not found:
-        raise ValueError(f"{image!r} is no image")
+        raise ValueError(f"{image!r} is not a valid image name")
     host, path, tag, digest = found.group("host", "path", "tag", "digest")
     if host and not _is_registry(host):
         host, path = "", f"{host}/{path}"
@@ -66,7 +73,9 @@ def parse(image: str) -> Reference:
 
 @dataclass(frozen=True)
 class Registries:
-    """Where images come from instead. targets: {registry, with or without the beginning of a path: the same}; "*" is every other one."""
+    """Where images come from instead. targets: {registry, with or without the beginning of a path: the same}; "*" is
+    every other one.
+    """
 
     targets: dict[str, str] = field(default_factory=dict)
 
@@ -79,23 +88,31 @@ class Registries:
         return bool(self.targets)
 
     def rewrite(self, image: str) -> str:
-        """The image under its new name. One that is there already, that no registry is named for, or that is no image stays as it is."""
+        """The image under its new name. One that is there already, that no registry is named for, or that is no image
+        stays as it is.
+        """
         try:
-            reference = parse(image)
+            reference = parse_reference(image)
         except ValueError:
             return image
         name = self._name(reference.name)
         return image if name == reference.name else reference.named(name)
 
     def hub(self, hub: str) -> str:
-        """A registry with a path, under which images are, under its new name. Raises InvalidOption where its images would part."""
+        """A registry with a path, under which images are, under its new name. Raises InvalidOption where its images
+        would part.
+        """
         try:
-            name = parse(f"{hub}/image").name.rpartition("/")[0]
+            name = parse_reference(f"{hub}/image").name.rpartition("/")[0]
         except ValueError:
             return hub
         below = [key for key in self.targets if key.startswith(f"{name}/")]
         if below:
-            raise InvalidOption("registries", f"{below[0]} is only a part of {name}, which pods name as a whole", hint=f"Name {name}.")
+            raise InvalidOption(
+                "registries",
+                f"{below[0]} is only a part of {name}: pods use the whole registry name",
+                hint=f"Name {name}.",
+            )
         found = self._name(f"{name}/image").rpartition("/")[0]
         return hub if found == name else found
 
@@ -104,7 +121,7 @@ class Registries:
             return name
         for key in sorted(self.targets, key=len, reverse=True):
             if _within(name, key):
-                return self.targets[key] + name[len(key):]
+                return self.targets[key] + name[len(key) :]
         return f"{self.targets[EVERY]}/{name.partition('/')[2]}" if EVERY in self.targets else name
 
 
@@ -115,8 +132,11 @@ def _within(name: str, place: str) -> bool:
 def _place(text: Any) -> str:
     found = PLACE.fullmatch(text.rstrip("/")) if isinstance(text, str) else None
     if not found or not _is_registry(found["host"]):
-        hint = "Write it as mirror.example.com or mirror.example.com:5000/istio, without scheme and tag; * as a key is every registry."
-        raise InvalidOption("registries", f"{text!r} is no registry", hint=hint)
+        hint = (
+            "Use the form mirror.example.com or mirror.example.com:5000/istio, without scheme and tag. The key *"
+            " matches all registries."
+        )
+        raise InvalidOption("registries", f"{text!r} is not a valid registry", hint=hint)
     return found[0]
 
 
@@ -134,7 +154,9 @@ class Use:
 
 
 def templates(obj: Object) -> Iterator[Object]:
-    """What pods are made from: a Pod itself, and the templates of all that makes pods, however deep and whatever their kind."""
+    """What pods are made from: a Pod itself, and the templates of all that makes pods, however deep and whatever their
+    kind.
+    """
     if obj.get("kind") == "Pod" and isinstance(obj.get("spec"), dict):
         yield obj
     yield from _templates(obj)
@@ -146,14 +168,21 @@ def _templates(value: Any) -> Iterator[Object]:
             yield from _templates(item)
     elif isinstance(value, dict):
         for key, inner in value.items():
-            if key == "template" and isinstance(inner, dict) and isinstance(inner.get("spec"), dict) and isinstance(inner["spec"].get("containers"), list):
+            if (
+                key == "template"
+                and isinstance(inner, dict)
+                and isinstance(inner.get("spec"), dict)
+                and isinstance(inner["spec"].get("containers"), list)
+            ):
                 yield inner
             else:
                 yield from _templates(inner)
 
 
 def _named(template: Object) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """(place, mapping, key) of each image of a pod: those of its containers, and those that are its volumes (KEP-4639)."""
+    """(place, mapping, key) of each image of a pod: those of its containers, and those that are its volumes
+    (KEP-4639).
+    """
     for kind in CONTAINERS:
         for container in template["spec"].get(kind) or []:
             if isinstance(container, dict) and isinstance(container.get("image"), str):
@@ -165,11 +194,18 @@ def _named(template: Object) -> Iterator[tuple[str, dict[str, Any], str]]:
 
 
 def uses(objects: Iterable[Object]) -> list[Use]:
-    return [Use(holder[key], ref_of(obj), place, template) for obj in objects for template in templates(obj) for place, holder, key in _named(template)]
+    return [
+        Use(holder[key], ref_of(obj), place, template)
+        for obj in objects
+        for template in templates(obj)
+        for place, holder, key in _named(template)
+    ]
 
 
 def adapted(obj: Object, change: Callable[[str], str], pull_secrets: Iterable[str] = ()) -> Object:
-    """The object whose pods have other images and name these Secrets beside their own; itself where that is the same."""
+    """The object whose pods have other images and name these Secrets beside their own; itself where that is the
+    same.
+    """
     result = copy.deepcopy(obj) if next(templates(obj), None) is not None else obj
     for template in templates(result):
         for _place_of, holder, key in _named(template):

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Kubernetes objects as plain data: identity, checks and normal form."""
+
 from __future__ import annotations
 
 import base64
@@ -14,7 +15,8 @@ from .._failure import InvalidOption
 Object = dict[str, Any]
 
 SECRETS = ("data", "stringData")
-# RFC 1123 subdomain, as the API server asks of most names; RBAC and a few others may hold more, so ":" and upper case pass.
+# RFC 1123 subdomain, as the API server asks of most names; RBAC and a few others may hold more, so ":" and upper case
+# pass.
 NAME = re.compile(r"^[A-Za-z0-9]([-A-Za-z0-9._:]{0,251}[A-Za-z0-9])?$")
 
 
@@ -32,7 +34,13 @@ class Ref:
         return f"{self.kind} {place}"
 
     def as_result(self, version: str = "") -> dict[str, str]:
-        return {"group": self.group, "version": version, "kind": self.kind, "namespace": self.namespace, "name": self.name}
+        return {
+            "group": self.group,
+            "version": version,
+            "kind": self.kind,
+            "namespace": self.namespace,
+            "name": self.name,
+        }
 
 
 def group_version(obj: Object) -> tuple[str, str]:
@@ -45,14 +53,16 @@ def ref_of(obj: Object) -> Ref:
     return Ref(group_version(obj)[0], obj["kind"], metadata.get("namespace") or "", metadata["name"])
 
 
-def few(names: list[str], most: int) -> str:
+def summarize(names: list[str], most: int) -> str:
     """The first names in a row, and how many there are more."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def flatten(documents: Iterable[Any], option: str) -> list[Object]:
-    """Objects of several documents: empty ones dropped, v1 Lists opened. Raises InvalidOption naming document and cause."""
+    """Objects of several documents: empty ones dropped, v1 Lists opened. Raises InvalidOption naming document and
+    cause.
+    """
     objects: list[Object] = []
     for number, document in enumerate(documents, 1):
         if document is None:
@@ -61,24 +71,34 @@ def flatten(documents: Iterable[Any], option: str) -> list[Object]:
             objects.extend(flatten(document, option))
             continue
         if not isinstance(document, dict):
-            raise InvalidOption(option, f"document {number} is {type(document).__name__}, not a mapping with apiVersion and kind")
+            raise InvalidOption(
+                option, f"document {number} is {type(document).__name__}, not a mapping with apiVersion and kind"
+            )
         if str(document.get("kind", "")).endswith("List") and isinstance(document.get("items"), list):
             objects.extend(flatten(document["items"], option))
             continue
-        check(document, f"document {number}", option)
+        validate_object(document, f"document {number}", option)
         objects.append(document)
     return objects
 
 
-def check(obj: Object, place: str, option: str) -> None:
+def validate_object(obj: Object, place: str, option: str) -> None:
     for key in ("apiVersion", "kind"):
         if not isinstance(obj.get(key), str) or not obj[key]:
-            raise InvalidOption(option, f"{place} has no {key}", hint="Every Kubernetes object needs apiVersion, kind and metadata.name.")
+            raise InvalidOption(
+                option,
+                f"{place} has no {key}",
+                hint="Every Kubernetes object needs apiVersion, kind and metadata.name.",
+            )
     metadata = obj.get("metadata")
     if not isinstance(metadata, dict) or not isinstance(name := metadata.get("name"), str) or not name:
-        raise InvalidOption(option, f"{place} ({obj['kind']}) has no metadata.name", hint="generateName cannot be idempotent: give a name.")
+        raise InvalidOption(
+            option,
+            f"{place} ({obj['kind']}) has no metadata.name",
+            hint="Set metadata.name: generateName is not idempotent.",
+        )
     if not NAME.match(name):
-        raise InvalidOption(option, f"{place} ({obj['kind']}): {name!r} is no valid object name")
+        raise InvalidOption(option, f"{place} ({obj['kind']}): {name!r} is not a valid object name")
     for place_of, mapping in (
         *((f"metadata.{field}", metadata.get(field)) for field in ("labels", "annotations")),
         *((field, obj.get(field)) for field in SECRETS if obj["kind"] == "Secret"),
@@ -88,10 +108,14 @@ def check(obj: Object, place: str, option: str) -> None:
     for field in ("labels", "annotations"):
         for key, value in (metadata.get(field) or {}).items():
             if value is not None and not isinstance(value, str):
-                raise InvalidOption(option, f"{obj['kind']} {name}: metadata.{field}[{key}] is {value!r}, not a string", hint="Quote it in YAML.")
+                raise InvalidOption(
+                    option,
+                    f"{obj['kind']} {name}: metadata.{field}[{key}] is {value!r}, not a string",
+                    hint="Quote it in YAML.",
+                )
 
 
-def normal(obj: Object, namespace: str | None = None) -> Object:
+def normalized(obj: Object, namespace: str | None = None) -> Object:
     """A copy as it is sent: without what only a server writes, Secret.stringData turned into data.
 
     stringData is owned but never shown by the server, so it can be neither compared nor removed (kubernetes 108008).

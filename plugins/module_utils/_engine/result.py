@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The result of every module that writes. changed, diff, summary and objects are read off one plan."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -9,7 +10,7 @@ from .._failure import Failure
 from .._libraries import SafeDumper, yaml
 from . import checkpoint
 from .objects import Object, ref_of
-from .planning.change import CONFIGURED, CREATED, FAILED, PRUNED, RECREATED, UNCHANGED, Change, visible
+from .planning.change import CONFIGURED, CREATED, FAILED, PRUNED, RECREATED, UNCHANGED, ObjectChange, visible
 from .planning.plan import Plan
 
 PENDING = "pending"
@@ -18,24 +19,38 @@ HIDDEN_NEW = "(hidden, another value)"
 
 
 def outcome(plans: list[Plan], check_mode: bool, failed: bool = False) -> dict[str, Any]:
-    """{changed, summary, objects, diff} of all plans of one call. After a failure, what was not reached is "pending" and counts for nothing."""
+    """{changed, summary, objects, diff} of all plans of one call. After a failure, what was not reached is "pending"
+    and counts for nothing.
+    """
     changes = [change for plan in plans for change in plan.changes]
-    rows = [{"ref": c.result, "action": _action(c, failed), "conflicts": c.conflicts, "status": c.status, "message": c.message} for c in changes]
-    summary = {word: sum(row["action"] == word for row in rows) for word in (CREATED, CONFIGURED, RECREATED, UNCHANGED, PRUNED, FAILED)}
+    rows = [
+        {
+            "ref": c.result,
+            "action": _action(c, failed),
+            "conflicts": c.conflicts,
+            "status": c.status,
+            "message": c.message,
+        }
+        for c in changes
+    ]
+    summary = {
+        word: sum(row["action"] == word for row in rows)
+        for word in (CREATED, CONFIGURED, RECREATED, UNCHANGED, PRUNED, FAILED)
+    }
     done = any(c.done and c.changes for c in changes)
     return {
         "changed": done if failed or not check_mode else any(not plan.empty for plan in plans),
-        "summary": {**summary, "asked": sum(plan.asked for plan in plans)},
+        "summary": {**summary, "dry_runs": sum(plan.dry_runs for plan in plans)},
         "objects": rows,
         "diff": [difference(c) for c in changes if c.changes and (c.done or not failed)],
     }
 
 
-def _action(change: Change, failed: bool) -> str:
+def _action(change: ObjectChange, failed: bool) -> str:
     return PENDING if failed and change.changes and not change.done else change.action
 
 
-def difference(change: Change) -> dict[str, str]:
+def difference(change: ObjectChange) -> dict[str, str]:
     """{before, after, before_header, after_header}: YAML of only those fields that the plan touches, secrets hidden."""
     before = visible(change.before) if change.before else None
     after = visible(change.planned or change.wanted or {}) if change.action != PRUNED else None
@@ -57,14 +72,21 @@ def readable(obj: Object) -> Object:
     if (obj["metadata"].get("labels") or {}).get(checkpoint.LABEL) != "true":
         return obj
     try:
-        names = [str(ref_of(one)) for one in checkpoint.read({"apiVersion": "v1", "kind": "ConfigMap", **obj}).objects]
+        names = [
+            str(ref_of(one))
+            for one in checkpoint.read_checkpoint({"apiVersion": "v1", "kind": "ConfigMap", **obj}).objects
+        ]
     except Failure:
         return obj
     return {**obj, "data": {**obj["data"], checkpoint.CONTENT: names}}
 
 
 def _text(part: Any) -> str:
-    return "" if part is None or part == {} else yaml.dump(part, Dumper=SafeDumper, sort_keys=True, default_flow_style=False, allow_unicode=True, width=160)
+    return (
+        ""
+        if part is None or part == {}
+        else yaml.dump(part, Dumper=SafeDumper, sort_keys=True, default_flow_style=False, allow_unicode=True, width=160)
+    )
 
 
 def touched(before: Any, after: Any) -> tuple[Any, Any]:
@@ -102,5 +124,8 @@ def hide_secrets(kind: str, before: Object | None, after: Object | None) -> tupl
     if before is not None:
         before = {**before, "data": {key: HIDDEN for key in old}}
     if after is not None:
-        after = {**after, "data": {key: HIDDEN_NEW if old.get(key, value) != value else HIDDEN for key, value in new.items()}}
+        after = {
+            **after,
+            "data": {key: HIDDEN_NEW if old.get(key, value) != value else HIDDEN for key, value in new.items()},
+        }
     return before, after

@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Kubernetes' label selectors (apimachinery meta/v1 LabelSelector)."""
+
 from __future__ import annotations
 
 from typing import Any
 
 
-def written(labels: dict[str, Any]) -> str:
+def label_selector(labels: dict[str, Any]) -> str:
     """Labels as a selector in a query."""
     return ",".join(f"{key}={value}" for key, value in labels.items())
 

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a module wants: ordered steps of objects, and what must hold between them."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ class Barrier:
 
 
 @dataclass(frozen=True)
-class Record:
+class WriterRecord:
     """What a program did before.
 
     written  objects of its last run; it will delete those that are wanted no more
@@ -39,8 +40,9 @@ class Record:
     fits: bool
 
 
-class Program(Protocol):
-    """What writes a step's objects in the engine's place. The plan is still ours: values are compared, whoever owns them.
+class ExternalWriter(Protocol):
+    """What writes a step's objects in the engine's place. The plan is still ours: values are compared, whoever owns
+    them.
 
     namespace  for namespaced objects that name none
     manager    its name in managedFields
@@ -49,13 +51,15 @@ class Program(Protocol):
     namespace: str
     manager: str
 
-    def record(self) -> Record:
+    def last_write(self) -> WriterRecord:
         """What it did at its last run."""
 
-    def check(self, live: list[Object]) -> None:
-        """live: those of the step's objects that are there. Raises Failure where the program would refuse to write them."""
+    def validate(self, live: list[Object]) -> None:
+        """live: those of the step's objects that are there. Raises Failure where the program would refuse to write
+        them.
+        """
 
-    def run(self, cluster: Cluster, deadline: Deadline) -> None:
+    def write(self, cluster: Cluster, deadline: Deadline) -> None:
         """Called where the plan has something to do. Raises Failure."""
 
 
@@ -63,23 +67,26 @@ class Program(Protocol):
 class Step:
     """Objects that may be applied together.
 
-    ready    wait for the objects' own readiness before the next step
-    barrier  a further condition, checked after `ready`
-    deleted  objects that go in this step, after its objects were applied
-    set      the set of its objects where that is not the call's own, for what several concerns share: it only grows here
-    known    objects as they come from a release, that nobody's options are part of: outside of check mode new ones need no dry run
-    program  what writes and deletes the objects, where that is not the engine; they belong to no set
-    seen     resourceVersion of live objects that the objects were composed from: they are written only where that is still theirs
-    merged   objects of `seen` that hold what others wrote, so that its fields are taken from them
+    wait_ready         wait for the objects' own readiness before the next step
+    barrier            a further condition, checked after `wait_ready`
+    deleted            objects that are deleted in this step, after its objects were applied
+    set                the set of its objects where that is not the call's own, for what several callers share: it only
+                       grows here
+    skip_dry_run       the objects come from a release, and no options are part of them: outside of check mode new ones
+                       need no dry run
+    writer             what writes and deletes the objects in place of the engine; they belong to no set
+    expected_versions  resourceVersion of live objects that the objects were composed from: they are written only where
+                       that is still theirs
+    preserve_foreign   objects of `expected_versions` that contain what others wrote, so that its fields are taken over
     """
 
     name: str
     objects: list[Object] = field(default_factory=list)
-    ready: bool = False
+    wait_ready: bool = False
     barrier: Barrier | None = None
     deleted: list[Object] = field(default_factory=list)
     set: ObjectSet | None = None
-    known: bool = False
-    program: Program | None = None
-    seen: dict[Ref, str] = field(default_factory=dict)
-    merged: frozenset[Ref] = frozenset()
+    skip_dry_run: bool = False
+    writer: ExternalWriter | None = None
+    expected_versions: dict[Ref, str] = field(default_factory=dict)
+    preserve_foreign: frozenset[Ref] = frozenset()

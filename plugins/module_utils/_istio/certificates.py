@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Fingerprint and validity of certificates: the few fields of RFC 5280 that are needed, read strictly from DER."""
+
 from __future__ import annotations
 
 import base64
@@ -30,11 +31,11 @@ def of_pem(text: str) -> list[Certificate]:
     """Every certificate of a bundle. Raises ValueError where there is none, or one that cannot be read."""
     blocks = PEM.findall(text)
     if not blocks or text.count("-----BEGIN CERTIFICATE-----") != len(blocks):
-        raise ValueError("no certificate in PEM")
+        raise ValueError("not a PEM certificate")
     try:
         return [of_der(base64.b64decode("".join(block.split()), validate=True)) for block in blocks]
     except binascii.Error as error:
-        raise ValueError(f"no certificate in PEM: {error}") from error
+        raise ValueError(f"not a PEM certificate: {error}") from error
 
 
 def of_base64(text: str) -> list[Certificate]:
@@ -46,18 +47,18 @@ def of_der(data: bytes) -> Certificate:
     """Raises ValueError."""
     outer = list(_items(data))
     if [tag for tag, _content in outer] != [SEQUENCE]:
-        raise ValueError("no certificate: one sequence is expected")
+        raise ValueError("not a valid certificate: expected one sequence")
     parts = list(_items(outer[0][1]))
     if len(parts) != 3 or parts[0][0] != SEQUENCE:
-        raise ValueError("no certificate: body, algorithm and signature are expected")
+        raise ValueError("not a valid certificate: expected body, algorithm and signature")
     body = list(_items(parts[0][1]))
     # version (left out in version 1), serial number, algorithm, issuer, validity
     fields = body[1:] if body and body[0][0] == EXPLICIT_VERSION else body
     if [tag for tag, _content in fields[:4]] != [INTEGER, SEQUENCE, SEQUENCE, SEQUENCE]:
-        raise ValueError("no certificate: a validity is expected after the issuer")
+        raise ValueError("not a valid certificate: expected a validity after the issuer")
     times = [_time(tag, content) for tag, content in _items(fields[3][1])]
     if len(times) != 2:
-        raise ValueError("no certificate: a validity has two times")
+        raise ValueError("not a valid certificate: expected two times in the validity")
     return Certificate(hashlib.sha256(data).hexdigest(), *times)
 
 
@@ -67,12 +68,12 @@ def _items(data: bytes) -> Iterator[tuple[int, bytes]]:
     while place < len(data):
         tag, first = data[place], data[place + 1] if place + 1 < len(data) else INDEFINITE
         if first == INDEFINITE:
-            raise ValueError("no DER: a value has no length")
+            raise ValueError("not valid DER: a value has no length")
         start = place + 2 + (first & 0x7F if first & 0x80 else 0)
-        length = int.from_bytes(data[place + 2:start], "big") if first & 0x80 else first
+        length = int.from_bytes(data[place + 2 : start], "big") if first & 0x80 else first
         place = start + length
         if place > len(data):
-            raise ValueError("no DER: a value is cut off")
+            raise ValueError("not valid DER: a value is truncated")
         yield tag, data[start:place]
 
 
@@ -82,5 +83,5 @@ def _time(tag: int, content: bytes) -> datetime:
         # Two digits of a year between 1950 and 2049 (RFC 5280, 4.1.2.5.1).
         text = ("20" if text[:2] < "50" else "19") + text
     elif tag != GENERALIZED_TIME:
-        raise ValueError("no certificate: its validity holds no times")
+        raise ValueError("not a valid certificate: the validity contains no times")
     return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=timezone.utc)

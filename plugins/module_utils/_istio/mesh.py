@@ -1,13 +1,14 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a live mesh consists of: control planes, namespaces, gateways, addons."""
+
 from __future__ import annotations
 
 from collections import defaultdict
 from typing import Any
 
 from .._engine.objects import Object
-from . import version_skew as skew
+from . import version_skew
 from .dataplane import injection, revisions
 from .install.control_plane import OPERATOR_VERSION
 
@@ -15,8 +16,10 @@ from .install.control_plane import OPERATOR_VERSION
 ADDONS = {"kiali": 20001, "grafana": 3000, "prometheus": 9090, "tracing": 80}
 
 
-def control_planes(deployments: list[Object]) -> list[dict[str, Any]]:
-    """[{revision, namespace, version, ready, replicas}]: the version is the tag of istiod's image, or what its installer noted where that names none."""
+def control_plane_rows(deployments: list[Object]) -> list[dict[str, Any]]:
+    """[{revision, namespace, version, ready, replicas}]: the version is the tag of istiod's image, or what its
+    installer noted where that names none.
+    """
     found = []
     for obj in deployments:
         containers = obj["spec"]["template"]["spec"]["containers"]
@@ -27,7 +30,7 @@ def control_planes(deployments: list[Object]) -> list[dict[str, Any]]:
             {
                 "revision": injection.revision_label(obj),
                 "namespace": obj["metadata"]["namespace"],
-                "version": tag if skew.parse(tag) else labels.get(OPERATOR_VERSION, tag),
+                "version": tag if version_skew.parse_version(tag) else labels.get(OPERATOR_VERSION, tag),
                 "ready": (obj.get("status") or {}).get("readyReplicas", 0),
                 "replicas": obj["spec"].get("replicas", 1),
             }
@@ -40,8 +43,10 @@ def tag_of(image: str) -> str:
     return image.partition("@")[0].rpartition("/")[2].partition(":")[2]
 
 
-def namespaces(objects: list[Object], pods: list[Object], known: revisions.Revisions) -> list[dict[str, Any]]:
-    """[{name, injection, revision, uses, enrolled, expected, total, stale}] of namespaces that ask for sidecars or have some."""
+def namespace_rows(objects: list[Object], pods: list[Object], known: revisions.Revisions) -> list[dict[str, Any]]:
+    """[{name, injection, revision, uses, enrolled, expected, total, stale}] of namespaces that ask for sidecars or have
+    some.
+    """
     found, by_namespace = [], defaultdict(list)
     for pod in pods:
         if not injection.is_gateway(pod):
@@ -49,7 +54,7 @@ def namespaces(objects: list[Object], pods: list[Object], known: revisions.Revis
     for obj in objects:
         name, labels = obj["metadata"]["name"], obj["metadata"].get("labels") or {}
         own = by_namespace[name]
-        counts, uses = injection.enrolled(own, injection.injects(labels)), known.of_namespace(labels)
+        counts, uses = injection.sidecar_counts(own, injection.injects(labels)), known.of_namespace(labels)
         if injection.injects(labels) or counts["enrolled"]:
             found.append(
                 {
@@ -64,15 +69,23 @@ def namespaces(objects: list[Object], pods: list[Object], known: revisions.Revis
     return found
 
 
-def gateway(service: Object, nodes: list[Object]) -> dict[str, Any]:
+def gateway_row(service: Object, nodes: list[Object]) -> dict[str, Any]:
     """{name, namespace, type, addresses, ports, url}: how the gateway is reached from outside, best way first."""
     spec = service["spec"]
     balancer = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
     addresses = [str(entry.get("ip") or entry.get("hostname")) for entry in balancer]
     by_node = not addresses and spec.get("type") in ("LoadBalancer", "NodePort")
     if by_node:
-        addresses = [a["address"] for node in nodes for a in (node.get("status") or {}).get("addresses") or [] if a["type"] == "InternalIP"]
-    ports = {port.get("name") or str(port["port"]): port.get("nodePort") if by_node else port["port"] for port in spec.get("ports") or []}
+        addresses = [
+            a["address"]
+            for node in nodes
+            for a in (node.get("status") or {}).get("addresses") or []
+            if a["type"] == "InternalIP"
+        ]
+    ports = {
+        port.get("name") or str(port["port"]): port.get("nodePort") if by_node else port["port"]
+        for port in spec.get("ports") or []
+    }
     port = ports.get("http2") or ports.get("http") or ports.get("http-80")
     suffix = "" if port == 80 else f":{port}"
     return {
@@ -91,11 +104,17 @@ def bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
-def addons(services: list[Object], places: set[str]) -> list[dict[str, Any]]:
+def addon_rows(services: list[Object], places: set[str]) -> list[dict[str, Any]]:
     """[{name, namespace, address}] inside the cluster."""
     found = []
     for service in services:
         name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
         if name in ADDONS and namespace in places:
-            found.append({"name": "jaeger" if name == "tracing" else name, "namespace": namespace, "address": f"http://{name}.{namespace}:{ADDONS[name]}"})
+            found.append(
+                {
+                    "name": "jaeger" if name == "tracing" else name,
+                    "namespace": namespace,
+                    "address": f"http://{name}.{namespace}:{ADDONS[name]}",
+                }
+            )
     return sorted(found, key=lambda addon: addon["name"])

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Versions, how far apart the parts of a mesh may be, and which Kubernetes a release is for. Rules are data."""
+
 from __future__ import annotations
 
 import re
@@ -26,13 +27,13 @@ class Version:
         return f"{self.major}.{self.minor}.{self.patch}"
 
 
-def parse(text: str) -> Version | None:
+def parse_version(text: str) -> Version | None:
     """The numbers of such as 1.31.0, v1.36.3 or 1.31.0-distroless; None for what names no version, such as latest."""
     found = NUMBERS.match(text)
     return Version(int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
 
 
-def written(release: Release) -> str:
+def release_text(release: Release) -> str:
     return f"{release[0]}.{release[1]}"
 
 
@@ -46,7 +47,7 @@ class Skew:
     source: str
 
     def broken(self, part: Version, whole: Version) -> str:
-        """"behind" or "ahead" where the part is too far from the whole, else empty."""
+        """ "behind" or "ahead" where the part is too far from the whole, else empty."""
         distance = (whole.major - part.major) * FAR + whole.minor - part.minor
         if self.behind is not None and distance > self.behind:
             return "behind"
@@ -56,14 +57,18 @@ class Skew:
 CANARY = "istio.io, Canary upgrades and In-place upgrades"
 AMBIENT = "istio.io, Upgrade with Helm (ambient)"
 PROXY = Skew(
-    1, 0, "a proxy may be one minor version older than its control plane, and never newer", "istio.io, Supported releases, control plane and data plane skew"
+    1,
+    0,
+    "a proxy may be one minor version older than its control plane, but not newer",
+    "istio.io, Supported releases, control plane and data plane skew",
 )
-NODE_AGENT = Skew(1, 0, "a node agent of one minor version fits control planes of the same and of the next one", AMBIENT)
-BASE = Skew(0, None, "definitions are those of the newest control plane or newer", CANARY)
-IN_PLACE = Skew(1, 0, "in place, one minor version at a time", CANARY)
-BY_REVISION = Skew(2, 0, "by a new revision, two minor versions at most", CANARY)
+NODE_AGENT = Skew(1, 0, "a node agent supports control planes of its own minor version and of the next one", AMBIENT)
+BASE = Skew(0, None, "CRDs must be at least as new as the newest control plane", CANARY)
+IN_PLACE = Skew(1, 0, "an upgrade in place may span one minor version", CANARY)
+BY_REVISION = Skew(2, 0, "an upgrade with a new revision may span two minor versions", CANARY)
 
-# Istio's release -> oldest and newest minor version of Kubernetes 1.x that it is supported on (istio.io, Supported releases; for 1.30 the oldest
+# Istio's release -> oldest and newest minor version of Kubernetes 1.x that it is supported on (istio.io, Supported
+# releases; for 1.30 the oldest
 # is what its own istioctl asks for, istioctl/pkg/install/k8sversion).
 KUBERNETES: dict[Release, tuple[int, int]] = {
     (1, 24): (28, 31),
@@ -77,7 +82,8 @@ KUBERNETES: dict[Release, tuple[int, int]] = {
 }
 NEWEST_KNOWN = max(KUBERNETES)
 
-# Istio's release since which a definition of the Gateway API must come from a bundle of at least this version: older ones are ignored by istiod
+# Istio's release since which a definition of the Gateway API must come from a bundle of at least this version: older
+# ones are ignored by istiod
 # (pkg/config/schema/gatewayapi/minimumversions.go, analyzer IST0176).
 GATEWAY_API: dict[str, list[tuple[Release, Version]]] = {
     "grpcroutes.gateway.networking.k8s.io": [((1, 30), Version(1, 1))],
@@ -86,7 +92,8 @@ GATEWAY_API: dict[str, list[tuple[Release, Version]]] = {
     "tcproutes.gateway.networking.k8s.io": [((1, 31), Version(1, 6))],
 }
 
-# Kinds that Istio's base brings (manifests/charts/base/files/crd-all.gen.yaml), the same in all releases that are known here.
+# Kinds that Istio's base brings (manifests/charts/base/files/crd-all.gen.yaml), the same in all releases that are known
+# here.
 KINDS: dict[str, tuple[str, ...]] = {
     "networking.istio.io": (
         "DestinationRule",
@@ -110,9 +117,9 @@ def crosses(old: Version, new: Version, release: Release) -> bool:
     return old.release < release <= new.release
 
 
-def way(old: Version, new: Version, stride: int) -> list[str]:
+def upgrade_path(old: Version, new: Version, stride: int) -> list[str]:
     """The releases of a lawful upgrade, the last one included; empty where there is none."""
     if old.major != new.major:
         return []
     minors = list(range(old.minor + stride, new.minor, stride))
-    return [written((old.major, minor)) for minor in [*minors, new.minor]]
+    return [release_text((old.major, minor)) for minor in [*minors, new.minor]]

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Injection webhooks: which pods they take, when they are armed, and where two of them overlap (analyzer IST0139)."""
+
 from __future__ import annotations
 
 import copy
@@ -10,7 +11,7 @@ from typing import Any
 
 from .._engine.cluster import Cluster
 from .._engine.objects import Object
-from .._engine.planning.managed_fields import cut, entry, owned_part
+from .._engine.planning.managed_fields import managed_entry, owned_part, select_owned
 from .._engine.selectors import selects
 from .._engine.steps import Barrier
 from .._engine.waiting.deadline import Deadline
@@ -37,21 +38,25 @@ def deactivated(webhook: Object) -> Object:
     return result
 
 
-def armed(names: list[str]) -> Barrier:
+def webhooks_armed(names: list[str]) -> Barrier:
     """Holds when istiod has written its CA into every webhook: before that, each labelled pod would be refused."""
 
     def hold(cluster: Cluster, deadline: Deadline) -> str:
         while True:
-            bare = [name for name in names if not _has_ca(cluster.get("admissionregistration.k8s.io", "MutatingWebhookConfiguration", "", name))]
+            bare = [
+                name
+                for name in names
+                if not _has_ca(cluster.get("admissionregistration.k8s.io", "MutatingWebhookConfiguration", "", name))
+            ]
             if not bare:
-                return f"webhooks armed: {', '.join(names)}"
+                return f"webhooks have their CA: {', '.join(names)}"
             if deadline.over:
                 raise Failure(
                     "webhook_not_armed",
-                    f"istiod has not written its CA into {', '.join(bare)}",
-                    hint="Look at istiod's log; is another revision's label on the webhook?",
+                    f"istiod has not written its CA to {', '.join(bare)}",
+                    hint="Check istiod's log, and the revision label of the webhook.",
                 )
-            cluster.pause(0.2)
+            cluster.sleep(0.2)
 
     return Barrier("armed", hold)
 
@@ -86,13 +91,25 @@ class Overlap:
 
 
 def overlap(wanted: list[Object], others: list[Object]) -> Overlap | None:
-    """The first pair of configurations of which both would inject some pod; tried on every combination of labels that Istio reads."""
+    """The first pair of configurations of which both would inject some pod; tried on every combination of labels that
+    Istio reads.
+    """
     everything = wanted + others
     revisions = sorted({value for obj in everything for value in _revisions(obj)})
-    namespaces = [{}, {"istio-injection": "enabled"}, {"istio-injection": "disabled"}, *({"istio.io/rev": r} for r in revisions)]
-    pods = [{}, {"sidecar.istio.io/inject": "true"}, {"sidecar.istio.io/inject": "false"}, *({"istio.io/rev": r} for r in revisions)]
+    namespaces = [
+        {},
+        {"istio-injection": "enabled"},
+        {"istio-injection": "disabled"},
+        *({"istio.io/rev": r} for r in revisions),
+    ]
+    pods = [
+        {},
+        {"sidecar.istio.io/inject": "true"},
+        {"sidecar.istio.io/inject": "false"},
+        *({"istio.io/rev": r} for r in revisions),
+    ]
     for namespace, pod in product(namespaces, pods):
-        taken = [obj["metadata"]["name"] for obj in everything if takes(obj, namespace, pod)]
+        taken = [obj["metadata"]["name"] for obj in everything if injects_pod(obj, namespace, pod)]
         new = {obj["metadata"]["name"] for obj in wanted}
         if len(taken) > 1 and new & set(taken):
             return Overlap(taken[0], taken[1], namespace, pod)
@@ -109,55 +126,65 @@ def _revisions(obj: Object) -> set[str]:
     return found
 
 
-def takes(obj: Object, namespace: dict[str, str], pod: dict[str, str]) -> bool:
+def injects_pod(obj: Object, namespace: dict[str, str], pod: dict[str, str]) -> bool:
     """Whether a configuration injects a pod with these labels in a namespace with those."""
     return any(
-        hook["name"].endswith(INJECTOR_SUFFIX) and selects(hook.get("namespaceSelector"), namespace) and selects(hook.get("objectSelector"), pod)
+        hook["name"].endswith(INJECTOR_SUFFIX)
+        and selects(hook.get("namespaceSelector"), namespace)
+        and selects(hook.get("objectSelector"), pod)
         for hook in obj.get("webhooks") or []
     )
 
 
-def active(webhook: Object) -> list[dict[str, Any]]:
+def active_entries(webhook: Object) -> list[dict[str, Any]]:
     """A configuration's entries less those that were switched off."""
     return [hook for hook in webhook.get("webhooks") or [] if hook.get("namespaceSelector") != NEVER_MATCH]
 
 
-def closed(obj: Object) -> list[dict[str, Any]]:
+def closed_entries(obj: Object) -> list[dict[str, Any]]:
     """The entries of a configuration without whose answer nothing goes on."""
-    return [hook for hook in active(obj) if policy_of(hook) == "Fail"]
+    return [hook for hook in active_entries(obj) if policy_of(hook) == "Fail"]
 
 
-def opened(obj: Object) -> list[dict[str, Any]]:
+def opened_entries(obj: Object) -> list[dict[str, Any]]:
     """The entries of a configuration that were opened here, and that nobody has closed since."""
-    names = {hook.get("name") for hook in (owned_part(obj, OPENER) or {}).get("webhooks") or [] if hook.get("failurePolicy")}
+    names = {
+        hook.get("name") for hook in (owned_part(obj, OPENER) or {}).get("webhooks") or [] if hook.get("failurePolicy")
+    }
     return [hook for hook in obj.get("webhooks") or [] if hook["name"] in names]
 
 
-def noted(obj: Object) -> bool:
+def was_opened(obj: Object) -> bool:
     """Whether the opener has an entry in the object, also one of which somebody has closed everything since."""
-    return entry(obj, OPENER) is not None
+    return managed_entry(obj, OPENER) is not None
 
 
-def opening(obj: Object) -> Object:
+def open_patch(obj: Object) -> Object:
     """What the opener applies: nothing but the policy of what is closed, and of what it has opened before."""
-    names = {hook["name"] for hook in [*closed(obj), *opened(obj)]}
+    names = {hook["name"] for hook in [*closed_entries(obj), *opened_entries(obj)]}
     # The order of entries is that of the last who applied some: theirs stays.
-    return {**_identity(obj), "webhooks": [{"name": hook["name"], "failurePolicy": "Ignore"} for hook in obj["webhooks"] if hook["name"] in names]}
+    return {
+        **_identity(obj),
+        "webhooks": [
+            {"name": hook["name"], "failurePolicy": "Ignore"} for hook in obj["webhooks"] if hook["name"] in names
+        ],
+    }
 
 
-def closing(objects: list[Object]) -> dict[str, list[Object]]:
-    """{field manager: what it applies to close them}. Where somebody applies the entries, their policy is his again, as it was.
+def close_patches(objects: list[Object]) -> dict[str, list[Object]]:
+    """{field manager: what it applies to close them}. Where somebody applies the entries, their policy is his again, as
+    it was.
 
     Those of a tool that updates instead fall back to the API's default, Fail, when the opener gives them up.
     """
     found: dict[str, list[Object]] = {}
     for obj in objects:
-        names = {hook["name"] for hook in opened(obj)}
+        names = {hook["name"] for hook in opened_entries(obj)}
         manager = _applier(obj) if names else None
         if manager is None:
             found.setdefault(OPENER, []).append(_identity(obj))
             continue
-        part = cut((entry(obj, manager) or {})["fieldsV1"], obj)
+        part = select_owned((managed_entry(obj, manager) or {})["fieldsV1"], obj)
         hooks = [{**hook, **({"failurePolicy": "Fail"} if hook["name"] in names else {})} for hook in part["webhooks"]]
         metadata = {**(part.get("metadata") or {}), "name": obj["metadata"]["name"]}
         found.setdefault(manager, []).append({**part, **_identity(obj), "metadata": metadata, "webhooks": hooks})
@@ -171,7 +198,9 @@ def _identity(obj: Object) -> Object:
 def _applier(obj: Object) -> str | None:
     """Who applies the entries of a configuration with all that they need."""
     for item in obj["metadata"].get("managedFields") or []:
-        part = owned_part(obj, item["manager"]) if item.get("operation") == "Apply" and item["manager"] != OPENER else None
+        part = (
+            owned_part(obj, item["manager"]) if item.get("operation") == "Apply" and item["manager"] != OPENER else None
+        )
         if part and all(hook.get("clientConfig") for hook in part.get("webhooks") or [{}]):
             return str(item["manager"])
     return None

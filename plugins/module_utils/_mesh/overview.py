@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Everything about a mesh in one value."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -12,43 +13,46 @@ from .._engine.objects import Object
 from .._istio import mesh, webhooks
 from .._istio.dataplane import injection, revisions
 from .._istio.install.control_plane import TAG
-from . import facts
-from . import registry as checks
-from .facts import PROXIES, Ask, Facts, labels_of
-from .findings import Gate
+from . import facts, registry
+from .facts import PROXIES, Facts, labels_of
+from .gate import Gate
 
 # Without these nothing can be told; of the others the result says that they may not be read.
 NEEDED = frozenset({"namespaces", "nodes", "pods", "services", "istiods", "injectors"})
-MORE = {"replica_sets", "validators", "definitions", "sets", "roots", "node_agents"}
+MORE = {"replica_sets", "validators", "crds", "sets", "roots", "node_agents"}
 KINDS = {"injectors": "injection", "validators": "validation"}
 
 
-def read(cluster: Cluster, ask: Ask | None) -> dict[str, Any]:
-    """As RETURN of mesh_info has it. ask: None where istiods are not asked for their proxies. Raises ApiError."""
-    found = facts.read(cluster, "istio-system", NEEDED | MORE | {PROXIES}, ask, NEEDED)
-    planes = mesh.control_planes(found["istiods"])
+def read_overview(cluster: Cluster, proxies: bool) -> dict[str, Any]:
+    """The result of mesh_info. proxies: whether istiods are asked for their proxies. Raises ApiError."""
+    found = facts.read_facts(cluster, "istio-system", NEEDED | MORE | ({PROXIES} if proxies else set()), NEEDED)
+    planes = mesh.control_plane_rows(found["istiods"])
     places = {plane["namespace"] for plane in planes}
     if places and found.namespace not in places:
         found = replace(found, namespace=min(places))
     return {
         "cluster": {"name": cluster.api.name, "server": cluster.api.server, "version": found.kubernetes},
         "control_planes": planes,
-        "tags": [revisions.row(tag, found.known, found["namespaces"]) for tag in sorted(found.known.tags)],
-        "namespaces": mesh.namespaces(found["namespaces"], found["pods"], found.known),
-        "gateways": [mesh.gateway(service, found["nodes"]) for service in found["services"] if injection.is_gateway(service)],
-        "addons": mesh.addons(found["services"], places),
-        "webhooks": [_webhook(obj, kind, found) for source, kind in KINDS.items() for obj in found.objects.get(source, ())],
-        "definitions": _definitions(found),
+        "tags": [revisions.tag_row(tag, found.known, found["namespaces"]) for tag in sorted(found.known.tags)],
+        "namespaces": mesh.namespace_rows(found["namespaces"], found["pods"], found.known),
+        "gateways": [
+            mesh.gateway_row(service, found["nodes"]) for service in found["services"] if injection.is_gateway(service)
+        ],
+        "addons": mesh.addon_rows(found["services"], places),
+        "webhooks": [
+            _webhook(obj, kind, found) for source, kind in KINDS.items() for obj in found.objects.get(source, ())
+        ],
+        "crds": _crds(found),
         "root_certificates": _root_certificates(found),
         "workloads": _workloads(found),
-        "proxies": _proxies(found) if ask else None,
+        "proxies": _proxies(found) if proxies else None,
         "skew": _skew(found),
-        "unread": found.refused,
+        "forbidden_kinds": found.refused,
     }
 
 
 def _webhook(obj: Object, kind: str, found: Facts) -> dict[str, Any]:
-    labels, hooks = labels_of(obj), webhooks.active(obj)
+    labels, hooks = labels_of(obj), webhooks.active_entries(obj)
     places = sorted({place for hook in hooks if (place := webhooks.service_of(hook))})
     addresses = sorted({hook["clientConfig"]["url"] for hook in hooks if (hook.get("clientConfig") or {}).get("url")})
     services = [found.service(*place) for place in places]
@@ -66,10 +70,10 @@ def _webhook(obj: Object, kind: str, found: Facts) -> dict[str, Any]:
     }
 
 
-def _definitions(found: Facts) -> dict[str, Any] | None:
-    if not {"definitions", "sets"} <= set(found.objects):
+def _crds(found: Facts) -> dict[str, Any] | None:
+    if not {"crds", "sets"} <= set(found.objects):
         return None
-    own = [obj for obj in found["definitions"] if facts.is_istios(obj)]
+    own = [obj for obj in found["crds"] if facts.is_istios(obj)]
     rows = [{"name": obj["metadata"]["name"], "version": str(facts.definition_version(obj) or "")} for obj in own]
     return {"version": str(found.base or "") if own else "", "objects": rows}
 
@@ -80,7 +84,11 @@ def _root_certificates(found: Facts) -> list[dict[str, str]] | None:
         return None
     try:
         return [
-            {"fingerprint": root.fingerprint, "begins": f"{root.begins:%Y-%m-%dT%H:%M:%SZ}", "expires": f"{root.expires:%Y-%m-%dT%H:%M:%SZ}"}
+            {
+                "fingerprint": root.fingerprint,
+                "begins": f"{root.begins:%Y-%m-%dT%H:%M:%SZ}",
+                "expires": f"{root.expires:%Y-%m-%dT%H:%M:%SZ}",
+            }
             for root in found.roots
         ]
     except ValueError:
@@ -92,7 +100,9 @@ def _workloads(found: Facts) -> list[dict[str, Any]] | None:
     if "replica_sets" not in found.objects:
         return None
     lacking = {facts.proxy_id(pod) for pod in found.living if found.lacks_sidecar(pod)}
-    concerned = {facts.proxy_id(pod): pod for pod in found.living if injection.has_sidecar(pod) or facts.proxy_id(pod) in lacking}
+    concerned = {
+        facts.proxy_id(pod): pod for pod in found.living if injection.has_sidecar(pod) or facts.proxy_id(pod) in lacking
+    }
     return [
         _workload(workload, [concerned[f"{name}.{workload.ref.namespace}"] for name in workload.pods], lacking, found)
         for workload in found.workloads(concerned.values())
@@ -103,10 +113,10 @@ def _workload(workload: injection.Workload, pods: list[Object], lacking: set[str
     would = {pod["metadata"]["name"]: found.injects_now(pod) for pod in pods}
     used = sorted({found.revision_of(pod) for pod in pods if injection.has_sidecar(pod)} - {""})
     return {
-        **injection.row(workload),
+        **injection.workload_row(workload),
         "revisions": used,
         "uses": next(filter(None, would.values()), ""),
-        "without_sidecar": [pod["metadata"]["name"] for pod in pods if facts.proxy_id(pod) in lacking],
+        "missing_sidecar": [pod["metadata"]["name"] for pod in pods if facts.proxy_id(pod) in lacking],
         "stale": [pod["metadata"]["name"] for pod in pods if found.known.stale(pod, would[pod["metadata"]["name"]])],
     }
 
@@ -126,7 +136,13 @@ def _proxies(found: Facts) -> dict[str, Any]:
 
 
 def _skew(found: Facts) -> dict[str, Any]:
-    rows = [checks.ask(checks.BY_CODE[code], found, Gate(namespace=found.namespace)) for code in checks.APART]
-    broken = [{key: row[key] for key in ("code", "objects", "cause")} for row in rows if row["status"] == checks.FAILED]
-    unknown = [{key: row[key] for key in ("code", "objects", "cause")} for row in rows if row["status"] == checks.UNKNOWN]
+    rows = [
+        registry.run_check(registry.BY_CODE[code], found, Gate(namespace=found.namespace)) for code in registry.APART
+    ]
+    broken = [
+        {key: row[key] for key in ("code", "objects", "cause")} for row in rows if row["status"] == registry.FAILED
+    ]
+    unknown = [
+        {key: row[key] for key in ("code", "objects", "cause")} for row in rows if row["status"] == registry.UNKNOWN
+    ]
     return {"verdict": "broken" if broken else "unknown" if unknown else "kept", "findings": broken or unknown}

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Annotations of Istio 1.31: where each belongs (istio.io, Resource Annotations)."""
+
 from __future__ import annotations
 
 # Kinds -> annotations that belong on them.
@@ -62,9 +63,10 @@ PLACES: dict[tuple[str, ...], tuple[str, ...]] = {
         "traffic.sidecar.istio.io/includeOutboundPorts",
         "traffic.sidecar.istio.io/kubevirtInterfaces",
     ),
-    ("Gateway", "GatewayClass",): (
-        "ambient.istio.io/waypoint-inbound-binding",
-    ),
+    (
+        "Gateway",
+        "GatewayClass",
+    ): ("ambient.istio.io/waypoint-inbound-binding",),
     ("Any",): (
         "galley.istio.io/analyze-suppress",
         "gateway.istio.io/controller-version",
@@ -80,19 +82,17 @@ PLACES: dict[tuple[str, ...], tuple[str, ...]] = {
         "istio.io/disconnectedAt",
         "istio.io/workloadController",
     ),
-    ("AuthorizationPolicy",): (
-        "istio.io/dry-run",
-    ),
-    ("Namespace", "Service", "ServiceEntry",): (
+    ("AuthorizationPolicy",): ("istio.io/dry-run",),
+    (
+        "Namespace",
+        "Service",
+        "ServiceEntry",
+    ): (
         "istio.io/use-waypoint-canary-weight",
         "networking.istio.io/traffic-distribution",
     ),
-    ("Ingress",): (
-        "kubernetes.io/ingress.class",
-    ),
-    ("Namespace",): (
-        "topology.istio.io/controlPlaneClusters",
-    ),
+    ("Ingress",): ("kubernetes.io/ingress.class",),
+    ("Namespace",): ("topology.istio.io/controlPlaneClusters",),
 }
 BELONGS = {name: kinds for kinds, names in PLACES.items() for name in names}
 DEPRECATED = {

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Objects as one picture: those of files laid over those of a cluster, found by kind, place, label and host."""
+
 from __future__ import annotations
 
 from collections import defaultdict
@@ -19,7 +20,16 @@ TELEMETRY, EXTENSIONS, ADMISSION = "telemetry.istio.io", "extensions.istio.io", 
 KINDS = {
     **{
         kind: (NETWORKING, kind)
-        for kind in ("VirtualService", "DestinationRule", "Gateway", "ServiceEntry", "Sidecar", "WorkloadEntry", "WorkloadGroup", "EnvoyFilter")
+        for kind in (
+            "VirtualService",
+            "DestinationRule",
+            "Gateway",
+            "ServiceEntry",
+            "Sidecar",
+            "WorkloadEntry",
+            "WorkloadGroup",
+            "EnvoyFilter",
+        )
     },
     **{kind: (SECURITY, kind) for kind in ("AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication")},
     "Telemetry": (TELEMETRY, "Telemetry"),
@@ -34,7 +44,14 @@ KINDS = {
 }
 NAMES = {place: name for name, place in KINDS.items()}
 # Kinds that live in no namespace.
-GLOBAL = {"Namespace", "Node", "GatewayClass", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "CustomResourceDefinition"}
+GLOBAL = {
+    "Namespace",
+    "Node",
+    "GatewayClass",
+    "MutatingWebhookConfiguration",
+    "ValidatingWebhookConfiguration",
+    "CustomResourceDefinition",
+}
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 EVERYWHERE, HERE = "*", "."
 EXPORT = "networking.istio.io/exportTo"
@@ -58,26 +75,28 @@ def labels(obj: Object) -> dict[str, str]:
     return obj["metadata"].get("labels") or {}
 
 
-def notes(obj: Object) -> dict[str, str]:
+def annotations_of(obj: Object) -> dict[str, str]:
     return obj["metadata"].get("annotations") or {}
 
 
-def place(obj: Object) -> str:
+def place_text(obj: Object) -> str:
     """Such as shop/web."""
     return f"{namespace(obj)}/{name(obj)}" if namespace(obj) else name(obj)
 
 
-def has(obj: Object, wanted: Mapping[str, Any]) -> bool:
+def contains(obj: Object, wanted: Mapping[str, Any]) -> bool:
     """Whether an object has all of these labels; any object has none."""
     return wanted.items() <= labels(obj).items()
 
 
-def shown(wanted: Mapping[str, Any]) -> str:
+def quoted(wanted: Mapping[str, Any]) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(wanted.items()))
 
 
 def overlaps(first: str, second: str) -> bool:
-    """Whether some host is meant by both of two names, each of which may begin with a wildcard (Istio's host.Name.Matches)."""
+    """Whether some host is meant by both of two names, each of which may begin with a wildcard (Istio's
+    host.Name.Matches).
+    """
     if first.startswith("*") and second.startswith("*"):
         return first[1:].endswith(second[1:]) or second[1:].endswith(first[1:])
     if first.startswith("*"):
@@ -139,17 +158,21 @@ class World:
         return self._asked is None or ref in self._asked
 
     def knows(self, *kinds: str) -> bool:
-        """Whether an object of these kinds that is not here does not exist: a cluster was read, or the files hold some of one of them."""
+        """Whether an object of these kinds that is not here does not exist: a cluster was read, or the files hold some
+        of one of them.
+        """
         return any((self.complete and kind not in self.refused) or bool(self[kind]) for kind in kinds)
 
     @cached_property
     def pods(self) -> list[Object]:
         """Living pods."""
-        return [pod for pod in self["Pod"] if injection.alive(pod)]
+        return [pod for pod in self["Pod"] if injection.is_alive(pod)]
 
     @cached_property
     def members(self) -> dict[str, list[Object]]:
-        """{namespace: living pods, and pods as the templates of workloads would make them}: what a selector may mean."""
+        """{namespace: living pods, and pods as the templates of workloads would make them}: what a selector may
+        mean.
+        """
         found: dict[str, list[Object]] = defaultdict(list)
         for pod in [*self.pods, *self.templates]:
             found[namespace(pod)].append(pod)
@@ -157,14 +180,25 @@ class World:
 
     @cached_property
     def templates(self) -> list[Object]:
-        """Pods of the templates of workloads that are to come; those of a live workload are there already, or are to be none."""
-        coming = [obj for kind in WORKLOADS for obj in self[kind] if not self.complete or (self._asked is not None and self.asks(ref_of(obj)))]
+        """Pods of the templates of workloads that are to come; those of a live workload are there already, or are to be
+        none.
+        """
+        coming = [
+            obj
+            for kind in WORKLOADS
+            for obj in self[kind]
+            if not self.complete or (self._asked is not None and self.asks(ref_of(obj)))
+        ]
         return [template(obj) for obj in coming]
 
     def selected(self, space: str, wanted: Mapping[str, Any]) -> list[Object]:
         """Pods of a namespace, or of all with "*", that have these labels."""
-        pods = [pod for own in self.members.values() for pod in own] if space == EVERYWHERE else self.members.get(space, [])
-        return [pod for pod in pods if has(pod, wanted)]
+        pods = (
+            [pod for own in self.members.values() for pod in own]
+            if space == EVERYWHERE
+            else self.members.get(space, [])
+        )
+        return [pod for pod in pods if contains(pod, wanted)]
 
     @property
     def knows_pods(self) -> bool:
@@ -176,10 +210,12 @@ class World:
 
     def enrolled(self, pod: Object) -> bool:
         """Whether a pod has a sidecar, or would have one if it were made now."""
-        return injection.has_sidecar(pod) or injection.wants_sidecar(pod, injection.injects(self.namespace_labels(namespace(pod))))
+        return injection.has_sidecar(pod) or injection.wants_sidecar(
+            pod, injection.injects(self.namespace_labels(namespace(pod)))
+        )
 
     def ambient(self, pod: Object) -> bool:
-        return notes(pod).get(AMBIENT) == "enabled"
+        return annotations_of(pod).get(AMBIENT) == "enabled"
 
     @cached_property
     def hosts(self) -> dict[tuple[str, str], Ports]:
@@ -190,7 +226,7 @@ class World:
                 for host in spec(obj).get("hosts") or []:
                     found[(scope, full_name(host, namespace(obj)))] = spec(obj).get("ports") or []
         for obj in self["Service"]:
-            said = notes(obj).get(EXPORT)
+            said = annotations_of(obj).get(EXPORT)
             for scope in scopes(obj, [part.strip() for part in said.split(",")] if said else None):
                 ports = [{**port, "number": port.get("port")} for port in spec(obj).get("ports") or []]
                 found[(scope, full_name(name(obj), namespace(obj)))] = ports
@@ -224,7 +260,11 @@ class World:
     @cached_property
     def subsets(self) -> dict[tuple[str, str], dict[str, Any]]:
         """{(host in full, name): subset}"""
-        return {(host, str(subset.get("name"))): subset for obj, host in self.rules for subset in spec(obj).get("subsets") or []}
+        return {
+            (host, str(subset.get("name"))): subset
+            for obj, host in self.rules
+            for subset in spec(obj).get("subsets") or []
+        }
 
 
 def kind_of(obj: Object) -> str:

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A probe that runs beside other tasks: started, read while it runs, stopped.
 
-Its process writes a row of figures each second, which is added to a journal and never changed. So a reading is a sum of rows, a token is
+Its process writes a row of figures each second, which is added to a journal and never changed. So a reading is a sum of
+rows, a token is
 the number of rows so far, and what was measured outlives the process. Neither journal nor record hold headers or path.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -22,12 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from .._failure import Failure, InvalidOption
-from . import daemon as background
-from . import probe_stats as figures
-from .gateway_access import Way
-from .open_loop import OpenLoop, Pace
+from . import daemon, probe_stats
+from .gateway_access import GatewayRoute
+from .open_loop import OpenLoop, ProbeRate
 from .probe import Probe
-from .probe_stats import Tally
+from .probe_stats import ProbeStats
 
 NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,62}")
 # On top of what requests that are under way may take, seconds: for a host with no time to spare.
@@ -38,10 +39,10 @@ ROUNDS = 100_000
 
 
 @dataclass(frozen=True)
-class Reading:
+class ProbeSnapshot:
     """The rows of one run so far. alive: whether its process was there just before they were read."""
 
-    process: background.Process
+    process: daemon.Process
     rows: list[dict[str, Any]]
     alive: bool
 
@@ -52,7 +53,7 @@ class Reading:
 
     @property
     def ended(self) -> str:
-        """Why it ended: "stopped", "longest" or "died"; empty while it runs."""
+        """Why it ended: "stopped", "max_duration" or "died"; empty while it runs."""
         return self.told or ("" if self.alive else DIED)
 
     def has(self, options: Any) -> bool:
@@ -60,9 +61,14 @@ class Reading:
         return bool(_digest(options, self.process.about["salt"]) == self.process.about["options"])
 
     def identity(self) -> dict[str, Any]:
-        """{started, via, ended, token} as results have them."""
+        """{started, target, ended, token} as results have them."""
         about = self.process.about
-        return {"started": about["started"], "via": about["via"], "ended": self.ended, "token": f"{about['run']}.{len(self.rows)}" if about["run"] else ""}
+        return {
+            "started": about["started"],
+            "target": about["via"],
+            "ended": self.ended,
+            "token": f"{about['run']}.{len(self.rows)}" if about["run"] else "",
+        }
 
     def words(self) -> str:
         about = self.process.about
@@ -71,56 +77,68 @@ class Reading:
     def result(self, since: str | None = None) -> dict[str, Any]:
         """Its identity, and figures of all rows after the token. Raises InvalidOption."""
         about, first = self.process.about, self._first(since or "")
-        tally = Tally()
+        tally = ProbeStats()
         for row in self.rows[first:]:
-            tally.include(Tally.of_row(row))
+            tally.include(ProbeStats.of_row(row))
         start = self.rows[first - 1]["clock"] if first else about["clock"]
         end = self.rows[-1]["clock"] if self.rows else start
-        return {**figures.window(tally, about["lost_status"], start, end), **self.identity()}
+        return {**probe_stats.stats_result(tally, about["min_failure_status"], start, end), **self.identity()}
 
     def _first(self, since: str) -> int:
         run, _dot, number = since.partition(".")
         if not since:
             return 0
-        if not re.fullmatch(r"[0-9a-f]{16}\.[0-9]{1,9}", since) or (run == self.process.about["run"] and int(number) > len(self.rows)):
-            raise InvalidOption("since", f"{since} is no token of this probe", hint="Give the token of an earlier call.")
+        if not re.fullmatch(r"[0-9a-f]{16}\.[0-9]{1,9}", since) or (
+            run == self.process.about["run"] and int(number) > len(self.rows)
+        ):
+            raise InvalidOption(
+                "since", f"{since} is not a token of this probe", hint="Use the token of an earlier call."
+            )
         if run != self.process.about["run"]:
             raise InvalidOption(
-                "since", f"{since} is a token of an earlier run of this probe", hint="It was started anew since. Give a token of this run, or none."
+                "since",
+                f"{since} is a token of an earlier run of this probe",
+                hint="The probe was restarted since. Use a token of the current run, or omit the token.",
             )
         return int(number)
 
 
 # Where no probe of the name ever ran.
-NEVER = Reading(background.Process(0, "", {"run": "", "started": "", "via": "", "clock": 0.0, "lost_status": 500}), [{"clock": 0.0, "ended": "never"}], False)
+NEVER = ProbeSnapshot(
+    daemon.Process(0, "", {"run": "", "started": "", "via": "", "clock": 0.0, "min_failure_status": 500}),
+    [{"clock": 0.0, "ended": "never"}],
+    False,
+)
 
 
-def check_name(name: str) -> None:
+def validate_name(name: str) -> None:
     """Raises InvalidOption."""
     if not NAME.fullmatch(name):
         raise InvalidOption(
-            "name", f"{name!r} is no name of a probe", hint="Up to 63 letters, digits, dots, underscores and dashes, the first a letter or digit."
+            "name",
+            f"{name!r} is not a valid probe name",
+            hint="Use up to 63 letters, digits, dots, underscores and dashes, starting with a letter or digit.",
         )
 
 
-def place(name: str) -> background.Place:
-    return background.Place("probes", name)
+def process_place(name: str) -> daemon.ProcessPlace:
+    return daemon.ProcessPlace("probes", name)
 
 
-def last(name: str) -> Reading | None:
+def last_snapshot(name: str) -> ProbeSnapshot | None:
     """The last run of this name as far as it has told, whether it goes on or not; None where there was none."""
-    process = background.find(place(name))
-    return _look(process, Journal(journal(name, process.about["run"]))) if process else None
+    process = daemon.find_process(process_place(name))
+    return _snapshot(process, Journal(journal(name, process.about["run"]))) if process else None
 
 
-def _look(process: background.Process, book: Journal) -> Reading:
+def _snapshot(process: daemon.Process, book: Journal) -> ProbeSnapshot:
     # In this order, so that nothing is missed of what a process writes before its end.
     alive = process.alive
-    return Reading(process, book.rows(), alive)
+    return ProbeSnapshot(process, book.rows(), alive)
 
 
 def journal(name: str, run: str) -> Path:
-    return place(name).folder / f"{run}.rows"
+    return process_place(name).folder / f"{run}.rows"
 
 
 def _digest(options: Any, salt: str) -> str:
@@ -150,7 +168,10 @@ class Journal:
     def append(self, row: dict[str, Any]) -> None:
         """At once, or with the next row where the disk is full: the figures are kept until then."""
         self._rest += json.dumps(row, separators=(",", ":")).encode() + b"\n"
-        with contextlib.suppress(OSError), open(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600), "wb", buffering=0) as file:
+        with (
+            contextlib.suppress(OSError),
+            open(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600), "wb", buffering=0) as file,
+        ):
             # Behind the last whole line, over what is there of one that was cut off.
             file.seek(self._offset)
             if file.write(self._rest) == len(self._rest):
@@ -158,9 +179,9 @@ class Journal:
                 self._rest = b""
 
 
-def start(name: str, probe: Probe, pace: Pace, way: Way, options: Any) -> Reading:
+def start_probe(name: str, probe: Probe, pace: ProbeRate, way: GatewayRoute, options: Any) -> ProbeSnapshot:
     """A new run; the figures of the last one go. Raises Failure "not_started"."""
-    run, salt, where = secrets.token_hex(8), secrets.token_hex(16), place(name)
+    run, salt, where = secrets.token_hex(8), secrets.token_hex(16), process_place(name)
     about = {
         "run": run,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -168,7 +189,7 @@ def start(name: str, probe: Probe, pace: Pace, way: Way, options: Any) -> Readin
         "via": way.via,
         "rate": pace.rate,
         "timeout": probe.timeout,
-        "lost_status": probe.lost_status,
+        "min_failure_status": probe.min_failure_status,
         "salt": salt,
         "options": _digest(options, salt),
     }
@@ -188,45 +209,56 @@ def start(name: str, probe: Probe, pace: Pace, way: Way, options: Any) -> Readin
         loop.run()
         shutil.rmtree(credentials, ignore_errors=True)
 
-    return Reading(background.start(where, about, prepare, work), [], True)
+    return ProbeSnapshot(daemon.start_process(where, about, prepare, work), [], True)
 
 
-def read(name: str) -> Reading | None:
-    """All that was due when the reading began, with its outcome: a request that still hangs is neither lost nor answered, so it is waited for.
+def read_snapshot(name: str) -> ProbeSnapshot | None:
+    """All that was due when the reading began, with its outcome: a request that still hangs is neither lost nor
+    answered, so it is waited for.
 
     None where there was no probe of this name. Raises Failure "probe_gone" where its process has died, "probe_silent".
     """
     begun = time.monotonic()
-    process = background.find(place(name))
+    process = daemon.find_process(process_place(name))
     if process is None:
         return None
     book, asked = Journal(journal(name, process.about["run"])), None
     while True:
-        reading = _look(process, book)
+        reading = _snapshot(process, book)
         if reading.ended == DIED:
-            raise gone(name, reading)
+            raise probe_gone(name, reading)
         if asked is None:
             asked = next((row["due"] for row in reading.rows if row["clock"] >= begun), None)
         if reading.ended or (asked is not None and reading.rows[-1]["through"] >= asked):
             return reading
-        if time.monotonic() - begun > patience(process):
+        if time.monotonic() - begun > settle_seconds(process):
             raise Failure(
-                "probe_silent", f"name: process {process.pid} of probe {name} runs and tells nothing", hint="Is the disk full?", found=reading.result()
+                "probe_silent",
+                f"name: process {process.pid} of probe {name} is running, but writes no results",
+                hint="Check that the disk is not full.",
+                found=reading.result(),
             )
         time.sleep(BETWEEN_LOOKS)
 
 
-def patience(process: background.Process) -> float:
-    """Seconds in which every request that is due has its outcome: it may wait for `timeout` to be sent, and then for its answer."""
+def settle_seconds(process: daemon.Process) -> float:
+    """Seconds in which every request that is due has its outcome: it may wait for `timeout` to be sent, and then for
+    its answer.
+    """
     return float(2 * process.about["timeout"] + SLACK)
 
 
-def gone(name: str, reading: Reading) -> Failure:
-    message = f"name: process {reading.process.pid} of probe {name} has ended without having been stopped"
-    return Failure("probe_gone", message, hint="Was it killed, or the host restarted? The figures are those until then.", found=reading.result())
+def probe_gone(name: str, reading: ProbeSnapshot) -> Failure:
+    message = f"name: process {reading.process.pid} of probe {name} ended before it was stopped"
+    return Failure(
+        "probe_gone",
+        message,
+        hint="Check whether it was killed, or the host restarted. The results cover the time until then.",
+        found=reading.result(),
+    )
 
 
-def stop(name: str, reading: Reading, only_said: bool) -> Reading:
+def stop_probe(name: str, reading: ProbeSnapshot, only_said: bool) -> ProbeSnapshot:
     """Ends it once what was due has its outcome. Raises Failure "probe_gone" where it had died, but only once.
 
     only_said  nothing is done: check mode
@@ -235,13 +267,15 @@ def stop(name: str, reading: Reading, only_said: bool) -> Reading:
     if only_said and reading.alive:
         return reading
     if only_said:
-        raise gone(name, reading)
-    background.stop(process, patience(process))
-    shutil.rmtree(place(name).folder / "credentials", ignore_errors=True)
+        raise probe_gone(name, reading)
+    daemon.stop_process(process, settle_seconds(process))
+    shutil.rmtree(process_place(name).folder / "credentials", ignore_errors=True)
     book = Journal(journal(name, process.about["run"]))
-    last_words = _look(process, book)
+    last_words = _snapshot(process, book)
     if not last_words.told:
-        failure = gone(name, last_words)
-        book.append({"clock": last_words.rows[-1]["clock"] if last_words.rows else process.about["clock"], "ended": DIED})
+        failure = probe_gone(name, last_words)
+        book.append(
+            {"clock": last_words.rows[-1]["clock"] if last_words.rows else process.about["clock"], "ended": DIED}
+        )
         raise failure
     return last_words

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A process of ours that stays after the module has ended, is found again by name, and is ended by its id."""
+
 from __future__ import annotations
 
 import contextlib
@@ -24,7 +25,7 @@ BETWEEN_LOOKS = 0.1
 
 
 @dataclass(frozen=True)
-class Place:
+class ProcessPlace:
     """Where the process of one kind and name keeps its files: a folder of its own that nobody else may read."""
 
     kind: str
@@ -41,7 +42,7 @@ class Place:
     def emptied(self, name: str) -> Path:
         """A private folder of this name in it, with nothing of an earlier process. Raises OSError."""
         shutil.rmtree(self.folder / name, ignore_errors=True)
-        return private(self.folder / name)
+        return private_folder(self.folder / name)
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,10 @@ class Process:
         return _birth(self.pid) == self.born
 
 
-def find(place: Place) -> Process | None:
-    """The last process of this name, whether it is alive or not; None where there was none, or its record is no good."""
+def find_process(place: ProcessPlace) -> Process | None:
+    """The last process of this name, whether it is alive or not; None where there was none, or its record is no
+    good.
+    """
     try:
         kept = json.loads(place.record.read_text(encoding="utf-8"))
         return Process(int(kept["pid"]), str(kept["born"]), dict(kept["about"]))
@@ -68,7 +71,9 @@ def find(place: Place) -> Process | None:
 
 
 def _birth(pid: int) -> str | None:
-    """When a process began, None where it has ended; a zombie has, once its last thread has let go of the files. Without /proc, "" where it runs."""
+    """When a process began, None where it has ended; a zombie has, once its last thread has let go of the files.
+    Without /proc, "" where it runs.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
     except OSError:
@@ -84,7 +89,7 @@ def _birth(pid: int) -> str | None:
     return None if state in "ZX" and threads <= 1 else born
 
 
-def private(folder: Path) -> Path:
+def private_folder(folder: Path) -> Path:
     """The folder, made if need be, open to its owner alone. Raises OSError where it is somebody else's."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -92,14 +97,21 @@ def private(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def alone(place: Place) -> Iterator[None]:
+def exclusive_access(place: ProcessPlace) -> Iterator[None]:
     """No other call on this host starts or ends the process of this name meanwhile."""
-    with cache.alone(private(place.folder) / "lock"):
+    with cache.exclusive_lock(private_folder(place.folder) / "lock"):
         yield
 
 
-def start(place: Place, about: dict[str, Any], prepare: Callable[[], None], work: Callable[[], None], kept: frozenset[int] = frozenset()) -> Process:
-    """A new process that does the work until it is done or ended. It has the caller's memory, and of its open files only the kept ones.
+def start_process(
+    place: ProcessPlace,
+    about: dict[str, Any],
+    prepare: Callable[[], None],
+    work: Callable[[], None],
+    kept: frozenset[int] = frozenset(),
+) -> Process:
+    """A new process that does the work until it is done or ended. It has the caller's memory, and of its open files
+    only the kept ones.
 
     prepare  runs in it while the caller still waits; where this raises, nothing is left
     Raises Failure "not_started".
@@ -121,17 +133,24 @@ def start(place: Place, about: dict[str, Any], prepare: Callable[[], None], work
     if "error" in answer:
         raise Failure(
             "not_started",
-            f"the process in the background could not be started: {answer['error']}",
+            f"cannot start the background process: {answer['error']}",
             reason=answer["error"],
-            hint="Is the cache folder writable? XDG_CACHE_HOME moves it.",
+            hint="Check that the cache folder is writable. XDG_CACHE_HOME sets another folder.",
         )
     return Process(answer["pid"], answer["born"], about)
 
 
-def _run(place: Place, about: dict[str, Any], prepare: Callable[[], None], work: Callable[[], None], kept: frozenset[int], writer: int) -> None:
+def _run(
+    place: ProcessPlace,
+    about: dict[str, Any],
+    prepare: Callable[[], None],
+    work: Callable[[], None],
+    kept: frozenset[int],
+    writer: int,
+) -> None:
     try:
         _become_daemon(kept | {writer})
-        private(place.folder)
+        private_folder(place.folder)
         prepare()
         answer = {"pid": os.getpid(), "born": _birth(os.getpid())}
         # By the process itself, so that it is found again also where its caller is killed now.
@@ -148,7 +167,8 @@ def _run(place: Place, about: dict[str, Any], prepare: Callable[[], None], work:
 def _become_daemon(kept: frozenset[int]) -> None:
     os.chdir("/")
     null = os.open(os.devnull, os.O_RDWR)
-    # Ansible waits until its pipes are closed, and a server until its connections are. The numbers stay taken: objects that hold them may close them later.
+    # Ansible waits until its pipes are closed, and a server until its connections are. The numbers stay taken: objects
+    # that hold them may close them later.
     for descriptor in {0, 1, 2, *_open_files()} - kept - {null}:
         os.dup2(null, descriptor)
     os.close(null)
@@ -170,8 +190,10 @@ def _is_open(descriptor: int) -> bool:
         return False
 
 
-def stop(process: Process, patience: float) -> None:
-    """Ends it, and waits until it has ended: by request, and by force after `patience` seconds. Does nothing to a process that is not ours."""
+def stop_process(process: Process, patience: float) -> None:
+    """Ends it, and waits until it has ended: by request, and by force after `patience` seconds. Does nothing to a
+    process that is not ours.
+    """
     for number in (signal.SIGTERM, signal.SIGKILL):
         end = time.monotonic() + patience
         if process.alive:

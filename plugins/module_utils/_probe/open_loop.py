@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Requests on a clock, whatever became of the ones before: an outage then counts for as long as it lasts.
 
-One thread says when a request is due. A pool of others sends them, at most `parallel` at a time. A third kind keeps the books:
-it closes what is overdue, so that every request has an outcome in time, and hands on a row of figures each second. Nothing is sent twice.
+One thread says when a request is due. A pool of others sends them, at most `parallel` at a time. A third kind keeps the
+books:
+it closes what is overdue, so that every request has an outcome in time, and hands on a row of figures each second.
+Nothing is sent twice.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -21,12 +24,13 @@ from typing import Any
 from .._cluster.api import ApiError
 from .._failure import Failure, InvalidOption
 from .._proxy.socket_http import Connection
-from .probe import Connect, Probe, ask, cause_of_no_connection
-from .probe_stats import MOST_EXAMPLES, Outcome, Tally
+from .probe import Connect, Probe, cause_of_no_connection, send_request
+from .probe_stats import MOST_EXAMPLES, Outcome, ProbeStats
 
 RUN_HEADER = "X-Probe-Run"
 NUMBER_HEADER = "X-Probe-Number"
-# A fresh connection keeps a local port for a minute after its end, and there are some 28,000: half of 500 a second leaves room for others.
+# A fresh connection keeps a local port for a minute after its end, and there are some 28,000: half of 500 a second
+# leaves room for others.
 FASTEST = 500
 MOST_PARALLEL = 512
 # A day, of which the rows are about ten megabytes.
@@ -43,29 +47,31 @@ Write = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
-class Pace:
-    """rate requests a second for `longest` seconds, at most `parallel` at a time."""
+class ProbeRate:
+    """rate requests a second for `max_duration` seconds, at most `parallel` at a time."""
 
     rate: int = 20
     parallel: int = 200
-    longest: int = 3600
+    max_duration: int = 3600
 
 
-def check(pace: Pace) -> None:
+def validate_rate(pace: ProbeRate) -> None:
     """Raises InvalidOption."""
-    for option, most in (("rate", FASTEST), ("parallel", MOST_PARALLEL), ("longest", LONGEST)):
+    for option, most in (("rate", FASTEST), ("parallel", MOST_PARALLEL), ("max_duration", LONGEST)):
         if not 1 <= getattr(pace, option) <= most:
-            raise InvalidOption(option, f"is {getattr(pace, option)}", hint=f"It must be 1 to {most}.")
+            raise InvalidOption(option, f"is {getattr(pace, option)}", hint=f"Use a value from 1 to {most}.")
 
 
-def enough(rate: int, timeout: float) -> int:
+def enough_clients(rate: int, timeout: float) -> int:
     """How many requests at a time there are when none is answered, within reason."""
     return int(max(1, min(rate * timeout, MOST_PARALLEL // 2)))
 
 
 @dataclass
 class Request:
-    """due and begun are times of time.monotonic; wire is what it is sent on, kind whether that carried requests before."""
+    """due and begun are times of time.monotonic; wire is what it is sent on, kind whether that carried requests
+    before.
+    """
 
     number: int
     due: float
@@ -76,19 +82,22 @@ class Request:
 
 
 def on_fresh(number: int) -> bool:
-    """One of each pair of numbers, which one by a checksum: no round robin behind a gateway falls in step with it, so that each pod is asked on both kinds."""
+    """One of each pair of numbers, which one by a checksum: no round robin behind a gateway falls in step with it, so
+    that each pod is asked on both kinds.
+    """
     return (zlib.crc32((number // 2).to_bytes(8, "big")) ^ number) & 1 == 0
 
 
 class OpenLoop:
-    """write  is given each row: {clock, due, through} and the tally since the last one; the final one says why it `ended`.
+    """write  is given each row: {clock, due, through} and the tally since the last one; the final one says why it
+    `ended`.
 
     clock    time.monotonic of the row
     due      highest number whose time has come
     through  all numbers up to this one have their outcome
     """
 
-    def __init__(self, probe: Probe, pace: Pace, run: str, authority: str, connect: Connect, write: Write) -> None:
+    def __init__(self, probe: Probe, pace: ProbeRate, run: str, authority: str, connect: Connect, write: Write) -> None:
         self._probe, self._pace, self._run_id = probe, pace, run
         self._authority, self._connect, self._write = authority, connect, write
         self._stopping = False
@@ -98,7 +107,7 @@ class OpenLoop:
         self._open: dict[int, Request] = {}
         self._queue: deque[Request] = deque()
         self._workers = self._waiting = 0
-        self._tally = Tally()
+        self._tally = ProbeStats()
         self._idle: deque[Connection] = deque()
         self._held = 0
         self._keep = min(KEPT, max(1, pace.rate // 2), pace.parallel)
@@ -108,7 +117,7 @@ class OpenLoop:
         self._stopping = True
 
     def run(self) -> None:
-        """Until it is stopped or `longest` has passed, and all that was due has its outcome."""
+        """Until it is stopped or `max_duration` has passed, and all that was due has its outcome."""
         done = threading.Event()
         books = threading.Thread(target=self._keep_books, args=(done,), daemon=True)
         books.start()
@@ -123,8 +132,8 @@ class OpenLoop:
         start, sent = time.monotonic(), 0
         while not self._stopping:
             # By number, so that a host with no time to spare leaves none out.
-            if sent >= self._pace.longest * self._pace.rate:
-                return "longest"
+            if sent >= self._pace.max_duration * self._pace.rate:
+                return "max_duration"
             due = start + sent / self._pace.rate
             now = time.monotonic()
             if now < due:
@@ -158,12 +167,14 @@ class OpenLoop:
 
     def _row(self) -> dict[str, Any]:
         with self._news:
-            tally, self._tally = self._tally, Tally()
+            tally, self._tally = self._tally, ProbeStats()
             through = min(self._open) - 1 if self._open else self._due
             return {"clock": time.monotonic(), "due": self._due, "through": through, **tally.as_row()}
 
     def _close_overdue(self) -> None:
-        """A name that is long looked up, or an answer that comes in drops, would hold its worker for ever: the request at least is closed."""
+        """A name that is long looked up, or an answer that comes in drops, would hold its worker for ever: the request
+        at least is closed.
+        """
         with self._news:
             now, timeout = time.monotonic(), self._probe.timeout
             for request in list(self._open.values()):
@@ -183,12 +194,19 @@ class OpenLoop:
             self._tally.note(outcome)
             self._tally.late += request.late
             self._tally.connections[request.kind] += request.wire is not None
-            if not outcome.lost(self._probe.lost_status):
+            if not outcome.lost(self._probe.min_failure_status):
                 self._tally.good(time.monotonic())
             elif len(self._tally.examples) < MOST_EXAMPLES:
                 when = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
                 cause = outcome.cause or str(outcome.status)
-                self._tally.examples.append({"number": request.number, "time": when, "cause": cause, "connection": request.kind if request.wire else ""})
+                self._tally.examples.append(
+                    {
+                        "number": request.number,
+                        "time": when,
+                        "cause": cause,
+                        "connection": request.kind if request.wire else "",
+                    }
+                )
             return True
 
     def _work(self) -> None:
@@ -224,8 +242,12 @@ class OpenLoop:
             self._hold(1)
         outcome = None
         if self._open_on(request, connection.sock, "kept" if held else "fresh"):
-            headers = {RUN_HEADER: self._run_id, NUMBER_HEADER: str(request.number), **({"Connection": "close"} if fresh else {})}
-            outcome = ask(self._probe, connection, headers)
+            headers = {
+                RUN_HEADER: self._run_id,
+                NUMBER_HEADER: str(request.number),
+                **({"Connection": "close"} if fresh else {}),
+            }
+            outcome = send_request(self._probe, connection, headers)
             if not self._settle(request, outcome):
                 outcome = None
         if fresh:

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What became of requests, as numbers: pure, and such that any two tallies add up to the tally of both."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -29,13 +30,14 @@ class Outcome:
     cause: str = ""
     closes: bool = False
 
-    def lost(self, lost_status: int) -> bool:
-        return bool(self.cause) or self.status >= lost_status
+    def lost(self, min_failure_status: int) -> bool:
+        return bool(self.cause) or self.status >= min_failure_status
 
 
 @dataclass
-class Tally:
-    """codes, counts, errors and connections: numbers by status, version, cause, and kind of connection; times are those of time.monotonic.
+class ProbeStats:
+    """codes, counts, errors and connections: numbers by status, version, cause, and kind of connection; times are those
+    of time.monotonic.
 
     late         requests that were not sent at their time
     first, last  when the first and the last good answer came
@@ -63,9 +65,9 @@ class Tally:
 
     def good(self, now: float) -> None:
         """A good answer came now."""
-        self.include(Tally(first=now, last=now))
+        self.include(ProbeStats(first=now, last=now))
 
-    def include(self, later: Tally) -> None:
+    def include(self, later: ProbeStats) -> None:
         """Adds what came after this."""
         for name in ("codes", "counts", "errors", "connections"):
             getattr(self, name).update(getattr(later, name))
@@ -82,34 +84,50 @@ class Tally:
         return {name: value for name, value in vars(self).items() if value}
 
     @classmethod
-    def of_row(cls, row: dict[str, Any]) -> Tally:
+    def of_row(cls, row: dict[str, Any]) -> ProbeStats:
         """The tally that as_row wrote; the row may hold more."""
-        counters: dict[str, Any] = {name: Counter(row.get(name) or {}) for name in ("codes", "counts", "errors", "connections")}
-        return cls(**counters, **{name: row[name] for name in ("late", "first", "last", "gap", "examples") if name in row})
+        counters: dict[str, Any] = {
+            name: Counter(row.get(name) or {}) for name in ("codes", "counts", "errors", "connections")
+        }
+        return cls(
+            **counters, **{name: row[name] for name in ("late", "first", "last", "gap", "examples") if name in row}
+        )
 
 
-def shares(tally: Tally, lost_status: int) -> dict[str, Any]:
-    """{sent, lost, lost_share, upper_bound, codes, counts, shares, errors}. Lost: no answer, or a status of lost_status and more."""
+def percent_by_version(tally: ProbeStats, min_failure_status: int) -> dict[str, Any]:
+    """{sent, failures, failure_percent, upper_bound, codes, responses_by_version, percent_by_version, errors}. A
+    failure is no answer, or a status of at least min_failure_status.
+    """
     sent = sum(tally.codes.values()) + sum(tally.errors.values())
-    lost = sum(tally.errors.values()) + sum(number for code, number in tally.codes.items() if int(code) >= lost_status)
+    lost = sum(tally.errors.values()) + sum(
+        number for code, number in tally.codes.items() if int(code) >= min_failure_status
+    )
     answered = sum(tally.counts.values())
     return {
         "sent": sent,
-        "lost": lost,
-        "lost_share": _per_cent(lost, sent),
+        "failures": lost,
+        "failure_percent": _per_cent(lost, sent),
         "upper_bound": upper_bound(lost, sent),
         "codes": dict(sorted(tally.codes.items())),
-        "counts": dict(sorted(tally.counts.items())),
-        "shares": {name: round(100 * number / answered, 1) for name, number in sorted(tally.counts.items())} if answered else {},
+        "responses_by_version": dict(sorted(tally.counts.items())),
+        "percent_by_version": (
+            {name: round(100 * number / answered, 1) for name, number in sorted(tally.counts.items())}
+            if answered
+            else {}
+        ),
         "errors": dict(sorted(tally.errors.items())),
     }
 
 
-def window(tally: Tally, lost_status: int, start: float, end: float) -> dict[str, Any]:
+def stats_result(tally: ProbeStats, min_failure_status: int, start: float, end: float) -> dict[str, Any]:
     """The shares, and {late, connections, longest_gap, examples} of what came between two times."""
-    edges = [end - start] if tally.first is None or tally.last is None else [tally.first - start, tally.gap, end - tally.last]
+    edges = (
+        [end - start]
+        if tally.first is None or tally.last is None
+        else [tally.first - start, tally.gap, end - tally.last]
+    )
     return {
-        **shares(tally, lost_status),
+        **percent_by_version(tally, min_failure_status),
         "late": tally.late,
         "connections": {kind: tally.connections[kind] for kind in ("fresh", "kept")},
         "longest_gap": round(max(0.0, *edges), 3),
@@ -120,7 +138,8 @@ def window(tally: Tally, lost_status: int, start: float, end: float) -> dict[str
 def upper_bound(lost: int, sent: int) -> float:
     """95 % upper bound of the lost share in per cent, for requests that fail independently of each other.
 
-    None lost of n: 3/n, the rule of three. Else the bound of a Poisson count, by Wilson and Hilferty's (1931) approximation of chi-squared.
+    None lost of n: 3/n, the rule of three. Else the bound of a Poisson count, by Wilson and Hilferty's (1931)
+    approximation of chi-squared.
     """
     if not sent:
         return 100.0
@@ -132,14 +151,33 @@ def _per_cent(part: int, whole: int) -> float:
     return float(f"{100 * part / whole:.4g}") if whole else 0.0
 
 
-def pass_gate(found: dict[str, Any], max_lost_share: float | None, min_sent: int | None) -> None:
-    """Raises Failure "too_few_sent", "too_many_lost", with what was found. A share of no request is no share."""
-    least = max(min_sent or 0, 0 if max_lost_share is None else 1)
+def pass_gate(found: dict[str, Any], max_failure_percent: float | None, min_requests: int | None) -> None:
+    """Raises Failure "too_few_requests", "too_many_failures", with what was found. A share of no request is no
+    share.
+    """
+    least = max(min_requests or 0, 0 if max_failure_percent is None else 1)
     if found["sent"] < least:
-        hint = "Measure for longer, or at a higher rate."
-        raise Failure("too_few_sent", f"min_sent: {found['sent']} requests have an outcome, and {least} are asked for", hint=hint, found=found)
-    if max_lost_share is None or 100 * found["lost"] <= max_lost_share * found["sent"]:
+        hint = "Run the probe for longer, or increase its rate."
+        raise Failure(
+            "too_few_requests",
+            f"min_requests: {found['sent']} requests have an outcome, the minimum is {least}",
+            hint=hint,
+            found=found,
+        )
+    if max_failure_percent is None or 100 * found["failures"] <= max_failure_percent * found["sent"]:
         return
-    some = "; ".join(f"number {example['number']} at {example['time']}: {example['cause']}" for example in found["examples"][:FEW_EXAMPLES])
-    message = f"max_lost_share: {found['lost']} of {found['sent']} requests were lost ({found['lost_share']} %), and {max_lost_share} % is allowed"
-    raise Failure("too_many_lost", message, reason=f"First ones: {some}", hint="The result's codes, errors and examples say how.", found=found)
+    some = "; ".join(
+        f"number {example['number']} at {example['time']}: {example['cause']}"
+        for example in found["examples"][:FEW_EXAMPLES]
+    )
+    message = (
+        f"max_failure_percent: {found['failures']} of {found['sent']} requests failed ({found['failure_percent']} %),"
+        f" the maximum is {max_failure_percent} %"
+    )
+    raise Failure(
+        "too_many_failures",
+        message,
+        reason=f"First failures: {some}",
+        hint="See codes, errors and examples in the result.",
+        found=found,
+    )

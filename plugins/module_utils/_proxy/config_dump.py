@@ -1,20 +1,37 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads configuration dumps in Envoy's form (envoy.admin.v3.ConfigDump), from istiod or from a proxy itself."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
-TLS, PLAIN, AUTOMATIC = "TLS", "plaintext", "automatic"
-# How the id of a proxy's node begins (istio/istio, pkg/model: NodeType).
-SIDECAR, GATEWAY = "sidecar", "router"
+
+class Transport(str, Enum):
+    """How a cluster is spoken to. AUTOMATIC: as each of its endpoints has it."""
+
+    TLS = "TLS"
+    PLAINTEXT = "plaintext"
+    AUTOMATIC = "automatic"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class ProxyKind(str, Enum):
+    """How the id of a proxy's node begins (istio/istio, pkg/model: NodeType)."""
+
+    SIDECAR = "sidecar"
+    GATEWAY = "router"
 
 
 @dataclass(frozen=True)
-class Route:
-    """One route: its name, the domains of its virtual host, and {cluster: weight}; none where the proxy answers by itself.
+class ProxyRoute:
+    """One route: its name, the domains of its virtual host, and {cluster: weight}; none where the proxy answers by
+    itself.
 
     source   the object that it comes from, as istiod writes it in the route's metadata
     timeout  seconds; 0 for none
@@ -31,10 +48,11 @@ class Route:
 
 
 @dataclass(frozen=True)
-class Chain:
+class FilterChain:
     """What becomes of connections at a listener: {cluster: weight}.
 
-    source  the object that it comes from, as of a route, less the version of its API; empty where istiod does not tell, which is so
+    source  the object that it comes from, as of a route, less the version of its API; empty where istiod does not tell,
+            which is so
             at a gateway where there is one cluster
     """
 
@@ -43,9 +61,12 @@ class Chain:
     source: str = ""
 
 
-def kind(dump: dict[str, Any]) -> str:
-    """SIDECAR or GATEWAY, or another word of Istio's for what a proxy is; empty where it does not say."""
-    ids = [((config.get("bootstrap") or {}).get("node") or {}).get("id", "") for config in _of_type(dump, "BootstrapConfigDump")]
+def proxy_kind(dump: dict[str, Any]) -> str:
+    """A ProxyKind, or another word of Istio's for what a proxy is; empty where it does not say."""
+    ids = [
+        ((config.get("bootstrap") or {}).get("node") or {}).get("id", "")
+        for config in _of_type(dump, "BootstrapConfigDump")
+    ]
     return ids[0].partition("~")[0] if ids else ""
 
 
@@ -54,24 +75,28 @@ def clusters(dump: dict[str, Any]) -> set[str]:
     return set(transports(dump))
 
 
-def transports(dump: dict[str, Any]) -> dict[str, str]:
-    """{cluster: how it is spoken to}: TLS, PLAIN, or AUTOMATIC, which is as each endpoint has it."""
+def transports(dump: dict[str, Any]) -> dict[str, Transport]:
+    """{cluster: how it is spoken to}"""
     found = {}
     for config in _of_type(dump, "ClustersConfigDump"):
         for entry in _part(config, "dynamic_active_clusters", []):
             cluster = entry.get("cluster") or {}
             socket = _part(cluster, "transport_socket", {})
-            found[cluster.get("name", "")] = AUTOMATIC if _part(cluster, "transport_socket_matches", []) else TLS if "tls" in socket.get("name", "") else PLAIN
+            by_endpoint = _part(cluster, "transport_socket_matches", [])
+            fixed = Transport.TLS if "tls" in socket.get("name", "") else Transport.PLAINTEXT
+            found[cluster.get("name", "")] = Transport.AUTOMATIC if by_endpoint else fixed
     return found
 
 
 def listeners(dump: dict[str, Any]) -> list[Any]:
     """All listeners that take connections, as they are; not those that are only drained."""
-    entries = [entry for config in _of_type(dump, "ListenersConfigDump") for entry in _part(config, "dynamic_listeners", [])]
+    entries = [
+        entry for config in _of_type(dump, "ListenersConfigDump") for entry in _part(config, "dynamic_listeners", [])
+    ]
     return [state for entry in entries if (state := _part(entry, "active_state", None))]
 
 
-def chains(dump: dict[str, Any]) -> Iterator[Chain]:
+def chains(dump: dict[str, Any]) -> Iterator[FilterChain]:
     """Every way of connections whose requests are not looked at."""
     for state in listeners(dump):
         listener = state.get("listener") or {}
@@ -83,11 +108,17 @@ def chains(dump: dict[str, Any]) -> Iterator[Chain]:
                 if not str(action.get("@type", "")).endswith(".TcpProxy"):
                     continue
                 # Of several clusters the statistics have the name of the object that weighs them.
-                name, _dot, namespace = str(_part(action, "stat_prefix", "")).rpartition(".") if not action.get("cluster") else ("", "", "")
-                yield Chain(port, _weights(action), source or (f"/namespaces/{namespace}/virtual-service/{name}" if name else ""))
+                name, _dot, namespace = (
+                    str(_part(action, "stat_prefix", "")).rpartition(".") if not action.get("cluster") else ("", "", "")
+                )
+                yield FilterChain(
+                    port,
+                    _weights(action),
+                    source or (f"/namespaces/{namespace}/virtual-service/{name}" if name else ""),
+                )
 
 
-def routes(dump: dict[str, Any]) -> Iterator[Route]:
+def routes(dump: dict[str, Any]) -> Iterator[ProxyRoute]:
     """Every route."""
     for config in _of_type(dump, "RoutesConfigDump"):
         for entry in _part(config, "dynamic_route_configs", []):
@@ -97,8 +128,14 @@ def routes(dump: dict[str, Any]) -> Iterator[Route]:
                     source = _source(route)
                     action = route.get("route") or {}
                     tries = int(_part(_part(action, "retry_policy", {}), "num_retries", 0))
-                    yield Route(
-                        route.get("name", ""), table.get("name", ""), tuple(host.get("domains") or []), _weights(action), source, _seconds(action), tries
+                    yield ProxyRoute(
+                        route.get("name", ""),
+                        table.get("name", ""),
+                        tuple(host.get("domains") or []),
+                        _weights(action),
+                        source,
+                        _seconds(action),
+                        tries,
                     )
 
 

@@ -1,10 +1,14 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What istiod says of its proxies, and what a proxy says of itself: endpoints that answer local callers only, and so are asked through a tunnel."""
+"""What istiod says of its proxies, and what a proxy says of itself: endpoints that answer local callers only, and so
+are asked through a tunnel.
+"""
+
 from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,11 +96,39 @@ class Istiod:
         return [_proxy(entry) for entry in self.ask("/debug/syncz") or []]
 
 
+@dataclass(frozen=True)
+class IstiodAnswer:
+    """The proxies of one istiod.
+
+    istiod   NAMESPACE/NAME of its pod
+    refused  why it cannot be asked; empty where it answered
+    """
+
+    istiod: str
+    revision: str
+    proxies: tuple[Proxy, ...] = ()
+    refused: str = ""
+
+
+def ask_istiods(cluster: Cluster, pods: Iterable[Object]) -> list[IstiodAnswer]:
+    """The answers of these istiods, side by side."""
+    return cluster.each(lambda pod: _answer(Istiod(cluster, pod)), pods)
+
+
+def _answer(one: Istiod) -> IstiodAnswer:
+    try:
+        return IstiodAnswer(f"{one.namespace}/{one.name}", one.revision, tuple(one.proxies()))
+    except ApiError as error:
+        return IstiodAnswer(f"{one.namespace}/{one.name}", one.revision, refused=error.message)
+
+
 def config_dump(cluster: Cluster, proxy: Proxy) -> dict[str, Any]:
     """What a proxy has, in its own words. Raises ApiError.
 
-    Never istiod's /debug/config_dump: it makes the proxy's routes anew from what the proxy was last sent and keeps them in istiod's
-    own cache, so that one question at the moment of a change can have istiod send the old routes to all (seen with Istio 1.31).
+    Never istiod's /debug/config_dump: it makes the proxy's routes anew from what the proxy was last sent and keeps them
+    in istiod's
+    own cache, so that one question at the moment of a change can have istiod send the old routes to all (seen with
+    Istio 1.31).
     """
     answer = get(cluster.api, proxy.namespace, proxy.pod, ADMIN_PORT, "/config_dump", ADMIN_TIMEOUT)
     return answer if isinstance(answer, dict) else {}
@@ -104,13 +136,21 @@ def config_dump(cluster: Cluster, proxy: Proxy) -> dict[str, Any]:
 
 def _proxy(entry: dict[str, Any]) -> Proxy:
     # Endpoints are pushed all the time and carry no policy.
-    states = {kind: state for kind, state in (entry.get("resources") or {}).items() if not kind.endswith("ClusterLoadAssignment")}
+    states = {
+        kind: state
+        for kind, state in (entry.get("resources") or {}).items()
+        if not kind.endswith("ClusterLoadAssignment")
+    }
     rejected = next((state["lastError"] for state in states.values() if state.get("lastError")), "")
-    behind = tuple(sorted(kind.rpartition(".")[2] for kind, state in states.items() if state.get("sent", "") != state.get("acked", "")))
+    behind = tuple(
+        sorted(
+            kind.rpartition(".")[2] for kind, state in states.items() if state.get("sent", "") != state.get("acked", "")
+        )
+    )
     return Proxy(entry["proxy"], not behind, rejected, entry.get("istio_version") or "", behind)
 
 
-def running(cluster: Cluster) -> list[Istiod]:
+def ready_istiods(cluster: Cluster) -> list[Istiod]:
     """Every ready istiod of every revision."""
     pods = cluster.list("", "Pod", None, "app=istiod")
     return [Istiod(cluster, pod) for pod in pods if pod_ready(pod)]

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who still calls without TLS: from the access logs of the proxies that are called, and from what they count where their logs say nothing."""
+"""Who still calls without TLS: from the access logs of the proxies that are called, and from what they count where
+their logs say nothing.
+"""
+
 from __future__ import annotations
 
 import json
@@ -12,12 +15,13 @@ from typing import Any
 from .._cluster.api import ApiError
 from .._engine.cluster import Cluster
 from .._engine.objects import Object
-from .._engine.selectors import written
-from .._istio.dataplane.injection import NEVER_INJECTED, SIDECAR, alive, has_sidecar
+from .._engine.selectors import label_selector
+from .._istio.dataplane.injection import NEVER_INJECTED, SIDECAR, has_sidecar, is_alive
 from .._istio.uninstall.leftovers import in_mesh
 from .istiod import ADMIN_PORT, ADMIN_TIMEOUT, get
 
-# Istio's default text format: cluster, local address to the workload, address called, address of the caller, name asked for by TLS.
+# Istio's default text format: cluster, local address to the workload, address called, address of the caller, name asked
+# for by TLS.
 TEXT = re.compile(r"\binbound\|(?P<port>\d+)\|\S*\s+\S+\s+\S+\s+(?P<caller>\S+):\d+\s+(?P<name>\S+)")
 METRICS = ("istio_requests_total{", "istio_tcp_connections_opened_total{")
 METRICS_PATH = "/stats/prometheus?filter=istio_"
@@ -27,12 +31,14 @@ MOST_LINES = 5000
 
 
 @dataclass(frozen=True)
-class Seen:
+class PlaintextCallers:
     """What the logs of some pods say.
 
     callers  pods (NAMESPACE/NAME) or addresses that called without TLS
-    counted  {pod: calls without TLS that its proxy has counted since it began}, of pods whose logs tell of none, or hold more than is read
-    plain    pods of the cluster (NAMESPACE/NAME) that can call in no other way, for they have no sidecar; only looked for where some are silent
+    counted  {pod: calls without TLS that its proxy has counted since it began}, of pods whose logs tell of none, or
+             hold more than is read
+    plain    pods of the cluster (NAMESPACE/NAME) that can call in no other way, for they have no sidecar; only looked
+             for where some are silent
     silent   pods whose logs tell of no call, with TLS or without, or hold more than is read, and that count none either
     """
 
@@ -42,38 +48,75 @@ class Seen:
     plain: tuple[str, ...] = ()
 
 
-def look(cluster: Cluster, namespace: str, labels: dict[str, Any], seconds: int, asks: Callable[[str], bool] = lambda _port: True) -> Seen:
+def find_plaintext_callers(
+    cluster: Cluster,
+    namespace: str,
+    labels: dict[str, Any],
+    seconds: int,
+    asks: Callable[[str], bool] = lambda _port: True,
+) -> PlaintextCallers:
     """Calls of the last seconds to the pods with a sidecar. asks: whether TLS is to be a must at a port of theirs.
 
     Raises ApiError where pods may not be listed.
     """
-    pods = [pod for pod in cluster.list("", "Pod", namespace, written(labels)) if has_sidecar(pod) and not pod["metadata"].get("deletionTimestamp")]
+    pods = [
+        pod
+        for pod in cluster.list("", "Pod", namespace, label_selector(labels))
+        if has_sidecar(pod) and not pod["metadata"].get("deletionTimestamp")
+    ]
     logs = cluster.each(lambda pod: _log(cluster, pod, seconds), pods)
-    heard = [calls(log, asks) for log in logs]
+    heard = [parse_access_log(log, asks) for log in logs]
     addresses = sorted({address for plain, _encrypted in heard for address in plain})
-    mute = [pod for pod, log, (plain, encrypted) in zip(pods, logs, heard) if not plain and (not encrypted or log.count("\n") >= MOST_LINES)]
-    counts = dict(zip((pod["metadata"]["name"] for pod in mute), cluster.each(lambda pod: counted(_metrics(cluster, pod)), mute)))
+    mute = [
+        pod
+        for pod, log, (plain, encrypted) in zip(pods, logs, heard)
+        if not plain and (not encrypted or log.count("\n") >= MOST_LINES)
+    ]
+    counts = dict(
+        zip(
+            (pod["metadata"]["name"] for pod in mute),
+            cluster.each(lambda pod: parse_metrics(_metrics(cluster, pod)), mute),
+        )
+    )
     silent = tuple(name for name, both in counts.items() if not any(both))
-    return Seen(
-        tuple(_named(cluster, addresses)), {name: plain for name, (plain, _encrypted) in counts.items() if plain}, silent, _plain(cluster) if silent else ()
+    return PlaintextCallers(
+        tuple(_named(cluster, addresses)),
+        {name: plain for name, (plain, _encrypted) in counts.items() if plain},
+        silent,
+        _plain(cluster) if silent else (),
     )
 
 
 def _plain(cluster: Cluster) -> tuple[str, ...]:
-    pods = [pod for pod in cluster.list("", "Pod") if alive(pod) and not in_mesh(pod) and pod["metadata"]["namespace"] not in NEVER_INJECTED]
+    pods = [
+        pod
+        for pod in cluster.list("", "Pod")
+        if is_alive(pod) and not in_mesh(pod) and pod["metadata"]["namespace"] not in NEVER_INJECTED
+    ]
     return tuple(sorted(f"{pod['metadata']['namespace']}/{pod['metadata']['name']}" for pod in pods))
 
 
 def _metrics(cluster: Cluster, pod: Object) -> str:
     try:
-        return str(get(cluster.api, pod["metadata"]["namespace"], pod["metadata"]["name"], ADMIN_PORT, METRICS_PATH, ADMIN_TIMEOUT))
+        return str(
+            get(
+                cluster.api,
+                pod["metadata"]["namespace"],
+                pod["metadata"]["name"],
+                ADMIN_PORT,
+                METRICS_PATH,
+                ADMIN_TIMEOUT,
+            )
+        )
     except ApiError:
         # Who cannot be asked has counted nothing that we know of.
         return ""
 
 
-def counted(metrics: str) -> tuple[int, int]:
-    """(calls without TLS, calls with it) that a proxy took, as its metrics have them (istio.io, Istio Standard Metrics)."""
+def parse_metrics(metrics: str) -> tuple[int, int]:
+    """(calls without TLS, calls with it) that a proxy took, as its metrics have them (istio.io, Istio Standard
+    Metrics).
+    """
     found = {"none": 0, "mutual_tls": 0}
     for line in metrics.splitlines():
         security = SECURITY.search(line)
@@ -96,8 +139,10 @@ def _log(cluster: Cluster, pod: Object, seconds: int) -> str:
     return answer if isinstance(answer, str) else json.dumps(answer)
 
 
-def calls(log: str, asks: Callable[[str], bool] = lambda _port: True) -> tuple[set[str], int]:
-    """(addresses of callers without TLS at the ports that matter, number of other calls) of an access log in Istio's JSON or text form."""
+def parse_access_log(log: str, asks: Callable[[str], bool] = lambda _port: True) -> tuple[set[str], int]:
+    """(addresses of callers without TLS at the ports that matter, number of other calls) of an access log in Istio's
+    JSON or text form.
+    """
     plain: set[str] = set()
     encrypted = 0
     for line in log.splitlines():
@@ -136,5 +181,10 @@ def _named(cluster: Cluster, addresses: list[str]) -> list[str]:
     pods: dict[str, str] = {}
     for pod in cluster.list("", "Pod"):
         if not (pod.get("spec") or {}).get("hostNetwork"):
-            pods.update({item["ip"]: f"{pod['metadata']['namespace']}/{pod['metadata']['name']}" for item in (pod.get("status") or {}).get("podIPs") or []})
+            pods.update(
+                {
+                    item["ip"]: f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+                    for item in (pod.get("status") or {}).get("podIPs") or []
+                }
+            )
     return [pods.get(address, address) for address in addresses]

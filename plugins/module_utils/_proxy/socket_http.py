@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """HTTP over a connection that is already there."""
+
 from __future__ import annotations
 
 import http.client

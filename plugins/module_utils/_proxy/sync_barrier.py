@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Have the proxies taken what was applied?"""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -26,14 +27,16 @@ Shown = Callable[[dict[str, Any]], Optional[bool]]
 
 
 @dataclass(frozen=True)
-class Change:
+class ProxyCondition:
     """What is waited for.
 
     text       for people
     namespace  proxies of this namespace are surely concerned, so they are looked at first
     shown      whether a proxy's configuration dump (Envoy's form) shows it; None where the proxy is not concerned
-    gone       the change is a removal: no proxy may show the old state, where else one that shows the new state is enough
-    only       ids of the proxies that are concerned, where not all may be; an istiod that has none of them need not show it
+    gone       the change is a removal: no proxy may show the old state, where else one that shows the new state is
+               enough
+    only       ids of the proxies that are concerned, where not all may be; an istiod that has none of them need not
+               show it
     """
 
     text: str
@@ -46,30 +49,35 @@ class Change:
         return [proxy for proxy in proxies if self.only is None or proxy.id in self.only]
 
 
-def converged(change: Change) -> Barrier:
+def proxies_in_sync(change: ProxyCondition) -> Barrier:
     """Holds when proxies of every istiod show the change and all of them have acknowledged what was sent.
 
     Where none of an istiod's proxies is concerned, it is enough that all of them have acknowledged.
 
-    Raises Failure "not_converged" naming the proxies, "rejected" with the proxy's words.
+    Raises Failure "proxies_not_synced" naming the proxies, "rejected" with the proxy's words.
     """
 
     def hold(cluster: Cluster, deadline: Deadline) -> str:
         try:
-            all_istiods = istiod.running(cluster)
+            all_istiods = istiod.ready_istiods(cluster)
             if not all_istiods:
-                return "converged: unknown, no istiod is ready"
+                return "proxies in sync: unknown, no istiod is ready"
             counts = [_hold_one(one, change, cluster, deadline) for one in all_istiods]
         except ApiError as error:
             if error.status in (401, 403, 404):
-                return f"converged: unknown, istiod's debug endpoints cannot be asked ({error.message})"
-            raise Failure("not_converged", f"{change.text}: {error.message}", reason=error.message, hint="Is istiod restarting? Run again.") from error
-        return f"converged: {change.text} at {sum(counts)} proxies of {len(all_istiods)} istiods"
+                return f"proxies in sync: unknown, cannot read istiod's debug endpoints ({error.message})"
+            raise Failure(
+                "proxies_not_synced",
+                f"{change.text}: {error.message}",
+                reason=error.message,
+                hint="Check whether istiod is restarting, then run the task again.",
+            ) from error
+        return f"proxies in sync: {change.text} at {sum(counts)} proxies of {len(all_istiods)} istiods"
 
-    return Barrier("converged", hold)
+    return Barrier("proxies in sync", hold)
 
 
-def _hold_one(one: istiod.Istiod, change: Change, cluster: Cluster, deadline: Deadline) -> int:
+def _hold_one(one: istiod.Istiod, change: ProxyCondition, cluster: Cluster, deadline: Deadline) -> int:
     quiet = 0
     seen = False
     silent: set[str] = set()
@@ -80,14 +88,18 @@ def _hold_one(one: istiod.Istiod, change: Change, cluster: Cluster, deadline: De
         if rejected:
             raise Failure(
                 "rejected",
-                f"proxy {rejected.id} refused its configuration: {rejected.rejected}",
+                f"proxy {rejected.id} rejected its configuration: {rejected.rejected}",
                 reason=rejected.rejected,
-                hint="Undo or correct the change that it names.",
+                hint="Correct or roll back the change that the message names.",
             )
         if not proxies:
             return 0
         concerned = change.concerned(proxies)
-        shown = seen or not concerned or _shows(cluster, [proxy for proxy in concerned if proxy.id not in silent], change, silent)
+        shown = (
+            seen
+            or not concerned
+            or _shows(cluster, [proxy for proxy in concerned if proxy.id not in silent], change, silent)
+        )
         # That nobody is concerned is asked again at each look: a host may only just be on its way to them.
         seen = bool(shown)
         behind = [proxy.id for proxy in proxies if not proxy.synced]
@@ -96,27 +108,34 @@ def _hold_one(one: istiod.Istiod, change: Change, cluster: Cluster, deadline: De
             return len(proxies)
         if deadline.over or (shown is False and patience.over):
             waited = ", ".join(sorted({*behind, *silent}))
-            cause = f"proxies that have not acknowledged: {waited}" if waited else f"none of the proxies of istiod {one.name} that were looked at has it"
+            cause = (
+                f"proxies that have not acknowledged: {waited}"
+                if waited
+                else f"none of the checked proxies of istiod {one.name} has it"
+            )
             raise Failure(
-                "not_converged",
+                "proxies_not_synced",
                 f"{change.text}: {cause}",
                 reason=cause,
-                hint="Look at istiod's log and at the proxies named; running again continues from here.",
+                hint="Check the logs of istiod and of these proxies. Run the task again to continue.",
             )
-        cluster.pause(BETWEEN_LOOKS)
+        cluster.sleep(BETWEEN_LOOKS)
 
 
-def _shows(cluster: Cluster, proxies: list[istiod.Proxy], change: Change, silent: set[str]) -> bool | None:
-    """None where no proxy that was looked at is concerned. Adds to `silent` who gave no answer. Raises ApiError where nobody may be asked."""
+def _shows(cluster: Cluster, proxies: list[istiod.Proxy], change: ProxyCondition, silent: set[str]) -> bool | None:
+    """None where no proxy that was looked at is concerned. Adds to `silent` who gave no answer. Raises ApiError where
+    nobody may be asked.
+    """
     ordered = sorted(proxies, key=lambda proxy: proxy.namespace != change.namespace)[:MOST]
     unconcerned = False
     for start in range(0, len(ordered), SAMPLE):
         answers, silent_before = [], len(silent)
-        for proxy in ordered[start:start + SAMPLE]:
+        for proxy in ordered[start : start + SAMPLE]:
             try:
                 shown = change.shown(istiod.config_dump(cluster, proxy))
             except ApiError as error:
-                # A proxy that has just left is no answer, nor is one that stands still; who may not ask this one may ask none.
+                # A proxy that has just left is no answer, nor is one that stands still; who may not ask this one may
+                # ask none.
                 if error.status not in (0, 404):
                     raise
                 if error.status == 0:

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""In which API a host's routes are said: the one that is asked for, the one that says them already, or Gateway API where it can."""
+"""In which API a host's routes are said: the one that is asked for, the one that says them already, or Gateway API
+where it can.
+"""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -8,45 +11,48 @@ from typing import Any
 
 from .._failure import InvalidOption
 from .backends.gateway_api import service_names
-from .host.host import GATEWAY, ISTIO
+from .host.host import RoutingApi
 from .host.reader import Reader
 from .host_policy import Policy
-from .rollout import WRITERS
+from .rollout import BACKENDS
 
 AUTO = "auto"
-# Without one, a host stays with what it has: a concern that says nothing of it must not move the others.
-ARGUMENT: dict[str, dict[str, Any]] = {"api": {"type": "str", "choices": [ISTIO, GATEWAY, AUTO]}}
+# Without one, a host stays with what it has: a feature that says nothing of it must not move the others.
+API_ARGUMENT: dict[str, dict[str, Any]] = {
+    "api": {"type": "str", "choices": [RoutingApi.ISTIO.value, RoutingApi.GATEWAY_API.value, AUTO]}
+}
 
 
-def settled(policy: Policy, asked: str | None, reader: Reader) -> Policy:
+def select_api(policy: Policy, asked: str | None, reader: Reader) -> Policy:
     """The policy in the API that it is to be said in, with what it refers to. Raises ApiError."""
     *may, must = _candidates(policy, asked, reader)
     for api in may:
-        tried = _in(policy, api, reader)
-        if _can(tried):
+        tried = _with_api(policy, api, reader)
+        if _is_supported(tried):
             return tried
-    return _in(policy, must, reader)
+    return _with_api(policy, must, reader)
 
 
-def _candidates(policy: Policy, asked: str | None, reader: Reader) -> list[str]:
+def _candidates(policy: Policy, asked: str | None, reader: Reader) -> list[RoutingApi]:
     """APIs in the order in which they are tried; the last of them is taken whatever it can say."""
-    live = policy.live
-    has = policy.api if live.routes or live.own or live.any_host else None
+    host = policy.host
+    has = policy.api if host.http_routes or host.managed_virtual_service or host.wildcard_virtual_service else None
     if asked == AUTO:
         # What is said already stays where it is, unless that API cannot say it any more.
-        return [ISTIO] if has == ISTIO or not reader.channel else [GATEWAY, ISTIO]
-    return [asked or has or ISTIO]
+        stays = has == RoutingApi.ISTIO or not reader.gateway_api_channel
+        return [RoutingApi.ISTIO] if stays else [RoutingApi.GATEWAY_API, RoutingApi.ISTIO]
+    return [RoutingApi(asked) if asked else has or RoutingApi.ISTIO]
 
 
-def _in(policy: Policy, api: str, reader: Reader) -> Policy:
+def _with_api(policy: Policy, api: RoutingApi, reader: Reader) -> Policy:
     spoken = replace(policy, api=api)
-    services = service_names(spoken) if api == GATEWAY else []
-    return spoken.at(reader.with_references(spoken.live, api, spoken.gateways, spoken.other_hosts(), services))
+    services = service_names(spoken) if api == RoutingApi.GATEWAY_API else []
+    return spoken.at(reader.with_references(spoken.host, api, spoken.gateways, spoken.other_hosts, services))
 
 
-def _can(policy: Policy) -> bool:
+def _is_supported(policy: Policy) -> bool:
     """Whether the policy's API can say it, and its gateways are of that API."""
     try:
-        return not WRITERS[policy.api].cannot(policy) and not policy.live.missing_gateways
+        return not BACKENDS[policy.api].unsupported(policy) and not policy.host.missing_gateways
     except InvalidOption:
         return False

@@ -1,67 +1,67 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The frame of every module that says one concern of a host: read, compose, refuse what cannot be, converge."""
+"""Runs the modules of single features: parse options, read the host, compose its policy, validate it, apply it."""
+
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
 from .._engine.module import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Review, Run, run_module
-from . import rollback_checkpoint as before
-from .api_selection import ARGUMENT, settled
-from .features import fault_injection as fault
-from .features import load_balancing, resilience, route, split
-from .features.request import Asked
+from . import rollback_checkpoint
+from .api_selection import API_ARGUMENT, select_api
+from .features.feature import Intent
+from .features.registry import FEATURES
 from .host.reader import Reader
-from .host.takeover import Taking
+from .host.takeover import Takeover
 from .host_policy import Policy
-from .rollout import check, desired
-from .wait_for_proxies import CONVERGED_ARGUMENTS, waited
+from .rollout import rollout_steps, validate_references
+from .wait_for_proxies import PROXY_WAIT_ARGUMENTS, without_last_wait
 
-# In the order in which they are shown.
-CONCERNS: dict[str, Any] = {"route": route, "split": split, "fault": fault, "resilience": resilience, "load_balancing": load_balancing}
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "host": {"type": "str", "required": True},
+    "service": {"type": "str", "required": True},
     "namespace": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    **ARGUMENT,
+    **API_ARGUMENT,
     **WAIT_ARGUMENTS,
-    **CONVERGED_ARGUMENTS,
+    **PROXY_WAIT_ARGUMENTS,
     **OWNERSHIP_ARGUMENTS,
 }
 
 
-def asking(policy: Policy, concern: str, options: dict[str, Any], warnings: list[str]) -> Policy:
-    """The policy with what is asked of this concern in place of what was. Raises InvalidOption."""
-    so_far = policy.routing.get(concern) or policy.rule.get(concern)
-    routing, rule = CONCERNS[concern].intents(Asked(policy.live.full_name, options, so_far, policy.now, warnings))
-    return policy.asking(concern, routing, rule)
-
-
-def run(concern: str, review: Review, **constraints: Any) -> None:
-    """The module of a concern. review: has a say in its plan."""
-    own = CONCERNS[concern].ARGUMENTS
-    # Where the concern goes, its options say nothing.
-    optional = {name: {key: value for key, value in spec.items() if key != "required"} for name, spec in own.items()}
-    needed = [name for name, spec in own.items() if spec.get("required")]
+def run_feature(name: str, review: Review, **constraints: Any) -> None:
+    """Runs the module of a feature. review: has a say in its plan."""
+    feature = FEATURES[name]
+    # Where the feature is removed, its options say nothing.
+    optional = {
+        key: {word: value for word, value in spec.items() if word != "required"}
+        for key, spec in feature.arguments.items()
+    }
+    needed = [key for key, spec in feature.arguments.items() if spec.get("required")]
 
     def body(call: Run) -> dict[str, Any]:
         options, warnings = call.options, []  # type: tuple[dict[str, Any], list[str]]
-        present = options["state"] == "present"
-        if present:
-            # What is wrong in itself is told without a cluster.
-            CONCERNS[concern].intents(Asked(options["host"], options, None, Policy.time()))
+        # Before the cluster is asked: bad options need none.
+        intent = feature.parse(options, options["service"]) if options["state"] == "present" else Intent()
         reader = Reader(call.cluster)
-        policy = replace(Policy.of(reader.read(options["host"], options["namespace"])), taking=Taking.of(options, call.cluster.manager))
-        policy = asking(policy, concern, options, warnings) if present else policy.asking(concern)
-        for warning in [*warnings, *policy.taking.warnings(policy.live)]:
+        before = Policy.of(reader.read(options["service"], options["namespace"]))
+        policy = replace(before, takeover=Takeover.of(options, call.cluster.manager))
+        policy = (
+            policy.with_feature(name, intent, warnings)
+            if options["state"] == "present"
+            else policy.with_intent(name, intent)
+        )
+        for warning in [*warnings, *policy.takeover_warnings()]:
             call.module.warn(warning)
         if not policy.empty:
-            policy = settled(policy, options["api"], reader)
-            call.refuse(check(policy))
-        rules = call.rules(namespace=options["namespace"])
-        steps = [*before.kept(call.cluster, policy), *waited(desired(policy), options)]
-        return call.converge(steps, replace(rules, adopt=rules.adopt | policy.taking.managers(policy.live, policy.api)))
+            policy = select_api(policy, options["api"], reader)
+            call.fail_or_warn(validate_references(policy))
+        rules = call.apply_options(namespace=options["namespace"])
+        steps = [
+            *rollback_checkpoint.checkpoint_steps(call.cluster, policy),
+            *without_last_wait(rollout_steps(policy), options),
+        ]
+        return call.apply(steps, replace(rules, adopt=rules.adopt | policy.overwritten_managers()))
 
     required = [("state", "present", needed)] if needed else []
     run_module({**ARGUMENTS, **optional}, body, review, **{"required_if": required, **constraints})

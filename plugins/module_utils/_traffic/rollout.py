@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """All that was asked for a host, in the words of one API, in steps that never give a 503."""
+
 from __future__ import annotations
 
 from typing import Any, Protocol
@@ -10,20 +11,28 @@ from .._engine.objects import Object, ref_of
 from .._engine.planning.adopt import union
 from .._engine.steps import Barrier, Step
 from .._failure import Failure, InvalidOption
-from .._proxy.sync_barrier import Change, converged
-from .backends import tcp_tls_routes as connections
+from .._proxy.sync_barrier import ProxyCondition, proxies_in_sync
+from .backends import tcp_tls_routes
 from .backends.gateway_api import GatewayApi
-from .backends.istio import Istio, before, destination_rule, merged, seen, virtual_services
-from .backends.proxy_checks import acknowledged
-from .features.route_rule import Piece
-from .host import foreign_routes as theirs
-from .host import takeover as taking
+from .backends.istio import (
+    Istio,
+    changed_beside_ours,
+    composed_versions,
+    destination_rule,
+    live_counterpart,
+    virtual_services,
+)
+from .backends.proxy_checks import all_acknowledged
+from .features.route_rule import RouteRule
+from .host import foreign_routes
 from .host.external_owners import managers_of
-from .host.host import GATEWAY, ISTIO, MESH, Host, full_name
-from .host_policy import Policy, is_managed, is_own
+from .host.host import MESH, Host, RoutingApi, full_name
+from .host.takeover import shadowed_routes
+from .host_policy import Policy, is_managed, targets_own_host
+from .step_names import StepName
 
 
-class Writer(Protocol):
+class RouteBackend(Protocol):
     """An API in which a host's routes can be said.
 
     has_status  whether its objects tell by their status that they were taken
@@ -31,99 +40,139 @@ class Writer(Protocol):
 
     has_status: bool
 
-    def cannot(self, policy: Policy) -> list[Failure]:
+    def unsupported(self, policy: Policy) -> list[Failure]:
         """What the API cannot say as things stand. Raises InvalidOption for what it can never say."""
 
     def subsets(self, policy: Policy) -> dict[str, dict[str, str]]:
         """Labels of the subsets that routes name, by name."""
 
-    def backing(self, policy: Policy) -> list[Object]:
+    def backend_objects(self, policy: Policy) -> list[Object]:
         """What routes lead to, beside the host's DestinationRule."""
 
-    def known(self, policy: Policy) -> Barrier | None:
+    def targets_ready(self, policy: Policy) -> Barrier | None:
         """Holds when proxies know what routes lead to; None where they need nothing new."""
 
-    def said(self, live: Host) -> list[Object]:
+    def current_route_objects(self, host: Host) -> list[Object]:
         """Objects that say the host's routes so far."""
 
-    def routes(self, policy: Policy) -> list[Object]:
+    def route_objects(self, policy: Policy) -> list[Object]:
         """Objects that are to say them."""
 
-    def shown(self, policy: Policy, objects: list[Object]) -> Barrier:
+    def routes_ready(self, policy: Policy, objects: list[Object]) -> Barrier:
         """Holds when proxies have just these routes."""
 
-    def shows(self, text: dict[str, Any], live: Host) -> bool:
+    def has_routes(self, text: dict[str, Any], host: Host) -> bool:
         """Whether a proxy's dump has a route of what was said of the host, also where its objects are gone already."""
 
 
-WRITERS: dict[str, Writer] = {ISTIO: Istio(), GATEWAY: GatewayApi()}
+BACKENDS: dict[str, RouteBackend] = {RoutingApi.ISTIO: Istio(), RoutingApi.GATEWAY_API: GatewayApi()}
 
 
-def check(policy: Policy) -> list[Failure]:
+def validate_references(policy: Policy) -> list[Failure]:
     """What is wrong with the objects that the policy refers to, worst first; empty if nothing is.
 
     Raises InvalidOption "label_conflict", and "gateway_api_cannot" for what the policy's API can never say.
     """
-    live = policy.live
+    live = policy.host
     found: list[Failure] = []
-    if live.service is None and live.entry is None:
-        hint = "Check host and namespace, or create the Service or ServiceEntry first."
-        found.append(InvalidOption("host", f"no Service or ServiceEntry is {live.full_name}", hint=hint, code="no_such_host"))
-    found += policy.taking.refusals(live, policy.api, policy.inside_hosts, policy.gateways)
-    for gateway in sorted(live.missing_gateways):
-        kind = "Gateway of Gateway API" if policy.api == GATEWAY else "Gateway of Istio"
+    if live.service is None and live.service_entry is None:
+        hint = "Correct service and namespace, or create the Service or ServiceEntry first."
         found.append(
-            InvalidOption("gateways", f"there is no {kind} {gateway}", hint="Write it as NAMESPACE/NAME, and create it first.", code="no_such_gateway")
+            InvalidOption("service", f"{live.full_name} has no Service or ServiceEntry", hint=hint, code="no_such_host")
         )
-    for obj in live.other_rules if policy.traffic_policy() or WRITERS[policy.api].subsets(policy) else []:
-        hint = "Istio takes one DestinationRule of a host: say in one place what both say, and remove or rename the other."
+    found += policy.takeover_problems()
+    for gateway in sorted(live.missing_gateways):
+        kind = "Gateway API Gateway" if policy.api == RoutingApi.GATEWAY_API else "Istio Gateway"
         found.append(
             InvalidOption(
-                "host",
-                f"{ref_of(obj)} is in the place of the DestinationRule of {live.full_name}",
+                "gateways",
+                f"{kind} {gateway} does not exist",
+                hint="Use the form NAMESPACE/NAME, and create the Gateway first.",
+                code="no_such_gateway",
+            )
+        )
+    for obj in live.other_destination_rules if policy.traffic_policy or BACKENDS[policy.api].subsets(policy) else []:
+        hint = (
+            "Istio uses one DestinationRule for a host. Merge the two DestinationRules, and delete or rename the"
+            " other one."
+        )
+        found.append(
+            InvalidOption(
+                "service",
+                f"{ref_of(obj)} is another DestinationRule for {live.full_name}",
                 ref=ref_of(obj).as_result("v1"),
                 hint=hint,
                 code="rule_taken",
             )
         )
     found += _spoken(policy)
-    found += WRITERS[policy.api].cannot(policy)
-    pieces = policy.pieces() if policy.routing else []
-    targets = [target for piece in pieces for target in piece.every]
-    for name in sorted({full_name(target.host, live.namespace) for target in targets if not is_own(target, live) and target.host} & live.missing_hosts):
-        found.append(InvalidOption("to", f"no Service or ServiceEntry is {name}", hint="Check its name, or create it first.", code="no_such_host"))
-    for obj in virtual_services(policy) if policy.api == ISTIO and not found else []:
-        dead = theirs.shadowed(theirs.routes(before(live, obj)))
-        found += taking.shadowed(theirs.routes(obj), dead, live.full_name, policy.taking.force)
-    if len(live.ports) > 1 and any(target.port is None and is_own(target, live) for target in targets):
+    found += BACKENDS[policy.api].unsupported(policy)
+    pieces = policy.route_rules if policy.route_intents else []
+    targets = [target for piece in pieces for target in piece.all_targets]
+    for name in sorted(
+        {
+            full_name(target.host, live.namespace)
+            for target in targets
+            if not targets_own_host(target, live) and target.host
+        }
+        & live.missing_hosts
+    ):
+        found.append(
+            InvalidOption(
+                "to",
+                f"{name} has no Service or ServiceEntry",
+                hint="Correct the name, or create the Service or ServiceEntry first.",
+                code="no_such_host",
+            )
+        )
+    for obj in virtual_services(policy) if policy.api == RoutingApi.ISTIO and not found else []:
+        dead = foreign_routes.shadowed(foreign_routes.http_routes(live_counterpart(live, obj)))
+        found += shadowed_routes(foreign_routes.http_routes(obj), dead, live.full_name, policy.takeover.force)
+    if len(live.ports) > 1 and any(target.port is None and targets_own_host(target, live) for target in targets):
         numbers = ", ".join(map(str, live.ports))
-        found.append(InvalidOption("port", f"{live.full_name} has several ports ({numbers}): name one", code="port_needed"))
-    for target in targets if policy.api == GATEWAY else []:
+        found.append(
+            InvalidOption(
+                "port", f"{live.full_name} has several ports ({numbers}): set one of them", code="port_needed"
+            )
+        )
+    for target in targets if policy.api == RoutingApi.GATEWAY_API else []:
         host = full_name(target.host or "", live.namespace)
-        if target.port is None and not is_own(target, live) and len(live.other_ports.get(host, ())) > 1:
-            found.append(InvalidOption("to.port", f"{host} has several ports: name one", code="port_needed"))
+        if target.port is None and not targets_own_host(target, live) and len(live.other_ports.get(host, ())) > 1:
+            found.append(InvalidOption("to.port", f"{host} has several ports: set one of them", code="port_needed"))
     if live.pods is not None:
         label = policy.label
         served = {labels.get(label) for labels in live.pods}
         for version, weight in _weights(pieces, live).items():
             if weight and version not in served:
-                hint = "Its share of requests would fail with 503. Deploy it first, or give it weight 0."
-                found.append(InvalidOption("versions", f"no pod of {live.full_name} has the label {label}={version}", hint=hint, code="no_pods"))
+                hint = "Its requests would fail with status 503. Deploy the version first, or set its weight to 0."
+                found.append(
+                    InvalidOption(
+                        "versions",
+                        f"no pod of {live.full_name} has the label {label}={version}",
+                        hint=hint,
+                        code="no_pods",
+                    )
+                )
     return found
 
 
 def _spoken(policy: Policy) -> list[Failure]:
     """Ports at which sidecars would never look for such routes. At gateways it is their own ports that count."""
-    live = policy.live
-    ports = {intent.get("port") for intent in policy.routing.values()} if MESH in policy.gateways else set()
+    host = policy.host
+    ports = {intent.get("port") for intent in policy.route_intents.values()} if MESH in policy.gateways else set()
     wrong = {
-        port: spoken for port, spoken in live.declared.items() if spoken not in ("", policy.protocol) and (port in ports or (ports and len(live.declared) == 1))
+        port: spoken
+        for port, spoken in host.declared.items()
+        if spoken not in ("", policy.protocol) and (port in ports or (ports and len(host.declared) == 1))
     }
-    hint = "Name the port that is meant, or correct the name of the port (or its appProtocol) in the Service."
+    hint = "Set port, or correct the name or appProtocol of the port in the Service."
     return [
         InvalidOption(
             "protocol",
-            f"port {port} of {live.full_name} is declared to speak {spoken.upper()}, and the routes are of {policy.protocol.upper()}",
+            (
+                f"port {port} of {host.full_name} has the protocol {spoken.upper()}, but the routes are for"
+                f" {policy.protocol.upper()}"
+            ),
             hint=hint,
             code="protocol_mismatch",
         )
@@ -131,70 +180,88 @@ def _spoken(policy: Policy) -> list[Failure]:
     ]
 
 
-def _weights(pieces: list[Piece], live: Host) -> dict[str, int]:
+def _weights(pieces: list[RouteRule], host: Host) -> dict[str, int]:
     """{version: the largest weight that a route gives it}."""
     found: dict[str, int] = {}
     for piece in pieces:
         for target, weight, _headers in piece.targets:
-            if target.version and is_own(target, live):
+            if target.version and targets_own_host(target, host):
                 found[target.version] = max(weight, found.get(target.version, 0))
     return found
 
 
-def desired(policy: Policy) -> list[Step]:
+def rollout_steps(policy: Policy) -> list[Step]:
     """What routes lead to, old and new; then routes; then an end of what no route names; converged in between.
 
-    From one API to the other the host's routes are said in both for a while: Istio takes one of the two objects, and both are right.
+    From one API to the other the host's routes are said in both for a while: Istio takes one of the two objects, and
+    both are right.
     """
-    live = policy.live
-    writer = WRITERS[policy.api]
-    known = _subsets(live.rule)
+    host = policy.host
+    writer = BACKENDS[policy.api]
+    known = _subsets(host.destination_rule)
     wanted = writer.subsets(policy)
-    backing, objects = writer.backing(policy), writer.routes(policy)
-    said = [obj for one in WRITERS.values() for obj in one.said(live)]
-    foreign = [http for obj in objects for http in theirs.of(obj)] + [
+    backing, objects = writer.backend_objects(policy), writer.route_objects(policy)
+    said = [obj for one in BACKENDS.values() for obj in one.current_route_objects(host)]
+    foreign = [http for obj in objects for http in foreign_routes.foreign_routes_of(obj)] + [
         route for obj in said for name in _theirs(policy, obj) for route in obj["spec"].get(name) or []
     ]
-    for name in theirs.subsets(foreign, live.full_name, live.namespace) & set(known):
+    for name in foreign_routes.referenced_subsets(foreign, host.full_name, host.namespace) & set(known):
         wanted.setdefault(name, known[name])
     kept = {name: labels for name, labels in known.items() if name not in wanted}
     leaving = _without(said, objects)
     _refuse_theirs(policy, leaving)
     moving = bool(objects) and any(obj["kind"] not in {one["kind"] for one in objects} for obj in leaving)
-    traffic_policy = policy.traffic_policy()
+    traffic_policy = policy.traffic_policy
     lasting = bool(wanted or traffic_policy)
-    going = [live.rule] if live.rule is not None and not lasting and is_managed(live.rule) else []
-    going += _without([*live.version_services, *live.version_rules], backing)
+    going = (
+        [host.destination_rule]
+        if host.destination_rule is not None and not lasting and is_managed(host.destination_rule)
+        else []
+    )
+    going += _without([*host.version_services, *host.version_destination_rules], backing)
     steps = []
     first = ([destination_rule(policy, {**wanted, **kept}, traffic_policy)] if lasting else []) + backing
     if first:
-        steps.append(Step("subsets", first, barrier=writer.known(policy)))
+        steps.append(Step(StepName.SUBSETS, first, barrier=writer.targets_ready(policy)))
     if objects:
-        taken = policy.taking.gone(live, policy.api) if policy.routing else []
-        shown = acknowledged(live) if moving else writer.shown(policy, objects)
-        ours = merged(policy, objects) if policy.api == ISTIO else frozenset()
-        steps.append(Step("weights", objects, ready=writer.has_status, deleted=taken, barrier=None if taken else shown, seen=seen(live, objects), merged=ours))
+        taken = policy.deleted_objects() if policy.route_intents else []
+        shown = all_acknowledged(host) if moving else writer.routes_ready(policy, objects)
+        ours = changed_beside_ours(policy, objects) if policy.api == RoutingApi.ISTIO else frozenset()
+        steps.append(
+            Step(
+                StepName.ROUTES,
+                objects,
+                wait_ready=writer.has_status,
+                deleted=taken,
+                barrier=None if taken else shown,
+                expected_versions=composed_versions(host, objects),
+                preserve_foreign=ours,
+            )
+        )
         if taken:
             # Of two objects for one host the older one holds.
-            steps.append(Step("taken over", barrier=shown))
-    # Where something is deleted, what is waited for is a step of its own: the deletion's own barrier would come before it.
+            steps.append(Step(StepName.TAKEN_OVER, barrier=shown))
+    # Where something is deleted, what is waited for is a step of its own: the deletion's own barrier would come before
+    # it.
     if leaving:
-        steps.append(Step("routes that go", deleted=leaving))
+        steps.append(Step(StepName.REMOVED_ROUTES, deleted=leaving))
     # Routes that an earlier run deleted may still be at proxies.
     if not objects and (leaving or kept or any(obj["kind"] == "Service" for obj in going)):
-        steps.append(Step("routes gone", barrier=_routes_gone(live)))
+        steps.append(Step(StepName.ROUTES_GONE, barrier=_routes_gone(host)))
     if moving:
-        steps.append(Step("change of API", barrier=writer.shown(policy, objects)))
+        steps.append(Step(StepName.API_CHANGE, barrier=writer.routes_ready(policy, objects)))
     if lasting and kept:
-        steps.append(Step("end of subsets", [destination_rule(policy, wanted, traffic_policy)]))
+        steps.append(Step(StepName.UNUSED_SUBSETS, [destination_rule(policy, wanted, traffic_policy)]))
     if going:
         shared = [obj for obj in going if obj["kind"] == "DestinationRule" and _others_part(policy, obj)]
-        steps.append(Step("subsets that go", [_released(policy, obj) for obj in shared], deleted=[obj for obj in going if obj not in shared]))
+        steps.append(
+            Step(
+                StepName.REMOVED_SUBSETS,
+                [_released(policy, obj) for obj in shared],
+                deleted=[obj for obj in going if obj not in shared],
+            )
+        )
     return steps
-
-
-# Names of the steps, in their order: what was before (see before.py), then those above.
-STEPS = ("before", "subsets", "weights", "taken over", "routes that go", "routes gone", "change of API", "end of subsets", "subsets that go")
 
 
 def _without(live: list[Object], wanted: list[Object]) -> list[Object]:
@@ -204,8 +271,14 @@ def _without(live: list[Object], wanted: list[Object]) -> list[Object]:
 
 
 def _theirs(policy: Policy, obj: Object) -> list[str]:
-    """Lists of connections' routes in an object of ours that others wrote: what is in them has no names, so a list is whose field it is."""
-    return [name for name in connections.LISTS if f"f:{name}" in _others_part(policy, obj)] if obj["kind"] == "VirtualService" else []
+    """Lists of connections' routes in an object of ours that others wrote: what is in them has no names, so a list is
+    whose field it is.
+    """
+    return (
+        [name for name in tcp_tls_routes.LISTS if f"f:{name}" in _others_part(policy, obj)]
+        if obj["kind"] == "VirtualService"
+        else []
+    )
 
 
 def _refuse_theirs(policy: Policy, leaving: list[Object]) -> None:
@@ -213,10 +286,10 @@ def _refuse_theirs(policy: Policy, leaving: list[Object]) -> None:
     for obj in leaving:
         if _theirs(policy, obj):
             whose = ", ".join(sorted(managers_of(obj) - {MANAGER}))
-            hint = "Take them out of it, or set force_conflicts to delete them, too."
+            hint = "Remove these routes from it, or set force_conflicts to delete them as well."
             raise Failure(
                 "conflict",
-                f"{ref_of(obj)} has routes of connections that are not of this collection's writing ({whose})",
+                f"{ref_of(obj)} has routes for connections that this collection did not create ({whose})",
                 ref=ref_of(obj).as_result("v1"),
                 hint=hint,
             )
@@ -224,26 +297,39 @@ def _refuse_theirs(policy: Policy, leaving: list[Object]) -> None:
 
 def _others_part(policy: Policy, obj: Object) -> dict[str, Any]:
     """What others own of an object's spec (fieldsV1), unless all of it is to be ours."""
-    taking = policy.taking
-    mine = {MANAGER, *(taking.tools if taking.adopt else ())}
+    takeover = policy.takeover
+    mine = {MANAGER, *(takeover.tools if takeover.adopt else ())}
     found: dict[str, Any] = {}
     for entry in obj["metadata"].get("managedFields") or []:
-        if entry.get("manager") not in mine and not entry.get("subresource") and not taking.force:
+        if entry.get("manager") not in mine and not entry.get("subresource") and not takeover.force:
             found = union(found, (entry.get("fieldsV1") or {}).get("f:spec") or {})
     return found
 
 
 def _released(policy: Policy, obj: Object) -> Object:
-    """The object as we have no part in it any more; its host stays where nobody else says it, for no rule is without."""
-    bare = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": {"name": obj["metadata"]["name"], "namespace": obj["metadata"]["namespace"]}}
+    """The object as we have no part in it any more; its host stays where nobody else says it, for no rule is
+    without.
+    """
+    bare = {
+        "apiVersion": obj["apiVersion"],
+        "kind": obj["kind"],
+        "metadata": {"name": obj["metadata"]["name"], "namespace": obj["metadata"]["namespace"]},
+    }
     return bare if "f:host" in _others_part(policy, obj) else {**bare, "spec": {"host": obj["spec"]["host"]}}
 
 
 def _subsets(rule: Object | None) -> dict[str, dict[str, str]]:
-    return {subset["name"]: subset.get("labels") or {} for subset in ((rule or {}).get("spec") or {}).get("subsets") or []}
+    return {
+        subset["name"]: subset.get("labels") or {} for subset in ((rule or {}).get("spec") or {}).get("subsets") or []
+    }
 
 
-def _routes_gone(live: Host) -> Barrier:
-    return converged(
-        Change(f"no routes of {live.full_name}", live.namespace, lambda text: not any(one.shows(text, live) for one in WRITERS.values()), gone=True)
+def _routes_gone(host: Host) -> Barrier:
+    return proxies_in_sync(
+        ProxyCondition(
+            f"no routes of {host.full_name}",
+            host.namespace,
+            lambda text: not any(one.has_routes(text, host) for one in BACKENDS.values()),
+            gone=True,
+        )
     )

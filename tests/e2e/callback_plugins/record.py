@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Writes each task's result as a line of JSON to $RECORD, so that tests read data and not terminal output."""
+
 from __future__ import annotations
 
 import json
@@ -16,7 +17,14 @@ class CallbackModule(CallbackBase):
 
     def _write(self, kind, result, **more):
         task = result._task
-        line = {"kind": kind, "host": result._host.get_name(), "task": task.get_name(), "action": task.action, "result": result._result, **more}
+        line = {
+            "kind": kind,
+            "host": result._host.get_name(),
+            "task": task.get_name(),
+            "action": task.action,
+            "result": result._result,
+            **more,
+        }
         with open(os.environ["RECORD"], "a", encoding="utf-8") as handle:
             handle.write(json.dumps(line, default=str) + "\n")
 

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From options to a cluster: options, defaults and variables of kubernetes.core, and secrets that stay hidden."""
+
 from __future__ import annotations
 
 import copy
@@ -23,9 +24,16 @@ KUBECONFIG = {
     "current-context": "one",
     "contexts": [{"name": name, "context": {"cluster": name, "user": name}} for name in ("one", "two")],
     "clusters": [{"name": name, "cluster": {"server": f"https://{name}.invalid:6443"}} for name in ("one", "two")],
-    "users": [{"name": "one", "user": {"token": "token-of-one"}}, {"name": "two", "user": {"username": "u", "password": "password-of-two"}}],
+    "users": [
+        {"name": "one", "user": {"token": "token-of-one"}},
+        {"name": "two", "user": {"username": "u", "password": "password-of-two"}},
+    ],
 }
-VARIABLES = ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", *(spec["fallback"][1][0] for spec in connection.CONNECTION_ARGUMENTS.values()))
+VARIABLES = (
+    "KUBECONFIG",
+    "KUBERNETES_SERVICE_HOST",
+    *(spec["fallback"][1][0] for spec in connection.CONNECTION_ARGUMENTS.values()),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +43,9 @@ def nowhere(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     # kubernetes.config looked for the home when it was imported.
-    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "home" / ".kube" / "config"))
+    monkeypatch.setattr(
+        "kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "home" / ".kube" / "config")
+    )
 
 
 @pytest.fixture
@@ -92,7 +102,13 @@ def test_what_is_said_outright_wins_over_the_kubeconfig(kubeconfig):
             proxy="http://proxy.invalid:3128",
         )
     )
-    assert (configuration.host, configuration.verify_ssl, configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file) == (
+    assert (
+        configuration.host,
+        configuration.verify_ssl,
+        configuration.ssl_ca_cert,
+        configuration.cert_file,
+        configuration.key_file,
+    ) == (
         "https://other.invalid",
         False,
         "/ca",
@@ -145,7 +161,7 @@ def test_variables_find_the_cluster(monkeypatch, kubeconfig):
 
 
 def test_a_kubeconfig_that_is_not_there_is_told_by_its_path():
-    assert "/nowhere/config does not exist where this task runs" in refused(kubeconfig="/nowhere/config")
+    assert "/nowhere/config does not exist on the host where this task runs" in refused(kubeconfig="/nowhere/config")
 
 
 def test_a_context_that_is_not_there_is_told_by_its_name(kubeconfig):
@@ -155,7 +171,7 @@ def test_a_context_that_is_not_there_is_told_by_its_name(kubeconfig):
 
 def test_without_any_cluster_the_usual_places_are_told(tmp_path):
     message = refused()
-    assert "no cluster is named" in message and str(tmp_path / "home") in message
+    assert "no cluster is configured" in message and str(tmp_path / "home") in message
 
 
 def test_an_empty_kubeconfig_is_told(tmp_path):
@@ -179,22 +195,29 @@ def test_a_cluster_is_asked_again_where_that_is_safe():
     assert isinstance(api, RetryingApi) and isinstance(api._api, HttpApi)
 
 
-def test_a_module_with_a_host_of_its_own_calls_the_servers_another_name():
-    own = {"host": {"type": "str"}}
-    beside = connection.arguments_beside(own)
-    assert "host" not in beside and {**beside["api_host"], "aliases": ["api_host"]} == connection.CONNECTION_ARGUMENTS["host"]
-    assert connection.arguments_beside({}) == connection.CONNECTION_ARGUMENTS
-    assert connection.options_of({"host": "frontend", "api_host": "https://server"})["host"] == "https://server"
-    assert connection.options_of({"host": "https://server"})["host"] == "https://server"
-
-
 def test_secrets_of_a_kubeconfig_in_place_are_known():
     inline = copy.deepcopy(KUBECONFIG)
     keys = {"client-key-data": "key-data", "client-certificate-data": "certificate-data"}
     inline["users"].append(
-        {"name": "three", "user": {**keys, "auth-provider": {"config": {"id-token": "an-id", "refresh-token": "a-refresh", "access-token": "an-access"}}}}
+        {
+            "name": "three",
+            "user": {
+                **keys,
+                "auth-provider": {
+                    "config": {"id-token": "an-id", "refresh-token": "a-refresh", "access-token": "an-access"}
+                },
+            },
+        }
     )
-    assert connection.secrets_in(inline) == {"token-of-one", "password-of-two", "key-data", "certificate-data", "an-id", "a-refresh", "an-access"}
+    assert connection.secrets_in(inline) == {
+        "token-of-one",
+        "password-of-two",
+        "key-data",
+        "certificate-data",
+        "an-id",
+        "a-refresh",
+        "an-access",
+    }
     assert connection.secrets_in("/path/of/kubeconfig") == set() and connection.secrets_in(None) == set()
 
 
@@ -218,11 +241,16 @@ def test_a_kubeconfig_may_be_given_as_its_text():
 def test_a_text_that_is_no_kubeconfig_is_not_repeated(text):
     with pytest.raises(Failure) as refused:
         connection.configure(options(kubeconfig=text))
-    assert refused.value.code == "kubeconfig" and "hunter2" not in refused.value.message + str(refused.value.__context__ and refused.value.reason)
+    assert refused.value.code == "kubeconfig" and "hunter2" not in refused.value.message + str(
+        refused.value.__context__ and refused.value.reason
+    )
 
 
 def test_secrets_of_plugins_are_known():
-    users = [{"user": {"auth-provider": {"config": {"client-secret": "of-a-client"}}}}, {"user": {"exec": {"env": [{"name": "T", "value": "of-a-plugin"}]}}}]
+    users = [
+        {"user": {"auth-provider": {"config": {"client-secret": "of-a-client"}}}},
+        {"user": {"exec": {"env": [{"name": "T", "value": "of-a-plugin"}]}}},
+    ]
     assert connection.secrets_in({"users": users}) == {"of-a-client", "of-a-plugin"}
 
 
@@ -235,7 +263,9 @@ def test_what_is_empty_is_not_given(monkeypatch):
 
 @pytest.mark.parametrize(("no_proxy", "by_proxy"), [("server.invalid", False), ("other.invalid", True), (None, True)])
 def test_no_proxy_names_the_hosts_that_are_reached_without_it(no_proxy, by_proxy):
-    api = connection.connect(options(host="https://server.invalid", proxy="http://proxy.invalid:3128", no_proxy=no_proxy), 1.0)
+    api = connection.connect(
+        options(host="https://server.invalid", proxy="http://proxy.invalid:3128", no_proxy=no_proxy), 1.0
+    )
     assert isinstance(api._api._pool, urllib3.ProxyManager) == by_proxy
 
 
@@ -245,7 +275,12 @@ def test_no_proxy_names_the_hosts_that_are_reached_without_it(no_proxy, by_proxy
         ({"kubeconfig": KUBECONFIG}, {"token": "token-of-one"}),
         ({"kubeconfig": KUBECONFIG, "context": "two"}, {"username": "u", "password": "password-of-two"}),
         (
-            {"host": "https://one.invalid:6443", "api_key": "t", "impersonate_user": "jane", "impersonate_groups": ["a", "b"]},
+            {
+                "host": "https://one.invalid:6443",
+                "api_key": "t",
+                "impersonate_user": "jane",
+                "impersonate_groups": ["a", "b"],
+            },
             {"token": "t", "as": "jane", "as-groups": ["a", "b"]},
         ),
     ],
@@ -262,9 +297,16 @@ def test_another_program_verifies_certificates_as_we_do(tmp_path):
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     (tmp_path / "ca.crt").write_text("ca")
-    verified = connection.connect(options(host="https://x.invalid", ca_cert=str(tmp_path / "ca.crt")), 1.0).kubeconfig(tmp_path / "one")
-    assert json.loads(verified.read_text())["clusters"][0]["cluster"] == {"server": "https://x.invalid", "certificate-authority": str(tmp_path / "ca.crt")}
-    unverified = connection.connect(options(host="https://x.invalid", validate_certs=False, proxy="http://p:1"), 1.0).kubeconfig(tmp_path / "two")
+    verified = connection.connect(options(host="https://x.invalid", ca_cert=str(tmp_path / "ca.crt")), 1.0).kubeconfig(
+        tmp_path / "one"
+    )
+    assert json.loads(verified.read_text())["clusters"][0]["cluster"] == {
+        "server": "https://x.invalid",
+        "certificate-authority": str(tmp_path / "ca.crt"),
+    }
+    unverified = connection.connect(
+        options(host="https://x.invalid", validate_certs=False, proxy="http://p:1"), 1.0
+    ).kubeconfig(tmp_path / "two")
     assert json.loads(unverified.read_text())["clusters"][0]["cluster"] == {
         "server": "https://x.invalid",
         "insecure-skip-tls-verify": True,
@@ -273,7 +315,9 @@ def test_another_program_verifies_certificates_as_we_do(tmp_path):
 
 
 def test_several_kubeconfigs_are_one_and_a_missing_one_is_passed_over(kubeconfig, tmp_path):
-    (tmp_path / "split").write_text(yaml.safe_dump({"contexts": [{"name": "three", "context": {"cluster": "two", "user": "one"}}]}))
+    (tmp_path / "split").write_text(
+        yaml.safe_dump({"contexts": [{"name": "three", "context": {"cluster": "two", "user": "one"}}]})
+    )
     joined = os.pathsep.join([str(tmp_path / "split"), str(tmp_path / "gone"), kubeconfig])
     assert cluster(kubeconfig=joined, context="three") == ("https://two.invalid:6443", "three")
     assert headers(kubeconfig=joined, context="three")["authorization"] == "Bearer token-of-one"

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The one place with HTTP, against a server on this machine that says what it is told to."""
+
 from __future__ import annotations
 
 import json
@@ -65,9 +66,13 @@ def http(server):
 
 
 def test_a_body_is_sent_as_text_that_yaml_can_read(server, http):
-    http.request("PATCH", "/api/v1/namespaces/shop/configmaps/a", {"fieldManager": "x y"}, {"data": {"a": "é 🎈"}}, APPLY)
+    http.request(
+        "PATCH", "/api/v1/namespaces/shop/configmaps/a", {"fieldManager": "x y"}, {"data": {"a": "é 🎈"}}, APPLY
+    )
     method, path, headers, content = server.asked[0]
-    assert (method, path) == ("PATCH", "/api/v1/namespaces/shop/configmaps/a?fieldManager=x+y") and headers["Content-Type"] == APPLY
+    assert (method, path) == ("PATCH", "/api/v1/namespaces/shop/configmaps/a?fieldManager=x+y") and headers[
+        "Content-Type"
+    ] == APPLY
     assert "é 🎈".encode() in content, "surrogate escapes are no YAML"
 
 
@@ -76,7 +81,9 @@ def test_names_are_quoted_and_colons_stay(server, http):
     assert server.asked[0][1] == "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:node%20a"
 
 
-@pytest.mark.parametrize(("body", "answer"), [(b'{"a": 1}', {"a": 1}), (b"some log\nlines", "some log\nlines"), (b"", "")])
+@pytest.mark.parametrize(
+    ("body", "answer"), [(b'{"a": 1}', {"a": 1}), (b"some log\nlines", "some log\nlines"), (b"", "")]
+)
 def test_an_answer_is_json_or_else_text(server, http, body, answer):
     server.body = body
     assert http.request("GET", "/x") == answer
@@ -84,11 +91,20 @@ def test_an_answer_is_json_or_else_text(server, http, body, answer):
 
 def test_a_refusal_is_the_servers_own_status(server, http):
     details = {"causes": [{"reason": "FieldManagerConflict", "field": ".data"}]}
-    server.status, server.body = 409, json.dumps({"kind": "Status", "code": 409, "reason": "Conflict", "message": "m", "details": details}).encode()
+    server.status, server.body = (
+        409,
+        json.dumps({"kind": "Status", "code": 409, "reason": "Conflict", "message": "m", "details": details}).encode(),
+    )
     with pytest.raises(ApiError) as refused:
         http.request("PATCH", "/x", {}, {})
     error = refused.value
-    assert (error.status, error.reason, error.message, error.causes, error.absent) == (409, "Conflict", "m", details["causes"], False)
+    assert (error.status, error.reason, error.message, error.causes, error.absent) == (
+        409,
+        "Conflict",
+        "m",
+        details["causes"],
+        False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,7 +119,12 @@ def test_a_refusal_of_something_in_between_is_told_by_its_code(server, http, sta
     server.status, server.body, server.headers = status, body, headers
     with pytest.raises(ApiError) as refused:
         http.request("GET", "/x")
-    assert (refused.value.status, refused.value.message, refused.value.absent, refused.value.retry_after) == (status, body.decode(), absent, after)
+    assert (refused.value.status, refused.value.message, refused.value.absent, refused.value.retry_after) == (
+        status,
+        body.decode(),
+        absent,
+        after,
+    )
 
 
 def test_a_redirect_is_no_answer_and_is_not_followed(server, http):
@@ -120,7 +141,11 @@ def test_a_server_that_is_not_there_is_unreachable_and_never_absent():
         for call in (lambda api: api.request("GET", "/x"), lambda api: list(api.watch("/x", {}, 1))):
             with pytest.raises(ApiError) as refused:
                 call(HttpApi(configuration(url)))
-            assert (refused.value.status, refused.value.reason, refused.value.absent) == (0, "Unreachable", False) and url in refused.value.message
+            assert (refused.value.status, refused.value.reason, refused.value.absent) == (
+                0,
+                "Unreachable",
+                False,
+            ) and url in refused.value.message
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1", "http://"])
@@ -136,12 +161,17 @@ def events(*rows):
 
 def test_a_watch_gives_events_and_asks_for_no_longer_than_told(server, http):
     server.body = events(("ADDED", {"a": 1}), ("MODIFIED", {"a": "é"}))
-    assert list(http.watch("/x", {"resourceVersion": "5"}, 7.9)) == [{"type": "ADDED", "object": {"a": 1}}, {"type": "MODIFIED", "object": {"a": "é"}}]
+    assert list(http.watch("/x", {"resourceVersion": "5"}, 7.9)) == [
+        {"type": "ADDED", "object": {"a": 1}},
+        {"type": "MODIFIED", "object": {"a": "é"}},
+    ]
     assert server.asked[0][1] == "/x?resourceVersion=5&watch=1&timeoutSeconds=7"
 
 
 def test_an_error_in_a_watch_is_an_error(server, http):
-    server.body = events(("ADDED", {}), ("ERROR", {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}))
+    server.body = events(
+        ("ADDED", {}), ("ERROR", {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"})
+    )
     found = http.watch("/x", {}, 1)
     assert next(found)["type"] == "ADDED"
     with pytest.raises(ApiError) as refused:
@@ -157,16 +187,33 @@ def test_a_watch_that_is_refused_is_an_error(server, http):
 
 def test_discovery_asks_once_and_prefers_what_the_server_prefers(server, http):
     def version(name, *kinds):
-        return {"version": name, "resources": [{"resource": f"{kind.lower()}s", "responseKind": {"kind": kind}, "scope": "Namespaced"} for kind in kinds]}
+        return {
+            "version": name,
+            "resources": [
+                {"resource": f"{kind.lower()}s", "responseKind": {"kind": kind}, "scope": "Namespaced"}
+                for kind in kinds
+            ],
+        }
 
-    group = {"metadata": {"name": "networking.istio.io"}, "versions": [version("v1", "Gateway"), version("v1beta1", "Gateway", "ProxyConfig")]}
+    group = {
+        "metadata": {"name": "networking.istio.io"},
+        "versions": [version("v1", "Gateway"), version("v1beta1", "Gateway", "ProxyConfig")],
+    }
     server.body = json.dumps({"items": [group]}).encode()
     resources = Resources(http)
     assert resources.find("networking.istio.io", "Gateway").api_version == "networking.istio.io/v1"
-    assert resources.find("networking.istio.io", "Gateway", "v1beta1").path("shop", "a") == "/apis/networking.istio.io/v1beta1/namespaces/shop/gateways/a"
-    assert resources.find("networking.istio.io", "ProxyConfig").version == "v1beta1" and resources.find("networking.istio.io", "Sidecar") is None
+    assert (
+        resources.find("networking.istio.io", "Gateway", "v1beta1").path("shop", "a")
+        == "/apis/networking.istio.io/v1beta1/namespaces/shop/gateways/a"
+    )
+    assert (
+        resources.find("networking.istio.io", "ProxyConfig").version == "v1beta1"
+        and resources.find("networking.istio.io", "Sidecar") is None
+    )
     assert resources.find("networking.istio.io", "Gateway", "v2") is None
-    assert [path for _m, path, _h, _c in server.asked] == ["/api", "/apis"] and "apidiscovery.k8s.io" in server.asked[0][2]["Accept"]
+    assert [path for _m, path, _h, _c in server.asked] == ["/api", "/apis"] and "apidiscovery.k8s.io" in server.asked[
+        0
+    ][2]["Accept"]
     resources.refresh()
     resources.find("networking.istio.io", "Gateway")
     assert len(server.asked) == 4

@@ -1,11 +1,16 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Asking again: where it is safe, as long as there is patience, and not at a wrong address."""
+
 from __future__ import annotations
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
-from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.retry import LONGEST_PAUSE, RetryingApi, repeatable
+from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.retry import (
+    LONGEST_PAUSE,
+    RetryingApi,
+    repeatable,
+)
 
 WEBHOOK = ApiError(500, "InternalError", 'failed calling webhook "x": connection refused')
 BUSY = ApiError(503, "ServiceUnavailable", "busy")

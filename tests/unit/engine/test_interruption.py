@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Interrupted is safe: wherever a run is killed, the next one ends where an undisturbed one would have."""
+
 from __future__ import annotations
 
 import copy
@@ -15,7 +16,9 @@ class Killed(BaseException):
 
 
 class Fragile:
-    """An API whose caller dies at its nth write, before or after the server has done it, and with it all that it had under way."""
+    """An API whose caller dies at its nth write, before or after the server has done it, and with it all that it had
+    under way.
+    """
 
     def __init__(self, api, number, after):
         self.api, self.left, self.after, self.dead = api, number, after, False
@@ -59,15 +62,31 @@ def web(*names, image="web:1"):
 
 
 SET = {"set": "web", "namespace": "shop", "prune": True}
-SPLIT = {"host": "frontend", "namespace": "shop"}
+SPLIT = {"service": "frontend", "namespace": "shop"}
 # (module, options of the run before, options of the run that is killed)
 STORIES = {
     "a set is created": ("manifests", None, {"definition": web("a", "b"), **SET}),
-    "a set changes and is pruned": ("manifests", {"definition": web("a", "b"), **SET}, {"definition": web("b", "c", image="web:2"), **SET}),
-    "a set is pruned to another kind and place": ("manifests", {"definition": web("a"), **SET}, {"definition": [service("only", "istio-system")], **SET}),
-    "a set is removed": ("manifests", {"definition": web("a", "b"), **SET}, {"set": "web", "namespace": "shop", "state": "absent"}),
+    "a set changes and is pruned": (
+        "manifests",
+        {"definition": web("a", "b"), **SET},
+        {"definition": web("b", "c", image="web:2"), **SET},
+    ),
+    "a set is pruned to another kind and place": (
+        "manifests",
+        {"definition": web("a"), **SET},
+        {"definition": [service("only", "istio-system")], **SET},
+    ),
+    "a set is removed": (
+        "manifests",
+        {"definition": web("a", "b"), **SET},
+        {"set": "web", "namespace": "shop", "state": "absent"},
+    ),
     "a split is created": ("traffic_split", None, {**SPLIT, "versions": {"v1": 90, "v2": 10}}),
-    "a version takes the place of another": ("traffic_split", {**SPLIT, "versions": {"v1": 1}}, {**SPLIT, "versions": {"v2": 1}}),
+    "a version takes the place of another": (
+        "traffic_split",
+        {**SPLIT, "versions": {"v1": 1}},
+        {**SPLIT, "versions": {"v2": 1}},
+    ),
     "a namespace is enrolled": ("namespace", None, {"name": "shop", "injection": "enabled"}),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import manifests as sources
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import manifests
 from ansible_collections.servicemesh.istio.plugins.module_utils._istio import backup
 from builders import config, deployment, istio
 from hypothesis import given, settings
@@ -26,20 +26,23 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_what_is_written_is_read_as_the_same(value):
     obj = {**istio("EnvoyFilter", "a"), "spec": value}
-    assert sources.parse(backup.dumped([obj]), "src") == [obj]
+    assert manifests.parse_manifests(backup.to_yaml([obj]), "src") == [obj]
 
 
 def test_a_part_that_is_there_twice_is_written_twice():
     shared = {"host": "web"}
-    assert backup.dumped([istio("VirtualService", "a", one=shared, two=shared)]).count("host: web") == 2
+    assert backup.to_yaml([istio("VirtualService", "a", one=shared, two=shared)]).count("host: web") == 2
 
 
 def test_documents_are_in_order_whatever_the_servers():
     first, second = istio("VirtualService", "a"), istio("VirtualService", "b")
-    assert backup.dumped([second, first]) == backup.dumped([first, second])
+    assert backup.to_yaml([second, first]) == backup.to_yaml([first, second])
 
 
-@pytest.mark.parametrize(("labels", "name"), [({}, "istio"), ({"istio.io/rev": "default"}, "istio"), ({"istio.io/rev": "1-31-0"}, "istio-1-31-0")])
+@pytest.mark.parametrize(
+    ("labels", "name"),
+    [({}, "istio"), ({"istio.io/rev": "default"}, "istio"), ({"istio.io/rev": "1-31-0"}, "istio-1-31-0")],
+)
 def test_a_revisions_mesh_configuration_is_found_by_its_name(labels, name):
     found = backup.mesh_configs([deployment("istiod", "mesh", labels={"app": "istiod", **labels})])
     assert [str(ref) for ref in found] == [f"ConfigMap mesh/{name}"]
@@ -47,12 +50,28 @@ def test_a_revisions_mesh_configuration_is_found_by_its_name(labels, name):
 
 def test_a_shared_mesh_configuration_is_found_by_istiods_own_variable():
     istiod = deployment("istiod", "mesh")
-    istiod["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "SHARED_MESH_CONFIG", "value": "shared"}, {"name": "OTHER", "value": "x"}]
+    istiod["spec"]["template"]["spec"]["containers"][0]["env"] = [
+        {"name": "SHARED_MESH_CONFIG", "value": "shared"},
+        {"name": "OTHER", "value": "x"},
+    ]
     assert [str(ref) for ref in backup.mesh_configs([istiod])] == ["ConfigMap mesh/istio", "ConfigMap mesh/shared"]
 
 
 def test_what_keeps_out_comes_before_what_lets_in_and_routes_come_last():
-    policies = [istio("AuthorizationPolicy", action.lower(), group="security.istio.io", action=action) for action in ("ALLOW", "DENY", "CUSTOM")]
-    rest = [istio("HTTPRoute", "http", group="gateway.networking.k8s.io"), istio("VirtualService", "route"), istio("WorkloadEntry", "workload"), config("mesh")]
-    steps = backup.desired(policies + rest, {}, "servicemesh.istio")
-    assert [[obj["metadata"]["name"] for obj in step.objects] for step in steps] == [["mesh"], ["deny", "custom"], ["allow", "workload"], ["http", "route"]]
+    policies = [
+        istio("AuthorizationPolicy", action.lower(), group="security.istio.io", action=action)
+        for action in ("ALLOW", "DENY", "CUSTOM")
+    ]
+    rest = [
+        istio("HTTPRoute", "http", group="gateway.networking.k8s.io"),
+        istio("VirtualService", "route"),
+        istio("WorkloadEntry", "workload"),
+        config("mesh"),
+    ]
+    steps = backup.restore_steps(policies + rest, {}, "servicemesh.istio")
+    assert [[obj["metadata"]["name"] for obj in step.objects] for step in steps] == [
+        ["mesh"],
+        ["deny", "custom"],
+        ["allow", "workload"],
+        ["http", "route"],
+    ]

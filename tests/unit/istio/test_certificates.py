@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Certificates as they are met, read against a library that knows all of them; and what is none."""
+
 from __future__ import annotations
 
 import base64
@@ -14,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from sound_mesh import bundle, certificate
 
-# openssl x509 -req -signkey: of version 1, so that no field says the version, and with an end that takes four digits of the year.
+# openssl x509 -req -signkey: of version 1, so that no field says the version, and with an end that takes four digits of
+# the year.
 VERSION_1 = """-----BEGIN CERTIFICATE-----
 MIIBGjCBwQIUDOLZkr4WjBaEv5aBBNvoSJDBEvswCgYIKoZIzj0EAwIwDzENMAsG
 A1UEAwwEcm9vdDAgFw0yNjExMjUwMDI5MjNaGA8yMTI2MTEwMTAwMjkyM1owDzEN
@@ -28,13 +30,31 @@ VERSION_1_FINGERPRINT = "fe864f35e824fee6d6e27dc64e0a6f139bca1c9e5f70ae1e8fc2687
 
 
 def made(key, begins, expires):
-    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "cluster.local"), x509.NameAttribute(NameOID.COMMON_NAME, "Ä" * 30)])
-    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key()).serial_number(x509.random_serial_number())
-    builder = builder.not_valid_before(begins).not_valid_after(expires).add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "cluster.local"),
+            x509.NameAttribute(NameOID.COMMON_NAME, "Ä" * 30),
+        ]
+    )
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+    )
+    builder = (
+        builder.not_valid_before(begins)
+        .not_valid_after(expires)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    )
     return builder.sign(key, hashes.SHA256())
 
 
-KEYS = {"rsa": lambda: rsa.generate_private_key(public_exponent=65537, key_size=2048), "ec": lambda: ec.generate_private_key(ec.SECP384R1())}
+KEYS = {
+    "rsa": lambda: rsa.generate_private_key(public_exponent=65537, key_size=2048),
+    "ec": lambda: ec.generate_private_key(ec.SECP384R1()),
+}
 
 
 @pytest.mark.parametrize("kind", KEYS)

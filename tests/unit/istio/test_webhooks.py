@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which pods a webhook takes, and when two webhooks take the same one."""
+
 from __future__ import annotations
 
 import pytest
@@ -13,7 +14,10 @@ def expression(operator, *values, key="istio.io/rev"):
 
 
 def configuration(name, space, pod=None, suffix="sidecar-injector.istio.io"):
-    return {"metadata": {"name": name}, "webhooks": [{"name": f"a.{suffix}", "namespaceSelector": space, "objectSelector": pod or {}}]}
+    return {
+        "metadata": {"name": name},
+        "webhooks": [{"name": f"a.{suffix}", "namespaceSelector": space, "objectSelector": pod or {}}],
+    }
 
 
 # Kubernetes' own rules for label selectors, NotIn on an absent key among them.
@@ -51,7 +55,12 @@ WANTED = configuration("ours", ENABLED)
     [
         (configuration("same", ENABLED), True),
         (configuration("everything", {}), True),
-        (configuration("every pod but those that say no", {}, expression("NotIn", "false", key="sidecar.istio.io/inject")), True),
+        (
+            configuration(
+                "every pod but those that say no", {}, expression("NotIn", "false", key="sidecar.istio.io/inject")
+            ),
+            True,
+        ),
         (configuration("pods of a revision", {}, expression("In", "canary")), True),
         (configuration("namespaces of a revision", expression("In", "canary")), False),
         (configuration("namespaces that say no", expression("In", "disabled", key="istio-injection")), False),
@@ -69,7 +78,10 @@ def test_an_overlap_names_both_and_the_labels():
 
 
 def test_what_others_have_among_themselves_is_not_ours_to_refuse():
-    others = [configuration("a", {"matchLabels": {"istio-injection": "disabled"}}), configuration("b", {"matchLabels": {"istio-injection": "disabled"}})]
+    others = [
+        configuration("a", {"matchLabels": {"istio-injection": "disabled"}}),
+        configuration("b", {"matchLabels": {"istio-injection": "disabled"}}),
+    ]
     assert webhooks.overlap([WANTED], others) is None
 
 
@@ -93,4 +105,4 @@ def test_a_webhook_is_armed_by_a_ca_or_by_a_url():
         over = False
 
     for config in ({"caBundle": "Q0E="}, {"url": "https://istiod.example.com/inject"}):
-        assert webhooks.armed(["one"]).hold(Cluster(**config), Deadline()) == "webhooks armed: one"
+        assert webhooks.webhooks_armed(["one"]).hold(Cluster(**config), Deadline()) == "webhooks have their CA: one"

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The order in which the lab is built, and what happens when a step fails or a run is killed."""
+
 from __future__ import annotations
 
 import json
@@ -35,7 +36,9 @@ def test_steps_run_in_order_and_independent_ones_side_by_side(tmp_path: Path, ca
     assert "step 3 of 3: last: started at " in text and "step 3 of 3: last: done in 0 s" in text
 
 
-def test_a_step_that_is_not_needed_is_neither_run_nor_counted_and_still_orders_the_others(tmp_path: Path, capsys: Any) -> None:
+def test_a_step_that_is_not_needed_is_neither_run_nor_counted_and_still_orders_the_others(
+    tmp_path: Path, capsys: Any
+) -> None:
     order: list[str] = []
     run = [
         Step("first", lambda: order.append("first")),
@@ -91,7 +94,9 @@ def test_every_step_of_the_lab_names_steps_that_exist(monkeypatch: Any, tmp_path
     assert {name for step in found for name in step.after} <= set(names)
     before = {step.name: steps._before(step, found) for step in found}
     loads = [step.name for step in found if step.needed and step.name.startswith("load ")]
-    assert all(plan.CLUSTER in before[name] and plan.DEBIAN in before[plan.CLUSTER] for name in loads) and len(loads) == 4
+    assert (
+        all(plan.CLUSTER in before[name] and plan.DEBIAN in before[plan.CLUSTER] for name in loads) and len(loads) == 4
+    )
     builds = [name for name in names if name.startswith("build ") and " image" not in name]
     assert len(builds) == 5
     assert all(first in before[second] for first, second in zip(builds, builds[1:])), "one `go build` at a time"
@@ -120,13 +125,13 @@ def test_a_file_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
 
 def test_two_processes_make_a_file_once(tmp_path: Path) -> None:
     code = f"""
-import sys; sys.path.insert(0, {str(ROOT / 'tests')!r})
+import sys; sys.path.insert(0, {str(ROOT / "tests")!r})
 import time
 from pathlib import Path
 from lab import store
 def make(path):
-    open({str(tmp_path / 'made')!r}, 'a').write('x'); time.sleep(1); path.write_text('whole')
-store.kept(Path({str(tmp_path / 'program')!r}), make)
+    open({str(tmp_path / "made")!r}, 'a').write('x'); time.sleep(1); path.write_text('whole')
+store.kept(Path({str(tmp_path / "program")!r}), make)
 """
     both = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [process.wait(60) for process in both] == [0, 0]
@@ -165,6 +170,10 @@ def test_what_no_run_has_used_for_a_while_is_deleted(tmp_path: Path) -> None:
 
 def test_the_name_of_a_program_follows_from_its_package_and_its_key_from_its_module() -> None:
     program = programs.PROGRAMS["etcd"]
-    assert program.output == "server" and programs.PROGRAMS["cni-bridge"].output == "bridge" and programs.PROGRAMS["jaeger"].output == "jaeger"
+    assert (
+        program.output == "server"
+        and programs.PROGRAMS["cni-bridge"].output == "bridge"
+        and programs.PROGRAMS["jaeger"].output == "jaeger"
+    )
     keys = {program.identity.rpartition("-")[2] for program in programs.PROGRAMS.values()}
     assert len(keys) == len(programs.PROGRAMS)

@@ -10,8 +10,8 @@ from builders import pod, service
 @pytest.fixture
 def shop(api, monkeypatch):
     """The API in memory with the host frontend in two versions, on which nothing waits for long."""
-    pause = Cluster.pause
-    monkeypatch.setattr(Cluster, "pause", lambda self, _seconds: pause(self, 0.01))
+    pause = Cluster.sleep
+    monkeypatch.setattr(Cluster, "sleep", lambda self, _seconds: pause(self, 0.01))
     api.put(service("frontend"))
     for version in ("v1", "v2"):
         api.put(pod(f"frontend-{version}", labels={"app": "frontend", "version": version}))

@@ -58,7 +58,11 @@ def test_create_again_change_and_remove_each_also_in_check_mode(api, backup, kep
         done = backup()
         assert (done["changed"], done["diff"], actions(done)) == (True, planned["diff"], expected)
         again, text = backup(), kept()
-        assert (again["changed"], again["diff"]) == (False, []) and kept() == text and set(actions(again).values()) <= {"unchanged"}
+        assert (
+            (again["changed"], again["diff"]) == (False, [])
+            and kept() == text
+            and set(actions(again).values()) <= {"unchanged"}
+        )
 
     check({ROUTES: "created"})
     api.put(istio("VirtualService", "web", hosts=["web", "www"], http=ROUTE["spec"]["http"]))
@@ -78,16 +82,29 @@ def test_an_object_is_kept_as_its_users_wrote_it(api, backup, kept):
         "annotations": {"note": "x", "kubectl.kubernetes.io/last-applied-configuration": "{}"},
     }
     api.put(
-        {**ROUTE, "metadata": {**metadata, "finalizers": ["a/b"], "ownerReferences": [{"kind": "App", "name": "a", "uid": "gone"}]}, "status": {"seen": True}}
+        {
+            **ROUTE,
+            "metadata": {
+                **metadata,
+                "finalizers": ["a/b"],
+                "ownerReferences": [{"kind": "App", "name": "a", "uid": "gone"}],
+            },
+            "status": {"seen": True},
+        }
     )
     backup()
     full, bare = objects(kept()[ROUTES])
-    assert full == {**ROUTE, "metadata": {"name": "full", "namespace": "shop", "labels": {"team": "web"}, "annotations": {"note": "x"}}}
+    assert full == {
+        **ROUTE,
+        "metadata": {"name": "full", "namespace": "shop", "labels": {"team": "web"}, "annotations": {"note": "x"}},
+    }
     assert bare == ROUTE
 
 
 def test_the_index_has_counts_versions_and_the_clusters_id(api, backup, kept):
-    istiod = deployment("istiod", "istio-system", "docker.io/istio/pilot:1.31.0", {"app": "istiod", "istio.io/rev": "1-31-0"})
+    istiod = deployment(
+        "istiod", "istio-system", "docker.io/istio/pilot:1.31.0", {"app": "istiod", "istio.io/rev": "1-31-0"}
+    )
     api.put(istiod)
     api.put(istio("VirtualService", "b"))
     api.put(istio("AuthorizationPolicy", "a", "other", group="security.istio.io"))
@@ -107,7 +124,11 @@ def test_objects_that_others_make_anew_are_left_out_and_told(api, backup):
     api.put(istio("GatewayClass", "istio", "", group="gateway.networking.k8s.io"), manager="pilot-discovery")
     api.put(istio("DestinationRule", "going", deletionTimestamp="2026-01-01T00:00:00Z"))
     done = backup(gateway_api=True)
-    assert [row["ref"] for row in done["left_out"]] == ["GatewayClass istio", "DestinationRule shop/going", "WorkloadEntry shop/auto"]
+    assert [row["ref"] for row in done["left_out"]] == [
+        "GatewayClass istio",
+        "DestinationRule shop/going",
+        "WorkloadEntry shop/auto",
+    ]
     assert done["counts"] == {"VirtualService.networking.istio.io": 1}
 
 
@@ -126,8 +147,13 @@ def test_gateway_api_mesh_configuration_and_secrets_are_kept_when_asked_for(api,
         "configuration/shop/HTTPRoute.gateway.networking.k8s.io.yaml", "mesh_config/istio-system/ConfigMap.yaml", "secrets/istio-system/Secret.yaml",
         "secrets/shop/Secret.yaml",
     }  # fmt: skip
-    assert "  mesh: |\n    accessLogFile: /dev/stdout\n    enableTracing: true\n" in files["mesh_config/istio-system/ConfigMap.yaml"], "its lines can be read"
-    assert [obj["metadata"]["name"] for obj in objects(files["mesh_config/istio-system/ConfigMap.yaml"])] == ["istio-canary"]
+    assert (
+        "  mesh: |\n    accessLogFile: /dev/stdout\n    enableTracing: true\n"
+        in files["mesh_config/istio-system/ConfigMap.yaml"]
+    ), "its lines can be read"
+    assert [obj["metadata"]["name"] for obj in objects(files["mesh_config/istio-system/ConfigMap.yaml"])] == [
+        "istio-canary"
+    ]
     assert base64.b64decode(objects(files["secrets/shop/Secret.yaml"])[0]["data"]["tls.key"]).decode() == KEY
 
 
@@ -148,7 +174,7 @@ def test_secrets_are_for_their_owner_alone_and_no_value_of_them_shows(api, backu
 
 def test_a_secret_that_is_not_there_is_a_warning(backup):
     done = backup(secrets=["cacerts"])
-    assert "Secret istio-system/cacerts is not there" in str(done["warnings"]) and "failed" not in done
+    assert "Secret istio-system/cacerts does not exist" in str(done["warnings"]) and "failed" not in done
 
 
 def test_what_only_the_backup_still_has_is_not_thrown_away(runner, api, tmp_path):
@@ -177,7 +203,9 @@ def test_without_prune_what_is_gone_stays_also_when_all_is_gone(runner, api, bac
     api.drop("VirtualService", "web", "shop")
     api.put(istio("VirtualService", "later"))
     assert backup(**options)["changed"]
-    assert [obj["metadata"]["name"] for obj in objects(kept()[ROUTES])] == ["later", "web"] and index(kept)["files"][ROUTES] == 2
+    assert [obj["metadata"]["name"] for obj in objects(kept()[ROUTES])] == ["later", "web"] and index(kept)["files"][
+        ROUTES
+    ] == 2
     for kind, name, place in (
         ("VirtualService", "later", "shop"),
         ("Deployment", "istiod", "istio-system"),
@@ -187,7 +215,12 @@ def test_without_prune_what_is_gone_stays_also_when_all_is_gone(runner, api, bac
         api.drop(kind, name, place)
     before = kept()
     again = backup(**options)
-    assert not again["changed"] and kept() == before and set(before) == set(first) and "not there" not in str(again.get("warnings"))
+    assert (
+        not again["changed"]
+        and kept() == before
+        and set(before) == set(first)
+        and "not there" not in str(again.get("warnings"))
+    )
     assert index(kept)["control_planes"][0]["version"] == "1.31.0"
 
 
@@ -233,9 +266,9 @@ def test_an_index_that_was_tampered_with_deletes_nothing_outside(backup, tmp_pat
 
 
 def test_a_backup_that_was_cut_off_says_so_and_the_next_run_ends_it(api, backup, kept, tmp_path, monkeypatch):
-    from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import managed_directory as folder
+    from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import managed_directory
 
-    write, written = folder.write, []
+    write, written = managed_directory.write_text, []
 
     def killed(path, text, mode):
         written.append(path)
@@ -243,9 +276,9 @@ def test_a_backup_that_was_cut_off_says_so_and_the_next_run_ends_it(api, backup,
             raise OSError(28, "No space left on device")
         write(path, text, mode)
 
-    monkeypatch.setattr(folder, "write", killed)
+    monkeypatch.setattr(managed_directory, "write_text", killed)
     assert backup()["failure"]["code"] == "host" and index(kept)["complete"] is False
-    monkeypatch.setattr(folder, "write", write)
+    monkeypatch.setattr(managed_directory, "write_text", write)
     assert backup()["changed"] and index(kept)["complete"] is True and not backup()["changed"]
 
 
@@ -255,7 +288,11 @@ def test_a_file_that_somebody_edited_is_told_and_put_right(backup, tmp_path):
     before = path.read_text()
     path.write_text(before + "# a note\n")
     done = backup()
-    assert actions(done) == {ROUTES: "configured"} and "# a note" in done["diff"][0]["before"] and path.read_text() == before
+    assert (
+        actions(done) == {ROUTES: "configured"}
+        and "# a note" in done["diff"][0]["before"]
+        and path.read_text() == before
+    )
 
 
 @pytest.mark.parametrize("secrets", ["../configmaps/x", "a/b/c", "Name Space/x", "/x"])
@@ -265,7 +302,9 @@ def test_names_of_secrets_are_names(api, backup, secrets):
 
 
 def test_a_kind_that_may_not_be_listed_ends_the_backup(api, backup, tmp_path):
-    api.faults[("GET", "/apis/security.istio.io/v1/authorizationpolicies")] = [ApiError(403, "Forbidden", "may not list authorizationpolicies")]
+    api.faults[("GET", "/apis/security.istio.io/v1/authorizationpolicies")] = [
+        ApiError(403, "Forbidden", "may not list authorizationpolicies")
+    ]
     assert backup()["failure"]["code"] == "forbidden" and not (tmp_path / "kept").exists()
 
 

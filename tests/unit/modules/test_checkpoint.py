@@ -33,8 +33,16 @@ def test_what_was_changed_since_comes_back_and_what_was_made_since_goes(run, api
     planned = run("checkpoint", check=True, name="before", state="restored")
     assert image(api) == "web:2" and planned["diff"]
     done = run("checkpoint", name="before", state="restored")
-    assert actions(done) == actions(planned) == {"web": "configured", "new": "pruned"} and done["found"] and done["notes"] == {"from": "1-30-4"}
-    assert image(api) == "web:1" and api.get("Deployment", "new", "shop") is None and api.get("Service", "new", "shop") is None
+    assert (
+        actions(done) == actions(planned) == {"web": "configured", "new": "pruned"}
+        and done["found"]
+        and done["notes"] == {"from": "1-30-4"}
+    )
+    assert (
+        image(api) == "web:1"
+        and api.get("Deployment", "new", "shop") is None
+        and api.get("Service", "new", "shop") is None
+    )
     assert not run("checkpoint", name="before", state="restored")["changed"]
 
 
@@ -55,7 +63,11 @@ def test_what_somebody_else_made_since_stays(run, api, taken):
 def test_what_another_tool_declared_is_kept_and_what_controllers_write_is_not(run, api):
     api.put(web(), manager="istio-operator")
     api.put({**builders.config("tuned"), "data": {"a": "b"}}, manager="some-controller")
-    kept = run("checkpoint", name="before", objects=[CHOICE, {"api_version": "v1", "kind": "ConfigMap", "namespace": "shop", "name": "tuned"}])["kept"]
+    kept = run(
+        "checkpoint",
+        name="before",
+        objects=[CHOICE, {"api_version": "v1", "kind": "ConfigMap", "namespace": "shop", "name": "tuned"}],
+    )["kept"]
     assert [ref["kind"] for ref in kept] == ["Deployment"]
     run("manifests", definition=[web("web:2")], force_conflicts=True)
     run("checkpoint", name="before", state="restored")
@@ -87,9 +99,24 @@ def test_what_cannot_be_is_refused(run, api, taken):
     assert run("checkpoint", name="nowhere", state="restored")["failure"]["code"] == "no_checkpoint"
     assert not run("checkpoint", check=True, name="nowhere", state="restored")["changed"]
     assert run("checkpoint", name="empty")["failure"]["code"] == "invalid_option"
-    api.put({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys", "namespace": "shop"}, "data": {"key": "c2VjcmV0"}})
-    secret = run("checkpoint", name="secret", objects=[{"api_version": "v1", "kind": "Secret", "namespace": "shop", "name": "keys"}])
-    assert secret["failure"]["code"] == "invalid_option" and "Secret shop/keys" in secret["msg"] and "c2VjcmV0" not in str(secret)
+    api.put(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "keys", "namespace": "shop"},
+            "data": {"key": "c2VjcmV0"},
+        }
+    )
+    secret = run(
+        "checkpoint",
+        name="secret",
+        objects=[{"api_version": "v1", "kind": "Secret", "namespace": "shop", "name": "keys"}],
+    )
+    assert (
+        secret["failure"]["code"] == "invalid_option"
+        and "Secret shop/keys" in secret["msg"]
+        and "c2VjcmV0" not in str(secret)
+    )
     api.put(builders.config("theirs", "istio-system"))
     assert run("checkpoint", name="theirs", state="absent")["failure"]["code"] == "invalid_option"
 

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The end of a control plane: not while it is used, in an order that leaves nothing stuck, and with a list of what is left."""
+"""The end of a control plane: not while it is used, in an order that leaves nothing stuck, and with a list of what is
+left.
+"""
+
 from __future__ import annotations
 
 import copy
@@ -69,7 +72,12 @@ def going(obj):
 
 def hook(name, kind="MutatingWebhookConfiguration", **labels):
     app = "sidecar-injector" if kind.startswith("Mutating") else "istiod"
-    return {"apiVersion": ADMISSION, "kind": kind, "metadata": {"name": name, "labels": {"app": app, **labels}}, "webhooks": []}
+    return {
+        "apiVersion": ADMISSION,
+        "kind": kind,
+        "metadata": {"name": name, "labels": {"app": app, **labels}},
+        "webhooks": [],
+    }
 
 
 def tag(name, revision="default"):
@@ -133,7 +141,14 @@ def test_what_uses_another_revision_or_nothing_is_no_user(api, plane, remove):
     api.put(namespace("off", **{"istio-injection": "disabled"}))
     api.put(namespace("ambient", **{"istio.io/dataplane-mode": "ambient"}))
     api.put(going(namespace("going", **{"istio.io/rev": "canary"})))
-    for obj in (proxied("a"), proxied("unknown", revision=""), ambient("b"), finished("done"), going(proxied("going", revision="canary")), *tag("stable")):
+    for obj in (
+        proxied("a"),
+        proxied("unknown", revision=""),
+        ambient("b"),
+        finished("done"),
+        going(proxied("going", revision="canary")),
+        *tag("stable"),
+    ):
         api.put(obj)
     done = remove(revision="canary")
     assert done["changed"] and "failed" not in done and "leftovers" not in done
@@ -191,14 +206,18 @@ def test_an_istiod_that_somebody_else_installed_is_not_thought_gone(api, plane, 
     api.put(deployment("istiod", HOME, labels={"app": "istiod"}), manager="istio-operator")
     for options in ({}, {"purge": True}):
         refused = remove(**options)
-        assert refused["failure"]["code"] == "not_ours" and "Deployment istio-system/istiod" in refused["msg"] and api.writes() == []
+        assert (
+            refused["failure"]["code"] == "not_ours"
+            and "Deployment istio-system/istiod" in refused["msg"]
+            and api.writes() == []
+        )
 
 
 def test_a_control_plane_of_another_namespace_is_not_thought_gone(plane, remove):
-    plane(namespace="mesh")
+    plane(istio_namespace="mesh")
     refused = remove()
     assert refused["failure"]["code"] == "not_ours" and "Deployment mesh/istiod" in refused["msg"]
-    assert remove(namespace="mesh")["changed"]
+    assert remove(istio_namespace="mesh")["changed"]
 
 
 def test_users_objects_that_go_with_the_definitions_are_planned_counted_and_go_before_them(api, plane, remove):
@@ -206,20 +225,36 @@ def test_users_objects_that_go_with_the_definitions_are_planned_counted_and_go_b
     api.put(istio("Gateway", "front"))
     api.put(istio("Gateway", "back", "other"))
     planned = remove(check=True, delete_crds=True, delete_namespace=True)
-    assert "all objects of their kinds: Gateway 2" in str(planned["warnings"]) and {actions(planned)[name] for name in ("front", "back")} == {"pruned"}
-    assert api.writes() == [] and "Gateway" not in str(remove(check=True).get("warnings")), "they stay where the definitions do"
+    assert "all objects of their kinds: Gateway 2" in str(planned["warnings"]) and {
+        actions(planned)[name] for name in ("front", "back")
+    } == {"pruned"}
+    assert api.writes() == [] and "Gateway" not in str(remove(check=True).get("warnings")), (
+        "they stay where the definitions do"
+    )
     done = remove(delete_crds=True, delete_namespace=True)
     assert actions(done) == actions(planned) and done["diff"] == planned["diff"]
-    ends = ("/istio-sidecar-injector", "/deployments/istiod", "/gateways/front", "/gateways.networking.istio.io", f"/namespaces/{HOME}")
+    ends = (
+        "/istio-sidecar-injector",
+        "/deployments/istiod",
+        "/gateways/front",
+        "/gateways.networking.istio.io",
+        f"/namespaces/{HOME}",
+    )
     order = [next(number for number, (_method, path) in enumerate(api.writes()) if path.endswith(end)) for end in ends]
     assert order == sorted(order)
 
 
-def test_an_object_that_a_finalizer_holds_is_named_and_neither_definitions_nor_namespace_are_touched(api, plane, remove):
+def test_an_object_that_a_finalizer_holds_is_named_and_neither_definitions_nor_namespace_are_touched(
+    api, plane, remove
+):
     plane()
     api.put(istio("Gateway", "stuck", finalizers=["example.com/of-nobody"]))
     result = remove(delete_crds=True, delete_namespace=True, wait_timeout=1)
-    assert result["failure"]["code"] == "timeout" and "Gateway shop/stuck" in result["msg"] and "example.com/of-nobody" in result["msg"]
+    assert (
+        result["failure"]["code"] == "timeout"
+        and "Gateway shop/stuck" in result["msg"]
+        and "example.com/of-nobody" in result["msg"]
+    )
     assert api.get("CustomResourceDefinition", "gateways.networking.istio.io") and api.get("Namespace", HOME)
     api.drop("Gateway", "stuck", "shop")
     assert "failed" not in remove(delete_crds=True, delete_namespace=True) and api.get("Namespace", HOME) is None
@@ -228,7 +263,11 @@ def test_an_object_that_a_finalizer_holds_is_named_and_neither_definitions_nor_n
 ELECTED = {
     "apiVersion": "v1",
     "kind": "ConfigMap",
-    "metadata": {"name": "istio-leader", "namespace": HOME, "annotations": {"control-plane.alpha.kubernetes.io/leader": "{}"}},
+    "metadata": {
+        "name": "istio-leader",
+        "namespace": HOME,
+        "annotations": {"control-plane.alpha.kubernetes.io/leader": "{}"},
+    },
 }
 ROLE = {
     "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -253,7 +292,9 @@ OWN = {
         "kind": "ClusterRoleBinding",
         "metadata": {"name": "istio-reader-clusterrole-istio-system", "labels": {"app": "istio-reader"}},
     },
-    "GatewayClass istio": istio("GatewayClass", "istio", "", group="gateway.networking.k8s.io", controllerName="istio.io/gateway-controller"),
+    "GatewayClass istio": istio(
+        "GatewayClass", "istio", "", group="gateway.networking.k8s.io", controllerName="istio.io/gateway-controller"
+    ),
 }
 # What people gave to it, or still use -> which purge leaves.
 THEIRS = {
@@ -297,7 +338,10 @@ def test_what_is_left_is_listed_with_its_reason_and_nothing_that_only_looks_like
     result = remove()
     assert left(result) == {*OWN, *THEIRS} and not result["changed"] and ruins.writes() == []
     assert all(row["why"] for row in result["leftovers"])
-    assert next(row for row in result["leftovers"] if row["ref"] == "Namespace other")["why"] == "it has the label istio-injection=enabled"
+    assert (
+        next(row for row in result["leftovers"] if row["ref"] == "Namespace other")["why"]
+        == "it has the label istio-injection=enabled"
+    )
 
 
 def test_purge_takes_istios_own_and_leaves_what_people_gave_it(ruins, remove):
@@ -308,7 +352,11 @@ def test_purge_takes_istios_own_and_leaves_what_people_gave_it(ruins, remove):
     assert (actions(done), left(done), done["diff"]) == (actions(planned), set(THEIRS), planned["diff"])
     assert "private-key" not in json.dumps(done) and "cHJpdmF0ZS1rZXktbm9ib2R5LXNlZXM=" not in json.dumps(done)
     gone = {key[1:] for key in before if key not in ruins.objects}
-    assert len(gone) == len(OWN) and {(obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"]) for obj in OWN.values()} == gone
+    assert (
+        len(gone) == len(OWN)
+        and {(obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"]) for obj in OWN.values()}
+        == gone
+    )
     again = remove(purge=True)
     assert not again["changed"] and left(again) == set(THEIRS)
 
@@ -320,7 +368,11 @@ def test_purge_takes_labels_that_the_namespace_module_set_and_no_other(run, api,
     planned = remove(check=True, purge=True)
     assert actions(planned) == {"shop": "configured"}
     done = remove(purge=True)
-    assert actions(done) == {"shop": "configured"} and left(done) == {"Namespace other"} and not remove(purge=True)["changed"]
+    assert (
+        actions(done) == {"shop": "configured"}
+        and left(done) == {"Namespace other"}
+        and not remove(purge=True)["changed"]
+    )
     assert api.get("Namespace", "shop")["metadata"]["labels"] == {"team": "web", "tier": "front"}
     assert api.get("Namespace", "other")["metadata"]["labels"] == {"istio-injection": "enabled"}
 
@@ -344,12 +396,20 @@ def test_purge_waits_for_the_last_one(api, plane, remove):
     plane()
     plane(revision="canary", profile="minimal")
     refused = remove(revision="canary", purge=True)
-    assert refused["failure"]["code"] == "invalid_option" and refused["msg"].startswith("purge: revision default is still there") and api.writes() == []
+    assert (
+        refused["failure"]["code"] == "invalid_option"
+        and refused["msg"].startswith("purge: revision default still exists")
+        and api.writes() == []
+    )
 
 
 def test_what_may_not_be_listed_is_unknown_and_not_thought_gone(ruins, remove):
-    ruins.faults[("GET", "/apis/coordination.k8s.io/v1/namespaces/istio-system/leases")] = [ApiError(403, "Forbidden", "may not list leases")]
+    ruins.faults[("GET", "/apis/coordination.k8s.io/v1/namespaces/istio-system/leases")] = [
+        ApiError(403, "Forbidden", "may not list leases")
+    ]
     result = remove()
-    assert {"ref": "Lease *", "why": "not known: may not list leases"} in result["leftovers"]
-    ruins.faults[("GET", "/apis/coordination.k8s.io/v1/namespaces/istio-system/leases")] = [ApiError(0, "", "connection refused")]
+    assert {"ref": "Lease *", "why": "unknown: may not list leases"} in result["leftovers"]
+    ruins.faults[("GET", "/apis/coordination.k8s.io/v1/namespaces/istio-system/leases")] = [
+        ApiError(0, "", "connection refused")
+    ]
     assert remove()["failure"]["code"] == "unreachable"

@@ -62,7 +62,12 @@ def is_open(port):
 
 def test_a_port_is_opened_once_leads_to_the_pod_and_is_closed_once(run, kiali, processes, free):
     planned = run("dashboard", check=True, local_port=free)
-    assert planned["changed"] and planned["url"] == f"http://127.0.0.1:{free}" and "pid" not in planned and not is_open(free)
+    assert (
+        planned["changed"]
+        and planned["url"] == f"http://127.0.0.1:{free}"
+        and "pid" not in planned
+        and not is_open(free)
+    )
     done = run("dashboard", local_port=free)
     assert (done["changed"], done["url"], done["diff"]) == (True, planned["url"], planned["diff"])
     assert say(free, b"hello") == b"kiali heard hello" and say(free, b"again") == b"kiali heard again"
@@ -70,7 +75,9 @@ def test_a_port_is_opened_once_leads_to_the_pod_and_is_closed_once(run, kiali, p
     assert (again["changed"], again["pid"]) == (False, done["pid"])
     assert run("dashboard", check=True, state="absent", local_port=free)["changed"] and is_open(free)
     assert run("dashboard", state="absent", local_port=free)["changed"]
-    assert not is_open(free) and forwarder.opened(free) is None and not forwarder.place(free).folder.exists()
+    assert (
+        not is_open(free) and forwarder.open_sockets(free) is None and not forwarder.process_place(free).folder.exists()
+    )
     assert not run("dashboard", state="absent", local_port=free)["changed"]
     assert kiali.writes() == []
 
@@ -92,10 +99,10 @@ def test_a_taken_port_is_told_with_one_that_is_free(run, kiali, processes):
         port = taken.getsockname()[1]
         for check in (True, False):
             result = run("dashboard", check=check, local_port=port)
-            assert result["failure"]["code"] == "port_taken" and f"127.0.0.1:{port} cannot be used" in result["msg"]
+            assert result["failure"]["code"] == "port_taken" and f"cannot use 127.0.0.1:{port}" in result["msg"]
         hint = result["failure"]["hint"]
-    number = int(hint.split()[1])
-    assert number > port and hint == f"Port {number} is free: use local_port {number}."
+    number = int(hint.split()[3].rstrip(","))
+    assert number > port and hint == f"Set local_port to {number}, which is free."
     with socket.create_server(("127.0.0.1", number)):
         pass
 
@@ -122,9 +129,17 @@ def test_an_addon_without_a_ready_pod_opens_nothing(run, kiali, free):
     assert result["failure"]["code"] == "no_pods" and not is_open(free)
 
 
-@pytest.mark.parametrize(("name", "port"), [("kiali", 20001), ("grafana", 3000), ("prometheus", 9090), ("jaeger", 16686)])
+@pytest.mark.parametrize(
+    ("name", "port"), [("kiali", 20001), ("grafana", 3000), ("prometheus", 9090), ("jaeger", 16686)]
+)
 def test_each_addon_has_its_usual_port(run, api, name, port):
-    api.put(service("tracing" if name == "jaeger" else name, "istio-system", ports=[{"name": "http", "port": 80 if name == "jaeger" else port}]))
+    api.put(
+        service(
+            "tracing" if name == "jaeger" else name,
+            "istio-system",
+            ports=[{"name": "http", "port": 80 if name == "jaeger" else port}],
+        )
+    )
     api.put(pod(f"{name}-1", "istio-system", {"app": "tracing" if name == "jaeger" else name}))
     result = run("dashboard", check=True, name=name)
     # Something on this machine may have the port: then its number is in the message.
@@ -132,16 +147,20 @@ def test_each_addon_has_its_usual_port(run, api, name, port):
 
 
 def keep(port, **record):
-    path = forwarder.place(port).record
+    path = forwarder.process_place(port).record
     path.parent.mkdir(parents=True)
     target = {"server": "https://memory.invalid", "namespace": "istio-system", "service": "kiali", "port": 20001}
     path.write_text(json.dumps({"about": target, **record}))
 
 
-@pytest.mark.parametrize("record", [{"pid": os.getpid(), "born": "1"}, {"pid": 2**22 + 1, "born": "1"}, {}], ids=["of another process", "of none", "half"])
+@pytest.mark.parametrize(
+    "record",
+    [{"pid": os.getpid(), "born": "1"}, {"pid": 2**22 + 1, "born": "1"}, {}],
+    ids=["of another process", "of none", "half"],
+)
 def test_a_record_that_is_true_no_more_is_no_forwarder(run, free, record):
     keep(free, **record)
-    assert forwarder.opened(free) is None
+    assert forwarder.open_sockets(free) is None
     # Were the record believed, this would end the test itself.
     assert not run("dashboard", state="absent", local_port=free)["changed"]
 
@@ -157,7 +176,7 @@ def test_a_ready_pod_is_found_by_every_label(api):
 
 def test_a_port_that_cannot_be_is_told(run, kiali):
     result = run("dashboard", local_port=70000)
-    assert result["failure"]["code"] == "invalid_option" and "70000 is no port" in result["msg"]
+    assert result["failure"]["code"] == "invalid_option" and "70000 is not a valid port" in result["msg"]
 
 
 def test_an_address_of_ipv6_stands_in_brackets(run, kiali, free):

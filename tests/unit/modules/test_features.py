@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Modules that each say one concern of a host: what one of them says never takes away what another said."""
+
 from __future__ import annotations
 
 import copy
@@ -11,17 +12,23 @@ from fake_istiod import FakeIstiod
 
 CONCERNS = {
     "traffic_split": ({"versions": {"v1": 1}}, {"versions": {"v1": 9, "v2": 1}}),
-    "route": ({"rules": [{"when": {"path": "/a"}, "to": "v2"}]}, {"rules": [{"when": {"path": "/b"}, "respond": 404}]}),
-    "fault": ({"delay": "2s"}, {"abort": {"grpc": "UNAVAILABLE", "percent": 5}, "when": {"path": "/a"}}),
-    "resilience": ({"timeout": "2s", "eject": {"errors": 3}}, {"retries": {"attempts": 0}, "eject": {"errors": 4}}),
-    "load_balancing": ({"algorithm": "random"}, {"hash_on": {"header": "x-user"}}),
+    "route": (
+        {"rules": [{"match": {"path": "/a"}, "to": "v2"}]},
+        {"rules": [{"match": {"path": "/b"}, "direct_response": 404}]},
+    ),
+    "fault": ({"delay": "2s"}, {"abort": {"grpc": "UNAVAILABLE", "percent": 5}, "match": {"path": "/a"}}),
+    "resilience": (
+        {"timeout": "2s", "outlier_detection": {"consecutive_5xx_errors": 3}},
+        {"retries": {"attempts": 0}, "outlier_detection": {"consecutive_5xx_errors": 4}},
+    ),
+    "load_balancing": ({"algorithm": "random"}, {"consistent_hash": {"header": "x-user"}}),
 }
 
 
 @pytest.fixture
 def say(run, shop):
     def call(concern, check=False, **options):
-        return run(concern, check=check, host="frontend", namespace="shop", **options)
+        return run(concern, check=check, service="frontend", namespace="shop", **options)
 
     return call
 
@@ -40,7 +47,7 @@ def test_create_change_and_delete_each_also_in_check_mode_and_again(shop, say, c
         done = say(concern, **options)
         assert done["changed"] and done["diff"] == planned["diff"], number
         again = say(concern, **options)
-        assert (again["changed"], again["diff"], again["summary"]["asked"]) == (False, [], 0)
+        assert (again["changed"], again["diff"], again["summary"]["dry_runs"]) == (False, [], 0)
     before = copy.deepcopy(shop.objects)
     assert say(concern, state="absent", check=True)["changed"] and shop.objects == before
     assert say(concern, state="absent")["summary"]["pruned"]
@@ -54,7 +61,10 @@ def test_a_concern_that_goes_leaves_the_others_as_they_were(shop, say, concern):
     for name in others:
         assert "failed" not in say(name, **CONCERNS[name][0])
     before = spec(shop, "VirtualService"), spec(shop, "DestinationRule")
-    assert say(concern, **CONCERNS[concern][0])["changed"] and (spec(shop, "VirtualService"), spec(shop, "DestinationRule")) != before
+    assert (
+        say(concern, **CONCERNS[concern][0])["changed"]
+        and (spec(shop, "VirtualService"), spec(shop, "DestinationRule")) != before
+    )
     for name in others:
         assert not say(name, **CONCERNS[name][0])["changed"], name
     assert say(concern, state="absent")["changed"]
@@ -72,9 +82,9 @@ def test_all_of_them_go_one_by_one_and_nothing_is_left(shop, say):
 def test_routes_wait_until_proxies_have_them(shop, say):
     istiod = FakeIstiod(shop)
     result = say("route", rules=[{"name": "all", "to": "v2"}])
-    assert result["barriers"] == [
-        "converged: subsets v2 of frontend.shop.svc.cluster.local at 1 proxies of 1 istiods",
-        "converged: route-all of frontend.shop.svc.cluster.local at 1 proxies of 1 istiods",
+    assert result["verified"] == [
+        "proxies in sync: subsets v2 of frontend.shop.svc.cluster.local at 1 proxies of 1 istiods",
+        "proxies in sync: route-all of frontend.shop.svc.cluster.local at 1 proxies of 1 istiods",
     ]
     istiod.rejected = {"web-1.shop": "no such thing"}
     refused = say("fault", delay="2s")
@@ -85,20 +95,20 @@ def test_routes_wait_until_proxies_have_them(shop, say):
     ("concern", "options", "code"),
     [
         ("route", {"rules": []}, "rules_empty"),
-        ("route", {"rules": [{"to": {"host": "nowhere"}}]}, "no_such_host"),
+        ("route", {"rules": [{"to": {"service": "nowhere"}}]}, "no_such_host"),
         ("route", {"rules": [{"to": "v3"}]}, "no_pods"),
         ("fault", {"delay": "soon"}, "duration_invalid"),
         ("fault", {"delay": "1s", "expires": "soon"}, "expires_invalid"),
-        ("fault", {"delay": "1s", "when": {"nowhere": 1}}, "key_unknown"),
+        ("fault", {"delay": "1s", "match": {"nowhere": 1}}, "key_unknown"),
         ("resilience", {}, "resilience_empty"),
         ("resilience", {"timeout": "soon"}, "duration_invalid"),
         ("load_balancing", {}, "load_balancing_empty"),
-        ("load_balancing", {"algorithm": "random", "host": "nowhere"}, "no_such_host"),
+        ("load_balancing", {"algorithm": "random", "service": "nowhere"}, "no_such_host"),
     ],
 )
 def test_bad_options_have_a_code_and_write_nothing(shop, run, concern, options, code):
     before = copy.deepcopy(shop.objects)
-    result = run(concern, **{"host": "frontend", "namespace": "shop", **options})
+    result = run(concern, **{"service": "frontend", "namespace": "shop", **options})
     assert result["failure"]["code"] == code and not result["changed"] and shop.objects == before
 
 
@@ -108,7 +118,7 @@ def test_a_fault_without_what_it_does_is_refused_by_its_arguments(say):
 
 def test_a_fault_that_is_over_is_said_and_not_written(shop, say):
     result = say("fault", delay="2s", expires="2020-01-01T00:00:00Z")
-    assert "over since 2020-01-01T00:00:00Z" in str(result["warnings"])
+    assert "expired at 2020-01-01T00:00:00Z" in str(result["warnings"])
     assert "fault" not in spec(shop, "VirtualService")["http"][0]
 
 
@@ -117,7 +127,7 @@ def test_a_removal_that_was_cut_off_waits_for_its_routes_before_subsets_go(shop,
     say("traffic_split", versions={"v1": 9, "v2": 1})
     istiod.behind = {"web-1.shop"}
     for _run in range(2):
-        assert say("traffic_split", state="absent", wait_timeout=1)["failure"]["code"] == "not_converged"
+        assert say("traffic_split", state="absent", wait_timeout=1)["failure"]["code"] == "proxies_not_synced"
         assert spec(shop, "VirtualService") is None and spec(shop, "DestinationRule")["subsets"]
     istiod.behind = set()
     assert say("traffic_split", state="absent")["summary"]["pruned"] and spec(shop, "DestinationRule") is None
@@ -155,23 +165,42 @@ def test_a_rule_that_others_have_a_part_in_stays_with_it(shop, say, host):
 def test_a_rule_that_others_have_a_part_in_goes_where_it_is_forced(shop, say):
     say("traffic_split", versions={"v1": 1})
     shop.put(
-        {"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "frontend", "namespace": "shop"}, "spec": THEIRS},
+        {
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "DestinationRule",
+            "metadata": {"name": "frontend", "namespace": "shop"},
+            "spec": THEIRS,
+        },
         manager="kubectl",
     )
-    assert say("traffic_split", state="absent", force_conflicts=True)["changed"] and spec(shop, "DestinationRule") is None
+    assert (
+        say("traffic_split", state="absent", force_conflicts=True)["changed"] and spec(shop, "DestinationRule") is None
+    )
 
 
 def rule_of(name, host="frontend", **more):
     metadata = {"name": name, "namespace": "shop", **more}
-    return {"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": metadata, "spec": {"host": host, **THEIRS}}
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "DestinationRule",
+        "metadata": metadata,
+        "spec": {"host": host, **THEIRS},
+    }
 
 
 @pytest.mark.parametrize("concern", ["traffic_split", "load_balancing"])
-@pytest.mark.parametrize("rule", [rule_of("other"), rule_of("frontend", labels=MANAGED), rule_of("frontend", "api.example.com", labels=MANAGED)])
+@pytest.mark.parametrize(
+    "rule",
+    [rule_of("other"), rule_of("frontend", labels=MANAGED), rule_of("frontend", "api.example.com", labels=MANAGED)],
+)
 def test_a_rule_in_the_place_of_the_hosts_is_refused_and_left_alone(shop, say, rule, concern):
     shop.put(rule, manager="servicemesh.istio" if "labels" in rule["metadata"] else "kubectl")
     refused = say(concern, force_conflicts=True, **CONCERNS[concern][0])
-    assert refused["failure"]["code"] == "rule_taken" and rule["metadata"]["name"] in refused["msg"] and shop.writes() == []
+    assert (
+        refused["failure"]["code"] == "rule_taken"
+        and rule["metadata"]["name"] in refused["msg"]
+        and shop.writes() == []
+    )
     assert say("fault", delay="2s")["changed"], "what needs no such rule is no matter"
     assert say("fault", state="absent")["changed"] and not say(concern, state="absent")["changed"]
     assert shop.get("DestinationRule", rule["metadata"]["name"], "shop")["spec"] == rule["spec"]
@@ -179,4 +208,6 @@ def test_a_rule_in_the_place_of_the_hosts_is_refused_and_left_alone(shop, say, r
 
 def test_a_rule_of_another_host_is_no_matter(shop, say):
     shop.put(rule_of("cart", "cart"))
-    assert say("traffic_split", versions={"v1": 1})["changed"] and not say("traffic_split", versions={"v1": 1})["changed"]
+    assert (
+        say("traffic_split", versions={"v1": 1})["changed"] and not say("traffic_split", versions={"v1": 1})["changed"]
+    )

@@ -46,7 +46,10 @@ def test_images_come_from_other_registries_and_with_pull_secrets(run, api):
     }
     run("manifests", **options)
     pods = {name: api.get("Deployment", name, "shop")["spec"]["template"]["spec"] for name in ("web", "gateway")}
-    assert {name: pod["containers"][0]["image"] for name, pod in pods.items()} == {"web": "m.example.com/library/web:1", "gateway": "auto"}
+    assert {name: pod["containers"][0]["image"] for name, pod in pods.items()} == {
+        "web": "m.example.com/library/web:1",
+        "gateway": "auto",
+    }
     assert pods["web"]["imagePullSecrets"] == [{"name": "key"}]
     assert not run("manifests", **options)["changed"]
 
@@ -59,7 +62,10 @@ def test_a_file_must_be_the_one_that_was_meant(run, api, tmp_path):
         refused = run("manifests", src=str(path), checksum=wanted)
         assert refused["failure"]["code"] == code and api.requests == []
     assert "is a folder" in run("manifests", src=str(tmp_path), checksum=digest)["msg"] and api.requests == []
-    assert run("manifests", src=str(path), checksum=f"sha256:{digest.upper()}")["changed"] and not run("manifests", src=str(path), checksum=digest)["changed"]
+    assert (
+        run("manifests", src=str(path), checksum=f"sha256:{digest.upper()}")["changed"]
+        and not run("manifests", src=str(path), checksum=digest)["changed"]
+    )
 
 
 def test_a_folders_list_for_a_program_is_no_object(run, tmp_path):
@@ -70,7 +76,11 @@ def test_a_folders_list_for_a_program_is_no_object(run, tmp_path):
 
 def test_a_registry_that_is_none_is_refused_before_anything_is_asked(run, api):
     result = run("manifests", definition=config(), registries={"docker.io": "mirror:1.2/"})
-    assert result["failure"]["code"] == "invalid_option" and "'mirror:1.2/' is no registry" in result["msg"] and api.requests == []
+    assert (
+        result["failure"]["code"] == "invalid_option"
+        and "'mirror:1.2/' is not a valid registry" in result["msg"]
+        and api.requests == []
+    )
 
 
 def test_a_field_left_out_is_deleted(run, api):
@@ -91,8 +101,18 @@ def test_nothing_to_change_asks_the_server_for_nothing_but_lists(run, api):
     run("manifests", definition=objects)
     api.requests.clear()
     result = run("manifests", definition=objects)
-    assert result["summary"] == {"created": 0, "configured": 0, "recreated": 0, "unchanged": 5, "pruned": 0, "failed": 0, "asked": 0}
-    assert [path for _method, path in api.requests if path not in ("/api", "/apis")] == ["/api/v1/namespaces/shop/configmaps"]
+    assert result["summary"] == {
+        "created": 0,
+        "configured": 0,
+        "recreated": 0,
+        "unchanged": 5,
+        "pruned": 0,
+        "failed": 0,
+        "dry_runs": 0,
+    }
+    assert [path for _method, path in api.requests if path not in ("/api", "/apis")] == [
+        "/api/v1/namespaces/shop/configmaps"
+    ]
 
 
 def test_another_managers_field_is_a_conflict_that_names_it(run, api):
@@ -114,7 +134,12 @@ def test_prune_deletes_only_members_of_the_set(run, api):
 
 
 def test_prune_stops_before_deleting_more_than_the_limit(run, api):
-    run("manifests", definition=[config(a="1"), config("two", a="1"), config("three", a="1")], set="web", namespace="shop")
+    run(
+        "manifests",
+        definition=[config(a="1"), config("two", a="1"), config("three", a="1")],
+        set="web",
+        namespace="shop",
+    )
     result = run("manifests", definition=[config(a="1")], set="web", namespace="shop", prune=True, prune_limit=1)
     assert result["failure"]["code"] == "prune_limit"
     assert api.get("ConfigMap", "two", "shop") and api.get("ConfigMap", "three", "shop")
@@ -129,7 +154,10 @@ def test_a_set_is_removed_as_a_whole(run, api):
 
 def test_what_needs_a_kind_or_namespace_that_may_still_come_is_a_warning_in_check_mode_only(run, api):
     api.kinds = [kind for kind in api.kinds if kind.kind != "Telemetry"]
-    objects = [config(namespace="later", a="1"), {"apiVersion": "telemetry.istio.io/v1", "kind": "Telemetry", "metadata": {"name": "t", "namespace": "shop"}}]
+    objects = [
+        config(namespace="later", a="1"),
+        {"apiVersion": "telemetry.istio.io/v1", "kind": "Telemetry", "metadata": {"name": "t", "namespace": "shop"}},
+    ]
     planned = run("manifests", check=True, definition=objects)
     assert planned["changed"] and len(planned["warnings"]) == 2
     assert run("manifests", definition=objects[:1])["failure"]["code"] == "namespace_missing"
@@ -137,7 +165,12 @@ def test_what_needs_a_kind_or_namespace_that_may_still_come_is_a_warning_in_chec
 
 
 def test_secrets_are_hidden_in_the_diff(run):
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "shop"}, "stringData": {"password": "hunter2-hunter2"}}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "s", "namespace": "shop"},
+        "stringData": {"password": "hunter2-hunter2"},
+    }
     result = run("manifests", definition=[secret])
     assert "hunter2" not in str(result) and "aHVudGVy" not in str(result)
 
@@ -147,9 +180,9 @@ def test_secrets_are_hidden_in_the_diff(run):
     [
         ([{"kind": "ConfigMap", "metadata": {"name": "x"}}], "has no apiVersion"),
         ([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}}], "has no metadata.name"),
-        ("a: 1\na: 2\n", "is there twice"),
-        ("[", "is no valid YAML"),
-        ([config(a="1"), config(a="2")], "is there twice"),
+        ("a: 1\na: 2\n", "duplicate key 'a'"),
+        ("[", "is not valid YAML"),
+        ([config(a="1"), config(a="2")], "duplicate object"),
         ([{**config(), "metadata": {"name": "x", "labels": {"on": True}}}], "not a string"),
     ],
 )
@@ -162,3 +195,17 @@ def test_bad_definitions_name_the_place_and_change_nothing(run, api, definition,
 def test_a_server_that_does_not_answer_is_unreachable_and_never_absent(run, api):
     api.faults[("GET", "/api")] = [ApiError(0, "Unreachable", "connection refused")] * 9
     assert run("manifests", definition=[config(a="1")], state="absent")["failure"]["code"] == "unreachable"
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_a_set_without_a_namespace_is_told_that_its_parent_needs_one(run, api, state):
+    options = {"definition": config("a", x="1")} if state == "present" else {}
+    refused = run("manifests", set="shop", state=state, **options)
+    assert refused["failure"]["code"] == "invalid_option" and refused["msg"].startswith(
+        "namespace: is required with set"
+    )
+    assert (
+        "the parent of the ApplySet shop needs a namespace" in refused["msg"]
+        and "ConfigMap" in refused["failure"]["hint"]
+    )
+    assert api.writes() == []

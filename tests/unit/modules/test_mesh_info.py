@@ -22,13 +22,19 @@ NODE = {
 def istiod(name="istiod", place="istio-system", revision="default", image="docker.io/istio/pilot:1.31.0", ready=1):
     labels = {"app": "istiod", "istio.io/rev": revision}
     obj = deployment(name, place, image, labels)
-    obj["spec"]["template"]["spec"]["containers"] = [{"name": "other", "image": "x:9"}, {"name": "discovery", "image": image}]
+    obj["spec"]["template"]["spec"]["containers"] = [
+        {"name": "other", "image": "x:9"},
+        {"name": "discovery", "image": image},
+    ]
     obj["spec"]["replicas"] = 2
     return {**obj, "status": {"readyReplicas": ready}}
 
 
 def gateway(name="istio-ingressgateway", ingress=(), labels=None, **spec):
-    ports = [{"name": "status-port", "port": 15021, "nodePort": 30021}, {"name": "http2", "port": 80, "nodePort": 30080}]
+    ports = [
+        {"name": "status-port", "port": 15021, "nodePort": 30021},
+        {"name": "http2", "port": 80, "nodePort": 30080},
+    ]
     obj = service(name, "istio-system", **{"type": "LoadBalancer", "ports": ports, **spec})
     obj["metadata"]["labels"] = labels or {"istio": "ingressgateway"}
     obj["status"] = {"loadBalancer": {"ingress": list(ingress)}}
@@ -38,7 +44,13 @@ def gateway(name="istio-ingressgateway", ingress=(), labels=None, **spec):
 def test_an_empty_cluster_has_a_server_and_no_mesh(run, api):
     result = run("mesh_info")
     assert result["cluster"] == {"name": "memory", "server": "https://memory.invalid", "version": "v1.36.3"}
-    assert (result["changed"], result["control_planes"], result["namespaces"], result["gateways"], result["addons"]) == (False, [], [], [], [])
+    assert (
+        result["changed"],
+        result["control_planes"],
+        result["namespaces"],
+        result["gateways"],
+        result["addons"],
+    ) == (False, [], [], [], [])
     assert api.writes() == [] and run("mesh_info", check=True)["cluster"] == result["cluster"]
 
 
@@ -52,7 +64,9 @@ def test_an_empty_cluster_has_a_server_and_no_mesh(run, api):
 )
 def test_a_control_planes_version_is_its_images(run, api, image, version):
     api.put(istiod(image=image))
-    assert run("mesh_info")["control_planes"] == [{"revision": "default", "namespace": "istio-system", "version": version, "ready": 1, "replicas": 2}]
+    assert run("mesh_info")["control_planes"] == [
+        {"revision": "default", "namespace": "istio-system", "version": version, "ready": 1, "replicas": 2}
+    ]
 
 
 def test_every_control_plane_is_told_by_revision(run, api):
@@ -60,7 +74,10 @@ def test_every_control_plane_is_told_by_revision(run, api):
     api.put(istiod("istiod", revision="1-31-0"))
     api.put(deployment("not-istiod", "istio-system"))
     found = run("mesh_info")["control_planes"]
-    assert [(plane["revision"], plane["version"], plane["ready"]) for plane in found] == [("1-31-0", "1.31.0", 1), ("canary", "1.32.0", 0)]
+    assert [(plane["revision"], plane["version"], plane["ready"]) for plane in found] == [
+        ("1-31-0", "1.31.0", 1),
+        ("canary", "1.32.0", 0),
+    ]
 
 
 def counts(run):
@@ -104,7 +121,11 @@ def test_a_gateways_own_pods_are_no_enrolled_ones(run, api):
     ("live", "addresses", "url"),
     [
         (gateway(ingress=[{"ip": "192.0.2.1"}]), ["192.0.2.1"], "http://192.0.2.1"),
-        (gateway(ingress=[{"hostname": "lb.example.com"}], ports=[{"name": "http2", "port": 8080}]), ["lb.example.com"], "http://lb.example.com:8080"),
+        (
+            gateway(ingress=[{"hostname": "lb.example.com"}], ports=[{"name": "http2", "port": 8080}]),
+            ["lb.example.com"],
+            "http://lb.example.com:8080",
+        ),
         (gateway(ingress=[{"ip": "2001:db8::1"}]), ["2001:db8::1"], "http://[2001:db8::1]"),
         (gateway(), ["192.0.2.9"], "http://192.0.2.9:30080"),
         (gateway(type="NodePort"), ["192.0.2.9"], "http://192.0.2.9:30080"),
@@ -127,7 +148,12 @@ def test_gateways_of_the_gateway_api_are_gateways(run, api):
 
 def test_addons_are_those_beside_a_control_plane(run, api):
     api.put(istiod())
-    for name, place in (("kiali", "istio-system"), ("tracing", "istio-system"), ("grafana", "shop"), ("web", "istio-system")):
+    for name, place in (
+        ("kiali", "istio-system"),
+        ("tracing", "istio-system"),
+        ("grafana", "shop"),
+        ("web", "istio-system"),
+    ):
         api.put(service(name, place))
     assert run("mesh_info")["addons"] == [
         {"name": "jaeger", "namespace": "istio-system", "address": "http://tracing.istio-system:80"},
@@ -172,7 +198,7 @@ def test_a_whole_mesh_in_one_value(runner):
     mesh = SoundMesh()
     mesh.put(sound_mesh.definition("others.example.com"))
     result = about(runner, mesh)
-    assert [plane["version"] for plane in result["control_planes"]] == ["1.31.0"] and result["unread"] == {}
+    assert [plane["version"] for plane in result["control_planes"]] == ["1.31.0"] and result["forbidden_kinds"] == {}
     assert result["webhooks"][0] == {
         "name": "istio-revision-tag-default", "kind": "injection", "revision": "default", "tag": "default", "active": True,
         "targets": ["istio-system/istiod"], "failure_policies": ["Fail"], "has_ca": True, "ready_endpoints": 2,
@@ -181,7 +207,10 @@ def test_a_whole_mesh_in_one_value(runner):
         "istio-validator-istio-system": "validation",
         "istiod-default-validator": "validation",
     }
-    assert result["definitions"] == {"version": "1.31.0", "objects": [{"name": name, "version": "1.31.0"} for name in sorted(sound_mesh.DEFINITIONS)]}
+    assert result["crds"] == {
+        "version": "1.31.0",
+        "objects": [{"name": name, "version": "1.31.0"} for name in sorted(sound_mesh.DEFINITIONS)],
+    }
     assert result["root_certificates"] == [
         {
             "fingerprint": known().fingerprint(hashes.SHA256()).hex(),
@@ -189,7 +218,14 @@ def test_a_whole_mesh_in_one_value(runner):
             "expires": written(known().not_valid_after_utc),
         }
     ]
-    assert result["proxies"] == {"unknown": "", "connected": 4, "synced": 4, "rejected": {}, "disconnected": [], "versions": {"1.31.0": 4}}
+    assert result["proxies"] == {
+        "unknown": "",
+        "connected": 4,
+        "synced": 4,
+        "rejected": {},
+        "disconnected": [],
+        "versions": {"1.31.0": 4},
+    }
     assert result["skew"] == {"verdict": "kept", "findings": []}
     web = next(row for row in result["workloads"] if row["name"] == "web")
     assert web == {
@@ -200,7 +236,7 @@ def test_a_whole_mesh_in_one_value(runner):
         "restartable": True,
         "revisions": ["default"],
         "uses": "default",
-        "without_sidecar": [],
+        "missing_sidecar": [],
         "stale": [],
     }
 
@@ -216,10 +252,18 @@ def written(time):
 def test_workloads_say_which_of_their_pods_lack_a_sidecar_or_have_a_stale_one(runner):
     mesh = SoundMesh()
     bare = owned(pod("web-c", labels={"istio.io/rev": "next"}), "apps/v1", "ReplicaSet", "web-1")
-    mesh.put(injector("istio-sidecar-injector-next", "next"), proxied("web-a", revision="1-30-4", owner="web-1"), bare, pod("alone", "plain"))
+    mesh.put(
+        injector("istio-sidecar-injector-next", "next"),
+        proxied("web-a", revision="1-30-4", owner="web-1"),
+        bare,
+        pod("alone", "plain"),
+    )
     rows = {row["name"]: row for row in about(runner, mesh)["workloads"] if row["namespace"] != "istio-system"}
-    assert set(rows) == {"web"} and (rows["web"]["revisions"], rows["web"]["uses"]) == (["1-30-4", "default"], "default")
-    assert (rows["web"]["without_sidecar"], rows["web"]["stale"]) == (["web-c"], ["web-a"])
+    assert set(rows) == {"web"} and (rows["web"]["revisions"], rows["web"]["uses"]) == (
+        ["1-30-4", "default"],
+        "default",
+    )
+    assert (rows["web"]["missing_sidecar"], rows["web"]["stale"]) == (["web-c"], ["web-a"])
 
 
 def test_a_webhook_that_a_tag_replaced_is_not_active_and_one_without_a_service_has_nothing_behind(runner):
@@ -232,7 +276,9 @@ def test_a_webhook_that_a_tag_replaced_is_not_active_and_one_without_a_service_h
         clientConfig={"url": "https://istiod.example.com/validate"}
     )
     mesh.put(service("outside", "istio-system", type="ExternalName", selector={}))
-    mesh.get("MutatingWebhookConfiguration", "istio-revision-tag-default")["webhooks"][0]["clientConfig"]["service"]["name"] = "outside"
+    mesh.get("MutatingWebhookConfiguration", "istio-revision-tag-default")["webhooks"][0]["clientConfig"]["service"][
+        "name"
+    ] = "outside"
     rows = {row["name"]: row for row in about(runner, mesh)["webhooks"]}
     assert (rows["istio-revision-tag-default"]["targets"], rows["istio-revision-tag-default"]["ready_endpoints"]) == (
         ["istio-system/istiod", "istio-system/outside"],
@@ -242,7 +288,11 @@ def test_a_webhook_that_a_tag_replaced_is_not_active_and_one_without_a_service_h
     row = rows["istiod-default-validator"]
     assert (row["ready_endpoints"], row["has_ca"], row["failure_policies"]) == (0, False, ["Ignore"])
     row = rows["istio-validator-istio-system"]
-    assert (row["targets"], row["has_ca"], row["ready_endpoints"]) == (["https://istiod.example.com/validate"], True, None)
+    assert (row["targets"], row["has_ca"], row["ready_endpoints"]) == (
+        ["https://istiod.example.com/validate"],
+        True,
+        None,
+    )
 
 
 def test_proxies_that_are_behind_lost_or_refuse_are_told(runner):
@@ -265,7 +315,11 @@ def test_where_istiod_cannot_be_asked_nothing_is_guessed(runner):
     mesh = SoundMesh()
     mesh.mute = True
     told = about(runner, mesh)["proxies"]
-    assert "cannot be asked" in told["unknown"] and told["disconnected"] is None and told["versions"] == {"1.31.0": 4}
+    assert (
+        "cannot read the proxy status" in told["unknown"]
+        and told["disconnected"] is None
+        and told["versions"] == {"1.31.0": 4}
+    )
 
 
 def test_istiods_are_not_asked_where_that_is_not_wanted(runner):
@@ -294,7 +348,7 @@ def test_a_root_certificate_that_cannot_be_read_is_not_known_and_one_that_is_not
 @pytest.mark.parametrize(
     ("path", "part", "unread"),
     [
-        ("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "definitions", "definitions"),
+        ("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "crds", "crds"),
         ("/apis/apps/v1/replicasets", "workloads", "replica_sets"),
         ("/apis/apps/v1/daemonsets", None, "node_agents"),
         ("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations", None, "validators"),
@@ -304,9 +358,9 @@ def test_what_may_not_be_read_is_missing_with_the_servers_words_and_all_else_is_
     api = SoundMesh().api()
     api.faults[("GET", path)] = [ApiError(403, "Forbidden", "viewer may not list these")]
     result = runner(api, "mesh_info")
-    assert result["unread"] == {unread: "viewer may not list these"} and result["proxies"]["connected"] == 4
+    assert result["forbidden_kinds"] == {unread: "viewer may not list these"} and result["proxies"]["connected"] == 4
     assert part is None or result[part] is None
-    assert result["skew"]["verdict"] == ("unknown" if unread in ("definitions", "node_agents") else "kept")
+    assert result["skew"]["verdict"] == ("unknown" if unread in ("crds", "node_agents") else "kept")
 
 
 def test_each_list_is_read_once(runner):
@@ -315,7 +369,9 @@ def test_each_list_is_read_once(runner):
     api = mesh.api()
     runner(api, "mesh_info")
     read = [path for method, path in api.requests if method == "GET"]
-    assert sorted(path for path in set(read) if read.count(path) > 1) == ["/api/v1/configmaps"], "two selectors of one kind"
+    assert sorted(path for path in set(read) if read.count(path) > 1) == ["/api/v1/configmaps"], (
+        "two selectors of one kind"
+    )
     assert not [path for path in read if "endpointslices" in path], "only for Services that select no pods"
 
 
@@ -326,7 +382,13 @@ def test_a_query_is_answered_beside_the_result(runner):
 
 
 @pytest.mark.parametrize(("query", "asked"), [("control_planes[", False), ("length(answer)", True)])
-def test_a_query_that_cannot_be_answered_is_refused_with_its_option_and_if_it_can_before_anything_is_read(runner, query, asked):
+def test_a_query_that_cannot_be_answered_is_refused_with_its_option_and_if_it_can_before_anything_is_read(
+    runner, query, asked
+):
     api = SoundMesh().api()
     result = runner(api, "mesh_info", query=query)
-    assert result["failure"]["code"] == "invalid_option" and result["msg"].startswith("query: ") and bool(api.requests) is asked
+    assert (
+        result["failure"]["code"] == "invalid_option"
+        and result["msg"].startswith("query: ")
+        and bool(api.requests) is asked
+    )

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Other people's routes for a host: they survive, or are refused by name, or are taken over, or replaced when it is said."""
+"""Other people's routes for a host: they survive, or are refused by name, or are taken over, or replaced when it is
+said.
+"""
+
 from __future__ import annotations
 
 import copy
@@ -10,12 +13,17 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api imp
 from builders import istio
 from fake_istiod import FakeIstiod
 
-HOST = {"host": "frontend", "namespace": "shop"}
+HOST = {"service": "frontend", "namespace": "shop"}
 FULL = "frontend.shop.svc.cluster.local"
 ROUTES = "/apis/networking.istio.io/v1/namespaces/shop/virtualservices/frontend"
-THEIRS = {"name": "theirs", "match": [{"uri": {"prefix": "/theirs"}}], "route": [{"destination": {"host": "frontend"}}], "timeout": "3s"}
+THEIRS = {
+    "name": "theirs",
+    "match": [{"uri": {"prefix": "/theirs"}}],
+    "route": [{"destination": {"host": "frontend"}}],
+    "timeout": "3s",
+}
 ALL = {"name": "all", "route": [{"destination": {"host": "frontend"}}]}
-RULES = {"rules": [{"name": "a", "when": {"path": "/a"}, "to": "v1"}]}
+RULES = {"rules": [{"name": "a", "match": {"path": "/a"}, "to": "v1"}]}
 
 
 @pytest.fixture
@@ -36,7 +44,11 @@ def write_in(api, *before, behind=(), manager="kubectl-edit"):
     """Somebody edits the live object of ours, as kubectl edit does: the field is theirs then."""
     live = copy.deepcopy(api.get("VirtualService", "frontend", "shop"))
     live["spec"]["http"] = [*before, *live["spec"]["http"], *behind]
-    api.put({key: live[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": {"name": "frontend", "namespace": "shop"}}, manager=manager)
+    api.put(
+        {key: live[key] for key in ("apiVersion", "kind", "spec")}
+        | {"metadata": {"name": "frontend", "namespace": "shop"}},
+        manager=manager,
+    )
 
 
 def by_hand(api, *routes, name="by-hand", manager="kubectl", **more):
@@ -72,7 +84,11 @@ def test_with_the_last_concern_only_theirs_and_the_rest_are_left(shop, say):
     before = copy.deepcopy(shop.objects)
     planned = say(state="absent", check=True)
     assert planned["changed"] and shop.objects == before
-    assert say(state="absent")["diff"] == planned["diff"] and names(shop) == ["theirs", "default"] and http(shop)[0] == THEIRS
+    assert (
+        say(state="absent")["diff"] == planned["diff"]
+        and names(shop) == ["theirs", "default"]
+        and http(shop)[0] == THEIRS
+    )
     assert shop.get("DestinationRule", "frontend", "shop") is None
     assert not say(state="absent")["changed"]
     say(versions={"v2": 1})
@@ -108,7 +124,7 @@ def test_what_is_written_between_the_look_and_the_write_is_not_lost(shop, say):
     say(versions={"v1": 1})
     shop.controllers["DestinationRule"] = lambda _obj: write_in(shop, THEIRS)
     refused = say(versions={"v2": 1}, force_conflicts=True)
-    assert refused["failure"]["code"] == "moved" and names(shop) == ["theirs", "split-v1-1"]
+    assert refused["failure"]["code"] == "resource_version_conflict" and names(shop) == ["theirs", "split-v1-1"]
     del shop.controllers["DestinationRule"]
     assert "failed" not in say(versions={"v2": 1}) and names(shop) == ["theirs", "split-v2-1"]
 
@@ -117,7 +133,7 @@ def test_one_of_theirs_that_takes_all_before_ours_is_told(shop, say):
     say(versions={"v1": 1})
     write_in(shop, ALL)
     refused = say(versions={"v2": 1}, force_conflicts=True)
-    assert refused["failure"]["code"] == "route_shadowed" and "the route all takes every request" in refused["msg"]
+    assert refused["failure"]["code"] == "route_shadowed" and "the route all matches every request" in refused["msg"]
 
 
 def test_proxies_are_waited_for_whatever_others_wrote(shop, say):
@@ -125,7 +141,10 @@ def test_proxies_are_waited_for_whatever_others_wrote(shop, say):
     say(versions={"v1": 1})
     write_in(shop, THEIRS, behind=[{"route": [{"destination": {"host": "frontend"}}], "name": ""}])
     done = say(versions={"v2": 1})
-    assert "failed" not in done and done["barriers"][-1] == f"converged: split-v2-1 of {FULL} at 1 proxies of 1 istiods"
+    assert (
+        "failed" not in done
+        and done["verified"][-1] == f"proxies in sync: split-v2-1 of {FULL} at 1 proxies of 1 istiods"
+    )
 
 
 OWNED = {
@@ -142,9 +161,11 @@ def test_an_object_that_somebody_keeps_is_refused_by_name_and_only_forced(shop, 
     by_hand(shop, **copy.deepcopy(OWNED[owner]))
     for options in ({}, {"adopt": True}):
         refused = say("route", **RULES, **options)
-        assert refused["failure"]["code"] == "host_taken" and f"kept by {owner}" in refused["msg"] and shop.writes() == []
+        assert (
+            refused["failure"]["code"] == "host_taken" and f"{owner} manages" in refused["msg"] and shop.writes() == []
+        )
     forced = say("route", **RULES, force_conflicts=True)
-    assert "failed" not in forced and f"kept by {owner}, which may make it again" in str(forced["warnings"])
+    assert "failed" not in forced and f"{owner} manages" in str(forced["warnings"])
     assert shop.get("VirtualService", "by-hand", "shop") is None and names(shop) == ["route-a", "default"]
 
 
@@ -173,15 +194,24 @@ def test_at_no_time_is_the_host_without_routes_and_proxies_are_asked_when_theirs
     ]
     told = [word for number, word in enumerate(kinds) if kinds[number - 1 : number] != [word]]
     assert (
-        told == ["PATCH servicemesh-undo-frontend", "PATCH frontend", "ASK", "PATCH frontend", "DELETE by-hand", "ASK"] and len(done["barriers"]) == 2
+        told
+        == [
+            "PATCH servicemesh-rollback-frontend",
+            "PATCH frontend",
+            "ASK",
+            "PATCH frontend",
+            "DELETE by-hand",
+            "ASK",
+        ]
+        and len(done["verified"]) == 2
     ), istiod
 
 
 NOT_ADOPTED = {
-    "another manager": ({"manager": "somebody"}, "adopt_from does not name somebody"),
-    "more hosts": ({"hosts": ["frontend", "cart"]}, "it is for cart.shop.svc.cluster.local, too"),
-    "another gateway": ({"gateways": ["shop/in"]}, "it holds at shop/in, not at mesh"),
-    "more than routes": ({"tcp": [{"route": []}]}, "it has tcp, too"),
+    "another manager": ({"manager": "somebody"}, "adopt_from does not contain its managers somebody"),
+    "more hosts": ({"hosts": ["frontend", "cart"]}, "it also applies to cart.shop.svc.cluster.local"),
+    "another gateway": ({"gateways": ["shop/in"]}, "it applies to shop/in, not to mesh"),
+    "more than routes": ({"tcp": [{"route": []}]}, "it also sets tcp"),
 }
 
 
@@ -195,7 +225,9 @@ def test_what_cannot_be_adopted_says_why(shop, say, case):
 
 def test_what_is_for_other_hosts_too_is_not_even_forced(shop, say):
     by_hand(shop, hosts=["frontend", "cart"])
-    assert say("route", force_conflicts=True, **RULES)["failure"]["code"] == "host_taken" and shop.get("VirtualService", "by-hand", "shop")
+    assert say("route", force_conflicts=True, **RULES)["failure"]["code"] == "host_taken" and shop.get(
+        "VirtualService", "by-hand", "shop"
+    )
 
 
 def test_what_holds_at_other_gateways_too_is_not_even_forced(shop, say):
@@ -203,7 +235,7 @@ def test_what_holds_at_other_gateways_too_is_not_even_forced(shop, say):
     refused = say("route", force_conflicts=True, **RULES)
     assert (
         refused["failure"]["code"] == "host_taken"
-        and "it holds at istio-system/public, too" in refused["msg"]
+        and "it also applies to istio-system/public" in refused["msg"]
         and shop.get("VirtualService", "by-hand", "shop")
     )
 
@@ -221,7 +253,11 @@ def test_a_taking_over_that_was_cut_off_is_finished_by_the_next_run(shop, say, t
 def test_routes_that_would_get_no_request_any_more_are_not_adopted_but_replaced_when_it_is_said(shop, say):
     by_hand(shop, ALL)
     refused = say(versions={"v1": 1}, adopt=True)
-    assert refused["failure"]["code"] == "route_shadowed" and "the route all of somebody else gets none" in refused["msg"] and shop.writes() == []
+    assert (
+        refused["failure"]["code"] == "route_shadowed"
+        and "the route all of another owner gets none" in refused["msg"]
+        and shop.writes() == []
+    )
     assert "failed" not in say(versions={"v1": 1}, force_conflicts=True) and names(shop) == ["split-v1-1"]
 
 
@@ -245,7 +281,9 @@ def test_the_whole_policy_adopts_as_single_modules_do(shop, run):
     assert "failed" not in run("traffic", policy=policy, adopt=True) and names(shop) == ["route-a", "theirs", "default"]
     assert not run("traffic", policy=policy, adopt=True)["changed"]
     write_in(shop, {**THEIRS, "name": "another"})
-    assert "failed" not in run("traffic", policy={"shop": {"frontend": {"split": {"versions": {"v1": 1}}}}}) and names(shop) == [
+    assert "failed" not in run("traffic", policy={"shop": {"frontend": {"split": {"versions": {"v1": 1}}}}}) and names(
+        shop
+    ) == [
         "another",
         "theirs",
         "split-v1-1",
@@ -255,4 +293,4 @@ def test_the_whole_policy_adopts_as_single_modules_do(shop, run):
 def test_a_server_that_is_busy_is_no_move(shop, say):
     say(versions={"v1": 1})
     shop.faults[("PATCH", ROUTES)] = [ApiError(409, "Conflict", "something else")]
-    assert say(versions={"v2": 1})["failure"]["code"] == "refused"
+    assert say(versions={"v2": 1})["failure"]["code"] == "api_rejected"

@@ -1,16 +1,17 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Pre-flight inside the modules that write policy: what would come of a change is found before anything is written."""
+
 from __future__ import annotations
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.module import CONCERNS
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.features.registry import FEATURES
 from builders import config, istio, namespace, pod
 from collection import MODULES, arguments, documentation, load
 from memory_api import MemoryApi
 
-HOST = {"host": "frontend", "namespace": "shop"}
+HOST = {"service": "frontend", "namespace": "shop"}
 BOTH = {**HOST, "versions": {"v1": 1, "v2": 1}}
 ONE = {**HOST, "versions": {"v1": 1}}
 SINGLES = {"authorization", "egress", "gateway", "jwt", "mtls", "sidecar", "telemetry"}
@@ -19,7 +20,12 @@ LISTS = ("virtualservices", "destinationrules", "serviceentries", "services")
 
 def theirs(name="theirs", host="theirs.example.com", subset="v2"):
     """A VirtualService of somebody else that sends to a subset of our host."""
-    return istio("VirtualService", name, hosts=[host], http=[{"route": [{"destination": {"host": "frontend", "subset": subset}}]}])
+    return istio(
+        "VirtualService",
+        name,
+        hosts=[host],
+        http=[{"route": [{"destination": {"host": "frontend", "subset": subset}}]}],
+    )
 
 
 def lists(api):
@@ -27,13 +33,20 @@ def lists(api):
     found = [
         path.rpartition("/")[2]
         for method, path in api.requests
-        if method == "GET" and "/namespaces/" not in path and path.count("/") > 2 or (method, path.count("/")) == ("GET", 3)
+        if method == "GET"
+        and "/namespaces/" not in path
+        and path.count("/") > 2
+        or (method, path.count("/")) == ("GET", 3)
     ]
     return [kind for kind in found if kind != "api"]
 
 
 def codes(result, severity):
-    return [(row["code"], row["ref"]["kind"], row["ref"]["name"]) for row in result["findings"] if row["severity"] == severity]
+    return [
+        (row["code"], row["ref"]["kind"], row["ref"]["name"])
+        for row in result["findings"]
+        if row["severity"] == severity
+    ]
 
 
 @pytest.fixture
@@ -55,9 +68,13 @@ def split(say, shop):
 
 def test_it_is_in_every_module_that_writes_policy_and_on_by_default():
     judged = {name for name in MODULES if "preflight" in arguments(name)}
-    assert judged == {*CONCERNS, *SINGLES, "traffic", "traffic_split", "undo"} - {"split"}
-    assert {documentation(name)["options"]["preflight"]["default"] for name in judged} == {"refuse"}
-    assert load("roles/traffic/defaults/main.yml")["traffic_preflight"] == load("roles/mtls/defaults/main.yml")["mtls_preflight"] == "refuse"
+    assert judged == {*FEATURES, *SINGLES, "traffic", "traffic_split", "traffic_rollback"} - {"split"}
+    assert {documentation(name)["options"]["preflight"]["default"] for name in judged} == {"fail"}
+    assert (
+        load("roles/traffic/defaults/main.yml")["traffic_preflight"]
+        == load("roles/mtls/defaults/main.yml")["mtls_preflight"]
+        == "fail"
+    )
 
 
 def test_what_a_change_breaks_of_somebody_elses_is_refused_and_nothing_is_written(say, split):
@@ -67,12 +84,20 @@ def test_what_a_change_breaks_of_somebody_elses_is_refused_and_nothing_is_writte
         and refused["failure"]["reason"] == "subset_undefined"
         and refused["failure"]["ref"]["name"] == "theirs"
     )
-    assert refused["changed"] is False and [path for _method, path in split.writes() if not path.endswith("?dryRun")] == []
+    assert (
+        refused["changed"] is False and [path for _method, path in split.writes() if not path.endswith("?dryRun")] == []
+    )
     assert codes(refused, "error") == [("subset_undefined", "VirtualService", "theirs")]
     row = refused["findings"][0]
     assert all(
         part in refused["msg"]
-        for part in ("subset_undefined", "VirtualService shop/theirs", "spec.http[0].route[0].destination.subset", row["remedy"], "preflight: warn")
+        for part in (
+            "subset_undefined",
+            "VirtualService shop/theirs",
+            "spec.http[0].route[0].destination.subset",
+            row["remedy"],
+            "preflight: warn",
+        )
     )
 
 
@@ -110,7 +135,11 @@ def test_with_skip_nothing_more_is_asked(say, split):
 
 def test_check_mode_says_the_same_as_a_warning(say, split):
     planned = say(check=True, **ONE)
-    assert planned["changed"] and planned["findings"] == say(**ONE)["findings"] and "subset_undefined" in str(planned["warnings"])
+    assert (
+        planned["changed"]
+        and planned["findings"] == say(**ONE)["findings"]
+        and "subset_undefined" in str(planned["warnings"])
+    )
 
 
 def test_what_was_wrong_before_is_not_in_the_way(say, split):
@@ -123,9 +152,13 @@ def test_nor_is_what_is_wrong_in_the_objects_themselves_and_stays_so(say, shop):
     """Where somebody else's route stands among ours, and has another place in the list afterwards."""
     assert say(**BOTH)["changed"]
     live = shop.get("VirtualService", "frontend", "shop")
-    broken = {"name": "by-hand", "match": [{"uri": {"exact": "/x"}}], "route": [{"destination": {"host": "frontend", "subset": "v9"}}]}
+    broken = {
+        "name": "by-hand",
+        "match": [{"uri": {"exact": "/x"}}],
+        "route": [{"destination": {"host": "frontend", "subset": "v9"}}],
+    }
     shop.put({**live, "spec": {**live["spec"], "http": [broken, *live["spec"]["http"]]}})
-    done = say("route", **HOST, rules=[{"when": {"path": "/a"}, "to": "v1"}], force_conflicts=True)
+    done = say("route", **HOST, rules=[{"match": {"path": "/a"}, "to": "v1"}], force_conflicts=True)
     assert done["changed"] and codes(done, "error") == [("subset_undefined", "VirtualService", "frontend")], done
 
 
@@ -138,10 +171,17 @@ def test_steps_are_judged_by_their_end(say, shop):
 
 def test_what_is_no_error_is_told_and_refuses_nothing(say, shop):
     shop.put(istio("DestinationRule", "theirs", host="*.example.com"))
-    assert say("load_balancing", **HOST, hash_on={"header": "x-user"})["findings"] == []
+    assert say("load_balancing", **HOST, consistent_hash={"header": "x-user"})["findings"] == []
     done = say(**BOTH)
-    assert done["changed"] and codes(done, "warning") == [("sticky_with_weights", "VirtualService", "frontend")] and "preflight" in done["duration"]
-    assert set(done["findings"][0]) == {"code", "severity", "ref", "field", "message", "remedy", "source"} and done["unread"] == {}
+    assert (
+        done["changed"]
+        and codes(done, "warning") == [("sticky_with_weights", "VirtualService", "frontend")]
+        and "preflight" in done["duration"]
+    )
+    assert (
+        set(done["findings"][0]) == {"code", "severity", "ref", "field", "message", "remedy", "source"}
+        and done["forbidden_kinds"] == {}
+    )
 
 
 def test_where_nothing_is_to_be_changed_nothing_more_is_asked(say, split):
@@ -170,14 +210,22 @@ def test_at_a_gateway_more_is_read_and_never_a_secret(say, shop):
             "Gateway",
             "edge",
             selector={"istio": "edge"},
-            servers=[{"port": {"number": 443, "name": "https", "protocol": "HTTPS"}, "hosts": ["*"], "tls": {"mode": "SIMPLE", "credentialName": "web"}}],
+            servers=[
+                {
+                    "port": {"number": 443, "name": "https", "protocol": "HTTPS"},
+                    "hosts": ["*"],
+                    "tls": {"mode": "SIMPLE", "credentialName": "web"},
+                }
+            ],
         )
     )
     shop.put(pod("edge-1", labels={"istio": "edge"}))
     shop.put(pod("frontend-3", labels={"app": "frontend", "version": "v1"}, sidecar="native"))
     shop.put(istio("AuthorizationPolicy", "nobody", group="security.istio.io"))
     refused = say(**ONE, gateways=["mesh", "shop/edge"], gateway_hosts=["web.example.com"])
-    assert refused["failure"]["reason"] == "deny_all_shuts_out_ingress" and refused["failure"]["ref"]["name"] == "nobody"
+    assert (
+        refused["failure"]["reason"] == "deny_all_shuts_out_ingress" and refused["failure"]["ref"]["name"] == "nobody"
+    )
     assert {"pods", "authorizationpolicies"} <= set(lists(shop)) and "secrets" not in lists(shop)
 
 
@@ -196,7 +244,11 @@ def test_what_may_not_be_listed_leaves_its_checks_unsaid(run, split, monkeypatch
 
     monkeypatch.setattr(MemoryApi, "request", request)
     done = run("traffic_split", **ONE)
-    assert done["changed"] and list(done["unread"]) == ["Service" if refused == "services" else "VirtualService"] and codes(done, "error") == []
+    assert (
+        done["changed"]
+        and list(done["forbidden_kinds"]) == ["Service" if refused == "services" else "VirtualService"]
+        and codes(done, "error") == []
+    )
 
 
 def test_a_second_gateway_for_all_hosts_of_a_port_is_refused(say, shop):
@@ -218,7 +270,11 @@ def test_who_may_list_nothing_beyond_a_namespace_writes_all_the_same(say, shop, 
 
     monkeypatch.setattr(MemoryApi, "request", request)
     done = say("authorization", namespace="shop", name="web", allow=[{"from": {"namespaces": ["nowhere"]}}])
-    assert done["changed"] and {"Namespace", "Pod", "AuthorizationPolicy"} <= set(done["unread"]) and done["findings"] == [], done
+    assert (
+        done["changed"]
+        and {"Namespace", "Pod", "AuthorizationPolicy"} <= set(done["forbidden_kinds"])
+        and done["findings"] == []
+    ), done
 
 
 def test_objects_of_their_own_are_judged_too(say, shop):
@@ -227,10 +283,10 @@ def test_objects_of_their_own_are_judged_too(say, shop):
         istio("DestinationRule", "plain", host="frontend", trafficPolicy={"tls": {"mode": "DISABLE"}}),
     ):
         shop.put(obj)
-    refused = say("mtls", namespace="shop", mode="strict", plaintext="shut_out")
+    refused = say("mtls", namespace="shop", mode="strict", plaintext_callers="ignore")
     assert refused["failure"]["reason"] == "tls_off_while_strict" and refused["failure"]["ref"]["name"] == "plain"
     assert [path for _method, path in shop.writes() if not path.endswith("?dryRun")] == []
-    assert say("mtls", namespace="shop", mode="strict", plaintext="shut_out", preflight="warn")["changed"]
+    assert say("mtls", namespace="shop", mode="strict", plaintext_callers="ignore", preflight="warn")["changed"]
 
 
 def test_the_meshs_configuration_is_known(say, shop):
@@ -249,7 +305,7 @@ def test_a_later_slice_goes_on_with_what_was_let_begin(run, split):
 
 def test_an_undo_is_judged_as_any_change(say, split):
     split.drop("VirtualService", "theirs", "shop")
-    assert say(**ONE)["changed"] and say("undo", **HOST)["changed"]
+    assert say(**ONE)["changed"] and say("traffic_rollback", **HOST)["changed"]
     split.put(theirs())
-    again = say("undo", **HOST)
+    again = say("traffic_rollback", **HOST)
     assert again["failure"]["code"] == "preflight_failed", again

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Modules whose policy is objects of their own: each comes, changes and goes, also in check mode and again; and what they look at first."""
+"""Modules whose policy is objects of their own: each comes, changes and goes, also in check mode and again; and what
+they look at first.
+"""
+
 from __future__ import annotations
 
 import copy
@@ -23,8 +26,16 @@ STEPS = {
         ({**HOSTS, "ports": [80], "tls": {}}, ["DestinationRule", "ServiceEntry"]),
         ({"name": "web", "state": "absent"}, []),
     ),
-    "sidecar": (({"sees": ["."]}, ["Sidecar"]), ({"outbound": "registry_only"}, ["Sidecar"]), ({"state": "absent"}, [])),
-    "telemetry": (({"tracing": {"percent": 1}}, ["Telemetry"]), ({"access_logs": {"enabled": False}}, ["Telemetry"]), ({"state": "absent"}, [])),
+    "sidecar": (
+        ({"egress_hosts": ["."]}, ["Sidecar"]),
+        ({"outbound_traffic_policy": "registry_only"}, ["Sidecar"]),
+        ({"state": "absent"}, []),
+    ),
+    "telemetry": (
+        ({"tracing": {"percent": 1}}, ["Telemetry"]),
+        ({"access_logs": {"enabled": False}}, ["Telemetry"]),
+        ({"state": "absent"}, []),
+    ),
 }
 
 
@@ -58,7 +69,7 @@ def test_it_comes_changes_and_goes(api, say, name):
         done = say(name, **options)
         assert done["changed"] and done["diff"] == planned["diff"] and there(api) == kinds, done
         again = say(name, **options)
-        assert (again["changed"], again["diff"], again["summary"]["asked"]) == (False, [], 0)
+        assert (again["changed"], again["diff"], again["summary"]["dry_runs"]) == (False, [], 0)
 
 
 def test_routes_come_after_the_gateway_and_go_before_it(say):
@@ -73,13 +84,18 @@ def test_how_a_host_is_spoken_to_goes_at_once_with_its_port(api, say):
     assert say("egress", **HOSTS, ports=[80], tls={})["changed"]
     api.requests.clear()
     assert say("egress", **HOSTS, ports=[80])["changed"]
-    story = [word for method, path in api.requests if (word := "asked" if method == "ASK" else path.split("/")[-2]) == "asked" or method in ("PATCH", "DELETE")]
+    story = [
+        word
+        for method, path in api.requests
+        if (word := "asked" if method == "ASK" else path.split("/")[-2]) == "asked" or method in ("PATCH", "DELETE")
+    ]
     # The first is the plan's dry run.
     assert story[:3] == ["serviceentries", "serviceentries", "destinationrules"] and set(story[3:]) == {"asked"}, story
 
 
 @pytest.mark.parametrize(
-    ("name", "annotations", "host"), [("theirs", {}, "api.example.com"), ("web", {"servicemesh.istio/intents": "{}"}, "other.example.com")]
+    ("name", "annotations", "host"),
+    [("theirs", {}, "api.example.com"), ("web", {"servicemesh.istio/intents": "{}"}, "other.example.com")],
 )
 def test_a_rule_that_says_already_how_a_host_is_spoken_to_is_refused(api, say, name, annotations, host):
     rule = istio("DestinationRule", name, host=host)
@@ -93,7 +109,11 @@ def test_a_rule_that_says_already_how_a_host_is_spoken_to_is_refused(api, say, n
     ("name", "options", "code"),
     [
         ("egress", {**HOSTS, "gateway": "istio-egress/in"}, "no_such_gateway"),
-        ("egress", {**HOSTS, "gateway": "istio-egress/out", "gateway_selector": {"istio": "other"}}, "gateway_selects_nothing"),
+        (
+            "egress",
+            {**HOSTS, "gateway": "istio-egress/out", "gateway_selector": {"istio": "other"}},
+            "gateway_selects_nothing",
+        ),
         ("telemetry", {"tracing": {"providers": ["zipkin"], "percent": 1}}, "provider_unknown"),
     ],
 )
@@ -108,7 +128,10 @@ def test_what_is_not_there_is_refused(api, say, name, options, code):
 
 @pytest.mark.parametrize(
     ("name", "kind", "group", "options"),
-    [("sidecar", "Sidecar", "networking", {"sees": ["."]}), ("telemetry", "Telemetry", "telemetry", {"tracing": {"percent": 1}})],
+    [
+        ("sidecar", "Sidecar", "networking", {"egress_hosts": ["."]}),
+        ("telemetry", "Telemetry", "telemetry", {"tracing": {"percent": 1}}),
+    ],
 )
 def test_a_second_one_for_all_of_a_namespace_is_refused(api, say, name, kind, group, options):
     api.put(istio(kind, "theirs", group=f"{group}.istio.io"))
@@ -120,11 +143,11 @@ def test_a_second_one_for_all_of_a_namespace_is_refused(api, say, name, kind, gr
 def test_a_host_that_somebody_else_registered_and_a_namespace_that_is_not_there_are_told(api, say):
     api.put(theirs())
     assert "other/theirs" in str(say("egress", **HOSTS)["warnings"])
-    assert "nowhere" in str(say("sidecar", sees=[".", "nowhere"])["warnings"])
+    assert "nowhere" in str(say("sidecar", egress_hosts=[".", "nowhere"])["warnings"])
 
 
 def test_what_others_have_too_is_not_waited_for_when_it_goes(api, say):
     FakeIstiod(api, proxies=("web-1.shop",))
-    assert "1 proxies" in say("egress", **HOSTS)["barriers"][0]
+    assert "1 proxies" in say("egress", **HOSTS)["verified"][0]
     api.put(theirs())
     assert "failed" not in say("egress", name="web", state="absent", wait_timeout=1)

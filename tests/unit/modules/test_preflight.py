@@ -11,11 +11,15 @@ from memory_api import MemoryApi
 
 def route(name="web", host="web", subset="v1", **more):
     to = {"host": host, **({"subset": subset} if subset else {})}
-    return istio("VirtualService", name, hosts=more.pop("hosts", [host]), http=[{"route": [{"destination": to}]}], **more)
+    return istio(
+        "VirtualService", name, hosts=more.pop("hosts", [host]), http=[{"route": [{"destination": to}]}], **more
+    )
 
 
 def rule(*names):
-    return istio("DestinationRule", "web", host="web", subsets=[{"name": name, "labels": {"version": name}} for name in names])
+    return istio(
+        "DestinationRule", "web", host="web", subsets=[{"name": name, "labels": {"version": name}} for name in names]
+    )
 
 
 def gateway(credential):
@@ -63,18 +67,37 @@ def errors(result):
 def test_what_is_sound_passes_and_is_counted(run, shop):
     result = run("preflight", definition=[rule("v1", "v2"), route(subset="v1")])
     assert "failed" not in result, result["msg"]
-    assert errors(result) == [] and result["checked"] == {"DestinationRule": 1, "VirtualService": 1} and result["changed"] is False
+    assert (
+        errors(result) == []
+        and result["checked"] == {"DestinationRule": 1, "VirtualService": 1}
+        and result["changed"] is False
+    )
 
 
 def test_what_is_wrong_fails_the_play_with_its_place(run, shop):
     result = run("preflight", definition=route("other", hosts=["other.example.com"], subset="v3"))
-    assert result["failed"] and result["failure"]["code"] == "preflight_failed" and result["failure"]["reason"] == "subset_undefined"
-    assert result["failure"]["ref"] == {"group": "networking.istio.io", "version": "v1", "kind": "VirtualService", "namespace": "shop", "name": "other"}
+    assert (
+        result["failed"]
+        and result["failure"]["code"] == "preflight_failed"
+        and result["failure"]["reason"] == "subset_undefined"
+    )
+    assert result["failure"]["ref"] == {
+        "group": "networking.istio.io",
+        "version": "v1",
+        "kind": "VirtualService",
+        "namespace": "shop",
+        "name": "other",
+    }
     found = result["findings"][0]
-    assert found["field"] == "spec.http[0].route[0].destination.subset" and found["source"].startswith("analyzer IST0101") and found["remedy"]
+    assert (
+        found["field"] == "spec.http[0].route[0].destination.subset"
+        and found["source"].startswith("analyzer IST0101")
+        and found["remedy"]
+    )
     assert (
         result["counts"]["errors"] == 1
-        and result["text"].splitlines()[0] == f"error subset_undefined: VirtualService shop/other, {found['field']}: {found['message']}. {found['remedy']}"
+        and result["text"].splitlines()[0]
+        == f"error subset_undefined: VirtualService shop/other, {found['field']}: {found['message']}. {found['remedy']}"
     )
     assert result["text"].splitlines()[0] in result["msg"]
 
@@ -85,7 +108,9 @@ def test_it_only_reads_and_check_mode_sees_the_same(run, shop):
     assert real["findings"] == dry["findings"] and shop.writes() == []
 
 
-@pytest.mark.parametrize(("fail_on", "failed"), [("never", False), ("error", False), ("warning", False), ("info", True)])
+@pytest.mark.parametrize(
+    ("fail_on", "failed"), [("never", False), ("error", False), ("warning", False), ("info", True)]
+)
 def test_a_finding_fails_the_play_from_its_severity_on(run, shop, fail_on, failed):
     result = run("preflight", definition=service("other", ports=[{"name": "a", "port": 80}]), fail_on=fail_on)
     assert codes(result) == ["port_name_form"] and result.get("failed", False) is failed
@@ -112,7 +137,9 @@ def test_an_empty_list_of_objects_is_not_the_whole_cluster(run, shop):
 
 
 def test_a_live_status_counts_for_what_is_applied_over_it(run, api):
-    entry = istio("ServiceEntry", "db", hosts=["db.example.com"], ports=[{"number": 5432, "name": "tcp", "protocol": "TCP"}])
+    entry = istio(
+        "ServiceEntry", "db", hosts=["db.example.com"], ports=[{"number": 5432, "name": "tcp", "protocol": "TCP"}]
+    )
     assert "entry_address_needed" in codes(run("preflight", definition=entry))
     api.put({**entry, "status": {"addresses": [{"value": "240.240.0.1"}]}})
     assert "entry_address_needed" not in codes(run("preflight", definition=entry))
@@ -123,7 +150,11 @@ def test_files_and_folders_are_read_and_named_when_they_are_wrong(alone, tmp_pat
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "b.yml").write_text(yaml.safe_dump(route(subset="v1")))
     result = alone(src=[str(tmp_path / "a.yaml"), str(tmp_path / "folder")])
-    assert result["failure"]["reason"] == "subset_repeated" and result["checked"] == {"DestinationRule": 1, "Service": 1, "VirtualService": 1}
+    assert result["failure"]["reason"] == "subset_repeated" and result["checked"] == {
+        "DestinationRule": 1,
+        "Service": 1,
+        "VirtualService": 1,
+    }
     (tmp_path / "folder" / "b.yml").write_text("a: [")
     assert "b.yml" in alone(src=[str(tmp_path / "folder")])["msg"]
 
@@ -139,25 +170,44 @@ def test_files_alone_find_missing_only_what_they_hold_something_of(alone):
     result = alone(definition=route(host="elsewhere", subset="v1", gateways=["far/away"]), fail_on="info")
     assert result["findings"] == []
     known = alone(
-        definition=[route(host="elsewhere", subset="v1", gateways=["far/away"]), service("web"), istio("Gateway", "other", servers=[])], fail_on="never"
+        definition=[
+            route(host="elsewhere", subset="v1", gateways=["far/away"]),
+            service("web"),
+            istio("Gateway", "other", servers=[]),
+        ],
+        fail_on="never",
     )
     assert {"virtual_service_no_host", "subset_undefined", "virtual_service_no_gateway"} <= set(codes(known))
 
 
 def test_pods_that_a_deployment_would_make_are_what_selectors_mean(alone):
     template = {"metadata": {"labels": {"app": "web", "version": "v1"}}, "spec": {"containers": [{"name": "web"}]}}
-    deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"}, "spec": {"template": template}}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"template": template},
+    }
     result = alone(definition=[service("web"), deployment, rule("v1", "v2")], fail_on="never")
     assert [row["field"] for row in result["findings"] if row["code"] == "subset_without_pods"] == ["spec.subsets[1]"]
 
 
 def test_the_gateway_that_every_mesh_has_is_taken_for_granted_without_a_cluster(alone, run):
     template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": []}}
-    deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"}, "spec": {"template": template}}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"template": template},
+    }
     other = istio("Gateway", "mine", selector={"istio": "mine"}, servers=[])
     found = alone(definition=[service("web"), deployment, gateway("web"), other], fail_on="never")
     assert [row["ref"]["name"] for row in found["findings"] if row["code"] == "gateway_selects_nothing"] == ["mine"]
-    assert "gateway_port_not_on_service" not in codes(found) and found["checked"] == {"Deployment": 1, "Gateway": 2, "Service": 1}
+    assert "gateway_port_not_on_service" not in codes(found) and found["checked"] == {
+        "Deployment": 1,
+        "Gateway": 2,
+        "Service": 1,
+    }
 
 
 def test_the_mesh_configuration_is_read_from_the_control_plane(run, api):
@@ -194,7 +244,7 @@ def test_what_may_not_be_read_is_said_and_nothing_is_missing_of_it(run, shop, mo
 
     monkeypatch.setattr(shop, "request", forbid)
     result = run("preflight", definition=route(host="elsewhere", subset=""))
-    assert result["unread"] == {"Service": "no right to services"} and errors(result) == []
+    assert result["forbidden_kinds"] == {"Service": "no right to services"} and errors(result) == []
 
 
 def test_a_server_that_does_not_answer_is_no_finding(run, api, monkeypatch):
@@ -214,7 +264,11 @@ def test_a_server_that_does_not_answer_is_no_finding(run, api, monkeypatch):
 )
 def test_a_code_that_is_none_is_refused_with_the_nearest(run, options, option, words):
     result = run("preflight", **options)
-    assert result["failure"]["code"] == "no_such_check" and result["msg"].startswith(f"{option}: ") and words in result["msg"]
+    assert (
+        result["failure"]["code"] == "no_such_check"
+        and result["msg"].startswith(f"{option}: ")
+        and words in result["msg"]
+    )
 
 
 def test_without_a_cluster_there_must_be_objects(run):
@@ -248,11 +302,22 @@ def test_what_the_modules_of_this_collection_write_is_sound(run, api):
                 }
             },
         ),
-        run("authorization", name="default", namespace="shop", default="deny", allow=[{"from": [{"namespaces": ["istio-system"]}]}]),
-        run("mtls", namespace="shop", mode="strict", plaintext="shut_out"),
-        run("jwt", name="web", namespace="shop", issuers=[{"issuer": "https://login.example.com", "keys_url": "https://login.example.com/keys"}]),
+        run(
+            "authorization",
+            name="default",
+            namespace="shop",
+            default="deny",
+            allow=[{"from": [{"namespaces": ["istio-system"]}]}],
+        ),
+        run("mtls", namespace="shop", mode="strict", plaintext_callers="ignore"),
+        run(
+            "jwt",
+            name="web",
+            namespace="shop",
+            issuers=[{"issuer": "https://login.example.com", "keys_url": "https://login.example.com/keys"}],
+        ),
         run("egress", name="api", namespace="shop", hosts=["api.example.com"]),
-        run("sidecar", namespace="shop", sees=["."]),
+        run("sidecar", namespace="shop", egress_hosts=["."]),
         run("telemetry", namespace="shop", tracing={"percent": 1}),
     ]
     assert not [result["msg"] for result in done if result.get("failed")]

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Levels of proxies' logs: all are read before any is set, only what differs is, and who failed is named."""
+
 from __future__ import annotations
 
 import copy
@@ -37,8 +38,19 @@ def was_set(proxies):
 def test_levels_are_set_and_again_nothing_is(proxies, say):
     first = say()
     assert first["changed"] and rows(first) == {"web-1": "configured", "web-2": "configured"}
-    assert proxies[0].levels == proxies[1].levels == {"admin": "warning", "http": "debug", "misc": "error", "router": "debug"}
-    assert first["proxies"][0]["before"] == {"http": "warning", "router": "warning"} and first["proxies"][0]["after"] == {"http": "debug", "router": "debug"}
+    assert (
+        proxies[0].levels
+        == proxies[1].levels
+        == {
+            "admin": "warning",
+            "http": "debug",
+            "misc": "error",
+            "router": "debug",
+        }
+    )
+    assert first["proxies"][0]["before"] == {"http": "warning", "router": "warning"} and first["proxies"][0][
+        "after"
+    ] == {"http": "debug", "router": "debug"}
     assert first["diff"][0] == {
         "before": "http: warning\nrouter: warning\n",
         "after": "http: debug\nrouter: debug\n",
@@ -81,12 +93,21 @@ def test_without_a_workload_it_is_all_of_the_namespace(api, proxies, say):
 
 @pytest.mark.parametrize(
     ("obj", "code"),
-    [(pod("web-3", labels={"app": "web"}), "no_proxy"), (pod("web-3", labels={"app": "web"}, sidecar="native", phase="Pending"), "not_running")],
+    [
+        (pod("web-3", labels={"app": "web"}), "no_proxy"),
+        (pod("web-3", labels={"app": "web"}, sidecar="native", phase="Pending"), "not_running"),
+    ],
 )
-def test_a_pod_that_cannot_be_asked_is_refused_before_anything_and_in_check_mode_warned_of(api, proxies, say, obj, code):
+def test_a_pod_that_cannot_be_asked_is_refused_before_anything_and_in_check_mode_warned_of(
+    api, proxies, say, obj, code
+):
     api.put(obj)
     refused = say()
-    assert refused["failure"]["code"] == code and refused["failure"]["ref"]["name"] == "web-3" and refused["failure"]["hint"]
+    assert (
+        refused["failure"]["code"] == code
+        and refused["failure"]["ref"]["name"] == "web-3"
+        and refused["failure"]["hint"]
+    )
     assert proxies[0].asked == proxies[1].asked == [] and not refused["changed"]
     dry = say(check=True)
     assert code in str(dry["warnings"]) and list(rows(dry)) == ["web-1", "web-2"]
@@ -99,7 +120,10 @@ def test_no_pod_is_refused_and_in_check_mode_warned_of(say):
 
 
 @pytest.mark.parametrize("check", [False, True])
-@pytest.mark.parametrize(("levels", "code"), [({}, "invalid_option"), ({"http": "warn"}, "unknown_level"), ({"htpt": "debug"}, "unknown_logger")])
+@pytest.mark.parametrize(
+    ("levels", "code"),
+    [({}, "invalid_option"), ({"http": "warn"}, "unknown_level"), ({"htpt": "debug"}, "unknown_logger")],
+)
 def test_wrong_levels_are_refused_before_anything(proxies, say, levels, code, check):
     refused = say(check=check, levels=levels)
     assert refused["failure"]["code"] == code and refused["failure"]["hint"] and was_set(proxies) == []
@@ -108,7 +132,11 @@ def test_wrong_levels_are_refused_before_anything(proxies, say, levels, code, ch
 def test_a_logger_that_only_the_last_lacks_is_refused_before_the_first_is_set(proxies, say):
     proxies[0].levels["new"] = "warning"
     refused = say(levels={"new": "debug"})
-    assert refused["failure"]["code"] == "unknown_logger" and refused["failure"]["ref"]["name"] == "web-2" and was_set(proxies) == []
+    assert (
+        refused["failure"]["code"] == "unknown_logger"
+        and refused["failure"]["ref"]["name"] == "web-2"
+        and was_set(proxies) == []
+    )
 
 
 def forbidden():
@@ -118,7 +146,11 @@ def forbidden():
 def test_a_proxy_that_cannot_be_read_keeps_the_others_as_they_are(api, proxies, say):
     del api.tunnels[("shop", "web-2", 15000)]
     refused = say()
-    assert refused["failure"]["code"] == "proxy_silent" and refused["failure"]["ref"]["name"] == "web-2" and was_set(proxies) == []
+    assert (
+        refused["failure"]["code"] == "proxy_silent"
+        and refused["failure"]["ref"]["name"] == "web-2"
+        and was_set(proxies) == []
+    )
     api.tunnels[("shop", "web-2", 15000)] = forbidden
     refused = say()
     assert refused["failure"]["code"] == "forbidden" and "portforward" in refused["msg"] and was_set(proxies) == []
@@ -128,7 +160,11 @@ def test_a_proxy_that_cannot_be_read_keeps_the_others_as_they_are(api, proxies, 
 def test_who_failed_midway_is_named_and_who_was_set_as_well(proxies, say, how):
     setattr(proxies[0], how, True)
     failed = say()
-    assert failed["failure"]["code"] == "not_set" and failed["failure"]["ref"]["name"] == "web-1" and "1 of 2" in failed["msg"]
+    assert (
+        failed["failure"]["code"] == "not_set"
+        and failed["failure"]["ref"]["name"] == "web-1"
+        and "1 of 2" in failed["msg"]
+    )
     assert failed["changed"] and rows(failed) == {"web-1": "failed", "web-2": "configured"}
     assert [one["after_header"] for one in failed["diff"]] == ["Pod shop/web-2"]
     assert failed["proxies"][0]["message"] and failed["proxies"][0]["after"] == {}

@@ -38,7 +38,12 @@ def test_a_file_becomes_a_release_and_again_is_none(run, tmp_path):
     options = {**HOST, **file(tmp_path, good()), "dest": str(tmp_path / "dest")}
     done = run("release", **options)
     top = tmp_path / "dest" / FOLDER / "archive" / f"istio-{VERSION}"
-    assert (done["changed"], done["version"], done["path"], done["istioctl"]) == (True, VERSION, str(top), str(top / "bin" / "istioctl"))
+    assert (done["changed"], done["version"], done["path"], done["istioctl"]) == (
+        True,
+        VERSION,
+        str(top),
+        str(top / "bin" / "istioctl"),
+    )
     assert done["checksum"] == f"sha256:{digest(good())}"
     assert Path(done["istioctl"]).read_bytes() == SCRIPT and os.access(done["istioctl"], os.X_OK)
     assert (top / "samples" / "README.md").exists()
@@ -76,7 +81,14 @@ def test_the_program_alone_is_a_release_too(run, tmp_path):
 def test_a_zip_keeps_its_programs_executable(run, tmp_path):
     script, text = (f"istio-{VERSION}/samples/{name}" for name in ("run.sh", "README.md"))
     content = zipped((f"{PROGRAM}.exe", SCRIPT), (script, SCRIPT), (text, b"samples\n"), plain=(text,))
-    done = run("release", version=VERSION, os="win", arch="amd64", **file(tmp_path, content, "istio.zip"), dest=str(tmp_path / "dest"))
+    done = run(
+        "release",
+        version=VERSION,
+        os="win",
+        arch="amd64",
+        **file(tmp_path, content, "istio.zip"),
+        dest=str(tmp_path / "dest"),
+    )
     top = Path(done["path"]).parent
     assert done["istioctl"].endswith("bin/istioctl.exe") and os.access(done["istioctl"], os.X_OK)
     assert os.access(top / script, os.X_OK) and not os.access(top / text, os.X_OK)
@@ -87,7 +99,10 @@ def test_a_mirror_may_be_a_folder(run, tmp_path):
     place.mkdir(parents=True)
     (place / FILE).write_bytes(good())
     missing = run("release", **HOST, mirror=str(tmp_path / "mirror"))
-    assert missing["failure"]["code"] == "invalid_option" and f"{FILE}.sha256 cannot be read where this task runs" in missing["msg"]
+    assert (
+        missing["failure"]["code"] == "invalid_option"
+        and f"{FILE}.sha256 on the host where this task runs" in missing["msg"]
+    )
     (place / f"{FILE}.sha256").write_text(f"{digest(good())}  {FILE}")
     done = run("release", **HOST, mirror=str(tmp_path / "mirror"))
     assert done["changed"] and done["source"] == str(place / FILE)
@@ -134,9 +149,13 @@ def test_a_kept_release_with_another_checksum_than_the_wanted_is_not_used(run, m
 
 def test_a_checksum_may_be_in_a_file_or_behind_a_url(run, mirror, tmp_path):
     (tmp_path / "sum").write_text(digest(good()))
-    assert run("release", **HOST, mirror=mirror.url, checksum=str(tmp_path / "sum"), dest=str(tmp_path / "one"))["changed"]
+    assert run("release", **HOST, mirror=mirror.url, checksum=str(tmp_path / "sum"), dest=str(tmp_path / "one"))[
+        "changed"
+    ]
     mirror.files["/sum"] = digest(good()).encode()
-    assert run("release", **HOST, mirror=mirror.url, checksum=f"{mirror.url}/sum", dest=str(tmp_path / "two"))["changed"]
+    assert run("release", **HOST, mirror=mirror.url, checksum=f"{mirror.url}/sum", dest=str(tmp_path / "two"))[
+        "changed"
+    ]
     mirror.files["/sum"] = b"0" * 64
     result = run("release", **HOST, mirror=mirror.url, checksum=f"{mirror.url}/sum", dest=str(tmp_path / "three"))
     assert result["failure"]["code"] == "checksum"
@@ -151,7 +170,10 @@ BAD_TARS = {
     "absolute link": (tar((PROGRAM, SCRIPT), link("out", "/etc")), "unsafe_archive"),
     "hard link out of the folder": (tar((PROGRAM, SCRIPT), link("out", "../evil", tarfile.LNKTYPE)), "unsafe_archive"),
     # By its words d/up/../evil stays inside; what d/up is decides.
-    "link by way of another link": (tar((PROGRAM, SCRIPT), special("d", tarfile.DIRTYPE), link("d/up", ".."), link("out", "d/up/../evil")), "unsafe_archive"),
+    "link by way of another link": (
+        tar((PROGRAM, SCRIPT), special("d", tarfile.DIRTYPE), link("d/up", ".."), link("out", "d/up/../evil")),
+        "unsafe_archive",
+    ),
     "device": (tar((PROGRAM, SCRIPT), special("null", tarfile.CHRTYPE)), "unsafe_archive"),
     "pipe": (tar((PROGRAM, SCRIPT), special("pipe", tarfile.FIFOTYPE)), "unsafe_archive"),
     "no archive": (b"<html>proxy login</html>", "broken_archive"),
@@ -165,7 +187,9 @@ BAD_TARS = {
 @pytest.mark.parametrize(("content", "code"), BAD_TARS.values(), ids=BAD_TARS.keys())
 def test_of_a_bad_archive_nothing_is_left(run, tmp_path, content, code):
     result = run("release", **HOST, **file(tmp_path, content), dest=str(tmp_path / "dest"))
-    assert result["failed"] and not result["changed"] and result["failure"]["code"] == code and result["failure"]["hint"]
+    assert (
+        result["failed"] and not result["changed"] and result["failure"]["code"] == code and result["failure"]["hint"]
+    )
     assert tree(tmp_path / "dest") == [FOLDER]
     assert not list(tmp_path.rglob("evil"))
 
@@ -221,11 +245,11 @@ def test_a_release_that_was_there_survives_a_bad_archive(run, tmp_path):
         ({"version": "1.31.9"}, "download", "HTTP 404"),
         ({"arch": "arm64", "checksum": digest(good())}, "download", "HTTP 404"),
         ({"url": "/elsewhere", "checksum": digest(good())}, "download", "HTTP 404"),
-        ({"version": "1.31"}, "invalid_option", "is no version of Istio"),
-        ({"version": "../1.31.0"}, "invalid_option", "is no version of Istio"),
-        ({"version": "latest"}, "invalid_option", "is no version of Istio"),
-        ({"checksum": "abc"}, "invalid_option", "is no sha256, no URL and no file"),
-        ({"src": "/nowhere/istio.tar.gz"}, "invalid_option", "src: /nowhere/istio.tar.gz is no file"),
+        ({"version": "1.31"}, "invalid_option", "is not a valid Istio version"),
+        ({"version": "../1.31.0"}, "invalid_option", "is not a valid Istio version"),
+        ({"version": "latest"}, "invalid_option", "is not a valid Istio version"),
+        ({"checksum": "abc"}, "invalid_option", "is not a valid sha256, URL or file"),
+        ({"src": "/nowhere/istio.tar.gz"}, "invalid_option", "src: /nowhere/istio.tar.gz is not a file"),
         ({"src": "/nowhere/istio.tar.gz", "checksum": digest(good())}, "invalid_option", "/nowhere/istio.tar.gz"),
     ],
 )
@@ -262,7 +286,9 @@ def test_a_mirror_that_is_not_there_is_a_failed_download(run, monkeypatch, tmp_p
 
 
 @pytest.mark.parametrize(
-    "answer", [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n400\r\nabc", b"garbage\r\n\r\n"], ids=["chunks break off", "no HTTP"]
+    "answer",
+    [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n400\r\nabc", b"garbage\r\n\r\n"],
+    ids=["chunks break off", "no HTTP"],
 )
 def test_an_answer_that_cannot_be_read_is_a_failed_download(run, monkeypatch, tmp_path, answer):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -275,7 +301,13 @@ def test_an_answer_that_cannot_be_read_is_a_failed_download(run, monkeypatch, tm
                 client.sendall(answer)
 
         threading.Thread(target=serve, daemon=True).start()
-        result = run("release", **HOST, url=f"http://127.0.0.1:{listener.getsockname()[1]}/x", checksum="0" * 64, dest=str(tmp_path / "dest"))
+        result = run(
+            "release",
+            **HOST,
+            url=f"http://127.0.0.1:{listener.getsockname()[1]}/x",
+            checksum="0" * 64,
+            dest=str(tmp_path / "dest"),
+        )
     assert result["failure"]["code"] == "download"
 
 
@@ -289,9 +321,14 @@ def test_a_place_that_cannot_be_written_is_named(run, tmp_path):
 def test_of_many_tasks_on_one_host_one_fetches_and_the_others_find_it(mirror, tmp_path, monkeypatch):
     """As where one controller works on many clusters at once."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    wanted = releases.Release(VERSION, os="linux", arch="amd64", mirror=mirror.url)
+    wanted = releases.IstioRelease(VERSION, os="linux", arch="amd64", mirror=mirror.url)
     with ThreadPoolExecutor(6) as pool:
-        done = list(pool.map(lambda _number: releases.have(wanted, releases.folder(wanted)), range(6)))
+        done = list(
+            pool.map(lambda _number: releases.ensure_release(wanted, releases.release_folder(wanted)), range(6))
+        )
     assert sorted(fetched for _result, fetched in done) == [False] * 5 + [True]
-    assert len({result["istioctl"] for result, _fetched in done}) == 1 and Path(done[0][0]["istioctl"]).read_bytes() == SCRIPT
+    assert (
+        len({result["istioctl"] for result, _fetched in done}) == 1
+        and Path(done[0][0]["istioctl"]).read_bytes() == SCRIPT
+    )
     assert len(mirror.asked) == 2

@@ -13,7 +13,9 @@ from builders import actions, deployment, istio, namespace, secret
 from memory_api import MemoryApi
 
 PLACES = ("kube-system", "istio-system", "shop", "other")
-ROUTE = istio("VirtualService", "web", hosts=["web"], http=[{"route": [{"destination": {"host": "web", "subset": "v1"}}]}])
+ROUTE = istio(
+    "VirtualService", "web", hosts=["web"], http=[{"route": [{"destination": {"host": "web", "subset": "v1"}}]}]
+)
 KEY = "private-key-nobody-sees"
 
 
@@ -64,7 +66,9 @@ def test_what_was_lost_comes_back_as_it_was_and_again_changes_nothing(api, resto
 def test_what_keeps_out_comes_first_and_routes_come_last(api, restore):
     lose(api, *KINDS)
     restore()
-    order = [path.rpartition("/")[0].rpartition("/")[2] + "/" + path.rpartition("/")[2] for _method, path in api.writes()]
+    order = [
+        path.rpartition("/")[0].rpartition("/")[2] + "/" + path.rpartition("/")[2] for _method, path in api.writes()
+    ]
     assert order[0] == "authorizationpolicies/deny" and order[-1] == "virtualservices/web"
 
 
@@ -78,7 +82,11 @@ def test_what_is_as_it_was_stays_with_its_owners(api, restore):
 def test_what_others_changed_since_is_a_conflict_until_forced(api, restore):
     api.put(istio("VirtualService", "web", hosts=["www"], http=ROUTE["spec"]["http"]), manager="kubectl-edit")
     refused = restore()
-    assert refused["failure"]["code"] == "conflict" and ".spec.hosts is owned by kubectl-edit" in refused["msg"] and api.writes() == []
+    assert (
+        refused["failure"]["code"] == "conflict"
+        and ".spec.hosts is owned by kubectl-edit" in refused["msg"]
+        and api.writes() == []
+    )
     planned = restore(check=True)
     assert planned["changed"] and "conflict" in str(planned["warnings"])
     done = restore(force_conflicts=True)
@@ -124,7 +132,11 @@ def test_another_cluster_is_refused_until_it_is_named(runner, src):
     elsewhere = other("shop")
     for check in (True, False):
         refused = runner(elsewhere, "restore", check=check, src=src)
-        assert refused["failure"]["code"] == "other_cluster" and "to_other_cluster" in refused["failure"]["hint"] and elsewhere.writes() == []
+        assert (
+            refused["failure"]["code"] == "other_cluster"
+            and "to_other_cluster" in refused["failure"]["hint"]
+            and elsewhere.writes() == []
+        )
     assert runner(elsewhere, "restore", src=src, to_other_cluster=True)["summary"]["created"] == 4
 
 
@@ -132,7 +144,10 @@ def test_missing_kinds_are_told_at_once_and_in_check_mode_may_still_come(runner,
     elsewhere = other("shop", without=("VirtualService", "AuthorizationPolicy"))
     refused = runner(elsewhere, "restore", src=src, to_other_cluster=True)
     assert refused["failure"]["code"] == "unknown_kind" and elsewhere.writes() == []
-    assert "AuthorizationPolicy in security.istio.io/v1 (2)" in refused["msg"] and "VirtualService in networking.istio.io/v1 (1)" in refused["msg"]
+    assert (
+        "AuthorizationPolicy in security.istio.io/v1 (2)" in refused["msg"]
+        and "VirtualService in networking.istio.io/v1 (1)" in refused["msg"]
+    )
     planned = runner(elsewhere, "restore", check=True, src=src, to_other_cluster=True)
     assert planned["summary"]["created"] == 4 and "unknown_kind" in str(planned["warnings"])
 
@@ -140,13 +155,26 @@ def test_missing_kinds_are_told_at_once_and_in_check_mode_may_still_come(runner,
 def test_missing_namespaces_are_told_at_once(runner, src):
     elsewhere = other()
     refused = runner(elsewhere, "restore", src=src, to_other_cluster=True)
-    assert refused["failure"]["code"] == "namespace_missing" and "no namespace shop" in refused["msg"] and elsewhere.writes() == []
-    assert "namespace_missing" in str(runner(elsewhere, "restore", check=True, src=src, to_other_cluster=True)["warnings"])
+    assert (
+        refused["failure"]["code"] == "namespace_missing"
+        and "namespace shop does not exist" in refused["msg"]
+        and elsewhere.writes() == []
+    )
+    assert "namespace_missing" in str(
+        runner(elsewhere, "restore", check=True, src=src, to_other_cluster=True)["warnings"]
+    )
 
 
 def test_secrets_and_mesh_configuration_come_back_only_when_named(run, api, tmp_path):
     api.put(deployment("istiod", "istio-system", "pilot:1", {"app": "istiod"}))
-    api.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "istio", "namespace": "istio-system"}, "data": {"mesh": "a: b"}})
+    api.put(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "istio", "namespace": "istio-system"},
+            "data": {"mesh": "a: b"},
+        }
+    )
     api.put(secret("istio-ca-secret", "istio-system", {"ca-key.pem": KEY}), manager="pilot-discovery")
     src = str(tmp_path / "kept")
     run("backup", dest=src, mesh_config=True, secrets=["istio-ca-secret"])
@@ -155,7 +183,8 @@ def test_secrets_and_mesh_configuration_come_back_only_when_named(run, api, tmp_
     done = run("restore", src=src, parts=["secrets", "mesh_config"])
     assert actions(done) == {"istio-ca-secret": "created", "istio": "created"} and KEY not in json.dumps(done)
     assert (
-        api.get("ConfigMap", "istio", "istio-system")["data"] == {"mesh": "a: b"} and api.get("Secret", "istio-ca-secret", "istio-system")["type"] == "Opaque"
+        api.get("ConfigMap", "istio", "istio-system")["data"] == {"mesh": "a: b"}
+        and api.get("Secret", "istio-ca-secret", "istio-system")["type"] == "Opaque"
     )
 
 
@@ -163,9 +192,15 @@ def test_an_authority_that_is_in_use_is_not_replaced_unasked(run, api, tmp_path)
     api.put(secret("istio-ca-secret", "istio-system", {"ca-key.pem": KEY}), manager="pilot-discovery")
     src = str(tmp_path / "kept")
     run("backup", dest=src, secrets=["istio-ca-secret"])
-    api.put(secret("istio-ca-secret", "istio-system", {"ca-key.pem": "of the new control plane"}), manager="pilot-discovery")
+    api.put(
+        secret("istio-ca-secret", "istio-system", {"ca-key.pem": "of the new control plane"}), manager="pilot-discovery"
+    )
     refused = run("restore", src=src, parts=["secrets"])
-    assert refused["failure"]["code"] == "conflict" and "pilot-discovery" in refused["msg"] and KEY not in json.dumps(refused)
+    assert (
+        refused["failure"]["code"] == "conflict"
+        and "pilot-discovery" in refused["msg"]
+        and KEY not in json.dumps(refused)
+    )
 
 
 def test_a_server_that_quotes_a_secret_is_not_repeated(run, api, tmp_path):
@@ -173,15 +208,24 @@ def test_a_server_that_quotes_a_secret_is_not_repeated(run, api, tmp_path):
     src, value = str(tmp_path / "kept"), base64.b64encode(KEY.encode()).decode()
     run("backup", dest=src, secrets=["shop/key"])
     api.drop("Secret", "key", "shop")
-    api.faults[("PATCH", "/api/v1/namespaces/shop/secrets/key?dryRun")] = [ApiError(422, "Invalid", f"data.key: {value} is too short")]
+    api.faults[("PATCH", "/api/v1/namespaces/shop/secrets/key?dryRun")] = [
+        ApiError(422, "Invalid", f"data.key: {value} is too short")
+    ]
     refused = run("restore", src=src, parts=["secrets"])
-    assert refused["failure"]["code"] == "invalid_object" and value not in json.dumps(refused) and KEY not in json.dumps(refused)
+    assert (
+        refused["failure"]["code"] == "invalid_object"
+        and value not in json.dumps(refused)
+        and KEY not in json.dumps(refused)
+    )
 
 
 @pytest.mark.parametrize("harm", ["gone", "shortened", "cut off"])
 def test_half_of_a_backup_is_refused(api, restore, tmp_path, harm):
     lose(api, *KINDS)
-    index, path = tmp_path / "kept/index.yaml", tmp_path / "kept/configuration/shop/AuthorizationPolicy.security.istio.io.yaml"
+    index, path = (
+        tmp_path / "kept/index.yaml",
+        tmp_path / "kept/configuration/shop/AuthorizationPolicy.security.istio.io.yaml",
+    )
     if harm == "gone":
         path.unlink()
     elif harm == "shortened":
@@ -224,4 +268,8 @@ def test_a_file_that_does_not_parse_is_named_and_nothing_of_it_shown(api, restor
     path = tmp_path / "kept/configuration/shop/VirtualService.networking.istio.io.yaml"
     path.write_text(f"a: [{KEY}")
     refused = restore()
-    assert refused["failure"]["code"] == "invalid_option" and "VirtualService.networking.istio.io.yaml" in refused["msg"] and KEY not in json.dumps(refused)
+    assert (
+        refused["failure"]["code"] == "invalid_option"
+        and "VirtualService.networking.istio.io.yaml" in refused["msg"]
+        and KEY not in json.dumps(refused)
+    )

@@ -25,7 +25,11 @@ def tag(run, api, tmp_path):
     run("control_plane", istioctl=istioctl, revision="canary", profile="minimal")
     api.requests.clear()
     return lambda name="stable", check=False, **options: run(
-        "revision_tag", check=check, name=name, **({} if options.get("state") == "absent" else {"istioctl": istioctl}), **options
+        "revision_tag",
+        check=check,
+        name=name,
+        **({} if options.get("state") == "absent" else {"istioctl": istioctl}),
+        **options,
     )
 
 
@@ -35,19 +39,28 @@ def revision(api, name=HOOK):
 
 
 def test_a_tag_comes_moves_and_goes_each_also_in_check_mode_and_again(api, tag):
-    for options, there in (({"revision": "default"}, "default"), ({"revision": "canary"}, "canary"), ({"state": "absent"}, None)):
+    for options, there in (
+        ({"revision": "default"}, "default"),
+        ({"revision": "canary"}, "canary"),
+        ({"state": "absent"}, None),
+    ):
         before = revision(api)
         planned = tag(check=True, **options)
         assert planned["changed"] and revision(api) == before
         done = tag(**options)
         assert done["changed"] and actions(done) == actions(planned) and revision(api) == there
         assert not tag(**options)["changed"] and not tag(check=True, **options)["changed"]
-    assert api.get("Service", SERVICE, "istio-system") is None and api.get("ConfigMap", "istio-revision-tag-stable", "istio-system") is None
+    assert (
+        api.get("Service", SERVICE, "istio-system") is None
+        and api.get("ConfigMap", "istio-revision-tag-stable", "istio-system") is None
+    )
 
 
 def test_it_is_a_webhook_and_a_service_and_waits_for_the_ca(api, tag):
     done = tag(revision="canary")
-    assert set(actions(done)) == {HOOK, SERVICE, "istio-revision-tag-stable"} and done["barriers"] == [f"webhooks armed: {HOOK}"]
+    assert set(actions(done)) == {HOOK, SERVICE, "istio-revision-tag-stable"} and done["verified"] == [
+        f"webhooks have their CA: {HOOK}"
+    ]
     assert done["tag"] == {"name": "stable", "revision": "", "namespaces": []}
     assert tag(revision="default")["tag"]["revision"] == "canary", "as it was found"
 
@@ -55,7 +68,10 @@ def test_it_is_a_webhook_and_a_service_and_waits_for_the_ca(api, tag):
 def test_the_default_tag_moves_with_its_validator_and_is_lost_to_neither_set(api, tag):
     done = tag("default", revision="canary")
     assert revision(api, "istio-revision-tag-default") == "canary"
-    assert api.get("ValidatingWebhookConfiguration", "istiod-default-validator")["metadata"]["labels"]["istio.io/rev"] == "canary"
+    assert (
+        api.get("ValidatingWebhookConfiguration", "istiod-default-validator")["metadata"]["labels"]["istio.io/rev"]
+        == "canary"
+    )
     assert done["changed"] and not tag("default", revision="canary")["changed"]
 
 

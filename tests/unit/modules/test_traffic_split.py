@@ -10,9 +10,17 @@ from builders import pod, service
 from fake_istiod import FakeIstiod
 
 HOST = "frontend.shop.svc.cluster.local"
-GATEWAY = {"apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "ingress", "namespace": "istio-system"}, "spec": {"selector": {}}}
-BEFORE = "PATCH /api/v1/namespaces/shop/configmaps/servicemesh-undo-frontend"
-RULE, ROUTES = (f"/apis/networking.istio.io/v1/namespaces/shop/{plural}/frontend" for plural in ("destinationrules", "virtualservices"))
+GATEWAY = {
+    "apiVersion": "networking.istio.io/v1",
+    "kind": "Gateway",
+    "metadata": {"name": "ingress", "namespace": "istio-system"},
+    "spec": {"selector": {}},
+}
+BEFORE = "PATCH /api/v1/namespaces/shop/configmaps/servicemesh-rollback-frontend"
+RULE, ROUTES = (
+    f"/apis/networking.istio.io/v1/namespaces/shop/{plural}/frontend"
+    for plural in ("destinationrules", "virtualservices")
+)
 
 
 @pytest.fixture
@@ -27,8 +35,8 @@ def shop(api):
 
 @pytest.fixture
 def istiod(shop, monkeypatch):
-    pause = Cluster.pause
-    monkeypatch.setattr(Cluster, "pause", lambda self, _seconds: pause(self, 0.01))
+    pause = Cluster.sleep
+    monkeypatch.setattr(Cluster, "sleep", lambda self, _seconds: pause(self, 0.01))
     return FakeIstiod(shop)
 
 
@@ -36,7 +44,7 @@ def istiod(shop, monkeypatch):
 def split(run, shop):
     def call(versions=None, check=False, **options):
         given = {"versions": versions} if versions is not None else {}
-        return run("traffic_split", check=check, host="frontend", namespace="shop", **given, **options)
+        return run("traffic_split", check=check, service="frontend", namespace="shop", **given, **options)
 
     return call
 
@@ -47,7 +55,9 @@ def weights(api, name="frontend"):
 
 
 def subsets(api):
-    return {subset["name"]: subset["labels"] for subset in api.get("DestinationRule", "frontend", "shop")["spec"]["subsets"]}
+    return {
+        subset["name"]: subset["labels"] for subset in api.get("DestinationRule", "frontend", "shop")["spec"]["subsets"]
+    }
 
 
 def test_create_change_and_delete_each_also_in_check_mode_and_again(shop, split):
@@ -63,7 +73,10 @@ def test_create_change_and_delete_each_also_in_check_mode_and_again(shop, split)
     before = copy.deepcopy(shop.objects)
     assert split(state="absent", check=True)["changed"] and shop.objects == before
     assert split(state="absent")["summary"]["pruned"] == 2
-    assert shop.get("VirtualService", "frontend", "shop") is None and shop.get("DestinationRule", "frontend", "shop") is None
+    assert (
+        shop.get("VirtualService", "frontend", "shop") is None
+        and shop.get("DestinationRule", "frontend", "shop") is None
+    )
     assert not split(state="absent")["changed"]
 
 
@@ -80,26 +93,31 @@ def story(api):
 def test_proxies_have_the_subsets_before_a_weight_names_them(shop, istiod, split):
     result = split({"v1": 90, "v2": 10})
     assert story(shop) == [BEFORE, f"PATCH {RULE}", "asked", f"PATCH {ROUTES}", "asked"]
-    assert result["barriers"] == [
-        f"converged: subsets v1, v2 of {HOST} at 1 proxies of 1 istiods",
-        f"converged: split-v1-90-v2-10 of {HOST} at 1 proxies of 1 istiods",
+    assert result["verified"] == [
+        f"proxies in sync: subsets v1, v2 of {HOST} at 1 proxies of 1 istiods",
+        f"proxies in sync: split-v1-90-v2-10 of {HOST} at 1 proxies of 1 istiods",
     ]
 
 
-@pytest.mark.parametrize("said_in", ["istio", "gateway"])
+@pytest.mark.parametrize("said_in", ["istio", "gateway_api"])
 @pytest.mark.parametrize("unconcerned", ["gateways", "hidden"])
 def test_an_istiod_that_has_only_proxies_without_the_routes_holds_nothing_up(shop, istiod, split, unconcerned, said_in):
     second = FakeIstiod(shop, "istiod-2", ("in.istio-system",))
     setattr(second, unconcerned, {"in.istio-system"})
     result = split({"v1": 90, "v2": 10}, api=said_in, wait_timeout=2)
-    assert "failed" not in result and [text.partition(" at ")[2] for text in result["barriers"]] == ["2 proxies of 2 istiods"] * 2
+    assert (
+        "failed" not in result
+        and [text.partition(" at ")[2] for text in result["verified"]] == ["2 proxies of 2 istiods"] * 2
+    )
 
 
 def test_an_istiod_whose_gateway_lacks_the_routes_of_gateways_does(shop, istiod, split):
     second = FakeIstiod(shop, "istiod-2", ("in.istio-system",))
     second.gateways, second.old = {"in.istio-system"}, {"in.istio-system"}
-    result = split({"v1": 1}, gateways=["mesh", "istio-system/ingress"], gateway_hosts=["shop.example.com"], wait_timeout=1)
-    assert result["failure"]["code"] == "not_converged" and "istiod-2" in result["msg"]
+    result = split(
+        {"v1": 1}, gateways=["mesh", "istio-system/ingress"], gateway_hosts=["shop.example.com"], wait_timeout=1
+    )
+    assert result["failure"]["code"] == "proxies_not_synced" and "istiod-2" in result["msg"]
 
 
 def test_a_version_leaves_in_three_steps(shop, istiod, split):
@@ -107,7 +125,9 @@ def test_a_version_leaves_in_three_steps(shop, istiod, split):
     shop.requests.clear()
     result = split({"v2": 1})
     assert story(shop) == [BEFORE, f"PATCH {RULE}", "asked", f"PATCH {ROUTES}", "asked", f"PATCH {RULE}"]
-    assert "name: v1" in result["diff"][1]["after"] and "name: v2" in result["diff"][1]["after"], "both while proxies change over"
+    assert "name: v1" in result["diff"][1]["after"] and "name: v2" in result["diff"][1]["after"], (
+        "both while proxies change over"
+    )
     assert subsets(shop) == {"v2": {"version": "v2"}} and weights(shop) == {"v2": 1}
     assert result["summary"]["configured"] == 4
 
@@ -121,7 +141,7 @@ def test_no_subset_goes_while_a_proxy_may_still_name_it(shop, istiod, split):
 
 def test_a_rule_that_stays_loses_its_subsets_only_when_no_proxy_has_the_routes(shop, istiod, split, run):
     split({"v1": 90, "v2": 10})
-    run("load_balancing", host="frontend", namespace="shop", algorithm="random")
+    run("load_balancing", service="frontend", namespace="shop", algorithm="random")
     shop.requests.clear()
     assert split(state="absent")["changed"]
     assert story(shop) == [BEFORE, f"DELETE {ROUTES}", "asked", f"PATCH {RULE}"]
@@ -138,25 +158,30 @@ def test_nothing_is_asked_of_istiod_where_nothing_changes(shop, istiod, split):
 def test_a_proxy_that_refuses_its_configuration_stops_the_change(shop, istiod, split):
     istiod.rejected["web-1.shop"] = "no such cluster"
     result = split({"v1": 90, "v2": 10})
-    assert result["failure"]["code"] == "rejected" and "web-1.shop" in result["msg"] and "no such cluster" in result["msg"]
+    assert (
+        result["failure"]["code"] == "rejected" and "web-1.shop" in result["msg"] and "no such cluster" in result["msg"]
+    )
     assert shop.get("VirtualService", "frontend", "shop") is None, "no weight without its subset"
     assert result["changed"] and [row["action"] for row in result["objects"]] == ["created", "created", "pending"]
     istiod.rejected.clear()
     assert split({"v1": 90, "v2": 10})["changed"] and weights(shop) == {"v1": 90, "v2": 10}
 
 
-@pytest.mark.parametrize(("behind", "blind", "words"), [({"web-1.shop"}, False, "web-1.shop"), (set(), True, "none of the proxies of istiod istiod-1")])
+@pytest.mark.parametrize(
+    ("behind", "blind", "words"),
+    [({"web-1.shop"}, False, "web-1.shop"), (set(), True, "none of the checked proxies of istiod istiod-1")],
+)
 def test_what_does_not_converge_names_who_does_not(shop, istiod, split, behind, blind, words):
     istiod.behind, istiod.blind = behind, blind
     result = split({"v1": 1}, wait_timeout=1)
-    assert result["failure"]["code"] == "not_converged" and words in result["msg"]
+    assert result["failure"]["code"] == "proxies_not_synced" and words in result["msg"]
     assert shop.get("VirtualService", "frontend", "shop") is None
 
 
 def test_an_istiod_that_cannot_be_asked_is_unknown_and_never_converged(shop, istiod, split):
     shop.tunnels.clear()
     result = split({"v1": 1})
-    assert result["changed"] and all(text.startswith("converged: unknown") for text in result["barriers"])
+    assert result["changed"] and all(text.startswith("proxies in sync: unknown") for text in result["verified"])
 
 
 def test_weights_are_shares_and_need_not_add_up_to_a_hundred(shop, split):
@@ -169,7 +194,7 @@ def test_a_version_with_weight_0_needs_no_pod(shop, split):
 
 BAD = {
     "no version": ({"versions": {}}, "invalid_option", "has no version"),
-    "all zero": ({"versions": {"v1": 0, "v2": 0}}, "weights_zero", "all weights of host frontend are 0"),
+    "all zero": ({"versions": {"v1": 0, "v2": 0}}, "weights_zero", "all weights of service frontend are 0"),
     "negative": ({"versions": {"v1": 110, "v2": -10}}, "weight_negative", "the weight of v2 is -10"),
     "text": ({"versions": {"v1": "90"}}, "weight_invalid", "the weight of v1 is '90'"),
     "fraction": ({"versions": {"v1": 0.5}}, "weight_invalid", "the weight of v1 is 0.5"),
@@ -179,18 +204,28 @@ BAD = {
     "hosts without a gateway": ({"gateway_hosts": ["shop.example.com"]}, "invalid_option", "a gateway other than mesh"),
 }
 BAD_IN_THE_CLUSTER = {
-    "host": ({"host": "frontent"}, "no_such_host", "no Service or ServiceEntry is frontent.shop.svc.cluster.local"),
-    "host of another namespace": ({"namespace": "istio-system"}, "no_such_host", "frontend.istio-system.svc.cluster.local"),
-    "outside host": ({"host": "api.example.com"}, "no_such_host", "api.example.com"),
+    "service": (
+        {"service": "frontent"},
+        "no_such_host",
+        "frontent.shop.svc.cluster.local has no Service or ServiceEntry",
+    ),
+    "host of another namespace": (
+        {"namespace": "istio-system"},
+        "no_such_host",
+        "frontend.istio-system.svc.cluster.local",
+    ),
+    "outside host": ({"service": "api.example.com"}, "no_such_host", "api.example.com"),
     "pods": ({"versions": {"v1": 50, "v3": 50}}, "no_pods", "version=v3"),
     "pods by another label": ({"label": "release"}, "no_pods", "release=v1"),
     "gateway": ({"gateways": ["mesh", "istio-system/nowhere"]}, "no_such_gateway", "istio-system/nowhere"),
     "gateway without its namespace": ({"gateways": ["ingress"]}, "no_such_gateway", "ingress"),
 }
-GOOD = {"host": "frontend", "namespace": "shop", "versions": {"v1": 1}}
+GOOD = {"service": "frontend", "namespace": "shop", "versions": {"v1": 1}}
 
 
-@pytest.mark.parametrize(("options", "code", "words"), [*BAD.values(), *BAD_IN_THE_CLUSTER.values()], ids=[*BAD, *BAD_IN_THE_CLUSTER])
+@pytest.mark.parametrize(
+    ("options", "code", "words"), [*BAD.values(), *BAD_IN_THE_CLUSTER.values()], ids=[*BAD, *BAD_IN_THE_CLUSTER]
+)
 def test_bad_options_have_a_code_and_write_nothing(run, shop, options, code, words):
     result = run("traffic_split", **{**GOOD, **options})
     assert result["failed"] and result["failure"]["code"] == code and words in result["msg"]
@@ -215,7 +250,14 @@ def test_versions_are_needed_for_a_split(split):
 
 def other_routes(api, host, name="by-hand", annotations=None):
     metadata = {"name": name, "namespace": "shop", "annotations": annotations or {}}
-    api.put({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": metadata, "spec": {"hosts": [host], "http": []}})
+    api.put(
+        {
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "VirtualService",
+            "metadata": metadata,
+            "spec": {"hosts": [host], "http": []},
+        }
+    )
     api.requests.clear()
 
 
@@ -223,7 +265,11 @@ def other_routes(api, host, name="by-hand", annotations=None):
 def test_a_host_whose_routes_somebody_else_has_is_taken(shop, split, host):
     other_routes(shop, host)
     result = split({"v1": 1})
-    assert result["failure"]["code"] == "host_taken" and result["failure"]["ref"]["name"] == "by-hand" and shop.writes() == []
+    assert (
+        result["failure"]["code"] == "host_taken"
+        and result["failure"]["ref"]["name"] == "by-hand"
+        and shop.writes() == []
+    )
     planned = split({"v1": 1}, check=True)
     assert "failed" not in planned and "VirtualService shop/by-hand" in str(planned["warnings"])
 
@@ -246,9 +292,19 @@ def test_a_host_with_several_ports_needs_one_named(shop, split):
 
 def test_a_service_entry_makes_an_outside_host_known(run, shop):
     spec = {"hosts": ["*.example.com"], "ports": [{"number": 443, "name": "tls"}]}
-    shop.put({"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": {"name": "outside", "namespace": "shop"}, "spec": spec})
-    result = run("traffic_split", host="api.example.com", namespace="shop", versions={"v1": 1})
-    assert result["changed"] and shop.get("DestinationRule", "api.example.com", "shop")["spec"]["host"] == "api.example.com"
+    shop.put(
+        {
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "ServiceEntry",
+            "metadata": {"name": "outside", "namespace": "shop"},
+            "spec": spec,
+        }
+    )
+    result = run("traffic_split", service="api.example.com", namespace="shop", versions={"v1": 1})
+    assert (
+        result["changed"]
+        and shop.get("DestinationRule", "api.example.com", "shop")["spec"]["host"] == "api.example.com"
+    )
 
 
 def test_a_gateway_gets_named_hosts_with_the_mesh_and_any_host_apart(shop, split):
@@ -264,7 +320,12 @@ def test_a_gateway_gets_named_hosts_with_the_mesh_and_any_host_apart(shop, split
 
 
 def test_absent_leaves_what_this_collection_did_not_make(shop, split):
-    rule = {"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "frontend", "namespace": "shop"}, "spec": {"host": HOST}}
+    rule = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "DestinationRule",
+        "metadata": {"name": "frontend", "namespace": "shop"},
+        "spec": {"host": HOST},
+    }
     shop.put(rule)
     other_routes(shop, "frontend", name="frontend")
     result = split(state="absent")
@@ -274,7 +335,12 @@ def test_absent_leaves_what_this_collection_did_not_make(shop, split):
 def test_another_tools_rule_of_the_same_name_is_a_conflict(shop, split):
     spec = {"host": "frontend", "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}}}
     shop.put(
-        {"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "frontend", "namespace": "shop"}, "spec": spec},
+        {
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "DestinationRule",
+            "metadata": {"name": "frontend", "namespace": "shop"},
+            "spec": spec,
+        },
         manager="argocd",
     )
     shop.requests.clear()

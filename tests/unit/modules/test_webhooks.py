@@ -69,21 +69,30 @@ def test_what_nothing_answers_is_opened_and_closed_again_as_it_was(webhooks, mes
     assert webhooks(api, "closed", check=True)["changed"] and policies(api, MUTATING) == {"Ignore"}
     closed = webhooks(api, "closed")
     assert closed["webhooks"] == opened["webhooks"] and closed["changed"]
-    assert policies(api, MUTATING) == policies(api, VALIDATING) == {"Fail"} and managers(api, MUTATING) == before and order(api) == entries
+    assert (
+        policies(api, MUTATING) == policies(api, VALIDATING) == {"Fail"}
+        and managers(api, MUTATING) == before
+        and order(api) == entries
+    )
     assert not webhooks(api, "closed")["changed"]
 
 
 def test_what_something_answers_stays_closed_unless_told(webhooks):
     api = SoundMesh().api()
     assert not webhooks(api, "open")["changed"] and policies(api, MUTATING) == {"Fail"}
-    assert webhooks(api, "open", force=True)["changed"] and policies(api, MUTATING) == policies(api, VALIDATING) == {"Ignore"}
+    assert webhooks(api, "open", force=True)["changed"] and policies(api, MUTATING) == policies(api, VALIDATING) == {
+        "Ignore"
+    }
 
 
 def test_what_nothing_answers_is_not_closed_unless_told(webhooks, mesh):
     api = mesh.api()
     webhooks(api, "open")
     refused = webhooks(api, "closed")
-    assert refused["failure"]["code"] == "webhook_unanswered" and "nothing ready is behind Service istio-system/istiod" in refused["msg"]
+    assert (
+        refused["failure"]["code"] == "webhook_unanswered"
+        and "Service istio-system/istiod has no ready endpoint" in refused["msg"]
+    )
     assert policies(api, MUTATING) == {"Ignore"}
     assert webhooks(api, "closed", force=True)["changed"] and policies(api, MUTATING) == {"Fail"}
 
@@ -119,7 +128,12 @@ def test_objects_that_nobody_applies_fall_back_to_the_default(webhooks, mesh):
     back(api)
     assert webhooks(api, "closed")["changed"]
     assert policies(api, MUTATING) == policies(api, VALIDATING) == {"Fail"}
-    assert not [item for obj in every(api, MUTATING) for item in obj["metadata"]["managedFields"] if item["manager"] == OPENER and item["fieldsV1"]]
+    assert not [
+        item
+        for obj in every(api, MUTATING)
+        for item in obj["metadata"]["managedFields"]
+        if item["manager"] == OPENER and item["fieldsV1"]
+    ]
 
 
 def test_without_a_right_to_read_nothing_is_changed(webhooks, mesh):

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is read to judge a few objects is enough: the verdict is the one that everything would give."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -11,18 +12,19 @@ import pytest
 import yaml
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import Object, Ref, ref_of
 from ansible_collections.servicemesh.istio.plugins.module_utils._preflight import (
-    check_dependencies as scope,
-)
-from ansible_collections.servicemesh.istio.plugins.module_utils._preflight import (
-    loader as live,
+    check_dependencies,
+    loader,
+    registry,
 )
 from ansible_collections.servicemesh.istio.plugins.module_utils._preflight import (
     plan_review as review,
 )
-from ansible_collections.servicemesh.istio.plugins.module_utils._preflight import (
-    registry as checks,
+from ansible_collections.servicemesh.istio.plugins.module_utils._preflight.object_index import (
+    KINDS,
+    WORKLOADS,
+    World,
+    kind_of,
 )
-from ansible_collections.servicemesh.istio.plugins.module_utils._preflight.object_index import KINDS, WORKLOADS, World, kind_of
 from builders import config
 from collection import ROOT
 
@@ -30,7 +32,7 @@ FILE = importlib.util.spec_from_file_location("cases_of_checks", ROOT / "tests/u
 assert FILE and FILE.loader
 cases = importlib.util.module_from_spec(FILE)
 FILE.loader.exec_module(cases)
-BY_CODE = {code: one for one in scope.SCOPES for code in one.codes}
+BY_CODE = {code: one for one in check_dependencies.DEPENDENCIES for code in one.codes}
 
 
 def base() -> list[Object]:
@@ -39,11 +41,11 @@ def base() -> list[Object]:
     return [*cases.sound(), mesh]
 
 
-def change_of(written: dict[str, Any]) -> review.Change:
+def change_of(written: dict[str, Any]) -> review.PolicyDiff:
     """The change that lays a case over the sound mesh."""
     now = {ref_of(obj): obj for obj in cases.laid({key: value for key, value in written.items() if value is not None})}
     gone = {ref_of(obj) for obj in cases.laid({key: None for key, value in written.items() if value is None})}
-    return review.Change({ref_of(obj): obj for obj in base() if ref_of(obj) in {*now, *gone}}, now)
+    return review.PolicyDiff({ref_of(obj): obj for obj in base() if ref_of(obj) in {*now, *gone}}, now)
 
 
 class Tracing(World):
@@ -77,10 +79,15 @@ class Mesh(dict):  # type: ignore[type-arg]
 
 
 def test_every_check_has_its_scope_or_a_reason_to_be_left():
-    scoped = [code for one in scope.SCOPES for code in one.codes]
-    assert len(scoped) == len(set(scoped)) and not set(scoped) & set(scope.LEFT)
-    assert {*scoped, *scope.LEFT} == set(checks.BY_CODE) and all(scope.LEFT.values())
-    assert all((one.of | one.needs) <= set(KINDS) and set(one.when) <= one.of | one.needs for one in scope.SCOPES)
+    scoped = [code for one in check_dependencies.DEPENDENCIES for code in one.codes]
+    assert len(scoped) == len(set(scoped)) and not set(scoped) & set(check_dependencies.NOT_REVIEWED)
+    assert {*scoped, *check_dependencies.NOT_REVIEWED} == set(registry.BY_CODE) and all(
+        check_dependencies.NOT_REVIEWED.values()
+    )
+    assert all(
+        (one.of | one.needs) <= set(KINDS) and set(one.when) <= one.of | one.needs
+        for one in check_dependencies.DEPENDENCIES
+    )
 
 
 @pytest.mark.parametrize("part", ["fails", "passes"])
@@ -89,7 +96,11 @@ def test_no_check_looks_at_a_kind_that_its_scope_does_not_name(part):
     for case in cases.CASES.values():
         change = change_of(case[part])
         objects = [*(obj for obj in base() if ref_of(obj) not in change.was), *change.now.values()]
-        for check in checks.CHECKS if part == "fails" else [checks.BY_CODE[code] for code in cases.CASES if cases.CASES[code] is case]:
+        for check in (
+            registry.CHECKS
+            if part == "fails"
+            else [registry.BY_CODE[code] for code in cases.CASES if cases.CASES[code] is case]
+        ):
             if check.code in BY_CODE:
                 world = Tracing(objects, change.now.values(), True)
                 world.seen = seen[check.code]
@@ -102,18 +113,20 @@ def test_no_check_looks_at_a_kind_that_its_scope_does_not_name(part):
         assert kinds <= BY_CODE[code].of | BY_CODE[code].needs | coming, code
 
 
-def verdict(monkeypatch: pytest.MonkeyPatch, change: review.Change, everything: bool, live_now: list[Object] | None = None) -> list[tuple[str, Ref, str, str]]:
+def verdict(
+    monkeypatch: pytest.MonkeyPatch, change: review.PolicyDiff, everything: bool, live_now: list[Object] | None = None
+) -> list[tuple[str, Ref, str, str]]:
     """What is new: errors anywhere, all else on what is written."""
 
     def some(_cluster: Any, kinds: Any, _root: str) -> tuple[list[Object], dict[str, str]]:
         return [obj for obj in live_now or base() if kind_of(obj) in kinds], {}
 
-    everywhere = scope.Question({code: frozenset(KINDS) for code in BY_CODE}, frozenset(KINDS))
+    everywhere = check_dependencies.ReviewScope({code: frozenset(KINDS) for code in BY_CODE}, frozenset(KINDS))
     with monkeypatch.context() as patch:
-        patch.setattr(live, "some", some)
+        patch.setattr(loader, "load_kinds", some)
         if everything:
-            patch.setattr(scope, "question", lambda _written, _severities: everywhere)
-        _rows, new, _unread = review.judged(None, change)  # type: ignore[arg-type]
+            patch.setattr(check_dependencies, "review_scope", lambda _written, _severities: everywhere)
+        _rows, new, _unread = review.review_diff(None, change)  # type: ignore[arg-type]
     found = []
     for row in new:
         ref = Ref(row["ref"]["group"], row["ref"]["kind"], row["ref"]["namespace"], row["ref"]["name"])
@@ -129,11 +142,18 @@ def test_few_lists_say_what_all_of_them_would(monkeypatch, code, part):
     assert verdict(monkeypatch, change, everything=False) == verdict(monkeypatch, change, everything=True)
     for ref in {**change.was, **change.now} if len({**change.was, **change.now}) > 1 else ():
         # The last of several comes to the others, or goes from them.
-        others = [*(obj for obj in base() if ref_of(obj) not in change.was or ref_of(obj) == ref), *(obj for other, obj in change.now.items() if other != ref)]
-        one = review.Change(*({key: obj for key, obj in part.items() if key == ref} for part in (change.was, change.now)))
+        others = [
+            *(obj for obj in base() if ref_of(obj) not in change.was or ref_of(obj) == ref),
+            *(obj for other, obj in change.now.items() if other != ref),
+        ]
+        one = review.PolicyDiff(
+            *({key: obj for key, obj in part.items() if key == ref} for part in (change.was, change.now))
+        )
         assert verdict(monkeypatch, one, False, others) == verdict(monkeypatch, one, True, others), ref
 
 
-@pytest.mark.parametrize("code", [code for code in cases.CASES if code in BY_CODE and checks.BY_CODE[code].severity == "error"])
+@pytest.mark.parametrize(
+    "code", [code for code in cases.CASES if code in BY_CODE and registry.BY_CODE[code].severity == "error"]
+)
 def test_every_error_that_comes_of_a_change_is_found(monkeypatch, code):
     assert code in {row[0] for row in verdict(monkeypatch, change_of(cases.CASES[code]["fails"]), everything=False)}

@@ -1,17 +1,18 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A proxy's own configuration beside what a host's objects say."""
+
 from __future__ import annotations
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
-from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import config_dump as dump
-from ansible_collections.servicemesh.istio.plugins.module_utils._proxy.sync_status import Place
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import proxy_comparison as compared
+from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import config_dump
+from ansible_collections.servicemesh.istio.plugins.module_utils._proxy.sync_status import ProxyLocation
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import proxy_comparison
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends import istio
 from policies import FULL, dumped, host, policy, split
 
-SIDECAR = Place("shop", {}, False)
+SIDECAR = ProxyLocation("shop", {}, False)
 
 
 def clusters(*subsets, **more):
@@ -23,14 +24,16 @@ def objects(mode="", **concerns):
     """(host with its live objects, its VirtualService, a dump of a proxy that has them)"""
     wanted = policy(split=split(), **concerns)
     (obj,) = istio.virtual_services(wanted)
-    rule = istio.destination_rule(wanted, {name: {"version": name} for name in ("v1", "v2")}, {"tls": {"mode": mode}} if mode else {})
+    rule = istio.destination_rule(
+        wanted, {name: {"version": name} for name in ("v1", "v2")}, {"tls": {"mode": mode}} if mode else {}
+    )
     has = dumped(obj)
     has["configs"].append(clusters("v1", "v2"))
-    return host(own=obj, rule=rule), obj, has
+    return host(managed_virtual_service=obj, destination_rule=rule), obj, has
 
 
 def lacking(api, live, has, place=SIDECAR):
-    return compared.question(Cluster(api), live).lacking(place, has)
+    return proxy_comparison.proxy_query(Cluster(api), live).lacking(place, has)
 
 
 def action(has):
@@ -56,7 +59,10 @@ def test_subsets_that_are_missing_and_left_over_are_told(api):
     assert lacking(api, live, has) == "no subset v2; still the subset v3"
 
 
-@pytest.mark.parametrize(("found", "words"), [("2s", ""), ("2.000s", ""), ("0.250s", "a timeout of 0.25 s on "), (None, "a timeout of 0 s on ")])
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [("2s", ""), ("2.000s", ""), ("0.250s", "a timeout of 0.25 s on "), (None, "a timeout of 0 s on ")],
+)
 def test_timeouts_are_compared_as_times(api, found, words):
     live, _obj, has = objects(resilience={"timeout": "2s"})
     action(has)["timeout"] = found
@@ -64,7 +70,9 @@ def test_timeouts_are_compared_as_times(api, found, words):
     assert said.startswith(words) and bool(said) == bool(words)
 
 
-@pytest.mark.parametrize(("asked", "found", "words"), [(2, 2, ""), (2, 3, "3 retries on "), (0, 0, ""), (0, 2, "2 retries on ")])
+@pytest.mark.parametrize(
+    ("asked", "found", "words"), [(2, 2, ""), (2, 3, "3 retries on "), (0, 0, ""), (0, 2, "2 retries on ")]
+)
 def test_retries_are_compared(api, asked, found, words):
     live, _obj, has = objects(resilience={"retries": {"attempts": asked}})
     action(has)["retry_policy"] = {"num_retries": found} if found else None
@@ -80,7 +88,7 @@ AUTOMATIC = {"transport_socket_matches": [{"name": "tlsMode-istio"}]}
     ("mode", "found", "said"),
     [
         ("", AUTOMATIC, ""), ("SIMPLE", TLS, ""), ("ISTIO_MUTUAL", TLS, ""), ("DISABLE", {}, ""),
-        ("DISABLE", TLS, "TLS where TLS is DISABLE"), ("MUTUAL", {}, "plaintext where TLS is MUTUAL"), ("SIMPLE", AUTOMATIC, "automatic where TLS is SIMPLE"),
+        ("DISABLE", TLS, "TLS, but the TLS mode is DISABLE"), ("MUTUAL", {}, "plaintext, but the TLS mode is MUTUAL"), ("SIMPLE", AUTOMATIC, "automatic, but the TLS mode is SIMPLE"),
     ],
 )  # fmt: skip
 def test_tls_is_compared_where_the_rule_says_how(api, mode, found, said):
@@ -91,9 +99,14 @@ def test_tls_is_compared_where_the_rule_says_how(api, mode, found, said):
 
 def test_routes_that_should_be_gone_are_told(api):
     live, obj, has = objects()
-    assert "still the route split-v1-90-v2-10-" in lacking(api, host(rule=live.rule), has)
+    assert "still the route split-v1-90-v2-10-" in lacking(api, host(destination_rule=live.destination_rule), has)
     assert "still the route" in lacking(
-        api, host(own={**obj, "spec": {**obj["spec"], "gateways": ["shop/in"]}}, rule=live.rule), has
+        api,
+        host(
+            managed_virtual_service={**obj, "spec": {**obj["spec"], "gateways": ["shop/in"]}},
+            destination_rule=live.destination_rule,
+        ),
+        has,
     ), "a sidecar where only a gateway should have them"
 
 
@@ -104,18 +117,35 @@ def test_a_host_that_is_hidden_says_nothing(api):
 
 def test_a_route_for_one_gateway_need_not_be_at_a_sidecar(api):
     asked = split()
-    everywhere = {"rules": [{"name": "a", "to": "v1"}], "gateways": ["mesh", "shop/in"], "gateway_hosts": ["a.example"], "label": "version"}
-    (obj,) = istio.virtual_services(policy(split=asked, route={**everywhere, "rules": [{"name": "a", "when": {"path": "/a"}, "to": "v1"}]}))
-    without = dumped({**obj, "spec": {**obj["spec"], "http": [http for http in obj["spec"]["http"] if not istio.limited(http)]}})
+    everywhere = {
+        "rules": [{"name": "a", "to": "v1"}],
+        "gateways": ["mesh", "shop/in"],
+        "gateway_hosts": ["a.example"],
+        "label": "version",
+    }
+    (obj,) = istio.virtual_services(
+        policy(split=asked, route={**everywhere, "rules": [{"name": "a", "match": {"path": "/a"}, "to": "v1"}]})
+    )
+    without = dumped(
+        {**obj, "spec": {**obj["spec"], "http": [http for http in obj["spec"]["http"] if not istio.limited(http)]}}
+    )
     without["configs"].append(clusters())
-    assert lacking(api, host(own=obj), without) == ""
+    assert lacking(api, host(managed_virtual_service=obj), without) == ""
 
 
 def test_transports_are_read_in_both_ways_of_writing():
     envoy = {"configs": [clusters("v1", **TLS)]}
     istiod = {
         "configs": [
-            {"@type": "x.ClustersConfigDump", "dynamicActiveClusters": [{"cluster": {"name": "a", "transportSocketMatches": [{}]}}, {"cluster": {"name": "b"}}]}
+            {
+                "@type": "x.ClustersConfigDump",
+                "dynamicActiveClusters": [
+                    {"cluster": {"name": "a", "transportSocketMatches": [{}]}},
+                    {"cluster": {"name": "b"}},
+                ],
+            }
         ]
     }
-    assert set(dump.transports(envoy).values()) == {dump.TLS} and dump.transports(istiod) == {"a": dump.AUTOMATIC, "b": dump.PLAIN}
+    assert set(config_dump.transports(envoy).values()) == {config_dump.Transport.TLS} and config_dump.transports(
+        istiod
+    ) == {"a": config_dump.Transport.AUTOMATIC, "b": config_dump.Transport.PLAINTEXT}

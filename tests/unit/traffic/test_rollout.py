@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What several concerns of one host become together."""
+
 from __future__ import annotations
 
 import datetime
@@ -8,19 +9,15 @@ import json
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure, InvalidOption
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import rollout as routing
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import rollout
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends import istio
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.features import (
-    fault_injection as fault,
-)
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.features import (
+    fault_injection,
     load_balancing,
     resilience,
     route,
 )
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.features import (
-    match as matching,
-)
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.features.match import intersect, parse_matches
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host.host import INTENTS
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host_policy import MANAGED, Policy
 from policies import FULL, NOW, dumped, host, policy, split
@@ -32,7 +29,7 @@ def rules(*listed, **options):
 
 def http(*listed, **more):
     """Istio's routes of these rules, less their names."""
-    (obj, *_rest) = istio.virtual_services(policy(route=rules(*listed), **more))
+    obj, *_rest = istio.virtual_services(policy(route=rules(*listed), **more))
     return [{key: value for key, value in one.items() if key != "name"} for one in obj["spec"]["http"]]
 
 
@@ -57,16 +54,19 @@ def to(version):
         ({"headers": {"x-user": {"present": True}}}, {"headers": {"x-user": {}}}),
         ({"headers": {"x-user": {"present": False}}}, {"withoutHeaders": {"x-user": {}}}),
         ({"query": {"page": "1"}}, {"queryParams": {"page": {"exact": "1"}}}),
-        ({"from_labels": {"app": "web"}, "from_namespace": "shop"}, {"sourceLabels": {"app": "web"}, "sourceNamespace": "shop"}),
+        (
+            {"from_labels": {"app": "web"}, "from_namespace": "shop"},
+            {"sourceLabels": {"app": "web"}, "sourceNamespace": "shop"},
+        ),
         ({"port": 80}, {"port": 80}),
     ],
 )
 def test_a_condition_is_a_match(when, match):
     if match is None:
         with pytest.raises(InvalidOption):
-            matching.matches("when", when)
+            parse_matches("match", when)
     else:
-        assert matching.matches("when", when) == [match] and matching.matches("when", [when, when]) == [match, match]
+        assert parse_matches("match", when) == [match] and parse_matches("match", [when, when]) == [match, match]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,11 @@ def test_a_condition_is_a_match(when, match):
         ({"uri": {"prefix": "/a"}}, {"uri": {"exact": "/a/b"}}, {"uri": {"exact": "/a/b"}}),
         ({"uri": {"prefix": "/a/b"}}, {"uri": {"prefix": "/a"}}, {"uri": {"prefix": "/a/b"}}),
         ({"uri": {"exact": "/a"}}, {"uri": {"exact": "/b"}}, None),
-        ({"headers": {"a": {}}}, {"headers": {"a": {"exact": "1"}, "b": {}}}, {"headers": {"a": {"exact": "1"}, "b": {}}}),
+        (
+            {"headers": {"a": {}}},
+            {"headers": {"a": {"exact": "1"}, "b": {}}},
+            {"headers": {"a": {"exact": "1"}, "b": {}}},
+        ),
         ({"sourceLabels": {"app": "a"}}, {"sourceLabels": {"app": "b"}}, None),
         ({"sourceLabels": {"app": "a"}}, {"sourceLabels": {"v": "b"}}, {"sourceLabels": {"app": "a", "v": "b"}}),
         ({"port": 80}, {"port": 81}, None),
@@ -84,29 +88,29 @@ def test_a_condition_is_a_match(when, match):
     ],
 )
 def test_what_two_conditions_have_in_common(one, two, common):
-    assert matching.both("when", one, two) == common == matching.both("when", two, one)
+    assert intersect("match", one, two) == common == intersect("match", two, one)
 
 
 def test_two_expressions_are_not_put_together_by_guessing():
     with pytest.raises(InvalidOption) as refused:
-        matching.both("when", {"uri": {"regex": "/a.*"}}, {"uri": {"prefix": "/a"}})
+        intersect("match", {"uri": {"regex": "/a.*"}}, {"uri": {"prefix": "/a"}})
     assert refused.value.code == "match_conflict"
 
 
 @pytest.mark.parametrize(
     ("rule", "written"),
     [
-        ({"when": {"path": "/a"}, "to": "v1"}, {"match": [{"uri": {"exact": "/a"}}], "route": to("v1")}),
+        ({"match": {"path": "/a"}, "to": "v1"}, {"match": [{"uri": {"exact": "/a"}}], "route": to("v1")}),
         ({"to": {"version": "v1", "port": 81}}, {"route": [{"destination": {"host": FULL, "subset": "v1", "port": {"number": 81}}, "weight": 1}]}),
-        ({"to": {"host": "cart"}}, {"route": [{"destination": {"host": "cart.shop.svc.cluster.local"}}]}),
+        ({"to": {"service": "cart"}}, {"route": [{"destination": {"host": "cart.shop.svc.cluster.local"}}]}),
         ({"versions": {"v1": 1, "v2": 2}}, {"route": [{"destination": {"host": FULL, "subset": v}, "weight": w} for v, w in (("v1", 1), ("v2", 2))]}),
         ({"redirect": {"path": "/b", "host": "b.example", "scheme": "https", "port": 444, "status": 308}},
          {"redirect": {"uri": "/b", "authority": "b.example", "scheme": "https", "port": 444, "redirectCode": 308}}),
-        ({"respond": 404}, {"directResponse": {"status": 404}}),
-        ({"respond": {"status": 200, "body": "hi"}}, {"directResponse": {"status": 200, "body": {"string": "hi"}}}),
+        ({"direct_response": 404}, {"directResponse": {"status": 404}}),
+        ({"direct_response": {"status": 200, "body": "hi"}}, {"directResponse": {"status": 200, "body": {"string": "hi"}}}),
         ({"rewrite": {"prefix": "/b", "host": "b.example"}}, {"route": WHOLE, "rewrite": {"uri": "/b", "authority": "b.example"}}),
         ({"rewrite": {"path": "/b"}}, {"route": WHOLE, "rewrite": {"uriRegexRewrite": {"match": "^[^?]*", "rewrite": "/b"}}}),
-        ({"rewrite": {"regex": {"match": "/(.*)", "with": r"/x/\1"}}},
+        ({"rewrite": {"regex": {"match": "/(.*)", "replacement": r"/x/\1"}}},
          {"route": WHOLE, "rewrite": {"uriRegexRewrite": {"match": "/(.*)", "rewrite": r"/x/\1"}}}),
         ({"headers": {"request": {"set": {"X-A": 1}, "remove": ["x-b"]}}}, {"route": WHOLE, "headers": {"request": {"set": {"x-a": "1"}, "remove": ["x-b"]}}}),
         (
@@ -126,36 +130,36 @@ def test_two_expressions_are_not_put_together_by_guessing():
 def test_a_rule_in_istios_words(rule, written):
     first, *rest = http(rule)
     assert first == written
-    assert rest == ([{"route": WHOLE}] if "when" in rule else []), "what no rule takes goes on to the host"
+    assert rest == ([{"route": WHOLE}] if "match" in rule else []), "what no rule takes goes on to the host"
 
 
 @pytest.mark.parametrize(
     ("listed", "code"),
     [
         ([{"to": "v1"}, {"to": "v2"}], "rule_unreachable"),
-        ([{"name": "a", "when": {"path": "/a"}}, {"name": "a"}], "rule_twice"),
-        ([{"to": "v1", "respond": 404}], "rule_ambiguous"),
-        ([{"respond": 404, "rewrite": {"path": "/a"}}], "rule_ambiguous"),
+        ([{"name": "a", "match": {"path": "/a"}}, {"name": "a"}], "rule_twice"),
+        ([{"to": "v1", "direct_response": 404}], "rule_ambiguous"),
+        ([{"direct_response": 404, "rewrite": {"path": "/a"}}], "rule_ambiguous"),
         ([{"nowhere": 1}], "key_unknown"),
-        ([{"when": {}, "to": "v1"}, {"when": {"path": "/a"}}], "rule_unreachable"),
-        ([{"when": {"nowhere": 1}}], "key_unknown"),
-        ([{"when": {"path": "a"}}], "path_invalid"),
-        ([{"when": {"path": {"regex": "a("}}}], "regex_invalid"),
-        ([{"when": {"path": {"regex": "a(?=b)"}}}], "regex_invalid"),
-        ([{"when": {"path": {"regex": r"(a)\1"}}}], "regex_invalid"),
-        ([{"when": {"path": {"regex": "a" * 1025}}}], "regex_invalid"),
-        ([{"when": {"path": {"is": "/a"}}}], "match_invalid"),
-        ([{"when": {"method": "get"}}], "method_invalid"),
-        ([{"when": {"headers": {":path": "/a"}}}], "header_invalid"),
-        ([{"when": {"port": 0}}], "port_invalid"),
+        ([{"match": {}, "to": "v1"}, {"match": {"path": "/a"}}], "rule_unreachable"),
+        ([{"match": {"nowhere": 1}}], "key_unknown"),
+        ([{"match": {"path": "a"}}], "path_invalid"),
+        ([{"match": {"path": {"regex": "a("}}}], "regex_invalid"),
+        ([{"match": {"path": {"regex": "a(?=b)"}}}], "regex_invalid"),
+        ([{"match": {"path": {"regex": r"(a)\1"}}}], "regex_invalid"),
+        ([{"match": {"path": {"regex": "a" * 1025}}}], "regex_invalid"),
+        ([{"match": {"path": {"is": "/a"}}}], "match_invalid"),
+        ([{"match": {"method": "get"}}], "method_invalid"),
+        ([{"match": {"headers": {":path": "/a"}}}], "header_invalid"),
+        ([{"match": {"port": 0}}], "port_invalid"),
         ([{"versions": {"v1": 0}}], "weights_zero"),
         ([{"versions": {"v1": -1, "v2": 2}}], "count_invalid"),
-        ([{"to": {"host": "A_b"}}], "host_invalid"),
+        ([{"to": {"service": "A_b"}}], "host_invalid"),
         ([{"redirect": {"status": 301}}], "redirect_empty"),
         ([{"redirect": {"path": "/a", "status": 200}}], "status_invalid"),
         ([{"redirect": {"scheme": "ftp"}}], "scheme_invalid"),
-        ([{"respond": 99}], "status_invalid"),
-        ([{"respond": {"status": 200, "body": "a" * (2**20 + 1)}}], "body_too_long"),
+        ([{"direct_response": 99}], "status_invalid"),
+        ([{"direct_response": {"status": 200, "body": "a" * (2**20 + 1)}}], "body_too_long"),
         ([{"rewrite": {"path": "/a", "prefix": "/b"}}], "rewrite_ambiguous"),
         ([{"headers": {"request": {"set": {"a": "b\r\nc: d"}}}}], "header_invalid"),
         ([{"headers": {"request": {"remove": "a"}}}], "header_invalid"),
@@ -167,41 +171,50 @@ def test_a_rule_in_istios_words(rule, written):
 )
 def test_a_rule_that_cannot_be_meant(listed, code):
     with pytest.raises(InvalidOption) as refused:
-        route.check(rules(*listed))
+        route.validate(rules(*listed))
     assert refused.value.code == code and refused.value.message
 
 
 def test_what_looks_like_more_than_re2_and_is_not():
     for expression in (r"\\1", "[(?=]", r"a\+b", "[0-9]+?", "(?i)a", "(?P<name>a)", r"\d+\z"):
-        assert route.check(rules({"when": {"path": {"regex": expression}}})) is None, expression
+        assert route.validate(rules({"match": {"path": {"regex": expression}}})) is None, expression
 
 
 def test_rules_come_before_the_split_and_the_split_takes_the_rest():
-    first, last = http({"name": "testers", "when": {"headers": {"x-test": "1"}}, "to": "v2"}, split=split())
+    first, last = http({"name": "testers", "match": {"headers": {"x-test": "1"}}, "to": "v2"}, split=split())
     assert first["route"] == to("v2") and [part["weight"] for part in last["route"]] == [90, 10]
 
 
 def test_a_concern_that_holds_in_fewer_places_says_so_in_its_matches():
     mesh_only = split()
-    everywhere = rules({"when": {"path": "/a"}, "to": "v2"}, gateways=["mesh", "shop/ingress"], gateway_hosts=["shop.example"])
+    everywhere = rules(
+        {"match": {"path": "/a"}, "to": "v2"}, gateways=["mesh", "shop/ingress"], gateway_hosts=["shop.example"]
+    )
     (obj,) = istio.virtual_services(policy(route=everywhere, split=mesh_only))
     assert obj["spec"]["gateways"] == ["mesh", "shop/ingress"] and obj["spec"]["hosts"] == [FULL, "shop.example"]
     rule, shares, rest = obj["spec"]["http"]
-    assert rule["match"] == [{"uri": {"exact": "/a"}}] and shares["match"] == [{"gateways": ["mesh"]}] and "match" not in rest and rest["route"] == WHOLE
+    assert (
+        rule["match"] == [{"uri": {"exact": "/a"}}]
+        and shares["match"] == [{"gateways": ["mesh"]}]
+        and "match" not in rest
+        and rest["route"] == WHOLE
+    )
 
 
 def test_what_holds_nowhere_in_an_object_is_left_out_of_it():
-    everywhere = rules({"when": {"path": "/a"}, "to": "v2"}, gateways=["mesh", "shop/ingress"], gateway_hosts=["*"])
+    everywhere = rules({"match": {"path": "/a"}, "to": "v2"}, gateways=["mesh", "shop/ingress"], gateway_hosts=["*"])
     inside, outside = istio.virtual_services(policy(route=everywhere, split=split()))
-    assert [len(obj["spec"]["http"]) for obj in (inside, outside)] == [2, 2] and outside["spec"]["gateways"] == ["shop/ingress"]
+    assert [len(obj["spec"]["http"]) for obj in (inside, outside)] == [2, 2] and outside["spec"]["gateways"] == [
+        "shop/ingress"
+    ]
     assert "match" not in inside["spec"]["http"][1], "where it holds everywhere in the object, it is no condition"
 
 
 def test_a_fault_for_some_requests_comes_before_each_route_that_they_would_take():
     found = http(
-        {"name": "a", "when": {"path": "/a/*"}, "to": "v1"},
-        {"name": "b", "when": {"path": "/b"}, "respond": 404},
-        fault={"delay": "2s", "when": {"path": "/a/slow"}},
+        {"name": "a", "match": {"path": "/a/*"}, "to": "v1"},
+        {"name": "b", "match": {"path": "/b"}, "direct_response": 404},
+        fault={"delay": "2s", "match": {"path": "/a/slow"}},
     )
     assert [one.get("match") for one in found] == [
         [{"uri": {"exact": "/a/slow"}}],
@@ -214,45 +227,61 @@ def test_a_fault_for_some_requests_comes_before_each_route_that_they_would_take(
 
 
 def test_a_fault_for_all_is_part_of_each_route():
-    found = http({"when": {"path": "/a"}, "to": "v1"}, fault={"abort": {"http": 503, "percent": 5}})
+    found = http({"match": {"path": "/a"}, "to": "v1"}, fault={"abort": {"http": 503, "percent": 5}})
     assert [one["fault"] for one in found] == [{"abort": {"httpStatus": 503, "percentage": {"value": 5.0}}}] * 2
 
 
 def test_timeouts_and_retries_are_part_of_each_route_that_sends_something_on():
     found = http(
-        {"when": {"path": "/a"}, "timeout": "1s"},
-        {"when": {"path": "/b"}, "respond": 404},
-        resilience={"timeout": "3s", "retries": {"attempts": 2, "per_try": "1s", "conditions": ["5xx", 409]}},
+        {"match": {"path": "/a"}, "timeout": "1s"},
+        {"match": {"path": "/b"}, "direct_response": 404},
+        resilience={"timeout": "3s", "retries": {"attempts": 2, "per_try_timeout": "1s", "retry_on": ["5xx", 409]}},
     )
     retries = {"attempts": 2, "perTryTimeout": "1s", "retryOn": "5xx,409"}
-    assert [(one.get("timeout"), one.get("retries")) for one in found] == [("1s", retries), (None, None), ("3s", retries)]
+    assert [(one.get("timeout"), one.get("retries")) for one in found] == [
+        ("1s", retries),
+        (None, None),
+        ("3s", retries),
+    ]
 
 
 @pytest.mark.parametrize(
     ("module", "intent", "code"),
     [
-        (fault.check, {}, "fault_empty"),
-        (fault.check, {"delay": "now"}, "duration_invalid"),
-        (fault.check, {"delay": {"by": "1s", "percent": 0}}, "percent_invalid"),
-        (fault.check, {"abort": {"percent": 5}}, "abort_ambiguous"),
-        (fault.check, {"abort": 600}, "status_invalid"),
-        (fault.check, {"abort": {"grpc": "BROKEN"}}, "grpc_status_invalid"),
-        (resilience.of_routes, {"timeout": "1"}, "duration_invalid"),
-        (resilience.of_routes, {"retries": {"attempts": 0, "conditions": ["5xx"]}}, "retries_ambiguous"),
-        (resilience.of_routes, {"retries": {"attempts": -1}}, "count_invalid"),
-        (resilience.of_routes, {"retries": {"conditions": ["never"]}}, "retry_on_invalid"),
-        (resilience.of_rule, {"eject": {"for": "1s"}}, "eject_empty"),
-        (resilience.of_rule, {"eject": {"errors": 1, "max_percent": 101}}, "percent_invalid"),
-        (resilience.of_rule, {"connections": {"max": 0}}, "count_invalid"),
-        (resilience.of_rule, {"connections": {"most": 1}}, "key_unknown"),
-        (load_balancing.of_rule, {}, "load_balancing_empty"),
-        (load_balancing.of_rule, {"algorithm": "random", "hash_on": {"source_ip": True}}, "load_balancing_ambiguous"),
-        (load_balancing.of_rule, {"hash_on": {"header": "a", "query": "b"}}, "load_balancing_ambiguous"),
-        (load_balancing.of_rule, {"hash_on": {"cookie": {"ttl": "1h"}}}, "cookie_invalid"),
-        (load_balancing.of_rule, {"algorithm": "random", "warmup": {"for": "1m"}}, "load_balancing_ambiguous"),
-        (load_balancing.of_rule, {"locality": {"distribute": [{"from": "a", "to": {"b": 99}}]}}, "weights_sum"),
+        (fault_injection.fault_fields, {}, "fault_empty"),
+        (fault_injection.fault_fields, {"delay": "now"}, "duration_invalid"),
+        (fault_injection.fault_fields, {"delay": {"by": "1s", "percent": 0}}, "percent_invalid"),
+        (fault_injection.fault_fields, {"abort": {"percent": 5}}, "abort_ambiguous"),
+        (fault_injection.fault_fields, {"abort": 600}, "status_invalid"),
+        (fault_injection.fault_fields, {"abort": {"grpc": "BROKEN"}}, "grpc_status_invalid"),
+        (resilience.route_fields, {"timeout": "1"}, "duration_invalid"),
+        (resilience.route_fields, {"retries": {"attempts": 0, "retry_on": ["5xx"]}}, "retries_ambiguous"),
+        (resilience.route_fields, {"retries": {"attempts": -1}}, "count_invalid"),
+        (resilience.route_fields, {"retries": {"retry_on": ["never"]}}, "retry_on_invalid"),
+        (resilience.traffic_policy, {"outlier_detection": {"base_ejection_time": "1s"}}, "outlier_detection_empty"),
         (
-            load_balancing.of_rule,
+            resilience.traffic_policy,
+            {"outlier_detection": {"consecutive_5xx_errors": 1, "max_ejection_percent": 101}},
+            "percent_invalid",
+        ),
+        (resilience.traffic_policy, {"connection_pool": {"max_connections": 0}}, "count_invalid"),
+        (resilience.traffic_policy, {"connection_pool": {"most": 1}}, "key_unknown"),
+        (load_balancing.traffic_policy, {}, "load_balancing_empty"),
+        (
+            load_balancing.traffic_policy,
+            {"algorithm": "random", "consistent_hash": {"source_ip": True}},
+            "load_balancing_ambiguous",
+        ),
+        (load_balancing.traffic_policy, {"consistent_hash": {"header": "a", "query": "b"}}, "load_balancing_ambiguous"),
+        (load_balancing.traffic_policy, {"consistent_hash": {"cookie": {"ttl": "1h"}}}, "cookie_invalid"),
+        (
+            load_balancing.traffic_policy,
+            {"algorithm": "random", "warmup": {"duration": "1m"}},
+            "load_balancing_ambiguous",
+        ),
+        (load_balancing.traffic_policy, {"locality": {"distribute": [{"from": "a", "to": {"b": 99}}]}}, "weights_sum"),
+        (
+            load_balancing.traffic_policy,
             {"locality": {"distribute": [{"from": "a", "to": {"b": 100}}], "failover": [{"from": "a", "to": "b"}]}},
             "load_balancing_ambiguous",
         ),
@@ -266,11 +295,11 @@ def test_values_that_cannot_be_meant(module, intent, code):
 
 def test_what_a_rule_says_of_connections_ejection_and_choice():
     rule = {
-        "resilience": {"connections": {"max": 5, "connect_timeout": "1s", "pending": 2, "keepalive": {"probes": 3, "time": "1m"}},
-                       "eject": {"gateway_errors": 3, "every": "1s", "for": "5s", "max_percent": 50}},
-        "load_balancing": {"hash_on": {"cookie": "cart"}, "locality": {"failover_priority": ["topology.kubernetes.io/zone"]}},
+        "resilience": {"connection_pool": {"max_connections": 5, "connect_timeout": "1s", "max_pending_requests": 2, "keepalive": {"probes": 3, "time": "1m"}},
+                       "outlier_detection": {"consecutive_gateway_errors": 3, "interval": "1s", "base_ejection_time": "5s", "max_ejection_percent": 50}},
+        "load_balancing": {"consistent_hash": {"cookie": "cart"}, "locality": {"failover_priority": ["topology.kubernetes.io/zone"]}},
     }  # fmt: skip
-    (step,) = routing.desired(policy(rule=rule))
+    (step,) = rollout.rollout_steps(policy(rule=rule))
     (obj,) = step.objects
     assert obj["spec"] == {
         "host": FULL,
@@ -279,7 +308,12 @@ def test_what_a_rule_says_of_connections_ejection_and_choice():
                 "tcp": {"maxConnections": 5, "connectTimeout": "1s", "tcpKeepalive": {"probes": 3, "time": "1m"}},
                 "http": {"http1MaxPendingRequests": 2},
             },
-            "outlierDetection": {"consecutiveGatewayErrors": 3, "interval": "1s", "baseEjectionTime": "5s", "maxEjectionPercent": 50},
+            "outlierDetection": {
+                "consecutiveGatewayErrors": 3,
+                "interval": "1s",
+                "baseEjectionTime": "5s",
+                "maxEjectionPercent": 50,
+            },
             "loadBalancer": {
                 "consistentHash": {"httpCookie": {"name": "cart", "ttl": "0s"}},
                 "localityLbSetting": {"enabled": True, "failoverPriority": ["topology.kubernetes.io/zone"]},
@@ -295,15 +329,24 @@ def minutes(count):
 
 def test_a_duration_counts_from_when_the_fault_was_first_asked_for():
     asked = {"delay": "2s", "expires": "30m"}
-    first = fault.ends(asked, None, NOW)
-    assert first["until"] == "2030-01-01T00:30:00Z" and not fault.over(first, minutes(29)) and fault.over(first, minutes(30))
-    assert fault.ends(asked, first, minutes(20)) == first, "a second run does not prolong it"
-    assert fault.ends(asked, first, minutes(50)) == first, "nor bring it back"
-    assert fault.ends({**asked, "delay": "3s"}, first, minutes(20))["until"] == "2030-01-01T00:50:00Z", "another fault does"
-    assert fault.ends({"delay": "2s", "expires": "2030-01-01T02:00:00+01:00"}, None, NOW)["until"] == "2030-01-01T01:00:00Z"
+    first = fault_injection.with_end(asked, None, NOW)
+    assert (
+        first["until"] == "2030-01-01T00:30:00Z"
+        and not fault_injection.is_over(first, minutes(29))
+        and fault_injection.is_over(first, minutes(30))
+    )
+    assert fault_injection.with_end(asked, first, minutes(20)) == first, "a second run does not prolong it"
+    assert fault_injection.with_end(asked, first, minutes(50)) == first, "nor bring it back"
+    assert fault_injection.with_end({**asked, "delay": "3s"}, first, minutes(20))["until"] == "2030-01-01T00:50:00Z", (
+        "another fault does"
+    )
+    assert (
+        fault_injection.with_end({"delay": "2s", "expires": "2030-01-01T02:00:00+01:00"}, None, NOW)["until"]
+        == "2030-01-01T01:00:00Z"
+    )
     for wrong in ("tomorrow", "2030-01-01T02:00:00"):
         with pytest.raises(InvalidOption) as refused:
-            fault.ends({"delay": "2s", "expires": wrong}, None, NOW)
+            fault_injection.with_end({"delay": "2s", "expires": wrong}, None, NOW)
         assert refused.value.code == "expires_invalid"
 
 
@@ -317,32 +360,39 @@ def test_a_fault_whose_time_has_come_goes_with_the_next_run_of_any_concern():
 
 def test_one_label_tells_versions_apart():
     with pytest.raises(InvalidOption) as refused:
-        routing.desired(policy(route=rules({"to": "v1"}), split=split(label="release")))
+        rollout.rollout_steps(policy(route=rules({"to": "v1"}), split=split(label="release")))
     assert refused.value.code == "label_conflict"
 
 
 def test_hosts_that_a_rule_leads_to_must_be_known():
-    wanted = policy(host(missing_hosts=frozenset({"cart.shop.svc.cluster.local"})), route=rules({"to": {"host": "cart"}}))
-    assert wanted.other_hosts() == ["cart.shop.svc.cluster.local"]
-    assert [reason.code for reason in routing.check(wanted)] == ["no_such_host"]
+    wanted = policy(
+        host(missing_hosts=frozenset({"cart.shop.svc.cluster.local"})), route=rules({"to": {"service": "cart"}})
+    )
+    assert wanted.other_hosts == ["cart.shop.svc.cluster.local"]
+    assert [reason.code for reason in rollout.validate_references(wanted)] == ["no_such_host"]
 
 
 def test_intents_that_somebody_edited_into_nonsense_are_told():
-    own = {"kind": "VirtualService", "metadata": {"name": "frontend", "namespace": "shop", "annotations": {INTENTS: "{"}}}
+    own = {
+        "kind": "VirtualService",
+        "metadata": {"name": "frontend", "namespace": "shop", "annotations": {INTENTS: "{"}},
+    }
     with pytest.raises(Failure) as refused:
-        Policy.of(host(own=own))
+        Policy.of(host(managed_virtual_service=own))
     assert refused.value.code == "intents_unreadable" and "shop/frontend" in refused.value.message
 
 
 def test_a_route_that_is_not_for_every_proxy_need_not_be_at_every_proxy():
-    (obj,) = istio.virtual_services(policy(route=rules({"name": "mine", "when": {"from_labels": {"app": "a"}}, "to": "v1"}, {"name": "rest"})))
+    (obj,) = istio.virtual_services(
+        policy(route=rules({"name": "mine", "match": {"from_labels": {"app": "a"}}, "to": "v1"}, {"name": "rest"}))
+    )
     everywhere = {**obj, "spec": {**obj["spec"], "http": obj["spec"]["http"][1:]}}
     assert istio.has_routes(dumped(obj), obj) and istio.has_routes(dumped(everywhere), obj)
     assert not istio.has_routes(dumped({**obj, "spec": {**obj["spec"], "http": obj["spec"]["http"][:1]}}), obj)
 
 
-def test_a_route_of_yesterday_is_not_converged():
-    (before,) = istio.virtual_services(policy(route=rules({"name": "a", "when": {"path": "/a"}, "to": "v1"})))
+def test_a_route_of_yesterday_is_not_in_sync():
+    (before,) = istio.virtual_services(policy(route=rules({"name": "a", "match": {"path": "/a"}, "to": "v1"})))
     (after,) = istio.virtual_services(policy(split=split({"v1": 1})))
     both = {**after, "spec": {**after["spec"], "http": [*before["spec"]["http"], *after["spec"]["http"]]}}
     assert not istio.has_routes(dumped(both), after) and istio.has_routes(dumped(after), after)
@@ -352,12 +402,21 @@ def test_routes_whose_object_is_gone_still_show_and_those_of_others_do_not():
     (own,) = istio.virtual_services(policy(split=split()))
     outside = {**own, "metadata": {**own["metadata"], "name": "frontend-any-host"}}
     other = {**own, "metadata": {**own["metadata"], "name": "cart"}}
-    assert istio.Istio().shows(dumped(own), host()) and istio.Istio().shows(dumped(outside), host())
-    assert not istio.Istio().shows(dumped(other), host()) and not istio.Istio().shows(dumped(own, name="theirs"), host())
+    assert istio.Istio().has_routes(dumped(own), host()) and istio.Istio().has_routes(dumped(outside), host())
+    assert not istio.Istio().has_routes(dumped(other), host()) and not istio.Istio().has_routes(
+        dumped(own, name="theirs"), host()
+    )
 
 
 def test_what_no_route_led_to_goes_at_once():
-    rule = {"kind": "DestinationRule", "metadata": {"name": "frontend", "namespace": "shop", "labels": MANAGED}, "spec": {"host": FULL, "trafficPolicy": {}}}
-    assert [step.name for step in routing.desired(policy(host(rule=rule)))] == ["subsets that go"]
+    rule = {
+        "kind": "DestinationRule",
+        "metadata": {"name": "frontend", "namespace": "shop", "labels": MANAGED},
+        "spec": {"host": FULL, "trafficPolicy": {}},
+    }
+    assert [step.name for step in rollout.rollout_steps(policy(host(destination_rule=rule)))] == ["subsets that go"]
     versions = {**rule, "spec": {"host": FULL, "subsets": [{"name": "v1"}]}}
-    assert [step.name for step in routing.desired(policy(host(rule=versions)))] == ["routes gone", "subsets that go"]
+    assert [step.name for step in rollout.rollout_steps(policy(host(destination_rule=versions)))] == [
+        "routes gone",
+        "subsets that go",
+    ]

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Files that are whole or not there."""
+
 from __future__ import annotations
 
 import os
@@ -10,8 +11,10 @@ from pathlib import Path
 PRIVATE = 0o600
 
 
-def write(path: Path, data: bytes, mode: int = PRIVATE, durable: bool = False) -> None:
-    """All or nothing, also when two runs write the same file. durable: on the disk before it takes the old one's place. Raises OSError."""
+def write_file(path: Path, data: bytes, mode: int = PRIVATE, durable: bool = False) -> None:
+    """All or nothing, also when two runs write the same file. durable: on the disk before it takes the old one's place.
+    Raises OSError.
+    """
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as handle:

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A folder made equal to wanted texts. Its index names the files that are its own: no other one is ever replaced or deleted."""
+"""A folder made equal to wanted texts. Its index names the files that are its own: no other one is ever replaced or
+deleted.
+"""
+
 from __future__ import annotations
 
 import contextlib
@@ -13,7 +16,7 @@ from pathlib import Path
 
 from ..._failure import Failure, InvalidOption
 from ..planning.change import CONFIGURED, CREATED, PRUNED, UNCHANGED
-from . import atomic_write as files
+from . import atomic_write
 from .atomic_write import PRIVATE
 
 INDEX = "index.yaml"
@@ -40,71 +43,87 @@ class FileChange:
         return self.action != UNCHANGED
 
 
-def place(root: Path, name: str) -> Path:
+def safe_path(root: Path, name: str) -> Path:
     """The file's path. Raises Failure "unsafe_path" for a name that could lead out of the folder, also by a link."""
     path = root
     for part in name.split("/"):
         path = path / part
         if not PART.fullmatch(part) or path.is_symlink():
-            raise Failure("unsafe_path", f"{root}: {name!r} leads out of the folder", hint="Nothing was written or deleted. Give another folder.")
+            raise Failure(
+                "unsafe_path",
+                f"{root}: {name!r} is outside the folder",
+                hint="Nothing was written or deleted. Use another folder.",
+            )
     return path
 
 
-def read(root: Path, name: str) -> str | None:
+def read_file(root: Path, name: str) -> str | None:
     """The file's text; None where there is no such file. Raises Failure "unsafe_path", OSError."""
     try:
-        return place(root, name).read_bytes().decode("utf-8", errors="replace")
+        return safe_path(root, name).read_bytes().decode("utf-8", errors="replace")
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def refuse_strangers(root: Path, option: str) -> None:
-    """For a folder without an index. Raises InvalidOption where it holds anything; what is hidden, such as .git, does not count."""
+def require_empty(root: Path, option: str) -> None:
+    """For a folder without an index. Raises InvalidOption where it holds anything; what is hidden, such as .git, does
+    not count.
+    """
     if root.exists() and not root.is_dir():
-        raise InvalidOption(option, f"{root} is no folder where this task runs")
+        raise InvalidOption(option, f"{root} is not a folder on the host where this task runs")
     found = sorted(path.name for path in root.iterdir() if not path.name.startswith(".")) if root.exists() else []
     if found:
         raise InvalidOption(
-            option, f"{root} holds {found[0]} and no {INDEX} of ours", hint="Give an empty folder, or one that does not exist yet.", code="not_ours"
+            option,
+            f"{root} contains {found[0]}, but no {INDEX} of this collection",
+            hint="Use an empty folder, or a folder that does not exist yet.",
+            code="not_ours",
         )
 
 
-def plan(root: Path, wanted: dict[str, str], owned: Collection[str], private: Collection[str] = ()) -> list[FileChange]:
-    """In order of name. owned: names that the folder's index has; private: folders whose files are for their owner only.
+def plan_files(
+    root: Path, wanted: dict[str, str], owned: Collection[str], private: Collection[str] = ()
+) -> list[FileChange]:
+    """In order of name. owned: names that the folder's index has; private: folders whose files are for their owner
+    only.
 
     Raises Failure "unsafe_path", "not_ours" for a file in the way that the index does not name.
     """
     found = []
     for name in sorted({*wanted, *owned}):
-        before, after, hidden = read(root, name), wanted.get(name), name.partition("/")[0] in private
+        before, after, hidden = read_file(root, name), wanted.get(name), name.partition("/")[0] in private
         if after is not None and before is not None and name not in owned:
-            raise Failure("not_ours", f"{place(root, name)} is there and no file of ours", hint="Move it away, or give another folder.")
+            raise Failure(
+                "not_ours",
+                f"{safe_path(root, name)} already exists and was not written by this collection",
+                hint="Move it, or use another folder.",
+            )
         if after is None:
             if before is not None:
                 found.append(FileChange(name, PRUNED, before, None, hidden))
         elif before is None:
             found.append(FileChange(name, CREATED, None, after, hidden))
         else:
-            same = before == after and not (hidden and stat.S_IMODE(place(root, name).stat().st_mode) & ~PRIVATE)
+            same = before == after and not (hidden and stat.S_IMODE(safe_path(root, name).stat().st_mode) & ~PRIVATE)
             found.append(FileChange(name, UNCHANGED if same else CONFIGURED, before, after, hidden))
     return found
 
 
-def carry_out(root: Path, changes: list[FileChange]) -> None:
+def apply_files(root: Path, changes: list[FileChange]) -> None:
     """Each file all or nothing; folders that are empty then go, too. Raises Failure "unsafe_path", OSError."""
     for change in changes:
-        path = place(root, change.name)
+        path = safe_path(root, change.name)
         if change.after is not None and change.changes:
-            write(path, change.after, PRIVATE if change.private else PUBLIC & ~_umask())
+            write_text(path, change.after, PRIVATE if change.private else PUBLIC & ~_umask())
         elif change.action == PRUNED:
             path.unlink(missing_ok=True)
             _drop_empty(path.parent, root)
 
 
-def write(path: Path, text: str, mode: int) -> None:
+def write_text(path: Path, text: str, mode: int) -> None:
     """All or nothing, and on the disk before it takes the old one's place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write(path, text.encode("utf-8"), mode, durable=True)
+    atomic_write.write_file(path, text.encode("utf-8"), mode, durable=True)
 
 
 def _umask() -> int:

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Objects from the options of a module: given in place, in files, or behind a URL."""
+
 from __future__ import annotations
 
 import base64
@@ -36,12 +37,16 @@ def _mapping(loader: Any, node: Any) -> dict[Any, Any]:
     seen = set()
     for key_node, _value_node in node.value:
         if not isinstance(key_node, yaml.ScalarNode):
-            raise yaml.constructor.ConstructorError(None, None, "a key is no plain value", key_node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, "a key is not a plain value", key_node.start_mark)
         if key_node.value in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"key {key_node.value!r} is there twice", key_node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"duplicate key {key_node.value!r}", key_node.start_mark
+            )
         seen.add(key_node.value)
     loader.flatten_mapping(node)
-    return {loader.construct_object(key, deep=True): loader.construct_object(value, deep=True) for key, value in node.value}
+    return {
+        loader.construct_object(key, deep=True): loader.construct_object(value, deep=True) for key, value in node.value
+    }
 
 
 def _text(loader: Any, node: Any) -> Any:
@@ -59,8 +64,9 @@ def _loader() -> type[SafeLoader]:
     return UniqueKeys
 
 
-def read(run: Run) -> list[Object]:
-    """All objects that `definition` or `src`, one place or several, hold. Raises InvalidOption naming the file, document and cause.
+def read_manifests(run: Run) -> list[Object]:
+    """All objects that `definition` or `src`, one place or several, hold. Raises InvalidOption naming the file,
+    document and cause.
 
     Values of Secrets are hidden from all output from here on.
     """
@@ -69,9 +75,13 @@ def read(run: Run) -> list[Object]:
         # Until it is known where the secrets are in it.
         run.module.params = {**run.module.params, "definition": "(hidden)"}
     if src:
-        objects = [obj for one in ([src] if isinstance(src, str) else src) for obj in _objects(one, "src", run.options.get("checksum"))]
+        objects = [
+            obj
+            for one in ([src] if isinstance(src, str) else src)
+            for obj in _objects(one, "src", run.options.get("checksum"))
+        ]
     elif isinstance(definition, str):
-        objects = flatten(parse(definition, "definition"), "definition")
+        objects = flatten(parse_manifests(definition, "definition"), "definition")
     else:
         objects = flatten(definition if isinstance(definition, list) else [definition], "definition")
     run.hide({text for obj in objects if obj["kind"] == "Secret" for text in secret_values(obj)})
@@ -104,18 +114,27 @@ def read_file(path: Path, option: str) -> list[Object]:
 
 
 def _objects(src: str, option: str, checksum: str | None = None) -> list[Object]:
-    return [obj for name, text in _texts(src, checksum) for obj in flatten(parse(text, f"{option} {name}"), f"{option} {name}")]
+    return [
+        obj
+        for name, text in _texts(src, checksum)
+        for obj in flatten(parse_manifests(text, f"{option} {name}"), f"{option} {name}")
+    ]
 
 
-def parse(text: str, option: str) -> list[Any]:
+def parse_manifests(text: str, option: str) -> list[Any]:
     try:
         documents = list(yaml.load_all(text, Loader=_loader()))
         size = sum(_size(document, {}) for document in documents)
-    # The last ones are what the library lets through for a tag that its value does not fit, and for a document inside itself.
+    # The last ones are what the library lets through for a tag that its value does not fit, and for a document inside
+    # itself.
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
-        raise InvalidOption(option, f"is no valid YAML: {_problem(error)}") from None
+        raise InvalidOption(option, f"is not valid YAML: {_problem(error)}") from None
     if size > LARGEST:
-        raise InvalidOption(option, f"grows to more than {LARGEST} values once its anchors are followed", hint="Such a document is a mistake or an attack.")
+        raise InvalidOption(
+            option,
+            f"expands to more than {LARGEST} values through its anchors",
+            hint="Remove nested anchors from the document.",
+        )
     return documents
 
 
@@ -130,30 +149,42 @@ def _size(value: Any, known: dict[int, int]) -> int:
     """Number of values, with every alias counted as often as it is used; each shared part is looked at once."""
     if not isinstance(value, (dict, list)):
         if not isinstance(value, PLAIN) or (isinstance(value, float) and not math.isfinite(value)):
-            raise ValueError(f"{value!r} has no place in a Kubernetes object")
+            raise ValueError(f"{value!r} is not a valid value in a Kubernetes object")
         return 1
     if id(value) not in known:
-        known[id(value)] = 1 + sum(_size(item, known) for item in (value.values() if isinstance(value, dict) else value))
+        known[id(value)] = 1 + sum(
+            _size(item, known) for item in (value.values() if isinstance(value, dict) else value)
+        )
     return known[id(value)]
 
 
 def _texts(src: str, checksum: str | None = None) -> list[tuple[str, str]]:
-    """(name, text) of each file. Raises InvalidOption; Failure "checksum" where a file is not the one that was meant."""
+    """(name, text) of each file. Raises InvalidOption; Failure "checksum" where a file is not the one that was
+    meant.
+    """
     remote = src.startswith(("http://", "https://"))
     path = Path(src).expanduser()
     if not remote and not path.exists():
-        raise InvalidOption("src", f"{path} does not exist where this task runs")
+        raise InvalidOption("src", f"{path} does not exist on the host where this task runs")
     if checksum and not DIGEST.match(checksum):
-        raise InvalidOption("checksum", f"{checksum!r} is no sha256", hint="Give 64 hexadecimal digits, with or without sha256: before them.")
+        raise InvalidOption(
+            "checksum",
+            f"{checksum!r} is not a valid sha256",
+            hint="Use 64 hexadecimal digits, with or without the prefix sha256:.",
+        )
     if checksum and not remote and path.is_dir():
-        raise InvalidOption("checksum", f"{path} is a folder", hint="Name a file.")
+        raise InvalidOption("checksum", f"{path} is a folder", hint="Set the path of a file.")
     try:
         if remote:
             return [(src, _verified(src, _downloaded(src), checksum))]
-        files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.name not in NO_OBJECTS) if path.is_dir() else [path]
+        files = (
+            sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.name not in NO_OBJECTS)
+            if path.is_dir()
+            else [path]
+        )
         return [(str(file), _verified(str(file), file.read_bytes(), checksum)) for file in files]
     except (OSError, ValueError) as error:
-        raise InvalidOption("src", f"{src} cannot be read: {error}") from error
+        raise InvalidOption("src", f"cannot read {src}: {error}") from error
 
 
 def _downloaded(src: str) -> bytes:
@@ -167,6 +198,8 @@ def _downloaded(src: str) -> bytes:
 def _verified(name: str, content: bytes, checksum: str | None) -> str:
     digest = hashlib.sha256(content).hexdigest()
     if checksum and digest != checksum.rpartition(":")[2].lower():
-        hint = "The file is broken, was replaced, or the checksum belongs to another file. Nothing of it was used."
-        raise Failure("checksum", f"{name} has sha256 {digest}, wanted is {checksum}", reason="checksum mismatch", hint=hint)
+        hint = "The file is damaged or was replaced, or the checksum belongs to another file. The file was not used."
+        raise Failure(
+            "checksum", f"{name} has sha256 {digest}, expected {checksum}", reason="checksum mismatch", hint=hint
+        )
     return content.decode("utf-8")

@@ -1,10 +1,14 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Taking over what another tool made: its entries in managedFields become ours, so that nothing is deleted or restarted.
+"""Taking over what another tool made: its entries in managedFields become ours, so that nothing is deleted or
+restarted.
 
-Forcing an apply alone would leave the old owner's other fields behind, which nobody could remove any more. The way is that of
-client-go's csaupgrade, for entries of server-side apply too: one JSON patch of managedFields under the resourceVersion that was seen.
+Forcing an apply alone would leave the old owner's other fields behind, which nobody could remove any more. The way is
+that of
+client-go's csaupgrade, for entries of server-side apply too: one JSON patch of managedFields under the resourceVersion
+that was seen.
 """
+
 from __future__ import annotations
 
 import copy
@@ -13,21 +17,35 @@ from collections.abc import Callable
 from typing import Any
 
 from ..._cluster.api import JSON_PATCH, ApiError
-from ..._failure import sure
+from ..._failure import not_none
 from ..cluster import Cluster
 from ..objects import Object, ref_of
-from .managed_fields import entry
+from .managed_fields import managed_entry
 
-# Tools whose objects are taken over unless the user names others. Controllers are not among them: they would fight back.
+# Tools whose objects are taken over unless the user names others. Controllers are not among them: they would fight
+# back.
 TOOLS = (
-    "kubectl", "kubectl-client-side-apply", "kubectl-create", "kubectl-edit", "kubectl-patch", "kubectl-replace", "kubectl-set", "kubectl-label",
-    "kubectl-annotate", "before-first-apply", "helm", "istio-operator", "istioctl", "ansible", "OpenAPI-Generator",
-)  # fmt: skip
+    "kubectl",
+    "kubectl-client-side-apply",
+    "kubectl-create",
+    "kubectl-edit",
+    "kubectl-patch",
+    "kubectl-replace",
+    "kubectl-set",
+    "kubectl-label",
+    "kubectl-annotate",
+    "before-first-apply",
+    "helm",
+    "istio-operator",
+    "istioctl",
+    "ansible",
+    "OpenAPI-Generator",
+)
 Fields = dict[str, Any]
 TRIES = 5
 
 
-def steadily(cluster: Cluster, live: Object, move: Callable[[Object], Object]) -> Object:
+def retry_on_conflict(cluster: Cluster, live: Object, move: Callable[[Object], Object]) -> Object:
     """move(live), repeated with the newest object where its controllers have written to it meanwhile."""
     ref = ref_of(live)
     for attempt in range(TRIES):
@@ -53,17 +71,25 @@ def _taken(live: Object, tools: frozenset[str]) -> list[dict[str, Any]]:
 def migrated(live: Object, wanted: Object, manager: str, tools: frozenset[str], operation: str = "Apply") -> Object:
     """The live object with the tools' fields in the manager's own entry."""
     taken = _taken(live, tools)
-    own = entry(live, manager, operation)
+    own = managed_entry(live, manager, operation)
     rest = [item for item in live["metadata"].get("managedFields") or [] if item not in taken and item is not own]
     fields: Fields = {}
     for item in [own, *taken]:
         fields = union(fields, (item or {}).get("fieldsV1") or {})
-    mine = {"manager": manager, "operation": operation, "apiVersion": wanted["apiVersion"], "fieldsType": "FieldsV1", "fieldsV1": fields}
+    mine = {
+        "manager": manager,
+        "operation": operation,
+        "apiVersion": wanted["apiVersion"],
+        "fieldsType": "FieldsV1",
+        "fieldsV1": fields,
+    }
     return {**live, "metadata": {**live["metadata"], "managedFields": [*rest, mine]}}
 
 
 def migrate(cluster: Cluster, live: Object, wanted: Object, tools: frozenset[str], operation: str = "Apply") -> Object:
-    """Writes the new owner, the cluster's manager. Raises ApiError, of status 409 where the object has moved meanwhile."""
+    """Writes the new owner, the cluster's manager. Raises ApiError, of status 409 where the object has moved
+    meanwhile.
+    """
     after = migrated(live, wanted, cluster.manager, tools, operation)
     patch = [
         {"op": "replace", "path": "/metadata/managedFields", "value": after["metadata"]["managedFields"]},
@@ -71,8 +97,10 @@ def migrate(cluster: Cluster, live: Object, wanted: Object, tools: frozenset[str
         {"op": "replace", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]},
     ]
     ref = ref_of(wanted)
-    resource = sure(cluster.resource_of(wanted))
-    answer: Object = cluster.api.request("PATCH", resource.path(ref.namespace, ref.name), {"fieldManager": cluster.manager}, patch, JSON_PATCH)
+    resource = not_none(cluster.resource_of(wanted))
+    answer: Object = cluster.api.request(
+        "PATCH", resource.path(ref.namespace, ref.name), {"fieldManager": cluster.manager}, patch, JSON_PATCH
+    )
     return answer
 
 
@@ -133,7 +161,11 @@ def _fall_back(obj: Any, fields: Fields, fresh: Any) -> None:
 
 def _fall_back_item(items: list[Any], kind: str, name: Any, sub: Fields, fresh: Any) -> None:
     def named(item: Any) -> bool:
-        return item == name if kind == "v" else isinstance(item, dict) and all(item.get(key) == value for key, value in name.items())
+        return (
+            item == name
+            if kind == "v"
+            else isinstance(item, dict) and all(item.get(key) == value for key, value in name.items())
+        )
 
     default = next((item for item in fresh if named(item)), None) if isinstance(fresh, list) else None
     for item in [item for item in items if named(item)]:

@@ -5,6 +5,7 @@
 The parent is a ConfigMap; members carry its id as a label. Before an apply the parent names the old and the new
 kinds and namespaces, after it the new ones: an interruption costs lists, never a member.
 """
+
 from __future__ import annotations
 
 import base64
@@ -23,10 +24,10 @@ KINDS = "applyset.kubernetes.io/contains-group-kinds"
 NAMESPACES = "applyset.kubernetes.io/additional-namespaces"
 TOOL = "servicemesh.istio/v1"
 # ({(group, kind)}, {namespaces}) in which there may be members.
-Known = tuple[frozenset[tuple[str, str]], frozenset[str]]
-NOTHING: Known = (frozenset(), frozenset())
+MemberScope = tuple[frozenset[tuple[str, str]], frozenset[str]]
+EMPTY: MemberScope = (frozenset(), frozenset())
 # Gone with these would be what other people put into them.
-KEPT = {"Namespace", "CustomResourceDefinition", "PersistentVolumeClaim"}
+NEVER_PRUNED_KINDS = {"Namespace", "CustomResourceDefinition", "PersistentVolumeClaim"}
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,13 @@ class ObjectSet:
         labels = obj["metadata"].get("labels") or {}
         if labels.get(PART_OF, self.id) != self.id:
             raise InvalidOption(
-                "set", f"{ref_of(obj)} carries the mark of another set in its own labels", hint=f"Remove the label {PART_OF} from the manifest."
+                "set",
+                f"{ref_of(obj)} has the label of another set",
+                hint=f"Remove the label {PART_OF} from the object.",
             )
         return {**obj, "metadata": {**obj["metadata"], "labels": {**labels, PART_OF: self.id}}}
 
-    def parent(self, refs: set[Ref], also: Known = NOTHING) -> Object:
+    def parent(self, refs: set[Ref], also: MemberScope = EMPTY) -> Object:
         """The parent that says where members of these refs are; `also`: where there may be more."""
         places = {(ref.group, ref.kind) for ref in refs} | also[0]
         kinds = sorted(f"{kind}.{group}" if group else kind for group, kind in places)
@@ -66,7 +69,12 @@ class ObjectSet:
                 "name": self.name,
                 "namespace": self.namespace,
                 "labels": {SET_ID: self.id},
-                "annotations": {TOOLING: TOOL, KINDS: ",".join(kinds), NAMESPACES: ",".join(namespaces), **dict(self.notes)},
+                "annotations": {
+                    TOOLING: TOOL,
+                    KINDS: ",".join(kinds),
+                    NAMESPACES: ",".join(namespaces),
+                    **dict(self.notes),
+                },
             },
         }
 
@@ -76,14 +84,20 @@ class ObjectSet:
         if parent is None:
             return None
         metadata = parent["metadata"]
-        if (metadata.get("labels") or {}).get(SET_ID) != self.id or (metadata.get("annotations") or {}).get(TOOLING) != TOOL:
-            raise InvalidOption("set", f"ConfigMap {self.namespace}/{self.name} exists and is no set of this collection", hint="Choose another set name.")
+        if (metadata.get("labels") or {}).get(SET_ID) != self.id or (metadata.get("annotations") or {}).get(
+            TOOLING
+        ) != TOOL:
+            raise InvalidOption(
+                "set",
+                f"ConfigMap {self.namespace}/{self.name} exists and is not a set of this collection",
+                hint="Choose another set name.",
+            )
         return parent
 
-    def known(self, parent: Object | None) -> Known:
+    def known(self, parent: Object | None) -> MemberScope:
         """({(group, kind)}, {namespaces}) that a parent says may hold members."""
         if parent is None:
-            return NOTHING
+            return EMPTY
         annotations = parent["metadata"].get("annotations") or {}
         kinds: set[tuple[str, str]] = set()
         for text in filter(None, annotations.get(KINDS, "").split(",")):
@@ -110,9 +124,13 @@ def _ours(obj: Object, manager: str) -> bool:
     return any(entry.get("manager") == manager for entry in obj["metadata"].get("managedFields") or [])
 
 
-def allowed(limit: str, members: int) -> int:
+def prune_allowance(limit: str, members: int) -> int:
     """How many of so many members may go. Raises InvalidOption."""
     found = re.match(r"^(\d+)(%?)$", limit.strip())
     if not found or (found[2] and int(found[1]) > 100):
-        raise InvalidOption("prune_limit", f"{limit!r} is neither a number nor a share", hint="Write 10, or 20%.")
+        raise InvalidOption(
+            "prune_limit",
+            f"{limit!r} is neither a number nor a percentage",
+            hint="Use a number such as 10, or a percentage such as 20%.",
+        )
     return members * int(found[1]) // 100 if found[2] else int(found[1])

@@ -1,25 +1,40 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is to become of one object, how a call wants its objects treated, and the server's no in our words."""
+"""What becomes of one object, and how a call wants its objects treated."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..._cluster.api import ApiError
-from ..._failure import Failure
 from ..objects import Object, Ref
-from .applyset import KEPT, ObjectSet
+from .applyset import NEVER_PRUNED_KINDS, ObjectSet
 
-CREATED, CONFIGURED, RECREATED, UNCHANGED, PRUNED, FAILED = "created", "configured", "recreated", "unchanged", "pruned", "failed"
+CREATED, CONFIGURED, RECREATED, UNCHANGED, PRUNED, FAILED = (
+    "created",
+    "configured",
+    "recreated",
+    "unchanged",
+    "pruned",
+    "failed",
+)
 # A copy of the whole object, a Secret's values included.
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 # Written by servers at every change, or long and of no meaning to people.
-HIDDEN_METADATA = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds")
+HIDDEN_METADATA = (
+    "managedFields",
+    "resourceVersion",
+    "generation",
+    "uid",
+    "creationTimestamp",
+    "selfLink",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+)
 
 
 @dataclass
-class Change:
+class ObjectChange:
     """One object's part of a plan, and later what became of it."""
 
     ref: Ref
@@ -36,8 +51,8 @@ class Change:
     before: Object | None = None
     adopted: frozenset[str] = frozenset()
     # As Step has them.
-    seen: str = ""
-    merged: bool = False
+    expected_version: str = ""
+    preserve_foreign: bool = False
 
     def __post_init__(self) -> None:
         # `live` follows the object through the run; what the plan saw stays here.
@@ -57,36 +72,37 @@ def _none(_obj: Object) -> bool:
 
 
 @dataclass(frozen=True)
-class Rules:
+class ApplyOptions:
     """How one call wants its objects treated.
 
-    namespace   for namespaced objects that name none
-    force       take fields from other managers
-    adopt       tools whose fields become ours, as if we had made the object
-    recreate    delete and make anew what differs in a field that cannot be changed
-    ask_all     ask the server about every object, also where the comparison of lists is sure
-    yield_to    managers whose fields are left to them
-    prune       delete members of the set that are wanted no more
-    kept        kinds that prune leaves alone
-    spared      members that prune leaves alone, too
-    prune_limit prune stops before deleting more members than this, a number or a share such as 20%
-    by_value    an object that has every wanted value, and none of ours that is wanted no more, is left to its owners
-    lenient     a kind or namespace that is not there may still come from an earlier task, and a conflict is told, not raised (check mode)
+    namespace         for namespaced objects that name none
+    force             take fields from other managers
+    adopt             tools whose fields become ours, as if we had created the object
+    recreate          delete and create again what differs in a field that cannot be changed
+    dry_run_all       ask the server about every object, also where the comparison of managed fields is sure
+    ignore_managers   managers whose fields are left to them
+    prune             delete members of the set that are not wanted any more
+    kept              kinds that prune leaves alone
+    keep              members that prune leaves alone, too
+    prune_limit       prune stops before deleting more members than this, a number or a percentage such as 20%
+    values_only       an object that has every wanted value, and none of ours that is not wanted, is left to its owners
+    tolerate_missing  a missing kind or namespace may still come from an earlier task, and a conflict is reported, not
+                      raised (check mode)
     """
 
     namespace: str | None = None
     force: bool = False
     adopt: frozenset[str] = frozenset()
     recreate: bool = False
-    ask_all: bool = False
-    yield_to: frozenset[str] = frozenset()
+    dry_run_all: bool = False
+    ignore_managers: frozenset[str] = frozenset()
     set: ObjectSet | None = None
     prune: bool = False
-    kept: frozenset[str] = frozenset(KEPT)
-    spared: Callable[[Object], bool] = _none
+    kept: frozenset[str] = frozenset(NEVER_PRUNED_KINDS)
+    keep: Callable[[Object], bool] = _none
     prune_limit: str | None = None
-    by_value: bool = False
-    lenient: bool = False
+    values_only: bool = False
+    tolerate_missing: bool = False
 
 
 def visible(obj: Object) -> Object:
@@ -96,54 +112,7 @@ def visible(obj: Object) -> Object:
         metadata["annotations"] = {key: value for key, value in metadata["annotations"].items() if key != LAST_APPLIED}
     if metadata.get("annotations") == {}:
         del metadata["annotations"]
-    return {**{key: value for key, value in obj.items() if key not in ("status", "apiVersion", "kind")}, "metadata": metadata}
-
-
-def conflicts_of(error: ApiError) -> list[dict[str, str]]:
-    """[{field, manager}] of a server-side apply conflict; empty for any other 409."""
-    found = []
-    for cause in error.causes:
-        if cause.get("reason") == "FieldManagerConflict":
-            message = str(cause.get("message", ""))
-            manager = message.split('"')[1] if message.count('"') >= 2 else message
-            found.append({"field": str(cause.get("field", "")), "manager": manager})
-    return found
-
-
-OWNED = "Leave these fields out, change them where their owner takes them from, or set force_conflicts to take them over."
-
-
-def refusal(error: ApiError, ref: Ref, version: str = "") -> Failure:
-    """The server's no, by kind of no."""
-    text = error.message
-    if error.status in (0, 429, 503, 504):
-        code, hint = "unreachable", "Check that the cluster answers, then run again: nothing is lost."
-    elif error.status == 401:
-        code, hint = "unauthorized", "Check the credentials of the kubeconfig or the token."
-    elif error.status == 403 and any(cause.get("reason") == "NamespaceTerminating" for cause in error.causes):
-        code, hint = "terminating", "Wait until the namespace is gone, then run again."
-    elif error.status == 403:
-        code, hint = "forbidden", "Grant the verb that the reason names."
-    elif error.status == 404 and error.details.get("kind") != "namespaces":
-        # Of a path that is served no more there is no more than a word; what is missing where a path is served is named.
-        code, hint = "unknown_kind", "Its kind is not served any more: install its CustomResourceDefinition again."
-    elif error.status == 404:
-        code, hint = "namespace_missing", "Create the namespace first, or add it to the objects."
-    elif error.status == 409 and conflicts_of(error):
-        code, hint = "conflict", OWNED
-    elif error.status == 409 and "has been modified" in text:
-        code, hint = "moved", "Somebody wrote to it meanwhile. Run again: what they wrote will be seen."
-    elif error.status == 422 and ("immutable" in text or "may not change once set" in text or "cannot change roleRef" in text):
-        code, hint = (
-            "immutable",
-            "This field cannot be changed on a live object. Set recreate to have the object deleted and made anew, or give the new one another name.",
-        )
-        text = "; ".join(f"{cause.get('field')}: {cause.get('message')}" for cause in error.causes) or text
-    elif error.status == 500 and "failed calling webhook" in text:
-        code, hint = "webhook", "The webhook's service does not answer; see whether its pods are Ready."
-    elif error.status in (400, 422) or "typed patch object" in text:
-        code, hint = "invalid_object", "Correct the field that the reason names."
-    else:
-        code, hint = "refused", ""
-    reason = text if code == "immutable" else error.reason or text
-    return Failure(code, f"{ref}: {text}", ref=ref.as_result(version), reason=reason, hint=hint)
+    return {
+        **{key: value for key, value in obj.items() if key not in ("status", "apiVersion", "kind")},
+        "metadata": metadata,
+    }

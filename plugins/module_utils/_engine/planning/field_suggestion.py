@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The nearest field that a kind does have, for one that it has not: read from the server's own schema, and only after its refusal."""
+"""The nearest field that a kind does have, for one that it has not: read from the server's own schema, and only after
+its refusal.
+"""
+
 from __future__ import annotations
 
 import difflib
@@ -16,7 +19,9 @@ UNKNOWN_FIELD = re.compile(r"\.([A-Za-z0-9_.\[\]\"=,:-]+): field not declared in
 
 
 def nearest(cluster: Cluster, obj: Object, message: str) -> str:
-    """A sentence such as «Did you mean spec.replicas?»; empty where the message is about something else, or nothing is near."""
+    """A sentence such as «Did you mean spec.replicas?»; empty where the message is about something else, or nothing is
+    near.
+    """
     found = UNKNOWN_FIELD.search(message)
     if not found:
         return ""
@@ -30,7 +35,7 @@ def nearest(cluster: Cluster, obj: Object, message: str) -> str:
     place = ".".join(path[:-1])
     if near:
         return f"Did you mean {place + '.' if place else ''}{near[0]}?"
-    return f"{place or obj['kind']} has {', '.join(sorted(names))}." if names else ""
+    return f"Fields of {place or obj['kind']}: {', '.join(sorted(names))}." if names else ""
 
 
 def _fields(cluster: Cluster, obj: Object, path: list[str]) -> list[str]:
@@ -38,7 +43,9 @@ def _fields(cluster: Cluster, obj: Object, path: list[str]) -> list[str]:
     place = f"apis/{group}/{version}" if group else f"api/{version}"
     schemas: dict[str, Any] = cluster.api.request("GET", f"/openapi/v3/{place}")["components"]["schemas"]
     wanted = {"group": group, "version": version, "kind": obj["kind"]}
-    schema: dict[str, Any] = next((s for s in schemas.values() if wanted in (s.get("x-kubernetes-group-version-kind") or [])), {})
+    schema: dict[str, Any] = next(
+        (s for s in schemas.values() if wanted in (s.get("x-kubernetes-group-version-kind") or [])), {}
+    )
     for name in path:
         schema = _resolved((_resolved(schema, schemas).get("properties") or {}).get(name) or {}, schemas)
         schema = schema.get("items") or schema

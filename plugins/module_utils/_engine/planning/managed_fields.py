@@ -6,6 +6,7 @@ The manager's entry says which parts of the live object are its own. Cut these o
 object. The answer may only be "equal" when that is sure; all else is for the server's dry run.
 Sources: structured-merge-diff (fieldsV1 paths), and what API servers were seen to rewrite.
 """
+
 from __future__ import annotations
 
 import json
@@ -19,10 +20,23 @@ IDENTITY_FIELDS = ("apiVersion", "kind")
 QUANTITY_PARENTS = {"requests", "limits", "hard", "default", "defaultRequest", "max", "min"}
 QUANTITY_KEYS = {"averageValue", "sizeLimit", "storage"}
 SUFFIXES = {
-    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1), "k": Decimal(10**3), "M": Decimal(10**6),
-    "G": Decimal(10**9), "T": Decimal(10**12), "P": Decimal(10**15), "E": Decimal(10**18), "Ki": Decimal(2**10), "Mi": Decimal(2**20),
-    "Gi": Decimal(2**30), "Ti": Decimal(2**40), "Pi": Decimal(2**50), "Ei": Decimal(2**60),
-}  # fmt: skip
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
+    "m": Decimal("1e-3"),
+    "": Decimal(1),
+    "k": Decimal(10**3),
+    "M": Decimal(10**6),
+    "G": Decimal(10**9),
+    "T": Decimal(10**12),
+    "P": Decimal(10**15),
+    "E": Decimal(10**18),
+    "Ki": Decimal(2**10),
+    "Mi": Decimal(2**20),
+    "Gi": Decimal(2**30),
+    "Ti": Decimal(2**40),
+    "Pi": Decimal(2**50),
+    "Ei": Decimal(2**60),
+}
 # Defaults that a server writes inside values that are owned as a whole: (parent key, key) -> default.
 ATOMIC_DEFAULTS = {
     ("fieldRef", "apiVersion"): "v1",
@@ -34,7 +48,7 @@ ATOMIC_DEFAULTS = {
 NOT_KEPT: dict[str, Any] = {"annotations": {}, "labels": {}, "value": "", "subPath": "", "initialDelaySeconds": 0}
 
 
-def entry(live: Object, manager: str, operation: str = "Apply") -> dict[str, Any] | None:
+def managed_entry(live: Object, manager: str, operation: str = "Apply") -> dict[str, Any] | None:
     """The manager's entry for the object itself (not for a subresource)."""
     entries: list[dict[str, Any]] = live.get("metadata", {}).get("managedFields") or []
     for item in entries:
@@ -45,16 +59,16 @@ def entry(live: Object, manager: str, operation: str = "Apply") -> dict[str, Any
 
 def owned_part(live: Object, manager: str) -> Object | None:
     """What the manager owns of the live object, in the object's own shape; None if it owns nothing."""
-    own = entry(live, manager)
+    own = managed_entry(live, manager)
     if own is None:
         return None
-    part = cut(own.get("fieldsV1") or {}, live)
+    part = select_owned(own.get("fieldsV1") or {}, live)
     return part if isinstance(part, dict) else None
 
 
-def matches(wanted: Object, live: Object, manager: str) -> bool:
+def owns_exactly(wanted: Object, live: Object, manager: str) -> bool:
     """True only if the manager surely owns exactly the wanted fields with the wanted values."""
-    own = entry(live, manager)
+    own = managed_entry(live, manager)
     # Identity is never part of managedFields.
     bare = {key: value for key, value in wanted.items() if key not in IDENTITY_FIELDS}
     bare["metadata"] = {key: value for key, value in wanted["metadata"].items() if key not in ("name", "namespace")}
@@ -65,21 +79,28 @@ def matches(wanted: Object, live: Object, manager: str) -> bool:
     if part is None or own.get("apiVersion") != wanted["apiVersion"]:
         return False
     part.setdefault("metadata", {})
-    return same(bare, part, ())
+    return equal_values(bare, part, ())
 
 
-def cut(fields: dict[str, Any], live: Any) -> Any:
-    """The part of a live value that fields (fieldsV1) name. What is owned and not there is None: of which type it was cannot be seen."""
+def select_owned(fields: dict[str, Any], live: Any) -> Any:
+    """The part of a live value that fields (fieldsV1) name. What is owned and not there is None: of which type it was
+    cannot be seen.
+    """
     keys = [key for key in fields if key != "."]
     if not keys:
         # An atomic value, or a map of which only the presence is owned: from here they look alike.
         return live
     if isinstance(live, list):
-        return [cut(sub, item) for sub, item in _owned_items(fields, keys, live)]
+        return [select_owned(sub, item) for sub, item in _owned_items(fields, keys, live)]
     if not isinstance(live, dict):
         return live
-    # What is owned and not there (an empty map that the server does not keep) is owned all the same: giving it up is a change of owner.
-    return {key[2:]: cut(fields[key], live[key[2:]]) if key[2:] in live else None for key in keys if key.startswith("f:")}
+    # What is owned and not there (an empty map that the server does not keep) is owned all the same: giving it up is a
+    # change of owner.
+    return {
+        key[2:]: select_owned(fields[key], live[key[2:]]) if key[2:] in live else None
+        for key in keys
+        if key.startswith("f:")
+    }
 
 
 def _owned_items(fields: dict[str, Any], keys: list[str], live: list[Any]) -> list[tuple[dict[str, Any], Any]]:
@@ -102,16 +123,27 @@ def _keyed(selector: dict[str, Any], item: dict[str, Any]) -> bool:
 
 
 def _nothing(value: Any) -> bool:
-    return value is None or value == "" or value == {} or value == [] or value is False or (value == 0 and not isinstance(value, str))
+    return (
+        value is None
+        or value == ""
+        or value == {}
+        or value == []
+        or value is False
+        or (value == 0 and not isinstance(value, str))
+    )
 
 
-def same(wanted: Any, owned: Any, path: tuple[str, ...]) -> bool:
+def equal_values(wanted: Any, owned: Any, path: tuple[str, ...]) -> bool:
     if isinstance(wanted, dict) and isinstance(owned, dict):
         missing = [key for key in wanted if key not in owned]
         surplus = [key for key in owned if key not in wanted and not _defaulted(path, key, owned[key])]
-        return not missing and not surplus and all(same(wanted[key], owned[key], (*path, key)) for key in wanted if key in owned)
+        return (
+            not missing
+            and not surplus
+            and all(equal_values(wanted[key], owned[key], (*path, key)) for key in wanted if key in owned)
+        )
     if isinstance(wanted, list) and isinstance(owned, list):
-        return len(wanted) == len(owned) and all(same(a, b, path) for a, b in zip(wanted, owned))
+        return len(wanted) == len(owned) and all(equal_values(a, b, path) for a, b in zip(wanted, owned))
     if isinstance(wanted, bool) or isinstance(owned, bool):
         return wanted is owned
     if owned is None and path and path[-1] in NOT_KEPT:
@@ -121,13 +153,16 @@ def same(wanted: Any, owned: Any, path: tuple[str, ...]) -> bool:
     return _is_quantity(path) and _quantity(wanted) is not None and _quantity(wanted) == _quantity(owned)
 
 
-def covers(live: Any, wanted: Any, path: tuple[str, ...] = ()) -> bool:
+def has_values(live: Any, wanted: Any, path: tuple[str, ...] = ()) -> bool:
     """True only if every wanted value is surely there, whoever owns it. What else is there does not matter."""
     if isinstance(wanted, dict) and isinstance(live, dict):
-        return all(covers(live[key], value, (*path, key)) if key in live else _nothing(value) for key, value in wanted.items())
+        return all(
+            has_values(live[key], value, (*path, key)) if key in live else _nothing(value)
+            for key, value in wanted.items()
+        )
     if isinstance(wanted, list) and isinstance(live, list):
-        return len(wanted) == len(live) and all(covers(b, a, path) for a, b in zip(wanted, live))
-    return same(wanted, live, path) or (wanted is None and _nothing(live))
+        return len(wanted) == len(live) and all(has_values(b, a, path) for a, b in zip(wanted, live))
+    return equal_values(wanted, live, path) or (wanted is None and _nothing(live))
 
 
 def _defaulted(path: tuple[str, ...], key: str, value: Any) -> bool:
@@ -154,7 +189,9 @@ def _quantity(value: Any) -> Decimal | None:
 
 
 def without_fields_of(wanted: Object, live: Object, managers: frozenset[str]) -> Object:
-    """The wanted object less the fields that one of the managers owns in the live one: not ours, no drift, no conflict."""
+    """The wanted object less the fields that one of the managers owns in the live one: not ours, no drift, no
+    conflict.
+    """
     for item in live.get("metadata", {}).get("managedFields") or []:
         if item.get("manager") in managers and not item.get("subresource"):
             wanted = _less(wanted, item.get("fieldsV1") or {})
@@ -174,7 +211,14 @@ def _less(wanted: Any, fields: dict[str, Any]) -> Any:
     if isinstance(wanted, list):
         kept_items = []
         for item in wanted:
-            keyed = next((sub for key, sub in fields.items() if key.startswith("k:") and isinstance(item, dict) and _keyed(json.loads(key[2:]), item)), None)
+            keyed = next(
+                (
+                    sub
+                    for key, sub in fields.items()
+                    if key.startswith("k:") and isinstance(item, dict) and _keyed(json.loads(key[2:]), item)
+                ),
+                None,
+            )
             kept_items.append(_less(item, keyed) if keyed else item)
         return kept_items
     return wanted

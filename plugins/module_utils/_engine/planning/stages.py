@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """In which order kinds are applied. Inside a stage nothing depends on anything, so its requests run side by side."""
+
 from __future__ import annotations
 
 from ..objects import Object, group_version
@@ -38,7 +39,9 @@ BUILT_IN_WORKLOADS = {"", "apps", "batch", "autoscaling"}
 
 
 def stage(obj: Object) -> int:
-    """The stage of an object by its kind; kinds of other groups come after workloads, for a controller must serve them."""
+    """The stage of an object by its kind; kinds of other groups come after workloads, for a controller must serve
+    them.
+    """
     if obj["kind"] in STAGE:
         return STAGE[obj["kind"]]
     return WORKLOADS if group_version(obj)[0] in BUILT_IN_WORKLOADS else CUSTOM

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One deadline for all that a call waits for, and the slice of it that one run of the module may use."""
+
 from __future__ import annotations
 
 import time
@@ -18,7 +19,8 @@ class StillWaiting(Exception):
 class Deadline:
     """Seconds from now less what earlier slices used, on the monotonic clock.
 
-    progress  {seconds: length of a slice, elapsed: seconds since the first slice began, seen: faults as Patience exports them}; empty: no slices
+    progress  {seconds: length of a slice, elapsed: seconds since the first slice began, seen: faults as Patience
+              exports them}; empty: no slices
     """
 
     def __init__(self, seconds: float, progress: dict[str, Any] | None = None) -> None:

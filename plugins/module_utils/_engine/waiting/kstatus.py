@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Is an object done? The words and rules of kstatus (kubernetes-sigs/cli-utils), with its known gaps closed."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -25,13 +26,13 @@ class Status:
 def status_of(obj: Object | None) -> Status:
     """The status of a live object; NotFound for None."""
     if obj is None:
-        return Status(NOT_FOUND, "is not there")
+        return Status(NOT_FOUND, "does not exist")
     if obj["metadata"].get("deletionTimestamp"):
         return Status(TERMINATING, "is being deleted")
     state = obj.get("status") or {}
     observed = state.get("observedGeneration")
     if observed is not None and observed != obj["metadata"].get("generation", observed):
-        return Status(IN_PROGRESS, "its controller has not seen the change yet")
+        return Status(IN_PROGRESS, "its controller has not processed the change yet")
     rule = RULES.get((group_version(obj)[0], obj["kind"]), _by_ready_condition)
     return rule(obj, state)
 
@@ -42,7 +43,10 @@ def condition(state: dict[str, Any], kind: str) -> dict[str, Any]:
 
 def pod_ready(pod: Object) -> bool:
     """Whether a pod is ready, and not on its way out."""
-    return not pod["metadata"].get("deletionTimestamp") and condition(pod.get("status") or {}, "Ready").get("status") == "True"
+    return (
+        not pod["metadata"].get("deletionTimestamp")
+        and condition(pod.get("status") or {}, "Ready").get("status") == "True"
+    )
 
 
 def _deployment(obj: Object, state: dict[str, Any]) -> Status:
@@ -53,7 +57,7 @@ def _deployment(obj: Object, state: dict[str, Any]) -> Status:
         return Status(FAILED, progressing.get("message", ""), "progress_deadline")
     wanted = obj["spec"].get("replicas", 1)
     if state.get("observedGeneration") is None:
-        return Status(IN_PROGRESS, "its controller has not seen it yet")
+        return Status(IN_PROGRESS, "its controller has not processed it yet")
     counts = {key: state.get(f"{key}Replicas", 0) for key in ("updated", "ready", "available")}
     if counts["updated"] < wanted:
         return Status(IN_PROGRESS, f"{counts['updated']} of {wanted} replicas updated")
@@ -70,7 +74,7 @@ def _stateful_set(obj: Object, state: dict[str, Any]) -> Status:
     if strategy.get("type") == "OnDelete":
         return Status(CURRENT, "is updated on deletion")
     if state.get("observedGeneration") is None:
-        return Status(IN_PROGRESS, "its controller has not seen it yet")
+        return Status(IN_PROGRESS, "its controller has not processed it yet")
     wanted = obj["spec"].get("replicas", 1)
     partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
     for key in ("replicas", "readyReplicas"):
@@ -78,7 +82,11 @@ def _stateful_set(obj: Object, state: dict[str, Any]) -> Status:
             return Status(IN_PROGRESS, f"{state.get(key, 0)} of {wanted} {key}")
     if partition:
         updated = state.get("updatedReplicas", 0)
-        return Status(CURRENT) if updated >= wanted - partition else Status(IN_PROGRESS, f"{updated} of {wanted - partition} replicas updated")
+        return (
+            Status(CURRENT)
+            if updated >= wanted - partition
+            else Status(IN_PROGRESS, f"{updated} of {wanted - partition} replicas updated")
+        )
     if state.get("currentRevision") != state.get("updateRevision"):
         return Status(IN_PROGRESS, "replicas of the old revision still there")
     return Status(CURRENT, f"{wanted} of {wanted} replicas ready")
@@ -86,7 +94,7 @@ def _stateful_set(obj: Object, state: dict[str, Any]) -> Status:
 
 def _daemon_set(obj: Object, state: dict[str, Any]) -> Status:
     if state.get("observedGeneration") is None:
-        return Status(IN_PROGRESS, "its controller has not seen it yet")
+        return Status(IN_PROGRESS, "its controller has not processed it yet")
     wanted = state.get("desiredNumberScheduled", 0)
     for key in ("updatedNumberScheduled", "numberAvailable", "numberReady"):
         if state.get(key, 0) < wanted:
@@ -106,7 +114,11 @@ def _pod(obj: Object, state: dict[str, Any]) -> Status:
     if phase == "Failed":
         return Status(FAILED, state.get("message") or "has failed", "pod_failed")
     ready = condition(state, "Ready")
-    return Status(CURRENT) if ready.get("status") == "True" else Status(IN_PROGRESS, ready.get("message") or f"phase {phase}")
+    return (
+        Status(CURRENT)
+        if ready.get("status") == "True"
+        else Status(IN_PROGRESS, ready.get("message") or f"phase {phase}")
+    )
 
 
 def _job(obj: Object, state: dict[str, Any]) -> Status:
@@ -152,12 +164,20 @@ def _by_ready_condition(obj: Object, state: dict[str, Any]) -> Status:
 
 
 def _volume(obj: Object, state: dict[str, Any]) -> Status:
-    return Status(FAILED, state.get("message") or "has failed", "volume_failed") if state.get("phase") == "Failed" else Status(CURRENT)
+    return (
+        Status(FAILED, state.get("message") or "has failed", "volume_failed")
+        if state.get("phase") == "Failed"
+        else Status(CURRENT)
+    )
 
 
 def _api_service(obj: Object, state: dict[str, Any]) -> Status:
     available = condition(state, "Available")
-    return Status(CURRENT) if available.get("status") == "True" else Status(IN_PROGRESS, available.get("message") or "is not available yet")
+    return (
+        Status(CURRENT)
+        if available.get("status") == "True"
+        else Status(IN_PROGRESS, available.get("message") or "is not available yet")
+    )
 
 
 def _gateway(obj: Object, state: dict[str, Any]) -> Status:
@@ -178,13 +198,18 @@ def _route(obj: Object, state: dict[str, Any]) -> Status:
         for kind in ("Accepted", "ResolvedRefs"):
             found = condition(parent, kind)
             if found.get("status") == "False":
-                return Status(IN_PROGRESS, f"{kind} is False at {(parent.get('parentRef') or {}).get('name', '')}: {found.get('message', '')}")
-    return Status(CURRENT) if state.get("parents") else Status(IN_PROGRESS, "no parent has taken it yet")
+                return Status(
+                    IN_PROGRESS,
+                    f"{kind} is False at {(parent.get('parentRef') or {}).get('name', '')}: {found.get('message', '')}",
+                )
+    return Status(CURRENT) if state.get("parents") else Status(IN_PROGRESS, "no parent has accepted it yet")
 
 
 GATEWAY_API = "gateway.networking.k8s.io"
-# (group, kind) -> rule. Of what is not here, the Ready condition decides; without one it is done: ConfigMap, Service, PodDisruptionBudget,
-# HorizontalPodAutoscaler, Ingress, CronJob, access rules, webhooks, and Istio's kinds, whose effect only the proxies can tell.
+# (group, kind) -> rule. Of what is not here, the Ready condition decides; without one it is done: ConfigMap, Service,
+# PodDisruptionBudget,
+# HorizontalPodAutoscaler, Ingress, CronJob, access rules, webhooks, and Istio's kinds, whose effect only the proxies
+# can tell.
 RULES: dict[tuple[str, str], Callable[[Object, dict[str, Any]], Status]] = {
     ("apps", "Deployment"): _deployment,
     ("apps", "StatefulSet"): _stateful_set,

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Why a workload will not become ready: what its pods say, and how long each reason deserves patience."""
+
 from __future__ import annotations
 
 import time
@@ -10,35 +11,35 @@ from typing import Any
 from ..._cluster.api import ApiError
 from ..cluster import Cluster
 from ..objects import Object
-from ..selectors import written
+from ..selectors import label_selector
 
-AT_ONCE = 0.0
+IMMEDIATE = 0.0
 # A Secret or ConfigMap may come later in the same run.
-GRACE = 15.0
+TRANSIENT_GRACE_SECONDS = 15.0
 # A registry may hiccup; backed-off pulls show within 20 s.
-REPEATED = 30.0
+PULL_GRACE_SECONDS = 30.0
 CRASHES = 3
 NEVER = None
 
 # Reason of a waiting container -> (failure code, seconds for which it may be seen before it counts).
 # Reasons: kubelet's container states. Times: what a broken Deployment was seen to show, and when.
 REASONS: dict[str, tuple[str, float | None]] = {
-    "InvalidImageName": ("image_name", AT_ONCE),
-    "ErrImageNeverPull": ("image_pull", AT_ONCE),
-    "CreateContainerConfigError": ("container_config", GRACE),
-    "CreateContainerError": ("container_start", GRACE),
-    "RunContainerError": ("container_start", GRACE),
-    "ErrImagePull": ("image_pull", REPEATED),
-    "ImagePullBackOff": ("image_pull", REPEATED),
+    "InvalidImageName": ("image_name", IMMEDIATE),
+    "ErrImageNeverPull": ("image_pull", IMMEDIATE),
+    "CreateContainerConfigError": ("container_config", TRANSIENT_GRACE_SECONDS),
+    "CreateContainerError": ("container_start", TRANSIENT_GRACE_SECONDS),
+    "RunContainerError": ("container_start", TRANSIENT_GRACE_SECONDS),
+    "ErrImagePull": ("image_pull", PULL_GRACE_SECONDS),
+    "ImagePullBackOff": ("image_pull", PULL_GRACE_SECONDS),
     "RegistryUnavailable": ("image_pull", NEVER),
-    "FailedCreate": ("refused", GRACE),
+    "FailedCreate": ("api_rejected", TRANSIENT_GRACE_SECONDS),
     "Unschedulable": ("unschedulable", NEVER),
 }
 CRASH_REASONS = {"CrashLoopBackOff", "Error", "OOMKilled", "StartError", "ContainerCannotRun", "Completed"}
 
 
 @dataclass(frozen=True)
-class Fault:
+class PodFailure:
     """One thing that is wrong with a workload. `patience` in seconds; None: it may heal at any time."""
 
     pod: str
@@ -46,7 +47,7 @@ class Fault:
     reason: str
     message: str
     code: str
-    patience: float | None
+    grace_seconds: float | None
     restarts: int = 0
 
     def __str__(self) -> str:
@@ -55,38 +56,46 @@ class Fault:
         return f"{place}{container}: {self.reason}" + (f" ({self.message})" if self.message else "")
 
 
-class Patience:
-    """Remembers since when each fault has been seen, also from one slice of a wait to the next (`seen`: what `export` gave)."""
+class FailureTracker:
+    """Remembers since when each fault has been seen, also from one slice of a wait to the next (`seen`: what `export`
+    gave).
+    """
 
     def __init__(self, seen: list[list[Any]] | None = None, clock: Any = time.time) -> None:
         self._clock = clock
-        self._since: dict[tuple[str, str, str], float] = {(pod, container, code): since for pod, container, code, since in seen or []}
+        self._since: dict[tuple[str, str, str], float] = {
+            (pod, container, code): since for pod, container, code, since in seen or []
+        }
 
     def export(self) -> list[list[Any]]:
         return [[*key, since] for key, since in self._since.items()]
 
-    def exhausted(self, fault: Fault) -> bool:
+    def exhausted(self, fault: PodFailure) -> bool:
         # One fault of a pod's container stays one while its reason changes between pull error and back-off.
         first = self._since.setdefault((fault.pod, fault.container, fault.code), self._clock())
-        return fault.patience is not None and self._clock() - first >= fault.patience
+        return fault.grace_seconds is not None and self._clock() - first >= fault.grace_seconds
 
 
-def faults_of(cluster: Cluster, workload: Object) -> list[Fault]:
-    """Faults of a workload's pods of the current template, worst (least patience) first; only the workload's own where pods may not be listed."""
+def find_failures(cluster: Cluster, workload: Object) -> list[PodFailure]:
+    """Faults of a workload's pods of the current template, worst (least patience) first; only the workload's own where
+    pods may not be listed.
+    """
     try:
-        found = _own_faults(_maker(cluster, workload))
+        found = _creation_failures(_pod_owner(cluster, workload))
         pods = current_pods(cluster, workload)
     except ApiError as error:
         if error.status != 403:
             raise
-        return _own_faults(workload)
+        return _creation_failures(workload)
     for pod in pods:
-        found.extend(pod_faults(pod))
-    return sorted(found, key=lambda fault: float("inf") if fault.patience is None else fault.patience)
+        found.extend(failures_of_pod(pod))
+    return sorted(found, key=lambda fault: float("inf") if fault.grace_seconds is None else fault.grace_seconds)
 
 
-def _maker(cluster: Cluster, workload: Object) -> Object:
-    """What makes the pods: of a Deployment its newest ReplicaSet, for its own condition also tells of the older ones."""
+def _pod_owner(cluster: Cluster, workload: Object) -> Object:
+    """What makes the pods: of a Deployment its newest ReplicaSet, for its own condition also tells of the older
+    ones.
+    """
     return (_newest(cluster, workload) or workload) if workload["kind"] == "Deployment" else workload
 
 
@@ -101,10 +110,10 @@ def _newest(cluster: Cluster, deployment: Object) -> Object | None:
 
 def _selector(workload: Object) -> str:
     labels = (workload["spec"].get("selector") or {}).get("matchLabels") or {}
-    return written(labels)
+    return label_selector(labels)
 
 
-def _own_faults(workload: Object) -> list[Fault]:
+def _creation_failures(workload: Object) -> list[PodFailure]:
     """What keeps pods from being made at all: quota, a missing ServiceAccount, an admission policy, a webhook."""
     found = []
     for condition in (workload.get("status") or {}).get("conditions") or []:
@@ -112,8 +121,8 @@ def _own_faults(workload: Object) -> list[Fault]:
             message = condition.get("message", "")
             code, patience = REASONS["FailedCreate"]
             if "failed calling webhook" in message:
-                code, patience = "webhook", NEVER
-            found.append(Fault("", "", condition.get("reason", ""), message, code, patience))
+                code, patience = "webhook_unavailable", NEVER
+            found.append(PodFailure("", "", condition.get("reason", ""), message, code, patience))
     return found
 
 
@@ -133,10 +142,16 @@ def current_pods(cluster: Cluster, workload: Object) -> list[Object]:
 
 
 def _template_owner(cluster: Cluster, workload: Object) -> tuple[str, str] | None:
-    """(label, value) that marks pods of the newest template; ("", "") where there is none to tell; None: no pods yet."""
+    """(label, value) that marks pods of the newest template; ("", "") where there is none to tell; None: no pods
+    yet.
+    """
     if workload["kind"] == "Deployment":
         newest = _newest(cluster, workload)
-        return ("pod-template-hash", (newest["metadata"].get("labels") or {}).get("pod-template-hash", "")) if newest else None
+        return (
+            ("pod-template-hash", (newest["metadata"].get("labels") or {}).get("pod-template-hash", ""))
+            if newest
+            else None
+        )
     if workload["kind"] == "StatefulSet":
         return "controller-revision-hash", (workload.get("status") or {}).get("updateRevision", "")
     if workload["kind"] == "DaemonSet":
@@ -148,41 +163,55 @@ def _owned_by(obj: Object, owner: Object) -> bool:
     return any(ref.get("uid") == owner["metadata"]["uid"] for ref in obj["metadata"].get("ownerReferences") or [])
 
 
-def pod_faults(pod: Object) -> list[Fault]:
+def failures_of_pod(pod: Object) -> list[PodFailure]:
     name, state = pod["metadata"]["name"], pod.get("status") or {}
     found = []
     for condition in state.get("conditions") or []:
         if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
-            found.append(Fault(name, "", "Unschedulable", condition.get("message", ""), *REASONS["Unschedulable"]))
+            found.append(PodFailure(name, "", "Unschedulable", condition.get("message", ""), *REASONS["Unschedulable"]))
     for container in (state.get("initContainerStatuses") or []) + (state.get("containerStatuses") or []):
-        fault = container_fault(name, container)
+        fault = failure_of_container(name, container)
         if fault:
             found.append(fault)
     return found
 
 
-def container_fault(pod: str, container: dict[str, Any]) -> Fault | None:
+def failure_of_container(pod: str, container: dict[str, Any]) -> PodFailure | None:
     waiting = (container.get("state") or {}).get("waiting") or {}
-    ended = (container.get("state") or {}).get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
+    ended = (
+        (container.get("state") or {}).get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
+    )
     reason, restarts = waiting.get("reason", ""), container.get("restartCount", 0)
     if reason in REASONS:
         code, patience = REASONS[reason]
-        return Fault(pod, container["name"], reason, waiting.get("message", ""), code, patience, restarts)
+        return PodFailure(pod, container["name"], reason, waiting.get("message", ""), code, patience, restarts)
     crashed = ended.get("exitCode") not in (None, 0) or (restarts and reason == "CrashLoopBackOff")
     if crashed and not container.get("ready") and (reason in CRASH_REASONS or ended.get("reason") in CRASH_REASONS):
-        text = f"exit code {ended.get('exitCode')}, {restarts} restarts" + (f": {ended['message'].strip()}" if ended.get("message") else "")
-        return Fault(pod, container["name"], ended.get("reason") or reason, text, "crash", AT_ONCE if restarts >= CRASHES else NEVER, restarts)
+        text = f"exit code {ended.get('exitCode')}, {restarts} restarts" + (
+            f": {ended['message'].strip()}" if ended.get("message") else ""
+        )
+        return PodFailure(
+            pod,
+            container["name"],
+            ended.get("reason") or reason,
+            text,
+            "crash",
+            IMMEDIATE if restarts >= CRASHES else NEVER,
+            restarts,
+        )
     return None
 
 
-def last_lines(cluster: Cluster, namespace: str, fault: Fault, count: int = 10) -> list[str]:
+def last_lines(cluster: Cluster, namespace: str, fault: PodFailure, count: int = 10) -> list[str]:
     """The container's last log lines, of its previous run if it crashed; none where there is no log."""
     if fault.code != "crash":
         return []
     for previous in ("true", "false"):
         query = {"container": fault.container, "tailLines": str(count), "previous": previous}
         try:
-            text = cluster.api.request("GET", f"/api/v1/namespaces/{namespace}/pods/{fault.pod}/log", query, accept="*/*")
+            text = cluster.api.request(
+                "GET", f"/api/v1/namespaces/{namespace}/pods/{fault.pod}/log", query, accept="*/*"
+            )
         except ApiError:
             continue  # the log is an extra: its absence must not hide the fault
         # The kubelet answers 200 with this where the container has been removed.

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Waits for all objects at once: one deadline, watches instead of sleeps, and an early end for what will not heal."""
+
 from __future__ import annotations
 
 import threading
@@ -12,10 +13,10 @@ from ..._cluster.api import ApiError
 from ..._failure import Failure
 from ..cluster import Cluster
 from ..objects import Object, Ref, ref_of
-from ..planning.change import Change
+from ..planning.change import ObjectChange
 from .deadline import Deadline, StillWaiting
 from .kstatus import CURRENT, FAILED, IN_PROGRESS, WORKLOADS, Status, status_of
-from .pod_failures import Fault, Patience, faults_of, last_lines
+from .pod_failures import FailureTracker, PodFailure, find_failures, last_lines
 
 WATCH_SLICE = 30.0
 LOOK_AT_PODS_EVERY = 2.0
@@ -123,7 +124,9 @@ class Watched:
 
 
 class Settling:
-    """A container without a readiness probe is ready the moment it starts, also one that ends a moment later: such a workload must stay Current."""
+    """A container without a readiness probe is ready the moment it starts, also one that ends a moment later: such a
+    workload must stay Current.
+    """
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
@@ -135,7 +138,11 @@ class Settling:
             self._since.pop(ref, None)
             return status
         since = self._since.setdefault(ref, time.monotonic())
-        return status if time.monotonic() - since >= SETTLED_AFTER else Status(IN_PROGRESS, "its pods have only just started, and have no readiness probe")
+        return (
+            status
+            if time.monotonic() - since >= SETTLED_AFTER
+            else Status(IN_PROGRESS, "its pods have just started and have no readiness probe")
+        )
 
 
 def _unproven(obj: Object) -> bool:
@@ -144,20 +151,21 @@ def _unproven(obj: Object) -> bool:
     return any("readinessProbe" not in container for container in obj["spec"]["template"]["spec"]["containers"])
 
 
-def until_current(cluster: Cluster, changes: list[Change], deadline: Deadline, judge: Judge = status_of) -> None:
+def until_current(cluster: Cluster, changes: list[ObjectChange], deadline: Deadline, judge: Judge = status_of) -> None:
     """Waits until every object is Current, as `judge` sees it. Raises Failure naming the object and the cause.
 
     Codes: those of faults.REASONS, "crash", "timeout", those of status rules.
     """
     waiting = {change.ref: change for change in changes}
     for ref, change in list(waiting.items()):
-        # What the plan saw to be unchanged and Current, or an earlier wait of this run to have become so, needs no second look.
+        # What the plan saw to be unchanged and Current, or an earlier wait of this run to have become so, needs no
+        # second look.
         if change.live is not None and (not change.changes or change.status == CURRENT) and judge(change.live).current:
             change.status = CURRENT
             del waiting[ref]
     if not waiting:
         return
-    patience = Patience(deadline.progress.get("seen"))
+    patience = FailureTracker(deadline.progress.get("seen"))
     settling = Settling(judge)
     with Watched(cluster, list(waiting), deadline) as watched:
         looked = 0.0
@@ -165,7 +173,14 @@ def until_current(cluster: Cluster, changes: list[Change], deadline: Deadline, j
             state = watched.state()
             if deadline.over:
                 # What no watch has told yet is asked for, so that the error can say what it is like.
-                state = {**{ref: cluster.get(ref.group, ref.kind, ref.namespace, ref.name) for ref in waiting if ref not in state}, **state}
+                state = {
+                    **{
+                        ref: cluster.get(ref.group, ref.kind, ref.namespace, ref.name)
+                        for ref in waiting
+                        if ref not in state
+                    },
+                    **state,
+                }
             statuses = {ref: settling.judge(ref, obj) for ref, obj in state.items() if ref in waiting}
             _note(waiting, state, statuses)
             open_refs = [ref for ref in waiting if ref not in statuses or not statuses[ref].current]
@@ -174,7 +189,9 @@ def until_current(cluster: Cluster, changes: list[Change], deadline: Deadline, j
             if deadline.over or time.monotonic() - looked >= LOOK_AT_PODS_EVERY:
                 looked = time.monotonic()
                 try:
-                    _fail_if_hopeless(cluster, state, {r: statuses.get(r, Status("Unknown")) for r in open_refs}, patience, deadline)
+                    _fail_if_hopeless(
+                        cluster, state, {r: statuses.get(r, Status("Unknown")) for r in open_refs}, patience, deadline
+                    )
                 except ApiError as error:
                     if deadline.over or error.status not in PASSING:
                         raise
@@ -191,18 +208,24 @@ def _open_text(open_: dict[Ref, Status]) -> str:
     return f"waiting for {'; '.join(named)}" + (f"; and {more} more" if more > 0 else "")
 
 
-def _note(waiting: dict[Ref, Change], state: dict[Ref, Object | None], statuses: dict[Ref, Status]) -> None:
+def _note(waiting: dict[Ref, ObjectChange], state: dict[Ref, Object | None], statuses: dict[Ref, Status]) -> None:
     for ref, status in statuses.items():
         waiting[ref].status = status.word
         waiting[ref].live = state[ref] or waiting[ref].live
 
 
-def _fail_if_hopeless(cluster: Cluster, state: dict[Ref, Object | None], open_: dict[Ref, Status], patience: Patience, deadline: Deadline) -> None:
-    seen: list[tuple[Ref, Fault]] = []
+def _fail_if_hopeless(
+    cluster: Cluster,
+    state: dict[Ref, Object | None],
+    open_: dict[Ref, Status],
+    patience: FailureTracker,
+    deadline: Deadline,
+) -> None:
+    seen: list[tuple[Ref, PodFailure]] = []
     for ref in open_:
         obj = state.get(ref)
         if obj is not None and (ref.kind in WORKLOADS or ref.kind == "Pod"):
-            for fault in faults_of(cluster, obj):
+            for fault in find_failures(cluster, obj):
                 seen.append((ref, fault))
                 if patience.exhausted(fault):
                     raise _failure(cluster, ref, fault)
@@ -211,7 +234,9 @@ def _fail_if_hopeless(cluster: Cluster, state: dict[Ref, Object | None], open_: 
             cause = next((fault for r, fault in seen if r == ref), None)
             if cause:
                 raise _failure(cluster, ref, cause)
-            raise Failure(status.code or "failed", f"{ref}: {status.message}", ref=ref.as_result(), reason=status.message)
+            raise Failure(
+                status.code or "failed", f"{ref}: {status.message}", ref=ref.as_result(), reason=status.message
+            )
     if deadline.over:
         rest = "; ".join(f"{ref} {status.word}: {status.message}" for ref, status in open_.items())
         causes = "; ".join(f"{ref}: {fault}" for ref, fault in seen)
@@ -221,23 +246,29 @@ def _fail_if_hopeless(cluster: Cluster, state: dict[Ref, Object | None], open_: 
             f"not ready within {deadline.seconds:g} s: {rest}" + (f". Seen: {causes}" if causes else ""),
             ref=first.as_result(),
             reason=causes or rest,
-            hint="Look at the cause, or give wait_timeout more seconds; running again continues from here.",
+            hint="Fix the cause, or increase wait_timeout. Run the task again to continue.",
         )
 
 
-def _failure(cluster: Cluster, ref: Ref, fault: Fault) -> Failure:
+def _failure(cluster: Cluster, ref: Ref, fault: PodFailure) -> Failure:
     lines = last_lines(cluster, ref.namespace, fault)
     text = f"{ref} cannot become ready: {fault}" + ("; last log lines: " + " | ".join(lines) if lines else "")
-    return Failure(fault.code, text, ref=ref.as_result(), reason=f"{fault.reason}: {fault.message}", hint=HINTS.get(fault.code, ""))
+    return Failure(
+        fault.code, text, ref=ref.as_result(), reason=f"{fault.reason}: {fault.message}", hint=HINTS.get(fault.code, "")
+    )
 
 
 HINTS = {
-    "image_pull": "Check the image's name and tag, the registry and its credentials.",
-    "image_name": "Correct the image's name.",
-    "container_config": "Create the ConfigMap or Secret that the message names, or correct the container's security context.",
-    "container_start": "Check the container's command and mounts.",
-    "crash": "Read the container's log.",
-    "refused": "The API server refused the workload's pods: see the message (quota, admission policy, ServiceAccount).",
+    "image_pull": "Check the name and tag of the image, the registry and its credentials.",
+    "image_name": "Correct the name of the image.",
+    "container_config": (
+        "Create the ConfigMap or Secret that the message names, or correct the security context of the container."
+    ),
+    "container_start": "Check the command and mounts of the container.",
+    "crash": "Check the log of the container.",
+    "api_rejected": (
+        "The API server rejected the pods of the workload: check quota, admission policy and ServiceAccount."
+    ),
 }
 
 
@@ -253,8 +284,17 @@ def until_gone(cluster: Cluster, refs: list[Ref], deadline: Deadline) -> None:
                 return
             if deadline.over:
                 obj = state.get(left[0]) or {}
-                why = (obj.get("metadata") or {}).get("finalizers") or [c.get("message") for c in (obj.get("status") or {}).get("conditions") or []]
-                raise Failure("timeout", f"{left[0]} is not gone after {deadline.seconds:g} s: {why}", ref=left[0].as_result(), reason=str(why))
+                why = (obj.get("metadata") or {}).get("finalizers") or [
+                    c.get("message") for c in (obj.get("status") or {}).get("conditions") or []
+                ]
+                raise Failure(
+                    "timeout",
+                    f"{left[0]} is not deleted after {deadline.seconds:g} s: {why}",
+                    ref=left[0].as_result(),
+                    reason=str(why),
+                )
             if deadline.slice_over:
-                raise StillWaiting(f"waiting until {left[0]} is gone" + (f", and {len(left) - 1} more" if len(left) > 1 else ""))
+                raise StillWaiting(
+                    f"waiting until {left[0]} is deleted" + (f", and {len(left) - 1} more" if len(left) > 1 else "")
+                )
             watched.wait(min(2.0, max(deadline.left(), 0.01)))

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Unpacking what came from elsewhere: nothing is written outside of the folder, and nothing is left of a bad archive."""
+"""Unpacking what came from elsewhere: nothing is written outside of the folder, and nothing is left of a bad
+archive.
+"""
+
 from __future__ import annotations
 
 import os
@@ -44,7 +47,7 @@ def _unpack_tar(archive: Path, folder: Path) -> None:
     except getattr(tarfile, "FilterError", ()) as error:
         raise _unsafe(error.tarinfo.name, str(error)) from error
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        raise Failure("broken_archive", f"{archive.name} cannot be unpacked: {error}", hint="Download it again.") from error
+        raise Failure("broken_archive", f"cannot unpack {archive.name}: {error}", hint="Download it again.") from error
 
 
 def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
@@ -76,13 +79,13 @@ def _unpack_zip(archive: Path, folder: Path) -> None:
                 if mode & 0o111 and path.is_file():
                     path.chmod(0o755)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        raise Failure("broken_archive", f"{archive.name} cannot be unpacked: {error}", hint="Download it again.") from error
+        raise Failure("broken_archive", f"cannot unpack {archive.name}: {error}", hint="Download it again.") from error
 
 
 def _check_name(name: str) -> None:
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts:
-        raise _unsafe(name, "leaves the folder")
+        raise _unsafe(name, "is outside the folder")
 
 
 def _unsafe(member: str, why: str) -> Failure:
@@ -90,5 +93,5 @@ def _unsafe(member: str, why: str) -> Failure:
         "unsafe_archive",
         f"The archive's member {member!r} {why}",
         reason=why,
-        hint="This is no release of Istio: check where it comes from. Nothing of it was kept.",
+        hint="This is not an Istio release: check its source. The archive was not stored.",
     )

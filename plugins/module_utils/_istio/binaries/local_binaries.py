@@ -1,11 +1,13 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Programs of the host where the task runs, known by their sha256: what they said and rendered is kept."""
+
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -19,26 +21,39 @@ from . import cache
 TIMEOUT = 120
 
 
-def documents(manifest: str) -> list[Any]:
+def yaml_documents(manifest: str) -> list[Any]:
     """All that is in a rendered manifest, less empty documents. Raises yaml.YAMLError."""
     return [document for document in yaml.load_all(manifest, Loader=SafeLoader) if document]
 
 
-class Program:
-    """One binary. Raises InvalidOption where it is none.
+class LocalBinary:
+    """One binary: the one at a given path, or the one on PATH. Raises InvalidOption if there is none.
 
-    option  the module's option that names it; also the code of what it fails with
+    option  the module's option for its path, and its name on PATH; also its failure code
     remedy  how to get one
     """
 
     option = ""
     remedy = ""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        if not os.access(path, os.X_OK) or not path.is_file():
-            raise InvalidOption(self.option, f"{path} is no program that can be run where this task runs", hint=self.remedy)
-        self._digest = cache.kept_sha256(path)
+    def __init__(self, path: str | None) -> None:
+        self.path = self._locate(path)
+        if not os.access(self.path, os.X_OK) or not self.path.is_file():
+            raise InvalidOption(
+                self.option, f"{self.path} is not an executable file where this task runs", hint=self._hint()
+            )
+        self._digest = cache.cached_sha256(self.path)
+
+    def _locate(self, given: str | None) -> Path:
+        """A given path wins, and a given name is looked up on PATH like the default."""
+        name = os.path.expanduser(given) if given else self.option
+        found = shutil.which(name)
+        if not found and not given:
+            raise InvalidOption(self.option, f"{self.option} is not on PATH where this task runs", hint=self._hint())
+        return Path(found or name)
+
+    def _hint(self) -> str:
+        return f"Set the option {self.option} to its path, or install it on PATH. {self.remedy}"
 
     def _refusal(self, command: str, text: str) -> Failure:
         """What a failed command means, by its words."""
@@ -48,10 +63,20 @@ class Program:
         """Its output. It is told of no cluster but one that the arguments name."""
         own = {"PATH": os.environ.get("PATH", ""), "KUBECONFIG": os.devnull, **environment}
         try:
-            done = subprocess.run([str(self.path), *arguments], input=text, capture_output=True, text=True, timeout=timeout, env=own, check=False)
+            done = subprocess.run(
+                [str(self.path), *arguments],
+                input=text,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                env=own,
+                check=False,
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise Failure(
-                self.option, f"{self.path} could not be run: {error}", hint="Check that it is the binary of this machine's OS and architecture."
+                self.option,
+                f"cannot run {self.path}: {error}",
+                hint="Use the binary for the operating system and architecture of that host.",
             ) from error
         if done.returncode:
             raise self._refusal(arguments[0], done.stderr.strip() or done.stdout.strip())

@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which pods get a sidecar, which have one, and which workloads must be restarted to get it.
 
-Istio's sidecar injection (istio.io, Installing the Sidecar): a namespace says istio-injection or istio.io/rev, a pod may say
-sidecar.istio.io/inject; pods in the host's network are never injected. Sidecars may be native (KEP-753): then they are init containers.
+Istio's sidecar injection (istio.io, Installing the Sidecar): a namespace says istio-injection or istio.io/rev, a pod
+may say
+sidecar.istio.io/inject; pods in the host's network are never injected. Sidecars may be native (KEP-753): then they are
+init containers.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -29,7 +32,9 @@ RESTARTABLE = {"Deployment", "StatefulSet", "DaemonSet"}
 
 @dataclass(frozen=True)
 class Enrollment:
-    """How a namespace asks for injection. injection: "enabled", "disabled" or ""; revision: a revision or a tag, or ""."""
+    """How a namespace asks for injection. injection: "enabled", "disabled" or ""; revision: a revision or a tag, or
+    "".
+    """
 
     name: str
     injection: str = ""
@@ -51,26 +56,36 @@ class Workload:
     restartable: bool
 
 
-def check(enrollment: Enrollment, live: Object | None) -> None:
-    """Raises InvalidOption "both_labels": with both labels on a namespace, istio-injection wins and the revision is not used."""
+def validate_enrollment(enrollment: Enrollment, live: Object | None) -> None:
+    """Raises InvalidOption "both_labels": with both labels on a namespace, istio-injection wins and the revision is not
+    used.
+    """
     if enrollment.injection and enrollment.revision:
-        message = f"namespace {enrollment.name} is given injection and revision; with both labels Istio uses {INJECTION} and ignores the revision"
-        raise InvalidOption("revision", message, hint="Give one of them.", code="both_labels")
+        message = (
+            f"both injection and revision are set for namespace {enrollment.name}: with both labels, Istio uses"
+            f" {INJECTION} and ignores the revision"
+        )
+        raise InvalidOption("revision", message, hint="Set only one of them.", code="both_labels")
     for key in (INJECTION, REVISION):
         if key in enrollment.labels:
-            raise InvalidOption("labels", f"{key} is set by the options injection and revision", hint="Use those.", code="both_labels")
+            raise InvalidOption(
+                "labels",
+                f"{key} cannot be set here: the options injection and revision set it",
+                hint="Use those.",
+                code="both_labels",
+            )
     there = ((live or {}).get("metadata") or {}).get("labels") or {}
     other = INJECTION if enrollment.revision else REVISION if enrollment.injection == "enabled" else ""
     if other in there and not _is_own(live or {}, other):
         message = (
-            f"namespace {enrollment.name} has the label {other}={there[other]}, which somebody else set; with both labels Istio uses {INJECTION} and ignores"
-            " the revision"
+            f"namespace {enrollment.name} has the label {other}={there[other]} from another tool: with both labels, "
+            f"Istio uses {INJECTION} and ignores the revision"
         )
         raise InvalidOption(
             "injection" if enrollment.injection else "revision",
             message,
             ref=Ref("", "Namespace", "", enrollment.name).as_result("v1"),
-            hint=f"Remove it first: kubectl label namespace {enrollment.name} {other}-",
+            hint=f"Remove the label first: kubectl label namespace {enrollment.name} {other}-",
             code="both_labels",
         )
 
@@ -83,8 +98,12 @@ def _is_own(namespace: Object, label: str, manager: str = "servicemesh.istio") -
     return True
 
 
-def desired(enrollment: Enrollment) -> Object:
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": enrollment.name, "labels": enrollment.wanted_labels}}
+def namespace_object(enrollment: Enrollment) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": enrollment.name, "labels": enrollment.wanted_labels},
+    }
 
 
 def injects(labels: dict[str, str]) -> bool:
@@ -104,7 +123,11 @@ def sidecar_image(pod: Object) -> str:
 def sidecars(pod: Object) -> list[dict[str, Any]]:
     """The pod's containers with a proxy."""
     spec = pod["spec"]
-    return [container for container in (spec.get("containers") or []) + (spec.get("initContainers") or []) if container.get("name") == SIDECAR]
+    return [
+        container
+        for container in (spec.get("containers") or []) + (spec.get("initContainers") or [])
+        if container.get("name") == SIDECAR
+    ]
 
 
 def revision_label(obj: Object) -> str:
@@ -113,7 +136,9 @@ def revision_label(obj: Object) -> str:
 
 
 def is_gateway(obj: Object) -> bool:
-    """Whether a Service or pod is a gateway's: by its labels, or because it asks for the injection of a gateway's proxy."""
+    """Whether a Service or pod is a gateway's: by its labels, or because it asks for the injection of a gateway's
+    proxy.
+    """
     labels, annotations = obj["metadata"].get("labels") or {}, obj["metadata"].get("annotations") or {}
     if str(labels.get("istio", "")).endswith("gateway") or "gateway.networking.k8s.io/gateway-name" in labels:
         return True
@@ -131,13 +156,16 @@ def wants_sidecar(pod: Object, namespace_injects: bool) -> bool:
     return namespace_injects or said == "true"
 
 
-def alive(pod: Object) -> bool:
-    return not pod["metadata"].get("deletionTimestamp") and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+def is_alive(pod: Object) -> bool:
+    return not pod["metadata"].get("deletionTimestamp") and (pod.get("status") or {}).get("phase") not in (
+        "Succeeded",
+        "Failed",
+    )
 
 
-def enrolled(pods: Iterable[Object], namespace_injects: bool) -> dict[str, int]:
+def sidecar_counts(pods: Iterable[Object], namespace_injects: bool) -> dict[str, int]:
     """{enrolled, expected, total}: live pods with a sidecar, those that should have one, and all."""
-    living = [pod for pod in pods if alive(pod)]
+    living = [pod for pod in pods if is_alive(pod)]
     return {
         "enrolled": sum(has_sidecar(pod) for pod in living),
         "expected": sum(wants_sidecar(pod, namespace_injects) for pod in living),
@@ -145,9 +173,12 @@ def enrolled(pods: Iterable[Object], namespace_injects: bool) -> dict[str, int]:
     }
 
 
-def without_sidecar(pods: Iterable[Object], replica_sets: Iterable[Object], namespace_injects: bool) -> list[Workload]:
+def missing_sidecar(pods: Iterable[Object], replica_sets: Iterable[Object], namespace_injects: bool) -> list[Workload]:
     """Workloads with live pods that should have a sidecar and have none, and bare pods of that kind."""
-    return workloads_of([pod for pod in pods if alive(pod) and not has_sidecar(pod) and wants_sidecar(pod, namespace_injects)], replica_sets)
+    return workloads_of(
+        [pod for pod in pods if is_alive(pod) and not has_sidecar(pod) and wants_sidecar(pod, namespace_injects)],
+        replica_sets,
+    )
 
 
 def workloads_of(pods: Iterable[Object], replica_sets: Iterable[Object]) -> list[Workload]:
@@ -192,29 +223,38 @@ def _owner(pod: Object, sets: dict[str, Object]) -> Ref:
     controller = _controller(pod)
     if controller is None:
         return Ref("", "Pod", namespace, pod["metadata"]["name"])
-    above = _controller(sets[controller["name"]]) if controller["kind"] == "ReplicaSet" and controller["name"] in sets else None
+    above = (
+        _controller(sets[controller["name"]])
+        if controller["kind"] == "ReplicaSet" and controller["name"] in sets
+        else None
+    )
     owner = above or controller
     group = owner["apiVersion"].rpartition("/")[0]
     return Ref(group, owner["kind"], namespace, owner["name"])
 
 
-def restart(ref: Ref, when: str) -> Object:
+def restart_patch(ref: Ref, when: str) -> Object:
     """The one field that makes a workload's controller replace its pods, as kubectl rollout restart does."""
     template = {"metadata": {"annotations": {RESTARTED_AT: when}}}
-    return {"apiVersion": "apps/v1", "kind": ref.kind, "metadata": {"name": ref.name, "namespace": ref.namespace}, "spec": {"template": template}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": ref.kind,
+        "metadata": {"name": ref.name, "namespace": ref.namespace},
+        "spec": {"template": template},
+    }
 
 
-def unfinished(workloads: Iterable[Object]) -> list[Object]:
+def unfinished_restarts(workloads: Iterable[Object]) -> list[Object]:
     """The restarts, as they were written, of workloads whose pods have not all been replaced yet."""
     found = []
     for obj in workloads:
         when = ((obj["spec"]["template"].get("metadata") or {}).get("annotations") or {}).get(RESTARTED_AT)
         if when and not status_of(obj).current:
-            found.append(restart(ref_of(obj), when))
+            found.append(restart_patch(ref_of(obj), when))
     return found
 
 
-def row(workload: Workload) -> dict[str, Any]:
+def workload_row(workload: Workload) -> dict[str, Any]:
     return {
         "kind": workload.ref.kind,
         "name": workload.ref.name,

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The injection templates of a rendered control plane, as far as they name images.
 
-How istiod fills them in: istio.io/istio pkg/kube/inject/inject.go (ProxyImage, ProxyInitImage, AgentgatewayImage, imageURL).
+How istiod fills them in: istio.io/istio pkg/kube/inject/inject.go (ProxyImage, ProxyInitImage, AgentgatewayImage,
+imageURL).
 """
+
 from __future__ import annotations
 
 import json
@@ -18,8 +20,13 @@ from ..._libraries import yaml
 INJECTOR, MESH = "istio-sidecar-injector", "istio"
 # Templates that a pod or a gateway gets only where it asks for them by name.
 ON_REQUEST = frozenset({"grpc-simple", "grpc-agent", "agentgateway", "agentgateway-waypoint"})
-# What istiod computes -> where the values name the image, the name where they do not, and whether the mesh configuration has a say on its type.
-COMPUTED = {".ProxyImage": ("proxy", "proxyv2", True), ".ProxyInitImage": ("proxy_init", "proxyv2", False), ".AgentgatewayImage": ("", "agentgateway", False)}
+# What istiod computes -> where the values name the image, the name where they do not, and whether the mesh
+# configuration has a say on its type.
+COMPUTED = {
+    ".ProxyImage": ("proxy", "proxyv2", True),
+    ".ProxyInitImage": ("proxy_init", "proxyv2", False),
+    ".AgentgatewayImage": ("", "agentgateway", False),
+}
 # Endings of a tag that another type of image takes the place of.
 IMAGE_TYPES = ("-distroless", "-debug")
 LINE = re.compile(r"^(?P<before>[ \t]*(?:- )?image:[ \t]*)(?P<image>\S.*?)(?P<after>[ \t]*(?: #.*)?)$", re.MULTILINE)
@@ -29,7 +36,9 @@ VALUE = re.compile(r"(?P<annotation>annotation \S+ `\S+` )?\.Values\.(?P<path>[\
 
 @dataclass(frozen=True)
 class Injection:
-    """What istiod injects. templates: {name: text}; default: those of pods that ask for none; values: the charts' own."""
+    """What istiod injects. templates: {name: text}; default: those of pods that ask for none; values: the charts'
+    own.
+    """
 
     templates: dict[str, str]
     default: list[str]

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which workloads must be restarted so that their pods get the sidecar that they should have, and in which order that is safe."""
+"""Which workloads must be restarted so that their pods get the sidecar that they should have, and in which order that
+is safe.
+"""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -10,7 +13,7 @@ from typing import Any
 from ..._engine.cluster import Cluster
 from ..._engine.objects import Object, Ref, ref_of
 from ..._engine.steps import Step
-from ..._engine.waiting import disruption_budgets as disruption
+from ..._engine.waiting import disruption_budgets
 from . import injection, revisions
 
 # Apart from the collection's own manager: whoever applies the workload as a whole must not take the restart back.
@@ -19,27 +22,35 @@ PARALLEL = 4
 
 
 @dataclass(frozen=True)
-class Namespace:
+class NamespacePods:
     """What its pods are like.
 
-    lacking     workloads with pods that should have a sidecar and have none
+    missing_sidecar     workloads with pods that should have a sidecar and have none
     stale       workloads with pods of another revision or version than what would be injected now
     unfinished  restarts of ours, as they were written, whose pods have not all been replaced yet
     pods        {enrolled, expected, total}
     """
 
     name: str
-    lacking: list[injection.Workload] = field(default_factory=list)
+    missing_sidecar: list[injection.Workload] = field(default_factory=list)
     stale: list[injection.Workload] = field(default_factory=list)
     unfinished: list[Object] = field(default_factory=list)
     workloads: dict[Ref, Object] = field(default_factory=dict)
     pods: dict[str, int] = field(default_factory=dict)
 
 
-def look(cluster: Cluster, name: str, labels: dict[str, str], known: revisions.Revisions | None, revision: str = "", gateways: bool = True) -> Namespace:
+def inspect_namespace(
+    cluster: Cluster,
+    name: str,
+    labels: dict[str, str],
+    known: revisions.Revisions | None,
+    revision: str = "",
+    gateways: bool = True,
+) -> NamespacePods:
     """The namespace with these labels.
 
-    known: the revisions, where stale pods are asked for. revision: the one that pods should have instead of that of the labels.
+    known: the revisions, where stale pods are asked for. revision: the one that pods should have instead of that of the
+    labels.
     gateways: whether their pods count. Raises ApiError.
     """
     pods = [pod for pod in cluster.list("", "Pod", name) if gateways or not injection.is_gateway(pod)]
@@ -50,34 +61,44 @@ def look(cluster: Cluster, name: str, labels: dict[str, str], known: revisions.R
     if known:
         wanted = revision or known.of_namespace(labels)
         stale = [pod for pod in pods if known.stale(pod, wanted)]
-    return Namespace(
+    return NamespacePods(
         name,
-        injection.without_sidecar(pods, sets, injects),
+        injection.missing_sidecar(pods, sets, injects),
         injection.workloads_of(stale, sets),
-        injection.unfinished(workloads.values()),
+        injection.unfinished_restarts(workloads.values()),
         workloads,
-        injection.enrolled(pods, injects),
+        injection.sidecar_counts(pods, injects),
     )
 
 
-def steps(cluster: Cluster, namespaces: list[Namespace], chosen: list[injection.Workload], parallel: int = PARALLEL) -> list[Step]:
-    """Restarts of the chosen workloads, a batch at a time, each within its pods' budgets. What an interrupted run has begun comes first."""
+def restart_steps(
+    cluster: Cluster, namespaces: list[NamespacePods], chosen: list[injection.Workload], parallel: int = PARALLEL
+) -> list[Step]:
+    """Restarts of the chosen workloads, a batch at a time, each within its pods' budgets. What an interrupted run has
+    begun comes first.
+    """
     begun = {ref_of(obj): obj for namespace in namespaces for obj in namespace.unfinished}
     refs = list(begun) + [workload.ref for workload in chosen if workload.restartable and workload.ref not in begun]
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     live = {ref: obj for namespace in namespaces for ref, obj in namespace.workloads.items()}
     there = [live[ref] for ref in dict.fromkeys(refs) if ref in live]
-    known = disruption.budgets(cluster, {namespace.name for namespace in namespaces}) or []
-    disruption.refuse(disruption.tight([obj for obj in there if ref_of(obj) not in begun], known))
+    known = disruption_budgets.list_budgets(cluster, {namespace.name for namespace in namespaces}) or []
+    disruption_budgets.fail_if_exceeded(
+        disruption_budgets.exceeded_budgets([obj for obj in there if ref_of(obj) not in begun], known)
+    )
     found = []
-    for batch in disruption.batches(there, known, parallel):
+    for batch in disruption_budgets.batches(there, known, parallel):
         batch_refs = [ref_of(obj) for obj in batch]
         new = [ref for ref in batch_refs if ref not in begun]
         if new:
-            found.append(Step("disruption budgets", barrier=disruption.within_budgets(new)))
-        found.append(Step("restart", [begun.get(ref) or injection.restart(ref, now) for ref in batch_refs], ready=True))
+            found.append(Step("disruption budgets", barrier=disruption_budgets.within_budgets(new)))
+        found.append(
+            Step(
+                "restart", [begun.get(ref) or injection.restart_patch(ref, now) for ref in batch_refs], wait_ready=True
+            )
+        )
     return found
 
 
-def rows(workloads: list[injection.Workload]) -> list[dict[str, Any]]:
-    return [injection.row(workload) for workload in workloads]
+def restart_rows(workloads: list[injection.Workload]) -> list[dict[str, Any]]:
+    return [injection.workload_row(workload) for workload in workloads]

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A release's addons (samples/addons): which ones, with which images, joined to each other."""
+
 from __future__ import annotations
 
 import copy
@@ -10,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..._engine.files import manifests as sources
+from ..._engine.files import manifests
 from ..._engine.images import Registries, adapted
 from ..._engine.objects import Object
 from ..._engine.steps import Step
@@ -28,7 +29,9 @@ TELEMETRY = "mesh-default"
 
 @dataclass(frozen=True)
 class Addons:
-    """What a user asks for. images: {repository of the release: image}; registries: as in Registries; sampling: per cent of requests that are traced."""
+    """What a user asks for. images: {repository of the release: image}; registries: as in Registries; sampling: per
+    cent of requests that are traced.
+    """
 
     names: list[str] = field(default_factory=lambda: ["prometheus", "grafana", "jaeger", "kiali"])
     namespace: str = HOME
@@ -40,24 +43,36 @@ class Addons:
     pull_secrets: list[str] = field(default_factory=list)
 
 
-def read(folder: Path, addons: Addons) -> dict[str, list[Object]]:
+def read_addons(folder: Path, addons: Addons) -> dict[str, list[Object]]:
     """{addon: its objects as in the release}. folder: samples/addons. Raises InvalidOption."""
     if not folder.is_dir():
         raise InvalidOption(
-            "samples", f"{folder} is no folder where this task runs", hint="It is samples/addons of an unpacked release, as servicemesh.istio.release gives it."
+            "samples",
+            f"{folder} is not a folder on the host where this task runs",
+            hint="Use samples/addons of an unpacked release, as the module release returns it.",
         )
-    check(addons, {str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml")})
-    return {name: sources.read_file(folder / f"{name}.yaml", "samples") for name in addons.names}
+    validate_addons(addons, {str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml")})
+    return {name: manifests.read_file(folder / f"{name}.yaml", "samples") for name in addons.names}
 
 
-def check(addons: Addons, known: set[str]) -> None:
+def validate_addons(addons: Addons, known: set[str]) -> None:
     """Raises InvalidOption "unknown_addon", "two_tracing_backends"."""
     unknown = [name for name in addons.names if name not in known]
     if unknown:
-        raise InvalidOption("names", f"the release has no addon {unknown[0]}", hint=f"It has {', '.join(sorted(known))}.", code="unknown_addon")
+        raise InvalidOption(
+            "names",
+            f"{unknown[0]} is not an addon of this release",
+            hint=f"Use one of {', '.join(sorted(known))}.",
+            code="unknown_addon",
+        )
     tracing = _tracing(addons)
     if len(tracing) > 1:
-        raise InvalidOption("names", f"{' and '.join(tracing)} define the same Service, tracing", hint="Name one tracing backend.", code="two_tracing_backends")
+        raise InvalidOption(
+            "names",
+            f"{' and '.join(tracing)} define the same Service tracing",
+            hint="Use only one tracing backend.",
+            code="two_tracing_backends",
+        )
 
 
 def _tracing(addons: Addons) -> list[str]:
@@ -65,7 +80,7 @@ def _tracing(addons: Addons) -> list[str]:
     return [name for name in addons.names if name.rpartition("/")[2] in TRACING_BACKENDS]
 
 
-def desired(addons: Addons, documents: dict[str, list[Object]]) -> list[Step]:
+def addon_steps(addons: Addons, documents: dict[str, list[Object]]) -> list[Step]:
     """One step of all objects. documents: {addon: objects as in the release}."""
     objects = [_adapted(obj, addons) for name in addons.names for obj in documents[name]]
     _join_kiali(objects, addons)
@@ -87,7 +102,9 @@ def _adapted(obj: Object, addons: Addons) -> Object:
 
 
 def _image(addons: Addons, registries: Registries, image: str) -> str:
-    """What the user has instead of the image, by its repository with or without its tag, else it from its new registry."""
+    """What the user has instead of the image, by its repository with or without its tag, else it from its new
+    registry.
+    """
     if image in addons.images:
         return addons.images[image]
     repository = image.partition("@")[0]
@@ -97,12 +114,16 @@ def _image(addons: Addons, registries: Registries, image: str) -> str:
 
 
 def _join_kiali(objects: list[Object], addons: Addons) -> None:
-    config_map = next((obj for obj in objects if obj["kind"] == "ConfigMap" and obj["metadata"]["name"] == "kiali"), None)
+    config_map = next(
+        (obj for obj in objects if obj["kind"] == "ConfigMap" and obj["metadata"]["name"] == "kiali"), None
+    )
     if config_map is None:
         return
     config = yaml.safe_load(config_map["data"]["config.yaml"])
     joined = _merged(config, _kiali_services(addons))
-    config_map["data"]["config.yaml"] = yaml.safe_dump(_merged(joined, addons.kiali_config), sort_keys=True, default_flow_style=False)
+    config_map["data"]["config.yaml"] = yaml.safe_dump(
+        _merged(joined, addons.kiali_config), sort_keys=True, default_flow_style=False
+    )
 
 
 def _kiali_services(addons: Addons) -> dict[str, Any]:
@@ -114,7 +135,12 @@ def _kiali_services(addons: Addons) -> dict[str, Any]:
         "tracing": {"enabled": False},
     }
     if "jaeger" in addons.names:
-        services["tracing"] = {"enabled": True, "provider": "jaeger", "internal_url": f"http://tracing.{place}:16685/jaeger", "use_grpc": True}
+        services["tracing"] = {
+            "enabled": True,
+            "provider": "jaeger",
+            "internal_url": f"http://tracing.{place}:16685/jaeger",
+            "use_grpc": True,
+        }
     return {"external_services": services, "deployment": {"namespace": place}}
 
 
@@ -130,7 +156,11 @@ def _roll_with_configuration(objects: list[Object]) -> None:
         if obj["kind"] != "Deployment":
             continue
         template = obj["spec"]["template"]
-        used = [volume["configMap"]["name"] for volume in template["spec"].get("volumes") or [] if volume.get("configMap", {}).get("name") in maps]
+        used = [
+            volume["configMap"]["name"]
+            for volume in template["spec"].get("volumes") or []
+            if volume.get("configMap", {}).get("name") in maps
+        ]
         # Prometheus has a reloader beside it: a restart would lose its data.
         if used and obj["metadata"]["name"] != "prometheus":
             text = yaml.safe_dump([maps[name].get("data") for name in used], sort_keys=True)
@@ -141,4 +171,9 @@ def _roll_with_configuration(objects: list[Object]) -> None:
 def _telemetry(addons: Addons) -> Object:
     tracing = [{"providers": [{"name": addons.tracing_provider}], "randomSamplingPercentage": addons.sampling}]
     metadata = {"name": TELEMETRY, "namespace": addons.namespace}
-    return {"apiVersion": "telemetry.istio.io/v1", "kind": "Telemetry", "metadata": metadata, "spec": {"tracing": tracing}}
+    return {
+        "apiVersion": "telemetry.istio.io/v1",
+        "kind": "Telemetry",
+        "metadata": metadata,
+        "spec": {"tracing": tracing},
+    }

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A control plane as Helm releases, in Istio's order: base, istiod, node agents, gateways."""
+
 from __future__ import annotations
 
 import copy
@@ -11,14 +12,35 @@ from typing import Any
 from ..._engine.cluster import Cluster
 from ..._engine.images import Registries
 from ..._engine.objects import Object
-from ..._engine.planning.change import Rules
+from ..._engine.planning.change import ApplyOptions
 from ..._engine.steps import Step
 from ..._failure import InvalidOption
 from ..._libraries import yaml
 from .. import webhooks
 from . import images
-from .control_plane import PROFILE_GATEWAYS, TAG, ControlPlane, LiveMesh, namespaces, newer, own_namespace, refuse_overlap, wants_default_tag
-from .helm import CHARTS, RELEASE_NAME, RELEASE_NAMESPACE, Helm, Installation, Release, Removal, Revision, last_revision, revisions
+from .control_plane import (
+    PROFILE_GATEWAYS,
+    TAG,
+    ControlPlane,
+    LiveMesh,
+    fail_on_overlap,
+    newer,
+    own_namespace,
+    plane_namespaces,
+    wants_default_tag,
+)
+from .helm import (
+    CHARTS,
+    RELEASE_NAME,
+    RELEASE_NAMESPACE,
+    Helm,
+    HelmRelease,
+    HelmRevision,
+    Installation,
+    Removal,
+    helm_revisions,
+    last_revision,
+)
 from .helm_values import refuse_unknown
 
 BASE, CNI, ZTUNNEL = "istio-base", "istio-cni", "ztunnel"
@@ -46,7 +68,9 @@ class Charts:
         try:
             version = str(yaml.safe_load((folder / "base" / "Chart.yaml").read_text(encoding="utf-8"))["version"])
         except (OSError, yaml.YAMLError, LookupError, TypeError) as error:
-            raise InvalidOption("charts", f"{folder} holds no charts of Istio where this task runs", hint=CHARTS) from error
+            raise InvalidOption(
+                "charts", f"{folder} contains no Istio charts on the host where this task runs", hint=CHARTS
+            ) from error
         profiles = {path.stem.removeprefix("profile-") for path in (folder / "base" / "files").glob("profile-*.yaml")}
         return Charts(folder, version, frozenset(profiles))
 
@@ -57,28 +81,44 @@ class Charts:
             values = yaml.safe_load((self.folder / ISTIOD / "values.yaml").read_text(encoding="utf-8"))
             return str(values["_internal_defaults_do_not_set"]["global"]["hub"])
         except (OSError, yaml.YAMLError, LookupError, TypeError) as error:
-            raise InvalidOption("hub", f"is needed with registries, for {self.folder} does not say where its images are") from error
+            raise InvalidOption(
+                "hub", f"is required with registries, because {self.folder} does not define a registry"
+            ) from error
 
 
-def check(plane: ControlPlane, charts: Charts) -> None:
+def validate_chart_options(plane: ControlPlane, charts: Charts) -> None:
     """Raises InvalidOption for what the charts cannot say."""
     known = charts.profiles | PLAIN
     if plane.profile not in known:
-        raise InvalidOption("profile", f"the charts know no profile {plane.profile!r}", hint=f"They know {', '.join(sorted(known))}.", code="unknown_profile")
+        raise InvalidOption(
+            "profile",
+            f"{plane.profile!r} is not a profile of the charts",
+            hint=f"Use one of {', '.join(sorted(known))}.",
+            code="unknown_profile",
+        )
     if plane.overlays:
-        raise InvalidOption("overlays", "charts have none", hint="Say it in values, or install with method istioctl.")
+        raise InvalidOption(
+            "overlays",
+            "not supported with method helm",
+            hint="Set the same in values, or install with method istioctl.",
+        )
     for name, component in plane.components.items():
         if name not in ("cni", "ztunnel") or set(component) - {"enabled"}:
             raise InvalidOption(
                 "components",
-                f"{name} has settings that charts do not know",
-                hint="With method helm only cni and ztunnel may be named, with enabled; all else is said in values and gateways.",
+                f"{name} has settings that method helm does not support",
+                hint=(
+                    "With method helm, components supports only cni and ztunnel with enabled. Set everything else in"
+                    " values and gateways."
+                ),
             )
     refuse_unknown(charts.folder, plane.values)
 
 
-def mirrored(plane: ControlPlane, charts: Charts) -> ControlPlane:
-    """The plane with values that name its registries: since Helm writes, there is no other way. Raises InvalidOption."""
+def with_registries(plane: ControlPlane, charts: Charts) -> ControlPlane:
+    """The plane with values that name its registries: since Helm writes, there is no other way. Raises
+    InvalidOption.
+    """
     registries = Registries.of(plane.registries)
     if not registries:
         return plane
@@ -91,8 +131,8 @@ def _refuse_others(steps: list[Step], plane: ControlPlane) -> None:
     for use in images.beyond([obj for step in steps for obj in step.objects], Registries.of(plane.registries)):
         raise InvalidOption(
             "registries",
-            f"{use.image} of {use} is in no value that is known to name an image",
-            hint="Name its image in values, or install with method istioctl.",
+            f"no value sets the image {use.image} of {use}",
+            hint="Set its image in values, or install with method istioctl.",
         )
 
 
@@ -100,16 +140,21 @@ def istiod_name(plane: ControlPlane) -> str:
     return f"istiod-{plane.revision}" if plane.revision else "istiod"
 
 
-def base(plane: ControlPlane, charts: Charts, live: dict[str, Any] | None, default: bool) -> Release:
-    """live: the values of the base that is there. It is all revisions': only the one with the default tag says more than that."""
+def base(plane: ControlPlane, charts: Charts, live: dict[str, Any] | None, default: bool) -> HelmRelease:
+    """live: the values of the base that is there. It is all revisions': only the one with the default tag says more
+    than that.
+    """
     values = live
     if values is None or default:
         own: dict[str, Any] = {key: plane.values[key] for key in ("base", "global") if key in plane.values}
-        values = merged(own, {"global": {"istioNamespace": plane.namespace}, "defaultRevision": plane.revision_name if default else ""})
-    return Release(BASE, plane.namespace, charts.folder / "base", values)
+        values = merge_values(
+            own,
+            {"global": {"istioNamespace": plane.namespace}, "defaultRevision": plane.revision_name if default else ""},
+        )
+    return HelmRelease(BASE, plane.namespace, charts.folder / "base", values)
 
 
-def istiod(plane: ControlPlane, charts: Charts, default: bool) -> Release:
+def istiod(plane: ControlPlane, charts: Charts, default: bool) -> HelmRelease:
     values = _values(plane, set(plane.values) - {"gateways"})
     own = {key: value for key, value in (plane.values.get("gateways") or {}).items() if key in OWN_GATEWAYS}
     if own:
@@ -117,35 +162,44 @@ def istiod(plane: ControlPlane, charts: Charts, default: bool) -> Release:
     if plane.compatibility_version:
         values["compatibilityVersion"] = plane.compatibility_version
     if plane.mesh_config:
-        values = merged(values, {"meshConfig": plane.mesh_config})
+        values = merge_values(values, {"meshConfig": plane.mesh_config})
     if plane.revision:
         values["revision"] = plane.revision
         if default:
             values["revisionTags"] = sorted({"default", *(values.get("revisionTags") or [])})
     if plane.components.get("cni", {}).get("enabled"):
-        values = merged(values, {"pilot": {"cni": {"enabled": True}}})
-    return Release(istiod_name(plane), plane.namespace, charts.folder / ISTIOD, values)
+        values = merge_values(values, {"pilot": {"cni": {"enabled": True}}})
+    return HelmRelease(istiod_name(plane), plane.namespace, charts.folder / ISTIOD, values)
 
 
-def node_agents(plane: ControlPlane, charts: Charts) -> list[Release]:
+def node_agents(plane: ControlPlane, charts: Charts) -> list[HelmRelease]:
     """CNI and ztunnel, one of each in a cluster."""
     ambient = plane.profile == "ambient"
     found = []
     for name, chart in NODE_AGENTS.items():
         key = "cni" if name == CNI else name
         if plane.components.get(key, {}).get("enabled", ambient):
-            found.append(Release(name, plane.namespace, charts.folder / chart, _values(plane, {key, "global"})))
+            found.append(HelmRelease(name, plane.namespace, charts.folder / chart, _values(plane, {key, "global"})))
     return found
 
 
 # What values.gateways says for istioctl's gateway charts -> where Helm's gateway chart has it.
 GATEWAY_VALUES = {
-    "type": ("service", "type"), "ports": ("service", "ports"), "serviceAnnotations": ("service", "annotations"),
+    "type": ("service", "type"),
+    "ports": ("service", "ports"),
+    "serviceAnnotations": ("service", "annotations"),
     "loadBalancerIP": ("service", "loadBalancerIP"),
-    "loadBalancerSourceRanges": ("service", "loadBalancerSourceRanges"), "externalTrafficPolicy": ("service", "externalTrafficPolicy"),
-    "autoscaleEnabled": ("autoscaling", "enabled"), "autoscaleMin": ("autoscaling", "minReplicas"), "autoscaleMax": ("autoscaling", "maxReplicas"),
-    "resources": ("resources",), "nodeSelector": ("nodeSelector",), "tolerations": ("tolerations",), "podAnnotations": ("podAnnotations",), "env": ("env",),
-}  # fmt: skip
+    "loadBalancerSourceRanges": ("service", "loadBalancerSourceRanges"),
+    "externalTrafficPolicy": ("service", "externalTrafficPolicy"),
+    "autoscaleEnabled": ("autoscaling", "enabled"),
+    "autoscaleMin": ("autoscaling", "minReplicas"),
+    "autoscaleMax": ("autoscaling", "maxReplicas"),
+    "resources": ("resources",),
+    "nodeSelector": ("nodeSelector",),
+    "tolerations": ("tolerations",),
+    "podAnnotations": ("podAnnotations",),
+    "env": ("env",),
+}
 
 
 def _gateway_values(plane: ControlPlane, name: str) -> dict[str, Any]:
@@ -158,24 +212,32 @@ def _gateway_values(plane: ControlPlane, name: str) -> dict[str, Any]:
         if key not in GATEWAY_VALUES:
             raise InvalidOption(
                 "values",
-                f"gateways.{name}.{key} has no place in Helm's gateway chart",
-                hint=f"Say it in gateways, under values. Known here: {', '.join(sorted(GATEWAY_VALUES))}.",
+                f"gateways.{name}.{key} is not supported by the Helm chart gateway",
+                hint=f"Set it in values of the gateway. Supported keys: {', '.join(sorted(GATEWAY_VALUES))}.",
             )
         for part in reversed(GATEWAY_VALUES[key]):
             value = {part: value}
-        values = merged(values, value)
+        values = merge_values(values, value)
     return values
 
 
-def gateways(plane: ControlPlane, charts: Charts) -> list[Release]:
+def gateways(plane: ControlPlane, charts: Charts) -> list[HelmRelease]:
     """Raises InvalidOption."""
     found = []
     for gateway in wanted_gateways(plane):
         values = _gateway_values(plane, gateway["name"])
         if gateway.get("service_type"):
-            values = merged(values, {"service": {"type": gateway["service_type"]}})
+            values = merge_values(values, {"service": {"type": gateway["service_type"]}})
         place = gateway.get("namespace") or plane.namespace
-        found.append(Release(gateway["name"], place, charts.folder / "gateway", merged(values, gateway.get("values") or {}), {GATEWAY_OF: plane.revision_name}))
+        found.append(
+            HelmRelease(
+                gateway["name"],
+                place,
+                charts.folder / "gateway",
+                merge_values(values, gateway.get("values") or {}),
+                {GATEWAY_OF: plane.revision_name},
+            )
+        )
     return found
 
 
@@ -184,10 +246,14 @@ def own_gateways(cluster: Cluster, plane: ControlPlane) -> list[tuple[str, str]]
     places = {plane.namespace, *(entry.get("namespace") or plane.namespace for entry in wanted_gateways(plane))}
     secrets = cluster.list_where_allowed("", "Secret", places, f"owner=helm,{GATEWAY_OF}={plane.revision_name}")
     found = sorted({(secret["metadata"]["labels"]["name"], secret["metadata"]["namespace"]) for secret in secrets})
-    return [(name, place) for name, place in found if _gateway_of(last_revision(cluster, name, place)) == plane.revision_name]
+    return [
+        (name, place)
+        for name, place in found
+        if _gateway_of(last_revision(cluster, name, place)) == plane.revision_name
+    ]
 
 
-def _gateway_of(last: Revision | None) -> str:
+def _gateway_of(last: HelmRevision | None) -> str:
     """The revision whose gateway a release is; empty where none is known."""
     return str((last.secret["metadata"].get("labels") or {}).get(GATEWAY_OF, "")) if last else ""
 
@@ -200,78 +266,124 @@ def wanted_gateways(plane: ControlPlane) -> list[dict[str, Any]]:
     return [{"name": PROFILE_GATEWAYS[egress]} for egress in kinds]
 
 
-def desired(cluster: Cluster, plane: ControlPlane, helm: Helm, charts: Charts, live: LiveMesh, rules: Rules) -> list[Step]:
+def chart_steps(
+    cluster: Cluster, plane: ControlPlane, helm: Helm, charts: Charts, live: LiveMesh, rules: ApplyOptions
+) -> list[Step]:
     """Namespaces, then one step for each release. Raises InvalidOption, Failure "webhook_overlap", ApiError."""
     kubernetes = str(cluster.api.request("GET", "/version").get("gitVersion", ""))
     default = wants_default_tag(plane, live)
-    plane = mirrored(plane, charts)
+    plane = with_registries(plane, charts)
 
-    def step(release: Release) -> Step:
-        return Installation(helm, release, last_revision(cluster, release.name, release.namespace), kubernetes, rules).step(ready=True)
+    def step(release: HelmRelease) -> Step:
+        return Installation(
+            helm, release, last_revision(cluster, release.name, release.namespace), kubernetes, rules
+        ).step(ready=True)
 
-    steps = [Step("namespace", namespaces(plane, live) + _gateway_namespaces(cluster, plane), set=plane.base_set())]
+    steps = [
+        Step("namespace", plane_namespaces(plane, live) + _gateway_namespaces(cluster, plane), set=plane.base_set())
+    ]
     known = last_revision(cluster, BASE, plane.namespace)
     if known is None or not newer(known.chart_version, charts.version):
-        steps.append(Installation(helm, base(plane, charts, known.values if known else None, default), known, kubernetes, rules).step())
+        steps.append(
+            Installation(
+                helm, base(plane, charts, known.values if known else None, default), known, kubernetes, rules
+            ).step()
+        )
     core = step(istiod(plane, charts, default))
     hooks = [obj for obj in core.objects if obj["kind"] == "MutatingWebhookConfiguration"]
     replaced = _replaced_tag(cluster, plane, live) if rules.adopt else []
     gone = {obj["metadata"]["name"] for obj in replaced}
-    refuse_overlap(hooks, replace(live, injectors=[obj for obj in live.injectors if obj["metadata"]["name"] not in gone]))
-    steps.append(replace(core, barrier=webhooks.armed([obj["metadata"]["name"] for obj in hooks]) if hooks else None))
+    fail_on_overlap(
+        hooks, replace(live, injectors=[obj for obj in live.injectors if obj["metadata"]["name"] not in gone])
+    )
+    steps.append(
+        replace(core, barrier=webhooks.webhooks_armed([obj["metadata"]["name"] for obj in hooks]) if hooks else None)
+    )
     if replaced:
         steps.append(Step("default tag", deleted=replaced))
     steps += [step(release) for release in node_agents(plane, charts)]
     if not plane.leave_gateways:
         wanted = gateways(plane, charts)
         surplus = set(own_gateways(cluster, plane)) - {(release.name, release.namespace) for release in wanted}
-        steps += [step(release) for release in wanted] + [Removal(helm, *place, revisions(cluster, *place)).step() for place in sorted(surplus)]
+        steps += [step(release) for release in wanted] + [
+            Removal(helm, *place, helm_revisions(cluster, *place)).step() for place in sorted(surplus)
+        ]
     _refuse_others(steps, plane)
     return steps
 
 
-def rendered(plane: ControlPlane, helm: Helm, charts: Charts, kubernetes: str) -> list[Object]:
-    """All objects of a first install. kubernetes: a version, or empty for the one that Helm takes. Raises InvalidOption."""
-    releases = [base(plane, charts, None, True), istiod(plane, charts, True), *node_agents(plane, charts), *gateways(plane, charts)]
+def render_charts(plane: ControlPlane, helm: Helm, charts: Charts, kubernetes: str) -> list[Object]:
+    """All objects of a first install. kubernetes: a version, or empty for the one that Helm takes. Raises
+    InvalidOption.
+    """
+    releases = [
+        base(plane, charts, None, True),
+        istiod(plane, charts, True),
+        *node_agents(plane, charts),
+        *gateways(plane, charts),
+    ]
     return [obj for release in releases for obj in helm.render(release, kubernetes, upgrade=False)]
 
 
 def _replaced_tag(cluster: Cluster, plane: ControlPlane, live: LiveMesh) -> list[Object]:
-    """The default tag's objects as istioctl makes them for an install without a revision: the chart's own injector takes their place."""
+    """The default tag's objects as istioctl makes them for an install without a revision: the chart's own injector
+    takes their place.
+    """
     if plane.revision:
         return []
     hooks = [
         obj
         for obj in live.injectors
-        if obj["metadata"]["labels"].get(TAG) == "default" and obj["metadata"]["labels"].get("istio.io/rev") == plane.revision_name
+        if obj["metadata"]["labels"].get(TAG) == "default"
+        and obj["metadata"]["labels"].get("istio.io/rev") == plane.revision_name
     ]
-    services = cluster.list("", "Service", plane.namespace, f"{TAG}=default,istio.io/rev={plane.revision_name}") if hooks else []
+    services = (
+        cluster.list("", "Service", plane.namespace, f"{TAG}=default,istio.io/rev={plane.revision_name}")
+        if hooks
+        else []
+    )
     return hooks + services
 
 
-def forgotten(cluster: Cluster, rendered: list[Object]) -> list[Object]:
-    """What Helm keeps of the releases whose objects are taken over, and those of their objects that are wanted no more."""
+def surplus_releases(cluster: Cluster, rendered: list[Object]) -> list[Object]:
+    """What Helm keeps of the releases whose objects are taken over, and those of their objects that are wanted no
+    more.
+    """
     wanted = {(obj["kind"], obj["metadata"]["name"]) for obj in rendered}
     live = cluster.live([obj for obj in rendered if cluster.resource_of(obj)]).values()
     marks = [obj["metadata"].get("annotations") or {} for obj in live]
-    names = sorted({(mark[RELEASE_NAME], mark[RELEASE_NAMESPACE]) for mark in marks if RELEASE_NAME in mark and RELEASE_NAMESPACE in mark})
+    names = sorted(
+        {
+            (mark[RELEASE_NAME], mark[RELEASE_NAMESPACE])
+            for mark in marks
+            if RELEASE_NAME in mark and RELEASE_NAMESPACE in mark
+        }
+    )
     found = []
     for name, namespace in names:
-        known = revisions(cluster, name, namespace)
-        surplus = [obj for obj in (known[-1].deletable if known else []) if (obj["kind"], obj["metadata"]["name"]) not in wanted]
+        known = helm_revisions(cluster, name, namespace)
+        surplus = [
+            obj
+            for obj in (known[-1].deletable if known else [])
+            if (obj["kind"], obj["metadata"]["name"]) not in wanted
+        ]
         found += [cluster.placed(obj, namespace) for obj in surplus]
         found += [revision.secret for revision in known]
     return found
 
 
 def _gateway_namespaces(cluster: Cluster, plane: ControlPlane) -> list[Object]:
-    names = sorted({entry["namespace"] for entry in wanted_gateways(plane) if entry.get("namespace")} - {plane.namespace})
+    names = sorted(
+        {entry["namespace"] for entry in wanted_gateways(plane) if entry.get("namespace")} - {plane.namespace}
+    )
     found = [(name, cluster.get("", "Namespace", "", name)) for name in names]
     return [obj for name, live in found for obj in own_namespace(name, live)]
 
 
-def releases(cluster: Cluster, plane: ControlPlane, last: bool) -> list[tuple[str, str]]:
-    """(name, namespace) in the order in which they go: gateways, istiod, and with the last revision also what all share."""
+def live_releases(cluster: Cluster, plane: ControlPlane, last: bool) -> list[tuple[str, str]]:
+    """(name, namespace) in the order in which they go: gateways, istiod, and with the last revision also what all
+    share.
+    """
     named = {(entry["name"], entry.get("namespace") or plane.namespace) for entry in wanted_gateways(plane)}
     # One that another revision has taken over is its own.
     named = {place for place in named if _gateway_of(last_revision(cluster, *place)) in ("", plane.revision_name)}
@@ -282,18 +394,25 @@ def releases(cluster: Cluster, plane: ControlPlane, last: bool) -> list[tuple[st
     return names
 
 
-def removal(cluster: Cluster, helm: Helm, names: list[tuple[str, str]]) -> list[Step]:
-    return [Removal(helm, name, namespace, revisions(cluster, name, namespace)).step() for name, namespace in names]
+def removal_steps(cluster: Cluster, helm: Helm, names: list[tuple[str, str]]) -> list[Step]:
+    return [
+        Removal(helm, name, namespace, helm_revisions(cluster, name, namespace)).step() for name, namespace in names
+    ]
 
 
-def refuse_helms(cluster: Cluster, plane: ControlPlane) -> None:
+def require_not_helm(cluster: Cluster, plane: ControlPlane) -> None:
     """Raises InvalidOption "wrong_method" where Helm keeps this control plane."""
     name = istiod_name(plane)
-    if revisions(cluster, name, plane.namespace):
-        raise InvalidOption("method", f"{plane.namespace}/{name} is a release of Helm", hint="Remove it with method helm.", code="wrong_method")
+    if helm_revisions(cluster, name, plane.namespace):
+        raise InvalidOption(
+            "method",
+            f"{plane.namespace}/{name} is a Helm release",
+            hint="Remove it with method helm.",
+            code="wrong_method",
+        )
 
 
-def definitions(cluster: Cluster) -> list[Object]:
+def crd_objects(cluster: Cluster) -> list[Object]:
     """CustomResourceDefinitions that the base release made: Helm keeps them."""
     live = cluster.list("apiextensions.k8s.io", "CustomResourceDefinition")
     return [obj for obj in live if (obj["metadata"].get("annotations") or {}).get(RELEASE_NAME) == BASE]
@@ -304,13 +423,13 @@ def _values(plane: ControlPlane, keys: set[str]) -> dict[str, Any]:
     images = {key: value for key, value in (("hub", plane.hub), ("tag", plane.tag)) if value}
     profile = {} if plane.profile in PLAIN else {"profile": plane.profile}
     own = {key: value for key, value in plane.values.items() if key in keys}
-    return merged(own, {"global": {"istioNamespace": plane.namespace, **images}, **profile})
+    return merge_values(own, {"global": {"istioNamespace": plane.namespace, **images}, **profile})
 
 
-def merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+def merge_values(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     """A new mapping in which the second's values win."""
     result = copy.deepcopy(first)
     for key, value in second.items():
         both = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = merged(result[key], value) if both else copy.deepcopy(value)
+        result[key] = merge_values(result[key], value) if both else copy.deepcopy(value)
     return result

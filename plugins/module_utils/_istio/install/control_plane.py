@@ -5,6 +5,7 @@
 Beyond the manifests (istio.io/istio operator/pkg/install): the namespace, the objects of the default revision tag, and
 the check that no two webhooks inject the same pod.
 """
+
 from __future__ import annotations
 
 import re
@@ -17,8 +18,7 @@ from ..._engine.objects import Object
 from ..._engine.planning.applyset import PART_OF, SET_ID, ObjectSet
 from ..._engine.steps import Step
 from ..._failure import Failure, InvalidOption
-from .. import version_skew as skew
-from .. import webhooks
+from .. import version_skew, webhooks
 from ..dataplane.injection import revision_label
 from . import images
 
@@ -29,11 +29,25 @@ GATEWAY_COMPONENTS = {"IngressGateways", "EgressGateways"}
 WEBHOOK_KINDS = {"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"}
 # istiod fills in caBundle, and failurePolicy of its validators: these fields are its own.
 ISTIOD_MANAGER = "pilot-discovery"
-COMPONENT, MANAGED, OPERATOR_VERSION = "operator.istio.io/component", "operator.istio.io/managed", "operator.istio.io/version"
+COMPONENT, MANAGED, OPERATOR_VERSION = (
+    "operator.istio.io/component",
+    "operator.istio.io/managed",
+    "operator.istio.io/version",
+)
 RESOURCE = "install.operator.istio.io/owning-resource"
-OWNER, NOT_PRUNED = "install.operator.istio.io/owning-resource-namespace", "install.operator.istio.io/owning-resource-not-pruned"
+OWNER, NOT_PRUNED = (
+    "install.operator.istio.io/owning-resource-namespace",
+    "install.operator.istio.io/owning-resource-not-pruned",
+)
 # Charts that istioctl renders -> its components.
-COMPONENTS = {"base": "Base", "istiod": "Pilot", "istio-ingress": "IngressGateways", "istio-egress": "EgressGateways", "cni": "Cni", "ztunnel": "Ztunnel"}
+COMPONENTS = {
+    "base": "Base",
+    "istiod": "Pilot",
+    "istio-ingress": "IngressGateways",
+    "istio-egress": "EgressGateways",
+    "cni": "Cni",
+    "ztunnel": "Ztunnel",
+}
 TAG = "istio.io/tag"
 # Charts whose objects are the same for every revision.
 CHART, BASE = "helm.sh/chart", "base-"
@@ -44,7 +58,9 @@ VERSION = "servicemesh.istio/version"
 
 @dataclass(frozen=True)
 class ControlPlane:
-    """What a user asks for. values, mesh_config: as in IstioOperator; overlays: {component: [k8s overlay]}; registries: as in Registries."""
+    """What a user asks for. values, mesh_config: as in IstioOperator; overlays: {component: [k8s overlay]}; registries:
+    as in Registries.
+    """
 
     profile: str = "default"
     namespace: str = "istio-system"
@@ -114,18 +130,20 @@ class LiveMesh:
 
 def newer(one: str, two: str) -> bool:
     """Whether one version is newer than the other; an empty one is older than all."""
-    oldest = skew.Version(0, 0)
-    return (skew.parse(one) or oldest) > (skew.parse(two) or oldest)
+    oldest = version_skew.Version(0, 0)
+    return (version_skew.parse_version(one) or oldest) > (version_skew.parse_version(two) or oldest)
 
 
-def installed(cluster: Cluster, plane: ControlPlane) -> set[str]:
+def installed_revisions(cluster: Cluster, plane: ControlPlane) -> set[str]:
     """Revisions that are there, whoever installed them."""
     return {revision_label(obj) for obj in cluster.list("apps", "Deployment", selector="app=istiod")} | {
-        obj["metadata"]["name"].removeprefix(SETS) for obj in cluster.list("", "ConfigMap", plane.namespace, SET_ID) if obj["metadata"]["name"].startswith(SETS)
+        obj["metadata"]["name"].removeprefix(SETS)
+        for obj in cluster.list("", "ConfigMap", plane.namespace, SET_ID)
+        if obj["metadata"]["name"].startswith(SETS)
     }
 
 
-def live(cluster: Cluster, plane: ControlPlane) -> LiveMesh:
+def read_live_mesh(cluster: Cluster, plane: ControlPlane) -> LiveMesh:
     """Raises ApiError."""
     return LiveMesh(
         namespace=cluster.get("", "Namespace", "", plane.namespace),
@@ -139,31 +157,35 @@ def live(cluster: Cluster, plane: ControlPlane) -> LiveMesh:
 LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
 
 
-def check_label(option: str, value: str, part: str = "") -> None:
+def validate_label(option: str, value: str, part: str = "") -> None:
     """part: of the option, where it has several. Raises InvalidOption."""
     if not LABEL.match(value):
-        raise InvalidOption(option, f"{part}{value!r} is no DNS label", hint="Use lower case letters, digits and dashes, such as 1-31-0.")
+        raise InvalidOption(
+            option,
+            f"{part}{value!r} is not a valid DNS label",
+            hint="Use lower case letters, digits and dashes, such as 1-31-0.",
+        )
 
 
-def check(plane: ControlPlane) -> None:
+def validate_control_plane(plane: ControlPlane) -> None:
     """Raises InvalidOption for what no rendering would make valid."""
     if plane.revision:
-        check_label("revision", plane.revision)
-    check_label("namespace", plane.namespace)
+        validate_label("revision", plane.revision)
+    validate_label("istio_namespace", plane.namespace)
     for gateway in plane.gateways or []:
         for part in ("name", "namespace"):
             if gateway.get(part):
-                check_label("gateways", gateway[part], f"{part} ")
+                validate_label("gateways", gateway[part], f"{part} ")
     names = [(gateway["name"], gateway.get("namespace") or plane.namespace) for gateway in plane.gateways or []]
     twice = [name for name, place in names if names.count((name, place)) > 1]
     if twice:
-        raise InvalidOption("gateways", f"{twice[0]} is there twice")
+        raise InvalidOption("gateways", f"duplicate entry {twice[0]}")
     for component in COMPONENT_LISTS.values():
         if plane.gateways is not None and component in plane.components:
-            raise InvalidOption("gateways", f"components has {component}, too", hint="Say them in one place.")
+            raise InvalidOption("gateways", f"components also sets {component}", hint="Set them in one place only.")
 
 
-def operator(plane: ControlPlane) -> dict[str, Any]:
+def istio_operator(plane: ControlPlane) -> dict[str, Any]:
     """The IstioOperator document that istioctl renders."""
     values = dict(plane.values)
     if plane.revision:
@@ -172,17 +194,31 @@ def operator(plane: ControlPlane) -> dict[str, Any]:
         values["global"] = {**(values.get("global") or {}), "istioNamespace": plane.namespace}
     if plane.compatibility_version:
         values["compatibilityVersion"] = plane.compatibility_version
-    components = {name: dict(component) if isinstance(component, dict) else component for name, component in plane.components.items()}
+    components = {
+        name: dict(component) if isinstance(component, dict) else component
+        for name, component in plane.components.items()
+    }
     components.update(_gateway_components(plane))
     for name, overlays in plane.overlays.items():
         component = dict(components.get(name) or {})
         component["k8s"] = {**(component.get("k8s") or {}), "overlays": overlays}
         components[name] = component
     spec: dict[str, Any] = {"profile": plane.profile, "values": values}
-    for key, value in (("meshConfig", plane.mesh_config), ("components", components), ("hub", plane.hub), ("tag", plane.tag), ("revision", plane.revision)):
+    for key, value in (
+        ("meshConfig", plane.mesh_config),
+        ("components", components),
+        ("hub", plane.hub),
+        ("tag", plane.tag),
+        ("revision", plane.revision),
+    ):
         if value:
             spec[key] = value
-    return {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "metadata": {"namespace": plane.namespace}, "spec": spec}
+    return {
+        "apiVersion": "install.istio.io/v1alpha1",
+        "kind": "IstioOperator",
+        "metadata": {"namespace": plane.namespace},
+        "spec": spec,
+    }
 
 
 def _gateway_components(plane: ControlPlane) -> dict[str, list[dict[str, Any]]]:
@@ -194,9 +230,15 @@ def _gateway_components(plane: ControlPlane) -> dict[str, list[dict[str, Any]]]:
         name, kubernetes = gateway["name"], dict(gateway.get("k8s") or {})
         if gateway.get("service_type"):
             kubernetes["service"] = {**(kubernetes.get("service") or {}), "type": gateway["service_type"]}
-        entry: dict[str, Any] = {"name": name, "enabled": True, "namespace": gateway.get("namespace") or plane.namespace}
+        entry: dict[str, Any] = {
+            "name": name,
+            "enabled": True,
+            "namespace": gateway.get("namespace") or plane.namespace,
+        }
         entry["label"] = {"app": name, "istio": name.removeprefix("istio-")}
-        found[COMPONENT_LISTS[bool(gateway.get("egress"))]].append({**entry, **({"k8s": kubernetes} if kubernetes else {})})
+        found[COMPONENT_LISTS[bool(gateway.get("egress"))]].append(
+            {**entry, **({"k8s": kubernetes} if kubernetes else {})}
+        )
     for egress, component in COMPONENT_LISTS.items():
         usual = PROFILE_GATEWAYS[egress]
         if not any(entry["name"] == usual for entry in found[component]):
@@ -218,7 +260,12 @@ def tag_operator(plane: ControlPlane, tag: str = "default") -> dict[str, Any]:
     if remote:
         values["istiodRemote"] = {"injectionURL": remote}
     spec = {"profile": "empty", "components": {"base": {"enabled": True}, "pilot": {"enabled": True}}, "values": values}
-    return {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "metadata": {"namespace": plane.namespace}, "spec": spec}
+    return {
+        "apiVersion": "install.istio.io/v1alpha1",
+        "kind": "IstioOperator",
+        "metadata": {"namespace": plane.namespace},
+        "spec": spec,
+    }
 
 
 def wants_default_tag(plane: ControlPlane, live: LiveMesh) -> bool:
@@ -250,14 +297,19 @@ def tag_objects(rendered: list[Object], plane: ControlPlane, tag: str = "default
             found.append(obj)
         elif labels.get(TAG) == tag and obj["kind"] == "Service":
             # As istioctl writes it: pods of that very revision.
-            obj["spec"] = {**(obj.get("spec") or {}), "selector": {"app": "istiod", "istio.io/rev": plane.revision_name}}
+            obj["spec"] = {
+                **(obj.get("spec") or {}),
+                "selector": {"app": "istiod", "istio.io/rev": plane.revision_name},
+            }
             found.append(obj)
         elif labels.get(TAG) == tag and obj["kind"] == "MutatingWebhookConfiguration":
             found.append(obj)
     return found
 
 
-def desired(plane: ControlPlane, rendered: list[Object], tag: list[Object], live: LiveMesh, version: str = "") -> list[Step]:
+def control_plane_steps(
+    plane: ControlPlane, rendered: list[Object], tag: list[Object], live: LiveMesh, version: str = ""
+) -> list[Step]:
     """Namespace and base, control plane until Ready, webhooks until armed, gateways until Ready. version: Istio's.
 
     Raises Failure "webhook_overlap" where two webhooks would inject the same pod.
@@ -268,23 +320,31 @@ def desired(plane: ControlPlane, rendered: list[Object], tag: list[Object], live
     if tag and not plane.revision:
         rendered = [webhooks.deactivated(obj) if _default_injector(obj) else obj for obj in rendered]
     hooks = [obj for obj in rendered + tag if obj["kind"] in WEBHOOK_KINDS]
-    refuse_overlap(hooks, live)
+    fail_on_overlap(hooks, live)
     gateways = [obj for obj in rendered if is_gateways(obj)]
     core = [obj for obj in rendered + tag if obj["kind"] not in WEBHOOK_KINDS and not is_gateways(obj)]
     base = [obj for obj in core if _is_base(obj)]
     core = [obj for obj in core if not _is_base(obj)]
     shared = plane.base_set(live.base_version if live.has_newer_base(version) else version)
-    steps = [Step("namespace", namespaces(plane, live), set=shared)]
+    steps = [Step("namespace", plane_namespaces(plane, live), set=shared)]
     if not live.has_newer_base(version):
-        steps.append(Step("base", base, set=shared, known=True))
-    steps.append(Step("control plane", core, ready=True))
+        steps.append(Step("base", base, set=shared, skip_dry_run=True))
+    steps.append(Step("control plane", core, wait_ready=True))
     steps.append(
         Step(
-            "webhooks", hooks, barrier=webhooks.armed([o["metadata"]["name"] for o in hooks if o["kind"] == "MutatingWebhookConfiguration"]) if hooks else None
+            "webhooks",
+            hooks,
+            barrier=(
+                webhooks.webhooks_armed(
+                    [o["metadata"]["name"] for o in hooks if o["kind"] == "MutatingWebhookConfiguration"]
+                )
+                if hooks
+                else None
+            ),
         )
     )
     if gateways and not plane.leave_gateways:
-        steps.append(Step("gateways", gateways, ready=True))
+        steps.append(Step("gateways", gateways, wait_ready=True))
     return steps
 
 
@@ -294,12 +354,18 @@ def is_gateways(obj: Object) -> bool:
 
 
 def _marked(obj: Object, plane: ControlPlane, version: str, more: dict[str, str] | None = None) -> Object:
-    """With the labels of istioctl's own installs, so that istioctl knows the objects as its own (operator/pkg/install, getOwnerLabels).
+    """With the labels of istioctl's own installs, so that istioctl knows the objects as its own (operator/pkg/install,
+    getOwnerLabels).
 
     What all revisions share is given no revision, which istioctl would rewrite with each.
     """
     labels = obj["metadata"].get("labels") or {}
-    own = {MANAGED: "Reconcile", OWNER: plane.namespace, **({OPERATOR_VERSION: version} if version else {}), **(more or {})}
+    own = {
+        MANAGED: "Reconcile",
+        OWNER: plane.namespace,
+        **({OPERATOR_VERSION: version} if version else {}),
+        **(more or {}),
+    }
     component = COMPONENTS.get(re.sub(r"-\d.*$", "", str(labels.get(CHART, ""))))
     if component:
         own[COMPONENT] = component
@@ -317,10 +383,12 @@ def _is_base(obj: Object) -> bool:
 
 
 def _default_injector(obj: Object) -> bool:
-    return obj["kind"] == "MutatingWebhookConfiguration" and str(obj["metadata"]["name"]).startswith("istio-sidecar-injector")
+    return obj["kind"] == "MutatingWebhookConfiguration" and str(obj["metadata"]["name"]).startswith(
+        "istio-sidecar-injector"
+    )
 
 
-def namespaces(plane: ControlPlane, live: LiveMesh) -> list[Object]:
+def plane_namespaces(plane: ControlPlane, live: LiveMesh) -> list[Object]:
     """The plane's namespace, which says its network."""
     network = (plane.values.get("global") or {}).get("network")
     return own_namespace(plane.namespace, live.namespace, {"topology.istio.io/network": network} if network else {})
@@ -333,15 +401,22 @@ def own_namespace(name: str, live: Object | None, labels: dict[str, str] | None 
     return [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels or {}}}]
 
 
-def refuse_overlap(hooks: list[Object], live: LiveMesh) -> None:
+def fail_on_overlap(hooks: list[Object], live: LiveMesh) -> None:
     ours = {obj["metadata"]["name"] for obj in hooks}
     wanted = [obj for obj in hooks if obj["kind"] == "MutatingWebhookConfiguration"]
     # What this run prunes is no other: a default tag that is no longer wanted, say.
-    others = [obj for obj in live.injectors if obj["metadata"]["name"] not in ours and (obj["metadata"].get("labels") or {}).get(PART_OF) != live.set_id]
+    others = [
+        obj
+        for obj in live.injectors
+        if obj["metadata"]["name"] not in ours and (obj["metadata"].get("labels") or {}).get(PART_OF) != live.set_id
+    ]
     found = webhooks.overlap(wanted, others)
     if found:
         raise Failure(
             "webhook_overlap",
-            f"{found.first} and {found.second} would both inject a pod with labels {found.pod} in a namespace with labels {found.namespace}",
-            hint="Give this control plane a revision, or remove the other one first.",
+            (
+                f"{found.first} and {found.second} would both inject pods with labels {found.pod} in namespaces with"
+                f" labels {found.namespace}"
+            ),
+            hint="Set revision for this control plane, or remove the other one first.",
         )

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a control plane is rendered from: the options of every module that renders one, and what they mean."""
+
 from __future__ import annotations
 
 from dataclasses import fields, replace
@@ -8,7 +9,7 @@ from typing import Any
 
 from ..._failure import InvalidOption
 from . import images
-from .control_plane import ControlPlane, check
+from .control_plane import ControlPlane, validate_control_plane
 
 GATEWAY = {
     "name": {"type": "str", "required": True},
@@ -25,7 +26,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "charts": {"type": "path"},
     "gateways": {"type": "list", "elements": "dict", "options": GATEWAY},
     "profile": {"type": "str", "default": "default"},
-    "namespace": {"type": "str", "default": "istio-system"},
+    "istio_namespace": {"type": "str", "default": "istio-system"},
     "revision": {"type": "str", "default": ""},
     "values": {"type": "dict", "default": {}},
     "mesh_config": {"type": "dict", "default": {}},
@@ -36,19 +37,21 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "compatibility_version": {"type": "str"},
     **images.REGISTRY_ARGUMENTS,
 }
-# What each method renders with -> the option that names it.
-RENDERS = {"istioctl": "istioctl", "helm": "charts"}
 
 
-def plane(options: dict[str, Any]) -> ControlPlane:
+def control_plane_of(options: dict[str, Any]) -> ControlPlane:
     """The control plane that the options describe. Raises InvalidOption."""
-    found = ControlPlane(**{field.name: options[field.name] for field in fields(ControlPlane) if field.name in options})
-    check(found)
+    named = {field.name: options[field.name] for field in fields(ControlPlane) if field.name in options}
+    found = ControlPlane(**{**named, "namespace": options["istio_namespace"]})
+    validate_control_plane(found)
     return replace(found, values=images.with_pull_secrets(found.values, options["pull_secrets"]))
 
 
-def require(options: dict[str, Any]) -> None:
-    """Raises InvalidOption where the method lacks what it renders with."""
-    needed = RENDERS[options["method"]]
-    if not options[needed]:
-        raise InvalidOption(needed, f"is needed with method {options['method']}", hint="The release module returns where it is.")
+def require_charts(options: dict[str, Any]) -> None:
+    """Raises InvalidOption if method helm has no charts."""
+    if options["method"] == "helm" and not options["charts"]:
+        raise InvalidOption(
+            "charts",
+            "is required with method helm",
+            hint="The module release downloads them: manifests/charts in its path.",
+        )

@@ -1,9 +1,12 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Values that nothing reads. Helm takes them without a word, and a misspelt one is no setting at all; istioctl refuses the first it meets.
+"""Values that nothing reads. Helm takes them without a word, and a misspelt one is no setting at all; istioctl refuses
+the first it meets.
 
-What a release's charts read is what their own values, profiles and templates name. A section that a template takes as a whole may hold anything.
+What a release's charts read is what their own values, profiles and templates name. A section that a template takes as a
+whole may hold anything.
 """
+
 from __future__ import annotations
 
 import difflib
@@ -32,17 +35,25 @@ UNKNOWN_FIELD = re.compile(r'unknown field "([^"]+)"')
 
 
 def refuse_unknown(folder: Path, values: dict[str, Any]) -> None:
-    """folder: a release's charts. Raises InvalidOption "unknown_value" that names every value that none of them reads, and what is near."""
+    """folder: a release's charts. Raises InvalidOption "unknown_value" that names every value that none of them reads,
+    and what is near.
+    """
     known = _known(folder)
     found = [".".join(path) for path in _unknown(known, values, ())]
     if found:
         near = [_near(known, path.split(".")) for path in found]
-        hint = f"Did you mean {', '.join(dict.fromkeys(name for name in near if name))}?" if any(near) else "Take them out."
-        raise InvalidOption("values", f"the charts of this release read no {', '.join(found)}", hint=hint, code="unknown_value")
+        hint = (
+            f"Did you mean {', '.join(dict.fromkeys(name for name in near if name))}?" if any(near) else "Remove them."
+        )
+        raise InvalidOption(
+            "values", f"the charts of this release do not use {', '.join(found)}", hint=hint, code="unknown_value"
+        )
 
 
 def nearest_in(program: Path, text: str) -> str:
-    """«Did you mean …?» for an unknown field that a program's refusal names, from the fields of the program's own messages; else empty."""
+    """«Did you mean …?» for an unknown field that a program's refusal names, from the fields of the program's own
+    messages; else empty.
+    """
     found = UNKNOWN_FIELD.search(text)
     if not found:
         return ""
@@ -56,7 +67,9 @@ def _known(folder: Path) -> Known:
     for chart, section in CHARTS.items():
         tree = _of_chart(folder / chart)
         # Every chart gets all values; most say their own under its name.
-        for key, below in ({**tree, section: {name: inner for name, inner in tree.items() if name != "global"}} if section else tree).items():
+        for key, below in (
+            {**tree, section: {name: inner for name, inner in tree.items() if name != "global"}} if section else tree
+        ).items():
             root[key] = _union(root[key], below) if key in root else below
     return root
 
@@ -68,9 +81,18 @@ def _of_chart(folder: Path) -> Known:
         tree: Known = _tree({**declared, **(declared.get(DEFAULTS) or {})}) or {}
         for path in (folder / "files").glob(PROFILE):
             tree = _union(tree, _tree(yaml.safe_load(path.read_text(encoding="utf-8")) or {}) or {}) or {}
-        texts = [path.read_text(encoding="utf-8") for part in ("templates", "files") for path in (folder / part).glob("*") if path.is_file()]
+        texts = [
+            path.read_text(encoding="utf-8")
+            for part in ("templates", "files")
+            for path in (folder / part).glob("*")
+            if path.is_file()
+        ]
     except (OSError, ValueError, yaml.YAMLError, AttributeError, TypeError) as error:
-        raise InvalidOption("charts", f"{folder} holds no chart that can be read: {error}", hint="Pass the charts of an unpacked release.") from error
+        raise InvalidOption(
+            "charts",
+            f"{folder} contains no readable chart: {error}",
+            hint="Set charts to the charts of an unpacked release.",
+        ) from error
     for read in sorted({tuple(match[1].strip(".").split(".")) for text in texts for match in READ.finditer(text)}):
         _add(tree, read)
     return tree
@@ -84,7 +106,10 @@ def _tree(value: Any) -> Known | None:
 def _union(one: Known | None, two: Known | None) -> Known | None:
     if one is None or two is None:
         return None
-    return {key: _union(one[key], two[key]) if key in one and key in two else one.get(key, two.get(key)) for key in {**one, **two}}
+    return {
+        key: _union(one[key], two[key]) if key in one and key in two else one.get(key, two.get(key))
+        for key in {**one, **two}
+    }
 
 
 def _add(tree: Known, read: tuple[str, ...]) -> None:

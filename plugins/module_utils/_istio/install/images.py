@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images that a mesh needs, those that istiod injects included, and the registries from which they are to come instead."""
+"""Images that a mesh needs, those that istiod injects included, and the registries from which they are to come
+instead.
+"""
+
 from __future__ import annotations
 
 import json
@@ -9,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ..._engine.images import Reference, Registries, Use, adapted, parse, uses
+from ..._engine.images import Reference, Registries, Use, adapted, parse_reference, uses
 from ..._engine.objects import Object
 from ..._failure import InvalidOption
 from ..dataplane.injection_templates import LINE, Injection, charts_values
@@ -103,7 +106,7 @@ class Images:
 
     def add(self, image: str, user: str) -> None:
         try:
-            self.used.setdefault(parse(image), set()).add(user)
+            self.used.setdefault(parse_reference(image), set()).add(user)
         except ValueError as error:
             self.unknown.add(f"{user}: {error}")
 
@@ -115,7 +118,7 @@ class Images:
             elif injected:
                 self._add_injected(use, injected)
             else:
-                self.unknown.add(f"{use}: injection says its image, and no control plane is given that injects")
+                self.unknown.add(f"{use}: injection sets its image, and no control plane is set")
 
     def _add_injected(self, use: Use, injected: Injection) -> None:
         asked = ((use.template.get("metadata") or {}).get("annotations") or {}).get(ASKED, "")
@@ -127,8 +130,10 @@ class Images:
         """asked: templates on request that pods will ask for. Raises InvalidOption for one that is not there."""
         for name in asked:
             if name not in injected.templates:
-                hint = f"There are {', '.join(sorted(injected.templates))}."
-                raise InvalidOption("injection_templates", f"the control plane has no injection template {name}", hint=hint)
+                hint = f"Use one of {', '.join(sorted(injected.templates))}."
+                raise InvalidOption(
+                    "injection_templates", f"{name} is not an injection template of the control plane", hint=hint
+                )
         for name in injected.used(asked):
             images, unknown = injected.images(name)
             for image in images:
@@ -138,20 +143,33 @@ class Images:
     def rows(self) -> list[dict[str, Any]]:
         """Each image once, in order of name."""
         parts = ("registry", "repository", "tag", "digest")
-        return [{"image": str(image), **{part: getattr(image, part) for part in parts}, "used_by": sorted(users)} for image, users in sorted(self.used.items())]
+        return [
+            {"image": str(image), **{part: getattr(image, part) for part in parts}, "used_by": sorted(users)}
+            for image, users in sorted(self.used.items())
+        ]
 
     def plan(self, registries: Registries) -> list[dict[str, str]]:
-        """Which image is to be copied to which name: a digest says what is copied, a tag where it goes. Raises InvalidOption "same_target"."""
+        """Which image is to be copied to which name: a digest says what is copied, a tag where it goes. Raises
+        InvalidOption "same_target".
+        """
         found: dict[str, tuple[str, str]] = {}
         for image in sorted(self.used):
-            new = parse(registries.rewrite(str(image)))
+            new = parse_reference(registries.rewrite(str(image)))
             if new.name == image.name:
                 continue
             target = f"{new.name}:{new.tag}" if new.tag else str(new)
             source = f"{image.name}@{image.digest}" if image.digest else str(image)
             name, other = found.get(target, (image.name, source))
             if name != image.name:
-                hint = "Give their registries targets of their own."
-                raise InvalidOption("registries", f"{other} and {source} would both become {target}", hint=hint, code="same_target")
+                hint = "Map their registries to different targets."
+                raise InvalidOption(
+                    "registries",
+                    f"{other} and {source} would both be copied to {target}",
+                    hint=hint,
+                    code="same_target",
+                )
             found[target] = (image.name, source)
-        return [{"source": source, "target": target} for target, (_name, source) in sorted(found.items(), key=lambda item: item[1])]
+        return [
+            {"source": source, "target": target}
+            for target, (_name, source) in sorted(found.items(), key=lambda item: item[1])
+        ]

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """istioctl as a renderer: an IstioOperator in, Kubernetes objects out. It is never given a cluster."""
+
 from __future__ import annotations
 
 import json
@@ -10,18 +11,15 @@ from typing import Any
 from ..._engine.objects import Object
 from ..._failure import Failure, InvalidOption
 from ..._libraries import yaml
-from ..binaries.local_binaries import Program, documents
+from ..binaries.local_binaries import LocalBinary, yaml_documents
 from .helm_values import nearest_in
 
 
-class Istioctl(Program):
+class Istioctl(LocalBinary):
     """One istioctl binary. Raises Failure "istioctl" where it cannot be run."""
 
     option = "istioctl"
-    remedy = "Run the release module first and pass its result's istioctl."
-
-    def __init__(self, path: str) -> None:
-        super().__init__(Path(path).expanduser())
+    remedy = "The module release downloads istioctl and returns its path."
 
     def version(self) -> str:
         """Its own version, such as 1.31.0."""
@@ -31,10 +29,14 @@ class Istioctl(Program):
         try:
             version = json.loads(self._run(["version", "--remote=false", "-o", "json"]))["clientVersion"]["version"]
             if not isinstance(version, str):
-                raise TypeError(f"{version!r} is no version")
+                raise TypeError(f"{version!r} is not a valid version")
             return version
         except (ValueError, LookupError, TypeError) as error:
-            raise InvalidOption("istioctl", f"{self.path} is no istioctl: it does not say its version", hint="Pass what the release module returns.") from error
+            raise InvalidOption(
+                "istioctl",
+                f"{self.path} is not istioctl: it does not print its version",
+                hint="Use the path that the module release returns.",
+            ) from error
 
     def render(self, operator: dict[str, Any]) -> list[Object]:
         """Objects that an IstioOperator renders to, in istioctl's order.
@@ -47,12 +49,16 @@ class Istioctl(Program):
     def _render(self, text: str) -> list[Object]:
         manifest = self._run(["manifest", "generate", "-f", "-"], text)
         try:
-            objects = documents(manifest)
+            objects = yaml_documents(manifest)
         except yaml.YAMLError as error:
-            raise Failure("istioctl", f"{self.path} rendered what is no YAML", reason=str(error)) from error
+            raise Failure("istioctl", f"{self.path} did not render valid YAML", reason=str(error)) from error
         if not objects or not all(isinstance(obj, dict) and obj.get("kind") and obj.get("metadata") for obj in objects):
             # Made so, everything that is there would be removed.
-            raise Failure("istioctl", f"{self.path} rendered no objects", hint="Check profile and components; to remove a control plane say state: absent.")
+            raise Failure(
+                "istioctl",
+                f"{self.path} rendered no objects",
+                hint="Check profile and components. To remove a control plane, set state: absent.",
+            )
         return objects
 
     def _run(self, arguments: list[str], text: str = "") -> str:
@@ -61,11 +67,11 @@ class Istioctl(Program):
     def _refusal(self, command: str, text: str) -> Failure:
         last = text.splitlines()[-1] if text else "no output"
         if "profile" in last and "not found" in last:
-            hint = "istioctl of this release knows other profiles: default, demo, minimal, empty, ambient, remote, ..."
+            hint = "Use a profile of this release: default, demo, minimal, empty, ambient, remote, ..."
             return InvalidOption("profile", last, hint=hint, code="unknown_profile")
         return InvalidOption(
             "values",
-            f"istioctl refuses the configuration: {last}",
+            f"istioctl rejects the configuration: {last}",
             code="invalid_values",
             hint=nearest_in(self.path, last) or "Correct profile, values, mesh_config or overlays.",
         )

@@ -1,17 +1,18 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is still there of Istio when the last control plane is gone, and why."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from ..._engine.cluster import Cluster, Refused
+from ..._engine.cluster import Cluster, Forbidden
 from ..._engine.objects import Object, Ref, ref_of
 from ..._engine.planning.managed_fields import owned_part
 from ..._engine.selectors import selects
 from ..._engine.waiting.deadline import Deadline
-from ..dataplane.injection import INJECTION, REVISION, alive, has_sidecar
+from ..dataplane.injection import INJECTION, REVISION, has_sidecar, is_alive
 from ..install.control_plane import TAG
 
 # In every namespace, for its pods: the root certificate, and since 1.31 the revoked certificates
@@ -29,7 +30,7 @@ REDIRECTED = "ambient.istio.io/redirection"
 def of_istiod(cluster: Cluster, deadline: Deadline, check_mode: bool) -> list[Object]:
     """Copies of certificates, once no istiod is left that would write them anew."""
     while not check_mode and not deadline.over and cluster.list("", "Pod", selector="app=istiod"):
-        cluster.pause(0.5)
+        cluster.sleep(0.5)
     copies = cluster.list("", "ConfigMap", selector=MARK)
     return [obj for obj in copies if obj["metadata"]["name"] in COPIES and not obj["metadata"].get("deletionTimestamp")]
 
@@ -64,7 +65,7 @@ def _istiods_role(obj: Object) -> bool:
 
 
 @dataclass(frozen=True)
-class Rule:
+class LeftoverRule:
     """What stays, of one kind.
 
     own       Istio's own: purge takes it
@@ -83,50 +84,120 @@ class Rule:
 
 
 ADMISSION, RBAC = "admissionregistration.k8s.io", "rbac.authorization.k8s.io"
-ELECTION = "istiods chose their leader by it"
+ELECTION = "lease for istiod's leader election"
 RULES = (
-    Rule(ADMISSION, "MutatingWebhookConfiguration", "no istiod answers it, so the pods that it selects cannot be made", True, "app=sidecar-injector"),
-    Rule(ADMISSION, "ValidatingWebhookConfiguration", "no istiod answers it, so objects of Istio cannot be changed", True, "app=istiod"),
-    Rule("", "Service", "of a revision tag that leads to no istiod", True, TAG),
-    Rule("", "ConfigMap", "istiod's copy of certificates for the pods of the namespace", True, MARK, holds=lambda obj: _name(obj) in COPIES),
-    Rule("", "ConfigMap", ELECTION, True, home=True,
-         holds=lambda obj: _name(obj).startswith("istio-") and LEADER in (obj["metadata"].get("annotations") or {})),
-    Rule("coordination.k8s.io", "Lease", ELECTION, True, home=True, holds=lambda obj: _name(obj).startswith("istio-")),
-    Rule("", "Secret", "the key of istiod's own authority, with which a next control plane would go on", True, home=True,
-         holds=lambda obj: _name(obj) == "istio-ca-secret"),
-    Rule("", "Secret", "the authority that somebody gave to istiod: it is theirs", False, home=True, holds=lambda obj: _name(obj) == "cacerts"),
-    Rule("", "Secret", "access to another cluster, which somebody gave to istiod: it is theirs", False, "istio/multiCluster=true"),
-    Rule(RBAC, "ClusterRole", "rights of an istiod", True, holds=_istiods_role),
-    Rule(RBAC, "ClusterRoleBinding", "rights of an istiod", True, holds=_istiods_role),
-    Rule("gateway.networking.k8s.io", "GatewayClass", "istiod made it, and nothing serves it", True,
-         holds=lambda obj: str((obj.get("spec") or {}).get("controllerName", "")).startswith("istio.io/")),
-    Rule("apiextensions.k8s.io", "CustomResourceDefinition",
-         "with it go all objects of its kind, so only delete_crds takes it, where this collection or Helm made it", False,
-         holds=lambda obj: str(obj["spec"]["group"]).endswith(".istio.io")),
-)  # fmt: skip
+    LeftoverRule(
+        ADMISSION,
+        "MutatingWebhookConfiguration",
+        "no istiod answers it, so the pods that it selects cannot be created",
+        True,
+        "app=sidecar-injector",
+    ),
+    LeftoverRule(
+        ADMISSION,
+        "ValidatingWebhookConfiguration",
+        "no istiod answers it, so Istio objects cannot be changed",
+        True,
+        "app=istiod",
+    ),
+    LeftoverRule("", "Service", "revision tag without an istiod", True, TAG),
+    LeftoverRule(
+        "",
+        "ConfigMap",
+        "istiod's copy of the root certificates for the pods of the namespace",
+        True,
+        MARK,
+        holds=lambda obj: _name(obj) in COPIES,
+    ),
+    LeftoverRule(
+        "",
+        "ConfigMap",
+        ELECTION,
+        True,
+        home=True,
+        holds=lambda obj: _name(obj).startswith("istio-") and LEADER in (obj["metadata"].get("annotations") or {}),
+    ),
+    LeftoverRule(
+        "coordination.k8s.io", "Lease", ELECTION, True, home=True, holds=lambda obj: _name(obj).startswith("istio-")
+    ),
+    LeftoverRule(
+        "",
+        "Secret",
+        "key of istiod's self-signed CA, which the next control plane would use",
+        True,
+        home=True,
+        holds=lambda obj: _name(obj) == "istio-ca-secret",
+    ),
+    LeftoverRule(
+        "",
+        "Secret",
+        "CA that was provided to istiod: it belongs to its owner",
+        False,
+        home=True,
+        holds=lambda obj: _name(obj) == "cacerts",
+    ),
+    LeftoverRule(
+        "",
+        "Secret",
+        "access to another cluster that was provided to istiod: it belongs to its owner",
+        False,
+        "istio/multiCluster=true",
+    ),
+    LeftoverRule(RBAC, "ClusterRole", "RBAC of an istiod", True, holds=_istiods_role),
+    LeftoverRule(RBAC, "ClusterRoleBinding", "RBAC of an istiod", True, holds=_istiods_role),
+    LeftoverRule(
+        "gateway.networking.k8s.io",
+        "GatewayClass",
+        "created by istiod, and no longer served",
+        True,
+        holds=lambda obj: str((obj.get("spec") or {}).get("controllerName", "")).startswith("istio.io/"),
+    ),
+    LeftoverRule(
+        "apiextensions.k8s.io",
+        "CustomResourceDefinition",
+        (
+            "deleting it deletes all objects of its kind: only delete_crds deletes it, if this collection or Helm"
+            " created it"
+        ),
+        False,
+        holds=lambda obj: str(obj["spec"]["group"]).endswith(".istio.io"),
+    ),
+)
 
 
 @dataclass(frozen=True)
-class Live:
-    """What the list is made from. objects: those that each rule listed; unknown: those rules that may not be listed, with the server's words."""
+class LiveObjects:
+    """What the list is made from. objects: those that each rule listed; unknown: those rules that may not be listed,
+    with the server's words.
+    """
 
-    objects: list[tuple[Rule, list[Object]]] = field(default_factory=list)
+    objects: list[tuple[LeftoverRule, list[Object]]] = field(default_factory=list)
     namespaces: list[Object] = field(default_factory=list)
     pods: list[Object] = field(default_factory=list)
-    unknown: list[tuple[Rule, str]] = field(default_factory=list)
+    unknown: list[tuple[LeftoverRule, str]] = field(default_factory=list)
 
 
-def listed(live: Live, manager: str, doomed: Iterable[Object] = ()) -> list[Leftover]:
-    """All that is left, less what is doomed (deleted already, or to be) with what belongs to it. manager: whose labels are ours to take off."""
+def list_candidates(live: LiveObjects, manager: str, doomed: Iterable[Object] = ()) -> list[Leftover]:
+    """All that is left, less what is doomed (deleted already, or to be) with what belongs to it. manager: whose labels
+    are ours to take off.
+    """
     doomed = list(doomed)
     refs = {ref_of(obj) for obj in doomed}
     places = {ref.name for ref in refs if ref.kind == "Namespace"}
     found = [Leftover(obj, rule.why, rule.own) for rule, objects in live.objects for obj in objects if rule.holds(obj)]
     found += [label for obj in live.namespaces for label in _of_namespace(obj, manager)]
-    found += _of_pods([pod for pod in live.pods if not belongs(pod, doomed)])
-    found = [row for row in found if row.ref not in refs and row.ref.namespace not in places and not row.obj["metadata"].get("deletionTimestamp")]
+    found += _of_pods([pod for pod in live.pods if not belongs_to_mesh(pod, doomed)])
+    found = [
+        row
+        for row in found
+        if row.ref not in refs and row.ref.namespace not in places and not row.obj["metadata"].get("deletionTimestamp")
+    ]
     unknown = [
-        Leftover({"apiVersion": f"{rule.group}/v1".lstrip("/"), "kind": rule.kind, "metadata": {"name": "*"}}, f"not known: {words}", False)
+        Leftover(
+            {"apiVersion": f"{rule.group}/v1".lstrip("/"), "kind": rule.kind, "metadata": {"name": "*"}},
+            f"unknown: {words}",
+            False,
+        )
         for rule, words in live.unknown
     ]
     return found + unknown
@@ -154,13 +225,19 @@ def unlabelled(obj: Object, manager: str) -> Object:
 
 def in_mesh(pod: Object) -> bool:
     """Whether a live pod's traffic goes through a proxy of Istio's."""
-    return alive(pod) and (has_sidecar(pod) or (pod["metadata"].get("annotations") or {}).get(REDIRECTED) == "enabled")
+    return is_alive(pod) and (
+        has_sidecar(pod) or (pod["metadata"].get("annotations") or {}).get(REDIRECTED) == "enabled"
+    )
 
 
-def belongs(pod: Object, workloads: Iterable[Object]) -> bool:
+def belongs_to_mesh(pod: Object, workloads: Iterable[Object]) -> bool:
     """Whether one of these Deployments and DaemonSets selects the pod."""
     namespace = pod["metadata"]["namespace"]
-    near = (obj for obj in workloads if obj["kind"] in ("Deployment", "DaemonSet") and obj["metadata"]["namespace"] == namespace)
+    near = (
+        obj
+        for obj in workloads
+        if obj["kind"] in ("Deployment", "DaemonSet") and obj["metadata"]["namespace"] == namespace
+    )
     return any(selects(obj["spec"].get("selector"), _labels(pod)) for obj in near)
 
 
@@ -171,19 +248,34 @@ def _of_pods(pods: list[Object]) -> list[Leftover]:
         if in_mesh(pod):
             first.setdefault(pod["metadata"]["namespace"], []).append(pod)
     return [
-        Leftover(found[0], f"no istiod serves its proxy, until its workload is restarted; such pods in this namespace: {len(found)}", False)
+        Leftover(
+            found[0],
+            (
+                "no istiod serves its proxy until its workload is restarted. Number of such pods in this namespace:"
+                f" {len(found)}"
+            ),
+            False,
+        )
         for _place, found in sorted(first.items())
     ]
 
 
-def read(cluster: Cluster, home: str) -> Live:
+def find_leftovers(cluster: Cluster, home: str) -> LiveObjects:
     """home: the control plane's namespace. Raises ApiError."""
     answers = list(
-        zip(RULES, cluster.each(lambda rule: cluster.permitted(lambda: cluster.list(rule.group, rule.kind, home if rule.home else None, rule.selector)), RULES))
+        zip(
+            RULES,
+            cluster.each(
+                lambda rule: cluster.try_read(
+                    lambda: cluster.list(rule.group, rule.kind, home if rule.home else None, rule.selector)
+                ),
+                RULES,
+            ),
+        )
     )
-    return Live(
-        objects=[(rule, answer) for rule, answer in answers if not isinstance(answer, Refused)],
+    return LiveObjects(
+        objects=[(rule, answer) for rule, answer in answers if not isinstance(answer, Forbidden)],
         namespaces=cluster.list("", "Namespace"),
         pods=cluster.list("", "Pod"),
-        unknown=[(rule, answer.message) for rule, answer in answers if isinstance(answer, Refused)],
+        unknown=[(rule, answer.message) for rule, answer in answers if isinstance(answer, Forbidden)],
     )

@@ -1,14 +1,16 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Routes and policies that name what is not there. Only what is sure without Istio's own analysis."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+from ..._checks.check import Finding
 from ..._engine.objects import Object
-from ..facts import Facts, labels_of, ref, selected
-from ..findings import Finding, Gate
+from ..facts import Facts, labels_of, object_text, selected
+from ..gate import Gate
 
 MESH = "mesh"
 # Labels that istiod adds to endpoints, and that no pod has.
@@ -66,33 +68,44 @@ def virtual_service_no_gateway(facts: Facts, _gate: Gate) -> list[Finding]:
         for gateway in (obj.get("spec") or {}).get("gateways") or []:
             namespace, _slash, name = gateway.rpartition("/")
             if gateway != MESH and (namespace or obj["metadata"]["namespace"], name) not in there:
-                found.append(Finding(ref(obj), f"it names Gateway {gateway}, which does not exist"))
+                found.append(Finding(object_text(obj), f"Gateway {gateway} does not exist"))
     return found
 
 
 def virtual_service_no_host(facts: Facts, _gate: Gate) -> list[Finding]:
-    missing = {(ref(obj), host) for obj, _destination, host in _routes(facts) if not _exists(facts, host)}
-    return [Finding(name, f"it sends to {host}, which no Service or ServiceEntry of this cluster is") for name, host in sorted(missing)]
+    missing = {(object_text(obj), host) for obj, _destination, host in _routes(facts) if not _exists(facts, host)}
+    return [
+        Finding(name, f"it routes to {host}, which has no Service or ServiceEntry in this cluster")
+        for name, host in sorted(missing)
+    ]
 
 
 def subset_undefined(facts: Facts, _gate: Gate) -> list[Finding]:
     defined = {(host, subset["name"]) for rule, host in _rules(facts) for subset in rule["spec"].get("subsets") or []}
     missing = {
-        (ref(obj), host, destination["subset"])
+        (object_text(obj), host, destination["subset"])
         for obj, destination, host in _routes(facts)
         if destination.get("subset") and (host, destination["subset"]) not in defined
     }
-    return [Finding(name, f"it sends to subset {subset} of {host}, which no DestinationRule defines") for name, host, subset in sorted(missing)]
+    return [
+        Finding(name, f"it routes to subset {subset} of {host}, which no DestinationRule defines")
+        for name, host, subset in sorted(missing)
+    ]
 
 
 def _rules(facts: Facts) -> Iterator[tuple[Object, str]]:
     """(DestinationRule, its host in full)"""
-    return ((obj, _full(facts, obj["spec"].get("host", ""), obj["metadata"]["namespace"])) for obj in facts["destination_rules"])
+    return (
+        (obj, _full(facts, obj["spec"].get("host", ""), obj["metadata"]["namespace"]))
+        for obj in facts["destination_rules"]
+    )
 
 
 def destination_rule_no_host(facts: Facts, _gate: Gate) -> list[Finding]:
     return [
-        Finding(ref(obj), f"it is for {host}, which no Service or ServiceEntry of this cluster is") for obj, host in _rules(facts) if not _exists(facts, host)
+        Finding(object_text(obj), f"its host {host} has no Service or ServiceEntry in this cluster")
+        for obj, host in _rules(facts)
+        if not _exists(facts, host)
     ]
 
 
@@ -106,7 +119,7 @@ def subset_without_pods(facts: Facts, _gate: Gate) -> list[Finding]:
         for subset in obj["spec"].get("subsets") or []:
             labels = {key: value for key, value in (subset.get("labels") or {}).items() if not key.startswith(PLACES)}
             if not any(labels.items() <= labels_of(pod).items() for pod in own):
-                found.append(Finding(ref(obj), f"no pod of {host} is in its subset {subset['name']}"))
+                found.append(Finding(object_text(obj), f"its subset {subset['name']} selects no pod of {host}"))
     return found
 
 
@@ -115,15 +128,24 @@ def _mode(obj: Object) -> str:
 
 
 def mtls_permissive(facts: Facts, gate: Gate) -> list[Finding]:
-    whole = [obj for obj in facts["peer_authentications"] if obj["metadata"]["namespace"] == gate.namespace and not (obj.get("spec") or {}).get("selector")]
+    whole = [
+        obj
+        for obj in facts["peer_authentications"]
+        if obj["metadata"]["namespace"] == gate.namespace and not (obj.get("spec") or {}).get("selector")
+    ]
     if not facts.planes or any(_mode(obj) == "STRICT" for obj in whole):
         return []
-    return [Finding(f"PeerAuthentication in {gate.namespace}", "none is STRICT for the whole mesh, so that workloads also take plain text")]
+    return [
+        Finding(
+            f"PeerAuthentication in {gate.namespace}",
+            "none sets STRICT for the whole mesh, so workloads also accept plaintext",
+        )
+    ]
 
 
 def mtls_disabled(facts: Facts, gate: Gate) -> list[Finding]:
     return [
-        Finding(ref(obj), "it turns mutual TLS off")
+        Finding(object_text(obj), "it turns off mutual TLS")
         for obj in facts["peer_authentications"]
         if gate.concerns(obj["metadata"]["namespace"]) and _mode(obj) == "DISABLE"
     ]

@@ -1,17 +1,19 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What VirtualServices name, and what several of them mean together."""
+
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from ..._checks.check import ERROR, WARNING, Check, FieldFinding
 from ..._engine.objects import Object
 from ..._engine.waiting.kstatus import pod_ready
-from ..._traffic.host.host import MESH, full_name, outside
-from ..findings import ANALYZER, ERROR, OURS, WARNING, Check, Finding, parts
-from ..object_index import EVERYWHERE, World, has, name, namespace, overlaps, place, scopes, spec
+from ..._traffic.host.host import MESH, full_name, gateways_only
+from ..findings import ANALYZER, OURS, parts
+from ..object_index import EVERYWHERE, World, contains, name, namespace, overlaps, place_text, scopes, spec
 from .routes import CLAIM, http, in_mesh, is_delegate, matches, share, weighted
 
 # In the names of Gateways that istiod makes of Gateway API objects.
@@ -26,58 +28,80 @@ def destinations(world: World) -> Iterator[tuple[Object, str, dict[str, Any]]]:
         for protocol in ("http", "tcp", "tls"):
             for field, route in parts(spec(obj).get(protocol), f"spec.{protocol}"):
                 found = [
-                    (f"{path}.destination", part.get("destination")) for key in ("route", "mirrors") for path, part in parts(route.get(key), f"{field}.{key}")
+                    (f"{path}.destination", part.get("destination"))
+                    for key in ("route", "mirrors")
+                    for path, part in parts(route.get(key), f"{field}.{key}")
                 ]
                 for path, destination in [*found, (f"{field}.mirror", route.get("mirror"))]:
                     if destination is not None and (destination.get("host") or path.endswith("destination")):
                         yield obj, path, destination
 
 
-def virtual_service_no_host(world: World) -> Iterator[Finding]:
+def virtual_service_no_host(world: World) -> Iterator[FieldFinding]:
     if not world.knows("Service"):
         return
     for obj, field, destination in destinations(world):
         host = destination.get("host") or ""
         if host and world.ports_of(host, obj, spec(obj).get("exportTo")) is None:
-            yield Finding(obj, f"{field}.host", f"{host} is no Service or ServiceEntry that namespace {namespace(obj)} sees")
+            yield FieldFinding(
+                obj,
+                f"{field}.host",
+                f"{host} has no Service or ServiceEntry that is visible in namespace {namespace(obj)}",
+            )
 
 
 def _ports(world: World) -> Iterator[tuple[Object, str, dict[str, Any], list[int]]]:
     """(VirtualService, field, destination, ports of its host) where the host is known."""
     for obj, field, destination in destinations(world):
-        ports = world.ports_of(destination.get("host") or "", obj, spec(obj).get("exportTo")) if destination.get("host") else None
+        ports = (
+            world.ports_of(destination.get("host") or "", obj, spec(obj).get("exportTo"))
+            if destination.get("host")
+            else None
+        )
         if ports is not None:
             yield obj, field, destination, [port.get("number") or 0 for port in ports]
 
 
-def destination_no_port(world: World) -> Iterator[Finding]:
+def destination_no_port(world: World) -> Iterator[FieldFinding]:
     for obj, field, destination, ports in _ports(world):
         number = (destination.get("port") or {}).get("number")
         if number is not None and number not in ports:
-            yield Finding(obj, f"{field}.port", f"{destination['host']} has no port {number}: it has {', '.join(map(str, ports)) or 'none'}")
+            yield FieldFinding(
+                obj,
+                f"{field}.port",
+                f"{destination['host']} has no port {number}. Its ports: {', '.join(map(str, ports)) or 'none'}",
+            )
 
 
-def destination_port_needed(world: World) -> Iterator[Finding]:
+def destination_port_needed(world: World) -> Iterator[FieldFinding]:
     for obj, field, destination, ports in _ports(world):
         if destination.get("port") is None and len(ports) > 1:
-            yield Finding(obj, field, f"{destination['host']} has the ports {', '.join(map(str, ports))}, and none is said")
+            yield FieldFinding(
+                obj, field, f"{destination['host']} has several ports: set one of {', '.join(map(str, ports))}"
+            )
 
 
-def subset_undefined(world: World) -> Iterator[Finding]:
+def subset_undefined(world: World) -> Iterator[FieldFinding]:
     if not world.knows("Service", "DestinationRule"):
         return
     for obj, field, destination in destinations(world):
         host = full_name(destination.get("host") or "", namespace(obj))
         if destination.get("subset") and (host, destination["subset"]) not in world.subsets:
-            yield Finding(obj, f"{field}.subset", f"no DestinationRule defines subset {destination['subset']} of {host}")
+            yield FieldFinding(
+                obj, f"{field}.subset", f"no DestinationRule defines subset {destination['subset']} of {host}"
+            )
 
 
-def virtual_service_no_gateway(world: World) -> Iterator[Finding]:
+def virtual_service_no_gateway(world: World) -> Iterator[FieldFinding]:
     if not world.knows("Gateway"):
         return
     for obj, field, space, gateway in _gateways(world):
         if not world.find("Gateway", space, gateway):
-            yield Finding(obj, field, f"there is no Gateway {space}/{gateway}" if space else f"there is no Gateway {gateway}")
+            yield FieldFinding(
+                obj,
+                field,
+                f"Gateway {space}/{gateway} does not exist" if space else f"Gateway {gateway} does not exist",
+            )
 
 
 def _gateways(world: World) -> Iterator[tuple[Object, str, str, str]]:
@@ -89,11 +113,15 @@ def _gateways(world: World) -> Iterator[tuple[Object, str, str, str]]:
                 yield obj, f"spec.gateways[{number}]", space or namespace(obj), gateway
 
 
-def gateway_generated(world: World) -> Iterator[Finding]:
+def gateway_generated(world: World) -> Iterator[FieldFinding]:
     for obj in world["VirtualService"]:
         for number, named in enumerate(spec(obj).get("gateways") or []):
             if GENERATED in named:
-                yield Finding(obj, f"spec.gateways[{number}]", f"{named} is made by istiod from a Gateway API object, and may go or change its name")
+                yield FieldFinding(
+                    obj,
+                    f"spec.gateways[{number}]",
+                    f"istiod generated {named} from a Gateway API object: it can be deleted or renamed at any time",
+                )
 
 
 def gateway_hosts(gateway: Object, viewer: str) -> list[str]:
@@ -108,16 +136,20 @@ def gateway_hosts(gateway: Object, viewer: str) -> list[str]:
     return found
 
 
-def host_not_in_gateway(world: World) -> Iterator[Finding]:
+def host_not_in_gateway(world: World) -> Iterator[FieldFinding]:
     if not world.knows("Gateway"):
         return
     for obj, field, space, gateway in _gateways(world):
         found, wanted = world.find("Gateway", space, gateway), spec(obj).get("hosts") or []
-        if not any(overlaps(host, other) for host in (gateway_hosts(found, namespace(obj)) if found else []) for other in wanted):
-            yield Finding(obj, field, f"Gateway {gateway} has none of the hosts {', '.join(wanted) or '(none)'}")
+        if not any(
+            overlaps(host, other)
+            for host in (gateway_hosts(found, namespace(obj)) if found else [])
+            for other in wanted
+        ):
+            yield FieldFinding(obj, field, f"Gateway {gateway} has none of the hosts {', '.join(wanted) or '(none)'}")
 
 
-def hosts_conflict(world: World) -> Iterator[Finding]:
+def hosts_conflict(world: World) -> Iterator[FieldFinding]:
     by_host: dict[tuple[str, str], list[Object]] = defaultdict(list)
     for obj in world["VirtualService"]:
         if in_mesh(obj):
@@ -129,17 +161,25 @@ def hosts_conflict(world: World) -> Iterator[Finding]:
         others = (
             []
             if scope == EVERYWHERE
-            else [obj for (other, pattern), found in by_host.items() if other == EVERYWHERE and overlaps(pattern, host) for obj in found]
+            else [
+                obj
+                for (other, pattern), found in by_host.items()
+                if other == EVERYWHERE and overlaps(pattern, host)
+                for obj in found
+            ]
         )
-        every = {place(obj): obj for obj in [*own, *others]}
+        every = {place_text(obj): obj for obj in [*own, *others]}
         for key in sorted(set(every) - told) if len(every) > 1 else ():
             told.add(key)
-            yield Finding(
-                every[key], "spec.hosts", f"{host} is also of VirtualService {', '.join(sorted(set(every) - {key}))}, and sidecars go by the oldest only"
+            yield FieldFinding(
+                every[key],
+                "spec.hosts",
+                f"VirtualService {', '.join(sorted(set(every) - {key}))} has the same host {host}: sidecars use only"
+                " the oldest one",
             )
 
 
-def subset_ineffective_at_gateway(world: World) -> Iterator[Finding]:
+def subset_ineffective_at_gateway(world: World) -> Iterator[FieldFinding]:
     by_host: dict[str, list[str]] = defaultdict(list)
     for obj, _field, route in http(world):
         hosts = {full_name(host, namespace(obj)) for host in spec(obj).get("hosts") or []}
@@ -147,37 +187,52 @@ def subset_ineffective_at_gateway(world: World) -> Iterator[Finding]:
             destination = part.get("destination") or {}
             host = full_name(destination.get("host") or "", namespace(obj))
             if destination.get("subset") and host in hosts and MESH in (spec(obj).get("gateways") or [MESH]):
-                by_host[host].append(place(obj))
+                by_host[host].append(place_text(obj))
     for obj, field, route in http(world):
-        for path, part in parts(route.get("route"), f"{field}.route") if outside(spec(obj).get("gateways") or []) else ():
+        for path, part in (
+            parts(route.get("route"), f"{field}.route") if gateways_only(spec(obj).get("gateways") or []) else ()
+        ):
             destination = part.get("destination") or {}
             host = full_name(destination.get("host") or "", namespace(obj))
-            others = sorted({other for other in by_host[host] if other != place(obj)})
+            others = sorted({other for other in by_host[host] if other != place_text(obj)})
             if not destination.get("subset") and others:
-                yield Finding(obj, f"{path}.destination", f"VirtualService {', '.join(others)} has routes to subsets of {host}, which a gateway does not go by")
+                yield FieldFinding(
+                    obj,
+                    f"{path}.destination",
+                    f"VirtualService {', '.join(others)} has routes to subsets of {host}, which the gateway does"
+                    " not use",
+                )
 
 
-def claim_without_authentication(world: World) -> Iterator[Finding]:
+def claim_without_authentication(world: World) -> Iterator[FieldFinding]:
     if not world.knows("RequestAuthentication", "Pod"):
         return
     routed = {
-        place(obj): (obj, path) for obj, field, route in http(world) for path, key, _match in matches(route, field) if key != "queryParams" and CLAIM in path
+        place_text(obj): (obj, path)
+        for obj, field, route in http(world)
+        for path, key, _match in matches(route, field)
+        if key != "queryParams" and CLAIM in path
     }
     for obj, field in routed.values():
         for _obj, _field, space, gateway in (row for row in _gateways(world) if row[0] is obj):
             found = world.find("Gateway", space, gateway)
-            pods = [pod for pod in world.pods if found and has(pod, spec(found).get("selector") or {})]
+            pods = [pod for pod in world.pods if found and contains(pod, spec(found).get("selector") or {})]
             bare = next((pod for pod in pods if not _authenticated(world, pod)), None)
             if bare:
-                yield Finding(obj, field, f"no RequestAuthentication is for Pod {place(bare)} of Gateway {gateway}, so that no token is read there")
+                yield FieldFinding(
+                    obj,
+                    field,
+                    f"no RequestAuthentication selects Pod {place_text(bare)} of Gateway {gateway}, so tokens are not"
+                    " validated there",
+                )
 
 
 def _authenticated(world: World, pod: Object) -> bool:
     policies = [obj for obj in world["RequestAuthentication"] if namespace(obj) in (world.root, namespace(pod))]
-    return any(has(pod, (spec(obj).get("selector") or {}).get("matchLabels") or {}) for obj in policies)
+    return any(contains(pod, (spec(obj).get("selector") or {}).get("matchLabels") or {}) for obj in policies)
 
 
-def weight_on_nothing_ready(world: World) -> Iterator[Finding]:
+def weight_on_nothing_ready(world: World) -> Iterator[FieldFinding]:
     """Pods of workloads that come with the route count: they will be ready, or their rollout fails by itself."""
     if not world.complete or "Pod" in world.refused:
         return
@@ -189,34 +244,58 @@ def weight_on_nothing_ready(world: World) -> Iterator[Finding]:
             selector = spec(service).get("selector") if service else None
             if not service or not selector or (len(route) > 1 and share(part) <= 0):
                 continue
-            subset = world.subsets.get((full_name(destination["host"], namespace(obj)), destination.get("subset") or ""), {})
-            wanted = {**selector, **{key: value for key, value in (subset.get("labels") or {}).items() if not key.startswith(PLACES)}}
+            subset = world.subsets.get(
+                (full_name(destination["host"], namespace(obj)), destination.get("subset") or ""), {}
+            )
+            wanted = {
+                **selector,
+                **{key: value for key, value in (subset.get("labels") or {}).items() if not key.startswith(PLACES)},
+            }
             if not any(pod_ready(pod) or id(pod) in coming for pod in world.selected(namespace(service), wanted)):
-                what = f"subset {destination['subset']} of {name(service)}" if destination.get("subset") else f"Service {name(service)}"
-                yield Finding(obj, f"{field}[{number}]", f"no ready pod is in {what}: its share is answered with 503")
+                what = (
+                    f"subset {destination['subset']} of {name(service)}"
+                    if destination.get("subset")
+                    else f"Service {name(service)}"
+                )
+                yield FieldFinding(
+                    obj, f"{field}[{number}]", f"{what} has no ready pod: its requests fail with status 503"
+                )
 
 
-def sticky_with_weights(world: World) -> Iterator[Finding]:
-    sticky = {host for obj, host in world.rules if ((spec(obj).get("trafficPolicy") or {}).get("loadBalancer") or {}).get("consistentHash")}
+def sticky_with_weights(world: World) -> Iterator[FieldFinding]:
+    sticky = {
+        host
+        for obj, host in world.rules
+        if ((spec(obj).get("trafficPolicy") or {}).get("loadBalancer") or {}).get("consistentHash")
+    }
     for obj, field, route in weighted(world):
-        hosts = {full_name((part.get("destination") or {}).get("host") or "", namespace(obj)) for part in route if share(part) > 0}
+        hosts = {
+            full_name((part.get("destination") or {}).get("host") or "", namespace(obj))
+            for part in route
+            if share(part) > 0
+        }
         caught = sorted(hosts & sticky)
         if sum(share(part) > 0 for part in route) > 1 and caught:
-            yield Finding(
-                obj, field, f"{caught[0]} has a consistent hash, which holds within one destination only: between weights a client is drawn anew each time"
+            yield FieldFinding(
+                obj,
+                field,
+                f"{caught[0]} has a consistent hash, which works only inside one destination: with weights, each"
+                " request can reach another version",
             )
 
 
-def routes_of_two_kinds(world: World) -> Iterator[Finding]:
+def routes_of_two_kinds(world: World) -> Iterator[FieldFinding]:
     known: dict[str, list[str]] = defaultdict(list)
     for obj in [*world["HTTPRoute"], *world["GRPCRoute"]]:
         for host in _route_hosts(obj):
-            known[host].append(f"{obj['kind']} {place(obj)}")
+            known[host].append(f"{obj['kind']} {place_text(obj)}")
     for obj in world["VirtualService"]:
         hosts = {full_name(host, namespace(obj)) for host in spec(obj).get("hosts") or []}
         others = sorted({other for host, found in known.items() if host in hosts for other in found})
         if others and not is_delegate(obj):
-            yield Finding(obj, "spec.hosts", f"{', '.join(others)} is for the same host, and which of them holds is not defined")
+            yield FieldFinding(
+                obj, "spec.hosts", f"{', '.join(others)} has the same host, and it is not defined which of them is used"
+            )
 
 
 def _route_hosts(route: Object) -> list[str]:
@@ -229,44 +308,56 @@ def _route_hosts(route: Object) -> list[str]:
     return [*(spec(route).get("hostnames") or []), *services]
 
 
-def deprecated_field(world: World) -> Iterator[Finding]:
+def deprecated_field(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         if (((route.get("fault") or {}).get("delay")) or {}).get("percent"):
-            yield Finding(obj, f"{field}.fault.delay.percent", "it is an integer of old; percentage has taken its place")
+            yield FieldFinding(obj, f"{field}.fault.delay.percent", "it is deprecated: use percentage")
         if route.get("mirrorPercent") is not None:
-            yield Finding(obj, f"{field}.mirrorPercent", "mirrorPercentage has taken its place")
+            yield FieldFinding(obj, f"{field}.mirrorPercent", "it is deprecated: use mirrorPercentage")
     for obj in world["Sidecar"]:
         if (spec(obj).get("outboundTrafficPolicy") or {}).get("egressProxy"):
-            yield Finding(obj, "spec.outboundTrafficPolicy.egressProxy", "istiod takes no notice of it")
+            yield FieldFinding(obj, "spec.outboundTrafficPolicy.egressProxy", "istiod ignores it")
 
 
 CHECKS = (
-    Check("virtual_service_no_host", ERROR, virtual_service_no_host, "A VirtualService sends to a host that nothing makes known.",
+    Check("virtual_service_no_host", ERROR, virtual_service_no_host,
+          "A VirtualService routes to a host without a Service or ServiceEntry.",
           "Correct the name, or create the Service or ServiceEntry first.", ANALYZER("IST0101") + ", Kiali KIA1101"),
-    Check("destination_no_port", ERROR, destination_no_port, "A VirtualService sends to a port that the host does not have.", "Use a port of the Service.",
+    Check("destination_no_port", ERROR, destination_no_port,
+          "A VirtualService routes to a port that the host does not have.", "Use a port of the Service.",
           ANALYZER("IST0101")),
-    Check("destination_port_needed", ERROR, destination_port_needed, "A host has several ports, and a destination says none.", "Say the port.",
-          ANALYZER("IST0112")),
-    Check("subset_undefined", ERROR, subset_undefined, "A VirtualService sends to a subset that no DestinationRule defines.",
-          "Create the subset first, then send to it.", ANALYZER("IST0101") + ", Kiali KIA1107"),
-    Check("virtual_service_no_gateway", ERROR, virtual_service_no_gateway, "A VirtualService names a Gateway that is not there.",
-          "Correct the name, or create the Gateway first.", ANALYZER("IST0101") + ", Kiali KIA1102"),
-    Check("gateway_generated", WARNING, gateway_generated, "A VirtualService is bound to a Gateway that istiod made of a Gateway API object.",
-          "Use an HTTPRoute there.", ANALYZER("IST0165")),
-    Check("host_not_in_gateway", WARNING, host_not_in_gateway, "A Gateway that a VirtualService names has none of its hosts.",
-          "Add the host to a server of the Gateway, or correct it.", ANALYZER("IST0132")),
-    Check("hosts_conflict", ERROR, hosts_conflict, "Several VirtualServices are for one host of the mesh.", "Put their routes into one, or use delegates.",
+    Check("destination_port_needed", ERROR, destination_port_needed,
+          "A host has several ports, and a destination does not set one.", "Set the port.", ANALYZER("IST0112")),
+    Check("subset_undefined", ERROR, subset_undefined,
+          "A VirtualService routes to a subset that no DestinationRule defines.",
+          "Create the subset first, then route to it.", ANALYZER("IST0101") + ", Kiali KIA1107"),
+    Check("virtual_service_no_gateway", ERROR, virtual_service_no_gateway,
+          "A VirtualService names a Gateway that does not exist.", "Correct the name, or create the Gateway first.",
+          ANALYZER("IST0101") + ", Kiali KIA1102"),
+    Check("gateway_generated", WARNING, gateway_generated,
+          "A VirtualService is bound to a Gateway that istiod generated from a Gateway API object.",
+          "Use an HTTPRoute for that Gateway.", ANALYZER("IST0165")),
+    Check("host_not_in_gateway", WARNING, host_not_in_gateway, "A Gateway of a VirtualService has none of its hosts.",
+          "Add the host to a server of the Gateway, or correct the host.", ANALYZER("IST0132")),
+    Check("hosts_conflict", ERROR, hosts_conflict, "Several VirtualServices of the mesh have the same host.",
+          "Merge their routes into one VirtualService, or use delegates.",
           ANALYZER("IST0109") + ", Kiali KIA1106"),
     Check("subset_ineffective_at_gateway", WARNING, subset_ineffective_at_gateway,
-          "A gateway's route goes to a host whose subsets only a VirtualService of the mesh speaks of.", "Bind one VirtualService to the mesh and the gateway.",
+          "A gateway routes to a host, but only a VirtualService of the mesh routes to its subsets.",
+          "Bind one VirtualService to both the mesh and the gateway.",
           ANALYZER("IST0140")),
     Check("claim_without_authentication", ERROR, claim_without_authentication,
-          "A route goes by a token's claim, and no RequestAuthentication is for its gateway.", "Create one for the gateway's pods.", ANALYZER("IST0149")),
-    Check("weight_on_nothing_ready", ERROR, weight_on_nothing_ready, "A share of the traffic goes to where no pod is ready.",
-          "Wait until one is, or give it no weight.", OURS),
-    Check("sticky_with_weights", WARNING, sticky_with_weights, "A host has a consistent hash and a route with weights.",
-          "Send those who were drawn once by a cookie's route ahead of the weights (istio issue 9764).", OURS),
-    Check("routes_of_two_kinds", ERROR, routes_of_two_kinds, "A VirtualService and a Gateway API route are for one host.", "Keep one of the two.", OURS),
-    Check("deprecated_field", WARNING, deprecated_field, "A field is used that is ignored or has a successor.", "Use the one that is named.",
-          ANALYZER("IST0002")),
+          "A route matches a JWT claim, but its gateway has no RequestAuthentication.",
+          "Create a RequestAuthentication for the pods of the gateway.", ANALYZER("IST0149")),
+    Check("weight_on_nothing_ready", ERROR, weight_on_nothing_ready,
+          "A route sends a part of the traffic to a destination without a ready pod.",
+          "Wait until a pod is ready, or set the weight to 0.", OURS),
+    Check("sticky_with_weights", WARNING, sticky_with_weights,
+          "A host has a consistent hash and a route with weights.",
+          "Route clients with a cookie ahead of the weights, so that they keep their version (istio issue 9764).",
+          OURS),
+    Check("routes_of_two_kinds", ERROR, routes_of_two_kinds,
+          "A VirtualService and a Gateway API route have the same host.", "Keep one of the two.", OURS),
+    Check("deprecated_field", WARNING, deprecated_field, "A field is deprecated or ignored.",
+          "Use the field that is named.", ANALYZER("IST0002")),
 )  # fmt: skip

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Gateways: servers, certificates, and the pods and Services behind them."""
+
 from __future__ import annotations
 
 import binascii
@@ -9,10 +10,11 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
 
+from ..._checks.check import ERROR, WARNING, Check, FieldFinding
 from ..._engine.objects import Object
 from ..._istio import certificates
-from ..findings import ANALYZER, ERROR, OURS, WARNING, WEBHOOK, Check, Finding, parts
-from ..object_index import EVERYWHERE, World, has, name, namespace, place, shown, spec
+from ..findings import ANALYZER, OURS, WEBHOOK, parts
+from ..object_index import EVERYWHERE, World, contains, name, namespace, place_text, quoted, spec
 
 SECURE = ("HTTPS", "TLS")
 # Modes that end TLS at the gateway with certificates of its own.
@@ -32,72 +34,88 @@ def number_of(server: dict[str, Any]) -> int:
     return int((server.get("port") or {}).get("number") or 0)
 
 
-def gateway_incomplete(world: World) -> Iterator[Finding]:
+def gateway_incomplete(world: World) -> Iterator[FieldFinding]:
     for obj in world["Gateway"]:
         if not spec(obj).get("servers"):
-            yield Finding(obj, "spec.servers", "it has no server")
+            yield FieldFinding(obj, "spec.servers", "it has no servers")
     for obj, field, server in servers(world):
         port = server.get("port") or {}
         if not server.get("hosts"):
-            yield Finding(obj, f"{field}.hosts", "it has no host")
+            yield FieldFinding(obj, f"{field}.hosts", "it has no host")
         for key in ("number", "name", "protocol"):
             if not port.get(key):
-                yield Finding(obj, f"{field}.port.{key}", f"its port has no {key}")
+                yield FieldFinding(obj, f"{field}.port.{key}", f"its port has no {key}")
 
 
-def gateway_port_name_repeated(world: World) -> Iterator[Finding]:
+def gateway_port_name_repeated(world: World) -> Iterator[FieldFinding]:
     for obj in world["Gateway"]:
         counted = Counter((server.get("port") or {}).get("name") for server in spec(obj).get("servers") or [])
         for named, number in counted.items():
             if named and number > 1:
-                yield Finding(obj, "spec.servers", f"{number} of its ports have the name {named}")
+                yield FieldFinding(obj, "spec.servers", f"{number} ports have the name {named}")
 
 
-def gateway_tls_wrong(world: World) -> Iterator[Finding]:
+def gateway_tls_wrong(world: World) -> Iterator[FieldFinding]:
     for obj, field, server in servers(world):
         protocol, tls = str((server.get("port") or {}).get("protocol") or "").upper(), server.get("tls")
         if protocol in SECURE and not tls:
-            yield Finding(obj, f"{field}.tls", f"a port of {protocol} needs tls")
+            yield FieldFinding(obj, f"{field}.tls", f"a port with protocol {protocol} needs tls")
         if protocol == "HTTP" and tls and (set(tls) - {"httpsRedirect"}):
-            yield Finding(obj, f"{field}.tls", "a port of HTTP has nothing of tls but httpsRedirect")
+            yield FieldFinding(obj, f"{field}.tls", "a port with protocol HTTP allows only httpsRedirect in tls")
         if protocol in SECURE and tls and tls.get("httpsRedirect"):
-            yield Finding(obj, f"{field}.tls.httpsRedirect", f"a port of {protocol} redirects to itself")
+            yield FieldFinding(
+                obj, f"{field}.tls.httpsRedirect", f"a port with protocol {protocol} would redirect to itself"
+            )
 
 
-def gateway_tls_incomplete(world: World) -> Iterator[Finding]:
+def gateway_tls_incomplete(world: World) -> Iterator[FieldFinding]:
     for obj, field, server in servers(world):
         tls = server.get("tls") or {}
         mode = tls.get("mode") or ("SIMPLE" if tls.get("credentialName") or tls.get("serverCertificate") else "")
         named = tls.get("credentialName") or tls.get("credentialNames") or tls.get("tlsCertificates")
         if mode in ENDING and not named:
-            missing = [key for key in ("serverCertificate", "privateKey", *(["caCertificates"] if mode != "SIMPLE" else [])) if not tls.get(key)]
+            missing = [
+                key
+                for key in ("serverCertificate", "privateKey", *(["caCertificates"] if mode != "SIMPLE" else []))
+                if not tls.get(key)
+            ]
             if missing:
-                yield Finding(obj, f"{field}.tls", f"{mode} needs {', '.join(missing)}, or a credentialName")
+                yield FieldFinding(obj, f"{field}.tls", f"{mode} needs {', '.join(missing)}, or a credentialName")
         given = [key for key in ("credentialName", "serverCertificate", "privateKey", "caCertificates") if tls.get(key)]
         if mode == "ISTIO_MUTUAL" and given:
-            yield Finding(obj, f"{field}.tls", f"with ISTIO_MUTUAL the mesh's own certificates are used, and there is no {', '.join(given)}")
+            yield FieldFinding(
+                obj,
+                f"{field}.tls",
+                f"ISTIO_MUTUAL uses the certificates of the mesh and does not allow {', '.join(given)}",
+            )
 
 
-def gateway_tls_old(world: World) -> Iterator[Finding]:
+def gateway_tls_old(world: World) -> Iterator[FieldFinding]:
     for obj, field, server in servers(world):
         least = (server.get("tls") or {}).get("minProtocolVersion")
         if least in OLD:
-            yield Finding(obj, f"{field}.tls.minProtocolVersion", f"{least} is broken: browsers have given it up")
+            yield FieldFinding(
+                obj, f"{field}.tls.minProtocolVersion", f"{least} is insecure: browsers no longer support it"
+            )
 
 
 def _pods(world: World, obj: Object) -> list[Object]:
     return world.selected(EVERYWHERE, spec(obj).get("selector") or {})
 
 
-def gateway_selects_nothing(world: World) -> Iterator[Finding]:
+def gateway_selects_nothing(world: World) -> Iterator[FieldFinding]:
     if not world.knows_pods:
         return
     for obj in world["Gateway"]:
         if not _pods(world, obj):
-            yield Finding(obj, "spec.selector", f"no pod has the labels {shown(spec(obj).get('selector') or {})}, so that no proxy serves it")
+            yield FieldFinding(
+                obj,
+                "spec.selector",
+                f"no pod has the labels {quoted(spec(obj).get('selector') or {})}, so no proxy serves it",
+            )
 
 
-def gateway_port_not_on_service(world: World) -> Iterator[Finding]:
+def gateway_port_not_on_service(world: World) -> Iterator[FieldFinding]:
     if not world.knows_pods or not world.knows("Service"):
         return
     for obj in world["Gateway"]:
@@ -105,7 +123,7 @@ def gateway_port_not_on_service(world: World) -> Iterator[Finding]:
         open_ports = _open_ports(world, pods)
         for field, server in parts(spec(obj).get("servers"), "spec.servers") if pods else ():
             if server.get("port") and number_of(server) not in open_ports:
-                yield Finding(obj, f"{field}.port.number", f"no Service of its pods leads to port {number_of(server)}")
+                yield FieldFinding(obj, f"{field}.port.number", f"no Service of its pods has port {number_of(server)}")
 
 
 def _open_ports(world: World, pods: list[Object]) -> set[Any]:
@@ -127,14 +145,20 @@ def _services(world: World, pods: list[Object]) -> list[Object]:
     return [
         service
         for service in world["Service"]
-        if namespace(service) in by_space and spec(service).get("selector") and any(has(pod, spec(service)["selector"]) for pod in by_space[namespace(service)])
+        if namespace(service) in by_space
+        and spec(service).get("selector")
+        and any(contains(pod, spec(service)["selector"]) for pod in by_space[namespace(service)])
     ]
 
 
-def gateway_no_secret(world: World) -> Iterator[Finding]:
+def gateway_no_secret(world: World) -> Iterator[FieldFinding]:
     for obj, field, space, secret in _credentials(world):
         if world.knows("Secret") and not world.find("Secret", space, secret):
-            yield Finding(obj, f"{field}.tls.credentialName", f"there is no Secret {space}/{secret}, in the namespace of the gateway's pods")
+            yield FieldFinding(
+                obj,
+                f"{field}.tls.credentialName",
+                f"Secret {space}/{secret} does not exist in the namespace of the gateway's pods",
+            )
 
 
 def _credentials(world: World) -> Iterator[tuple[Object, str, str, str]]:
@@ -146,14 +170,14 @@ def _credentials(world: World) -> Iterator[tuple[Object, str, str, str]]:
                 yield obj, field, space, named
 
 
-def gateway_credential_invalid(world: World) -> Iterator[Finding]:
+def gateway_credential_invalid(world: World) -> Iterator[FieldFinding]:
     for obj, field, space, named in _credentials(world):
         secret = world.find("Secret", space, named)
         # Of a Secret in the cluster no data is read.
         if secret and "data" in secret:
             cause = _unusable(secret["data"] or {})
             if cause:
-                yield Finding(obj, f"{field}.tls.credentialName", f"Secret {space}/{named}: {cause}")
+                yield FieldFinding(obj, f"{field}.tls.credentialName", f"Secret {space}/{named}: {cause}")
 
 
 def _unusable(data: dict[str, Any]) -> str:
@@ -169,34 +193,50 @@ def _unusable(data: dict[str, Any]) -> str:
     return f"its certificate is valid from {late.begins:%Y-%m-%d} to {late.expires:%Y-%m-%d}" if late else ""
 
 
-def gateways_conflict(world: World) -> Iterator[Finding]:
+def gateways_conflict(world: World) -> Iterator[FieldFinding]:
     for obj, field, server in servers(world):
         rivals = set()
         for other, _field, theirs in servers(world):
             same = number_of(theirs) == number_of(server) and theirs.get("bind") == server.get("bind")
-            if other is not obj and same and set(server.get("hosts") or []) & set(theirs.get("hosts") or []) and _same_pods(world, obj, other):
-                rivals.add(place(other))
+            if (
+                other is not obj
+                and same
+                and set(server.get("hosts") or []) & set(theirs.get("hosts") or [])
+                and _same_pods(world, obj, other)
+            ):
+                rivals.add(place_text(other))
         if rivals:
-            yield Finding(obj, field, f"Gateway {', '.join(sorted(rivals))} has the same host on port {number_of(server)} of the same pods")
+            yield FieldFinding(
+                obj,
+                field,
+                f"Gateway {', '.join(sorted(rivals))} has the same host on port {number_of(server)} of the same pods",
+            )
 
 
 def _same_pods(world: World, first: Object, second: Object) -> bool:
     one, two = spec(first).get("selector") or {}, spec(second).get("selector") or {}
-    return one == two or any(has(pod, two) for pod in world.selected(EVERYWHERE, one))
+    return one == two or any(contains(pod, two) for pod in world.selected(EVERYWHERE, one))
 
 
-def gateway_certificate_repeated(world: World) -> Iterator[Finding]:
+def gateway_certificate_repeated(world: World) -> Iterator[FieldFinding]:
     told: set[str] = set()
     for obj, field, server in servers(world):
         selector = spec(obj).get("selector") or {}
         for other, _field, theirs in servers(world):
             wider = selector.items() <= (spec(other).get("selector") or {}).items()
-            if other is not obj and wider and place(obj) not in told and _certificate(server) and _certificate(server) == _certificate(theirs):
-                told.add(place(obj))
-                yield Finding(
+            if (
+                other is not obj
+                and wider
+                and place_text(obj) not in told
+                and _certificate(server)
+                and _certificate(server) == _certificate(theirs)
+            ):
+                told.add(place_text(obj))
+                yield FieldFinding(
                     obj,
                     f"{field}.tls",
-                    f"Gateway {place(other)} has the same certificate: browsers use one connection for the hosts of both, and get 404 of one of them",
+                    f"Gateway {place_text(other)} has the same certificate: browsers share one connection for both, and"
+                    " get status 404 for one of them",
                 )
 
 
@@ -204,40 +244,51 @@ def _certificate(server: dict[str, Any]) -> tuple[str, ...]:
     tls = server.get("tls") or {}
     if tls.get("credentialName"):
         return (tls["credentialName"],)
-    return (tls["serverCertificate"], tls["privateKey"]) if tls.get("serverCertificate") and tls.get("privateKey") else ()
+    return (
+        (tls["serverCertificate"], tls["privateKey"]) if tls.get("serverCertificate") and tls.get("privateKey") else ()
+    )
 
 
-def gateway_without_service(world: World) -> Iterator[Finding]:
+def gateway_without_service(world: World) -> Iterator[FieldFinding]:
     if not world.complete:
         return
     for obj in world["Gateway"]:
         pods = _pods(world, obj)
         if pods and not _services(world, pods):
-            yield Finding(obj, "spec.selector", f"no Service leads to its pods, such as {name(pods[0])}")
+            yield FieldFinding(obj, "spec.selector", f"no Service selects its pods, such as {name(pods[0])}")
 
 
 CHECKS = (
-    Check("gateway_incomplete", ERROR, gateway_incomplete, "A Gateway has no server, or a server no host or no whole port.",
-          "Give each server hosts, and a port with number, name and protocol.", WEBHOOK),
-    Check("gateway_port_name_repeated", ERROR, gateway_port_name_repeated, "Two ports of a Gateway have one name.", "Give each port a name of its own.",
-          WEBHOOK),
-    Check("gateway_tls_wrong", ERROR, gateway_tls_wrong, "A server has tls where its protocol takes none, or none where it needs some.",
-          "HTTPS and TLS need tls; HTTP takes only httpsRedirect.", WEBHOOK),
-    Check("gateway_tls_incomplete", ERROR, gateway_tls_incomplete, "TLS at a gateway lacks the certificates that its mode needs, or has some that it must not.",
-          "Give a credentialName. ISTIO_MUTUAL: none.", WEBHOOK),
-    Check("gateway_tls_old", WARNING, gateway_tls_old, "A gateway takes TLS older than 1.2.", "Set minProtocolVersion to TLSV1_2, or leave it out.", WEBHOOK),
-    Check("gateway_selects_nothing", ERROR, gateway_selects_nothing, "No pod has the labels of a Gateway's selector.",
-          "Correct the selector, or install the gateway that it is for.", ANALYZER("IST0101") + ", Kiali KIA0302"),
-    Check("gateway_without_service", WARNING, gateway_without_service, "No Service leads to the pods of a Gateway.", "Create a Service for the gateway's pods.",
-          OURS),
-    Check("gateway_port_not_on_service", WARNING, gateway_port_not_on_service, "A port of a Gateway is on no Service of its pods.",
-          "Add the port to the gateway's Service.", ANALYZER("IST0162")),
-    Check("gateway_no_secret", ERROR, gateway_no_secret, "A Gateway names a Secret that is not where its pods are.",
-          "Create it in the namespace of the gateway's pods.", ANALYZER("IST0101")),
-    Check("gateway_credential_invalid", ERROR, gateway_credential_invalid, "A Gateway's Secret has no certificate that can be used now.",
-          "Give it tls.crt and tls.key, with a certificate that has not expired.", ANALYZER("IST0161")),
-    Check("gateways_conflict", ERROR, gateways_conflict, "Two Gateways have one host on one port of the same pods.", "Keep the host in one of them.",
+    Check("gateway_incomplete", ERROR, gateway_incomplete,
+          "A Gateway has no servers, or a server has no hosts or an incomplete port.",
+          "Set hosts for each server, and a port with number, name and protocol.", WEBHOOK),
+    Check("gateway_port_name_repeated", ERROR, gateway_port_name_repeated,
+          "Two ports of a Gateway have the same name.", "Rename one of the ports.", WEBHOOK),
+    Check("gateway_tls_wrong", ERROR, gateway_tls_wrong,
+          "A server sets tls that its protocol does not allow, or lacks tls that its protocol needs.",
+          "HTTPS and TLS need tls. HTTP allows only httpsRedirect.", WEBHOOK),
+    Check("gateway_tls_incomplete", ERROR, gateway_tls_incomplete,
+          "The TLS settings of a gateway lack certificates that the mode needs, or set certificates that it does not "
+          "allow.", "Set a credentialName. ISTIO_MUTUAL allows no certificates.", WEBHOOK),
+    Check("gateway_tls_old", WARNING, gateway_tls_old, "A gateway accepts TLS versions older than 1.2.",
+          "Set minProtocolVersion to TLSV1_2, or remove it.", WEBHOOK),
+    Check("gateway_selects_nothing", ERROR, gateway_selects_nothing, "The selector of a Gateway selects no pod.",
+          "Correct the selector, or install the gateway's pods.", ANALYZER("IST0101") + ", Kiali KIA0302"),
+    Check("gateway_without_service", WARNING, gateway_without_service, "The pods of a Gateway have no Service.",
+          "Create a Service for the gateway's pods.", OURS),
+    Check("gateway_port_not_on_service", WARNING, gateway_port_not_on_service,
+          "No Service of the gateway's pods has a port of the Gateway.", "Add the port to the gateway's Service.",
+          ANALYZER("IST0162")),
+    Check("gateway_no_secret", ERROR, gateway_no_secret,
+          "A Secret of a Gateway does not exist in the namespace of the gateway's pods.",
+          "Create the Secret in the namespace of the gateway's pods.", ANALYZER("IST0101")),
+    Check("gateway_credential_invalid", ERROR, gateway_credential_invalid,
+          "The Secret of a Gateway contains no valid certificate.",
+          "Set tls.crt and tls.key, with a certificate that has not expired.", ANALYZER("IST0161")),
+    Check("gateways_conflict", ERROR, gateways_conflict,
+          "Two Gateways have the same host on the same port of the same pods.", "Keep the host in one of them.",
           ANALYZER("IST0145") + ", Kiali KIA0301"),
-    Check("gateway_certificate_repeated", WARNING, gateway_certificate_repeated, "Two Gateways of the same pods have one certificate.",
-          "Put their servers into one Gateway.", ANALYZER("IST0138")),
+    Check("gateway_certificate_repeated", WARNING, gateway_certificate_repeated,
+          "Two Gateways of the same pods have the same certificate.", "Merge their servers into one Gateway.",
+          ANALYZER("IST0138")),
 )  # fmt: skip

@@ -1,16 +1,18 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whom mutual TLS would shut out, as far as objects tell it."""
+
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from typing import Any
 
+from ..._checks.check import ERROR, WARNING, Check, FieldFinding
 from ..._engine.objects import Object
 from ..._istio.dataplane import injection
-from ..findings import ERROR, KUBERNETES, OURS, WARNING, WEBHOOK, Check, Finding
-from ..object_index import World, has, name, namespace, place, spec
+from ..findings import KUBERNETES, OURS, WEBHOOK
+from ..object_index import World, contains, name, namespace, place_text, spec
 from .policies import covers, selector
 
 MODES = ("UNSET", "DISABLE", "PERMISSIVE", "STRICT")
@@ -28,25 +30,30 @@ def _mode(obj: Object) -> str:
     return str((spec(obj).get("mtls") or {}).get("mode") or "UNSET")
 
 
-def peer_ports_without_selector(world: World) -> Iterator[Finding]:
+def peer_ports_without_selector(world: World) -> Iterator[FieldFinding]:
     for obj in world["PeerAuthentication"]:
         if spec(obj).get("portLevelMtls") and not selector(obj):
-            yield Finding(obj, "spec.portLevelMtls", "ports are those of a workload, and it has no selector")
+            yield FieldFinding(obj, "spec.portLevelMtls", "it sets modes for ports, but has no selector")
 
 
-def peer_mode_unknown(world: World) -> Iterator[Finding]:
+def peer_mode_unknown(world: World) -> Iterator[FieldFinding]:
     for obj in world["PeerAuthentication"]:
         given = [
             ("spec.mtls.mode", _mode(obj)),
-            *((f"spec.portLevelMtls.{port}.mode", (level or {}).get("mode") or "UNSET") for port, level in (spec(obj).get("portLevelMtls") or {}).items()),
+            *(
+                (f"spec.portLevelMtls.{port}.mode", (level or {}).get("mode") or "UNSET")
+                for port, level in (spec(obj).get("portLevelMtls") or {}).items()
+            ),
         ]
         for field, mode in given:
             if mode not in MODES:
-                yield Finding(obj, field, f"{mode} is none of {', '.join(MODES)}")
+                yield FieldFinding(obj, field, f"{mode} is not one of {', '.join(MODES)}")
 
 
-def strict_with_plain_clients(world: World) -> Iterator[Finding]:
-    """Clients without a proxy, known by what their containers are given: a Service's name in an argument or variable."""
+def strict_with_plain_clients(world: World) -> Iterator[FieldFinding]:
+    """Clients without a proxy, known by what their containers are given: a Service's name in an argument or
+    variable.
+    """
     if not any(_mode(obj) == "STRICT" for obj in world["PeerAuthentication"]):
         return
     plain = [pod for own in world.members.values() for pod in own if not world.enrolled(pod) and not world.ambient(pod)]
@@ -55,9 +62,15 @@ def strict_with_plain_clients(world: World) -> Iterator[Finding]:
     for service, policy in _strict_services(world):
         for pod, text in texts:
             host = f"{name(service)}.{namespace(service)}" if namespace(pod) != namespace(service) else name(service)
-            if (place(policy), place(pod)) not in told and re.search(rf"(^|[/@,\s=]){re.escape(host)}(\.[a-z.]*)?(:\d+|/|,|\s|$)", text):
-                told.add((place(policy), place(pod)))
-                yield Finding(policy, "spec.mtls.mode", f"Pod {place(pod)} has no proxy and is told of {host}: it would be shut out")
+            if (place_text(policy), place_text(pod)) not in told and re.search(
+                rf"(^|[/@,\s=]){re.escape(host)}(\.[a-z.]*)?(:\d+|/|,|\s|$)", text
+            ):
+                told.add((place_text(policy), place_text(pod)))
+                yield FieldFinding(
+                    policy,
+                    "spec.mtls.mode",
+                    f"Pod {place_text(pod)} has no proxy and uses {host}: it would lose access",
+                )
 
 
 def _strict_services(world: World) -> list[tuple[Object, Object]]:
@@ -80,35 +93,52 @@ def _given(pod: Object) -> list[str]:
     return [text for text in found if isinstance(text, str)]
 
 
-def strict_from_outside(world: World) -> Iterator[Finding]:
+def strict_from_outside(world: World) -> Iterator[FieldFinding]:
     for service, policy in _strict_services(world):
         pods = world.selected(namespace(service), spec(service)["selector"])
-        if spec(service).get("type") in FROM_OUTSIDE and not any(injection.is_gateway(pod) for pod in pods) and not injection.is_gateway(service):
-            yield Finding(
+        if (
+            spec(service).get("type") in FROM_OUTSIDE
+            and not any(injection.is_gateway(pod) for pod in pods)
+            and not injection.is_gateway(service)
+        ):
+            yield FieldFinding(
                 service,
                 "spec.type",
-                f"{spec(service)['type']} is for clients outside, who have no proxy, and PeerAuthentication {place(policy)} takes nothing but mutual TLS",
+                f"{spec(service)['type']} is for external clients without a proxy, but PeerAuthentication"
+                f" {place_text(policy)} accepts only mutual TLS",
             )
 
 
-def pods_of_strict_not_enrolled(world: World) -> Iterator[Finding]:
+def pods_of_strict_not_enrolled(world: World) -> Iterator[FieldFinding]:
     for obj in world["PeerAuthentication"]:
         if _mode(obj) != "STRICT" or namespace(obj) == world.root:
             continue
         bare = [
-            pod for pod in world.pods if namespace(pod) == namespace(obj) and has(pod, selector(obj)) and not world.enrolled(pod) and not world.ambient(pod)
+            pod
+            for pod in world.pods
+            if namespace(pod) == namespace(obj)
+            and contains(pod, selector(obj))
+            and not world.enrolled(pod)
+            and not world.ambient(pod)
         ]
         if bare:
-            yield Finding(obj, "spec.mtls.mode", f"Pod {place(bare[0])} has no proxy: it goes on taking plain text, whatever this says")
+            yield FieldFinding(
+                obj, "spec.mtls.mode", f"Pod {place_text(bare[0])} has no proxy: it still accepts plaintext"
+            )
 
 
 CHECKS = (
-    Check("peer_ports_without_selector", ERROR, peer_ports_without_selector, "A PeerAuthentication has ports and no selector.",
-          "Select the workload whose ports they are.", KUBERNETES),
-    Check("peer_mode_unknown", ERROR, peer_mode_unknown, "A mode of mutual TLS is none.", "Use STRICT, PERMISSIVE, DISABLE or UNSET.", WEBHOOK),
-    Check("strict_with_plain_clients", ERROR, strict_with_plain_clients, "Pods without a proxy are clients of what takes nothing but mutual TLS.",
-          "Enroll them, or use PERMISSIVE until they are.", OURS),
-    Check("strict_from_outside", WARNING, strict_from_outside, "A Service for clients outside leads to what takes nothing but mutual TLS.",
-          "Lead them through a gateway.", OURS),
-    Check("pods_of_strict_not_enrolled", WARNING, pods_of_strict_not_enrolled, "STRICT is asked of pods without a proxy.", "Enroll them.", OURS),
+    Check("peer_ports_without_selector", ERROR, peer_ports_without_selector,
+          "A PeerAuthentication sets modes for ports, but has no selector.", "Select the workload of the ports.",
+          KUBERNETES),
+    Check("peer_mode_unknown", ERROR, peer_mode_unknown, "The mode of mutual TLS is not valid.",
+          "Use STRICT, PERMISSIVE, DISABLE or UNSET.", WEBHOOK),
+    Check("strict_with_plain_clients", ERROR, strict_with_plain_clients,
+          "Pods without a proxy are clients of pods that accept only mutual TLS.",
+          "Enroll the clients, or use PERMISSIVE until they are enrolled.", OURS),
+    Check("strict_from_outside", WARNING, strict_from_outside,
+          "A Service for external clients leads to pods that accept only mutual TLS.",
+          "Route external clients through a gateway.", OURS),
+    Check("pods_of_strict_not_enrolled", WARNING, pods_of_strict_not_enrolled,
+          "STRICT applies to pods without a proxy.", "Enroll them.", OURS),
 )  # fmt: skip

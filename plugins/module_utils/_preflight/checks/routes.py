@@ -1,16 +1,18 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What istiod's webhook says of one VirtualService, without istiod (pkg/config/validation)."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..._checks.check import ERROR, WARNING, Check, FieldFinding
 from ..._engine.objects import Object
 from ..._failure import InvalidOption
-from ..._traffic.features import validators as checks
+from ..._traffic.features import validators
 from ..._traffic.host.host import MESH, full_name
-from ..findings import ERROR, KIALI, OURS, WARNING, WEBHOOK, Check, Finding, parts
+from ..findings import KIALI, OURS, WEBHOOK, parts
 from ..object_index import World, namespace, overlaps, spec
 
 Field = tuple[str, dict[str, Any]]
@@ -69,126 +71,138 @@ def refused(test: Callable[..., Any], *arguments: Any) -> str:
     return ""
 
 
-def virtual_service_empty(world: World) -> Iterator[Finding]:
+def virtual_service_empty(world: World) -> Iterator[FieldFinding]:
     for obj in world["VirtualService"]:
         if not any(spec(obj).get(protocol) for protocol in ("http", "tcp", "tls")):
-            yield Finding(obj, "spec", "it has no route at all: none of http, tcp and tls")
+            yield FieldFinding(obj, "spec", "it has no routes: set http, tcp or tls")
 
 
-def delegate_wrong(world: World) -> Iterator[Finding]:
+def delegate_wrong(world: World) -> Iterator[FieldFinding]:
     for obj in world["VirtualService"]:
         if is_delegate(obj):
             for key in ("gateways", "tcp", "tls"):
                 if spec(obj).get(key):
-                    yield Finding(obj, f"spec.{key}", f"it has no hosts, so that it is a delegate, and a delegate has no {key}")
+                    yield FieldFinding(
+                        obj, f"spec.{key}", f"it is a delegate, because it has no hosts: a delegate cannot set {key}"
+                    )
     for obj, field, route in http(world):
         if route.get("delegate"):
             if is_delegate(obj):
-                yield Finding(obj, f"{field}.delegate", "a delegate hands on to no other delegate")
+                yield FieldFinding(obj, f"{field}.delegate", "a delegate cannot delegate to another VirtualService")
             for key in ("route", "redirect"):
                 if route.get(key):
-                    yield Finding(obj, f"{field}.{key}", f"a route that is delegated has no {key} of its own")
+                    yield FieldFinding(obj, f"{field}.{key}", f"a delegated route cannot set {key}")
 
 
-def delegate_missing(world: World) -> Iterator[Finding]:
+def delegate_missing(world: World) -> Iterator[FieldFinding]:
     if not world.complete:
         return
     for obj, field, route in http(world):
         named = route.get("delegate") or {}
         place = named.get("namespace") or namespace(obj)
         if named and not world.find("VirtualService", place, named.get("name") or ""):
-            yield Finding(obj, f"{field}.delegate", f"there is no VirtualService {place}/{named.get('name')}")
+            yield FieldFinding(obj, f"{field}.delegate", f"VirtualService {place}/{named.get('name')} does not exist")
 
 
-def route_ambiguous(world: World) -> Iterator[Finding]:
+def route_ambiguous(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         if route.get("delegate"):
             continue
         given = [key for key in ENDS if route.get(key)]
         if not given:
-            yield Finding(obj, field, "it has none of route, redirect and directResponse")
+            yield FieldFinding(obj, field, "it has none of route, redirect and directResponse")
         elif len(given) > 1:
-            yield Finding(obj, field, f"it has {' and '.join(given)}, of which only one can be")
+            yield FieldFinding(obj, field, f"it has {' and '.join(given)}: set only one of them")
         elif given != ["route"]:
             for key in ("fault", "rewrite"):
                 if route.get(key):
-                    yield Finding(obj, f"{field}.{key}", f"it has {given[0]}, beside which there is no {key}")
+                    yield FieldFinding(obj, f"{field}.{key}", f"it has {given[0]}, which cannot be combined with {key}")
 
 
-def host_wildcard_in_mesh(world: World) -> Iterator[Finding]:
+def host_wildcard_in_mesh(world: World) -> Iterator[FieldFinding]:
     for obj in world["VirtualService"]:
         if in_mesh(obj) and "*" in (spec(obj).get("hosts") or []):
-            yield Finding(obj, "spec.hosts", "the host * is refused for sidecars (gateway mesh)")
+            yield FieldFinding(obj, "spec.hosts", "the host * is not allowed for sidecars (gateway mesh)")
 
 
-def host_repeated(world: World) -> Iterator[Finding]:
+def host_repeated(world: World) -> Iterator[FieldFinding]:
     for obj in world["VirtualService"]:
         hosts = [full_name(host, namespace(obj)) for host in spec(obj).get("hosts") or []]
         for number, host in enumerate(hosts):
             earlier = next((other for other in hosts[:number] if overlaps(other, host)), None)
             if earlier:
-                yield Finding(obj, f"spec.hosts[{number}]", f"{host} is meant by {earlier} already")
+                yield FieldFinding(obj, f"spec.hosts[{number}]", f"{earlier} already covers {host}")
 
 
-def weights_invalid(world: World) -> Iterator[Finding]:
+def weights_invalid(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in weighted(world):
         for number, destination in enumerate(route):
             if share(destination) < 0:
-                yield Finding(obj, f"{field}[{number}].weight", f"{destination['weight']} is negative")
+                yield FieldFinding(obj, f"{field}[{number}].weight", f"{destination['weight']} is negative")
         if len(route) > 1 and sum(map(share, route)) == 0:
-            yield Finding(obj, field, "of several destinations none has a weight")
+            yield FieldFinding(obj, field, "none of its destinations has a weight")
 
 
-def weight_alone(world: World) -> Iterator[Finding]:
+def weight_alone(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in weighted(world):
         if len(route) == 1 and route[0].get("weight") not in (None, 100):
-            yield Finding(obj, f"{field}[0].weight", f"the only destination has the weight {route[0]['weight']}, and gets everything all the same")
+            yield FieldFinding(
+                obj,
+                f"{field}[0].weight",
+                f"the only destination has the weight {route[0]['weight']}, but gets all requests",
+            )
 
 
-def destination_missing(world: World) -> Iterator[Finding]:
+def destination_missing(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in weighted(world):
         for number, part in enumerate(route):
             if not (part.get("destination") or {}).get("host"):
-                yield Finding(obj, f"{field}[{number}].destination", "it names no host")
+                yield FieldFinding(obj, f"{field}[{number}].destination", "it has no host")
 
 
-def destination_repeated(world: World) -> Iterator[Finding]:
+def destination_repeated(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in weighted(world):
         seen = set()
         for number, part in enumerate(route):
             destination = part.get("destination") or {}
-            key = (full_name(destination.get("host") or "", namespace(obj)), destination.get("subset"), (destination.get("port") or {}).get("number"))
+            key = (
+                full_name(destination.get("host") or "", namespace(obj)),
+                destination.get("subset"),
+                (destination.get("port") or {}).get("number"),
+            )
             if key in seen:
-                yield Finding(obj, f"{field}[{number}]", "an earlier destination of the route is the same")
+                yield FieldFinding(obj, f"{field}[{number}]", "an earlier destination of the route is identical")
             seen.add(key)
 
 
-def match_empty(world: World) -> Iterator[Finding]:
+def match_empty(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         for path, key, match in matches(route, field):
             for how in ("prefix", "regex"):
                 # Of a path an empty prefix is everything.
                 if match.get(how) == "" and (key, how) != ("uri", "prefix"):
-                    yield Finding(obj, f"{path}.{how}", f"an empty {how} is refused")
+                    yield FieldFinding(obj, f"{path}.{how}", f"an empty {how} is not allowed")
 
 
-def regex_invalid(world: World) -> Iterator[Finding]:
+def regex_invalid(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         for path, key, match in matches(route, field):
             expression = match.get("regex")
             # This one is no expression: it stands for any value.
             if expression and (key, expression) != ("withoutHeaders", "*"):
-                cause = refused(checks.regex, expression)
+                cause = refused(validators.regex, expression)
                 if cause:
-                    yield Finding(obj, f"{path}.regex", cause)
+                    yield FieldFinding(obj, f"{path}.regex", cause)
 
 
-def claim_in_mesh(world: World) -> Iterator[Finding]:
+def claim_in_mesh(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         if in_mesh(obj):
             for path, key, _match in matches(route, field):
                 if key != "queryParams" and CLAIM in path:
-                    yield Finding(obj, path, "a claim of a token is known to gateways only, and the VirtualService is for sidecars")
+                    yield FieldFinding(
+                        obj, path, "only gateways can match JWT claims, and the VirtualService applies to sidecars"
+                    )
 
 
 def durations(value: Any, path: str) -> Iterator[tuple[str, str]]:
@@ -197,80 +211,90 @@ def durations(value: Any, path: str) -> Iterator[tuple[str, str]]:
             yield f"{path}.{key}", item
 
 
-def duration_invalid(world: World) -> Iterator[Finding]:
+def duration_invalid(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         fault = route.get("fault") or {}
-        places = [(field, route), (f"{field}.retries", route.get("retries")), (f"{field}.fault.delay", fault.get("delay"))]
+        places = [
+            (field, route),
+            (f"{field}.retries", route.get("retries")),
+            (f"{field}.fault.delay", fault.get("delay")),
+        ]
         for place, value in places:
             for path, text in durations(value, place):
                 # No timeout at all is written so.
-                cause = "" if text == "0s" and path.endswith("imeout") else refused(checks.duration, text)
+                cause = "" if text == "0s" and path.endswith("imeout") else refused(validators.duration, text)
                 if cause:
-                    yield Finding(obj, path, cause)
+                    yield FieldFinding(obj, path, cause)
 
 
-def _percent(obj: Object, field: str, value: dict[str, Any] | None, least: float = 0) -> Iterator[Finding]:
+def _percent(obj: Object, field: str, value: dict[str, Any] | None, least: float = 0) -> Iterator[FieldFinding]:
     number = (value or {}).get("value")
     if number is not None and not (number == 0 or max(least, 0) <= number <= 100):
-        yield Finding(obj, f"{field}.value", f"{number} is no share: 0, or from {least or 0} to 100")
+        yield FieldFinding(obj, f"{field}.value", f"{number} is not a valid percentage: use 0, or {least or 0} to 100")
 
 
-def fault_invalid(world: World) -> Iterator[Finding]:
+def fault_invalid(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         fault = route.get("fault")
         if fault is None:
             continue
         delay, abort = fault.get("delay"), fault.get("abort")
         if not delay and not abort:
-            yield Finding(obj, f"{field}.fault", "it has neither delay nor abort")
+            yield FieldFinding(obj, f"{field}.fault", "it has neither delay nor abort")
         if delay is not None and not delay.get("fixedDelay"):
-            yield Finding(obj, f"{field}.fault.delay", "it says no fixedDelay")
+            yield FieldFinding(obj, f"{field}.fault.delay", "it has no fixedDelay")
         for key, part in (("delay", delay), ("abort", abort)):
-            yield from _percent(obj, f"{field}.fault.{key}.percentage", (part or {}).get("percentage"), checks.LEAST_PERCENT)
+            yield from _percent(
+                obj, f"{field}.fault.{key}.percentage", (part or {}).get("percentage"), validators.LEAST_PERCENT
+            )
         if abort:
             status, grpc = abort.get("httpStatus"), abort.get("grpcStatus")
             if status is None and not grpc:
-                yield Finding(obj, f"{field}.fault.abort", "it says no status")
-            if status is not None and refused(checks.status, status):
-                yield Finding(obj, f"{field}.fault.abort.httpStatus", refused(checks.status, status))
-            if grpc and refused(checks.grpc_status, grpc):
-                yield Finding(obj, f"{field}.fault.abort.grpcStatus", refused(checks.grpc_status, grpc))
+                yield FieldFinding(obj, f"{field}.fault.abort", "it has no status")
+            if status is not None and refused(validators.status, status):
+                yield FieldFinding(obj, f"{field}.fault.abort.httpStatus", refused(validators.status, status))
+            if grpc and refused(validators.grpc_status, grpc):
+                yield FieldFinding(obj, f"{field}.fault.abort.grpcStatus", refused(validators.grpc_status, grpc))
 
 
-def retries_invalid(world: World) -> Iterator[Finding]:
+def retries_invalid(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         retries = route.get("retries") or {}
         attempts = retries.get("attempts") or 0
         if attempts < 0:
-            yield Finding(obj, f"{field}.retries.attempts", f"{attempts} is negative")
+            yield FieldFinding(obj, f"{field}.retries.attempts", f"{attempts} is negative")
         others = sorted(set(retries) - {"attempts"})
         if retries.get("attempts") == 0 and others:
-            yield Finding(obj, f"{field}.retries", f"without an attempt there is no {', '.join(others)}")
+            yield FieldFinding(obj, f"{field}.retries", f"{', '.join(others)} need at least one attempt")
         given = [value.strip() for value in (retries.get("retryOn") or "").split(",") if value.strip()]
-        cause = refused(checks.retry_on, given)
+        cause = refused(validators.retry_on, given)
         if cause:
-            yield Finding(obj, f"{field}.retries.retryOn", cause)
+            yield FieldFinding(obj, f"{field}.retries.retryOn", cause)
 
 
-def mirror_invalid(world: World) -> Iterator[Finding]:
+def mirror_invalid(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         if route.get("mirror") and route.get("mirrors"):
-            yield Finding(obj, f"{field}.mirrors", "it has mirror and mirrors, of which only one can be")
+            yield FieldFinding(obj, f"{field}.mirrors", "it has both mirror and mirrors: set only one of them")
         yield from _percent(obj, f"{field}.mirrorPercentage", route.get("mirrorPercentage"))
         for path, mirror in parts(route.get("mirrors"), f"{field}.mirrors"):
             yield from _percent(obj, f"{path}.percentage", mirror.get("percentage"))
 
 
-def direct_response_invalid(world: World) -> Iterator[Finding]:
+def direct_response_invalid(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         answer = route.get("directResponse")
         if not answer:
             continue
-        if refused(checks.status, answer.get("status"), 200):
-            yield Finding(obj, f"{field}.directResponse.status", refused(checks.status, answer.get("status"), 200))
+        if refused(validators.status, answer.get("status"), 200):
+            yield FieldFinding(
+                obj, f"{field}.directResponse.status", refused(validators.status, answer.get("status"), 200)
+            )
         body = (answer.get("body") or {}).get("string") or ""
         if len(body) > LARGEST_BODY:
-            yield Finding(obj, f"{field}.directResponse.body", f"it has {len(body)} bytes, more than {LARGEST_BODY}")
+            yield FieldFinding(
+                obj, f"{field}.directResponse.body", f"it has {len(body)} bytes, more than {LARGEST_BODY}"
+            )
 
 
 def _changes(route: dict[str, Any], field: str) -> Iterator[tuple[str, str, str]]:
@@ -284,96 +308,127 @@ def _changes(route: dict[str, Any], field: str) -> Iterator[tuple[str, str, str]
                     yield f"{place}.headers.{direction}.{how}.{header}", direction, header
 
 
-def header_invalid(world: World) -> Iterator[Finding]:
+def header_invalid(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         for path, direction, header in _changes(route, field):
             authority = header.lower() in (":authority", "host")
             if header.startswith(":") or authority:
                 if direction == "response" or not authority or ".remove." in path:
-                    yield Finding(obj, path, f"Envoy changes no {header} header")
-            elif refused(checks.header, header):
-                yield Finding(obj, path, refused(checks.header, header))
+                    yield FieldFinding(obj, path, f"Envoy cannot change the header {header}")
+            elif refused(validators.header, header):
+                yield FieldFinding(obj, path, refused(validators.header, header))
         for path, key, _match in matches(route, field):
             header = path.rpartition(f".{key}.")[2]
-            if key in ("headers", "withoutHeaders") and not header.startswith((":", CLAIM)) and refused(checks.header, header):
-                yield Finding(obj, path, refused(checks.header, header))
+            if (
+                key in ("headers", "withoutHeaders")
+                and not header.startswith((":", CLAIM))
+                and refused(validators.header, header)
+            ):
+                yield FieldFinding(obj, path, refused(validators.header, header))
 
 
-def authority_twice(world: World) -> Iterator[Finding]:
+def authority_twice(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         changed = (route.get("headers") or {}).get("request") or {}
-        given = [header for how in ("set", "add") for header in changed.get(how) or {} if header.lower() in (":authority", "host")]
+        given = [
+            header
+            for how in ("set", "add")
+            for header in changed.get(how) or {}
+            if header.lower() in (":authority", "host")
+        ]
         if len(given) + bool((route.get("rewrite") or {}).get("authority")) > 1:
-            yield Finding(obj, field, "the authority is changed more than once")
+            yield FieldFinding(obj, field, "the route changes the authority more than once")
 
 
-def tls_match_wrong(world: World) -> Iterator[Finding]:
+def tls_match_wrong(world: World) -> Iterator[FieldFinding]:
     for obj in world["VirtualService"]:
         hosts = spec(obj).get("hosts") or []
         for field, route in parts(spec(obj).get("tls"), "spec.tls"):
             if not route.get("match"):
-                yield Finding(obj, field, "it matches no host: a TLS route goes by sniHosts")
+                yield FieldFinding(obj, field, "it has no sniHosts, which a TLS route needs")
             for path, match in parts(route.get("match"), f"{field}.match"):
                 for name in match.get("sniHosts") or []:
                     if not any(overlaps(host, name) and len(host) <= len(name) for host in hosts):
-                        yield Finding(obj, f"{path}.sniHosts", f"{name} is none of the VirtualService's hosts")
+                        yield FieldFinding(obj, f"{path}.sniHosts", f"{name} is not a host of the VirtualService")
 
 
-def gateway_name_form(world: World) -> Iterator[Finding]:
+def gateway_name_form(world: World) -> Iterator[FieldFinding]:
     for obj in world["VirtualService"]:
         for number, gateway in enumerate(spec(obj).get("gateways") or []):
-            if gateway.count("/") > 1 or gateway.startswith("/") or gateway.endswith("/") or ("/" not in gateway and "." in gateway):
-                yield Finding(obj, f"spec.gateways[{number}]", f"{gateway!r} is no name, and no namespace/name")
+            if (
+                gateway.count("/") > 1
+                or gateway.startswith("/")
+                or gateway.endswith("/")
+                or ("/" not in gateway and "." in gateway)
+            ):
+                yield FieldFinding(obj, f"spec.gateways[{number}]", f"{gateway!r} is neither NAME nor NAMESPACE/NAME")
 
 
-def fault_with_retries(world: World) -> Iterator[Finding]:
+def fault_with_retries(world: World) -> Iterator[FieldFinding]:
     for obj, field, route in http(world):
         given = [key for key in ("retries", "timeout") if route.get(key)]
         if route.get("fault") and given:
-            yield Finding(obj, f"{field}.{given[0]}", f"the route has a fault, and with one Envoy keeps to no {' and no '.join(given)}")
+            yield FieldFinding(
+                obj, f"{field}.{given[0]}", f"the route has a fault, and Envoy then ignores {' and '.join(given)}"
+            )
 
 
 CHECKS = (
-    Check("virtual_service_empty", ERROR, virtual_service_empty, "A VirtualService has no route.", "Give it http, tcp or tls.", WEBHOOK),
-    Check("delegate_wrong", ERROR, delegate_wrong, "A delegate has gateways, tcp or tls, hands on once more, or stands beside a route.",
-          "A delegate has no hosts and only http; the route that names it has nothing but matches.", WEBHOOK),
-    Check("delegate_missing", ERROR, delegate_missing, "A route is handed to a VirtualService that is not there.",
+    Check("virtual_service_empty", ERROR, virtual_service_empty, "A VirtualService has no routes.",
+          "Set http, tcp or tls.", WEBHOOK),
+    Check("delegate_wrong", ERROR, delegate_wrong,
+          "A delegate sets gateways, tcp or tls, or delegates again, or a delegated route sets other actions.",
+          "A delegate has no hosts and only http routes. The route that names it contains only matches.", WEBHOOK),
+    Check("delegate_missing", ERROR, delegate_missing, "The VirtualService of a delegate does not exist.",
           "Correct the name, or create the delegate first.", OURS),
     Check("route_ambiguous", ERROR, route_ambiguous,
-          "An HTTP route has none of route, redirect and directResponse, several of them, or a fault or rewrite without a route.",
-          "Give each route exactly one of them.", WEBHOOK),
-    Check("host_wildcard_in_mesh", ERROR, host_wildcard_in_mesh, "The host * is bound to sidecars.", "Name hosts, or bind the VirtualService to gateways only.",
+          "An HTTP route sets none or several of route, redirect and directResponse, or a fault or rewrite without "
+          "route.", "Set exactly one of route, redirect and directResponse. Use fault and rewrite only with route.",
           WEBHOOK),
-    Check("host_repeated", ERROR, host_repeated, "A VirtualService names one host twice, or one that its wildcard covers.", "Name each host once.", WEBHOOK),
+    Check("host_wildcard_in_mesh", ERROR, host_wildcard_in_mesh, "The host * applies to sidecars.",
+          "List the hosts, or bind the VirtualService to gateways only.",
+          WEBHOOK),
+    Check("host_repeated", ERROR, host_repeated,
+          "A VirtualService lists a host twice, or a host that its wildcard already covers.", "List each host once.",
+          WEBHOOK),
     Check("weights_invalid", ERROR, weights_invalid, "A weight is negative, or all weights of a route are 0.",
-          "Give at least one destination a weight above 0.", WEBHOOK),
+          "Set a weight above 0 for at least one destination.", WEBHOOK),
     Check("weight_alone", WARNING, weight_alone, "The only destination of a route has a weight other than 100.",
-          "Leave the weight out, or add the other destination.", KIALI("KIA1104")),
-    Check("destination_missing", ERROR, destination_missing, "A destination names no host.", "Name the host.", WEBHOOK),
-    Check("destination_repeated", WARNING, destination_repeated, "A route has the same destination twice.", "Add the weights up in one destination.",
+          "Remove the weight, or add the other destination.", KIALI("KIA1104")),
+    Check("destination_missing", ERROR, destination_missing, "A destination has no host.", "Set the host.", WEBHOOK),
+    Check("destination_repeated", WARNING, destination_repeated, "A route has the same destination twice.",
+          "Merge the two destinations, and add up their weights.",
           KIALI("KIA1105")),
-    Check("match_empty", ERROR, match_empty, "A match has an empty prefix or regular expression.", "Leave the match out, or say what is matched.", WEBHOOK),
-    Check("regex_invalid", ERROR, regex_invalid, "A regular expression is none that RE2 takes.",
-          "Write it without look-around and back references, in at most 1024 characters.", WEBHOOK),
-    Check("claim_in_mesh", ERROR, claim_in_mesh, "A route of sidecars goes by a token's claim.", "Bind the VirtualService to gateways only.", WEBHOOK),
-    Check("duration_invalid", ERROR, duration_invalid, "A timeout or delay is no duration of at least a millisecond.", "Write it as 500ms, 2s or 1m30s.",
+    Check("match_empty", ERROR, match_empty, "A match has an empty prefix or regular expression.",
+          "Remove the match, or set a value.", WEBHOOK),
+    Check("regex_invalid", ERROR, regex_invalid, "A regular expression is not valid RE2.",
+          "Rewrite it without look-around and backreferences, with at most 1024 characters.", WEBHOOK),
+    Check("claim_in_mesh", ERROR, claim_in_mesh, "A route for sidecars matches a JWT claim.",
+          "Bind the VirtualService to gateways only.", WEBHOOK),
+    Check("duration_invalid", ERROR, duration_invalid,
+          "A timeout or delay is not a duration of at least one millisecond.", "Use the form 500ms, 2s or 1m30s.",
           WEBHOOK),
-    Check("fault_invalid", ERROR, fault_invalid, "A fault says neither delay nor abort, or has a share or status that cannot be.",
-          "Give a fixedDelay, or a status from 200 to 599, and a share from 0 to 100.", WEBHOOK),
-    Check("retries_invalid", ERROR, retries_invalid, "Retries have negative attempts, conditions without an attempt, or a condition that is none.",
-          "Give attempts of 1 or more, and conditions that Envoy knows.", WEBHOOK),
-    Check("mirror_invalid", ERROR, mirror_invalid, "A route has mirror and mirrors, or a share that cannot be.",
-          "Use mirrors alone, with shares from 0 to 100.", WEBHOOK),
-    Check("direct_response_invalid", ERROR, direct_response_invalid, "An answer of the proxy itself has a status that cannot be, or a body above a megabyte.",
-          "Give a status from 200 to 599 and a short body.", WEBHOOK),
-    Check("header_invalid", ERROR, header_invalid, "A header has a name that cannot be, or is one that Envoy does not change.",
-          "Correct the name; for the host use rewrite.authority.", WEBHOOK),
-    Check("authority_twice", ERROR, authority_twice, "A route changes the authority more than once.", "Keep rewrite.authority or the header, not both.",
-          WEBHOOK),
-    Check("tls_match_wrong", ERROR, tls_match_wrong, "A TLS route matches no host, or one that the VirtualService is not for.",
-          "Give sniHosts that the hosts cover.", WEBHOOK),
-    Check("gateway_name_form", WARNING, gateway_name_form, "A gateway is named in a form that is not namespace/name.", "Write namespace/name.",
-          KIALI("KIA1108") + ", webhook"),
+    Check("fault_invalid", ERROR, fault_invalid,
+          "A fault has neither delay nor abort, or its percentage or status is not valid.",
+          "Set a fixedDelay, or a status from 200 to 599, and a percentage from 0 to 100.", WEBHOOK),
+    Check("retries_invalid", ERROR, retries_invalid,
+          "Retries have a negative number of attempts, a condition without attempts, or a condition that is not valid.",
+          "Set attempts to 1 or more, and use conditions that Envoy supports.", WEBHOOK),
+    Check("mirror_invalid", ERROR, mirror_invalid,
+          "A route sets both mirror and mirrors, or a percentage that is not valid.",
+          "Use only mirrors, with percentages from 0 to 100.", WEBHOOK),
+    Check("direct_response_invalid", ERROR, direct_response_invalid,
+          "A direct response has a status that is not valid, or a body above 1 MiB.",
+          "Set a status from 200 to 599 and a shorter body.", WEBHOOK),
+    Check("header_invalid", ERROR, header_invalid, "A header name is not valid, or Envoy cannot change the header.",
+          "Correct the name. Use rewrite.authority to change the host.", WEBHOOK),
+    Check("authority_twice", ERROR, authority_twice, "A route changes the authority more than once.",
+          "Keep either rewrite.authority or the header.", WEBHOOK),
+    Check("tls_match_wrong", ERROR, tls_match_wrong,
+          "A TLS route matches no host, or a host that the VirtualService does not list.",
+          "Set sniHosts to hosts that the VirtualService covers.", WEBHOOK),
+    Check("gateway_name_form", WARNING, gateway_name_form, "A gateway name does not have the form NAMESPACE/NAME.",
+          "Use the form NAMESPACE/NAME.", KIALI("KIA1108") + ", webhook"),
     Check("fault_with_retries", WARNING, fault_with_retries, "A route has a fault together with retries or a timeout.",
-          "Take the fault away, or expect neither while it is there (istio issue 13705).", OURS),
+          "Remove the fault, or expect that neither takes effect during the fault (istio issue 13705).", OURS),
 )  # fmt: skip

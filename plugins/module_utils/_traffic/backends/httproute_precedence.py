@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Gateway API tries conditions by how narrow they are, not in their order. Is that the order that was asked for?
 
-The order is that of Istio (pilot/pkg/config/kube/gateway, sortHTTPRoutes): exact path, prefix, regular expression; then the longer one;
+The order is that of Istio (pilot/pkg/config/kube/gateway, sortHTTPRoutes): exact path, prefix, regular expression; then
+the longer one;
 then a method; then more headers; then more query parameters; what is equal keeps its place.
 """
+
 from __future__ import annotations
 
 import re
@@ -12,9 +14,8 @@ from collections.abc import Collection
 from enum import Enum
 from typing import Any
 
-from ..._failure import InvalidOption, sure
-from ..features import match as matching
-from ..features.match import Match
+from ..._failure import InvalidOption, not_none
+from ..features.match import Match, intersect
 from ..host.host import Host
 
 RANK = {"Exact": 3, "PathPrefix": 2, "RegularExpression": 1}
@@ -27,7 +28,9 @@ Listed = list[tuple[str, list[Match]]]
 
 
 class Form(Enum):
-    """How paths are said: each as what it is; the same with every path as an expression, which comes last; or all as expressions."""
+    """How paths are said: each as what it is; the same with every path as an expression, which comes last; or all as
+    expressions.
+    """
 
     NATURAL = "natural"
     OPEN_END = "open end"
@@ -37,24 +40,36 @@ class Form(Enum):
 def path_of(match: Match, form: Form, prefix: bool = False) -> dict[str, str]:
     """The path of a match in the words of HTTPRoute.
 
-    A prefix of Gateway API is one of whole parts, /shop for /shop and /shop/a; one that was asked for is one of characters. So it is said as
+    A prefix of Gateway API is one of whole parts, /shop for /shop and /shop/a; one that was asked for is one of
+    characters. So it is said as
     an expression, unless `prefix`, where it is replaced by another.
     """
     uri = match.get("uri") or {}
     if uri.get("prefix") == "/" or not uri:
-        return {"type": "PathPrefix", "value": "/"} if form is Form.NATURAL else {"type": "RegularExpression", "value": EVERY}
+        return (
+            {"type": "PathPrefix", "value": "/"}
+            if form is Form.NATURAL
+            else {"type": "RegularExpression", "value": EVERY}
+        )
     if "prefix" in uri:
         return (
-            {"type": "PathPrefix", "value": uri["prefix"].rstrip("/")} if prefix else {"type": "RegularExpression", "value": re.escape(uri["prefix"]) + EVERY}
+            {"type": "PathPrefix", "value": uri["prefix"].rstrip("/")}
+            if prefix
+            else {"type": "RegularExpression", "value": re.escape(uri["prefix"]) + EVERY}
         )
     if "exact" in uri:
         plain = PLAIN.match(uri["exact"]) and form is not Form.EXPRESSIONS
-        return {"type": "Exact", "value": uri["exact"]} if plain else {"type": "RegularExpression", "value": re.escape(uri["exact"])}
+        return (
+            {"type": "Exact", "value": uri["exact"]}
+            if plain
+            else {"type": "RegularExpression", "value": re.escape(uri["exact"])}
+        )
     return {"type": "RegularExpression", "value": uri["regex"]}
 
 
-def in_order(listed: Listed, live: Host, prefixes: Collection[str]) -> Form:
-    """The form in which conditions, by the names of their rules, are tried in their order. prefixes: rules whose path is a prefix of whole parts.
+def in_order(listed: Listed, host: Host, prefixes: Collection[str]) -> Form:
+    """The form in which conditions, by the names of their rules, are tried in their order. prefixes: rules whose path
+    is a prefix of whole parts.
 
     Raises InvalidOption "gateway_api_cannot" naming two rules where there is none.
     """
@@ -63,14 +78,22 @@ def in_order(listed: Listed, live: Host, prefixes: Collection[str]) -> Form:
         if pair is None:
             return form
     early, late = next(pair for pair in wrong if pair)
-    message = f"Gateway API tries the narrower condition first, so {late} would come before {early} (policy of {live.full_name})"
-    raise InvalidOption("rules", message, hint="Put the narrower one first, or give api istio for this host.", code="gateway_api_cannot")
+    message = (
+        f"Gateway API evaluates the narrower condition first, so {late} would precede {early} (policy of"
+        f" {host.full_name})"
+    )
+    raise InvalidOption(
+        "rules",
+        message,
+        hint="Move the narrower rule to the front, or set api: istio for this service.",
+        code="gateway_api_cannot",
+    )
 
 
 def _out_of_order(listed: Listed, form: Form, prefixes: Collection[str]) -> tuple[str, str] | None:
     """Two rules that would be tried the other way round, and that some request meets both."""
     for number, (early, first) in enumerate(listed):
-        for late, second in listed[number + 1:]:
+        for late, second in listed[number + 1 :]:
             for one in first:
                 for two in second:
                     if _key(two, form, late in prefixes) > _key(one, form, early in prefixes) and _common(one, two):
@@ -80,7 +103,13 @@ def _out_of_order(listed: Listed, form: Form, prefixes: Collection[str]) -> tupl
 
 def _key(match: Match, form: Form, prefix: bool) -> tuple[Any, ...]:
     path = path_of(match, form, prefix)
-    return RANK[path["type"]], len(path["value"]), "method" in match, len(match.get("headers") or {}), len(match.get("queryParams") or {})
+    return (
+        RANK[path["type"]],
+        len(path["value"]),
+        "method" in match,
+        len(match.get("headers") or {}),
+        len(match.get("queryParams") or {}),
+    )
 
 
 def _common(one: Match, two: Match) -> bool:
@@ -89,7 +118,7 @@ def _common(one: Match, two: Match) -> bool:
     if not begin.startswith(other) and not other.startswith(begin):
         return False
     try:
-        return matching.both("when", one, two) is not None
+        return intersect("match", one, two) is not None
     except InvalidOption:
         return True
 
@@ -101,6 +130,6 @@ def _beginning(uri: dict[str, str]) -> str:
         return next(iter(uri.values()), "")
     if "|" in expression:
         return ""
-    found = sure(LITERAL.match(expression))
+    found = not_none(LITERAL.match(expression))
     # The last one may be repeated, and so be there not at all.
-    return found[0][:-1] if expression[found.end():][:1] in ("*", "?", "{") else found[0]
+    return found[0][:-1] if expression[found.end() :][:1] in ("*", "?", "{") else found[0]

@@ -4,55 +4,66 @@
 
 Every default of the schema is written out: a list has one owner, so what a server adds inside would look like a change.
 """
+
 from __future__ import annotations
 
 import re
 from typing import Any
 
 from ..._failure import InvalidOption
-from ..features import validators as checks
+from ..features import validators
 from ..features.match import Match
 from ..features.route import WHOLE_PATH
-from ..features.route_rule import Piece, Target, matches_at, named_by_content
+from ..features.route_rule import RouteRule, RouteTarget, matches_at, named_by_content
 from ..host.host import MESH, Host, full_name, service_of
-from ..host_policy import is_own
+from ..host_policy import targets_own_host
 from .httproute_precedence import Form, in_order, path_of
 
 # Of the schema of HTTPRoute (gateway.networking.k8s.io/v1): rules, matches of all of them, the largest weight.
 MOST_RULES, MOST_MATCHES, MOST_WEIGHT = 16, 127, 1000000
 ORIGIN = re.compile(r"^https?://([a-zA-Z0-9-]+\.)*[a-zA-Z0-9-]+(:[0-9]{1,5})?$")
 MILLIONTHS = 1000000
-# What Istio retries wherever a route of Gateway API says anything of retries (pilot/pkg/config/kube/gateway, conversion of HTTPRoute).
+# What Istio retries wherever a route of Gateway API says anything of retries (pilot/pkg/config/kube/gateway, conversion
+# of HTTPRoute).
 RETRIED = {"connect-failure", "refused-stream", "unavailable", "cancelled"}
 # Matches that HTTPRoute has no word for, by their field: the option, and why.
 NO_MATCH = {
-    "authority": ("when.authority", "has no match of a host beside the hosts of the whole route"),
-    "withoutHeaders": ("when.headers", "has no match of a header that is not there"),
-    "sourceLabels": ("when.from_labels", "has no match of who calls"),
-    "sourceNamespace": ("when.from_namespace", "has no match of who calls"),
-    "port": ("when.port", "has no match of a port"),
-    "ignoreUriCase": ("when.ignore_case", "minds the case of paths"),
-    "gateways": ("gateways", "cannot say a rule for some of a route's gateways"),
+    "authority": ("match.authority", "does not support matching a host in a single rule"),
+    "withoutHeaders": ("match.headers", "does not support matching a missing header"),
+    "sourceLabels": ("match.from_labels", "does not support matching the caller"),
+    "sourceNamespace": ("match.from_namespace", "does not support matching the caller"),
+    "port": ("match.port", "does not support matching a port"),
+    "ignoreUriCase": ("match.ignore_case", "does not support case-insensitive paths"),
+    "gateways": ("gateways", "does not support rules for only some gateways of a route"),
 }
 
 
-def cannot(option: str, reason: str, live: Host, hint: str = "") -> InvalidOption:
+def unsupported(option: str, reason: str, host: Host, hint: str = "") -> InvalidOption:
     """The refusal of what Gateway API has no word for."""
-    return InvalidOption(option, f"Gateway API {reason} (policy of {live.full_name})", hint=hint or "Give api istio for this host.", code="gateway_api_cannot")
+    return InvalidOption(
+        option,
+        f"Gateway API {reason} (policy of {host.full_name})",
+        hint=hint or "Set api: istio for this service.",
+        code="gateway_api_cannot",
+    )
 
 
-def rules(pieces: list[Piece], live: Host, gateway: str) -> list[dict[str, Any]]:
+def route_rules(pieces: list[RouteRule], host: Host, gateway: str) -> list[dict[str, Any]]:
     """Rules of the route that is for the mesh or for one gateway. Raises InvalidOption "gateway_api_cannot"."""
     here = [(piece, found) for piece in pieces if (found := matches_at(piece, [gateway])) is not None]
-    listed: list[tuple[str, list[Match]]] = [(piece.name, [one for match in found for one in _by_method(match)] or [{}]) for piece, found in here]
+    listed: list[tuple[str, list[Match]]] = [
+        (piece.name, [one for match in found for one in _by_method(match)] or [{}]) for piece, found in here
+    ]
     for _name, matches in listed:
         for match in matches:
-            _refuse_match(match, live)
+            _refuse_match(match, host)
     if len(listed) > MOST_RULES or sum(len(matches) for _name, matches in listed) > MOST_MATCHES:
-        raise cannot("rules", f"takes {MOST_RULES} rules with {MOST_MATCHES} conditions for a host", live)
+        raise unsupported(
+            "rules", f"supports at most {MOST_RULES} rules with {MOST_MATCHES} conditions for a service", host
+        )
     prefixes = {piece.name for piece, _matches in here if "uri" in (piece.fields.get("rewrite") or {})}
-    form = in_order(listed, live, prefixes)
-    return [_rule(piece, matches, live, gateway, form) for (piece, _matches), (_name, matches) in zip(here, listed)]
+    form = in_order(listed, host, prefixes)
+    return [_rule(piece, matches, host, gateway, form) for (piece, _matches), (_name, matches) in zip(here, listed)]
 
 
 def _by_method(match: Match) -> list[Match]:
@@ -61,29 +72,33 @@ def _by_method(match: Match) -> list[Match]:
     return [{**match, "method": {"exact": method}} for method in methods.split("|")] if methods else [match]
 
 
-def _refuse_match(match: Match, live: Host) -> None:
+def _refuse_match(match: Match, host: Host) -> None:
     for field, (option, reason) in NO_MATCH.items():
         if field in match:
-            raise cannot(option, reason, live)
+            raise unsupported(option, reason, host)
 
 
-def _rule(piece: Piece, matches: list[Match], live: Host, gateway: str, form: Form) -> dict[str, Any]:
+def _rule(piece: RouteRule, matches: list[Match], host: Host, gateway: str, form: Form) -> dict[str, Any]:
     if "fault" in piece.fields:
-        raise cannot("delay" if "delay" in piece.fields["fault"] else "abort", "has no faults", live)
+        raise unsupported(
+            "delay" if "delay" in piece.fields["fault"] else "abort", "does not support fault injection", host
+        )
     if "directResponse" in piece.fields:
-        raise cannot("respond", "has no answer of the proxy's own but a redirect", live)
+        raise unsupported("direct_response", "supports redirects, but no other direct responses", host)
     content: dict[str, Any] = {"matches": [_match(match, piece, form) for match in matches]}
-    filters = _filters(piece, matches, live, gateway)
+    filters = _filters(piece, matches, host, gateway)
     if filters:
         content["filters"] = filters
     if piece.targets:
-        content["backendRefs"] = [_backend(target, weight, headers, live, gateway) for target, weight, headers in piece.targets]
-    content.update(_patience(piece.fields, live))
+        content["backendRefs"] = [
+            _backend(target, weight, headers, host, gateway) for target, weight, headers in piece.targets
+        ]
+    content.update(_patience(piece.fields, host))
     # Names of rules are lower case; the digest keeps two apart that then look alike.
     return {"name": named_by_content(re.sub(r"[^a-z0-9-]", "-", piece.name.lower()), content), **content}
 
 
-def _match(match: Match, piece: Piece, form: Form) -> dict[str, Any]:
+def _match(match: Match, piece: RouteRule, form: Form) -> dict[str, Any]:
     found: dict[str, Any] = {"path": path_of(match, form, prefix="uri" in (piece.fields.get("rewrite") or {}))}
     if "method" in match:
         found["method"] = match["method"]["exact"]
@@ -100,20 +115,24 @@ def _value(text: dict[str, str]) -> dict[str, str]:
     return {"type": "RegularExpression", "value": text.get("regex") or re.escape(text.get("prefix", "")) + ".*"}
 
 
-def _filters(piece: Piece, matches: list[Match], live: Host, gateway: str) -> list[dict[str, Any]]:
+def _filters(piece: RouteRule, matches: list[Match], host: Host, gateway: str) -> list[dict[str, Any]]:
     fields = piece.fields
     found = _headers(fields.get("headers") or {})
     if "redirect" in fields:
         found.append({"type": "RequestRedirect", "requestRedirect": _redirect(fields["redirect"])})
     if "rewrite" in fields:
-        found.append({"type": "URLRewrite", "urlRewrite": _rewrite(fields["rewrite"], matches, live)})
+        found.append({"type": "URLRewrite", "urlRewrite": _rewrite(fields["rewrite"], matches, host)})
     if "corsPolicy" in fields:
-        found.append({"type": "CORS", "cors": _cors(fields["corsPolicy"], live)})
+        found.append({"type": "CORS", "cors": _cors(fields["corsPolicy"], host)})
     for target, percent in fields.get("mirrors") or []:
         share = (
-            {"percent": int(percent)} if percent == int(percent) else {"fraction": {"numerator": round(percent * MILLIONTHS / 100), "denominator": MILLIONTHS}}
+            {"percent": int(percent)}
+            if percent == int(percent)
+            else {"fraction": {"numerator": round(percent * MILLIONTHS / 100), "denominator": MILLIONTHS}}
         )
-        found.append({"type": "RequestMirror", "requestMirror": {"backendRef": _service(target, live, gateway), **share}})
+        found.append(
+            {"type": "RequestMirror", "requestMirror": {"backendRef": _service(target, host, gateway), **share}}
+        )
     return found
 
 
@@ -122,7 +141,9 @@ def _headers(sides: dict[str, Any]) -> list[dict[str, Any]]:
     for side, kind in (("request", "RequestHeaderModifier"), ("response", "ResponseHeaderModifier")):
         operations = sides.get(side) or {}
         said: dict[str, Any] = {
-            name: [{"name": key, "value": value} for key, value in sorted(operations[name].items())] for name in ("set", "add") if operations.get(name)
+            name: [{"name": key, "value": value} for key, value in sorted(operations[name].items())]
+            for name in ("set", "add")
+            if operations.get(name)
         }
         if operations.get("remove"):
             said["remove"] = sorted(set(operations["remove"]))
@@ -142,34 +163,45 @@ def _redirect(given: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _rewrite(given: dict[str, Any], matches: list[Match], live: Host) -> dict[str, Any]:
+def _rewrite(given: dict[str, Any], matches: list[Match], host: Host) -> dict[str, Any]:
     found: dict[str, Any] = {"hostname": given["authority"]} if "authority" in given else {}
     if "uri" in given:
         met = [match.get("uri", {}).get("prefix", "") for match in matches]
         if len(met) != 1 or not met[0].endswith("/") or met[0] == "/" or not given["uri"].endswith("/"):
-            raise cannot("rewrite.prefix", "replaces whole parts of a path, under one condition: end the path in /* and the prefix in /", live)
+            raise unsupported(
+                "rewrite.prefix",
+                (
+                    "replaces only whole path segments, and with only one condition: end the path with /* and the"
+                    " prefix with /"
+                ),
+                host,
+            )
         found["path"] = {"type": "ReplacePrefixMatch", "replacePrefixMatch": given["uri"]}
     elif "uriRegexRewrite" in given:
         if given["uriRegexRewrite"]["match"] != WHOLE_PATH:
-            raise cannot("rewrite.regex", "rewrites no path by a regular expression", live)
+            raise unsupported("rewrite.regex", "does not support rewriting a path with a regular expression", host)
         found["path"] = {"type": "ReplaceFullPath", "replaceFullPath": given["uriRegexRewrite"]["rewrite"]}
     return found
 
 
-def _cors(given: dict[str, Any], live: Host) -> dict[str, Any]:
+def _cors(given: dict[str, Any], host: Host) -> dict[str, Any]:
     origins = []
     for origin in given["allowOrigins"]:
         written = "*" if origin == {"regex": ".*"} else origin.get("exact", "")
         if written != "*" and not ORIGIN.match(written):
-            raise cannot("cors.origins", f"takes * or a scheme and a host for an origin, not {next(iter(origin.values()))!r}", live)
+            raise unsupported(
+                "cors.origins",
+                f"supports * or a scheme and a host as an origin, not {next(iter(origin.values()))!r}",
+                host,
+            )
         origins.append(written)
     found: dict[str, Any] = {"allowOrigins": ["*"] if "*" in origins else list(dict.fromkeys(origins))}
     for name in ("allowMethods", "allowHeaders", "exposeHeaders"):
         if given.get(name):
             found[name] = list(dict.fromkeys(given[name]))
-    age = checks.seconds(given["maxAge"]) if "maxAge" in given else 5.0
+    age = validators.seconds(given["maxAge"]) if "maxAge" in given else 5.0
     if age < 1 or age != int(age):
-        raise cannot("cors.max_age", "counts whole seconds", live)
+        raise unsupported("cors.max_age", "supports only whole seconds", host)
     # Five seconds is what a browser takes where nothing is said (Fetch standard).
     found["maxAge"] = int(age)
     if given.get("allowCredentials"):
@@ -177,36 +209,38 @@ def _cors(given: dict[str, Any], live: Host) -> dict[str, Any]:
     return found
 
 
-def _patience(fields: dict[str, Any], live: Host) -> dict[str, Any]:
+def _patience(fields: dict[str, Any], host: Host) -> dict[str, Any]:
     """Timeouts and retries."""
     retries, timeout = fields.get("retries"), fields.get("timeout")
     found: dict[str, Any] = {"timeouts": {"request": _duration(timeout)}} if timeout else {}
     if retries is None:
         return found
     if not retries["attempts"]:
-        raise cannot("retries.attempts", "cannot say that nothing is sent twice", live)
-    if live.channel == "standard":
-        raise cannot(
+        raise unsupported("retries.attempts", "cannot turn off retries", host)
+    if host.gateway_api_channel == "standard":
+        raise unsupported(
             "retries",
-            "says retries in its experimental channel alone",
-            live,
-            hint="Give api istio for this host, or install Gateway API's definitions of the experimental channel.",
+            "supports retries only in its experimental channel",
+            host,
+            hint="Set api: istio for this service, or install the Gateway API CRDs of the experimental channel.",
         )
     conditions = set(retries["retryOn"].split(",")) if retries.get("retryOn") else RETRIED
     codes = sorted(int(one) for one in conditions - RETRIED if one.isdigit() and int(one) >= 400)
     if not conditions >= RETRIED or len(codes) != len(conditions - RETRIED):
-        raise cannot("retries.conditions", f"retries on {', '.join(sorted(RETRIED))}, and beside these on status codes from 400 on", live)
+        raise unsupported(
+            "retries.retry_on", f"retries only on {', '.join(sorted(RETRIED))}, and on status codes from 400", host
+        )
     per_try = retries.get("perTryTimeout")
     if per_try:
-        if timeout and checks.seconds(per_try) > checks.seconds(timeout):
-            raise cannot("retries.per_try", "takes no attempt that is longer than the whole", live)
+        if timeout and validators.seconds(per_try) > validators.seconds(timeout):
+            raise unsupported("retries.per_try_timeout", "does not support a per_try_timeout above the timeout", host)
         found.setdefault("timeouts", {})["backendRequest"] = _duration(per_try)
     return {**found, "retry": {"attempts": retries["attempts"], **({"codes": codes} if codes else {})}}
 
 
 def _duration(value: str) -> str:
     """A duration without fractions (GEP-2257)."""
-    left = round(checks.seconds(value) * 1000)
+    left = round(validators.seconds(value) * 1000)
     parts = []
     for unit, size in (("h", 3600000), ("m", 60000), ("s", 1000), ("ms", 1)):
         count, left = divmod(left, size)
@@ -214,28 +248,37 @@ def _duration(value: str) -> str:
     return "".join(parts)
 
 
-def _backend(target: Target, weight: int, headers: dict[str, Any], live: Host, gateway: str) -> dict[str, Any]:
+def _backend(target: RouteTarget, weight: int, headers: dict[str, Any], host: Host, gateway: str) -> dict[str, Any]:
     if weight > MOST_WEIGHT:
-        raise cannot("versions", f"takes no weight above {MOST_WEIGHT}", live)
+        raise unsupported("versions", f"does not support weights above {MOST_WEIGHT}", host)
     filters = _headers(headers)
-    return {**_service(target, live, gateway), "weight": weight, **({"filters": filters} if filters else {})}
+    return {**_service(target, host, gateway), "weight": weight, **({"filters": filters} if filters else {})}
 
 
-def _service(target: Target, live: Host, gateway: str) -> dict[str, Any]:
+def _service(target: RouteTarget, live: Host, gateway: str) -> dict[str, Any]:
     """The Service of a target, as Gateway API refers to it."""
-    if is_own(target, live):
+    if targets_own_host(target, live):
         namespace, name = live.namespace, version_service(live, target.version) if target.version else live.object_name
         ports: tuple[int, ...] = tuple(live.ports)
     else:
         host = full_name(target.host or "", live.namespace)
         place = service_of(host, live.namespace)
         if place is None:
-            raise cannot("to.host", f"leads to Services, and {host} is none", live)
+            raise unsupported("to.service", f"routes only to Services, and {host} is not a Service", live)
         if target.version:
-            raise cannot("to.version", "knows no versions of another host; name its Service for that version", live)
+            raise unsupported(
+                "to.version", "does not support versions of another service: set the Service of that version", live
+            )
         namespace, name = place
         if gateway != MESH and namespace != live.namespace:
-            raise cannot("to.host", f"leads from a gateway to another namespace only where that one grants it, and {host} is in another", live)
+            raise unsupported(
+                "to.service",
+                (
+                    f"routes from a gateway to another namespace only with a ReferenceGrant, and {host} is in another"
+                    " namespace"
+                ),
+                live,
+            )
         ports = live.other_ports.get(host, ())
     port = target.port or (ports[0] if len(ports) == 1 else None)
     found: dict[str, Any] = {"group": "", "kind": "Service", "name": name}
@@ -248,9 +291,9 @@ def _service(target: Target, live: Host, gateway: str) -> dict[str, Any]:
 LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
 
 
-def version_service(live: Host, version: str) -> str:
+def version_service(host: Host, version: str) -> str:
     """Name of the Service that stands for a version. Raises InvalidOption "gateway_api_cannot"."""
-    name = f"{live.object_name}-{version}"
+    name = f"{host.object_name}-{version}"
     if not LABEL.match(name):
-        raise cannot("versions", f"leads to Services, and {name} is no name of one", live)
+        raise unsupported("versions", f"routes only to Services, and {name} is not a valid Service name", host)
     return name

@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`when`: which requests are meant. To Istio's HTTPMatchRequest, and what two of them have in common."""
+
 from __future__ import annotations
 
 from typing import Any
 
 from ..._failure import InvalidOption
-from . import validators as checks
+from . import validators
 
 Match = dict[str, Any]
 KEYS = ("path", "method", "authority", "headers", "query", "from_labels", "from_namespace", "port", "ignore_case")
@@ -15,41 +16,49 @@ FORMS = ("exact", "prefix", "regex")
 SINGLE, NAMED = ("uri", "method", "authority"), ("headers", "withoutHeaders", "queryParams")
 
 
-def matches(option: str, when: Any) -> list[Match]:
-    """HTTPMatchRequests of one condition or of several, of which one must hold; empty for every request. Raises InvalidOption."""
+def parse_matches(option: str, when: Any) -> list[Match]:
+    """HTTPMatchRequests of one condition or of several, of which one must hold; empty for every request. Raises
+    InvalidOption.
+    """
     listed = when if isinstance(when, list) else [when] if when else []
     return [_match(option, one) for one in listed]
 
 
 def _match(option: str, when: Any) -> Match:
-    given = checks.keys(option, when, KEYS)
+    given = validators.keys(option, when, KEYS)
     if not given:
-        raise InvalidOption(option, "a condition is empty", hint="Leave it out to mean every request.", code="condition_empty")
+        raise InvalidOption(
+            option, "a condition is empty", hint="Remove it to match all requests.", code="condition_empty"
+        )
     found: Match = {}
     if "path" in given:
-        found["uri"] = text(f"{option}.path", given["path"])
+        found["uri"] = string_match(f"{option}.path", given["path"])
         if next(iter(found["uri"].values()))[:1] != "/" and "regex" not in found["uri"]:
-            raise InvalidOption(f"{option}.path", f"{given['path']!r} does not begin with a slash", code="path_invalid")
+            raise InvalidOption(f"{option}.path", f"{given['path']!r} does not start with a slash", code="path_invalid")
     if "method" in given:
         methods = given["method"] if isinstance(given["method"], list) else [given["method"]]
-        named = [checks.method(f"{option}.method", method) for method in methods]
+        named = [validators.method(f"{option}.method", method) for method in methods]
         found["method"] = {"exact": named[0]} if len(named) == 1 else {"regex": "|".join(named)}
     if "authority" in given:
-        found["authority"] = text(f"{option}.authority", given["authority"])
+        found["authority"] = string_match(f"{option}.authority", given["authority"])
     for name, value in _mapping(f"{option}.headers", given.get("headers")).items():
         place = f"{option}.headers.{name}"
         if isinstance(value, dict) and set(value) == {"present"}:
-            found.setdefault("headers" if value["present"] else "withoutHeaders", {})[checks.header(place, name)] = {}
+            found.setdefault("headers" if value["present"] else "withoutHeaders", {})[
+                validators.header(place, name)
+            ] = {}
         else:
-            found.setdefault("headers", {})[checks.header(place, name)] = text(place, value)
+            found.setdefault("headers", {})[validators.header(place, name)] = string_match(place, value)
     for name, value in _mapping(f"{option}.query", given.get("query")).items():
-        found.setdefault("queryParams", {})[name] = text(f"{option}.query.{name}", value)
+        found.setdefault("queryParams", {})[name] = string_match(f"{option}.query.{name}", value)
     if given.get("from_labels"):
-        found["sourceLabels"] = {str(key): str(value) for key, value in _mapping(f"{option}.from_labels", given["from_labels"]).items()}
+        found["sourceLabels"] = {
+            str(key): str(value) for key, value in _mapping(f"{option}.from_labels", given["from_labels"]).items()
+        }
     if given.get("from_namespace"):
         found["sourceNamespace"] = str(given["from_namespace"])
     if "port" in given:
-        found["port"] = checks.port(f"{option}.port", given["port"])
+        found["port"] = validators.port(f"{option}.port", given["port"])
     if given.get("ignore_case"):
         found["ignoreUriCase"] = True
     return found
@@ -57,29 +66,43 @@ def _match(option: str, when: Any) -> Match:
 
 def _mapping(option: str, value: Any) -> dict[str, Any]:
     if value is not None and not isinstance(value, dict):
-        raise InvalidOption(option, f"{value!r} is no mapping of names to values", code="key_unknown")
+        raise InvalidOption(option, f"{value!r} is not a mapping of names to values", code="key_unknown")
     return value or {}
 
 
-def text(option: str, value: Any) -> dict[str, str]:
-    """A StringMatch: a string is meant exactly, with a star at its end as a prefix; or {exact, prefix or regex: ...}."""
+def string_match(option: str, value: Any) -> dict[str, str]:
+    """A StringMatch: a string is meant exactly, with a star at its end as a prefix; or {exact, prefix or regex:
+    ...}.
+    """
     if isinstance(value, dict):
         if len(value) != 1 or next(iter(value)) not in FORMS:
-            raise InvalidOption(option, f"{value!r} is no match", hint=f"Give one of {', '.join(FORMS)}, or a string.", code="match_invalid")
+            raise InvalidOption(
+                option,
+                f"{value!r} is not a valid match",
+                hint=f"Use one of {', '.join(FORMS)}, or a string.",
+                code="match_invalid",
+            )
         ((form, content),) = value.items()
         if form == "regex":
-            return {form: checks.regex(option, content)}
+            return {form: validators.regex(option, content)}
         if not isinstance(content, str) or not content:
             raise InvalidOption(option, f"{form} is empty", code="match_invalid")
         return {form: content}
     if isinstance(value, bool) or not isinstance(value, (str, int)) or value in ("", "*"):
-        raise InvalidOption(option, f"{value!r} is no match", hint="Give a string, with a star at its end for a prefix.", code="match_invalid")
+        raise InvalidOption(
+            option,
+            f"{value!r} is not a valid match",
+            hint="Use a string, with a trailing * for a prefix match.",
+            code="match_invalid",
+        )
     value = str(value)
     return {"prefix": value[:-1]} if value.endswith("*") else {"exact": value}
 
 
-def both(option: str, one: Match, two: Match) -> Match | None:
-    """Requests that both mean; None where there are none. Raises InvalidOption where that cannot be said as one match."""
+def intersect(option: str, one: Match, two: Match) -> Match | None:
+    """Requests that both mean; None where there are none. Raises InvalidOption where that cannot be said as one
+    match.
+    """
     found = {**one, **two}
     for key in one.keys() & two.keys():
         if key in SINGLE:
@@ -114,7 +137,10 @@ def _narrower(option: str, one: dict[str, str], two: dict[str, str]) -> dict[str
         return two
     if "regex" in one or "regex" in two:
         raise InvalidOption(
-            option, f"{one} and {two} cannot be put into one condition", hint="Say one of them without a regular expression.", code="match_conflict"
+            option,
+            f"{one} and {two} cannot be combined in one condition",
+            hint="Write one of them without a regular expression.",
+            code="match_conflict",
         )
     (first_form, first), (second_form, second) = (next(iter(match.items())) for match in (one, two))
     if first_form == "prefix" and second.startswith(first):

@@ -1,109 +1,167 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Timeouts and retries of a host's routes; limits of its connections and the ejection of pods that fail."""
+
 from __future__ import annotations
 
+import datetime
 from dataclasses import replace
 from typing import Any
 
 from ..._failure import InvalidOption
-from . import validators as checks
-from .request import WHERE, Asked
-from .route_rule import Piece
+from . import validators
+from .feature import GATEWAY_ARGUMENTS, Feature, Intent, Options, given_options
+from .route_rule import RouteRule
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "timeout": {"type": "str"},
-    **dict.fromkeys(("retries", "connections", "eject"), {"type": "dict"}),
-    **WHERE,
+    **dict.fromkeys(("retries", "connection_pool", "outlier_detection"), {"type": "dict"}),
+    **GATEWAY_ARGUMENTS,
 }
-RETRIES = ("attempts", "per_try", "conditions")
-CONNECTIONS = ("max", "connect_timeout", "idle_timeout", "max_requests", "pending", "requests_per_connection", "keepalive")
+RETRIES = ("attempts", "per_try_timeout", "retry_on")
+CONNECTION_POOL = (
+    "max_connections",
+    "connect_timeout",
+    "idle_timeout",
+    "max_requests",
+    "max_pending_requests",
+    "max_requests_per_connection",
+    "keepalive",
+)
+# Of a pool, those that are of requests.
+HTTP_LIMITS = ("max_requests", "max_requests_per_connection", "idle_timeout")
 KEEPALIVE = ("probes", "time", "interval")
-EJECT = ("errors", "gateway_errors", "every", "for", "max_percent", "min_healthy_percent")
+OUTLIER_DETECTION = (
+    "consecutive_5xx_errors",
+    "consecutive_gateway_errors",
+    "interval",
+    "base_ejection_time",
+    "max_ejection_percent",
+    "min_health_percent",
+)
 
 
-def intents(asked: Asked) -> tuple[Any, Any]:
-    """Raises InvalidOption."""
-    routed, ruled = asked.given("timeout", "retries"), asked.given("connections", "eject")
-    of_routes(routed)
-    of_rule(ruled)
-    if not routed and not ruled:
-        raise InvalidOption("timeout", "nothing is asked for", hint="Give timeout, retries, connections or eject, or state absent.", code="resilience_empty")
-    return {**routed, **asked.given(*WHERE)} if routed else None, ruled
+class Resilience(Feature):
+    """The feature of the module resilience."""
+
+    name = "resilience"
+    arguments = ARGUMENTS
+
+    def parse(self, options: Options, host: str) -> Intent:
+        routes, rule = (
+            given_options(options, "timeout", "retries"),
+            given_options(options, "connection_pool", "outlier_detection"),
+        )
+        route_fields(routes)
+        traffic_policy(rule)
+        if not routes and not rule:
+            raise InvalidOption(
+                "timeout",
+                "no setting is given",
+                hint="Set timeout, retries, connection_pool or outlier_detection, or state: absent.",
+                code="resilience_empty",
+            )
+        return Intent({**routes, **given_options(options, *GATEWAY_ARGUMENTS)} if routes else None, rule)
+
+    def change_routes(self, rules: list[RouteRule], intent: Options, now: datetime.datetime) -> list[RouteRule]:
+        """A rule's own timeout stays. On a route with a fault Envoy does neither (istio/istio#13705), and keeps them
+        for when it ends.
+        """
+        fields = route_fields(intent)
+        return [replace(rule, fields={**fields, **rule.fields}) if rule.targets else rule for rule in rules]
+
+    def traffic_policy(self, intent: Options) -> dict[str, Any]:
+        return traffic_policy(intent)
+
+    def http_options(self, intent: Options) -> list[str]:
+        return [f"connection_pool.{key}" for key in HTTP_LIMITS if key in (intent.get("connection_pool") or {})]
 
 
-def of_routes(intent: dict[str, Any]) -> dict[str, Any]:
+def route_fields(intent: dict[str, Any]) -> dict[str, Any]:
     """Fields of Istio's HTTPRoute. Raises InvalidOption."""
     found: dict[str, Any] = {}
     if intent.get("timeout"):
-        found["timeout"] = checks.duration("timeout", intent["timeout"])
+        found["timeout"] = validators.duration("timeout", intent["timeout"])
     if intent.get("retries") is not None:
-        given = checks.keys("retries", intent["retries"], RETRIES)
-        attempts = checks.count("retries.attempts", given.get("attempts", 2))
+        given = validators.keys("retries", intent["retries"], RETRIES)
+        attempts = validators.count("retries.attempts", given.get("attempts", 2))
         found["retries"] = {"attempts": attempts}
         if not attempts and len(given) > 1:
-            raise InvalidOption("retries", "no attempts, and yet more is said of them", hint="Leave the rest out, or give attempts.", code="retries_ambiguous")
-        if "per_try" in given:
-            found["retries"]["perTryTimeout"] = checks.duration("retries.per_try", given["per_try"])
-        if given.get("conditions"):
-            found["retries"]["retryOn"] = checks.retry_on("retries.conditions", given["conditions"])
+            raise InvalidOption(
+                "retries",
+                "attempts is 0, but other settings are given",
+                hint="Remove the other settings, or set attempts.",
+                code="retries_ambiguous",
+            )
+        if "per_try_timeout" in given:
+            found["retries"]["perTryTimeout"] = validators.duration("retries.per_try_timeout", given["per_try_timeout"])
+        if given.get("retry_on"):
+            found["retries"]["retryOn"] = validators.retry_on("retries.retry_on", given["retry_on"])
     return found
 
 
-def into(pieces: list[Piece], intent: dict[str, Any]) -> list[Piece]:
-    """A rule's own timeout stays. On a route with a fault Envoy does neither (istio/istio#13705), and keeps them for when it ends."""
-    fields = of_routes(intent)
-    return [replace(piece, fields={**fields, **piece.fields}) if piece.targets else piece for piece in pieces]
-
-
-def of_rule(intent: dict[str, Any]) -> dict[str, Any]:
+def traffic_policy(intent: dict[str, Any]) -> dict[str, Any]:
     """Fields of Istio's TrafficPolicy. Raises InvalidOption."""
     found: dict[str, Any] = {}
-    if intent.get("connections"):
-        found["connectionPool"] = _connections(intent["connections"])
-    if intent.get("eject"):
-        found["outlierDetection"] = _ejection(intent["eject"])
+    if intent.get("connection_pool"):
+        found["connectionPool"] = _connection_pool(intent["connection_pool"])
+    if intent.get("outlier_detection"):
+        found["outlierDetection"] = _outlier_detection(intent["outlier_detection"])
     return found
 
 
-def _connections(value: Any) -> dict[str, Any]:
-    given = checks.keys("connections", value, CONNECTIONS)
+def _connection_pool(value: Any) -> dict[str, Any]:
+    given = validators.keys("connection_pool", value, CONNECTION_POOL)
     tcp: dict[str, Any] = {}
     http: dict[str, Any] = {}
     for key, place, name in (
-        ("max", tcp, "maxConnections"),
+        ("max_connections", tcp, "maxConnections"),
         ("max_requests", http, "http2MaxRequests"),
-        ("pending", http, "http1MaxPendingRequests"),
-        ("requests_per_connection", http, "maxRequestsPerConnection"),
+        ("max_pending_requests", http, "http1MaxPendingRequests"),
+        ("max_requests_per_connection", http, "maxRequestsPerConnection"),
     ):
         if key in given:
-            place[name] = checks.count(f"connections.{key}", given[key], least=1)
+            place[name] = validators.count(f"connection_pool.{key}", given[key], least=1)
     for key, place, name in (("connect_timeout", tcp, "connectTimeout"), ("idle_timeout", http, "idleTimeout")):
         if key in given:
-            place[name] = checks.duration(f"connections.{key}", given[key])
+            place[name] = validators.duration(f"connection_pool.{key}", given[key])
     if "keepalive" in given:
-        alive = checks.keys("connections.keepalive", given["keepalive"], KEEPALIVE)
+        alive = validators.keys("connection_pool.keepalive", given["keepalive"], KEEPALIVE)
         tcp["tcpKeepalive"] = {
-            key: checks.count("connections.keepalive.probes", value, 1) if key == "probes" else checks.duration(f"connections.keepalive.{key}", value)
+            key: (
+                validators.count("connection_pool.keepalive.probes", value, 1)
+                if key == "probes"
+                else validators.duration(f"connection_pool.keepalive.{key}", value)
+            )
             for key, value in alive.items()
         }
     return {key: value for key, value in (("tcp", tcp), ("http", http)) if value}
 
 
-def _ejection(value: Any) -> dict[str, Any]:
-    given = checks.keys("eject", value, EJECT)
-    if "errors" not in given and "gateway_errors" not in given:
-        raise InvalidOption("eject", "it does not say after how many errors", hint="Give errors or gateway_errors.", code="eject_empty")
+def _outlier_detection(value: Any) -> dict[str, Any]:
+    given = validators.keys("outlier_detection", value, OUTLIER_DETECTION)
+    if "consecutive_5xx_errors" not in given and "consecutive_gateway_errors" not in given:
+        raise InvalidOption(
+            "outlier_detection",
+            "no number of errors is given",
+            hint="Set consecutive_5xx_errors or consecutive_gateway_errors.",
+            code="outlier_detection_empty",
+        )
     found: dict[str, Any] = {}
-    for key, name in (("errors", "consecutive5xxErrors"), ("gateway_errors", "consecutiveGatewayErrors")):
+    for key, name in (
+        ("consecutive_5xx_errors", "consecutive5xxErrors"),
+        ("consecutive_gateway_errors", "consecutiveGatewayErrors"),
+    ):
         if key in given:
-            found[name] = checks.count(f"eject.{key}", given[key])
-    for key, name in (("every", "interval"), ("for", "baseEjectionTime")):
+            found[name] = validators.count(f"outlier_detection.{key}", given[key])
+    for key, name in (("interval", "interval"), ("base_ejection_time", "baseEjectionTime")):
         if key in given:
-            found[name] = checks.duration(f"eject.{key}", given[key])
-    for key, name in (("max_percent", "maxEjectionPercent"), ("min_healthy_percent", "minHealthPercent")):
+            found[name] = validators.duration(f"outlier_detection.{key}", given[key])
+    for key, name in (("max_ejection_percent", "maxEjectionPercent"), ("min_health_percent", "minHealthPercent")):
         if key in given:
-            found[name] = checks.count(f"eject.{key}", given[key])
+            found[name] = validators.count(f"outlier_detection.{key}", given[key])
             if found[name] > 100:
-                raise InvalidOption(f"eject.{key}", f"{given[key]} is more than 100", code="percent_invalid")
+                raise InvalidOption(
+                    f"outlier_detection.{key}", f"{given[key]} is more than 100", code="percent_invalid"
+                )
     return found

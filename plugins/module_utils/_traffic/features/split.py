@@ -1,16 +1,17 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Shares of a host's traffic to its versions."""
+
 from __future__ import annotations
 
 from typing import Any
 
 from ..._failure import InvalidOption
-from ..host.host import outside
-from . import match as matching
-from . import validators as checks
-from .request import PROTOCOL, Asked
-from .route_rule import Piece, Target, mirrors
+from ..host.host import gateways_only
+from . import validators
+from .feature import PROTOCOL_ARGUMENT, Feature, Intent, Options, given_options, required_options
+from .match import intersect, parse_matches
+from .route_rule import RouteRule, RouteTarget, parse_mirrors
 
 STICKY = ("cookie", "max_age")
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -22,68 +23,108 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "gateway_hosts": {"type": "list", "elements": "str", "default": []},
     "label": {"type": "str", "default": "version"},
     "port": {"type": "int"},
-    **PROTOCOL,
+    **PROTOCOL_ARGUMENT,
 }
 
 
-def intents(asked: Asked) -> tuple[Any, Any]:
-    """Raises InvalidOption."""
-    intent = {**asked.always("versions", "gateways", "gateway_hosts", "label"), **asked.given("match", "sticky", "mirror", "port", *PROTOCOL)}
-    check(intent, asked.host)
-    return intent, None
+class Split(Feature):
+    """The feature of the module traffic_split."""
+
+    name = "split"
+    arguments = ARGUMENTS
+
+    def parse(self, options: Options, host: str) -> Intent:
+        intent = {
+            **required_options(options, "versions", "gateways", "gateway_hosts", "label"),
+            **given_options(options, "match", "sticky", "mirror", "port", *PROTOCOL_ARGUMENT),
+        }
+        validate(intent, host)
+        return Intent(intent)
+
+    def routes(self, intent: Options) -> list[RouteRule]:
+        return split_rules(intent)
 
 
-def check(intent: dict[str, Any], host: str) -> None:
-    """Raises InvalidOption "weight_invalid", "weight_negative", "weights_zero" naming the version, and for the options beside.
+def validate(intent: dict[str, Any], host: str) -> None:
+    """Raises InvalidOption "weight_invalid", "weight_negative", "weights_zero" naming the version, and for the options
+    beside.
 
     Weights are shares: they need not add up to 100 (Istio's validation refuses only negative ones and a zero sum).
     """
     versions = intent["versions"]
     if not versions:
-        raise InvalidOption("versions", f"host {host} has no version", hint="Name at least one, such as {v1: 100}.")
+        raise InvalidOption(
+            "versions", f"service {host} has no versions", hint="Set at least one version, such as {v1: 100}."
+        )
     for version, weight in versions.items():
         if isinstance(weight, bool) or not isinstance(weight, int):
-            raise InvalidOption("versions", f"the weight of {version} is {weight!r}, not a whole number", code="weight_invalid")
+            raise InvalidOption(
+                "versions", f"the weight of {version} is {weight!r}, not a whole number", code="weight_invalid"
+            )
         if weight < 0:
-            raise InvalidOption("versions", f"the weight of {version} is {weight}", hint="A weight is 0 or more.", code="weight_negative")
+            raise InvalidOption(
+                "versions",
+                f"the weight of {version} is {weight}",
+                hint="Use a weight of 0 or more.",
+                code="weight_negative",
+            )
     if not any(versions.values()):
-        raise InvalidOption("versions", f"all weights of host {host} are 0", hint="At least one version must get traffic.", code="weights_zero")
+        raise InvalidOption(
+            "versions",
+            f"all weights of service {host} are 0",
+            hint="Set a weight above 0 for at least one version.",
+            code="weights_zero",
+        )
     if not intent["gateways"]:
-        raise InvalidOption("gateways", "the list is empty", hint="Name mesh, or a gateway as NAMESPACE/NAME.")
-    if intent["gateway_hosts"] and not outside(intent["gateways"]):
-        raise InvalidOption("gateway_hosts", "they need a gateway other than mesh", hint="Name the gateway as NAMESPACE/NAME in gateways.")
+        raise InvalidOption("gateways", "the list is empty", hint="Use mesh, or a gateway in the form NAMESPACE/NAME.")
+    if intent["gateway_hosts"] and not gateways_only(intent["gateways"]):
+        raise InvalidOption(
+            "gateway_hosts",
+            "it needs a gateway other than mesh",
+            hint="Add the gateway to gateways in the form NAMESPACE/NAME.",
+        )
     for name in intent["gateway_hosts"]:
-        checks.host("gateway_hosts", name)
-    matching.matches("match", intent.get("match"))
+        validators.host("gateway_hosts", name)
+    parse_matches("match", intent.get("match"))
     if intent.get("sticky"):
-        sticky = checks.keys("sticky", intent["sticky"], STICKY)
-        if not checks.TOKEN.match(str(sticky.get("cookie") or "")):
-            raise InvalidOption("sticky.cookie", f"{sticky.get('cookie')!r} is no name of a cookie", code="cookie_invalid")
+        sticky = validators.keys("sticky", intent["sticky"], STICKY)
+        if not validators.TOKEN.match(str(sticky.get("cookie") or "")):
+            raise InvalidOption(
+                "sticky.cookie", f"{sticky.get('cookie')!r} is not a valid cookie name", code="cookie_invalid"
+            )
         if "max_age" in sticky:
-            checks.duration("sticky.max_age", sticky["max_age"])
-    mirrors("mirror", intent.get("mirror"), intent["label"])
+            validators.duration("sticky.max_age", sticky["max_age"])
+    parse_mirrors("mirror", intent.get("mirror"), intent["label"])
 
 
-def pieces(intent: dict[str, Any]) -> list[Piece]:
+def split_rules(intent: dict[str, Any]) -> list[RouteRule]:
     """The cookie's routes, then the shares."""
     label, port = intent["label"], intent.get("port")
     versions = dict(sorted(intent["versions"].items()))
-    targets = {version: Target(version=version, label=label, port=port) for version in versions}
-    asked = tuple(matching.matches("match", intent.get("match")))
-    more = {"mirrors": mirrors("mirror", intent.get("mirror"), label)}
+    targets = {version: RouteTarget(version=version, label=label, port=port) for version in versions}
+    asked = tuple(parse_matches("match", intent.get("match")))
+    more = {"mirrors": parse_mirrors("mirror", intent.get("mirror"), label)}
     found = []
     cookie = (intent.get("sticky") or {}).get("cookie")
     headers: dict[str, dict[str, Any]] = {}
     if cookie:
-        # Istio's consistent hash does not hold across weighted destinations: each version's answers carry its own cookie instead.
+        # Istio's consistent hash does not hold across weighted destinations: each version's answers carry its own
+        # cookie instead.
         age = (intent["sticky"]).get("max_age")
-        end = f"; Max-Age={int(checks.seconds(age))}" if age else ""
+        end = f"; Max-Age={int(validators.seconds(age))}" if age else ""
         for version, weight in versions.items():
             headers[version] = {"response": {"add": {"Set-Cookie": f"{cookie}={version}; Path=/{end}"}}}
             if weight:
                 carried = {"headers": {"cookie": {"regex": rf"^(.*;\s*)?{cookie}={version}(;.*)?$"}}}
-                both = tuple(match for match in (matching.both("match", one, carried) for one in asked or ({},)) if match)
-                found.append(Piece(f"sticky-{version}", both, [(targets[version], 1, {})], more))
+                both = tuple(match for match in (intersect("match", one, carried) for one in asked or ({},)) if match)
+                found.append(RouteRule(f"sticky-{version}", both, [(targets[version], 1, {})], more))
     name = "split-" + "-".join(f"{version}-{weight}" for version, weight in versions.items())
-    found.append(Piece(name, asked, [(targets[version], weight, headers.get(version, {})) for version, weight in versions.items()], more))
+    found.append(
+        RouteRule(
+            name,
+            asked,
+            [(targets[version], weight, headers.get(version, {})) for version, weight in versions.items()],
+            more,
+        )
+    )
     return found

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Values as people write them in a traffic policy, or the reason why they cannot be meant. Each function raises InvalidOption naming the option."""
+"""Values as people write them in a traffic policy, or the reason why they cannot be meant. Each function raises
+InvalidOption naming the option.
+"""
+
 from __future__ import annotations
 
 import re
@@ -18,19 +21,55 @@ NOT_RE2 = re.compile(r"\(\?(?:=|!|<=|<!|>|\()|\\[1-9]|[*+?}]\+")
 LONGEST_REGEX = 1024
 # Envoy's percentages are millionths.
 LEAST_PERCENT = 0.0001
-GRPC = ("CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED")  # fmt: skip
+GRPC = (
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+)
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 # Istio's validation of HTTPRetry.retryOn (pkg/config/validation), besides status codes.
-RETRY_ON = ("5xx", "gateway-error", "reset", "reset-before-request", "connect-failure", "envoy-ratelimited", "retriable-4xx", "refused-stream",
-            "retriable-status-codes", "retriable-headers", "http3-post-connect-failure", "cancelled", "deadline-exceeded", "internal", "resource-exhausted",
-            "unavailable")  # fmt: skip
+RETRY_ON = (
+    "5xx",
+    "gateway-error",
+    "reset",
+    "reset-before-request",
+    "connect-failure",
+    "envoy-ratelimited",
+    "retriable-4xx",
+    "refused-stream",
+    "retriable-status-codes",
+    "retriable-headers",
+    "http3-post-connect-failure",
+    "cancelled",
+    "deadline-exceeded",
+    "internal",
+    "resource-exhausted",
+    "unavailable",
+)
 
 
 def duration(option: str, value: Any) -> str:
     """A duration of at least 1 ms, such as 2s or 1m30s."""
     if not isinstance(value, str) or not DURATION.match(value) or seconds(value) < 0.001:
-        raise InvalidOption(option, f"{value!r} is no duration of at least 1 ms", hint="Write it as 500ms, 2s or 1m30s.", code="duration_invalid")
+        raise InvalidOption(
+            option,
+            f"{value!r} is not a duration of at least 1 ms",
+            hint="Use the form 500ms, 2s or 1m30s.",
+            code="duration_invalid",
+        )
     return value
 
 
@@ -42,20 +81,30 @@ def seconds(value: str) -> float:
 def percent(option: str, value: Any) -> float:
     """A share in percent, more than nothing and at most all."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not LEAST_PERCENT <= value <= 100:
-        raise InvalidOption(option, f"{value!r} is no share", hint=f"Give a number from {LEAST_PERCENT} to 100.", code="percent_invalid")
+        raise InvalidOption(
+            option,
+            f"{value!r} is not a valid percentage",
+            hint=f"Use a number from {LEAST_PERCENT} to 100.",
+            code="percent_invalid",
+        )
     return float(value)
 
 
 def status(option: str, value: Any, low: int = 200) -> int:
     """An HTTP status code."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= 599:
-        raise InvalidOption(option, f"{value!r} is no HTTP status code from {low} to 599", code="status_invalid")
+        raise InvalidOption(option, f"{value!r} is not an HTTP status code from {low} to 599", code="status_invalid")
     return value
 
 
 def grpc_status(option: str, value: Any) -> str:
     if value not in GRPC:
-        raise InvalidOption(option, f"{value!r} is no gRPC status", hint=f"One of {', '.join(GRPC)}.", code="grpc_status_invalid")
+        raise InvalidOption(
+            option,
+            f"{value!r} is not a valid gRPC status",
+            hint=f"Use one of {', '.join(GRPC)}.",
+            code="grpc_status_invalid",
+        )
     return str(value)
 
 
@@ -64,8 +113,8 @@ def header(option: str, value: Any) -> str:
     if not isinstance(value, str) or not TOKEN.match(value):
         raise InvalidOption(
             option,
-            f"{value!r} is no header name",
-            hint="Letters, digits and dashes; path, method and authority have options of their own.",
+            f"{value!r} is not a valid header name",
+            hint="Use letters, digits and dashes. Path, method and authority have separate options.",
             code="header_invalid",
         )
     return value.lower()
@@ -73,7 +122,12 @@ def header(option: str, value: Any) -> str:
 
 def method(option: str, value: Any) -> str:
     if value not in METHODS:
-        raise InvalidOption(option, f"{value!r} is no HTTP method", hint=f"One of {', '.join(METHODS)}, in capitals.", code="method_invalid")
+        raise InvalidOption(
+            option,
+            f"{value!r} is not a valid HTTP method",
+            hint=f"Use one of {', '.join(METHODS)}, in capital letters.",
+            code="method_invalid",
+        )
     return str(value)
 
 
@@ -82,18 +136,24 @@ def regex(option: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise InvalidOption(option, "the regular expression is empty", code="regex_invalid")
     if len(value) > LONGEST_REGEX:
-        raise InvalidOption(option, f"the regular expression has {len(value)} characters, more than {LONGEST_REGEX}", code="regex_invalid")
+        raise InvalidOption(
+            option,
+            f"the regular expression has {len(value)} characters, more than {LONGEST_REGEX}",
+            code="regex_invalid",
+        )
     try:
         # \z and \C are RE2's own, and Python's not.
         re.compile(value.replace(r"\z", r"\Z").replace(r"\C", "."))
     except re.error as error:
-        raise InvalidOption(option, f"{value!r} is no regular expression: {error}", code="regex_invalid") from error
+        raise InvalidOption(
+            option, f"{value!r} is not a valid regular expression: {error}", code="regex_invalid"
+        ) from error
     unknown = NOT_RE2.search(re.sub(r"\\\\|\[[^\]]*\]", "", value))
     if unknown:
         raise InvalidOption(
             option,
-            f"{value!r} has {unknown.group()!r}, which RE2 does not know",
-            hint="No look-around, no back references, no possessive or atomic parts.",
+            f"{value!r} contains {unknown.group()!r}, which RE2 does not support",
+            hint="Remove look-around, backreferences, and possessive or atomic groups.",
             code="regex_invalid",
         )
     return value
@@ -108,8 +168,9 @@ def host(option: str, value: Any, wildcard: bool = True) -> str:
     if not isinstance(value, str) or len(value) > 253 or not HOST.match(value) or (not wildcard and "*" in value):
         raise InvalidOption(
             option,
-            f"{value!r} is no host name",
-            hint="Lower case letters, digits, dashes and dots" + ("; * for all, *.example.com for a domain." if wildcard else "."),
+            f"{value!r} is not a valid host name",
+            hint="Use lower-case letters, digits, dashes and dots"
+            + ("; * for all, *.example.com for a domain." if wildcard else "."),
             code="host_invalid",
         )
     return value
@@ -117,13 +178,13 @@ def host(option: str, value: Any, wildcard: bool = True) -> str:
 
 def port(option: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535:
-        raise InvalidOption(option, f"{value!r} is no port from 1 to 65535", code="port_invalid")
+        raise InvalidOption(option, f"{value!r} is not a port from 1 to 65535", code="port_invalid")
     return value
 
 
 def count(option: str, value: Any, least: int = 0) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 2**31 - 1:
-        raise InvalidOption(option, f"{value!r} is no whole number of {least} or more", code="count_invalid")
+        raise InvalidOption(option, f"{value!r} is not an integer of {least} or more", code="count_invalid")
     return value
 
 
@@ -132,7 +193,10 @@ def retry_on(option: str, values: Any) -> str:
     for value in values:
         if value not in RETRY_ON and not (str(value).isdigit() and 100 <= int(value) <= 599):
             raise InvalidOption(
-                option, f"{value!r} is nothing that a retry can be on", hint=f"A status code, or one of {', '.join(RETRY_ON)}.", code="retry_on_invalid"
+                option,
+                f"{value!r} is not a valid retry condition",
+                hint=f"Use a status code, or one of {', '.join(RETRY_ON)}.",
+                code="retry_on_invalid",
             )
     return ",".join(map(str, values))
 
@@ -148,8 +212,12 @@ def listed(option: str, value: Any, hint: str) -> list[Any]:
 def keys(option: str, value: Any, known: tuple[str, ...]) -> dict[str, Any]:
     """A mapping with none but these keys."""
     if not isinstance(value, dict):
-        raise InvalidOption(option, f"{value!r} is no mapping", hint=f"Its keys are {', '.join(known)}.", code="key_unknown")
+        raise InvalidOption(
+            option, f"{value!r} is not a mapping", hint=f"Use the keys {', '.join(known)}.", code="key_unknown"
+        )
     for key in value:
         if key not in known:
-            raise InvalidOption(option, f"it has no {key!r}", hint=f"Its keys are {', '.join(known)}.", code="key_unknown")
+            raise InvalidOption(
+                option, f"{key!r} is not a valid key", hint=f"Use the keys {', '.join(known)}.", code="key_unknown"
+            )
     return value

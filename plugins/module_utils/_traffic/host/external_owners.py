@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who keeps an object as it is, and would set it back: known by what each of them writes into the objects that it has."""
+"""Who keeps an object as it is, and would set it back: known by what each of them writes into the objects that it
+has.
+"""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -9,7 +12,7 @@ from ..._engine.objects import Object
 
 
 @dataclass(frozen=True)
-class Owner:
+class ExternalOwner:
     """A controller or tool that owns objects.
 
     managers   its names in managedFields
@@ -24,30 +27,39 @@ class Owner:
 
 
 # The first that fits is named: what runs before what it runs with.
-OWNERS = (
-    Owner("Flagger", ("flagger",), kinds=("Canary",)),
-    Owner("Argo Rollouts", ("rollouts-controller",), (("argo-rollouts.argoproj.io/managed-by-rollouts", "rollout"),), ("Rollout",)),
-    Owner(
+EXTERNAL_OWNERS = (
+    ExternalOwner("Flagger", ("flagger",), kinds=("Canary",)),
+    ExternalOwner(
+        "Argo Rollouts",
+        ("rollouts-controller",),
+        (("argo-rollouts.argoproj.io/managed-by-rollouts", "rollout"),),
+        ("Rollout",),
+    ),
+    ExternalOwner(
         "Argo CD",
         ("argocd-controller", "argocd-application-controller"),
         (("argocd.argoproj.io/tracking-id", "application"), ("argocd.argoproj.io/instance", "application")),
     ),
-    Owner(
-        "Flux", ("kustomize-controller", "helm-controller"), (("kustomize.toolkit.fluxcd.io/name", "kustomization"), ("helm.toolkit.fluxcd.io/name", "release"))
+    ExternalOwner(
+        "Flux",
+        ("kustomize-controller", "helm-controller"),
+        (("kustomize.toolkit.fluxcd.io/name", "kustomization"), ("helm.toolkit.fluxcd.io/name", "release")),
     ),
-    Owner("Helm", ("helm",), (("meta.helm.sh/release-name", "release"),)),
-    Owner("Kiali", ("kiali",), (("kiali_wizard", "wizard"),)),
+    ExternalOwner("Helm", ("helm",), (("meta.helm.sh/release-name", "release"),)),
+    ExternalOwner("Kiali", ("kiali",), (("kiali_wizard", "wizard"),)),
 )
 # A label that says no more than whose it is.
 MANAGED_BY = "app.kubernetes.io/managed-by"
 
 
 def owner_of(obj: Object) -> str:
-    """Who it is, and of what of theirs the object is part, such as "Helm (release shop)"; empty where nobody known is."""
-    return next((words for owner in OWNERS if (words := _words(owner, obj))), "")
+    """Who it is, and of what of theirs the object is part, such as "Helm (release shop)"; empty where nobody known
+    is.
+    """
+    return next((words for owner in EXTERNAL_OWNERS if (words := _words(owner, obj))), "")
 
 
-def _words(owner: Owner, obj: Object) -> str:
+def _words(owner: ExternalOwner, obj: Object) -> str:
     metadata = obj["metadata"]
     for reference in metadata.get("ownerReferences") or []:
         if reference.get("kind") in owner.kinds:
@@ -64,4 +76,8 @@ def _words(owner: Owner, obj: Object) -> str:
 
 def managers_of(obj: Object) -> set[str]:
     """Names of all that own fields of the object itself."""
-    return {str(entry.get("manager")) for entry in obj["metadata"].get("managedFields") or [] if not entry.get("subresource")}
+    return {
+        str(entry.get("manager"))
+        for entry in obj["metadata"].get("managedFields") or []
+        if not entry.get("subresource")
+    }

@@ -1,17 +1,17 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hosts as Istio names them, and what stands behind one."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from .port_protocol import routed
 
 DOMAIN = "cluster.local"
-# The APIs in which a host's routes can be said: Istio's own kinds, and Gateway API's.
-ISTIO, GATEWAY = "istio", "gateway"
 # Annotation of a Gateway of Gateway API whose listeners for HTTP redirect to those for HTTPS.
 REDIRECTS = "servicemesh.istio/redirects"
 # Label of what stands for one version of a Service, with that Service's name.
@@ -20,56 +20,67 @@ VERSION_OF = "servicemesh.istio/version-of"
 GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 # Every sidecar, as opposed to named gateways.
 MESH = "mesh"
-# Annotation with what was asked for a host, as data, by concern.
+# Annotation with what was asked for a host, as data, by feature.
 INTENTS = "servicemesh.istio/intents"
 # Ends the name of the second VirtualService, for any outside host: istiod refuses "*" on one that is bound to the mesh.
 ANY_HOST = "-any-host"
 Object = dict[str, Any]
 
 
+class RoutingApi(str, Enum):
+    """The APIs that can have a host's routes: Istio's own kinds, and Gateway API's."""
+
+    ISTIO = "istio"
+    GATEWAY_API = "gateway_api"
+
+    def __str__(self) -> str:
+        return self.value
+
+
 @dataclass(frozen=True)
 class Host:
     """A host and the live objects that matter to its routes.
 
-    service, entry      what makes the host known to the mesh; both None: nothing does
-    pods                labels of its pods; None where they cannot be known
-    own, rule           this collection's VirtualService and DestinationRule of the host
-    any_host            this collection's second VirtualService, for any outside host
-    routes              this collection's routes of Gateway API, of the host
-    version_services    this collection's Services that stand for one version of the host each
-    version_rules       this collection's DestinationRules of those
-    namesakes           Services that are named like one for a wanted version, by name; this collection's or not
-    other_rules         DestinationRules of its namespace that the host's own cannot be beside: for the host under another name, or of its name and not of a
-                        host's policy
-    others              routes of other people, of either API, that name the host
-    missing_gateways    wanted Gateways that are not there
-    missing_hosts       other hosts that a route names, and that nothing makes known
-    other_ports         ports of the Services among those other hosts, by full name
-    spoken              by wanted Gateway, what may be routed at its ports: HTTP, TCP, TLS
-    sections            by gateway whose port for HTTP redirects, the listeners that are left for the host's routes
-    channel             of Gateway API's definitions, "standard" or "experimental"; empty where its routes are not served
+    service, service_entry           what makes the host known to the mesh; both None: nothing does
+    pods                             labels of its pods; None where they cannot be known
+    managed_virtual_service          this collection's VirtualService of the host
+    wildcard_virtual_service         this collection's second VirtualService, for any outside host
+    destination_rule                 this collection's DestinationRule of the host
+    http_routes                      this collection's HTTPRoutes of the host
+    version_services                 this collection's Services that stand for one version of the host each
+    version_destination_rules        this collection's DestinationRules of those Services
+    same_name_services               {name: Service} with the names of Services for wanted versions, whoever made them
+    other_destination_rules          DestinationRules of its namespace that exclude one for the host: for the host under
+                                     another name, or of its name and not part of a host's policy
+    foreign_routes                   routes of other people, of either API, that name the host
+    missing_gateways                 Gateways that are named and do not exist
+    missing_hosts                    other hosts that a route names and that do not exist
+    other_ports                      {full name: ports} of the Services among those other hosts
+    gateway_protocols                {gateway: protocols that can be routed at its ports}
+    tls_listeners                    {gateway that redirects HTTP: the listeners that are left for the host's routes}
+    gateway_api_channel              "standard" or "experimental"; empty where HTTPRoutes are not served
     """
 
     name: str
     namespace: str
     service: Object | None = None
-    entry: Object | None = None
+    service_entry: Object | None = None
     pods: list[dict[str, str]] | None = None
-    own: Object | None = None
-    rule: Object | None = None
-    any_host: Object | None = None
-    routes: list[Object] = field(default_factory=list)
+    managed_virtual_service: Object | None = None
+    destination_rule: Object | None = None
+    wildcard_virtual_service: Object | None = None
+    http_routes: list[Object] = field(default_factory=list)
     version_services: list[Object] = field(default_factory=list)
-    version_rules: list[Object] = field(default_factory=list)
-    namesakes: Mapping[str, Object] = field(default_factory=dict)
-    other_rules: list[Object] = field(default_factory=list)
-    others: list[Object] = field(default_factory=list)
+    version_destination_rules: list[Object] = field(default_factory=list)
+    same_name_services: Mapping[str, Object] = field(default_factory=dict)
+    other_destination_rules: list[Object] = field(default_factory=list)
+    foreign_routes: list[Object] = field(default_factory=list)
     missing_gateways: frozenset[str] = frozenset()
     missing_hosts: frozenset[str] = frozenset()
     other_ports: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    spoken: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    sections: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    channel: str = ""
+    gateway_protocols: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    tls_listeners: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    gateway_api_channel: str = ""
 
     @property
     def full_name(self) -> str:
@@ -83,7 +94,7 @@ class Host:
     @property
     def declared(self) -> dict[int, str]:
         """HTTP, TCP or TLS by port of its Service or ServiceEntry; empty for a port that does not say."""
-        listed = ((self.service or self.entry or {}).get("spec") or {}).get("ports") or []
+        listed = ((self.service or self.service_entry or {}).get("spec") or {}).get("ports") or []
         return {port.get("port", port.get("number")): routed(port) for port in listed if port.get("protocol") != "UDP"}
 
     @property
@@ -105,20 +116,26 @@ def service_of(host: str, namespace: str) -> tuple[str, str] | None:
     return (labels[1], labels[0]) if labels[2:] == ["svc", *DOMAIN.split(".")] else None
 
 
-def names(obj: Object) -> set[str]:
-    """Full names of the hosts of a VirtualService or DestinationRule, or of the Services whose routes an object of Gateway API says."""
+def host_names(obj: Object) -> set[str]:
+    """Full names of the hosts of a VirtualService or DestinationRule, or of the Services whose routes an object of
+    Gateway API says.
+    """
     spec = obj.get("spec") or {}
     if "parentRefs" in spec:
         own = obj["metadata"]["namespace"]
-        return {full_name(ref["name"], ref.get("namespace") or own) for ref in spec["parentRefs"] if ref.get("kind") == "Service"}
+        return {
+            full_name(ref["name"], ref.get("namespace") or own)
+            for ref in spec["parentRefs"]
+            if ref.get("kind") == "Service"
+        }
     hosts = spec.get("hosts") or ([spec["host"]] if spec.get("host") else [])
     return {full_name(host, obj["metadata"]["namespace"]) for host in hosts}
 
 
-def covers(pattern: str, host: str) -> bool:
+def host_matches(pattern: str, host: str) -> bool:
     """Whether a host or wildcard of a ServiceEntry covers a host."""
     return pattern == host or (pattern.startswith("*.") and host.endswith(pattern[1:]))
 
 
-def outside(gateways: list[str]) -> list[str]:
+def gateways_only(gateways: list[str]) -> list[str]:
     return [gateway for gateway in gateways if gateway != MESH]

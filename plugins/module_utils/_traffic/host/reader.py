@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads what stands behind a host."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -9,9 +10,21 @@ from functools import cached_property
 
 from ..._engine.cluster import Cluster
 from ..._engine.objects import Object
-from ..._engine.selectors import written
+from ..._engine.selectors import label_selector
 from ..host_policy import is_managed
-from .host import ANY_HOST, GATEWAY, INTENTS, ISTIO, REDIRECTS, VERSION_OF, Host, covers, full_name, names, outside, service_of
+from .host import (
+    ANY_HOST,
+    INTENTS,
+    REDIRECTS,
+    VERSION_OF,
+    Host,
+    RoutingApi,
+    full_name,
+    gateways_only,
+    host_matches,
+    host_names,
+    service_of,
+)
 from .port_protocol import routed_at
 
 # Pods that stay to be read, and answer nothing.
@@ -32,7 +45,7 @@ class Reader:
         self._rules: dict[str, list[Object]] = {}
 
     @cached_property
-    def routes(self) -> list[Object]:
+    def virtual_services(self) -> list[Object]:
         """All VirtualServices."""
         return self._cluster.list(NETWORKING, "VirtualService")
 
@@ -42,21 +55,27 @@ class Reader:
         return [obj for kind in KINDS for obj in self._cluster.list(GATEWAY_API, kind)]
 
     @cached_property
-    def channel(self) -> str:
+    def gateway_api_channel(self) -> str:
         """Of Gateway API's definitions; the standard one where they cannot be read, empty where they are not served."""
         if self._cluster.resource(GATEWAY_API, KINDS[0]) is None:
             return ""
         name = f"httproutes.{GATEWAY_API}"
-        found = self._cluster.permitted(lambda: self._cluster.get("apiextensions.k8s.io", "CustomResourceDefinition", "", name))
+        found = self._cluster.try_read(
+            lambda: self._cluster.get("apiextensions.k8s.io", "CustomResourceDefinition", "", name)
+        )
         annotations = (found["metadata"].get("annotations") or {}) if isinstance(found, dict) else {}
         return str(annotations.get(CHANNEL, "standard"))
 
     @cached_property
     def _of_versions(self) -> tuple[list[Object], list[Object]]:
-        """What stands for versions in Gateway API: Services, and their DestinationRules. It may outlive the definitions, but not the routes."""
+        """What stands for versions in Gateway API: Services, and their DestinationRules. It may outlive the
+        definitions, but not the routes.
+        """
         if self._cluster.resource(GATEWAY_API, KINDS[0]) is None:
             return [], []
-        return self._cluster.list("", "Service", None, VERSION_OF), self._cluster.list(NETWORKING, "DestinationRule", None, VERSION_OF)
+        return self._cluster.list("", "Service", None, VERSION_OF), self._cluster.list(
+            NETWORKING, "DestinationRule", None, VERSION_OF
+        )
 
     @cached_property
     def _entries(self) -> list[Object]:
@@ -73,44 +92,74 @@ class Reader:
         place = service_of(host, namespace)
         service = self._cluster.get("", "Service", *place) if place else None
         blank = Host(host, namespace)
-        own = {_place(obj): obj for obj in self.routes if ours(obj)}
+        own = {_place(obj): obj for obj in self.virtual_services if ours(obj)}
         listed_rules = self._rules_in(namespace)
-        rule = next((obj for obj in listed_rules if obj["metadata"]["name"] == blank.object_name and _may_be_of(obj, blank)), None)
+        rule = next(
+            (obj for obj in listed_rules if obj["metadata"]["name"] == blank.object_name and _may_be_of(obj, blank)),
+            None,
+        )
         services, rules = ([obj for obj in listed if _for(obj, blank)] for listed in self._of_versions)
         return Host(
             host,
             namespace,
             service=service,
-            entry=None if service else self._entry(full_name(host, namespace)),
+            service_entry=None if service else self._entry(full_name(host, namespace)),
             pods=self._pods(service),
-            own=own.get((namespace, blank.object_name)),
-            any_host=own.get((namespace, blank.object_name + ANY_HOST)),
-            rule=rule,
-            routes=[obj for obj in self.gateway_routes if ours(obj) and _says(obj, blank)],
+            managed_virtual_service=own.get((namespace, blank.object_name)),
+            wildcard_virtual_service=own.get((namespace, blank.object_name + ANY_HOST)),
+            destination_rule=rule,
+            http_routes=[obj for obj in self.gateway_routes if ours(obj) and _says(obj, blank)],
             version_services=services,
-            version_rules=rules,
-            other_rules=[obj for obj in listed_rules if obj is not rule and (obj["metadata"]["name"] == blank.object_name or blank.full_name in names(obj))],
-            others=[obj for obj in [*self.routes, *self.gateway_routes] if not ours(obj) and blank.full_name in names(obj)],
+            version_destination_rules=rules,
+            other_destination_rules=[
+                obj
+                for obj in listed_rules
+                if obj is not rule
+                and (obj["metadata"]["name"] == blank.object_name or blank.full_name in host_names(obj))
+            ],
+            foreign_routes=[
+                obj
+                for obj in [*self.virtual_services, *self.gateway_routes]
+                if not ours(obj) and blank.full_name in host_names(obj)
+            ],
         )
 
-    def with_references(self, host: Host, api: str, gateways: list[str], others: Iterable[str], services: Iterable[str] = ()) -> Host:
-        """The host, and which of these gateways of this API and other hosts (full names) are not there; and which of these Services are. Raises ApiError."""
+    def with_references(
+        self, host: Host, api: str, gateways: list[str], others: Iterable[str], services: Iterable[str] = ()
+    ) -> Host:
+        """The host, and which of these gateways of this API and other hosts (full names) are not there; and which of
+        these Services are. Raises ApiError.
+        """
         found = {name: self._service(name) for name in others}
-        parents = {gateway: self._gateway(gateway, api) for gateway in outside(gateways)}
-        there = {name: service for name in services if (service := self._cluster.get("", "Service", host.namespace, name))}
+        parents = {gateway: self._gateway(gateway, api) for gateway in gateways_only(gateways)}
+        there = {
+            name: service for name in services if (service := self._cluster.get("", "Service", host.namespace, name))
+        }
         return replace(
             host,
             missing_gateways=frozenset(gateway for gateway, obj in parents.items() if obj is None),
-            missing_hosts=frozenset(name for name, service in found.items() if service is None and self._entry(name) is None),
-            other_ports={name: tuple(port["port"] for port in service["spec"].get("ports") or []) for name, service in found.items() if service},
-            namesakes=there,
-            spoken={
-                gateway: frozenset(routed_at(server) for server in obj["spec"].get("servers") or obj["spec"].get("listeners") or [])
+            missing_hosts=frozenset(
+                name for name, service in found.items() if service is None and self._entry(name) is None
+            ),
+            other_ports={
+                name: tuple(port["port"] for port in service["spec"].get("ports") or [])
+                for name, service in found.items()
+                if service
+            },
+            same_name_services=there,
+            gateway_protocols={
+                gateway: frozenset(
+                    routed_at(server) for server in obj["spec"].get("servers") or obj["spec"].get("listeners") or []
+                )
                 for gateway, obj in parents.items()
                 if obj
             },
-            sections={gateway: _not_plain(obj) for gateway, obj in parents.items() if obj and REDIRECTS in (obj["metadata"].get("annotations") or {})},
-            channel=self.channel if api == GATEWAY else "",
+            tls_listeners={
+                gateway: _not_plain(obj)
+                for gateway, obj in parents.items()
+                if obj and REDIRECTS in (obj["metadata"].get("annotations") or {})
+            },
+            gateway_api_channel=self.gateway_api_channel if api == RoutingApi.GATEWAY_API else "",
         )
 
     def _service(self, host: str) -> Object | None:
@@ -118,13 +167,20 @@ class Reader:
         return self._cluster.get("", "Service", *place) if place else None
 
     def _entry(self, host: str) -> Object | None:
-        return next((entry for entry in self._entries if any(covers(pattern, host) for pattern in entry["spec"].get("hosts") or [])), None)
+        return next(
+            (
+                entry
+                for entry in self._entries
+                if any(host_matches(pattern, host) for pattern in entry["spec"].get("hosts") or [])
+            ),
+            None,
+        )
 
     def _pods(self, service: Object | None) -> list[dict[str, str]] | None:
         selector = ((service or {}).get("spec") or {}).get("selector")
         if not service or not selector:
             return None
-        pods = self._cluster.list("", "Pod", service["metadata"]["namespace"], written(selector))
+        pods = self._cluster.list("", "Pod", service["metadata"]["namespace"], label_selector(selector))
         return [
             pod["metadata"].get("labels") or {}
             for pod in pods
@@ -133,12 +189,18 @@ class Reader:
 
     def _gateway(self, gateway: str, api: str) -> Object | None:
         namespace, _slash, name = gateway.partition("/")
-        return self._cluster.get(NETWORKING if api == ISTIO else GATEWAY_API, "Gateway", namespace, name) if name else None
+        return (
+            self._cluster.get(NETWORKING if api == RoutingApi.ISTIO else GATEWAY_API, "Gateway", namespace, name)
+            if name
+            else None
+        )
 
 
 def _not_plain(gateway: Object) -> tuple[str, ...]:
     """Names of a Gateway's listeners that are not for plain HTTP."""
-    return tuple(listener["name"] for listener in gateway["spec"].get("listeners") or [] if listener["protocol"] != "HTTP")
+    return tuple(
+        listener["name"] for listener in gateway["spec"].get("listeners") or [] if listener["protocol"] != "HTTP"
+    )
 
 
 def ours(obj: Object) -> bool:
@@ -147,8 +209,12 @@ def ours(obj: Object) -> bool:
 
 
 def _may_be_of(rule: Object, host: Host) -> bool:
-    """Whether a DestinationRule of the host's name is the host's: one that this collection made has intents or subsets, or it is of another module."""
-    return not is_managed(rule) or (host.full_name in names(rule) and (ours(rule) or bool(rule["spec"].get("subsets"))))
+    """Whether a DestinationRule of the host's name is the host's: one that this collection made has intents or subsets,
+    or it is of another module.
+    """
+    return not is_managed(rule) or (
+        host.full_name in host_names(rule) and (ours(rule) or bool(rule["spec"].get("subsets")))
+    )
 
 
 def _place(obj: Object) -> tuple[str, str]:
@@ -156,11 +222,16 @@ def _place(obj: Object) -> tuple[str, str]:
 
 
 def _says(route: Object, host: Host) -> bool:
-    """Whether a route of ours is for this host: one for the mesh has its name, one for a gateway that and the gateway's."""
+    """Whether a route of ours is for this host: one for the mesh has its name, one for a gateway that and the
+    gateway's.
+    """
     namespace, name = _place(route)
     return namespace == host.namespace and (name == host.object_name or name.startswith(f"{host.object_name}."))
 
 
 def _for(obj: Object, host: Host) -> bool:
     """Whether an object of ours stands for a version of this host."""
-    return obj["metadata"]["namespace"] == host.namespace and (obj["metadata"].get("labels") or {}).get(VERSION_OF) == host.object_name
+    return (
+        obj["metadata"]["namespace"] == host.namespace
+        and (obj["metadata"].get("labels") or {}).get(VERSION_OF) == host.object_name
+    )

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hosts outside of the mesh that workloads may call: registered, with TLS begun by the proxy if asked, and through an egress gateway if asked."""
+"""Hosts outside of the mesh that workloads may call: registered, with TLS begun by the proxy if asked, and through an
+egress gateway if asked.
+"""
+
 from __future__ import annotations
 
 import ipaddress
@@ -8,17 +11,28 @@ from typing import Any
 
 from ..._engine.cluster import Cluster
 from ..._engine.objects import Object, Ref
-from ..._engine.selectors import written
+from ..._engine.selectors import label_selector
 from ..._failure import Failure, InvalidOption
 from ..._proxy.config_dump import clusters
-from ..features import validators as checks
+from ..features import validators
 from ..host.host import INTENTS, MESH, full_name
-from .policy_module import Single
+from .policy_module import PolicyModule
 
 GROUP, API = "networking.istio.io", "networking.istio.io/v1"
-PORT, ENDPOINT = ("number", "protocol", "name", "target_port"), ("address", "ports", "labels", "locality", "weight", "network")
+PORT, ENDPOINT = (
+    ("number", "protocol", "name", "target_port"),
+    (
+        "address",
+        "ports",
+        "labels",
+        "locality",
+        "weight",
+        "network",
+    ),
+)
 PROTOCOLS = ("HTTP", "HTTPS", "HTTP2", "GRPC", "MONGO", "TCP", "TLS")
 USUAL = {80: "HTTP", 443: "TLS"}
+LOCATIONS = {"mesh_internal": "MESH_INTERNAL", "mesh_external": "MESH_EXTERNAL"}
 RESOLUTIONS = {"dns": "DNS", "dns_round_robin": "DNS_ROUND_ROBIN", "none": "NONE", "static": "STATIC"}
 SPEAKS_HTTP = ("HTTP", "HTTP2", "GRPC")
 SPEAKS_TLS = ("TLS", "HTTPS")
@@ -30,17 +44,17 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "resolution": {"type": "str", "choices": list(RESOLUTIONS)},
     "addresses": {"type": "list", "elements": "str", "default": []},
     "endpoints": {"type": "list", "elements": "raw", "default": []},
-    "inside": {"type": "bool", "default": False},
+    "location": {"type": "str", "choices": list(LOCATIONS), "default": "mesh_external"},
     "export_to": {"type": "list", "elements": "str", "default": []},
     "tls": {
         "type": "dict",
         "options": {
             "port": {"type": "int", "default": 443},
             "sni": {"type": "str"},
-            "names": {"type": "list", "elements": "str", "default": []},
-            "secret": {"type": "str", "no_log": False},
-            "ca_file": {"type": "str"},
-            "verify": {"type": "bool", "default": True},
+            "subject_alt_names": {"type": "list", "elements": "str", "default": []},
+            "credential_name": {"type": "str", "no_log": False},
+            "ca_certificates": {"type": "str"},
+            "insecure_skip_verify": {"type": "bool", "default": False},
         },
     },
     "gateway": {"type": "str"},
@@ -48,36 +62,13 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-def possible(options: dict[str, Any]) -> list[Ref]:
-    return [Ref(GROUP, kind, options["namespace"], options["name"]) for kind in ("ServiceEntry", "DestinationRule", "Gateway", "VirtualService")]
-
-
-def wanted(options: dict[str, Any]) -> list[Object]:
-    """The registration, then what rests on it. Raises InvalidOption."""
-    hosts = [checks.host("hosts", host) for host in options["hosts"]]
-    if not hosts:
-        raise InvalidOption("hosts", "the list is empty", hint="Name at least one, or state absent.", code="list_empty")
-    if "*" in hosts:
-        raise InvalidOption("hosts", "'*' is every host", hint="Name hosts or domains; the module sidecar lets everything out.", code="host_invalid")
-    ports = _ports(options)
-    for option in ("tls", "gateway"):
-        if options.get(option) and (len(hosts) > 1 or "*" in hosts[0]):
-            raise InvalidOption(
-                option,
-                f"it is for one host, and here are {', '.join(hosts)}",
-                hint="Give each host a policy of its own, without a star.",
-                code="egress_one_host",
-            )
-    found = [_entry(options, hosts, ports)]
-    if options.get("tls"):
-        found.append(_object(options, "DestinationRule", _origination(options, hosts[0], ports)))
-    if options.get("gateway"):
-        found += [_object(options, "Gateway", _gateway(options, hosts[0], ports)), _object(options, "VirtualService", _through(options, hosts[0], ports))]
-    return found
-
-
 def _object(options: dict[str, Any], kind: str, spec: dict[str, Any]) -> Object:
-    return {"apiVersion": API, "kind": kind, "metadata": {"name": options["name"], "namespace": options["namespace"]}, "spec": spec}
+    return {
+        "apiVersion": API,
+        "kind": kind,
+        "metadata": {"name": options["name"], "namespace": options["namespace"]},
+        "spec": spec,
+    }
 
 
 def _ports(options: dict[str, Any]) -> list[dict[str, Any]]:
@@ -85,24 +76,32 @@ def _ports(options: dict[str, Any]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for index, value in enumerate(options["ports"], 1):
         option = f"ports[{index}]"
-        given = checks.keys(option, value, PORT) if isinstance(value, dict) else {"number": int(value) if str(value).isdigit() else value}
-        number = checks.port(f"{option}.number", given.get("number"))
+        given = (
+            validators.keys(option, value, PORT)
+            if isinstance(value, dict)
+            else {"number": int(value) if str(value).isdigit() else value}
+        )
+        number = validators.port(f"{option}.number", given.get("number"))
         protocol = given.get("protocol") or USUAL.get(number)
         if protocol not in PROTOCOLS:
             raise InvalidOption(
                 f"{option}.protocol",
                 f"port {number} has {'no protocol' if protocol is None else f'the protocol {protocol!r}'}",
-                hint=f"One of {', '.join(PROTOCOLS)}.",
+                hint=f"Use one of {', '.join(PROTOCOLS)}.",
                 code="protocol_invalid",
             )
         if any(number == one["number"] for one in found):
-            raise InvalidOption(option, f"{number} is in the list twice", code="port_taken")
-        port = {"number": number, "name": str(given.get("name") or f"{protocol.lower()}-{number}"), "protocol": protocol}
+            raise InvalidOption(option, f"duplicate port {number}", code="port_taken")
+        port = {
+            "number": number,
+            "name": str(given.get("name") or f"{protocol.lower()}-{number}"),
+            "protocol": protocol,
+        }
         if "target_port" in given:
-            port["targetPort"] = checks.port(f"{option}.target_port", given["target_port"])
+            port["targetPort"] = validators.port(f"{option}.target_port", given["target_port"])
         found.append(port)
     if not found:
-        raise InvalidOption("ports", "the list is empty", hint="Name at least one.", code="list_empty")
+        raise InvalidOption("ports", "the list is empty", hint="Add at least one.", code="list_empty")
     return found
 
 
@@ -113,30 +112,51 @@ def _entry(options: dict[str, Any], hosts: list[str], ports: list[dict[str, Any]
     # istio/istio, pkg/config/validation: ServiceEntry.
     if resolution in ("dns", "dns_round_robin") and wild and not endpoints:
         raise InvalidOption(
-            "resolution", f"{wild[0]} is no name that DNS can be asked for", hint="Leave resolution out, or name the hosts.", code="resolution_invalid"
+            "resolution",
+            f"DNS cannot resolve {wild[0]}",
+            hint="Remove resolution, or list the hosts without a wildcard.",
+            code="resolution_invalid",
         )
     if resolution == "static" and not endpoints:
-        raise InvalidOption("endpoints", "resolution static has no address to send to", hint="Name endpoints.", code="resolution_invalid")
+        raise InvalidOption(
+            "endpoints", "resolution static needs endpoints", hint="Name endpoints.", code="resolution_invalid"
+        )
     if resolution == "none" and endpoints:
         raise InvalidOption(
-            "endpoints", "resolution none sends where the caller wanted to", hint="Leave endpoints out, or resolution.", code="resolution_invalid"
+            "endpoints",
+            "resolution none does not support endpoints",
+            hint="Remove endpoints or resolution.",
+            code="resolution_invalid",
         )
-    if resolution == "static" and (named := next((one["address"] for one in endpoints if not _is_address(one["address"])), None)):
-        raise InvalidOption("endpoints", f"{named} is no IP address", hint="Use resolution dns.", code="resolution_invalid")
+    if resolution == "static" and (
+        named := next((one["address"] for one in endpoints if not _is_address(one["address"])), None)
+    ):
+        raise InvalidOption(
+            "endpoints", f"{named} is not a valid IP address", hint="Use resolution dns.", code="resolution_invalid"
+        )
     for address in options["addresses"]:
         try:
             ipaddress.ip_network(address, strict=False)
         except ValueError as error:
-            raise InvalidOption("addresses", f"{address!r} is no IP address and no CIDR", code="address_invalid") from error
+            raise InvalidOption(
+                "addresses", f"{address!r} is neither an IP address nor a CIDR", code="address_invalid"
+            ) from error
     opened = [port for port in ports if options.get("tls") and port["protocol"] in SPEAKS_HTTP]
-    written_ports = [{**port, "targetPort": checks.port("tls.port", options["tls"]["port"])} if port in opened else port for port in ports]
+    written_ports = [
+        {**port, "targetPort": validators.port("tls.port", options["tls"]["port"])} if port in opened else port
+        for port in ports
+    ]
     spec: dict[str, Any] = {
         "hosts": hosts,
         "ports": written_ports,
         "resolution": RESOLUTIONS[resolution],
-        "location": "MESH_INTERNAL" if options["inside"] else "MESH_EXTERNAL",
+        "location": LOCATIONS[options["location"]],
     }
-    for key, value in (("addresses", options["addresses"]), ("endpoints", endpoints), ("exportTo", options["export_to"])):
+    for key, value in (
+        ("addresses", options["addresses"]),
+        ("endpoints", endpoints),
+        ("exportTo", options["export_to"]),
+    ):
         if value:
             spec[key] = value
     return _object(options, "ServiceEntry", spec)
@@ -157,21 +177,33 @@ def _resolution(hosts: list[str], endpoints: list[dict[str, Any]]) -> str:
 
 
 def _endpoint(option: str, value: Any, ports: list[dict[str, Any]]) -> dict[str, Any]:
-    given: dict[str, Any] = {"address": value} if isinstance(value, str) else checks.keys(option, value, ENDPOINT)
+    given: dict[str, Any] = {"address": value} if isinstance(value, str) else validators.keys(option, value, ENDPOINT)
     if not given.get("address"):
-        raise InvalidOption(f"{option}.address", "it is empty", hint="An IP address or a host name.", code="address_invalid")
+        raise InvalidOption(
+            f"{option}.address", "it is empty", hint="Set an IP address or a host name.", code="address_invalid"
+        )
     found: dict[str, Any] = {"address": str(given["address"])}
     if not _is_address(found["address"]):
-        checks.host(f"{option}.address", found["address"], wildcard=False)
+        validators.host(f"{option}.address", found["address"], wildcard=False)
     if given.get("ports"):
         names = {str(port["number"]): port["name"] for port in ports} | {port["name"]: port["name"] for port in ports}
         found["ports"] = {}
         if not isinstance(given["ports"], dict):
-            raise InvalidOption(f"{option}.ports", f"{given['ports']!r} is no mapping", hint=f"Its keys are {', '.join(names)}.", code="port_invalid")
+            raise InvalidOption(
+                f"{option}.ports",
+                f"{given['ports']!r} is not a mapping",
+                hint=f"Use the keys {', '.join(names)}.",
+                code="port_invalid",
+            )
         for key, number in given["ports"].items():
             if str(key) not in names:
-                raise InvalidOption(f"{option}.ports", f"there is no port {key}", hint=f"One of {', '.join(names)}.", code="port_invalid")
-            found["ports"][names[str(key)]] = checks.port(f"{option}.ports.{key}", number)
+                raise InvalidOption(
+                    f"{option}.ports",
+                    f"{key} is not a port of this policy",
+                    hint=f"Use one of {', '.join(names)}.",
+                    code="port_invalid",
+                )
+            found["ports"][names[str(key)]] = validators.port(f"{option}.ports.{key}", number)
     for key in ("labels", "locality", "weight", "network"):
         if given.get(key):
             found[key] = given[key]
@@ -184,31 +216,40 @@ def _origination(options: dict[str, Any], host: str, ports: list[dict[str, Any]]
     if not opened:
         raise InvalidOption(
             "tls",
-            "no port takes plain HTTP, which a proxy could send on by TLS",
-            hint="Give the port that workloads call, such as {number: 80, protocol: HTTP}.",
+            "no port has the protocol HTTP, which TLS origination needs",
+            hint="Add the port that workloads call, such as {number: 80, protocol: HTTP}.",
             code="egress_tls_empty",
         )
-    if not tls["verify"] and (tls["names"] or tls.get("ca_file")):
-        raise InvalidOption("tls.verify", "what is not verified has neither names nor ca_file", hint="Leave verify out, or them.", code="egress_tls_ambiguous")
-    if tls.get("secret") and not options.get("gateway"):
-        # istiod sends a sidecar no Secret without a selector, and such a proxy speaks plaintext (istio/istio, pilot/pkg/networking/core/cluster_tls.go).
+    if tls["insecure_skip_verify"] and (tls["subject_alt_names"] or tls.get("ca_certificates")):
         raise InvalidOption(
-            "tls.secret",
-            "only an egress gateway can read it",
-            hint="Give gateway, and create the Secret in the namespace of its pods.",
+            "tls.insecure_skip_verify",
+            "subject_alt_names and ca_certificates have no effect with insecure_skip_verify",
+            hint="Remove insecure_skip_verify, or remove both options.",
+            code="egress_tls_ambiguous",
+        )
+    if tls.get("credential_name") and not options.get("gateway"):
+        # istiod sends a sidecar no Secret without a selector, and such a proxy speaks plaintext (istio/istio,
+        # pilot/pkg/networking/core/cluster_tls.go).
+        raise InvalidOption(
+            "tls.credential_name",
+            "only an egress gateway can read the Secret",
+            hint="Set gateway, and create the Secret in the namespace of its pods.",
             code="egress_secret_needs_gateway",
         )
     name = tls.get("sni") or host
-    settings: dict[str, Any] = {"mode": "MUTUAL" if tls.get("secret") else "SIMPLE", "sni": name}
-    for key, written_as in (("secret", "credentialName"), ("ca_file", "caCertificates")):
+    settings: dict[str, Any] = {"mode": "MUTUAL" if tls.get("credential_name") else "SIMPLE", "sni": name}
+    for key, written_as in (("credential_name", "credentialName"), ("ca_certificates", "caCertificates")):
         if tls.get(key):
             settings[written_as] = tls[key]
-    if tls["verify"]:
+    if not tls["insecure_skip_verify"]:
         # Without a name every certificate of a known authority would do.
-        settings["subjectAltNames"] = tls["names"] or [name]
+        settings["subjectAltNames"] = tls["subject_alt_names"] or [name]
     else:
         settings["insecureSkipVerify"] = True
-    spec: dict[str, Any] = {"host": host, "trafficPolicy": {"portLevelSettings": [{"port": {"number": number}, "tls": settings} for number in opened]}}
+    spec: dict[str, Any] = {
+        "host": host,
+        "trafficPolicy": {"portLevelSettings": [{"port": {"number": number}, "tls": settings} for number in opened]},
+    }
     if options["export_to"]:
         spec["exportTo"] = options["export_to"]
     return spec
@@ -220,9 +261,12 @@ def _speaks(options: dict[str, Any], ports: list[dict[str, Any]]) -> dict[str, i
     for port in ports:
         kind = "HTTP" if port["protocol"] in SPEAKS_HTTP else "TLS" if port["protocol"] in SPEAKS_TLS else ""
         if not kind or kind in found:
-            hint = "One port of HTTP and one of TLS; give other ports a policy of their own, without a gateway."
+            hint = "Use one HTTP port and one TLS port. Use a separate task without a gateway for other ports."
             raise InvalidOption(
-                "gateway", f"port {port['number']} ({port['protocol']}) cannot be told apart at the gateway", hint=hint, code="egress_gateway_ports"
+                "gateway",
+                f"the gateway cannot distinguish port {port['number']} ({port['protocol']})",
+                hint=hint,
+                code="egress_gateway_ports",
             )
         found[kind] = port["number"]
     return found
@@ -231,20 +275,33 @@ def _speaks(options: dict[str, Any], ports: list[dict[str, Any]]) -> dict[str, i
 def _place(options: dict[str, Any]) -> tuple[str, str]:
     namespace, _slash, name = options["gateway"].partition("/")
     if not namespace or not name or "/" in name:
-        raise InvalidOption("gateway", f"{options['gateway']!r} is no Service", hint="Write it as NAMESPACE/NAME.", code="no_such_gateway")
+        raise InvalidOption(
+            "gateway",
+            f"{options['gateway']!r} is not a valid Service name",
+            hint="Use the form NAMESPACE/NAME.",
+            code="no_such_gateway",
+        )
     return namespace, name
 
 
 def _gateway(options: dict[str, Any], host: str, ports: list[dict[str, Any]]) -> dict[str, Any]:
     if not options["gateway_selector"]:
-        raise InvalidOption("gateway_selector", "it means no pod", hint="Give the labels of the gateway's pods.", code="list_empty")
+        raise InvalidOption(
+            "gateway_selector", "it is empty", hint="Set the labels of the gateway's pods.", code="list_empty"
+        )
     servers = []
     for kind in _speaks(options, ports):
         number = GATEWAY_PORTS[kind]
         # The name must be told apart from those of other hosts at the same port.
-        server: dict[str, Any] = {"port": {"number": number, "name": f"{kind.lower()}-{options['name']}", "protocol": kind}, "hosts": [host]}
+        server: dict[str, Any] = {
+            "port": {"number": number, "name": f"{kind.lower()}-{options['name']}", "protocol": kind},
+            "hosts": [host],
+        }
         servers.append({**server, "tls": {"mode": "PASSTHROUGH"}} if kind == "TLS" else server)
-    return {"selector": {str(key): str(value) for key, value in options["gateway_selector"].items()}, "servers": servers}
+    return {
+        "selector": {str(key): str(value) for key, value in options["gateway_selector"].items()},
+        "servers": servers,
+    }
 
 
 def _through(options: dict[str, Any], host: str, ports: list[dict[str, Any]]) -> dict[str, Any]:
@@ -254,7 +311,10 @@ def _through(options: dict[str, Any], host: str, ports: list[dict[str, Any]]) ->
     spec: dict[str, Any] = {"hosts": [host], "gateways": [MESH, own]}
     for kind, number in _speaks(options, ports).items():
         at = GATEWAY_PORTS[kind]
-        for gateway, port, where in ((MESH, number, {"host": service, "port": {"number": at}}), (own, at, {"host": host, "port": {"number": number}})):
+        for gateway, port, where in (
+            (MESH, number, {"host": service, "port": {"number": at}}),
+            (own, at, {"host": host, "port": {"number": number}}),
+        ):
             match: dict[str, Any] = {"gateways": [gateway], "port": port}
             if kind == "TLS":
                 match["sniHosts"] = [host]
@@ -262,72 +322,124 @@ def _through(options: dict[str, Any], host: str, ports: list[dict[str, Any]]) ->
     return spec
 
 
-def look(cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list[str]]:
-    """Whether the gateway is there, and who else registered a host."""
-    found: list[Failure] = []
-    if options.get("gateway"):
-        namespace, name = _place(options)
-        labels = written(options["gateway_selector"])
-        if cluster.get("", "Service", namespace, name) is None:
-            found.append(
-                InvalidOption(
-                    "gateway", f"there is no Service {namespace}/{name}", hint="Install the egress gateway first, or correct the name.", code="no_such_gateway"
+class EgressModule(PolicyModule):
+    """The module egress."""
+
+    arguments = ARGUMENTS
+    constraints = {"required_if": [("state", "present", ["hosts"])]}
+
+    def owned_refs(self, options: dict[str, Any]) -> list[Ref]:
+        return [
+            Ref(GROUP, kind, options["namespace"], options["name"])
+            for kind in ("ServiceEntry", "DestinationRule", "Gateway", "VirtualService")
+        ]
+
+    def desired_objects(self, options: dict[str, Any]) -> list[Object]:
+        """The registration, then what rests on it. Raises InvalidOption."""
+        hosts = [validators.host("hosts", host) for host in options["hosts"]]
+        if not hosts:
+            raise InvalidOption(
+                "hosts", "the list is empty", hint="Add at least one, or set state: absent.", code="list_empty"
+            )
+        if "*" in hosts:
+            raise InvalidOption(
+                "hosts",
+                "'*' would match every host",
+                hint="List hosts or domains. To allow all hosts, use the module sidecar.",
+                code="host_invalid",
+            )
+        ports = _ports(options)
+        for option in ("tls", "gateway"):
+            if options.get(option) and (len(hosts) > 1 or "*" in hosts[0]):
+                raise InvalidOption(
+                    option,
+                    f"this option supports only one host, not {', '.join(hosts)}",
+                    hint="Use a separate task for each host, without a wildcard.",
+                    code="egress_one_host",
                 )
-            )
-        elif not cluster.list("", "Pod", namespace, labels):
-            found.append(
-                InvalidOption(
-                    "gateway_selector",
-                    f"no pod of {namespace} has the labels {labels}",
-                    hint="Give the labels of the gateway's pods.",
-                    code="gateway_selects_nothing",
+        found = [_entry(options, hosts, ports)]
+        if options.get("tls"):
+            found.append(_object(options, "DestinationRule", _origination(options, hosts[0], ports)))
+        if options.get("gateway"):
+            found += [
+                _object(options, "Gateway", _gateway(options, hosts[0], ports)),
+                _object(options, "VirtualService", _through(options, hosts[0], ports)),
+            ]
+        return found
+
+    def check_references(self, cluster: Cluster, options: dict[str, Any]) -> tuple[list[Failure], list[str]]:
+        """Whether the gateway is there, and who else registered a host."""
+        found: list[Failure] = []
+        if options.get("gateway"):
+            namespace, name = _place(options)
+            labels = label_selector(options["gateway_selector"])
+            if cluster.get("", "Service", namespace, name) is None:
+                found.append(
+                    InvalidOption(
+                        "gateway",
+                        f"Service {namespace}/{name} does not exist",
+                        hint="Install the egress gateway first, or correct the name.",
+                        code="no_such_gateway",
+                    )
                 )
-            )
-    for rule in cluster.list(GROUP, "DestinationRule", options["namespace"]) if options.get("tls") else []:
-        name = rule["metadata"]["name"]
-        # Of two for one host Istio takes the settings of one.
-        same_host = full_name(str((rule.get("spec") or {}).get("host")), options["namespace"]) == full_name(options["hosts"][0], options["namespace"])
-        composed = INTENTS in (rule["metadata"].get("annotations") or {})
-        if (same_host and name != options["name"]) or (composed and name == options["name"]):
-            hint = (
-                "Give one of the two up: policy of a host (resilience, load_balancing), or TLS that its proxies begin."
-                if composed
-                else "Remove it, or leave tls out."
-            )
-            found.append(
-                InvalidOption(
-                    "tls", f"DestinationRule {options['namespace']}/{name} says already how {options['hosts'][0]} is spoken to", hint=hint, code="rule_taken"
+            elif not cluster.list("", "Pod", namespace, labels):
+                found.append(
+                    InvalidOption(
+                        "gateway_selector",
+                        f"no pod of {namespace} has the labels {labels}",
+                        hint="Set the labels of the gateway's pods.",
+                        code="gateway_selects_nothing",
+                    )
                 )
+        for rule in cluster.list(GROUP, "DestinationRule", options["namespace"]) if options.get("tls") else []:
+            name = rule["metadata"]["name"]
+            # Of two for one host Istio takes the settings of one.
+            same_host = full_name(str((rule.get("spec") or {}).get("host")), options["namespace"]) == full_name(
+                options["hosts"][0], options["namespace"]
             )
-    own, hosts = (options["namespace"], options["name"]), set(options["hosts"])
-    warnings = []
-    for entry in cluster.list(GROUP, "ServiceEntry"):
-        place = (entry["metadata"]["namespace"], entry["metadata"]["name"])
-        common = sorted(hosts & set((entry.get("spec") or {}).get("hosts") or []))
-        if common and place != own:
-            warnings.append(f"ServiceEntry {'/'.join(place)} has {', '.join(common)}, too: proxies that see both take the older one")
-    return found, warnings
+            composed = INTENTS in (rule["metadata"].get("annotations") or {})
+            if (same_host and name != options["name"]) or (composed and name == options["name"]):
+                hint = (
+                    "Use only one of them: a traffic policy (resilience, load_balancing), or TLS origination."
+                    if composed
+                    else "Remove that DestinationRule, or remove tls."
+                )
+                found.append(
+                    InvalidOption(
+                        "tls",
+                        f"DestinationRule {options['namespace']}/{name} already applies to {options['hosts'][0]}",
+                        hint=hint,
+                        code="rule_taken",
+                    )
+                )
+        own, hosts = (options["namespace"], options["name"]), set(options["hosts"])
+        warnings = []
+        for entry in cluster.list(GROUP, "ServiceEntry"):
+            place = (entry["metadata"]["namespace"], entry["metadata"]["name"])
+            common = sorted(hosts & set((entry.get("spec") or {}).get("hosts") or []))
+            if common and place != own:
+                warnings.append(
+                    f"ServiceEntry {'/'.join(place)} also has {', '.join(common)}: proxies that see both use the"
+                    " older one"
+                )
+        return found, warnings
+
+    def affected_pods(self, cluster: Cluster, options: dict[str, Any]) -> list[Object] | None:
+        return cluster.list("", "Pod", options["namespace"]) if options["export_to"] == ["."] else None
+
+    def proxy_markers(self, obj: Object) -> list[str]:
+        """Clusters of a registered host, as istiod names them; of the rest, only what was acknowledged is waited
+        for.
+        """
+        spec = obj.get("spec") or {}
+        if obj["kind"] != "ServiceEntry":
+            return []
+        return [
+            f"outbound|{port['number']}||{host}" for host in spec.get("hosts") or [] for port in spec.get("ports") or []
+        ]
+
+    def dump_part(self, dump: dict[str, Any]) -> Any:
+        return sorted(clusters(dump))
 
 
-def marks(obj: Object) -> list[str]:
-    """Clusters of a registered host, as istiod names them; of the rest, only what was acknowledged is waited for."""
-    spec = obj.get("spec") or {}
-    if obj["kind"] != "ServiceEntry":
-        return []
-    return [f"outbound|{port['number']}||{host}" for host in spec.get("hosts") or [] for port in spec.get("ports") or []]
-
-
-def _pods(cluster: Cluster, options: dict[str, Any]) -> list[Object] | None:
-    return cluster.list("", "Pod", options["namespace"]) if options["export_to"] == ["."] else None
-
-
-EGRESS = Single(
-    ARGUMENTS,
-    possible,
-    wanted,
-    marks,
-    look,
-    _pods,
-    part=lambda dump: sorted(clusters(dump)),
-    constraints={"required_if": [("state", "present", ["hosts"])]},
-)
+EGRESS = EgressModule()

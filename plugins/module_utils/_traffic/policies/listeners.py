@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A gateway in Gateway API's words: a listener for each port and host, and the redirect as a route of its own."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -19,22 +20,33 @@ BY_OPTION = {"mutual": "MUTUAL", "istio_mutual": "ISTIO_MUTUAL"}
 NAMESPACE = "kubernetes.io/metadata.name"
 
 
-def cannot(option: str, reason: str) -> InvalidOption:
-    return InvalidOption(option, f"Gateway API {reason}", hint="Give api istio for this gateway.", code="gateway_api_cannot")
+def unsupported(option: str, reason: str) -> InvalidOption:
+    return InvalidOption(
+        option, f"Gateway API {reason}", hint="Set api: istio for this gateway.", code="gateway_api_cannot"
+    )
 
 
-def possible(options: dict[str, Any]) -> list[Ref]:
-    return [Ref(GROUP, KIND, options["namespace"], options["name"]), Ref(GROUP, ROUTE, options["namespace"], _redirect_name(options))]
+def owned_refs(options: dict[str, Any]) -> list[Ref]:
+    return [
+        Ref(GROUP, KIND, options["namespace"], options["name"]),
+        Ref(GROUP, ROUTE, options["namespace"], _redirect_name(options)),
+    ]
 
 
-def objects(options: dict[str, Any], plain: int | None) -> list[Object]:
-    """The Gateway, and where asked for the route that redirects. plain: port for HTTP. Raises InvalidOption "gateway_api_cannot"."""
+def gateway_objects(options: dict[str, Any], plain: int | None) -> list[Object]:
+    """The Gateway, and where asked for the route that redirects. plain: port for HTTP. Raises InvalidOption
+    "gateway_api_cannot".
+    """
     tls = options.get("tls")
-    if tls and tls["least_version"] != "1.2":
-        raise cannot("tls.least_version", "has no word for the oldest version of TLS, and Istio takes 1.2 there")
+    if tls and tls["min_protocol_version"] != "1.2":
+        raise unsupported(
+            "tls.min_protocol_version", "does not support a minimum TLS version, and Istio uses 1.2 there"
+        )
     listeners = _listeners(options, plain, "HTTP") if plain else []
     if tls:
-        listeners += _listeners(options, options["https_port"], "TLS" if tls["mode"] == "passthrough" else "HTTPS", _tls(tls))
+        listeners += _listeners(
+            options, options["https_port"], "TLS" if tls["mode"] == "passthrough" else "HTTPS", _tls(tls)
+        )
     spec: dict[str, Any] = {"gatewayClassName": options["class"], "listeners": listeners}
     metadata: dict[str, Any] = {"name": options["name"], "namespace": options["namespace"]}
     if options.get("service"):
@@ -51,11 +63,13 @@ def _service(options: dict[str, Any]) -> str:
     """The name of a Service of the Gateway's namespace: in another one istiod does not look."""
     namespace, slash, name = options["service"].rpartition("/")
     if slash and namespace != options["namespace"]:
-        raise cannot("service", f"takes a Service of the Gateway's own namespace, {options['namespace']}")
+        raise unsupported("service", f"supports only a Service in the Gateway's namespace {options['namespace']}")
     return str(name)
 
 
-def _listeners(options: dict[str, Any], port: int, protocol: str, tls: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+def _listeners(
+    options: dict[str, Any], port: int, protocol: str, tls: dict[str, Any] | None = None
+) -> list[dict[str, Any]]:
     """One for each host: a listener has one."""
     places: dict[str, set[str]] = {}
     for host in options["hosts"]:
@@ -78,7 +92,10 @@ def _listeners(options: dict[str, Any], port: int, protocol: str, tls: dict[str,
 def _from(namespaces: set[str]) -> dict[str, Any]:
     if "*" in namespaces:
         return {"from": "All"}
-    return {"from": "Selector", "selector": {"matchExpressions": [{"key": NAMESPACE, "operator": "In", "values": sorted(namespaces)}]}}
+    return {
+        "from": "Selector",
+        "selector": {"matchExpressions": [{"key": NAMESPACE, "operator": "In", "values": sorted(namespaces)}]},
+    }
 
 
 def _tls(tls: dict[str, Any]) -> dict[str, Any]:
@@ -87,8 +104,8 @@ def _tls(tls: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"mode": "Terminate"}
     if tls["mode"] in BY_OPTION:
         found["options"] = {TERMINATE: BY_OPTION[tls["mode"]]}
-    if tls.get("secret"):
-        found["certificateRefs"] = [{"group": "", "kind": "Secret", "name": tls["secret"]}]
+    if tls.get("credential_name"):
+        found["certificateRefs"] = [{"group": "", "kind": "Secret", "name": tls["credential_name"]}]
     return found
 
 
@@ -101,7 +118,11 @@ def _redirect(options: dict[str, Any], listeners: list[dict[str, Any]]) -> Objec
     """From the listeners for HTTP, which take routes of their own namespace alone."""
     parent = {"group": GROUP, "kind": KIND, "namespace": options["namespace"], "name": options["name"]}
     parents = [{**parent, "sectionName": listener["name"]} for listener in listeners if listener["protocol"] == "HTTP"]
-    where: dict[str, Any] = {"scheme": "https", "statusCode": 301, **({"port": options["https_port"]} if options["https_port"] != 443 else {})}
+    where: dict[str, Any] = {
+        "scheme": "https",
+        "statusCode": 301,
+        **({"port": options["https_port"]} if options["https_port"] != 443 else {}),
+    }
     rule = {
         "name": "to-https",
         "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
@@ -111,27 +132,45 @@ def _redirect(options: dict[str, Any], listeners: list[dict[str, Any]]) -> Objec
     return {"apiVersion": API, "kind": ROUTE, "metadata": metadata, "spec": {"parentRefs": parents, "rules": [rule]}}
 
 
-def look(cluster: Cluster, options: dict[str, Any], ports: list[int]) -> list[Failure]:
+def check_references(cluster: Cluster, options: dict[str, Any], ports: list[int]) -> list[Failure]:
     """What the Gateway refers to and is not there."""
     if cluster.resource(GROUP, KIND) is None:
-        hint = "Install its definitions (control_plane_gateway_api of the role control_plane), or give api istio."
-        return [InvalidOption("api", "the cluster does not serve Gateway API's Gateways", hint=hint, code="gateway_api_absent")]
+        hint = "Install the Gateway API CRDs (control_plane_gateway_api of the role control_plane), or set api: istio."
+        return [
+            InvalidOption(
+                "api",
+                "the cluster does not serve the Gateways of the Gateway API",
+                hint=hint,
+                code="gateway_api_absent",
+            )
+        ]
     if not options.get("service"):
         return []
     name = _service(options)
     service = cluster.get("", "Service", options["namespace"], name)
     if service is None:
-        hint = "Install the gateway first, or leave service out: Istio deploys one."
-        return [InvalidOption("service", f"there is no Service {options['namespace']}/{name}", hint=hint, code="no_such_service")]
+        hint = "Install the gateway first, or remove service: Istio then deploys a gateway."
+        return [
+            InvalidOption(
+                "service", f"Service {options['namespace']}/{name} does not exist", hint=hint, code="no_such_service"
+            )
+        ]
     there = {port["port"] for port in service["spec"].get("ports") or []}
     missing = [port for port in ports if port not in there]
     if missing:
         numbers = ", ".join(map(str, sorted(there)))
-        return [InvalidOption("service", f"Service {options['namespace']}/{name} has no port {missing[0]}", hint=f"It has {numbers}.", code="no_such_port")]
+        return [
+            InvalidOption(
+                "service",
+                f"Service {options['namespace']}/{name} has no port {missing[0]}",
+                hint=f"Use one of its ports: {numbers}.",
+                code="no_such_port",
+            )
+        ]
     return []
 
 
-def labels(cluster: Cluster, options: dict[str, Any]) -> dict[str, str]:
+def pod_labels(cluster: Cluster, options: dict[str, Any]) -> dict[str, str]:
     """Of the pods that are the gateway: those of the Service, or what Istio deploys."""
     if not options.get("service"):
         return {GATEWAY_NAME: options["name"]}
@@ -139,8 +178,12 @@ def labels(cluster: Cluster, options: dict[str, Any]) -> dict[str, str]:
     return dict(((service or {}).get("spec") or {}).get("selector") or {})
 
 
-def marks(obj: Object) -> list[str]:
+def proxy_markers(obj: Object) -> list[str]:
     """Envoy's names of the certificates."""
     own = obj["metadata"]["namespace"]
-    refs = [ref for listener in (obj.get("spec") or {}).get("listeners") or [] for ref in (listener.get("tls") or {}).get("certificateRefs") or []]
+    refs = [
+        ref
+        for listener in (obj.get("spec") or {}).get("listeners") or []
+        for ref in (listener.get("tls") or {}).get("certificateRefs") or []
+    ]
     return list(dict.fromkeys(f"kubernetes-gateway://{ref.get('namespace') or own}/{ref['name']}" for ref in refs))

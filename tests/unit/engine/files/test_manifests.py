@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Manifests as users have them: in place, in files and folders, in lists."""
+
 from __future__ import annotations
 
 import pytest
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import manifests as sources
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import flatten, normal
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import manifests
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import flatten, normalized
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
 from builders import actions, config
 
@@ -25,7 +26,13 @@ def names(result):
         "---\n" + TEXT % "a" + "---\n# nothing\n---\n",
         [config("a"), None],
         {"apiVersion": "v1", "kind": "List", "items": [config("a")]},
-        [{"apiVersion": "v1", "kind": "ConfigMapList", "items": [{"apiVersion": "v1", "kind": "List", "items": [config("a")]}]}],
+        [
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMapList",
+                "items": [{"apiVersion": "v1", "kind": "List", "items": [config("a")]}],
+            }
+        ],
         [[config("a")]],
     ],
 )
@@ -52,7 +59,9 @@ def test_a_file_is_read_whatever_its_name(run, tmp_path):
     assert names(run("manifests", src=str(tmp_path / "manifest.txt"))) == ["a", "b"]
 
 
-@pytest.mark.parametrize("content", ["a: [", TEXT % "a" + "metadata: {}\n", "just words", "- 1\n", "apiVersion: v1\nkind: ConfigMap\n"])
+@pytest.mark.parametrize(
+    "content", ["a: [", TEXT % "a" + "metadata: {}\n", "just words", "- 1\n", "apiVersion: v1\nkind: ConfigMap\n"]
+)
 def test_a_bad_file_beside_a_good_one_changes_nothing(run, api, tmp_path, content):
     (tmp_path / "good.yaml").write_text(TEXT % "a")
     (tmp_path / "bad.yaml").write_text(content)
@@ -61,19 +70,19 @@ def test_a_bad_file_beside_a_good_one_changes_nothing(run, api, tmp_path, conten
 
 
 def test_a_source_that_is_not_there_is_told(run):
-    assert "/nowhere does not exist where this task runs" in run("manifests", src="/nowhere")["msg"]
+    assert "/nowhere does not exist on the host where this task runs" in run("manifests", src="/nowhere")["msg"]
     result = run("manifests", src="http://127.0.0.1:1/x.yaml")
-    assert result["failure"]["code"] == "invalid_option" and "http://127.0.0.1:1/x.yaml cannot be read" in result["msg"]
+    assert result["failure"]["code"] == "invalid_option" and "cannot read http://127.0.0.1:1/x.yaml" in result["msg"]
 
 
 def test_an_equals_sign_is_a_plain_string():
-    assert sources.parse("a: =", "definition") == [{"a": "="}]
+    assert manifests.parse_manifests("a: =", "definition") == [{"a": "="}]
 
 
 @pytest.mark.parametrize("text", ["a: 1\na: 2", "a: {b: 1, b: 2}", "- {a: 1, a: 1}", '"a": 1\na: 2'])
 def test_a_key_that_is_there_twice_is_refused_at_every_depth(text):
-    with pytest.raises(InvalidOption, match="is there twice"):
-        sources.parse(text, "definition")
+    with pytest.raises(InvalidOption, match="duplicate key"):
+        manifests.parse_manifests(text, "definition")
 
 
 def test_an_object_in_a_list_is_checked_as_any_other():
@@ -89,16 +98,33 @@ def test_a_name_that_no_server_takes_is_refused(name):
 
 def test_what_only_a_server_writes_is_not_sent():
     obj = config("a", x="1")
-    obj["metadata"].update(uid="u", resourceVersion="1", managedFields=[], creationTimestamp=None, generation=1, selfLink="/", labels={"a": "b"})
+    obj["metadata"].update(
+        uid="u",
+        resourceVersion="1",
+        managedFields=[],
+        creationTimestamp=None,
+        generation=1,
+        selfLink="/",
+        labels={"a": "b"},
+    )
     obj["status"] = {"phase": "x"}
     before = {**obj, "metadata": dict(obj["metadata"])}
-    assert normal(obj) == {**config("a", x="1"), "metadata": {"name": "a", "namespace": "shop", "labels": {"a": "b"}}}
+    assert normalized(obj) == {
+        **config("a", x="1"),
+        "metadata": {"name": "a", "namespace": "shop", "labels": {"a": "b"}},
+    }
     assert obj == before, "the manifest stays as it was"
 
 
 def test_a_secrets_plain_text_becomes_its_data_and_wins_over_it():
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"a": "eA==", "b": "eA=="}, "stringData": {"b": "é", "c": 1}}
-    assert normal(secret, "shop") == {
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "s"},
+        "data": {"a": "eA==", "b": "eA=="},
+        "stringData": {"b": "é", "c": 1},
+    }
+    assert normalized(secret, "shop") == {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": "s", "namespace": "shop"},
@@ -108,4 +134,4 @@ def test_a_secrets_plain_text_becomes_its_data_and_wins_over_it():
 
 def test_every_value_of_a_secret_is_known_plain_and_in_base64():
     secret = {"data": {"a": "aHVudGVyMg==", "binary": "//8=", "broken": "?"}, "stringData": {"b": "letmein"}}
-    assert sources.secret_values(secret) == {"aHVudGVyMg==", "hunter2", "//8=", "?", "letmein", "bGV0bWVpbg=="}
+    assert manifests.secret_values(secret) == {"aHVudGVyMg==", "hunter2", "//8=", "?", "letmein", "bGV0bWVpbg=="}

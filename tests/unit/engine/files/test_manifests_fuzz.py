@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whatever text, file or data is given as manifests: a list of documents that can be sent, or InvalidOption. Nothing else."""
+"""Whatever text, file or data is given as manifests: a list of documents that can be sent, or InvalidOption. Nothing
+else.
+"""
+
 from __future__ import annotations
 
 import json
@@ -12,14 +15,16 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import manifests as sources
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import normal, ref_of
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import manifests
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import normalized, ref_of
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-PATHS = [str(Path(sources.__file__).parents[7])]
-FAST = settings(max_examples=300, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+PATHS = [str(Path(manifests.__file__).parents[7])]
+FAST = settings(
+    max_examples=300, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
 MEMORY, SECONDS = 1 << 30, 30
 
 # What YAML is made of, and what its readers stumble over.
@@ -33,13 +38,15 @@ PIECES = (
 scraps = st.lists(st.sampled_from(PIECES), max_size=25).map("".join)
 words = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=12)
 scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | words | st.dates().map(str)
-data = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=4), max_leaves=15)
+data = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=4), max_leaves=15
+)
 
 
 def parsed(text: str) -> list[Any] | None:
     """The documents; None where the text is refused with a reason."""
     try:
-        documents = sources.parse(text, "definition")
+        documents = manifests.parse_manifests(text, "definition")
     except InvalidOption as refusal:
         assert refusal.code == "invalid_option" and refusal.message.startswith("definition: ")
         return None
@@ -50,8 +57,13 @@ def parsed(text: str) -> list[Any] | None:
 
 def objects_of(folder: Path | None = None, **options: Any) -> list[dict[str, Any]]:
     """What a module would get to see."""
-    return sources.read(SimpleNamespace(options={"src": str(folder) if folder else None, **options}, hide=lambda values: None,
-                                        module=SimpleNamespace(params={})))  # type: ignore[arg-type]
+    return manifests.read_manifests(
+        SimpleNamespace(
+            options={"src": str(folder) if folder else None, **options},
+            hide=lambda values: None,
+            module=SimpleNamespace(params={}),
+        )
+    )  # type: ignore[arg-type]
 
 
 @FAST
@@ -108,21 +120,33 @@ def test_a_key_that_is_there_twice_is_refused_by_name(keys: list[str], choose: s
     text = "{" + ", ".join(f"{key}: 1" for key in order) + "}"
     for _level in range(depth):
         text = f"[{{outer: {text}}}]"
-    with pytest.raises(InvalidOption, match=f"key '{twice}' is there twice"):
-        sources.parse(text, "definition")
+    with pytest.raises(InvalidOption, match=f"duplicate key '{twice}'"):
+        manifests.parse_manifests(text, "definition")
 
 
 @FAST
-@given(st.dictionaries(st.sampled_from("abcd"), st.integers(0, 9), max_size=4), st.dictionaries(st.sampled_from("abcd"), st.integers(0, 9), max_size=4))
+@given(
+    st.dictionaries(st.sampled_from("abcd"), st.integers(0, 9), max_size=4),
+    st.dictionaries(st.sampled_from("abcd"), st.integers(0, 9), max_size=4),
+)
 def test_what_a_merge_key_brings_may_be_overridden(brought: dict[str, int], own: dict[str, int]) -> None:
-    text = f"base: &base {json.dumps(brought)}\nuse:\n  <<: *base\n" + "".join(f"  {key}: {value}\n" for key, value in own.items())
+    text = f"base: &base {json.dumps(brought)}\nuse:\n  <<: *base\n" + "".join(
+        f"  {key}: {value}\n" for key, value in own.items()
+    )
     assert parsed(text) == [{"base": brought, "use": {**brought, **own}}]
 
 
 # (text, what becomes of it): a merge key brings each key once, however often it is there.
 BLOW_UPS = {
-    "lists of lists": ("- &a0 [x]\n" + "".join(f"- &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)), "refused"),
-    "maps of maps": ("a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{{', '.join(f'k{i}: *a{n - 1}' for i in range(9))}}}\n" for n in range(1, 12)), "refused"),
+    "lists of lists": (
+        "- &a0 [x]\n" + "".join(f"- &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)),
+        "refused",
+    ),
+    "maps of maps": (
+        "a0: &a0 {x: 1}\n"
+        + "".join(f"a{n}: &a{n} {{{', '.join(f'k{i}: *a{n - 1}' for i in range(9))}}}\n" for n in range(1, 12)),
+        "refused",
+    ),
     "merges of merges": (
         "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 12)),
         "refused or few values",
@@ -137,12 +161,12 @@ def test_anchors_that_blow_up_cost_neither_memory_nor_time(name: str) -> None:
     program = f"""
 import resource, sys
 sys.path[:0] = {PATHS!r}
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import manifests as sources
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.files import manifests
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
 resource.setrlimit(resource.RLIMIT_AS, ({MEMORY}, {MEMORY}))
 resource.setrlimit(resource.RLIMIT_CPU, ({SECONDS}, {SECONDS}))
 try:
-    print("few values" if len(str(sources.parse(sys.stdin.read(), "definition"))) < 1000 else "many values")
+    print("few values" if len(str(manifests.parse_manifests(sys.stdin.read(), "definition"))) < 1000 else "many values")
 except InvalidOption:
     print("refused")
 """
@@ -152,16 +176,24 @@ except InvalidOption:
 
 def test_an_anchor_that_is_used_often_but_stays_small_is_no_blow_up() -> None:
     text = "base: &base {a: 1, b: 2}\nuses:\n" + "- {<<: *base, c: 3}\n- *base\n" * 2000
-    (document,) = sources.parse(text, "definition")
+    (document,) = manifests.parse_manifests(text, "definition")
     assert len(document["uses"]) == 4000 and document["uses"][-2] == {"a": 1, "b": 2, "c": 3}
 
 
 def test_a_date_stays_the_text_that_it_was() -> None:
-    assert sources.parse("released: 2026-01-31\n2026-02-01: later\n", "definition") == [{"released": "2026-01-31", "2026-02-01": "later"}]
+    assert manifests.parse_manifests("released: 2026-01-31\n2026-02-01: later\n", "definition") == [
+        {"released": "2026-01-31", "2026-02-01": "later"}
+    ]
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("just words", "document 1 is str"), ("- 1\n- 2", "document 1 is int"), ("--- {}\n", "has no apiVersion"), ("42", "document 1 is int")]
+    ("text", "words"),
+    [
+        ("just words", "document 1 is str"),
+        ("- 1\n- 2", "document 1 is int"),
+        ("--- {}\n", "has no apiVersion"),
+        ("42", "document 1 is int"),
+    ],
 )
 def test_a_document_that_is_no_object_is_refused_by_its_place(text: str, words: str) -> None:
     with pytest.raises(InvalidOption, match=words):
@@ -173,10 +205,16 @@ near_objects = st.fixed_dictionaries(
     optional={
         "apiVersion": st.sampled_from(["v1", "apps/v1", "a/b/c", ""]) | scalars,
         "kind": st.sampled_from(["ConfigMap", "Secret", "List", "CustomResourceDefinition", ""]) | scalars,
-        "metadata": st.fixed_dictionaries(
-            {}, optional={key: st.just("one") | data for key in ("name", "namespace", "labels", "annotations", "resourceVersion")}
-        )
-        | data,
+        "metadata": (
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    key: st.just("one") | data
+                    for key in ("name", "namespace", "labels", "annotations", "resourceVersion")
+                },
+            )
+            | data
+        ),
         "data": st.dictionaries(words, words, max_size=3) | data,
         "stringData": st.dictionaries(words, words, max_size=3) | data,
         "items": st.lists(data, max_size=2) | data,
@@ -191,13 +229,15 @@ near_objects = st.fixed_dictionaries(
 @example([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one", "namespace": 1}}])
 @example([{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "one"}, "data": "text"}])
 @example([{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "one"}, "stringData": ["text"]}])
-@example([{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "one"}, "data": ["text"], "stringData": {"a": "b"}}])
+@example(
+    [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "one"}, "data": ["text"], "stringData": {"a": "b"}}]
+)
 def test_data_that_is_almost_an_object_is_taken_or_refused(documents: list[Any]) -> None:
     try:
         found = objects_of(definition=documents)
     except InvalidOption:
         return
-    assert len({ref_of(normal(obj, "default")) for obj in found}) <= len(found)
+    assert len({ref_of(normalized(obj, "default")) for obj in found}) <= len(found)
 
 
 def test_a_file_that_is_not_utf_8_is_refused_by_its_encoding(tmp_path: Path) -> None:

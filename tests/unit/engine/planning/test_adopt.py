@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pure parts of adopting: whose fields move, and what the object will look like. tests/e2e shows the rest on a real server."""
+"""Pure parts of adopting: whose fields move, and what the object will look like. tests/e2e shows the rest on a real
+server.
+"""
+
 from __future__ import annotations
 
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning import adopt
@@ -9,11 +12,23 @@ TOOLS = frozenset({"helm", "kubectl-client-side-apply"})
 
 
 def entry(manager, fields, operation="Update", **more):
-    return {"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": fields, **more}
+    return {
+        "manager": manager,
+        "operation": operation,
+        "apiVersion": "v1",
+        "fieldsType": "FieldsV1",
+        "fieldsV1": fields,
+        **more,
+    }
 
 
 def config(*entries, **data):
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one", "namespace": "shop", "managedFields": list(entries)}, "data": data}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "one", "namespace": "shop", "managedFields": list(entries)},
+        "data": data,
+    }
 
 
 def data(*keys):
@@ -21,14 +36,26 @@ def data(*keys):
 
 
 def test_only_the_tools_own_entries_for_the_object_itself_are_taken():
-    live = config(entry("helm", data("a")), entry("flagger", data("b")), entry("kubectl-client-side-apply", {"f:status": {}}, subresource="status"))
+    live = config(
+        entry("helm", data("a")),
+        entry("flagger", data("b")),
+        entry("kubectl-client-side-apply", {"f:status": {}}, subresource="status"),
+    )
     assert adopt.owners(live, TOOLS) == ["helm"]
     after = adopt.migrated(live, live, "ours", TOOLS)["metadata"]["managedFields"]
-    assert [(item["manager"], item["operation"]) for item in after] == [("flagger", "Update"), ("kubectl-client-side-apply", "Update"), ("ours", "Apply")]
+    assert [(item["manager"], item["operation"]) for item in after] == [
+        ("flagger", "Update"),
+        ("kubectl-client-side-apply", "Update"),
+        ("ours", "Apply"),
+    ]
 
 
 def test_the_fields_of_all_tools_and_our_own_end_in_one_entry():
-    live = config(entry("ours", data("c"), "Apply"), entry("helm", data("a"), "Apply"), entry("kubectl-client-side-apply", data("b")))
+    live = config(
+        entry("ours", data("c"), "Apply"),
+        entry("helm", data("a"), "Apply"),
+        entry("kubectl-client-side-apply", data("b")),
+    )
     (mine,) = adopt.migrated(live, live, "ours", TOOLS)["metadata"]["managedFields"]
     assert mine["fieldsV1"] == data("a", "b", "c")
 
@@ -41,9 +68,15 @@ def test_minus_keeps_the_leaves_that_only_the_first_has():
 
 
 def test_a_field_that_nobody_sets_any_more_falls_back_to_the_servers_default():
-    live = {**config(entry("helm", {"f:spec": {"f:replicas": {}, "f:paused": {}}})), "spec": {"replicas": 3, "paused": True}}
+    live = {
+        **config(entry("helm", {"f:spec": {"f:replicas": {}, "f:paused": {}}})),
+        "spec": {"replicas": 3, "paused": True},
+    }
     answer = {
-        **config(entry("helm", {"f:spec": {"f:replicas": {}, "f:paused": {}}}), entry("ours", {"f:spec": {"f:x": {}}}, "Apply")),
+        **config(
+            entry("helm", {"f:spec": {"f:replicas": {}, "f:paused": {}}}),
+            entry("ours", {"f:spec": {"f:x": {}}}, "Apply"),
+        ),
         "spec": {"replicas": 3, "paused": True, "x": 1},
     }
     after = adopt.predicted(answer, live, {"spec": {"replicas": 1, "x": 1}}, "ours", TOOLS)
@@ -58,10 +91,17 @@ def test_a_field_that_a_controller_owns_too_stays():
 
 def test_items_of_lists_go_by_their_key():
     fields = {
-        "f:env": {'k:{"name":"a"}': {".": {}, "f:name": {}, "f:value": {}}, 'k:{"name":"b"}': {".": {}, "f:name": {}, "f:value": {}}},
+        "f:env": {
+            'k:{"name":"a"}': {".": {}, "f:name": {}, "f:value": {}},
+            'k:{"name":"b"}': {".": {}, "f:name": {}, "f:value": {}},
+        },
         "f:finalizers": {'v:"x"': {}},
     }
-    live = {**config(entry("helm", fields)), "env": [{"name": "a", "value": "1"}, {"name": "b", "value": "2"}], "finalizers": ["x", "y"]}
+    live = {
+        **config(entry("helm", fields)),
+        "env": [{"name": "a", "value": "1"}, {"name": "b", "value": "2"}],
+        "finalizers": ["x", "y"],
+    }
     answer = {
         **live,
         "metadata": {

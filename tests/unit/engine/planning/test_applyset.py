@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Named sets: what one call manages is remembered, pruned, and nothing else is."""
+
 from __future__ import annotations
 
 import copy
@@ -9,7 +10,15 @@ import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import Ref
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.applyset import KINDS, NAMESPACES, PART_OF, SET_ID, TOOLING, ObjectSet, allowed
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.applyset import (
+    KINDS,
+    NAMESPACES,
+    PART_OF,
+    SET_ID,
+    TOOLING,
+    ObjectSet,
+    prune_allowance,
+)
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
 from builders import actions, config, definition, deployment, namespace, service
 from memory_api import KINDS as SERVED
@@ -20,7 +29,9 @@ WEB = ObjectSet("web", "shop")
 @pytest.fixture
 def manage(run):
     """manage(set, objects, ...) -> result of the module that manages a set"""
-    return lambda name, *objects, prune=True, **options: run("manifests", set=name, namespace="shop", definition=list(objects), prune=prune, **options)
+    return lambda name, *objects, prune=True, **options: run(
+        "manifests", set=name, namespace="shop", definition=list(objects), prune=prune, **options
+    )
 
 
 def parent(api, name="web"):
@@ -37,8 +48,15 @@ def test_a_parent_says_where_its_members_are():
     refs = {Ref("", "ConfigMap", "shop", "a"), Ref("apps", "Deployment", "other", "b"), Ref("", "Namespace", "", "n")}
     metadata = WEB.parent(refs)["metadata"]
     assert metadata["labels"] == {SET_ID: WEB.id}
-    assert metadata["annotations"] == {TOOLING: "servicemesh.istio/v1", KINDS: "ConfigMap,Deployment.apps,Namespace", NAMESPACES: "other"}
-    assert WEB.known(WEB.parent(refs)) == ({("", "ConfigMap"), ("apps", "Deployment"), ("", "Namespace")}, {"shop", "other"})
+    assert metadata["annotations"] == {
+        TOOLING: "servicemesh.istio/v1",
+        KINDS: "ConfigMap,Deployment.apps,Namespace",
+        NAMESPACES: "other",
+    }
+    assert WEB.known(WEB.parent(refs)) == (
+        {("", "ConfigMap"), ("apps", "Deployment"), ("", "Namespace")},
+        {"shop", "other"},
+    )
     assert WEB.known(None) == (set(), set())
 
 
@@ -77,7 +95,10 @@ def test_an_object_that_moved_to_another_set_is_no_more_pruned_by_the_first(api,
     manage("web", config("a", x="1"), config("b", x="1"))
     assert actions(manage("other", config("a", x="1")))["a"] == "configured"
     result = manage("web", config("b", x="1"))
-    assert "a" not in actions(result) and api.get("ConfigMap", "a", "shop")["metadata"]["labels"][PART_OF] == ObjectSet("other", "shop").id
+    assert (
+        "a" not in actions(result)
+        and api.get("ConfigMap", "a", "shop")["metadata"]["labels"][PART_OF] == ObjectSet("other", "shop").id
+    )
 
 
 def test_a_copied_label_makes_no_member(api, manage):
@@ -97,11 +118,19 @@ def test_a_copied_label_makes_no_member(api, manage):
 def test_what_holds_other_peoples_things_is_never_pruned(api, manage):
     manage("web", namespace("own"), definition("things", "Thing", "example.com"), config("a", x="1"))
     result = manage("web", config("a", x="1"))
-    assert result["summary"]["pruned"] == 0 and api.get("Namespace", "own") and api.get("CustomResourceDefinition", "things.example.com")
+    assert (
+        result["summary"]["pruned"] == 0
+        and api.get("Namespace", "own")
+        and api.get("CustomResourceDefinition", "things.example.com")
+    )
 
 
 def test_members_of_a_kind_that_is_served_no_more_are_gone(api, manage):
-    telemetry = {"apiVersion": "telemetry.istio.io/v1", "kind": "Telemetry", "metadata": {"name": "t", "namespace": "shop"}}
+    telemetry = {
+        "apiVersion": "telemetry.istio.io/v1",
+        "kind": "Telemetry",
+        "metadata": {"name": "t", "namespace": "shop"},
+    }
     manage("web", config("a", x="1"), telemetry)
     api.kinds = [kind for kind in SERVED if kind.kind != "Telemetry"]
     result = manage("web", config("a", x="1"))
@@ -121,7 +150,11 @@ def test_a_config_map_of_somebody_else_is_no_set(api, manage):
     api.put(config("web", theirs="1"))
     before = copy.deepcopy(api.objects)
     result = manage("web", config("a", x="1"))
-    assert result["failure"]["code"] == "invalid_option" and "is no set of this collection" in result["msg"] and api.objects == before
+    assert (
+        result["failure"]["code"] == "invalid_option"
+        and "is not a set of this collection" in result["msg"]
+        and api.objects == before
+    )
 
 
 def test_another_sets_mark_in_a_manifest_is_refused(api, manage):
@@ -149,15 +182,18 @@ def test_members_are_those_of_the_marked_kinds_and_places_only(api):
     assert WEB.members(cluster, None) == []
 
 
-@pytest.mark.parametrize(("limit", "members", "may_go"), [("0", 10, 0), ("3", 10, 3), ("20%", 10, 2), ("20%", 4, 0), ("100%", 7, 7), (" 5 ", 1, 5)])
+@pytest.mark.parametrize(
+    ("limit", "members", "may_go"),
+    [("0", 10, 0), ("3", 10, 3), ("20%", 10, 2), ("20%", 4, 0), ("100%", 7, 7), (" 5 ", 1, 5)],
+)
 def test_a_limit_is_a_number_or_a_share(limit, members, may_go):
-    assert allowed(limit, members) == may_go
+    assert prune_allowance(limit, members) == may_go
 
 
 @pytest.mark.parametrize("limit", ["", "-1", "1.5", "101%", "%", "ten", "10 %"])
 def test_any_other_limit_is_refused(limit):
     with pytest.raises(InvalidOption):
-        allowed(limit, 10)
+        prune_allowance(limit, 10)
 
 
 def test_a_share_is_of_the_sets_members(api, manage):

@@ -1,24 +1,35 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a rollout takes away at once, and what a PodDisruptionBudget has left."""
+
 from __future__ import annotations
 
 import builders
 import pytest
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting import disruption_budgets as disruption
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting import disruption_budgets
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure
 
 
 def workload(kind="Deployment", name="web", replicas=2, **strategy):
     obj = {**builders.deployment(name), "kind": kind}
-    obj["spec"] = {**obj["spec"], "replicas": replicas, ("strategy" if kind == "Deployment" else "updateStrategy"): strategy}
+    obj["spec"] = {
+        **obj["spec"],
+        "replicas": replicas,
+        ("strategy" if kind == "Deployment" else "updateStrategy"): strategy,
+    }
     return obj
 
 
 def budget(name="web", allowed=0, expected=2, healthy=2, selector=None):
     spec = {"minAvailable": healthy, "selector": {"matchLabels": {"app": "web"}} if selector is None else selector}
     status = {"disruptionsAllowed": allowed, "expectedPods": expected, "desiredHealthy": healthy}
-    return {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": name, "namespace": "shop"}, "spec": spec, "status": status}
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": spec,
+        "status": status,
+    }
 
 
 def rolling(**values):
@@ -46,7 +57,7 @@ def rolling(**values):
     ],
 )
 def test_what_a_rollout_takes_away(obj, taken):
-    assert disruption.taken_away(obj) == taken
+    assert disruption_budgets.pods_taken_away(obj) == taken
 
 
 @pytest.mark.parametrize(
@@ -63,27 +74,39 @@ def test_what_a_rollout_takes_away(obj, taken):
     ],
 )
 def test_a_budget_that_has_too_little_left(budgets, hopeless):
-    assert [found.hopeless for found in disruption.tight([workload("StatefulSet")], budgets)] == hopeless
+    assert [
+        found.hopeless for found in disruption_budgets.exceeded_budgets([workload("StatefulSet")], budgets)
+    ] == hopeless
 
 
 def test_a_rollout_that_surges_needs_no_budget():
-    assert disruption.tight([workload(replicas=2)], [budget()]) == []
+    assert disruption_budgets.exceeded_budgets([workload(replicas=2)], [budget()]) == []
 
 
 def test_what_waiting_cannot_mend_is_refused_at_once():
-    found = disruption.tight([workload("StatefulSet")], [budget()])
+    found = disruption_budgets.exceeded_budgets([workload("StatefulSet")], [budget()])
     with pytest.raises(Failure) as refused:
-        disruption.refuse(found)
+        disruption_budgets.fail_if_exceeded(found)
     assert (
         refused.value.code == "disruption_budget"
-        and "StatefulSet shop/web takes 1 of its pods away at once, PodDisruptionBudget shop/web allows 0" in refused.value.message
+        and "the rollout of StatefulSet shop/web removes 1 of its pods at once, PodDisruptionBudget shop/web allows 0"
+        in refused.value.message
     )
-    disruption.refuse(disruption.tight([workload("StatefulSet")], [budget(healthy=1)]))
+    disruption_budgets.fail_if_exceeded(
+        disruption_budgets.exceeded_budgets([workload("StatefulSet")], [budget(healthy=1)])
+    )
 
 
 def test_batches_are_bounded_and_share_no_budget():
     names = [f"w{number}" for number in range(5)]
     alone = [workload("StatefulSet", name) for name in names]
-    assert [[obj["metadata"]["name"] for obj in batch] for batch in disruption.batches(alone, [], 2)] == [["w0", "w1"], ["w2", "w3"], ["w4"]]
+    assert [[obj["metadata"]["name"] for obj in batch] for batch in disruption_budgets.batches(alone, [], 2)] == [
+        ["w0", "w1"],
+        ["w2", "w3"],
+        ["w4"],
+    ]
     both = budget(selector={"matchExpressions": [{"key": "app", "operator": "In", "values": ["w0", "w1"]}]})
-    assert [[obj["metadata"]["name"] for obj in batch] for batch in disruption.batches(alone, [both], 3)] == [["w0", "w2", "w3"], ["w1", "w4"]]
+    assert [[obj["metadata"]["name"] for obj in batch] for batch in disruption_budgets.batches(alone, [both], 3)] == [
+        ["w0", "w2", "w3"],
+        ["w1", "w4"],
+    ]

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Is an object done? By kind, in the words of kstatus."""
+
 from __future__ import annotations
 
 import pytest
@@ -22,7 +23,12 @@ GROUPS = {
 
 
 def status(kind, state=None, spec=None, **metadata):
-    obj = {"apiVersion": GROUPS.get(kind, "v1"), "kind": kind, "metadata": {"name": "x", "generation": 2, **metadata}, "spec": spec or {}}
+    obj = {
+        "apiVersion": GROUPS.get(kind, "v1"),
+        "kind": kind,
+        "metadata": {"name": "x", "generation": 2, **metadata},
+        "spec": spec or {},
+    }
     return status_of({**obj, "status": state} if state is not None else obj)
 
 
@@ -36,7 +42,13 @@ def rolled_out(**changed):
 
 
 REVISIONS = {"currentRevision": "b", "updateRevision": "b"}
-EVERYWHERE = {"observedGeneration": 2, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAvailable": 3, "numberReady": 3}
+EVERYWHERE = {
+    "observedGeneration": 2,
+    "desiredNumberScheduled": 3,
+    "updatedNumberScheduled": 3,
+    "numberAvailable": 3,
+    "numberReady": 3,
+}
 THREE = {"replicas": 3}
 PARTITION = {"replicas": 3, "updateStrategy": {"rollingUpdate": {"partition": 2}}}
 # (kind, status, spec) -> (word, part of the message)
@@ -45,37 +57,57 @@ TABLE = [
     ("VirtualService", None, {}, "Current", ""),
     ("Service", {"loadBalancer": {}}, {"type": "LoadBalancer"}, "Current", ""),
     ("Deployment", rolled_out(), THREE, "Current", "3 of 3 replicas ready"),
-    ("Deployment", None, THREE, "InProgress", "not seen it yet"),
-    ("Deployment", rolled_out(observedGeneration=1), THREE, "InProgress", "not seen the change"),
+    ("Deployment", None, THREE, "InProgress", "not processed it yet"),
+    ("Deployment", rolled_out(observedGeneration=1), THREE, "InProgress", "not processed the change"),
     ("Deployment", rolled_out(updatedReplicas=1), THREE, "InProgress", "1 of 3 replicas updated"),
     ("Deployment", rolled_out(replicas=5), THREE, "InProgress", "2 old replicas still there"),
     ("Deployment", rolled_out(availableReplicas=2), THREE, "InProgress", "2 of 3 replicas available"),
     ("Deployment", rolled_out(readyReplicas=2), THREE, "InProgress", "2 of 3 replicas ready"),
     ("Deployment", {"observedGeneration": 2}, {"replicas": 0}, "Current", ""),
-    ("Deployment", rolled_out(replicas=1, updatedReplicas=1, readyReplicas=1, availableReplicas=1), {}, "Current", "1 of 1"),
+    (
+        "Deployment",
+        rolled_out(replicas=1, updatedReplicas=1, readyReplicas=1, availableReplicas=1),
+        {},
+        "Current",
+        "1 of 1",
+    ),
     ("Deployment", {"observedGeneration": 2}, {"paused": True, **THREE}, "Current", "paused"),
     (
         "Deployment",
-        rolled_out(readyReplicas=0, **condition("Progressing", "False", reason="ProgressDeadlineExceeded", message="stuck")),
+        rolled_out(
+            readyReplicas=0, **condition("Progressing", "False", reason="ProgressDeadlineExceeded", message="stuck")
+        ),
         THREE,
         "Failed",
         "stuck",
     ),
     ("StatefulSet", rolled_out(**REVISIONS), THREE, "Current", ""),
-    ("StatefulSet", None, THREE, "InProgress", "not seen it yet"),
+    ("StatefulSet", None, THREE, "InProgress", "not processed it yet"),
     ("StatefulSet", rolled_out(readyReplicas=2, **REVISIONS), THREE, "InProgress", "2 of 3 readyReplicas"),
     ("StatefulSet", rolled_out(currentRevision="a", updateRevision="b"), THREE, "InProgress", "old revision"),
     ("StatefulSet", rolled_out(updatedReplicas=1, currentRevision="a", updateRevision="b"), PARTITION, "Current", ""),
-    ("StatefulSet", rolled_out(updatedReplicas=0, currentRevision="a", updateRevision="b"), PARTITION, "InProgress", "0 of 1 replicas updated"),
+    (
+        "StatefulSet",
+        rolled_out(updatedReplicas=0, currentRevision="a", updateRevision="b"),
+        PARTITION,
+        "InProgress",
+        "0 of 1 replicas updated",
+    ),
     ("StatefulSet", rolled_out(readyReplicas=0), {"updateStrategy": {"type": "OnDelete"}}, "Current", "on deletion"),
     ("DaemonSet", EVERYWHERE, {}, "Current", "3 of 3"),
-    ("DaemonSet", None, {}, "InProgress", "not seen it yet"),
+    ("DaemonSet", None, {}, "InProgress", "not processed it yet"),
     ("DaemonSet", {**EVERYWHERE, "updatedNumberScheduled": 1}, {}, "InProgress", "1 of 3 updatedNumberScheduled"),
     ("DaemonSet", {**EVERYWHERE, "numberReady": 2}, {}, "InProgress", "2 of 3 numberReady"),
     ("ReplicaSet", {"readyReplicas": 2}, THREE, "InProgress", "2 of 3"),
     ("ReplicaSet", {"readyReplicas": 3}, THREE, "Current", ""),
     ("Pod", {"phase": "Running", **condition("Ready", "True")}, {}, "Current", ""),
-    ("Pod", {"phase": "Running", **condition("Ready", "False", message="containers not ready")}, {}, "InProgress", "containers not ready"),
+    (
+        "Pod",
+        {"phase": "Running", **condition("Ready", "False", message="containers not ready")},
+        {},
+        "InProgress",
+        "containers not ready",
+    ),
     ("Pod", {"phase": "Pending"}, {}, "InProgress", "phase Pending"),
     ("Pod", {"phase": "Succeeded"}, {}, "Current", ""),
     ("Pod", {"phase": "Failed", "message": "evicted"}, {}, "Failed", "evicted"),
@@ -111,7 +143,9 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "state", "spec", "word", "message"), TABLE, ids=[f"{row[0]} {row[3]} {row[4]}" for row in TABLE])
+@pytest.mark.parametrize(
+    ("kind", "state", "spec", "word", "message"), TABLE, ids=[f"{row[0]} {row[3]} {row[4]}" for row in TABLE]
+)
 def test_a_status_is_that_of_its_kind(kind, state, spec, word, message):
     found = status(kind, state, spec)
     assert found.word == word and message in found.message and found.current == (word == "Current")
@@ -119,7 +153,10 @@ def test_a_status_is_that_of_its_kind(kind, state, spec, word, message):
 
 def test_what_failed_has_a_code():
     assert status("Job", condition("Failed", "True")).code == "job_failed"
-    assert status("Deployment", condition("Progressing", "False", reason="ProgressDeadlineExceeded")).code == "progress_deadline"
+    assert (
+        status("Deployment", condition("Progressing", "False", reason="ProgressDeadlineExceeded")).code
+        == "progress_deadline"
+    )
 
 
 def test_what_is_not_there_and_what_is_going_is_never_current():
@@ -133,5 +170,8 @@ def test_istios_own_gateway_is_no_gateway_of_the_gateway_api():
 
 
 def test_a_gateway_without_an_address_is_done_where_there_are_none():
-    conditions = [{"type": "Accepted", "status": "True"}, {"type": "Programmed", "status": "False", "reason": "AddressNotAssigned"}]
+    conditions = [
+        {"type": "Accepted", "status": "True"},
+        {"type": "Programmed", "status": "False", "reason": "AddressNotAssigned"},
+    ]
     assert status("Gateway", {"conditions": conditions}).current

@@ -1,25 +1,26 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Why a workload does not become ready, and how long each reason deserves patience."""
+
 from __future__ import annotations
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting.pod_failures import (
-    AT_ONCE,
     CRASHES,
-    GRACE,
+    IMMEDIATE,
     NEVER,
+    PULL_GRACE_SECONDS,
     REASONS,
-    REPEATED,
-    Fault,
-    Patience,
-    container_fault,
+    TRANSIENT_GRACE_SECONDS,
+    FailureTracker,
+    PodFailure,
     current_pods,
-    faults_of,
+    failure_of_container,
+    failures_of_pod,
+    find_failures,
     last_lines,
-    pod_faults,
 )
 from builders import deployment, pod
 
@@ -39,23 +40,23 @@ def waiting(reason, restarts=0, message="", last=None):
 @pytest.mark.parametrize(
     ("reason", "code", "patience"),
     [
-        ("InvalidImageName", "image_name", AT_ONCE),
-        ("ErrImageNeverPull", "image_pull", AT_ONCE),
-        ("CreateContainerConfigError", "container_config", GRACE),
-        ("CreateContainerError", "container_start", GRACE),
-        ("ErrImagePull", "image_pull", REPEATED),
-        ("ImagePullBackOff", "image_pull", REPEATED),
+        ("InvalidImageName", "image_name", IMMEDIATE),
+        ("ErrImageNeverPull", "image_pull", IMMEDIATE),
+        ("CreateContainerConfigError", "container_config", TRANSIENT_GRACE_SECONDS),
+        ("CreateContainerError", "container_start", TRANSIENT_GRACE_SECONDS),
+        ("ErrImagePull", "image_pull", PULL_GRACE_SECONDS),
+        ("ImagePullBackOff", "image_pull", PULL_GRACE_SECONDS),
         ("RegistryUnavailable", "image_pull", NEVER),
     ],
 )
 def test_each_reason_has_its_code_and_its_patience(reason, code, patience):
-    fault = container_fault("web-1", waiting(reason, message="why"))
-    assert (fault.code, fault.patience, fault.container, fault.message) == (code, patience, "server", "why")
+    fault = failure_of_container("web-1", waiting(reason, message="why"))
+    assert (fault.code, fault.grace_seconds, fault.container, fault.message) == (code, patience, "server", "why")
     assert str(fault) == f"pod web-1, container server: {reason} (why)"
 
 
 def test_at_once_is_sooner_than_repeated_and_never_is_no_time():
-    assert AT_ONCE == 0 < GRACE <= REPEATED and NEVER is None
+    assert IMMEDIATE == 0 < TRANSIENT_GRACE_SECONDS <= PULL_GRACE_SECONDS and NEVER is None
     assert all(code for code, _patience in REASONS.values())
 
 
@@ -65,20 +66,29 @@ ENDED = {"exitCode": 1, "reason": "Error", "message": "no database\n"}
 @pytest.mark.parametrize(
     ("container", "patience"),
     [
-        (waiting("CrashLoopBackOff", CRASHES, last=ENDED), AT_ONCE),
+        (waiting("CrashLoopBackOff", CRASHES, last=ENDED), IMMEDIATE),
         (waiting("CrashLoopBackOff", CRASHES - 1, last=ENDED), NEVER),
-        (waiting("CrashLoopBackOff", CRASHES, last={"exitCode": 0, "reason": "Completed"}), AT_ONCE),
-        ({"name": "server", "ready": False, "restartCount": CRASHES, "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}, AT_ONCE),
+        (waiting("CrashLoopBackOff", CRASHES, last={"exitCode": 0, "reason": "Completed"}), IMMEDIATE),
+        (
+            {
+                "name": "server",
+                "ready": False,
+                "restartCount": CRASHES,
+                "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+            },
+            IMMEDIATE,
+        ),
     ],
 )
 def test_a_crash_counts_when_it_repeats(container, patience):
-    fault = container_fault("web-1", container)
-    assert (fault.code, fault.patience) == ("crash", patience)
+    fault = failure_of_container("web-1", container)
+    assert (fault.code, fault.grace_seconds) == ("crash", patience)
 
 
 def test_a_crash_tells_how_it_ended():
     assert (
-        str(container_fault("web-1", waiting("CrashLoopBackOff", 3, last=ENDED))) == "pod web-1, container server: Error (exit code 1, 3 restarts: no database)"
+        str(failure_of_container("web-1", waiting("CrashLoopBackOff", 3, last=ENDED)))
+        == "pod web-1, container server: Error (exit code 1, 3 restarts: no database)"
     )
 
 
@@ -86,39 +96,62 @@ def test_a_crash_tells_how_it_ended():
     "container",
     [
         {"name": "server", "ready": True, "restartCount": 0, "state": {"running": {}}},
-        {"name": "server", "ready": True, "restartCount": 9, "state": {"running": {}}, "lastState": {"terminated": ENDED}},
-        {"name": "init", "ready": True, "restartCount": 0, "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}},
+        {
+            "name": "server",
+            "ready": True,
+            "restartCount": 9,
+            "state": {"running": {}},
+            "lastState": {"terminated": ENDED},
+        },
+        {
+            "name": "init",
+            "ready": True,
+            "restartCount": 0,
+            "state": {"terminated": {"exitCode": 0, "reason": "Completed"}},
+        },
         waiting("PodInitializing"),
         waiting("ContainerCreating"),
     ],
 )
 def test_what_runs_or_is_on_its_way_is_no_fault(container):
-    assert container_fault("web-1", container) is None
+    assert failure_of_container("web-1", container) is None
 
 
 def test_a_pod_tells_of_its_place_and_of_all_its_containers():
     unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
-    found = pod_faults(
-        pod("web-1", conditions=[unschedulable], initContainerStatuses=[waiting("ErrImagePull")], containerStatuses=[waiting("InvalidImageName")])
+    found = failures_of_pod(
+        pod(
+            "web-1",
+            conditions=[unschedulable],
+            initContainerStatuses=[waiting("ErrImagePull")],
+            containerStatuses=[waiting("InvalidImageName")],
+        )
     )
-    assert [(fault.reason, fault.patience) for fault in found] == [("Unschedulable", NEVER), ("ErrImagePull", REPEATED), ("InvalidImageName", AT_ONCE)]
+    assert [(fault.reason, fault.grace_seconds) for fault in found] == [
+        ("Unschedulable", NEVER),
+        ("ErrImagePull", PULL_GRACE_SECONDS),
+        ("InvalidImageName", IMMEDIATE),
+    ]
 
 
 def test_patience_is_by_fault_and_ends_with_its_time():
     now = [100.0]
-    patience = Patience(clock=lambda: now[0])
-    pull, back_off = (Fault("web-1", "server", reason, "", "image_pull", REPEATED) for reason in ("ErrImagePull", "ImagePullBackOff"))
+    patience = FailureTracker(clock=lambda: now[0])
+    pull, back_off = (
+        PodFailure("web-1", "server", reason, "", "image_pull", PULL_GRACE_SECONDS)
+        for reason in ("ErrImagePull", "ImagePullBackOff")
+    )
     assert not patience.exhausted(pull)
-    now[0] += REPEATED - 1
+    now[0] += PULL_GRACE_SECONDS - 1
     assert not patience.exhausted(back_off)
     now[0] += 1
     assert patience.exhausted(back_off), "a pull that fails is one fault, whatever its reason is called by now"
-    assert not patience.exhausted(Fault("web-2", "server", "ErrImagePull", "", "image_pull", REPEATED))
-    assert patience.exhausted(Fault("web-2", "server", "InvalidImageName", "", "image_name", AT_ONCE))
+    assert not patience.exhausted(PodFailure("web-2", "server", "ErrImagePull", "", "image_pull", PULL_GRACE_SECONDS))
+    assert patience.exhausted(PodFailure("web-2", "server", "InvalidImageName", "", "image_name", IMMEDIATE))
     now[0] += 1e6
-    assert not patience.exhausted(Fault("web-1", "", "Unschedulable", "", "unschedulable", NEVER)) and not patience.exhausted(
-        Fault("web-1", "", "Unschedulable", "", "unschedulable", NEVER)
-    )
+    assert not patience.exhausted(
+        PodFailure("web-1", "", "Unschedulable", "", "unschedulable", NEVER)
+    ) and not patience.exhausted(PodFailure("web-1", "", "Unschedulable", "", "unschedulable", NEVER))
 
 
 def replica_set(name, revision, uid, **status):
@@ -144,14 +177,16 @@ def rollout(api):
     # A set of another Deployment with the same labels, which only its owner tells apart.
     api.put(replica_set("foreign", "2", "another"))
     for name, reason in (("old", "InvalidImageName"), ("new", "ErrImagePull"), ("foreign", "InvalidImageName")):
-        api.put(pod(f"web-{name}", labels={"app": "web", "pod-template-hash": name}, containerStatuses=[waiting(reason)]))
+        api.put(
+            pod(f"web-{name}", labels={"app": "web", "pod-template-hash": name}, containerStatuses=[waiting(reason)])
+        )
     return api
 
 
 def test_only_pods_of_the_newest_template_count(rollout):
     cluster, live = Cluster(rollout), rollout.get("Deployment", "web", "shop")
     assert [obj["metadata"]["name"] for obj in current_pods(cluster, live)] == ["web-new"]
-    assert [(fault.pod, fault.reason) for fault in faults_of(cluster, live)] == [("web-new", "ErrImagePull")]
+    assert [(fault.pod, fault.reason) for fault in find_failures(cluster, live)] == [("web-new", "ErrImagePull")]
 
 
 def test_before_the_newest_template_has_a_set_no_pod_counts(rollout):
@@ -185,37 +220,47 @@ def test_other_workloads_mark_their_newest_pods_in_their_own_way(api, kind, labe
 
 @pytest.mark.parametrize(
     ("message", "code", "patience"),
-    [("exceeded quota", "refused", GRACE), ('failed calling webhook "namespace.sidecar-injector.istio.io"', "webhook", NEVER)],
+    [
+        ("exceeded quota", "api_rejected", TRANSIENT_GRACE_SECONDS),
+        ('failed calling webhook "namespace.sidecar-injector.istio.io"', "webhook_unavailable", NEVER),
+    ],
 )
 def test_pods_that_cannot_be_made_are_told_by_their_maker(rollout, message, code, patience):
     failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
     rollout.feed("ReplicaSet", "new", "shop", status={"conditions": [failure]})
-    found = [fault for fault in faults_of(Cluster(rollout), rollout.get("Deployment", "web", "shop")) if not fault.pod]
-    assert [(fault.code, fault.patience, fault.message) for fault in found] == [(code, patience, message)]
+    found = [
+        fault for fault in find_failures(Cluster(rollout), rollout.get("Deployment", "web", "shop")) if not fault.pod
+    ]
+    assert [(fault.code, fault.grace_seconds, fault.message) for fault in found] == [(code, patience, message)]
     assert "no pod: FailedCreate" in str(found[0])
 
 
 def test_the_worst_fault_is_the_first(rollout):
     statuses = [waiting("RegistryUnavailable"), waiting("ErrImagePull"), waiting("InvalidImageName")]
     rollout.put(pod("web-new", labels={"app": "web", "pod-template-hash": "new"}, containerStatuses=statuses))
-    found = faults_of(Cluster(rollout), rollout.get("Deployment", "web", "shop"))
+    found = find_failures(Cluster(rollout), rollout.get("Deployment", "web", "shop"))
     assert [fault.reason for fault in found] == ["InvalidImageName", "ErrImagePull", "RegistryUnavailable"]
 
 
 def test_who_may_not_list_pods_sees_no_faults_and_no_error(rollout):
     for path in ("/apis/apps/v1/namespaces/shop/replicasets", "/api/v1/namespaces/shop/pods"):
         rollout.faults[("GET", path)] = [ApiError(403, "Forbidden", "may not list")]
-        assert faults_of(Cluster(rollout), rollout.get("Deployment", "web", "shop")) == []
+        assert find_failures(Cluster(rollout), rollout.get("Deployment", "web", "shop")) == []
     rollout.faults[("GET", "/api/v1/namespaces/shop/pods")] = [ApiError(500, "", "broken")]
     with pytest.raises(ApiError):
-        faults_of(Cluster(rollout), rollout.get("Deployment", "web", "shop"))
+        find_failures(Cluster(rollout), rollout.get("Deployment", "web", "shop"))
 
 
 def test_a_crash_comes_with_its_last_words_and_other_faults_with_none(api):
     api.logs[("shop", "web-1")] = "starting\nno database\n"
-    crash = Fault("web-1", "server", "Error", "", "crash", AT_ONCE)
+    crash = PodFailure("web-1", "server", "Error", "", "crash", IMMEDIATE)
     assert last_lines(Cluster(api), "shop", crash) == ["starting", "no database"]
-    assert last_lines(Cluster(api), "shop", Fault("web-1", "server", "ErrImagePull", "", "image_pull", REPEATED)) == []
+    assert (
+        last_lines(
+            Cluster(api), "shop", PodFailure("web-1", "server", "ErrImagePull", "", "image_pull", PULL_GRACE_SECONDS)
+        )
+        == []
+    )
     api.logs[("shop", "web-1")] = "unable to retrieve container logs for containerd://1"
     assert last_lines(Cluster(api), "shop", crash) == []
     api.logs.clear()

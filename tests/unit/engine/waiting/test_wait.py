@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Waiting: for all objects at once, by watch, with an early end for what will not heal, and an error that names the cause."""
+"""Waiting: for all objects at once, by watch, with an early end for what will not heal, and an error that names the
+cause.
+"""
+
 from __future__ import annotations
 
 import threading
@@ -11,9 +14,12 @@ import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.api import ApiError
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster import Cluster
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.objects import Ref, ref_of
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.change import CREATED, UNCHANGED, Change
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting import pod_failures as faults
-from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting import wait
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.planning.change import (
+    CREATED,
+    UNCHANGED,
+    ObjectChange,
+)
+from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting import pod_failures, wait
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting.deadline import Deadline
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting.kstatus import status_of
 from ansible_collections.servicemesh.istio.plugins.module_utils._engine.waiting.wait import until_current, until_gone
@@ -38,7 +44,7 @@ def have(api, *objects):
     for obj in objects:
         api.put(obj)
         ref = ref_of(obj)
-        found.append(Change(ref, "v1", CREATED, obj, None))
+        found.append(ObjectChange(ref, "v1", CREATED, obj, None))
     api.requests.clear()
     return found
 
@@ -53,14 +59,30 @@ def broken(api, name="web", status=None, **pod_status):
     obj["metadata"]["annotations"] = {"deployment.kubernetes.io/revision": "1"}
     (change,) = have(api, {**obj, "status": status or {}})
     owners = [{"uid": api.get("Deployment", name, "shop")["metadata"]["uid"]}]
-    marks = {"labels": {"app": name, "pod-template-hash": "h"}, "annotations": {"deployment.kubernetes.io/revision": "1"}}
-    api.put({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": name, "namespace": "shop", "ownerReferences": owners, **marks}, "spec": {}})
+    marks = {
+        "labels": {"app": name, "pod-template-hash": "h"},
+        "annotations": {"deployment.kubernetes.io/revision": "1"},
+    }
+    api.put(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "ReplicaSet",
+            "metadata": {"name": name, "namespace": "shop", "ownerReferences": owners, **marks},
+            "spec": {},
+        }
+    )
     api.put(pod(f"{name}-1", labels=marks["labels"], **pod_status))
     return change
 
 
 def waiting(reason, message="", restarts=0, **more):
-    return {"name": "server", "ready": False, "restartCount": restarts, "state": {"waiting": {"reason": reason, "message": message}}, **more}
+    return {
+        "name": "server",
+        "ready": False,
+        "restartCount": restarts,
+        "state": {"waiting": {"reason": reason, "message": message}},
+        **more,
+    }
 
 
 def test_all_objects_are_waited_for_at_once_by_one_watch(cluster, api):
@@ -84,7 +106,11 @@ def test_a_deadline_that_is_over_before_the_first_news_still_says_what_it_is_lik
     changes = have(api, {**deployment(), "status": {"observedGeneration": 1}})
     with pytest.raises(Failure) as failed:
         until_current(cluster, changes, Deadline(0))
-    assert failed.value.code == "timeout" and "Unknown" not in failed.value.message and "InProgress" in failed.value.message
+    assert (
+        failed.value.code == "timeout"
+        and "Unknown" not in failed.value.message
+        and "InProgress" in failed.value.message
+    )
 
 
 def test_the_deadline_names_every_object_and_what_was_seen(cluster, api):
@@ -94,7 +120,7 @@ def test_the_deadline_names_every_object_and_what_was_seen(cluster, api):
         until_current(cluster, [other, change], Deadline(SHORT))
     failure = failed.value
     assert failure.code == "timeout" and f"not ready within {SHORT:g} s" in failure.message
-    assert "Deployment shop/other InProgress: its controller has not seen it yet" in failure.message
+    assert "Deployment shop/other InProgress: its controller has not processed it yet" in failure.message
     assert "pod web-1, container server: ErrImagePull (no such tag)" in failure.message
     assert failure.ref["name"] == "web", "the object with a cause comes before one without"
 
@@ -111,7 +137,10 @@ def test_an_object_that_never_appears_is_named(cluster, api):
     ("container", "code"),
     [
         (waiting("InvalidImageName"), "image_name"),
-        (waiting("CrashLoopBackOff", restarts=5, lastState={"terminated": {"exitCode": 1, "reason": "Error"}}), "crash"),
+        (
+            waiting("CrashLoopBackOff", restarts=5, lastState={"terminated": {"exitCode": 1, "reason": "Error"}}),
+            "crash",
+        ),
     ],
 )
 def test_what_will_not_heal_ends_the_wait_at_once(cluster, api, container, code):
@@ -120,7 +149,12 @@ def test_what_will_not_heal_ends_the_wait_at_once(cluster, api, container, code)
     begun = time.monotonic()
     with pytest.raises(Failure) as failed:
         until_current(cluster, [change], Deadline(LONG))
-    assert failed.value.code == code and failed.value.ref["name"] == "web" and failed.value.hint and time.monotonic() - begun < LONG / 2
+    assert (
+        failed.value.code == code
+        and failed.value.ref["name"] == "web"
+        and failed.value.hint
+        and time.monotonic() - begun < LONG / 2
+    )
     assert ("last log lines: no database" in failed.value.message) == (code == "crash")
 
 
@@ -134,7 +168,7 @@ def test_what_may_heal_is_given_its_time(cluster, api, monkeypatch):
 
 def test_a_fault_that_lasts_ends_the_wait_when_its_time_is_over(cluster, api, monkeypatch):
     monkeypatch.setattr(wait, "LOOK_AT_PODS_EVERY", 0.02)
-    monkeypatch.setitem(faults.REASONS, "ErrImagePull", ("image_pull", 0.1))
+    monkeypatch.setitem(pod_failures.REASONS, "ErrImagePull", ("image_pull", 0.1))
     change = broken(api, containerStatuses=[waiting("ErrImagePull")])
     with pytest.raises(Failure) as failed:
         until_current(cluster, [change], Deadline(LONG))
@@ -142,7 +176,13 @@ def test_a_fault_that_lasts_ends_the_wait_when_its_time_is_over(cluster, api, mo
 
 
 def test_a_status_that_failed_ends_the_wait_with_its_cause_where_one_is_seen(cluster, api):
-    stuck = {**READY, "readyReplicas": 0, "conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "stuck"}]}
+    stuck = {
+        **READY,
+        "readyReplicas": 0,
+        "conditions": [
+            {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "stuck"}
+        ],
+    }
     change = broken(api, status=stuck, containerStatuses=[waiting("ErrImagePull")])
     with pytest.raises(Failure) as failed:
         until_current(cluster, [change], Deadline(LONG))
@@ -158,7 +198,7 @@ def test_pods_that_have_only_just_started_must_stay_up(cluster, api, monkeypatch
     (change,) = have(api, {**deployment(), "status": READY})
     with pytest.raises(Failure) as failed:
         until_current(cluster, [change], Deadline(SHORT))
-    assert failed.value.code == "timeout" and "have only just started" in failed.value.message
+    assert failed.value.code == "timeout" and "have just started" in failed.value.message
     monkeypatch.setattr(wait, "SETTLED_AFTER", 0.1)
     until_current(cluster, [change], Deadline(LONG))
 
@@ -212,7 +252,9 @@ def test_who_may_list_no_kind_at_all_waits_for_each_by_name(cluster, api, monkey
 def test_who_may_read_nothing_is_told_so_and_does_not_wait(cluster, api):
     (change,) = have(api, config("a", x="1"))
     for path in ("", "/a"):
-        api.faults[("GET", f"/api/v1/namespaces/shop/configmaps{path}")] = [ApiError(403, "Forbidden", "may not read")] * 9
+        api.faults[("GET", f"/api/v1/namespaces/shop/configmaps{path}")] = [
+            ApiError(403, "Forbidden", "may not read")
+        ] * 9
     begun = time.monotonic()
     with pytest.raises(ApiError, match="may not read"):
         until_current(cluster, [change], Deadline(LONG))
@@ -237,7 +279,11 @@ def test_what_stays_is_named_with_its_finalizers(cluster, api):
     cluster.delete(api.get("ConfigMap", "a", "shop"))
     with pytest.raises(Failure) as failed:
         until_gone(cluster, REFS, Deadline(SHORT))
-    assert failed.value.code == "timeout" and "ConfigMap shop/a" in failed.value.message and "example.com/keep" in failed.value.reason
+    assert (
+        failed.value.code == "timeout"
+        and "ConfigMap shop/a" in failed.value.message
+        and "example.com/keep" in failed.value.reason
+    )
 
 
 def test_objects_of_a_kind_that_went_with_its_definition_are_gone(cluster, api):

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A control plane as data: what istioctl is asked for, who gets the default tag, and in which steps all of it goes."""
+
 from __future__ import annotations
 
 import pytest
@@ -8,11 +9,11 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._failure import 
 from ansible_collections.servicemesh.istio.plugins.module_utils._istio.install.control_plane import (
     ControlPlane,
     LiveMesh,
-    check,
-    desired,
-    operator,
+    control_plane_steps,
+    istio_operator,
     tag_objects,
     tag_operator,
+    validate_control_plane,
     wants_default_tag,
 )
 
@@ -21,13 +22,22 @@ PART_OF = "applyset.kubernetes.io/part-of"
 
 
 def injector(name="istio-sidecar-injector", revision="default", **labels):
-    """An injector for namespaces and pods of a revision; "default" also takes istio-injection=enabled, as in the chart."""
+    """An injector for namespaces and pods of a revision; "default" also takes istio-injection=enabled, as in the
+    chart.
+    """
     no_injection = {"key": "istio-injection", "operator": "DoesNotExist"}
     selectors = [{"matchExpressions": [{"key": "istio.io/rev", "operator": "In", "values": [revision]}, no_injection]}]
     if revision == "default":
         selectors.append({"matchExpressions": [{"key": "istio-injection", "operator": "In", "values": ["enabled"]}]})
-    hooks = [{"name": f"{number}.sidecar-injector.istio.io", "namespaceSelector": selector, "objectSelector": {}} for number, selector in enumerate(selectors)]
-    marks = {"app": "sidecar-injector", "istio.io/rev": revision, **{key.replace("_", "/"): value for key, value in labels.items()}}
+    hooks = [
+        {"name": f"{number}.sidecar-injector.istio.io", "namespaceSelector": selector, "objectSelector": {}}
+        for number, selector in enumerate(selectors)
+    ]
+    marks = {
+        "app": "sidecar-injector",
+        "istio.io/rev": revision,
+        **{key.replace("_", "/"): value for key, value in labels.items()},
+    }
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingWebhookConfiguration",
@@ -44,12 +54,17 @@ def other(kind, name, component="Pilot"):
     return {
         "apiVersion": "v1",
         "kind": kind,
-        "metadata": {"name": name, "labels": {"helm.sh/chart": "base-1.0.0"} if component == "Base" else {"operator.istio.io/component": component}},
+        "metadata": {
+            "name": name,
+            "labels": (
+                {"helm.sh/chart": "base-1.0.0"} if component == "Base" else {"operator.istio.io/component": component}
+            ),
+        },
     }
 
 
 def spec(**options):
-    return operator(ControlPlane(**options))["spec"]
+    return istio_operator(ControlPlane(**options))["spec"]
 
 
 def test_only_what_was_asked_for_is_in_the_operator():
@@ -69,33 +84,55 @@ def test_a_revision_is_told_to_istioctl_and_to_its_charts():
 
 
 def test_another_namespace_is_told_to_the_charts_beside_what_the_user_says():
-    asked = operator(ControlPlane(namespace="mesh", values={"global": {"network": "n1"}}))
+    asked = istio_operator(ControlPlane(namespace="mesh", values={"global": {"network": "n1"}}))
     assert asked["metadata"] == {"namespace": "mesh"}
     assert asked["spec"]["values"]["global"] == {"network": "n1", "istioNamespace": "mesh"}
 
 
 def test_overlays_join_the_component_that_the_user_configured():
     overlays = [{"kind": "Deployment", "name": "istiod", "patches": []}]
-    asked = spec(components={"pilot": {"enabled": True, "k8s": {"hpaSpec": {}}}, "cni": {"enabled": True}}, overlays={"pilot": overlays})
-    assert asked["components"] == {"pilot": {"enabled": True, "k8s": {"hpaSpec": {}, "overlays": overlays}}, "cni": {"enabled": True}}
+    asked = spec(
+        components={"pilot": {"enabled": True, "k8s": {"hpaSpec": {}}}, "cni": {"enabled": True}},
+        overlays={"pilot": overlays},
+    )
+    assert asked["components"] == {
+        "pilot": {"enabled": True, "k8s": {"hpaSpec": {}, "overlays": overlays}},
+        "cni": {"enabled": True},
+    }
 
 
 def test_options_are_not_changed_by_rendering():
-    plane = ControlPlane(revision="canary", namespace="mesh", values={"global": {"network": "n"}}, components={"pilot": {}}, overlays={"pilot": [{}]})
-    operator(plane)
+    plane = ControlPlane(
+        revision="canary",
+        namespace="mesh",
+        values={"global": {"network": "n"}},
+        components={"pilot": {}},
+        overlays={"pilot": [{}]},
+    )
+    istio_operator(plane)
     tag_operator(plane)
     assert plane.values == {"global": {"network": "n"}} and plane.components == {"pilot": {}}
 
 
 def test_the_default_tag_is_rendered_for_its_revision_and_place():
-    values = tag_operator(ControlPlane(revision="canary", namespace="mesh", values={"sidecarInjectorWebhook": {"enableNamespacesByDefault": True}}))["spec"][
-        "values"
-    ]
-    assert values["revision"] == "canary" and values["defaultRevision"] == "canary" and values["revisionTags"] == ["default"]
-    assert values["global"] == {"istioNamespace": "mesh"} and values["sidecarInjectorWebhook"] == {"enableNamespacesByDefault": True}
+    values = tag_operator(
+        ControlPlane(
+            revision="canary", namespace="mesh", values={"sidecarInjectorWebhook": {"enableNamespacesByDefault": True}}
+        )
+    )["spec"]["values"]
+    assert (
+        values["revision"] == "canary"
+        and values["defaultRevision"] == "canary"
+        and values["revisionTags"] == ["default"]
+    )
+    assert values["global"] == {"istioNamespace": "mesh"} and values["sidecarInjectorWebhook"] == {
+        "enableNamespacesByDefault": True
+    }
     assert "istiodRemote" not in values
     remote = ControlPlane(values={"istiodRemote": {"injectionURL": "https://istiod.example.com/inject"}})
-    assert tag_operator(remote)["spec"]["values"]["istiodRemote"] == {"injectionURL": "https://istiod.example.com/inject"}
+    assert tag_operator(remote)["spec"]["values"]["istiodRemote"] == {
+        "injectionURL": "https://istiod.example.com/inject"
+    }
     assert tag_operator(remote)["spec"]["values"]["defaultRevision"] == "default"
 
 
@@ -124,15 +161,29 @@ def test_the_default_tag_goes_where_istioctl_would_put_it(options, live, wanted)
 
 
 def test_the_default_tag_is_its_webhook_its_service_and_its_validator():
-    validator = {**other("ValidatingWebhookConfiguration", "istiod-default-validator", "Base"), "webhooks": [{"name": "validation.istio.io"}]}
+    validator = {
+        **other("ValidatingWebhookConfiguration", "istiod-default-validator", "Base"),
+        "webhooks": [{"name": "validation.istio.io"}],
+    }
     service = other("Service", "istiod-revision-tag-default")
     service["metadata"]["labels"]["istio.io/tag"] = "default"
     account = other("ServiceAccount", "istiod")
     account["metadata"]["labels"]["istio.io/tag"] = "default"
-    found = tag_objects([injector(), tag(), service, account, validator, other("Deployment", "istiod")], ControlPlane(revision="canary"))
-    assert [obj["metadata"]["name"] for obj in found] == ["istio-revision-tag-default", "istiod-revision-tag-default", "istiod-default-validator"]
-    assert validator["metadata"]["labels"]["istio.io/rev"] == "canary" and validator["metadata"]["labels"]["istio.io/tag"] == "default"
-    assert validator["webhooks"][0]["objectSelector"] == {"matchExpressions": [{"key": "istio.io/rev", "operator": "DoesNotExist"}]}
+    found = tag_objects(
+        [injector(), tag(), service, account, validator, other("Deployment", "istiod")], ControlPlane(revision="canary")
+    )
+    assert [obj["metadata"]["name"] for obj in found] == [
+        "istio-revision-tag-default",
+        "istiod-revision-tag-default",
+        "istiod-default-validator",
+    ]
+    assert (
+        validator["metadata"]["labels"]["istio.io/rev"] == "canary"
+        and validator["metadata"]["labels"]["istio.io/tag"] == "default"
+    )
+    assert validator["webhooks"][0]["objectSelector"] == {
+        "matchExpressions": [{"key": "istio.io/rev", "operator": "DoesNotExist"}]
+    }
 
 
 RENDERED = [
@@ -145,7 +196,10 @@ RENDERED = [
 
 
 def steps_of(plane=None, rendered=tuple(RENDERED), tag_rendered=(), live=None):
-    return {step.name: step for step in desired(plane or ControlPlane(), list(rendered), list(tag_rendered), live or LiveMesh())}
+    return {
+        step.name: step
+        for step in control_plane_steps(plane or ControlPlane(), list(rendered), list(tag_rendered), live or LiveMesh())
+    }
 
 
 def names(step):
@@ -156,10 +210,19 @@ def test_istiod_is_ready_before_its_webhooks_and_these_are_armed_before_gateways
     steps = steps_of(tag_rendered=[tag()])
     assert list(steps) == ["namespace", "base", "control plane", "webhooks", "gateways"]
     assert names(steps["namespace"]) == ["istio-system"]
-    assert names(steps["base"]) == ["gateways"] and steps["base"].set == steps["namespace"].set == ControlPlane().base_set("")
-    assert names(steps["control plane"]) == ["istiod"] and steps["control plane"].set is None and steps["control plane"].ready
-    assert names(steps["webhooks"]) == ["istio-sidecar-injector", "istio-revision-tag-default"] and steps["webhooks"].barrier.name == "armed"
-    assert names(steps["gateways"]) == ["ingress", "egress"] and steps["gateways"].ready
+    assert names(steps["base"]) == ["gateways"] and steps["base"].set == steps[
+        "namespace"
+    ].set == ControlPlane().base_set("")
+    assert (
+        names(steps["control plane"]) == ["istiod"]
+        and steps["control plane"].set is None
+        and steps["control plane"].wait_ready
+    )
+    assert (
+        names(steps["webhooks"]) == ["istio-sidecar-injector", "istio-revision-tag-default"]
+        and steps["webhooks"].barrier.name == "armed"
+    )
+    assert names(steps["gateways"]) == ["ingress", "egress"] and steps["gateways"].wait_ready
 
 
 def test_without_gateways_or_webhooks_there_is_no_step_that_waits_for_them():
@@ -169,7 +232,8 @@ def test_without_gateways_or_webhooks_there_is_no_step_that_waits_for_them():
 
 def test_an_injector_sleeps_where_the_default_tag_takes_its_place():
     assert all(
-        hook["namespaceSelector"] == NEVER and hook["objectSelector"] == NEVER for hook in steps_of(tag_rendered=[tag()])["webhooks"].objects[0]["webhooks"]
+        hook["namespaceSelector"] == NEVER and hook["objectSelector"] == NEVER
+        for hook in steps_of(tag_rendered=[tag()])["webhooks"].objects[0]["webhooks"]
     )
     assert steps_of()["webhooks"].objects[0]["webhooks"] == injector()["webhooks"], "without the tag it is awake"
     canary = injector("istio-sidecar-injector-canary", "canary")
@@ -192,7 +256,10 @@ def test_a_namespace_that_somebody_else_made_is_theirs(live, made):
 
 def test_the_namespace_says_which_network_it_is():
     plane = ControlPlane(namespace="mesh", values={"global": {"network": "n1"}})
-    assert steps_of(plane)["namespace"].objects[0]["metadata"] == {"name": "mesh", "labels": {"topology.istio.io/network": "n1"}}
+    assert steps_of(plane)["namespace"].objects[0]["metadata"] == {
+        "name": "mesh",
+        "labels": {"topology.istio.io/network": "n1"},
+    }
 
 
 def test_a_second_injector_for_the_same_pods_is_refused():
@@ -209,17 +276,20 @@ def test_injectors_of_other_revisions_and_our_own_of_before_are_no_overlap():
 @pytest.mark.parametrize("revision", ["Canary", "1.31.0", "-a", "a-", "a_b", "a" * 64, " "])
 def test_a_revision_that_is_no_label_is_refused(revision):
     with pytest.raises(InvalidOption) as refused:
-        check(ControlPlane(revision=revision))
+        validate_control_plane(ControlPlane(revision=revision))
     assert refused.value.option == "revision"
 
 
 @pytest.mark.parametrize("revision", ["", "a", "1-31-0", "a" * 63])
 def test_a_revision_that_is_a_label_is_taken(revision):
-    check(ControlPlane(revision=revision))
+    validate_control_plane(ControlPlane(revision=revision))
 
 
 def test_each_revision_is_a_set_of_its_own():
-    assert ControlPlane().set_name == "istio-control-plane-default" and ControlPlane(revision="canary").set_name == "istio-control-plane-canary"
+    assert (
+        ControlPlane().set_name == "istio-control-plane-default"
+        and ControlPlane(revision="canary").set_name == "istio-control-plane-canary"
+    )
 
 
 def test_gateways_are_just_those_that_are_named():
@@ -243,20 +313,24 @@ def test_gateways_are_just_those_that_are_named():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"gateways": [{"name": "Edge_1"}]}, "is no DNS label"),
-        ({"gateways": [{"name": "a"}, {"name": "a"}]}, "a is there twice"),
-        ({"gateways": [], "components": {"ingressGateways": []}}, "components has ingressGateways, too"),
+        ({"gateways": [{"name": "Edge_1"}]}, "is not a valid DNS label"),
+        ({"gateways": [{"name": "a"}, {"name": "a"}]}, "duplicate entry a"),
+        ({"gateways": [], "components": {"ingressGateways": []}}, "components also sets ingressGateways"),
     ],
 )
 def test_gateways_that_cannot_be_meant_are_refused(options, words):
     with pytest.raises(InvalidOption) as refused:
-        check(ControlPlane(**options))
+        validate_control_plane(ControlPlane(**options))
     assert words in refused.value.message
 
 
 def test_objects_carry_the_marks_by_which_istioctl_knows_its_own():
     def labels(name, **options):
-        steps = [obj for step in desired(ControlPlane(**options), list(RENDERED), [], LiveMesh(), "1.31.0") for obj in step.objects]
+        steps = [
+            obj
+            for step in control_plane_steps(ControlPlane(**options), list(RENDERED), [], LiveMesh(), "1.31.0")
+            for obj in step.objects
+        ]
         return next(obj for obj in steps if obj["metadata"]["name"] == name)["metadata"]["labels"]
 
     usual = {
@@ -264,7 +338,11 @@ def test_objects_carry_the_marks_by_which_istioctl_knows_its_own():
         "operator.istio.io/version": "1.31.0",
         "install.operator.istio.io/owning-resource-namespace": "istio-system",
     }
-    assert labels("istiod", revision="canary") == {"operator.istio.io/component": "Pilot", "istio.io/rev": "canary", **usual}
+    assert labels("istiod", revision="canary") == {
+        "operator.istio.io/component": "Pilot",
+        "istio.io/rev": "canary",
+        **usual,
+    }
     assert labels("gateways", revision="canary") == {
         "helm.sh/chart": "base-1.0.0",
         "operator.istio.io/component": "Base",

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Images of a mesh as data: what istiod injects, where they come from instead, and what is to be copied."""
+
 from __future__ import annotations
 
 import json
@@ -20,12 +21,14 @@ MIRROR = Registries.of({"docker.io": "m.example.com/hub", "quay.io": "m.example.
 
 
 def either(values, otherwise, quote=""):
-    """How the charts of 1.31 and, with quote, those of 1.30 name an image: a whole one from the values, or what istiod computes."""
+    """How the charts of 1.31 and, with quote, those of 1.30 name an image: a whole one from the values, or what istiod
+    computes.
+    """
     value = f"annotation .ObjectMeta `sidecar.istio.io/proxyImage` .Values.global.{values}.image"
     line = f"image: {{{{ {value} | quote }}}}" if quote else f'image: "{{{{ {value} }}}}"'
     return (
-        f'  {{{{- if contains "/" ({value}) }}}}\n    {line}\n  {{{{- else }}}}\n    image: "{{{{ .{otherwise} }}}}"\n  {{{{- end }}}}\n    {{{{with'
-        ' .Values.global.imagePullPolicy }}imagePullPolicy: "{{.}}"{{end}}\n'
+        f'  {{{{- if contains "/" ({value}) }}}}\n    {line}\n  {{{{- else }}}}\n    image: "{{{{ .{otherwise} }}}}"\n '
+        ' {{- end }}\n    {{with .Values.global.imagePullPolicy }}imagePullPolicy: "{{.}}"{{end}}\n'
     )
 
 
@@ -38,7 +41,14 @@ def sidecar(init="ProxyInitImage", quote=""):
 
 def control_plane(templates=None, default=("sidecar",), mesh=None, suffix="", own=None, **its_global):
     values = {
-        "global": {"hub": "docker.io/istio", "tag": "1.31.0", "variant": "", "proxy": {"image": "proxyv2"}, "proxy_init": {"image": "proxyv2"}, **its_global}
+        "global": {
+            "hub": "docker.io/istio",
+            "tag": "1.31.0",
+            "variant": "",
+            "proxy": {"image": "proxyv2"},
+            "proxy_init": {"image": "proxyv2"},
+            **its_global,
+        }
     }
     values["sidecarInjectorWebhook"] = {"templates": own or {}}
     parts = {"sidecar": sidecar(), **(templates or {}), **(own or {})}
@@ -59,14 +69,38 @@ def injected(template="sidecar", **options):
     [
         ({}, "docker.io/istio/proxyv2:1.31.0", "docker.io/istio/proxyv2:1.31.0"),
         ({"suffix": "-canary"}, "docker.io/istio/proxyv2:1.31.0", "docker.io/istio/proxyv2:1.31.0"),
-        ({"variant": "distroless"}, "docker.io/istio/proxyv2:1.31.0-distroless", "docker.io/istio/proxyv2:1.31.0-distroless"),
-        ({"tag": "1.31.0-debug", "variant": "distroless"}, "docker.io/istio/proxyv2:1.31.0-distroless", "docker.io/istio/proxyv2:1.31.0-distroless"),
-        ({"tag": "1.31.0-debug", "variant": "default"}, "docker.io/istio/proxyv2:1.31.0", "docker.io/istio/proxyv2:1.31.0"),
+        (
+            {"variant": "distroless"},
+            "docker.io/istio/proxyv2:1.31.0-distroless",
+            "docker.io/istio/proxyv2:1.31.0-distroless",
+        ),
+        (
+            {"tag": "1.31.0-debug", "variant": "distroless"},
+            "docker.io/istio/proxyv2:1.31.0-distroless",
+            "docker.io/istio/proxyv2:1.31.0-distroless",
+        ),
+        (
+            {"tag": "1.31.0-debug", "variant": "default"},
+            "docker.io/istio/proxyv2:1.31.0",
+            "docker.io/istio/proxyv2:1.31.0",
+        ),
         ({"tag": 1.31}, "docker.io/istio/proxyv2:1.31", "docker.io/istio/proxyv2:1.31"),
-        ({"proxy": {"image": "envoy"}, "proxy_init": {"image": "iptables"}}, "docker.io/istio/iptables:1.31.0", "docker.io/istio/envoy:1.31.0"),
-        ({"proxy": {"image": "quay.io/ours/envoy:1"}, "proxy_init": {}}, "docker.io/istio/proxyv2:1.31.0", "quay.io/ours/envoy:1"),
+        (
+            {"proxy": {"image": "envoy"}, "proxy_init": {"image": "iptables"}},
+            "docker.io/istio/iptables:1.31.0",
+            "docker.io/istio/envoy:1.31.0",
+        ),
+        (
+            {"proxy": {"image": "quay.io/ours/envoy:1"}, "proxy_init": {}},
+            "docker.io/istio/proxyv2:1.31.0",
+            "quay.io/ours/envoy:1",
+        ),
         ({"proxy_init": {"image": "quay.io/ours/init:1"}}, "quay.io/ours/init:1", "docker.io/istio/proxyv2:1.31.0"),
-        ({"mesh": {"defaultConfig": {"image": {"imageType": "debug"}}}}, "docker.io/istio/proxyv2:1.31.0", "docker.io/istio/proxyv2:1.31.0-debug"),
+        (
+            {"mesh": {"defaultConfig": {"image": {"imageType": "debug"}}}},
+            "docker.io/istio/proxyv2:1.31.0",
+            "docker.io/istio/proxyv2:1.31.0-debug",
+        ),
     ],
 )
 def test_a_sidecar_and_its_init_container_have_the_images_that_istiod_will_say(options, init, proxy):
@@ -77,18 +111,23 @@ def test_charts_of_an_older_minor_have_one_computed_image():
     own = {"templates": {"sidecar": sidecar("ProxyImage", quote="|")}}
     mesh = {"defaultConfig": {"image": {"imageType": "debug"}}}
     assert injected(**own, mesh=mesh) == ["docker.io/istio/proxyv2:1.31.0-debug"] * 2
-    assert injected(**own, proxy_init={"image": "quay.io/ours/init:1"}) == ["quay.io/ours/init:1", "docker.io/istio/proxyv2:1.31.0"]
+    assert injected(**own, proxy_init={"image": "quay.io/ours/init:1"}) == [
+        "quay.io/ours/init:1",
+        "docker.io/istio/proxyv2:1.31.0",
+    ]
 
 
 def test_images_of_other_templates_are_read_as_they_stand():
     text = (
-        "spec:\n  containers:\n  - image: busybox:1.28  # small\n  - name: b\n    image: '{{ .Values.global.hub }}/b:{{.Values.global.tag}}'\n  - name: c\n   "
-        ' image: "{{ .Wild }}"\n'
+        "spec:\n  containers:\n  - image: busybox:1.28  # small\n  - name: b\n    image: '{{ .Values.global.hub"
+        ' }}/b:{{.Values.global.tag}}\'\n  - name: c\n    image: "{{ .Wild }}"\n'
     )
     found = injection(control_plane(own={"mine": text}))
     assert found.images("mine") == (["busybox:1.28", "docker.io/istio/b:1.31.0"], ["{{ .Wild }}"])
     assert found.images("nowhere") == ([], [])
-    assert injected("agentgateway", templates={"agentgateway": "image: {{ .AgentgatewayImage }}"}) == ["docker.io/istio/agentgateway:1.31.0"]
+    assert injected("agentgateway", templates={"agentgateway": "image: {{ .AgentgatewayImage }}"}) == [
+        "docker.io/istio/agentgateway:1.31.0"
+    ]
 
 
 def listed(objects, asked=()):
@@ -107,11 +146,13 @@ def test_templates_on_request_count_where_somebody_asks_or_wrote_one():
     plane = control_plane({"grpc-simple": "image: busybox:1.28"})
     assert names(listed(plane)) == ["docker.io/istio/proxyv2:1.31.0"]
     assert names(listed(plane, ["grpc-simple"])) == ["docker.io/istio/proxyv2:1.31.0", "docker.io/library/busybox:1.28"]
-    assert "docker.io/library/busybox:1.28" in names(listed(control_plane({"grpc-simple": "image: busybox:1.28"}, ["grpc-simple"])))
+    assert "docker.io/library/busybox:1.28" in names(
+        listed(control_plane({"grpc-simple": "image: busybox:1.28"}, ["grpc-simple"]))
+    )
     assert "docker.io/library/mine:1" in names(listed(control_plane(own={"grpc-simple": "image: mine:1"})))
-    with pytest.raises(InvalidOption, match="no injection template nope") as error:
+    with pytest.raises(InvalidOption, match="nope is not an injection template") as error:
         listed(plane, ["nope"])
-    assert error.value.hint == "There are grpc-simple, sidecar."
+    assert error.value.hint == "Use one of grpc-simple, sidecar."
 
 
 def test_the_image_auto_is_told_as_what_injection_puts_there():
@@ -126,11 +167,14 @@ def test_the_image_auto_is_told_as_what_injection_puts_there():
             "Deployment istio-system/gateway, container server, by injection template sidecar",
             "injection template sidecar",
         ],
-        "docker.io/library/gateway:1": ["Deployment istio-system/asks, container server, by injection template gateway", "injection template gateway"],
+        "docker.io/library/gateway:1": [
+            "Deployment istio-system/asks, container server, by injection template gateway",
+            "injection template gateway",
+        ],
     }
     alone = listed([gateway])
     assert alone.rows() == [] and alone.unknown == {
-        "Deployment istio-system/gateway, container server: injection says its image, and no control plane is given that injects"
+        "Deployment istio-system/gateway, container server: injection sets its image, and no control plane is set"
     }
 
 
@@ -176,7 +220,7 @@ def test_each_image_is_listed_once_in_order_with_its_parts_and_users():
             "used_by": ["Deployment shop/b, container server"],
         },
     ]
-    assert found.unknown == {"Deployment shop/d, container server: 'No Image' is no image"}
+    assert found.unknown == {"Deployment shop/d, container server: 'No Image' is not a valid image name"}
 
 
 def plan(registries, *given):
@@ -189,7 +233,9 @@ def plan(registries, *given):
 def test_the_plan_says_what_is_copied_to_which_name():
     sha = "sha256:" + "c" * 64
     mirror = {"docker.io": "m.example.com/hub"}
-    assert plan(mirror, "redis:7", "quay.io/a/b:1", "m.example.com/hub/a:1") == [("docker.io/library/redis:7", "m.example.com/hub/library/redis:7")]
+    assert plan(mirror, "redis:7", "quay.io/a/b:1", "m.example.com/hub/a:1") == [
+        ("docker.io/library/redis:7", "m.example.com/hub/library/redis:7")
+    ]
     assert plan(mirror, f"a/b:1@{sha}", f"a/c@{sha}") == [
         (f"docker.io/a/b@{sha}", "m.example.com/hub/a/b:1"),
         (f"docker.io/a/c@{sha}", f"m.example.com/hub/a/c@{sha}"),
@@ -199,17 +245,30 @@ def test_the_plan_says_what_is_copied_to_which_name():
 
 
 def test_two_images_that_would_become_one_are_refused():
-    with pytest.raises(InvalidOption, match="docker.io/a/b:1 and quay.io/a/b:1 would both become m.example.com/a/b:1") as error:
+    with pytest.raises(
+        InvalidOption, match="docker.io/a/b:1 and quay.io/a/b:1 would both be copied to m.example.com/a/b:1"
+    ) as error:
         plan({"*": "m.example.com"}, "quay.io/a/b:1", "a/b:1")
     assert error.value.code == "same_target"
 
 
 def test_values_move_by_hub_whole_image_container_and_template():
     values = {
-        "global": {"hub": "docker.io/istio", "proxy": {"image": "proxyv2"}, "proxy_init": {"image": "quay.io/ours/init:1"}, "imagePullSecrets": ["key"]},
-        "pilot": {"hub": "", "image": "docker.io/ours/pilot:1", "initContainers": [{"name": "wait", "image": "busybox:1"}]},
+        "global": {
+            "hub": "docker.io/istio",
+            "proxy": {"image": "proxyv2"},
+            "proxy_init": {"image": "quay.io/ours/init:1"},
+            "imagePullSecrets": ["key"],
+        },
+        "pilot": {
+            "hub": "",
+            "image": "docker.io/ours/pilot:1",
+            "initContainers": [{"name": "wait", "image": "busybox:1"}],
+        },
         "meshConfig": {"defaultConfig": {"image": {"imageType": "debug"}}},
-        "sidecarInjectorWebhook": {"templates": {"mine": "a: 1\nimage: 'busybox:1' # why\nimage: \"{{ .ProxyImage }}\"\n"}},
+        "sidecarInjectorWebhook": {
+            "templates": {"mine": "a: 1\nimage: 'busybox:1' # why\nimage: \"{{ .ProxyImage }}\"\n"}
+        },
     }
     before = json.dumps(values)
     assert images.of_values(values, MIRROR) == {
@@ -219,9 +278,17 @@ def test_values_move_by_hub_whole_image_container_and_template():
             "proxy_init": {"image": "m.example.com/quay/ours/init:1"},
             "imagePullSecrets": ["key"],
         },
-        "pilot": {"hub": "", "image": "m.example.com/hub/ours/pilot:1", "initContainers": [{"name": "wait", "image": "m.example.com/hub/library/busybox:1"}]},
+        "pilot": {
+            "hub": "",
+            "image": "m.example.com/hub/ours/pilot:1",
+            "initContainers": [{"name": "wait", "image": "m.example.com/hub/library/busybox:1"}],
+        },
         "meshConfig": {"defaultConfig": {"image": {"imageType": "debug"}}},
-        "sidecarInjectorWebhook": {"templates": {"mine": "a: 1\nimage: 'm.example.com/hub/library/busybox:1' # why\nimage: \"{{ .ProxyImage }}\"\n"}},
+        "sidecarInjectorWebhook": {
+            "templates": {
+                "mine": "a: 1\nimage: 'm.example.com/hub/library/busybox:1' # why\nimage: \"{{ .ProxyImage }}\"\n"
+            }
+        },
     }
     assert json.dumps(values) == before
 
@@ -234,16 +301,26 @@ def test_a_rendered_control_plane_moves_with_all_that_it_will_inject():
         config("values", HOME, **{"merged-values": '{"global": {"hub": "docker.io/istio"}}'}),
     ]
     moved = [images.of_control_plane(obj, MIRROR) for obj in plane]
-    assert names(listed(moved)) == ["m.example.com/hub/istio/pilot:1", "m.example.com/hub/istio/proxyv2:1.31.0", "m.example.com/hub/library/busybox:1"]
+    assert names(listed(moved)) == [
+        "m.example.com/hub/istio/pilot:1",
+        "m.example.com/hub/istio/proxyv2:1.31.0",
+        "m.example.com/hub/library/busybox:1",
+    ]
     assert moved[3]["spec"]["template"]["spec"]["containers"][0]["image"] == "auto"
     assert json.loads(moved[4]["data"]["merged-values"]) == {"global": {"hub": "m.example.com/hub/istio"}}
     assert moved[1] == plane[1] and names(listed(plane))[0] == "docker.io/istio/pilot:1"
     assert [images.of_control_plane(obj, Registries()) is obj for obj in plane] == [True] * 5
-    assert [use.image for use in images.beyond(plane, MIRROR)] == ["docker.io/istio/pilot:1"] and images.beyond(moved, MIRROR) == []
+    assert [use.image for use in images.beyond(plane, MIRROR)] == ["docker.io/istio/pilot:1"] and images.beyond(
+        moved, MIRROR
+    ) == []
 
 
 def test_configuration_of_others_is_not_mistaken_for_that_of_a_control_plane():
-    for data in ({"values": "not: json", "config": "image: busybox"}, {"values": '{"hub": "docker.io/istio"}', "config": "image: busybox"}, {}):
+    for data in (
+        {"values": "not: json", "config": "image: busybox"},
+        {"values": '{"hub": "docker.io/istio"}', "config": "image: busybox"},
+        {},
+    ):
         obj = config("own", **data)
         assert images.of_control_plane(obj, MIRROR) == obj
 

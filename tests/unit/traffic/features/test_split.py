@@ -1,16 +1,17 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A split as data: options and a live host in, ordered steps out."""
+
 from __future__ import annotations
 
 import json
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import rollout as routing
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import rollout
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends import istio
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends.proxy_checks import routes_shown
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.features.split import check
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends.proxy_checks import routes_visible
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.features.split import validate
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host import host as hosts
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host.host import INTENTS, Host
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host_policy import MANAGED
@@ -19,11 +20,20 @@ from policies import FULL, dumped, host, policy, split
 
 def rule(*versions, labels=None):
     metadata = {"name": "frontend", "namespace": "shop", "labels": MANAGED if labels is None else labels}
-    return {"kind": "DestinationRule", "metadata": metadata, "spec": {"host": FULL, "subsets": [{"name": v, "labels": {"version": v}} for v in versions]}}
+    return {
+        "kind": "DestinationRule",
+        "metadata": metadata,
+        "spec": {"host": FULL, "subsets": [{"name": v, "labels": {"version": v}} for v in versions]},
+    }
 
 
 def routes(name="frontend"):
-    return {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": name, "namespace": "shop"}, "spec": {"hosts": [FULL]}}
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": {"hosts": [FULL]},
+    }
 
 
 def subset_names(step):
@@ -31,12 +41,14 @@ def subset_names(step):
 
 
 def desired(wanted, live):
-    return routing.desired(policy(live, split=wanted))
+    return rollout.rollout_steps(policy(live, split=wanted))
 
 
-@pytest.mark.parametrize("versions", [{"v1": 1}, {"v1": 90, "v2": 10}, {"v1": 3, "v2": 1}, {"v1": 0, "v2": 1}, {"v1": 1000, "v2": 1}])
+@pytest.mark.parametrize(
+    "versions", [{"v1": 1}, {"v1": 90, "v2": 10}, {"v1": 3, "v2": 1}, {"v1": 0, "v2": 1}, {"v1": 1000, "v2": 1}]
+)
 def test_weights_that_can_be_meant_are_taken(versions):
-    check(split(versions), "frontend")
+    validate(split(versions), "frontend")
 
 
 @pytest.mark.parametrize(
@@ -52,7 +64,7 @@ def test_weights_that_can_be_meant_are_taken(versions):
 )
 def test_a_weight_that_cannot_be_meant_names_its_version(versions, code, named):
     with pytest.raises(InvalidOption) as refused:
-        check(split(versions), "frontend")
+        validate(split(versions), "frontend")
     assert refused.value.code == code and refused.value.option == "versions" and named in refused.value.message
 
 
@@ -71,24 +83,26 @@ def test_a_weight_that_cannot_be_meant_names_its_version(versions, code, named):
     ],
 )
 def test_what_else_cannot_be_meant(wrong, code):
-    check(split(gateways=["istio-system/ingress"], gateway_hosts=["*"]), "frontend")
+    validate(split(gateways=["istio-system/ingress"], gateway_hosts=["*"]), "frontend")
     with pytest.raises(InvalidOption) as refused:
-        check(split(**wrong), "frontend")
+        validate(split(**wrong), "frontend")
     assert refused.value.code == code
 
 
 def codes(wanted=None, **live):
-    return [reason.code for reason in routing.check(policy(host(**live), split=wanted or split()))]
+    return [reason.code for reason in rollout.validate_references(policy(host(**live), split=wanted or split()))]
 
 
 def test_a_host_that_is_there_with_its_pods_has_nothing_wrong():
     assert codes() == []
-    assert codes(service=None, entry={"spec": {"hosts": [FULL]}}, pods=None) == []
+    assert codes(service=None, service_entry={"spec": {"hosts": [FULL]}}, pods=None) == []
 
 
 def test_everything_that_is_wrong_is_told_worst_first():
     other = routes("by-hand")
-    found = codes(service=None, others=[other], missing_gateways=frozenset({"b/b", "a/a"}), pods=[{"version": "v1"}])
+    found = codes(
+        service=None, foreign_routes=[other], missing_gateways=frozenset({"b/b", "a/a"}), pods=[{"version": "v1"}]
+    )
     assert found == ["no_such_host", "host_taken", "no_such_gateway", "no_such_gateway", "no_pods"]
 
 
@@ -106,7 +120,7 @@ def test_of_several_ports_one_must_be_named():
 def test_subsets_come_first_then_weights_each_until_converged():
     steps = desired(split(), host())
     assert [step.name for step in steps] == ["subsets", "weights"]
-    assert all(step.barrier and step.barrier.name == "converged" for step in steps)
+    assert all(step.barrier and step.barrier.name == "proxies in sync" for step in steps)
     assert subset_names(steps[0]) == ["v1", "v2"]
     (virtual_service,) = steps[1].objects
     assert virtual_service["spec"]["hosts"] == [FULL] and virtual_service["spec"]["gateways"] == ["mesh"]
@@ -117,7 +131,7 @@ def test_subsets_come_first_then_weights_each_until_converged():
 
 
 def test_a_version_that_leaves_keeps_its_subset_until_no_weight_names_it():
-    steps = desired(split({"v2": 1}), host(rule=rule("v1")))
+    steps = desired(split({"v2": 1}), host(destination_rule=rule("v1")))
     assert [step.name for step in steps] == ["subsets", "weights", "end of subsets"]
     assert subset_names(steps[0]) == ["v1", "v2"] and subset_names(steps[2]) == ["v2"]
     assert [part["destination"]["subset"] for part in steps[1].objects[0]["spec"]["http"][0]["route"]] == ["v2"]
@@ -126,11 +140,15 @@ def test_a_version_that_leaves_keeps_its_subset_until_no_weight_names_it():
 def test_what_was_asked_for_is_kept_with_the_object_as_data():
     (virtual_service,) = desired(split(label="release"), host())[1].objects
     kept = json.loads(virtual_service["metadata"]["annotations"][INTENTS])
-    assert kept == {"split": {"versions": {"v1": 90, "v2": 10}, "gateways": ["mesh"], "gateway_hosts": [], "label": "release"}}
+    assert kept == {
+        "split": {"versions": {"v1": 90, "v2": 10}, "gateways": ["mesh"], "gateway_hosts": [], "label": "release"}
+    }
 
 
 def test_another_label_tells_versions_apart():
-    assert desired(split({"v1": 1}, label="release"), host())[0].objects[0]["spec"]["subsets"] == [{"name": "v1", "labels": {"release": "v1"}}]
+    assert desired(split({"v1": 1}, label="release"), host())[0].objects[0]["spec"]["subsets"] == [
+        {"name": "v1", "labels": {"release": "v1"}}
+    ]
 
 
 def test_any_host_gets_an_object_of_its_own_that_is_not_bound_to_the_mesh():
@@ -142,29 +160,49 @@ def test_any_host_gets_an_object_of_its_own_that_is_not_bound_to_the_mesh():
 
 
 def test_a_split_for_no_more_than_named_hosts_lets_go_of_any_host():
-    steps = desired(split(), host(any_host=routes("frontend-any-host")))
+    steps = desired(split(), host(wildcard_virtual_service=routes("frontend-any-host")))
     assert [step.name for step in steps] == ["subsets", "weights", "routes that go"]
     assert steps[2].deleted[0]["metadata"]["name"] == "frontend-any-host"
 
 
 def test_routes_go_before_the_subsets_that_they_name():
-    steps = desired(None, host(own=routes(), any_host=routes("frontend-any-host"), rule=rule("v1")))
-    assert [[obj["metadata"]["name"] for obj in step.deleted] for step in steps] == [["frontend", "frontend-any-host"], [], ["frontend"]]
-    assert steps[0].barrier is None and steps[1].barrier.name == "converged"
+    steps = desired(
+        None,
+        host(
+            managed_virtual_service=routes(),
+            wildcard_virtual_service=routes("frontend-any-host"),
+            destination_rule=rule("v1"),
+        ),
+    )
+    assert [[obj["metadata"]["name"] for obj in step.deleted] for step in steps] == [
+        ["frontend", "frontend-any-host"],
+        [],
+        ["frontend"],
+    ]
+    assert steps[0].barrier is None and steps[1].barrier.name == "proxies in sync"
 
 
 def test_a_rule_of_somebody_else_stays():
-    steps = desired(None, host(own=routes(), rule=rule("v1", labels={})))
+    steps = desired(None, host(managed_virtual_service=routes(), destination_rule=rule("v1", labels={})))
     assert [len(step.deleted) for step in steps] == [1, 0]
     assert desired(None, host()) == []
 
 
 def test_a_cookie_leads_back_to_the_version_that_gave_it():
-    (obj,) = desired(split({"v1": 9, "v2": 1, "v3": 0}, sticky={"cookie": "release", "max_age": "1h"}), host())[1].objects
+    (obj,) = desired(split({"v1": 9, "v2": 1, "v3": 0}, sticky={"cookie": "release", "max_age": "1h"}), host())[
+        1
+    ].objects
     first, second, last = obj["spec"]["http"]
-    assert [route["route"][0]["destination"]["subset"] for route in (first, second)] == ["v1", "v2"], "none for a version without weight"
-    assert first["match"] == [{"headers": {"cookie": {"regex": r"^(.*;\s*)?release=v1(;.*)?$"}}}] and "match" not in last
-    assert [part["headers"]["response"]["add"]["Set-Cookie"] for part in last["route"]] == [f"release={v}; Path=/; Max-Age=3600" for v in ("v1", "v2", "v3")]
+    assert [route["route"][0]["destination"]["subset"] for route in (first, second)] == [
+        "v1",
+        "v2",
+    ], "none for a version without weight"
+    assert (
+        first["match"] == [{"headers": {"cookie": {"regex": r"^(.*;\s*)?release=v1(;.*)?$"}}}] and "match" not in last
+    )
+    assert [part["headers"]["response"]["add"]["Set-Cookie"] for part in last["route"]] == [
+        f"release={v}; Path=/; Max-Age=3600" for v in ("v1", "v2", "v3")
+    ]
 
 
 def test_what_a_split_does_not_mean_goes_to_the_whole_host():
@@ -177,7 +215,9 @@ def test_what_a_split_does_not_mean_goes_to_the_whole_host():
 def test_copies_go_to_a_version_that_has_no_weight():
     steps = desired(split({"v1": 1}, mirror={"version": "v2", "percent": 5}), host())
     assert subset_names(steps[0]) == ["v1", "v2"]
-    assert steps[1].objects[0]["spec"]["http"][0]["mirrors"] == [{"destination": {"host": FULL, "subset": "v2"}, "percentage": {"value": 5.0}}]
+    assert steps[1].objects[0]["spec"]["http"][0]["mirrors"] == [
+        {"destination": {"host": FULL, "subset": "v2"}, "percentage": {"value": 5.0}}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -195,7 +235,9 @@ def test_a_proxys_route_has_the_split_only_with_exactly_its_shares(found, wanted
     (obj,) = desired(split(wanted), host())[1].objects
     assert istio.has_routes(dumped(obj, weights=found), obj) is has
     assert not istio.has_routes(dumped(obj, weights=found, name="by-hand"), obj)
-    assert not istio.has_routes(dumped(obj, weights=found, source="/apis/networking.istio.io/v1/namespaces/shop/virtual-service/other"), obj)
+    assert not istio.has_routes(
+        dumped(obj, weights=found, source="/apis/networking.istio.io/v1/namespaces/shop/virtual-service/other"), obj
+    )
 
 
 @pytest.mark.parametrize(
@@ -224,13 +266,15 @@ def test_a_host_is_resolved_as_istiod_does(name, full, service, objects):
     ],
 )
 def test_a_service_entry_covers_its_hosts(pattern, name, covered):
-    assert hosts.covers(pattern, name) is covered
+    assert hosts.host_matches(pattern, name) is covered
 
 
 def test_hosts_of_routes_and_of_rules_are_full_names():
-    assert hosts.names({"metadata": {"namespace": "shop"}, "spec": {"hosts": ["frontend", "api.example.com"]}}) == {FULL, "api.example.com"}
-    assert hosts.names({"metadata": {"namespace": "shop"}, "spec": {"host": "frontend"}}) == {FULL}
-    assert hosts.names({"metadata": {"namespace": "shop"}}) == set()
+    assert hosts.host_names(
+        {"metadata": {"namespace": "shop"}, "spec": {"hosts": ["frontend", "api.example.com"]}}
+    ) == {FULL, "api.example.com"}
+    assert hosts.host_names({"metadata": {"namespace": "shop"}, "spec": {"host": "frontend"}}) == {FULL}
+    assert hosts.host_names({"metadata": {"namespace": "shop"}}) == set()
 
 
 @pytest.mark.parametrize(
@@ -249,4 +293,6 @@ def test_a_proxy_that_need_not_have_the_routes_is_not_concerned(kind, gateways, 
     clusters = [{"cluster": {"name": f"outbound|80|v1|{FULL if known else 'cart.shop.svc.cluster.local'}"}}]
     node = {"@type": "x/envoy.admin.v3.BootstrapConfigDump", "bootstrap": {"node": {"id": f"{kind}~10.0.0.1"}}}
     dump = {"configs": [node, {"@type": "x/envoy.admin.v3.ClustersConfigDump", "dynamic_active_clusters": clusters}]}
-    assert routes_shown(False, dump, host(), gateways) is shown and routes_shown(True, dump, host(), gateways) is True
+    assert (
+        routes_visible(False, dump, host(), gateways) is shown and routes_visible(True, dump, host(), gateways) is True
+    )

@@ -1,15 +1,25 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Who may call what, as data."""
+
 from __future__ import annotations
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policies.authorization import marks, wanted
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policies.authorization import AUTHORIZATION
 
 
 def asked(**options):
-    return {"name": "web", "namespace": "shop", "workload": {}, "allow": None, "deny": [], "default": None, "dry_run": False, **options}
+    return {
+        "name": "web",
+        "namespace": "shop",
+        "workload": {},
+        "allow": None,
+        "deny": [],
+        "default": None,
+        "dry_run": False,
+        **options,
+    }
 
 
 @pytest.mark.parametrize(
@@ -21,7 +31,10 @@ def asked(**options):
             {"from": [{"namespaces": ["a"]}, {"not_ips": ["10.0.0.0/8"]}]},
             {"from": [{"source": {"namespaces": ["a"]}}, {"source": {"notIpBlocks": ["10.0.0.0/8"]}}]},
         ),
-        ({"from": {"service_accounts": "a/b", "principals": ["td/ns/c/sa/d"]}}, {"from": [{"source": {"principals": ["*/ns/a/sa/b", "td/ns/c/sa/d"]}}]}),
+        (
+            {"from": {"service_accounts": "a/b", "principals": ["td/ns/c/sa/d"]}},
+            {"from": [{"source": {"principals": ["*/ns/a/sa/b", "td/ns/c/sa/d"]}}]},
+        ),
         (
             {"to": {"methods": ["GET"], "paths": ["/a*"], "ports": [80], "hosts": ["x"]}},
             {"to": [{"operation": {"methods": ["GET"], "paths": ["/a*"], "ports": ["80"], "hosts": ["x"]}}]},
@@ -34,23 +47,32 @@ def asked(**options):
     ],
 )
 def test_a_rule_in_istios_words(rule, written):
-    (obj,) = wanted(asked(allow=[rule]))
-    assert obj["metadata"] == {"name": "web-allow", "namespace": "shop"} and obj["spec"] == {"action": "ALLOW", "rules": [written]}
+    (obj,) = AUTHORIZATION.desired_objects(asked(allow=[rule]))
+    assert obj["metadata"] == {"name": "web-allow", "namespace": "shop"} and obj["spec"] == {
+        "action": "ALLOW",
+        "rules": [written],
+    }
 
 
 def test_what_is_allowed_and_what_is_denied_are_two_objects_of_one_workload():
-    allow, deny = wanted(asked(workload={"app": "web"}, allow=[{}], deny=[{"to": {"methods": ["DELETE"]}}], dry_run=True))
-    assert [obj["spec"]["action"] for obj in (allow, deny)] == ["ALLOW", "DENY"] and deny["metadata"]["name"] == "web-deny"
+    allow, deny = AUTHORIZATION.desired_objects(
+        asked(workload={"app": "web"}, allow=[{}], deny=[{"to": {"methods": ["DELETE"]}}], dry_run=True)
+    )
+    assert [obj["spec"]["action"] for obj in (allow, deny)] == ["ALLOW", "DENY"] and deny["metadata"][
+        "name"
+    ] == "web-deny"
     assert all(
-        obj["spec"]["selector"] == {"matchLabels": {"app": "web"}} and obj["metadata"]["annotations"] == {"istio.io/dry-run": "true"} for obj in (allow, deny)
+        obj["spec"]["selector"] == {"matchLabels": {"app": "web"}}
+        and obj["metadata"]["annotations"] == {"istio.io/dry-run": "true"}
+        for obj in (allow, deny)
     )
 
 
 def test_nothing_is_allowed_by_default_or_by_an_empty_list():
     for options in ({"default": "deny"}, {"allow": []}):
-        (obj,) = wanted(asked(**options))
+        (obj,) = AUTHORIZATION.desired_objects(asked(**options))
         assert obj["spec"] == {"action": "ALLOW"}
-    (obj,) = wanted(asked(default="allow", deny=[{}]))
+    (obj,) = AUTHORIZATION.desired_objects(asked(default="allow", deny=[{}]))
     assert obj["spec"]["action"] == "DENY"
 
 
@@ -75,12 +97,16 @@ def test_nothing_is_allowed_by_default_or_by_an_empty_list():
 )
 def test_what_cannot_be_meant(options, code):
     with pytest.raises(InvalidOption) as refused:
-        wanted(asked(**options))
+        AUTHORIZATION.desired_objects(asked(**options))
     assert refused.value.code == code
 
 
 def test_a_proxy_shows_a_policy_by_the_names_of_its_rules_and_their_paths():
-    (obj,) = wanted(asked(allow=[{"to": {"paths": ["/a*", "/{*}"]}}, {}]))
-    assert marks(obj) == ["ns[shop]-policy[web-allow]-rule[0]", "ns[shop]-policy[web-allow]-rule[1]", "/a"]
-    (obj,) = wanted(asked(default="deny"))
-    assert marks(obj) == []
+    (obj,) = AUTHORIZATION.desired_objects(asked(allow=[{"to": {"paths": ["/a*", "/{*}"]}}, {}]))
+    assert AUTHORIZATION.proxy_markers(obj) == [
+        "ns[shop]-policy[web-allow]-rule[0]",
+        "ns[shop]-policy[web-allow]-rule[1]",
+        "/a",
+    ]
+    (obj,) = AUTHORIZATION.desired_objects(asked(default="deny"))
+    assert AUTHORIZATION.proxy_markers(obj) == []

@@ -1,41 +1,55 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Tokens, hosts outside, what a sidecar sees and what it tells, as data."""
+
 from __future__ import annotations
 
 import json
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policies import egress, jwt, sidecar, telemetry
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policies.egress import EGRESS
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policies.jwt import JWT
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policies.sidecar import SIDECAR
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policies.telemetry import TELEMETRY
 
 KEYS = {"keys": [{"kty": "RSA", "kid": "first", "n": "AQAB", "e": "AQAB"}]}
 ISSUER = "https://login.example.com"
-TLS = {"port": 443, "sni": None, "names": [], "secret": None, "ca_file": None, "verify": True}
+TLS = {
+    "port": 443,
+    "sni": None,
+    "subject_alt_names": [],
+    "credential_name": None,
+    "ca_certificates": None,
+    "insecure_skip_verify": False,
+}
 
 
 def asked(module, **options):
-    usual = {name: spec.get("default") for name, spec in module.ARGUMENTS.items()}
+    usual = {name: spec.get("default") for name, spec in module.arguments.items()}
     return {"name": "web", "namespace": "shop", **usual, **options}
 
 
 def specs(module, **options):
-    return {obj["kind"]: obj["spec"] for obj in module.wanted(asked(module, **options))}
+    return {obj["kind"]: obj["spec"] for obj in module.desired_objects(asked(module, **options))}
 
 
 def refused(module, **options):
     with pytest.raises(InvalidOption) as found:
-        module.wanted(asked(module, **options))
+        module.desired_objects(asked(module, **options))
     return found.value.code
 
 
 def test_a_token_is_asked_for_unless_told_otherwise():
-    found = specs(jwt, issuers=[{"issuer": ISSUER, "keys": KEYS}], workload={"app": "web"}, open_paths=["/health"])
+    found = specs(JWT, issuers=[{"issuer": ISSUER, "keys": KEYS}], workload={"app": "web"}, open_paths=["/health"])
     chosen = {"selector": {"matchLabels": {"app": "web"}}}
-    assert found["RequestAuthentication"] == {**chosen, "jwtRules": [{"issuer": ISSUER, "jwks": json.dumps(KEYS, sort_keys=True)}]}
+    assert found["RequestAuthentication"] == {
+        **chosen,
+        "jwtRules": [{"issuer": ISSUER, "jwks": json.dumps(KEYS, sort_keys=True)}],
+    }
     rule = {"from": [{"source": {"notRequestPrincipals": ["*"]}}], "to": [{"operation": {"notPaths": ["/health"]}}]}
     assert found["AuthorizationPolicy"] == {**chosen, "action": "DENY", "rules": [rule]}
-    assert set(specs(jwt, issuers=[{"issuer": ISSUER}], required=False)) == {"RequestAuthentication"}
+    assert set(specs(JWT, issuers=[{"issuer": ISSUER}], required=False)) == {"RequestAuthentication"}
 
 
 def test_all_that_can_be_said_of_an_issuer():
@@ -44,7 +58,7 @@ def test_all_that_can_be_said_of_an_issuer():
         "from_headers": ["X-Token", {"name": "authorization", "prefix": "Bearer "}],
         "from_params": "token", "from_cookies": ["token"], "forward": True, "payload_header": "x-payload", "claim_headers": {"x-user": "sub"},
     }  # fmt: skip
-    assert specs(jwt, issuers=[given])["RequestAuthentication"]["jwtRules"] == [
+    assert specs(JWT, issuers=[given])["RequestAuthentication"]["jwtRules"] == [
         {
             "issuer": "testing", "jwksUri": "https://keys.example.com/jwks", "audiences": ["shop"],
             "fromHeaders": [{"name": "x-token"}, {"name": "authorization", "prefix": "Bearer "}],
@@ -75,55 +89,108 @@ def test_all_that_can_be_said_of_an_issuer():
     ],
 )
 def test_what_no_token_can_be(options, code):
-    assert refused(jwt, **options) == code
+    assert refused(JWT, **options) == code
 
 
 def test_a_private_key_is_in_no_message():
     with pytest.raises(InvalidOption) as found:
-        jwt.wanted(asked(jwt, issuers=[{"issuer": "me", "keys": {"keys": [{"kty": "oct", "k": "hidden-key"}]}}]))
+        JWT.desired_objects(
+            asked(JWT, issuers=[{"issuer": "me", "keys": {"keys": [{"kty": "oct", "k": "hidden-key"}]}}])
+        )
     assert "hidden-key" not in f"{found.value} {found.value.hint}"
 
 
 @pytest.mark.parametrize(
     ("options", "spec"),
     [
-        ({}, {"ports": [{"number": 443, "name": "tls-443", "protocol": "TLS"}], "resolution": "DNS", "location": "MESH_EXTERNAL"}),
+        (
+            {},
+            {
+                "ports": [{"number": 443, "name": "tls-443", "protocol": "TLS"}],
+                "resolution": "DNS",
+                "location": "MESH_EXTERNAL",
+            },
+        ),
         ({"hosts": ["*.example.com"]}, {"resolution": "NONE"}),
         (
             {"ports": [80, {"number": 27017, "protocol": "MONGO", "name": "db", "target_port": 1}]},
-            {"ports": [{"number": 80, "name": "http-80", "protocol": "HTTP"}, {"number": 27017, "name": "db", "protocol": "MONGO", "targetPort": 1}]},
+            {
+                "ports": [
+                    {"number": 80, "name": "http-80", "protocol": "HTTP"},
+                    {"number": 27017, "name": "db", "protocol": "MONGO", "targetPort": 1},
+                ]
+            },
         ),
         (
             {"endpoints": ["10.0.0.1", {"address": "10.0.0.2", "ports": {443: 8443}, "weight": 2}]},
-            {"resolution": "STATIC", "endpoints": [{"address": "10.0.0.1"}, {"address": "10.0.0.2", "ports": {"tls-443": 8443}, "weight": 2}]},
+            {
+                "resolution": "STATIC",
+                "endpoints": [
+                    {"address": "10.0.0.1"},
+                    {"address": "10.0.0.2", "ports": {"tls-443": 8443}, "weight": 2},
+                ],
+            },
         ),
         ({"endpoints": ["a.example.com"]}, {"resolution": "DNS"}),
-        ({"inside": True, "export_to": ["."], "addresses": ["10.0.0.0/8"]}, {"location": "MESH_INTERNAL", "exportTo": ["."], "addresses": ["10.0.0.0/8"]}),
+        (
+            {"location": "mesh_internal", "export_to": ["."], "addresses": ["10.0.0.0/8"]},
+            {"location": "MESH_INTERNAL", "exportTo": ["."], "addresses": ["10.0.0.0/8"]},
+        ),
     ],
 )
 def test_a_host_is_registered(options, spec):
-    found = specs(egress, **{"hosts": ["api.example.com"], **options})
+    found = specs(EGRESS, **{"hosts": ["api.example.com"], **options})
     assert set(found) == {"ServiceEntry"} and spec.items() <= found["ServiceEntry"].items()
 
 
 def test_a_proxy_begins_tls():
-    found = specs(egress, hosts=["api.example.com"], ports=[80], tls={**TLS, "names": ["other.example.com"], "secret": "client"}, gateway="istio-egress/out")
+    found = specs(
+        EGRESS,
+        hosts=["api.example.com"],
+        ports=[80],
+        tls={**TLS, "subject_alt_names": ["other.example.com"], "credential_name": "client"},
+        gateway="istio-egress/out",
+    )
     assert found["ServiceEntry"]["ports"] == [{"number": 80, "name": "http-80", "protocol": "HTTP", "targetPort": 443}]
-    settings = {"mode": "MUTUAL", "sni": "api.example.com", "credentialName": "client", "subjectAltNames": ["other.example.com"]}
-    assert found["DestinationRule"] == {"host": "api.example.com", "trafficPolicy": {"portLevelSettings": [{"port": {"number": 80}, "tls": settings}]}}
+    settings = {
+        "mode": "MUTUAL",
+        "sni": "api.example.com",
+        "credentialName": "client",
+        "subjectAltNames": ["other.example.com"],
+    }
+    assert found["DestinationRule"] == {
+        "host": "api.example.com",
+        "trafficPolicy": {"portLevelSettings": [{"port": {"number": 80}, "tls": settings}]},
+    }
     for sni, asked_for in ((None, "api.example.com"), ("web.example.com", "web.example.com")):
-        found = specs(egress, hosts=["api.example.com"], ports=[80], tls={**TLS, "sni": sni})
+        found = specs(EGRESS, hosts=["api.example.com"], ports=[80], tls={**TLS, "sni": sni})
         settings = found["DestinationRule"]["trafficPolicy"]["portLevelSettings"][0]["tls"]
-        assert settings == {"mode": "SIMPLE", "sni": asked_for, "subjectAltNames": [asked_for]}, "a certificate of somebody else is no good one"
-    found = specs(egress, hosts=["api.example.com"], ports=[80], tls={**TLS, "verify": False})
-    assert found["DestinationRule"]["trafficPolicy"]["portLevelSettings"][0]["tls"] == {"mode": "SIMPLE", "sni": "api.example.com", "insecureSkipVerify": True}
+        assert settings == {
+            "mode": "SIMPLE",
+            "sni": asked_for,
+            "subjectAltNames": [asked_for],
+        }, "a certificate of somebody else is no good one"
+    found = specs(EGRESS, hosts=["api.example.com"], ports=[80], tls={**TLS, "insecure_skip_verify": True})
+    assert found["DestinationRule"]["trafficPolicy"]["portLevelSettings"][0]["tls"] == {
+        "mode": "SIMPLE",
+        "sni": "api.example.com",
+        "insecureSkipVerify": True,
+    }
 
 
 def test_requests_leave_through_a_gateway():
-    found = specs(egress, hosts=["api.example.com"], ports=[{"number": 8080, "protocol": "HTTP"}, 443], gateway="istio-egress/out")
-    assert [(server["port"]["number"], server.get("tls")) for server in found["Gateway"]["servers"]] == [(80, None), (443, {"mode": "PASSTHROUGH"})]
+    found = specs(
+        EGRESS, hosts=["api.example.com"], ports=[{"number": 8080, "protocol": "HTTP"}, 443], gateway="istio-egress/out"
+    )
+    assert [(server["port"]["number"], server.get("tls")) for server in found["Gateway"]["servers"]] == [
+        (80, None),
+        (443, {"mode": "PASSTHROUGH"}),
+    ]
     out = "out.istio-egress.svc.cluster.local"
-    assert [(rule["match"][0]["gateways"], rule["match"][0]["port"], rule["route"][0]["destination"]) for rule in found["VirtualService"]["http"]] == [
+    assert [
+        (rule["match"][0]["gateways"], rule["match"][0]["port"], rule["route"][0]["destination"])
+        for rule in found["VirtualService"]["http"]
+    ] == [
         (["mesh"], 8080, {"host": out, "port": {"number": 80}}),
         (["shop/web"], 80, {"host": "api.example.com", "port": {"number": 8080}}),
     ]
@@ -150,8 +217,11 @@ def test_requests_leave_through_a_gateway():
         ({"endpoints": [{"address": "10.0.0.1", "ports": [8443]}]}, "port_invalid"),
         ({"addresses": ["nowhere"]}, "address_invalid"),
         ({"tls": TLS}, "egress_tls_empty"),
-        ({"ports": [80], "tls": {**TLS, "secret": "client"}}, "egress_secret_needs_gateway"),
-        ({"ports": [80], "tls": {**TLS, "verify": False, "names": ["a"]}}, "egress_tls_ambiguous"),
+        ({"ports": [80], "tls": {**TLS, "credential_name": "client"}}, "egress_secret_needs_gateway"),
+        (
+            {"ports": [80], "tls": {**TLS, "insecure_skip_verify": True, "subject_alt_names": ["a"]}},
+            "egress_tls_ambiguous",
+        ),
         ({"hosts": ["a.com", "b.com"], "ports": [80], "tls": TLS}, "egress_one_host"),
         ({"hosts": ["*.a.com"], "gateway": "a/b"}, "egress_one_host"),
         ({"gateway": "b"}, "no_such_gateway"),
@@ -160,11 +230,16 @@ def test_requests_leave_through_a_gateway():
     ],
 )
 def test_what_no_host_outside_can_be(options, code):
-    assert refused(egress, **{"hosts": ["api.example.com"], **options}) == code
+    assert refused(EGRESS, **{"hosts": ["api.example.com"], **options}) == code
 
 
 def test_what_a_sidecar_sees():
-    assert specs(sidecar, sees=[".", "istio-system", "*/a.example.com"], outbound="registry_only", workload={"app": "web"}) == {
+    assert specs(
+        SIDECAR,
+        egress_hosts=[".", "istio-system", "*/a.example.com"],
+        outbound_traffic_policy="registry_only",
+        workload={"app": "web"},
+    ) == {
         "Sidecar": {
             "workloadSelector": {"labels": {"app": "web"}},
             "egress": [{"hosts": ["./*", "istio-system/*", "*/a.example.com"]}],
@@ -177,29 +252,48 @@ def test_what_a_sidecar_sees():
     ("options", "code"),
     [
         ({}, "sidecar_empty"),
-        ({"sees": []}, "list_empty"),
-        ({"sees": ["a.b"]}, "host_invalid"),
-        ({"sees": ["Shop/*"]}, "host_invalid"),
-        ({"sees": [".", "./*"]}, "host_twice"),
+        ({"egress_hosts": []}, "list_empty"),
+        ({"egress_hosts": ["a.b"]}, "host_invalid"),
+        ({"egress_hosts": ["Shop/*"]}, "host_invalid"),
+        ({"egress_hosts": [".", "./*"]}, "host_twice"),
     ],
 )
 def test_what_no_sidecar_can_see(options, code):
-    assert refused(sidecar, **options) == code
+    assert refused(SIDECAR, **options) == code
 
 
 @pytest.mark.parametrize(
     ("options", "spec"),
     [
-        ({"access_logs": {"enabled": False}}, {"accessLogging": [{"providers": [{"name": "envoy"}], "disabled": True}]}),
-        ({"access_logs": {"enabled": True, "providers": ["otel"]}}, {"accessLogging": [{"providers": [{"name": "otel"}]}]}),
         (
-            {"access_logs": {"providers": ["envoy"], "when": "response.code >= 500", "side": "server"}},
-            {"accessLogging": [{"providers": [{"name": "envoy"}], "match": {"mode": "SERVER"}, "filter": {"expression": "response.code >= 500"}}]},
+            {"access_logs": {"enabled": False}},
+            {"accessLogging": [{"providers": [{"name": "envoy"}], "disabled": True}]},
+        ),
+        (
+            {"access_logs": {"enabled": True, "providers": ["otel"]}},
+            {"accessLogging": [{"providers": [{"name": "otel"}]}]},
+        ),
+        (
+            {"access_logs": {"providers": ["envoy"], "when": "response.code >= 500", "mode": "server"}},
+            {
+                "accessLogging": [
+                    {
+                        "providers": [{"name": "envoy"}],
+                        "match": {"mode": "SERVER"},
+                        "filter": {"expression": "response.code >= 500"},
+                    }
+                ]
+            },
         ),
         ({"tracing": {"percent": 0}}, {"tracing": [{"randomSamplingPercentage": 0.0}]}),
         ({"tracing": {"enabled": False}}, {"tracing": [{"disableSpanReporting": True}]}),
         (
-            {"tracing": {"percent": 12.5, "tags": {"a": "b", "c": {"header": "X-C", "default": "d"}, "e": {"env": "E"}}}},
+            {
+                "tracing": {
+                    "percent": 12.5,
+                    "tags": {"a": "b", "c": {"header": "X-C", "default": "d"}, "e": {"env": "E"}},
+                }
+            },
             {
                 "tracing": [
                     {
@@ -218,7 +312,14 @@ def test_what_no_sidecar_can_see(options, code):
             {"metrics": [{"providers": [{"name": "prometheus"}], "overrides": [{"disabled": True}]}]},
         ),
         (
-            {"metrics": {"disable": ["REQUEST_SIZE"], "tags": {"host": "request.host", "response_flags": False}, "every": "30s"}, "workload": {"app": "web"}},
+            {
+                "metrics": {
+                    "disable": ["REQUEST_SIZE"],
+                    "tags": {"host": "request.host", "response_flags": False},
+                    "reporting_interval": "30s",
+                },
+                "workload": {"app": "web"},
+            },
             {
                 "selector": {"matchLabels": {"app": "web"}},
                 "metrics": [
@@ -227,7 +328,10 @@ def test_what_no_sidecar_can_see(options, code):
                             {"match": {"metric": "REQUEST_SIZE"}, "disabled": True},
                             {
                                 "match": {"metric": "ALL_METRICS"},
-                                "tagOverrides": {"host": {"value": "request.host"}, "response_flags": {"operation": "REMOVE"}},
+                                "tagOverrides": {
+                                    "host": {"value": "request.host"},
+                                    "response_flags": {"operation": "REMOVE"},
+                                },
                             },
                         ],
                         "reportingInterval": "30s",
@@ -238,7 +342,7 @@ def test_what_no_sidecar_can_see(options, code):
     ],
 )
 def test_what_a_proxy_tells(options, spec):
-    assert specs(telemetry, **options) == {"Telemetry": spec}
+    assert specs(TELEMETRY, **options) == {"Telemetry": spec}
 
 
 @pytest.mark.parametrize(
@@ -255,11 +359,11 @@ def test_what_a_proxy_tells(options, spec):
         ({"tracing": {"tags": []}}, "key_unknown"),
         ({"access_logs": {"providers": []}}, "list_empty"),
         ({"access_logs": {"when": " "}}, "expression_invalid"),
-        ({"access_logs": {"side": "CLIENT"}}, "side_unknown"),
+        ({"access_logs": {"mode": "CLIENT"}}, "mode_unknown"),
         ({"metrics": {"disable": ["request_size"]}}, "metric_unknown"),
-        ({"metrics": {"every": "often"}}, "duration_invalid"),
+        ({"metrics": {"reporting_interval": "often"}}, "duration_invalid"),
         ({"metrics": {"nowhere": 1}}, "key_unknown"),
     ],
 )
 def test_what_no_proxy_tells(options, code):
-    assert refused(telemetry, **options) == code
+    assert refused(TELEMETRY, **options) == code

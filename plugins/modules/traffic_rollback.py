@@ -1,0 +1,163 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The servicemesh.istio authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: traffic_rollback
+short_description: Roll back the last change of a service's traffic policy
+version_added: 1.0.0
+author:
+  - The servicemesh.istio authors (@servicemesh)
+description:
+  - Before the modules for a host's traffic policy change it, they keep what it was, as a checkpoint beside its objects. This goes back to
+    that policy, by the same steps and waits by which it would be asked for, so that no request meets a 503.
+  - Where there was none before, the policy goes; where it was taken away, it is there again.
+  - It goes back one change. Undone again, the change is there again.
+  - Routes that other people wrote into the VirtualService are not touched. An object of others that was adopted or replaced is not made again.
+seealso:
+  - name: VirtualService
+    description: Reference of the VirtualService that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/virtual-service/
+  - name: DestinationRule
+    description: Reference of the DestinationRule that this module writes.
+    link: https://istio.io/latest/docs/reference/config/networking/destination-rule/
+extends_documentation_fragment:
+  - servicemesh.istio.attributes
+  - servicemesh.istio.attributes.actiongroup
+  - servicemesh.istio.service_policy
+  - servicemesh.istio.connection
+  - servicemesh.istio.writing
+  - servicemesh.istio.writing.wait
+  - servicemesh.istio.writing.progress
+  - servicemesh.istio.writing.preflight
+  - servicemesh.istio.writing.proxies
+attributes:
+  idempotent:
+    support: none
+    details: Run again, it undoes what it did.
+"""
+
+EXAMPLES = r"""
+- name: A tenth of the requests goes to v2
+  servicemesh.istio.traffic_split:
+    namespace: online-boutique
+    service: frontend
+    versions: {v1: 90, v2: 10}
+
+- name: All of them
+  servicemesh.istio.traffic_split:
+    namespace: online-boutique
+    service: frontend
+    versions: {v1: 0, v2: 100}
+
+- name: Back to a tenth
+  servicemesh.istio.traffic_rollback:
+    namespace: online-boutique
+    service: frontend
+"""
+
+RETURN = r"""
+summary:
+  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  returned: when a plan was made
+  type: dict
+  sample: {created: 0, configured: 2, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
+objects:
+  description: Every object of the plan.
+  returned: when a plan was made
+  type: list
+  elements: dict
+  contains:
+    ref:
+      description: Group, version, kind, namespace and name.
+      type: dict
+    action:
+      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      type: str
+    conflicts:
+      description: Fields that other managers own, with the manager.
+      type: list
+      elements: dict
+    status:
+      description: Readiness in the words of kstatus, where it was waited for.
+      type: str
+    message:
+      description: What else is to be said.
+      type: str
+verified:
+  description: What was seen to hold between steps.
+  returned: when a plan was made
+  type: list
+  elements: str
+findings:
+  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
+    M(servicemesh.istio.preflight).
+  returned: when something is to be changed
+  type: list
+  elements: dict
+  sample: []
+forbidden_kinds:
+  description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
+  returned: when something is to be changed
+  type: dict
+  sample: {}
+duration:
+  description: Seconds by phase.
+  returned: always
+  type: dict
+failure:
+  description: Code, object, reason and hint. The code is stable.
+  returned: on failure
+  type: dict
+  sample: {code: nothing_to_roll_back, ref: null, reason: "", hint: ""}
+"""
+
+from ..module_utils._engine.module import OWNERSHIP_ARGUMENTS, WAIT_ARGUMENTS, Run, run_module
+from ..module_utils._engine.waiting.deadline import Deadline
+from ..module_utils._failure import Failure
+from ..module_utils._preflight.plan_review import REVIEW
+from ..module_utils._traffic import rollback_checkpoint
+from ..module_utils._traffic.api_selection import select_api
+from ..module_utils._traffic.host.reader import Reader
+from ..module_utils._traffic.host_policy import Policy
+from ..module_utils._traffic.rollout import rollout_steps, validate_references
+from ..module_utils._traffic.wait_for_proxies import PROXY_WAIT_ARGUMENTS, without_last_wait
+
+ARGUMENTS = {
+    "service": {"type": "str", "required": True},
+    "namespace": {"type": "str", "required": True},
+    **WAIT_ARGUMENTS,
+    **PROXY_WAIT_ARGUMENTS,
+    **OWNERSHIP_ARGUMENTS,
+}
+
+
+def body(run: Run) -> dict:
+    options = run.options
+    # In one slice: a second one would undo what the first one did.
+    run.deadline = Deadline(options["wait_timeout"])
+    rules = run.apply_options(namespace=options["namespace"])
+    reader = Reader(run.cluster)
+    now = Policy.of(reader.read(options["service"], options["namespace"]))
+    try:
+        policy = rollback_checkpoint.previous_policy(run.cluster, now)
+    except Failure as failure:
+        run.fail_or_warn([failure])
+        return run.apply([], rules)
+    if not policy.empty:
+        policy = select_api(policy, policy.api, reader)
+        run.fail_or_warn(validate_references(policy))
+    return run.apply(
+        [*without_last_wait(rollout_steps(policy), options), rollback_checkpoint.swap_step(now, policy)], rules
+    )
+
+
+def main() -> None:
+    run_module(ARGUMENTS, body, REVIEW)
+
+
+if __name__ == "__main__":
+    main()
