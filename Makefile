@@ -52,9 +52,11 @@ test: ## all that CI runs: lint, sanity, unit, e2e
 	done; echo "stages:$${times%,}"
 
 .PHONY: lint
-lint: $(VENV)/.done shellcheck ## style, types, documentation, changelog, and what Galaxy says of the built archive
+lint: $(VENV)/.done shellcheck ## style, spelling, commit subjects, types, documentation, changelog, and what Galaxy says of the built archive
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
+	$(BIN)/codespell
+	$(PYTHON) tests/commits.py
 	$(BIN)/mypy
 	$(BIN)/yamllint --strict .
 	$(BIN)/ansible-lint --offline -q

@@ -23,15 +23,15 @@ WIDTH = 120
 FORMAT = re.sub(r"@font-face \{\{.*?\}\}\s*", "", _export_format.CONSOLE_SVG_FORMAT, flags=re.DOTALL)
 
 
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+COLOR = re.compile(r"\x1b\[[0-9;]*m")
 SILENT = re.compile(r"Validating arguments against|^(included|skipping): ", re.MULTILINE)
 
 
 def drawn(printed: str, title: str) -> str:
-    """The SVG of a terminal that shows the text, with its colours."""
+    """The SVG of a terminal that shows the text, with its colors."""
     parts = re.split(r"(?m)^(?=(?:TASK|PLAY) )", printed)
-    shown = [part for part in parts if not SILENT.search(COLOUR.sub("", part))]
-    lines = [re.sub(r" \*{3,}", "", line) for line in "".join(shown).splitlines() if COLOUR.sub("", line).strip()]
+    shown = [part for part in parts if not SILENT.search(COLOR.sub("", part))]
+    lines = [re.sub(r" \*{3,}", "", line) for line in "".join(shown).splitlines() if COLOR.sub("", line).strip()]
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     for line in lines:
         console.print(Text.from_ansi(line), no_wrap=True, overflow="ellipsis", crop=True)

@@ -7,23 +7,23 @@ DOCUMENTATION = r"""
 ---
 name: evidence
 type: notification
-short_description: Write down what a run planned, did and measured
+short_description: Write a report of what a run planned, changed and measured
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - At the end of a playbook, writes one JSON file and one HTML file with the results of all tasks of this collection's modules, with versions
-    and times, and those tasks of others that failed.
-  - Objects that a task touched are there with their differences, secrets hidden as in the module's own result. Unchanged ones are counted.
-  - Of a task with C(no_log) it is told that it ran, and no more.
-  - A file that cannot be written is a warning. No run fails by it.
+  - Writes one JSON file and one HTML file at the end of a playbook, with the results of all tasks of this collection's modules, versions and times,
+    and with failed tasks of other modules.
+  - Changed objects are listed with their differences. Secrets are hidden as in the result of the module. Unchanged objects are counted.
+  - For a task with C(no_log), the report contains only that it ran.
+  - A file that cannot be written causes a warning, and never fails the run.
 requirements:
   - Enabled by name in C(callbacks_enabled) of ansible.cfg, or in E(ANSIBLE_CALLBACKS_ENABLED).
 options:
   folder:
     description:
-      - Folder on the controller for the two files, made if it is missing. Nothing is written without it.
-      - The files are for their owner alone. Their names have the time of the run's begin, the playbook and a part of the run's id.
+      - Folder on the controller for the two files. It is created if it does not exist. If it is not set, nothing is written.
+      - Only the owner can read the files. Their names contain the start time of the run, the name of the playbook and a part of the ID of the run.
     type: path
     env:
       - name: SERVICEMESH_EVIDENCE

@@ -10,13 +10,13 @@ class ModuleDocFragment:
 options:
   registries:
     description:
-      - "Registries from which images come instead, such as C({docker.io: mirror.example.com/hub, quay.io: mirror.example.com/quay})."
-      - A key is a registry, or one with the beginning of a path; of several that fit the longest counts, and V(*) is every other registry. What
-        follows the key stays as it is. An image that is under one of the targets already is left alone.
+      - "Registry mirrors by original registry, such as C({docker.io: mirror.example.com/hub, quay.io: mirror.example.com/quay})."
+      - A key is a registry, or a registry with the start of a path. The longest matching key applies, and V(*) matches every other registry. The
+        rest of the name does not change. Images in a target registry are not changed.
     type: dict
     default: {}
   pull_secrets:
-    description: Names of Secrets with which images are pulled. They are made by somebody else, in each namespace where such pods run.
+    description: Names of Secrets for pulling images. They must exist in each namespace with such pods.
     type: list
     elements: str
     default: []

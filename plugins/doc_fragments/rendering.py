@@ -9,7 +9,7 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   method:
-    description: What renders and writes.
+    description: How to render and write the control plane.
     type: str
     choices: [istioctl, helm]
     default: istioctl
@@ -30,38 +30,38 @@ options:
     type: path
   gateways:
     description:
-      - All gateways. Unset, those that the profile has, such as istio-ingressgateway with the profile default.
-      - With O(method=helm) each is a release of its own, which goes when it leaves the list. What O(values) says under gateways and the gateway's
-        name holds for both methods.
+      - Gateways. The default is the gateways of the profile, such as istio-ingressgateway with the profile default.
+      - With O(method=helm), each gateway is a release of its own, which is removed with its entry. Settings of O(values) for gateways and for the
+        gateway's name apply with both methods.
     type: list
     elements: dict
     suboptions:
       name:
-        description: Name of the Service and the Deployment, and with O(method=helm) of the release. Its pods have the label C(istio) with it, less a
+        description: Name of the Service and the Deployment, and of the release with O(method=helm). Its pods have the label C(istio) with this name, without a
           leading C(istio-).
         type: str
         required: true
       namespace:
-        description: Its namespace, with O(method=helm) made where it is missing. Unset, that of the control plane.
+        description: Namespace of the gateway. O(method=helm) creates it. The default is the namespace of the control plane.
         type: str
       egress:
-        description: Whether traffic leaves the mesh through it. Only of meaning for O(method=istioctl).
+        description: Whether it is an egress gateway. Only used with O(method=istioctl).
         type: bool
         default: false
       service_type:
-        description: How it is exposed. Unset, LoadBalancer, and for egress with O(method=istioctl) ClusterIP.
+        description: Type of the Service. The default is LoadBalancer, and ClusterIP for an egress gateway with O(method=istioctl).
         type: str
         choices: [LoadBalancer, NodePort, ClusterIP]
       k8s:
-        description: With O(method=istioctl), more settings, as in C(k8s) of an IstioOperator's gateway.
+        description: With O(method=istioctl), other settings, as in C(k8s) of a gateway in an IstioOperator.
         type: dict
         default: {}
       values:
-        description: With O(method=helm), more values of the chart gateway.
+        description: With O(method=helm), other values of the chart gateway.
         type: dict
         default: {}
   profile:
-    description: A profile of that release.
+    description: Profile of the release.
     type: str
     default: default
   istio_namespace:
@@ -69,7 +69,7 @@ options:
     type: str
     default: istio-system
   revision:
-    description: Revision of the control plane. Empty is the default revision.
+    description: Revision of the control plane. The default is the default revision.
     type: str
     default: ""
   values:
@@ -81,20 +81,20 @@ options:
     type: dict
     default: {}
   components:
-    description: Components, as in C(spec.components) of an IstioOperator. With O(method=helm) only whether cni and ztunnel are enabled.
+    description: Components, as in C(spec.components) of an IstioOperator. With O(method=helm), only whether cni and ztunnel are enabled.
     type: dict
     default: {}
   overlays:
-    description: Patches of rendered objects by component, as in C(k8s.overlays) of an IstioOperator's component. Not with O(method=helm).
+    description: Patches of rendered objects by component, as in C(k8s.overlays) of a component in an IstioOperator. Not supported with O(method=helm).
     type: dict
     default: {}
   hub:
-    description: Registry and path of Istio's images.
+    description: Registry and path of Istio's images. The default is that of the release.
     type: str
   tag:
-    description: Tag of Istio's images.
+    description: Tag of Istio's images. The default is that of the release.
     type: str
   compatibility_version:
-    description: Minor version of Istio, such as 1.30, whose behaviour is kept where a newer one has changed it.
+    description: Minor version of Istio, such as 1.30, whose behavior is kept where newer versions changed it.
     type: str
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Options of every module that writes a part of a service's traffic policy."""
+    """Options of every module that writes a feature of a service's traffic policy."""
 
     DOCUMENTATION = r"""
 options:
@@ -20,13 +20,13 @@ options:
     STATE = r"""
 options:
   state:
-    description: Whether this part of the service's traffic policy exists. Other parts are not changed.
+    description: Whether this feature of the service's traffic policy exists. Other features are not changed.
     type: str
     choices: [present, absent]
     default: present
 notes:
-  - All parts of a service's traffic policy are composed into one VirtualService and one DestinationRule, because a service's routes have one
-    owner. Each part is stored in an annotation, so that modules for other parts do not change it.
+  - All features of a service's traffic policy are composed into one VirtualService and one DestinationRule, because a service's routes have one
+    owner. Each feature is stored in an annotation, so that modules for other features do not change it.
   - Between subsets and routes, every istiod must report that its proxies have acknowledged the change.
 """
     GATEWAYS = r"""

@@ -9,11 +9,11 @@ class ModuleDocFragment:
     WAIT = r"""
 options:
   wait:
-    description: Whether to wait until all objects are ready, or gone.
+    description: Whether to wait until all objects are ready or deleted.
     type: bool
     default: true
   wait_timeout:
-    description: Seconds for the whole call, everything that is waited for included.
+    description: Maximum duration of the task in seconds, including all waits.
     type: int
     default: 600
 """
@@ -37,11 +37,11 @@ options:
 options:
   preflight:
     description:
-      - What becomes of errors that pre-flight finds in a change, before anything is written. The objects are judged as they will be behind the
-        last step, together with the cluster, by the checks of M(servicemesh.istio.preflight); what was wrong before counts for nothing.
-      - V(fail) fails with the code C(preflight_failed) and names check, object, field and remedy. In check mode it is a warning, since an
-        earlier task may be about to put it right.
-      - V(warn) writes, and warns of each. V(skip) asks nothing of the cluster. Where nothing is to be changed, nothing is asked either.
+      - How to handle errors that M(servicemesh.istio.preflight) finds in the change before anything is written. The objects are checked in their
+        final state, together with the cluster. Errors that existed before do not count.
+      - V(fail) fails with the code C(preflight_failed) and names check, object, field and remedy. In check mode it is a warning, because an earlier
+        task may fix the error.
+      - V(warn) applies the change and warns. V(skip) does not check. Without a change, nothing is checked.
     type: str
     choices: [fail, warn, skip]
     default: fail
@@ -49,34 +49,31 @@ options:
     SHARED = r"""
 options: {}
 notes:
-  - Routes that other people wrote into the VirtualService of this collection keep their place and all of their fields. They stay, with a
-    route for all other requests, when the last concern of the host goes. What somebody changed of the collection's own routes is a conflict.
-  - Where somebody has written to the object since it was read, the task fails with C(resource_version_conflict) and overwrites nothing.
-  - Another VirtualService for the host is an error C(host_taken) that names Flagger, Argo Rollouts, Argo CD, Flux, Helm or Kiali, where one of them
-    keeps it. With O(adopt=true) its routes go on behind the ones given here, if only the tools of O(adopt_from) wrote it, it is for just this
-    host and these gateways, and no route would be left without requests (C(route_shadowed)). What one of those named keeps is never adopted.
-  - With O(force_conflicts=true) another VirtualService for just this host goes with its routes, whoever keeps it; the task warns of who may
-    make it again.
-  - A DestinationRule for the host under another name, or one of this collection's that has the host's name and is of another module, is an error
-    C(rule_taken) where the policy needs one; neither O(adopt) nor O(force_conflicts) takes it. Where others have a part in the host's own
-    DestinationRule, it stays with that part when the policy goes, but with O(force_conflicts=true).
-  - What the host's policy was before a change is kept as a checkpoint, the ConfigMap C(servicemesh-rollback-) with the host's name; M(servicemesh.istio.traffic_rollback)
-    goes back to it. It stays when the policy goes.
+  - Routes of other tools in the VirtualService of this collection keep their place and their fields. They remain, with a default route, when the last feature of the traffic policy is removed. Manual changes to routes of this collection are conflicts.
+  - If the object was changed after it was read, the task fails with C(resource_version_conflict) and overwrites nothing.
+  - Another VirtualService for the service fails with the code C(host_taken), which names Flagger, Argo Rollouts, Argo CD, Flux, Helm or Kiali if one
+    of them manages it. O(adopt=true) appends its routes to the new ones, if only the tools of O(adopt_from) wrote it, it has just this host and these
+    gateways, and no route would become unreachable (C(route_shadowed)). VirtualServices of the tools above are never adopted.
+  - O(force_conflicts=true) replaces another VirtualService for just this host. The task warns if a tool may create it again.
+  - A DestinationRule for the host with another name, or of another module of this collection, fails with the code C(rule_taken) if the policy needs a
+    DestinationRule. Neither O(adopt) nor O(force_conflicts) changes that. Fields of other tools in the DestinationRule remain when the policy is
+    removed, unless O(force_conflicts=true).
+  - The previous traffic policy is saved in the ConfigMap C(servicemesh-rollback-NAME). M(servicemesh.istio.traffic_rollback) restores it. The
+    ConfigMap remains when the policy is removed.
 """
     DOCUMENTATION = r"""
 options:
   force_conflicts:
-    description: Whether to take over fields that another field manager owns. Without it such a field is an error that names its owner.
+    description: Whether to take over fields that another field manager owns. By default, such a field is an error that names its owner.
     type: bool
     default: false
   adopt:
-    description:
-      - Whether objects that another tool made are taken over. The tool's fields become ours, nothing is deleted or restarted, and what the
-        tool had set and is wanted no more is removed. The plan shows each of them.
+    description: Whether to take over objects that another tool created. The fields of the tool move to this collection; nothing is deleted or restarted. Fields
+      that only the tool has set are removed. The plan shows them.
     type: bool
     default: false
   adopt_from:
-    description: Field managers that O(adopt) takes over from. The default is the names that kubectl, Helm, istioctl and kubernetes.core use.
+    description: Field managers from which O(adopt) takes over. The default is the managers of kubectl, Helm, istioctl and kubernetes.core.
     type: list
     elements: str
     default:
@@ -96,9 +93,8 @@ options:
       - ansible
       - OpenAPI-Generator
   recreate:
-    description: >-
-      Whether an object that differs in a field which cannot be changed (a Deployment's selector, a Job's template) is deleted and made anew.
-      Without it this is an error that names the field. Namespaces, CustomResourceDefinitions and PersistentVolumeClaims are never recreated.
+    description: Whether to delete and create an object again if an immutable field differs, such as the selector of a Deployment or the template of a Job. By
+      default, this is an error that names the field. Namespaces, CRDs and PersistentVolumeClaims are never recreated.
     type: bool
     default: false
   compare:

@@ -6,45 +6,45 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 name: drift
-short_description: Tell from results of check mode what differs from what is declared
+short_description: Compose a drift report from results of check mode
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Turns registered results of this collection's modules, from tasks in check mode, into one report of the objects that differ.
-  - A result that failed, or that lists no objects, is an error, so that neither is ever taken for agreement.
-  - playbooks/drift.yml uses it for the whole site. It does as well for a list of tasks of yours.
+  - Composes one report of the objects that differ, from registered results of modules of this collection in check mode.
+  - A failed result, and a result without objects, is an error, so that neither is reported as no drift.
+  - playbooks/drift.yml uses it for the whole site. It can also be used for your own tasks.
 positional: _input
 options:
   _input:
-    description: The calls.
+    description: Results, with the role and module of each.
     type: list
     elements: dict
     required: true
     suboptions:
       role:
-        description: Where the task belongs, in a word.
+        description: Name of the role, or another name for the origin of the task.
         type: str
         required: true
       module:
-        description: The module's short name, such as V(manifests).
+        description: Short name of the module, such as V(manifests).
         type: str
         required: true
       result:
-        description: What the task registered, also that of a loop. Empty, the task did not run.
+        description: Registered result of the task or of its loop. Empty if the task did not run.
         type: dict
         required: true
 """
 
 EXAMPLES = r"""
 ---
-- name: What the shop should be
+- name: Plan the shop
   servicemesh.istio.manifests:
     src: shop.yaml
   check_mode: true
   register: shop
 
-- name: What differs
+- name: Show the drift
   ansible.builtin.debug:
     var: "[{'role': 'shop', 'module': 'manifests', 'result': shop}] | servicemesh.istio.drift"
 """
@@ -52,46 +52,46 @@ EXAMPLES = r"""
 RETURN = r"""
 ---
 _value:
-  description: The report.
+  description: Drift report.
   type: dict
   contains:
     drift:
-      description: Whether anything differs.
+      description: Whether objects differ.
       type: bool
     counts:
-      description: All objects, those that differ, those of them with fields that others own, and those that differ by action.
+      description: Number of objects, of objects that differ, of those with fields of other owners, and of objects that differ by action.
       type: dict
       sample: {objects: 120, differ: 2, conflicts: 1, actions: {configured: 1, pruned: 1}}
     left_out:
-      description: Roles of which no task ran.
+      description: Roles without a task that ran.
       type: list
       elements: str
     versions:
-      description: Versions of the collection, of ansible-core and of the Istio that is declared.
+      description: Versions of the collection, of ansible-core and of the declared Istio.
       type: dict
     warnings:
-      description: What the modules warned of, each with role, module and text.
+      description: Warnings of the modules, with role, module and text.
       type: list
       elements: dict
     calls:
-      description: Each module call, one for each item of a loop.
+      description: Calls of modules, with one entry for each item of a loop.
       type: list
       elements: dict
       contains:
         role:
-          description: As given.
+          description: Role of the entry in the input.
           type: str
         module:
-          description: As given.
+          description: Module of the entry in the input.
           type: str
         item:
-          description: The loop's item in a word.
+          description: Name of the item of the loop.
           type: str
         changed:
           description: Whether the call would change anything.
           type: bool
         objects:
-          description: How many objects were compared.
+          description: Number of compared objects.
           type: int
         differ:
           description: >-
@@ -100,7 +100,7 @@ _value:
           type: list
           elements: dict
         warnings:
-          description: What the module warned of.
+          description: Warnings of the module.
           type: list
           elements: str
 """

@@ -6,62 +6,63 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 name: contexts
-short_description: Each context of a kubeconfig as a host
+short_description: Use each context of a kubeconfig as a host
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Makes a host of each context of one or more kubeconfig files, so that one play runs over many clusters.
-  - The file that configures it ends in C(contexts.yml) or C(contexts.yaml).
-  - No cluster is asked, no credential plugin is run, and no token, password, certificate or key becomes a variable.
-  - A host's variables are C(context), C(kubeconfig), C(api_server) (the URL of the API server), C(context_cluster), C(context_user) and
-    C(context_namespace), by which O(compose), O(groups) and O(keyed_groups) can tell hosts apart. C(kubeconfig) is a path; where a context is
-    put together from several files, it is all of them, joined as in E(KUBECONFIG).
-  - Tasks run on the controller, with the Python that runs C(ansible-playbook), as C(ansible_connection) and C(ansible_python_interpreter)
-    say. O(vars) may say otherwise.
-  - The playbooks of this collection take the cluster from C(kubeconfig) and C(context). In a play of your own, say it once in
-    C(module_defaults), for C(group/servicemesh.istio.all) and any other group, such as C(group/kubernetes.core.k8s).
-  - A context whose cluster is in none of the files, or has no server, is left out with a warning.
+  - Creates a host for each context of one or more kubeconfig files, so that one play runs on many clusters.
+  - The name of the inventory file must end in C(contexts.yml) or C(contexts.yaml).
+  - The plugin connects to no cluster and runs no credential plugin. Tokens, passwords, certificates and keys do not become variables.
+  - The variables of a host are C(context), C(kubeconfig), C(api_server) (the URL of the API server), C(context_cluster), C(context_user) and
+    C(context_namespace). Use them in O(compose), O(groups) and O(keyed_groups). C(kubeconfig) is a path; if a context is merged from several files,
+    it is all of their paths, joined as in E(KUBECONFIG).
+  - C(ansible_connection) and C(ansible_python_interpreter) make tasks run on the controller, with the Python of C(ansible-playbook). O(vars) can
+    override them.
+  - The playbooks of this collection use the cluster of C(kubeconfig) and C(context). In your own play, set them once in C(module_defaults), for
+    C(group/servicemesh.istio.all) and any other group, such as C(group/kubernetes.core.k8s).
+  - A context whose cluster is missing or has no server is left out with a warning.
 requirements:
   - kubernetes >= 29.0.0, in the Python that runs C(ansible-playbook)
 options:
   plugin:
-    description: That this file is for this plugin.
+    description: Name of this plugin.
     type: str
     required: true
     choices: [servicemesh.istio.contexts]
   kubeconfig:
     description:
-      - Path of a kubeconfig file, or a list of them, merged as kubectl does. Of things with one name the first file's counts.
-      - A relative path begins at the folder of the inventory file. Each file has to be there.
-      - Without it, E(K8S_AUTH_KUBECONFIG), then E(KUBECONFIG), then C(~/.kube/config). Of several files in a variable, those that are missing are passed over.
+      - Path of a kubeconfig file, or list of paths, merged as kubectl does. If files define the same name, the first file applies.
+      - A relative path starts at the folder of the inventory file. Each file must exist.
+      - If it is not set, E(K8S_AUTH_KUBECONFIG), then E(KUBECONFIG), then C(~/.kube/config) is used. Missing files of a variable are ignored.
     type: raw
     env:
       - name: KUBECONFIG
       - name: K8S_AUTH_KUBECONFIG
   contexts:
     description:
-      - Names of contexts, or patterns of them such as C(prod-*), with C(*), C(?) and C([...]).
-      - A name that is not there is an error, and a pattern that matches nothing is a warning.
+      - Names of contexts, or patterns such as C(prod-*), with C(*), C(?) and C([...]).
+      - A name that does not exist is an error. A pattern without a match is a warning.
     type: list
     elements: str
     default: ["*"]
   exclude:
-    description: Names of contexts, or patterns of them, that are left out. One that matches nothing is a warning.
+    description: Names or patterns of contexts to leave out. A name or pattern without a match is a warning.
     type: list
     elements: str
     default: []
   hostname:
     description:
-      - Jinja expression for the name of the host, of the variables that the host will have.
-      - Unset, it is the context's name. Characters that mean something in a pattern of hosts or a path, such as those of C(arn:aws:eks:...), become dashes.
-      - Two contexts with one name are an error.
+      - Jinja expression for the name of the host, with the variables of the host.
+      - The default is the name of the context. Characters with a meaning in host patterns or paths, such as those of C(arn:aws:eks:...), are replaced
+        with dashes.
+      - Two contexts with the same host name are an error.
     type: str
   vars:
     description:
-      - Variables of hosts, by name of the context or a pattern of it. Where several match, all count, and of one variable the last.
-      - They go before what the plugin says of a host itself.
-      - A pattern that matches nothing is a warning.
+      - Variables of hosts, by name or pattern of the context. All matches apply; for the same variable, the last one applies.
+      - They override the plugin's own variables.
+      - A pattern without a match is a warning.
     type: dict
     default: {}
 extends_documentation_fragment:
@@ -69,13 +70,13 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-# All contexts of the usual kubeconfig, as the group mesh.
+# All contexts of the default kubeconfig, in the group mesh.
 plugin: servicemesh.istio.contexts
 groups:
   mesh: true
 
 ---
-# Some contexts of two files, with rings that an upgrade goes through.
+# Some contexts of two files, with rings for an upgrade.
 plugin: servicemesh.istio.contexts
 kubeconfig:
   - clusters/europe.kubeconfig
@@ -94,7 +95,7 @@ keyed_groups:
     prefix: ring
 
 ---
-# The last part of an ARN as the host, and the region from its middle.
+# The last part of an ARN as the host name, and its region as a variable.
 plugin: servicemesh.istio.contexts
 contexts: ["arn:aws:eks:*"]
 hostname: context.split('/') | last

@@ -7,45 +7,44 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: addons
-short_description: Install the addons of an Istio release, joined to each other
+short_description: Install the addons of an Istio release
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Takes the addons from the release's own C(samples/addons), joins Kiali to Prometheus, Grafana and Jaeger, and sets the mesh's tracing.
-  - The addons are one set. An addon that is named no more is removed.
-  - They are made for trying things out. Storage is in memory or in the pod, and nothing asks for a password.
+  - Installs addons from C(samples/addons) of the release, connects Kiali to Prometheus, Grafana and Jaeger, and configures tracing for the mesh.
+  - The addons form one ApplySet. An addon that is no longer listed is removed.
+  - The addons are for demonstration. They store data in memory or in the pod, and require no password.
 options:
   samples:
-    description: Folder with the release's addons, where the task runs. Needed with O(state=present).
+    description: Folder with the addons of the release where the task runs. Required with O(state=present).
     type: path
   names:
-    description: The addons, such as V(loki) too. One tracing backend at a time. Those in C(extras) are named C(extras/NAME).
+    description: Names of the addons, such as V(loki). Addons in C(extras) are named C(extras/NAME). Only one tracing backend is allowed.
     type: list
     elements: str
     default: [prometheus, grafana, jaeger, kiali]
   namespace:
-    description: Namespace of the addons. Traces are set for the whole mesh only from the control plane's namespace.
+    description: Namespace of the addons. Tracing is configured for the whole mesh only if this is the namespace of the control plane.
     type: str
     default: istio-system
   images:
-    description: Image to use instead, by the release's repository, such as C(docker.io/grafana/grafana). For images of your own; for a mirror see
-      O(registries).
+    description: Replacement images, by repository of the release, such as C(docker.io/grafana/grafana). Use O(registries) for a mirror.
     type: dict
     default: {}
   kiali_config:
-    description: Merged over Kiali's configuration.
+    description: Settings that are merged over the configuration of Kiali.
     type: dict
     default: {}
   tracing_provider:
-    description: Name of the tracing provider among C(extensionProviders) in the mesh configuration.
+    description: Name of the tracing provider in C(extensionProviders) of the mesh configuration.
     type: str
     default: jaeger
   sampling:
-    description: Per cent of requests that are traced, mesh-wide. Unset, no Telemetry is written.
+    description: Percentage of requests that are traced in the mesh. If it is not set, no Telemetry is written.
     type: float
   state:
-    description: Whether the addons are there.
+    description: Whether the addons are installed.
     type: str
     choices: [present, absent]
     default: present
@@ -64,31 +63,31 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: The release
+- name: Download the release
   servicemesh.istio.release:
     version: 1.31.0
     mirror: "{{ lab_releases }}"
   register: istio
 
-- name: Prometheus and Kiali
+- name: Install Prometheus and Kiali
   servicemesh.istio.addons:
     samples: "{{ istio.path }}/samples/addons"
     names: [prometheus, kiali]
     images: "{{ lab_images }}"
 
-- name: They go
+- name: Remove the addons
   servicemesh.istio.addons:
     state: absent
 """
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
@@ -100,17 +99,17 @@ objects:
       description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Status as kstatus reports it, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Further information.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that were verified between steps.
   returned: when a plan was made
   type: list
   elements: str

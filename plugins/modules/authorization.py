@@ -12,37 +12,38 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes one AuthorizationPolicy for what is allowed and one for what is denied. What is denied is denied whatever else allows it.
-  - Where anything is allowed for a workload, all else is denied to it (U(https://istio.io/latest/docs/reference/config/security/authorization-policy/)).
-  - Waits until a proxy of every istiod has the rules in its own configuration, and all have acknowledged what they were sent.
-  - New connections meet the change then. Those that are open meet it when the proxy has drained them, which takes 45 seconds where C(drainDuration)
-    says nothing else.
+  - Writes one AuthorizationPolicy for O(allow) and one for O(deny). A denied request is denied even if another policy allows it.
+  - If any policy allows requests to a workload, all other requests to it are denied
+    (U(https://istio.io/latest/docs/reference/config/security/authorization-policy/)).
+  - The module waits until a proxy of every istiod has the rules in its configuration, and all proxies have acknowledged them.
+  - The change applies to new connections at once, and to open connections when the proxy has drained them. This takes 45 seconds unless
+    C(drainDuration) sets another value.
 options:
   name:
-    description: Names the policy. Its objects are called so, with C(-allow) and C(-deny).
+    description: Name of the policy. Its objects have this name with the suffixes C(-allow) and C(-deny).
     type: str
     required: true
   allow:
     description:
-      - Rules of which one must hold for a request to be allowed. An empty list allows nothing.
-      - C(from) is a source or a list of them, with C(service_accounts) as C(NAMESPACE/NAME), C(principals), C(namespaces), C(ips), C(remote_ips),
-        C(request_principals), each also as C(not_).
-      - C(to) is an operation or a list of them, with C(methods), C(paths), C(ports), C(hosts), each also as C(not_).
-      - C(when) is a list of C({key, values, not_values}), with keys as Istio has them.
-      - Sources by identity need mutual TLS.
+      - Rules, of which one must match for a request to be allowed. An empty list allows nothing.
+      - C(from) is a source or a list of sources, with C(service_accounts) as C(NAMESPACE/NAME), C(principals), C(namespaces), C(ips), C(remote_ips)
+        and C(request_principals). The prefix C(not_) negates each.
+      - C(to) is an operation or a list of operations, with C(methods), C(paths), C(ports) and C(hosts). The prefix C(not_) negates each.
+      - C(when) is a list of C({key, values, not_values}) with the condition keys of Istio.
+      - Sources by identity require mutual TLS.
     type: list
     elements: dict
   deny:
-    description: Rules of the same form. A request for which one of them holds is denied.
+    description: Rules with the same keys as O(allow). A request that matches one of them is denied.
     type: list
     elements: dict
     default: []
   default:
-    description: V(deny) without O(allow) denies everything. V(allow) is for policies that only deny, and says what is so anyway.
+    description: V(deny) without O(allow) denies all requests. V(allow) is for policies that only deny, and states the default of Istio.
     type: str
     choices: [allow, deny]
   dry_run:
-    description: Whether proxies only log what the policy would do.
+    description: Whether proxies only log the effect of the policy.
     type: bool
     default: false
 seealso:
@@ -66,9 +67,9 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Only the frontend may read the catalogue, and nobody may write to it
+- name: Allow only the frontend to read the catalog, and deny all writes
   servicemesh.istio.authorization:
-    name: catalogue
+    name: catalog
     namespace: online-boutique
     workload: {app: productcatalogservice}
     allow:
@@ -76,21 +77,21 @@ EXAMPLES = r"""
     deny:
       - to: {methods: [PUT, DELETE]}
 
-- name: The policy goes
+- name: Remove the policy
   servicemesh.istio.authorization:
-    name: catalogue
+    name: catalog
     namespace: online-boutique
     state: absent
 """
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
@@ -102,29 +103,28 @@ objects:
       description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Status as kstatus reports it, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Further information.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that were verified between steps.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
-    M(servicemesh.istio.preflight).
+  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
   returned: when something is to be changed
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
+  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
   returned: when something is to be changed
   type: dict
   sample: {}

@@ -7,49 +7,49 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: backup
-short_description: Keep a mesh's configuration in files
+short_description: Back up the configuration of a mesh to files
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes every object of Istio's kinds, those of all API groups that end in C(.istio.io), to YAML files that apply cleanly.
-  - What servers and controllers write is left out, and so is the membership of a set, which whoever keeps the set writes anew. Objects that a
-    controller or istiod itself made are not kept, for these make them again; RV(left_out) names them.
-  - There is one file for each namespace and kind, in an order that does not change, so that a second run changes nothing and the folder can be
-    kept in git. An index, C(index.yaml), has counts, versions and the cluster's id.
-  - The folder becomes what the cluster is, unless O(prune=false). A file of objects that are gone goes too, but never one that the index does
-    not name.
-  - M(servicemesh.istio.restore) brings the files back.
+  - Writes every object of the Istio kinds, those of all API groups that end in C(.istio.io), to YAML files that can be applied.
+  - Fields that servers and controllers write are left out, and so are the labels of ApplySets, which their owners write again. Objects that a
+    controller or istiod created are left out, because it creates them again; RV(left_out) lists them.
+  - Each namespace and kind has one file with a stable order, so that a second run changes nothing and the folder can be kept in git. The index
+    C(index.yaml) has counts, versions and the ID of the cluster.
+  - The folder is made equal to the cluster, unless O(prune=false). A file whose objects no longer exist is deleted, if the index lists the file.
+  - M(servicemesh.istio.restore) restores the files.
 options:
   dest:
     description:
-      - Folder where the task runs. It is made where it is missing. One that holds other files, and no index, is refused; what is hidden, such as
-        C(.git), does not count.
-      - Refused, too, is the backup of another cluster, and with O(prune) one of kinds that the cluster no longer serves.
+      - Folder where the task runs. It is created if it does not exist. A folder with other files and without an index is rejected. Hidden files, such
+        as C(.git), are ignored.
+      - The backup of another cluster is rejected, and with O(prune) a backup of kinds that the cluster no longer serves.
     type: path
     required: true
   istio_namespace:
-    description: Namespace of the control plane, in which O(secrets) are looked for.
+    description: Namespace of the control plane, and of Secrets in O(secrets) without a namespace.
     type: str
     default: istio-system
   gateway_api:
-    description: Whether objects of the Gateway API are kept, too.
+    description: Whether to include objects of the Gateway API.
     type: bool
     default: false
   mesh_config:
-    description: Whether the ConfigMaps from which istiod reads its mesh configuration are kept, too.
+    description: Whether to include the ConfigMaps from which istiod reads its mesh configuration.
     type: bool
     default: false
   secrets:
     description:
-      - Secrets that are kept, too, as C(NAME) or C(NAMESPACE/NAME), such as C(istio-ca-secret) or C(cacerts). Their files hold B(private keys)
-        and can be read by their owner only.
-      - One that is not there is a warning. Where the backup still has it, it is refused with O(prune).
+      - Secrets to include, as C(NAME) or C(NAMESPACE/NAME), such as C(istio-ca-secret) or C(cacerts). Their files contain B(private keys) and are
+        readable only by their owner.
+      - A Secret that does not exist causes a warning. If the backup still contains it, the task fails with O(prune).
     type: list
     elements: str
     default: []
   prune:
-    description: Whether objects that the cluster has no more leave the backup. Without it they stay, also over several runs, as before the removal of a mesh.
+    description: Whether to delete objects from the backup that no longer exist in the cluster. V(false) keeps them over several runs, for example before the
+      mesh is removed.
     type: bool
     default: true
 seealso:
@@ -66,17 +66,17 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Keep all routes and policies, and what istiod was told
+- name: Back up routes, policies and the mesh configuration
   servicemesh.istio.backup:
     dest: "{{ playbook_dir }}/mesh"
     mesh_config: true
   register: kept
 
-- name: What there is
+- name: Show the number of objects
   ansible.builtin.debug:
     msg: "{{ kept.counts }} in {{ kept.dest }}"
 
-- name: The authority of the mesh, too
+- name: Back up the CA of the mesh as well
   servicemesh.istio.backup:
     dest: "{{ playbook_dir }}/mesh"
     mesh_config: true
@@ -105,7 +105,7 @@ left_out:
   returned: success
   type: list
   elements: dict
-  sample: [{ref: WorkloadEntry shop/vm-10.0.0.7, why: its controller makes it anew}]
+  sample: [{ref: WorkloadEntry shop/vm-10.0.0.7, why: its controller creates it again}]
 cluster:
   description: The cluster's id, which is the uid of its namespace kube-system, and its version.
   returned: success

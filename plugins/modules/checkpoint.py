@@ -7,18 +7,17 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: checkpoint
-short_description: Keep what some objects are, to put them back later
+short_description: Save objects in the cluster to restore them later
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Keeps in the cluster, as a ConfigMap, what was declared of some objects, whatever tool declared it. What controllers and servers fill in
-    is left to them.
-  - A checkpoint that is there is left as it is. A run that was cut off and begun again goes back to where the first one began.
-  - The upgrade role goes back with it. It serves any other change that may have to be taken back.
+  - Saves the declared fields of objects in a ConfigMap, whichever tool declared them. Fields that controllers and servers set are left out.
+  - An existing checkpoint is not changed, so that an interrupted run that starts again restores the state before the first run.
+  - The role upgrade uses it to roll back. It can be used for any other change that may have to be rolled back.
 options:
   name:
-    description: Name of the checkpoint, which is that of its ConfigMap.
+    description: Name of the checkpoint, which is the name of its ConfigMap.
     type: str
     required: true
   namespace:
@@ -26,7 +25,7 @@ options:
     type: str
     default: istio-system
   objects:
-    description: What is kept with O(state=present). No Secrets.
+    description: Objects to save with O(state=present). Secrets are not supported.
     type: list
     elements: dict
     default: []
@@ -40,11 +39,11 @@ options:
         type: str
         required: true
       namespace:
-        description: One namespace. Unset, all.
+        description: Namespace of the objects. The default is all namespaces.
         type: str
         default: ""
       name:
-        description: One object.
+        description: Name of one object.
         type: str
         default: ""
       selector:
@@ -52,14 +51,14 @@ options:
         type: str
         default: ""
   notes:
-    description: What else is to be known later, text by name.
+    description: Values to store with the checkpoint, by name.
     type: dict
     default: {}
   state:
     description:
-      - V(present) keeps the objects.
-      - V(restored) puts them back, waits until they are ready, and takes away those of the same choice that the collection has made since.
-      - V(absent) forgets the checkpoint and changes nothing else.
+      - V(present) saves the objects.
+      - V(restored) restores the objects, waits until they are ready, and deletes matching objects that this collection created in the meantime.
+      - V(absent) deletes the checkpoint and changes nothing else.
     type: str
     choices: [present, restored, absent]
     default: present
@@ -76,7 +75,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: What the gateway is now
+- name: Save the gateway
   servicemesh.istio.checkpoint:
     name: before-the-change
     objects:
@@ -84,12 +83,12 @@ EXAMPLES = r"""
       - {api_version: v1, kind: Service, namespace: istio-system, selector: istio=ingressgateway}
     notes: {ticket: OPS-17}
 
-- name: Back to it
+- name: Restore the gateway
   servicemesh.istio.checkpoint:
     name: before-the-change
     state: restored
 
-- name: No longer needed
+- name: Delete the checkpoint
   servicemesh.istio.checkpoint:
     name: before-the-change
     state: absent
@@ -97,7 +96,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 found:
-  description: Whether the checkpoint was there before this call.
+  description: Whether the checkpoint existed before this call.
   returned: success
   type: bool
 notes:
@@ -112,12 +111,12 @@ kept:
   elements: dict
   sample: [{group: apps, version: v1, kind: Deployment, namespace: istio-system, name: istio-ingressgateway}]
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
@@ -129,17 +128,17 @@ objects:
       description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Status as kstatus reports it, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Further information.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that were verified between steps.
   returned: when a plan was made
   type: list
   elements: str

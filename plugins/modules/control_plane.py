@@ -12,51 +12,49 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Renders the control plane with the release's own istioctl, which is given no cluster, and makes the cluster equal to the result.
-  - Also does what C(istioctl install) does beyond its manifests. It makes the namespace and the objects of the default revision tag,
-    and refuses webhooks that would inject the same pod twice.
-  - In order. CustomResourceDefinitions, istiod until it is Ready, webhooks until they hold istiod's CA, gateways until they are Ready.
-  - With O(method=helm) Helm writes, in real releases that C(helm list) shows, and the plan is the same. The rendered charts are compared with
-    what is live, so that a first install has a diff, and so has what somebody edited by hand.
-  - O(registries) reaches every image that is rendered, and those that istiod injects and gives to the gateways that it makes. With
-    O(method=helm) it reaches the hubs, whole images, containers and injection templates of O(values) and O(gateways), and an image in a pod
-    that comes from elsewhere is an error.
+  - Renders the control plane with the istioctl of the release, without access to the cluster, and makes the cluster equal to the result.
+  - "Performs the further steps of C(istioctl install): it creates the namespace and the objects of the default revision tag, and rejects webhooks
+    that would inject the same pod twice."
+  - "Objects are applied in this order: CRDs, istiod until it is ready, webhooks until they have the CA of istiod, and gateways until they are ready."
+  - With O(method=helm), Helm writes releases that C(helm list) shows, with the same plan. The rendered charts are compared with the live objects, so
+    that a first install and manual changes have a diff.
+  - O(registries) applies to every rendered image, and to the images that istiod injects and uses for gateways. With O(method=helm) it applies to
+    hubs, images, containers and injection templates of O(values) and O(gateways); an image in a pod from another source is an error.
 options:
   leave_gateways:
-    description:
-      - Whether gateways are left as they are, neither changed nor removed. In an upgrade the new revision comes first and the gateways last.
+    description: Whether to keep gateways as they are, neither changed nor removed. An upgrade installs the new revision first and changes gateways last.
     type: bool
     default: false
   default_tag:
-    description: Whether the default revision tag points to this control plane. Unset, it is decided as C(istioctl install) does.
+    description: Whether the default revision tag points to this control plane. If it is not set, the rule of C(istioctl install) applies.
     type: bool
   delete_crds:
     description:
-      - With O(state=absent), whether Istio's CRDs are deleted too, and with them B(all) routes and policies. These are part of the plan,
-        and a warning counts them. M(servicemesh.istio.backup) keeps them.
-      - Refused while another revision is there.
+      - With O(state=absent), whether to delete the Istio CRDs. B(This deletes every Istio object in the cluster), including those of other teams. The
+        objects are part of the plan, and a warning counts them. M(servicemesh.istio.backup) saves them.
+      - The task fails if another revision exists.
     type: bool
     default: false
   delete_namespace:
-    description: With O(state=absent), whether the namespace goes too, if this module made it. Refused while another revision is there.
+    description: With O(state=absent), whether to delete the namespace, if this module created it. The task fails if another revision exists.
     type: bool
     default: false
   delete_in_use:
     description:
-      - With O(state=absent), whether the control plane goes although it is used. Without it, pods with its proxy, namespaces whose label leads to it,
-        and revision tags that point to it are an error that names them. In check mode it is a warning, and the plan shows all that would go.
-      - The tags go with it. The proxies keep their last configuration until their certificates end.
+      - With O(state=absent), whether to remove a control plane that is in use. By default, the task fails and lists the pods with its proxy, the
+        namespaces whose label selects it, and the revision tags that point to it. In check mode this is a warning, and the plan lists all objects.
+      - Revision tags are deleted too. Proxies keep their last configuration until their certificates expire.
     type: bool
     default: false
   purge:
     description:
-      - With O(state=absent), whether what Istio itself leaves behind goes too. These are webhooks, Services of revision tags, rights, elections of a
-        leader, the key of istiod's own authority, and labels of namespaces that M(servicemesh.istio.namespace) set.
-      - What people gave to it stays, such as the Secret C(cacerts). Refused while another revision is there.
+      - "With O(state=absent), whether to delete the objects that Istio leaves behind: webhooks, Services of revision tags, RBAC, leader election
+        objects, the key of istiod's self-signed CA, and namespace labels that M(servicemesh.istio.namespace) set."
+      - Objects that users provided are kept, such as the Secret C(cacerts). The task fails if another revision exists.
     type: bool
     default: false
   state:
-    description: Whether the control plane is there.
+    description: Whether the control plane is installed.
     type: str
     choices: [present, absent]
     default: present
@@ -79,19 +77,19 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: The release
+- name: Download the release
   servicemesh.istio.release:
     version: 1.31.0
   register: istio
 
-- name: The control plane
+- name: Install the control plane
   servicemesh.istio.control_plane:
     istioctl: "{{ istio.istioctl }}"
     profile: default
     mesh_config:
       accessLogFile: /dev/stdout
 
-- name: The same as Helm releases, from now on
+- name: Install the same control plane with Helm
   servicemesh.istio.control_plane:
     method: helm
     helm: helm
@@ -101,7 +99,7 @@ EXAMPLES = r"""
       accessLogFile: /dev/stdout
     adopt: true
 
-- name: All of it goes
+- name: Remove the control plane
   servicemesh.istio.control_plane:
     state: absent
     method: helm
@@ -111,7 +109,7 @@ EXAMPLES = r"""
     purge: true
   register: removed
 
-- name: What is left
+- name: Show what is left
   ansible.builtin.debug:
     var: removed.leftovers
 """
@@ -123,18 +121,18 @@ version:
   type: str
   sample: 1.31.0
 leftovers:
-  description: What is still there of Istio in the cluster, and why.
+  description: Istio objects that are still in the cluster, with the reason.
   returned: when O(state=absent) and no control plane is left
   type: list
   elements: dict
-  sample: [{ref: Secret istio-system/cacerts, why: "the authority that somebody gave to istiod: it is theirs"}]
+  sample: [{ref: Secret istio-system/cacerts, why: "CA that was provided to istiod: it belongs to its owner"}]
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 3, configured: 0, recreated: 0, unchanged: 35, pruned: 0, failed: 0, dry_runs: 3}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
@@ -146,17 +144,17 @@ objects:
       description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Status as kstatus reports it, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Further information.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that were verified between steps.
   returned: when a plan was made
   type: list
   elements: str

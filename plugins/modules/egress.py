@@ -7,45 +7,45 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: egress
-short_description: Hosts outside of the mesh that workloads may call
+short_description: Register hosts outside the mesh
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Registers hosts as a ServiceEntry, so that they can be called where C(outboundTrafficPolicy) is C(REGISTRY_ONLY), and so that policies and metrics
-    know them.
-  - With O(tls) workloads speak plain HTTP, and their proxies TLS. With O(gateway) requests leave through an egress gateway, whose routes come after
-    the gateway has its listener.
-  - The module M(servicemesh.istio.sidecar) with C(outbound_traffic_policy) closes a namespace for all other hosts.
-  - Waits until a proxy of every istiod has the hosts in its own configuration, and all have acknowledged what they were sent.
+  - Registers hosts in a ServiceEntry, so that workloads can call them if C(outboundTrafficPolicy) is C(REGISTRY_ONLY), and policies and metrics
+    include them.
+  - With O(tls), workloads send plain HTTP and their proxies originate TLS. With O(gateway), requests leave through an egress gateway. Routes are
+    written after the gateway has its listener.
+  - O(servicemesh.istio.sidecar#module:outbound_traffic_policy) blocks requests from a namespace to all other hosts.
+  - The module waits until a proxy of every istiod has the hosts in its configuration, and all proxies have acknowledged them.
 options:
   name:
-    description: Name of the ServiceEntry, and of the objects that rest on it.
+    description: Name of the ServiceEntry and of the objects that belong to it.
     type: str
     required: true
   hosts:
-    description: DNS names, with a star as the first label for a domain. Needed with O(state=present).
+    description: DNS names. A C(*) as the first label matches a domain. Required with O(state=present).
     type: list
     elements: str
   ports:
     description:
       - Ports that workloads call, as a number or as C({number, protocol, name, target_port}).
-      - Port 80 is HTTP and 443 is TLS where nothing else is said; any other port needs its C(protocol), one of C(HTTP), C(HTTPS), C(HTTP2), C(GRPC),
-        C(MONGO), C(TCP), C(TLS).
+      - The protocol of port 80 is HTTP and that of port 443 is TLS by default. Other ports require C(protocol), one of C(HTTP), C(HTTPS), C(HTTP2),
+        C(GRPC), C(MONGO), C(TCP) and C(TLS).
     type: list
     elements: raw
     default: [443]
   resolution:
-    description: How a proxy finds the host. Without it, V(static) for endpoints by address, V(none) for a domain, else V(dns).
+    description: How proxies resolve the host. The default is V(static) if endpoints are IP addresses, V(none) for a domain, and V(dns) otherwise.
     type: str
     choices: [dns, dns_round_robin, none, static]
   addresses:
-    description: Virtual addresses or CIDRs of the hosts, for what is told apart by nothing else, such as TCP.
+    description: Virtual IP addresses or CIDRs of the hosts, for protocols without a host name, such as TCP.
     type: list
     elements: str
     default: []
   endpoints:
-    description: Where requests are sent, as an address, or as C({address, ports, labels, locality, weight, network}) with C(ports) by number or name.
+    description: Destinations of requests, as an address or as C({address, ports, labels, locality, weight, network}) with C(ports) by number or name.
     type: list
     elements: raw
     default: []
@@ -55,7 +55,7 @@ options:
     choices: [mesh_internal, mesh_external]
     default: mesh_external
   export_to:
-    description: Namespaces that see the hosts, V(.) for their own. Without it, all.
+    description: Namespaces that can use the hosts. V(.) is the namespace of the ServiceEntry. The default is all namespaces.
     type: list
     elements: str
     default: []
@@ -64,11 +64,11 @@ options:
     type: dict
     suboptions:
       port:
-        description: Port at which the host takes TLS.
+        description: Port on which the host accepts TLS.
         type: int
         default: 443
       sni:
-        description: Name that is asked for. Without it, the host.
+        description: Server name (SNI) to send. The default is the host.
         type: str
       subject_alt_names:
         description: Subject alternative names, of which the host's certificate must have one. The default is the value of O(tls.sni).
@@ -87,10 +87,10 @@ options:
         type: bool
         default: false
   gateway:
-    description: Service of an egress gateway, as NAMESPACE/NAME, through which requests leave. For one host, by port 80 for HTTP and port 443 for TLS.
+    description: Service of an egress gateway, as C(NAMESPACE/NAME). Requires exactly one host. The gateway uses port 80 for HTTP and port 443 for TLS.
     type: str
   gateway_selector:
-    description: Labels of its pods.
+    description: Labels of the gateway's pods.
     type: dict
     default: {istio: egressgateway}
 seealso:
@@ -113,7 +113,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Payments are called by TLS, which the proxy begins
+- name: Originate TLS to the payment service
   servicemesh.istio.egress:
     name: payments
     namespace: online-boutique
@@ -121,7 +121,7 @@ EXAMPLES = r"""
     ports: [80]
     tls: {subject_alt_names: [api.payments.example.com]}
 
-- name: It is not called any more
+- name: Remove the payment service
   servicemesh.istio.egress:
     name: payments
     namespace: online-boutique
@@ -130,12 +130,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
@@ -147,29 +147,28 @@ objects:
       description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Status as kstatus reports it, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Further information.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that were verified between steps.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
-    M(servicemesh.istio.preflight).
+  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
   returned: when something is to be changed
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
+  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
   returned: when something is to be changed
   type: dict
   sample: {}

@@ -7,27 +7,27 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: fault
-short_description: Delay or abort a share of a host's requests
+short_description: Delay or abort a percentage of a service's requests
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - For tests of what depends on a host. Whoever calls it meets the fault in their own proxy; the host itself is not touched.
-  - With O(expires) a fault that was forgotten ends, with the next run of any module of the host's policy after that time.
+  - Tests how callers of a service handle faults. The callers' proxies inject the fault; the service itself is not changed.
+  - With O(expires), a fault ends with the next run of any module of the service's traffic policy after that time.
 options:
   delay:
-    description: Such as C(2s), or C({by, percent}).
+    description: Delay, such as C(2s), or C({by, percent}).
     type: raw
   abort:
-    description: A status such as V(503), or C({http or grpc, percent}), where C(grpc) is a status such as C(UNAVAILABLE).
+    description: Abort with an HTTP status, such as V(503), or C({http or grpc, percent}). C(grpc) is a status such as C(UNAVAILABLE).
     type: raw
   match:
     description: Requests that the fault applies to, with the keys of O(servicemesh.istio.route#module:rules[].match). The default is every request.
     type: raw
   expires:
     description:
-      - A duration such as C(30m), or a time such as C(2030-01-31T12:00:00Z).
-      - A duration counts from the run that brought this fault; the same fault in a later run does not prolong it, and does not come back by itself.
+      - Duration such as C(30m), or time such as C(2030-01-31T12:00:00Z).
+      - A duration starts with the run that first sets this fault. A later run with the same fault does not extend it.
     type: str
 seealso:
   - name: HTTPFaultInjection
@@ -51,14 +51,14 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: A tenth of the calls to the catalogue takes two seconds more, for half an hour
+- name: Delay a tenth of the requests to the catalog by two seconds for half an hour
   servicemesh.istio.fault:
     namespace: online-boutique
     service: productcatalogservice
     delay: {by: 2s, percent: 10}
     expires: 30m
 
-- name: No more faults
+- name: Remove the fault
   servicemesh.istio.fault:
     namespace: online-boutique
     service: productcatalogservice
@@ -67,12 +67,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
@@ -84,29 +84,28 @@ objects:
       description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Status as kstatus reports it, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Further information.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that were verified between steps.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
-    M(servicemesh.istio.preflight).
+  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
   returned: when something is to be changed
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
+  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
   returned: when something is to be changed
   type: dict
   sample: {}

@@ -7,54 +7,53 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: gateway
-short_description: Let requests from outside in
+short_description: Accept requests from outside the mesh
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes a Gateway with ports for HTTP, HTTPS and TCP, or some of them; in Istio's own kind for pods that are there already, in Gateway API's also
-    for pods that Istio
-    then deploys.
-  - Where its hosts lead to is said by the policy of those hosts (M(servicemesh.istio.route), M(servicemesh.istio.traffic_split)).
-  - A Secret that the gateway's pods could not read, and labels that no pod has, are refused. In check mode they are warnings.
+  - Writes a Gateway with ports for HTTP, HTTPS and TCP. An Istio Gateway is for existing pods; a Gateway API Gateway can also have its pods deployed
+    by Istio.
+  - The policy of the services behind it sets where requests are routed (M(servicemesh.istio.route), M(servicemesh.istio.traffic_split)).
+  - A Secret that the gateway's pods cannot read and labels that no pod has are rejected. In check mode they are warnings.
 options:
   name:
-    description: Name of the Gateway, as policies name it with its namespace.
+    description: Name of the Gateway. Policies refer to it as C(NAMESPACE/NAME).
     type: str
     required: true
   hosts:
-    description: Hosts from outside. V(*) is all; C(NAMESPACE/HOST) takes routes of that namespace alone.
+    description: Host names that clients use. V(*) is every host name. C(NAMESPACE/HOST) accepts only routes of that namespace.
     type: list
     elements: str
     default: ["*"]
   selector:
-    description: Labels of the gateway's pods. Gateway API's kind has none, so there it must stay as it is.
+    description: Labels of the gateway's pods. With O(api=gateway_api) only the default is allowed.
     type: dict
     default: {istio: ingressgateway}
   http_port:
-    description: Port for HTTP. Without it 80, unless there is only O(tls) or O(tcp_port).
+    description: Port for HTTP. The default is 80, unless only O(tls) or O(tcp_port) is set.
     type: int
   https_port:
-    description: Port for HTTPS, where O(tls) is given.
+    description: Port for HTTPS. Used with O(tls).
     type: int
     default: 443
   tcp_port:
     description:
-      - Port for connections of which nothing is read. One host's policy takes all of them, whatever the host's name, for TCP tells none.
-      - Another port is another Gateway. The gateway's Service and pods must have the port, too.
+      - Port for TCP connections. Only one service can have the port, because TCP has no host name.
+      - Use another Gateway for another port. The gateway's Service and pods must have the port too.
     type: int
   tls:
-    description: How HTTPS is answered.
+    description: TLS settings of the HTTPS port.
     type: dict
     suboptions:
       mode:
-        description: V(simple) shows a certificate, V(mutual) asks for one too, V(passthrough) leaves that to the host, V(istio_mutual) is for proxies
-          of the mesh.
+        description: V(simple) presents a certificate, V(mutual) also requires one from the client, V(passthrough) forwards TLS to the service, and
+          V(istio_mutual) is for proxies of the mesh.
         type: str
         choices: [simple, mutual, passthrough, istio_mutual]
         default: simple
       credential_name:
-        description: Name of a Secret with C(tls.crt) and C(tls.key), for V(mutual) also C(ca.crt), in the namespace of the gateway's pods.
+        description: Name of a Secret with C(tls.crt) and C(tls.key), and C(ca.crt) for V(mutual), in the namespace of the gateway's pods.
         type: str
       min_protocol_version:
         description: Minimum TLS version.
@@ -63,31 +62,30 @@ options:
         default: "1.2"
   redirect:
     description:
-      - Whether requests to the port for HTTP are redirected to HTTPS.
-      - With O(api=gateway_api) that port then takes routes of the Gateway's own namespace alone, and policies of hosts that are written from then on leave it
-        to the redirect. A route there that somebody else wrote for a host is answered before the redirect.
+      - Whether to redirect requests on the HTTP port to HTTPS.
+      - With O(api=gateway_api), the HTTP port then accepts only routes of the namespace of the Gateway, and policies that are written later do not
+        use it. An existing route of another tool on this port precedes the redirect.
     type: bool
     default: false
   api:
     description:
-      - Whose kind the Gateway is. With V(istio) it is Istio's own; with V(gateway_api) Gateway API's, with a listener for each host; with V(auto) the
-        latter where its
-        CRDs are installed and it can say what is asked for.
-      - Without it, and with V(auto), the gateway stays with the API that it has. Without it a new one is Istio's own.
-      - Gateway API cannot say O(selector) and O(tls.min_protocol_version), and of O(tcp_port) only what this collection does not write (TCPRoutes). That is
-        refused with the code C(gateway_api_cannot).
+      - API of the Gateway. V(istio) is the Istio kind. V(gateway_api) is the Gateway API kind, with a listener for each host. V(auto) is
+        V(gateway_api) if its CRDs are installed and support the settings, and V(istio) otherwise.
+      - If it is not set, or with V(auto), an existing gateway keeps its API. If it is not set, a new gateway uses V(istio).
+      - The Gateway API does not support O(selector) and O(tls.min_protocol_version). For O(tcp_port) it uses TCPRoutes, which this collection does
+        not write. These settings fail with the code C(gateway_api_cannot).
     type: str
     choices: [istio, gateway_api, auto]
   class:
-    description: With O(api=gateway_api), the GatewayClass.
+    description: With O(api=gateway_api), name of the GatewayClass.
     type: str
     default: istio
   service:
-    description: With O(api=gateway_api), a Service of O(namespace) whose pods are the gateway, as C(NAME) or C(NAMESPACE/NAME). Without it Istio deploys
-      a gateway of its own.
+    description: With O(api=gateway_api), Service whose pods are the gateway, as C(NAME) in O(namespace) or C(NAMESPACE/NAME). If it is not set, Istio deploys a
+      gateway.
     type: str
   service_type:
-    description: With O(api=gateway_api) and without O(service), the type of the Service that Istio makes. Without it, Istio's own choice.
+    description: With O(api=gateway_api) and without O(service), type of the Service that Istio creates. The default is set by Istio.
     type: str
     choices: [LoadBalancer, NodePort, ClusterIP]
 seealso:
@@ -110,13 +108,13 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: The shop is reached by HTTP
+- name: Accept HTTP requests for the shop
   servicemesh.istio.gateway:
     name: shop
     namespace: istio-system
     hosts: [shop.example.com]
 
-- name: And by TCP, whatever is spoken there
+- name: Accept TCP connections as well
   servicemesh.istio.gateway:
     name: shop
     namespace: istio-system
@@ -124,7 +122,7 @@ EXAMPLES = r"""
     http_port: 80
     tcp_port: 31400
 
-- name: The Gateway goes
+- name: Remove the Gateway
   servicemesh.istio.gateway:
     name: shop
     namespace: istio-system
@@ -133,12 +131,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
@@ -150,29 +148,28 @@ objects:
       description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Status as kstatus reports it, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Further information.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that were verified between steps.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
-    M(servicemesh.istio.preflight).
+  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
   returned: when something is to be changed
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
+  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
   returned: when something is to be changed
   type: dict
   sample: {}

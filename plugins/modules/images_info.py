@@ -7,53 +7,53 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: images_info
-short_description: List the images that a mesh will need
+short_description: List the images that a mesh needs
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Lists the images of a control plane, of addons and of any manifests, each once, and what uses it. With O(registries) it also tells which image
-    is to be copied to which name in a mirror.
-  - Of a control plane these are the images that the rendered objects name, and those that istiod will inject, by its injection templates. A
-    gateway's image C(auto) is told as what injection puts there.
-  - The control plane is rendered as the M(servicemesh.istio.control_plane) module does, with the same options, where O(istioctl) or, with
-    O(method=helm), O(charts) is given.
-  - It talks to no cluster and to no registry. The connection options are accepted and not used, so that defaults of the action group fit this module too.
+  - Lists the images of a control plane, addons and other manifests, with the objects that use them. With O(registries) it also lists which image to
+    copy to which name in a mirror.
+  - The images of a control plane are those of the rendered objects, and those that istiod injects according to its injection templates. For the image
+    C(auto) of a gateway, the injected image is listed.
+  - The control plane is rendered like M(servicemesh.istio.control_plane) does, with the same options. This requires O(istioctl), or O(charts) with
+    O(method=helm).
+  - The module connects to no cluster and no registry. It accepts the connection options without using them, so that the defaults of the action group
+    apply.
 options:
   istioctl:
     description: With O(method=istioctl), path of istioctl where the task runs. If it is not set, the list has no images of a control plane.
     type: path
   kubernetes_version:
-    description: With O(method=helm), the version of Kubernetes that charts are rendered for. Unset, the one that Helm takes.
+    description: With O(method=helm), Kubernetes version for which the charts are rendered. The default is set by Helm.
     type: str
   injection_templates:
-    description:
-      - Injection templates that pods or gateways will ask for by name, of those that nobody gets otherwise. These are V(grpc-agent), V(grpc-simple),
-        V(agentgateway) and V(agentgateway-waypoint).
+    description: Injection templates that pods or gateways request by name, beyond those that are used by default. These are V(grpc-agent), V(grpc-simple),
+      V(agentgateway) and V(agentgateway-waypoint).
     type: list
     elements: str
     default: []
   samples:
-    description: Folder with the release's addons, where the task runs. Without it no addon is listed.
+    description: Folder with the addons of the release where the task runs. If it is not set, no addons are listed.
     type: path
   addons:
-    description: The addons, as names in the M(servicemesh.istio.addons) module.
+    description: Names of addons, as in M(servicemesh.istio.addons).
     type: list
     elements: str
     default: [prometheus, grafana, jaeger, kiali]
   addon_images:
-    description: Image to use instead, by the release's repository, as images in the M(servicemesh.istio.addons) module.
+    description: Replacement images, by repository of the release, as O(servicemesh.istio.addons#module:images).
     type: dict
     default: {}
   definition:
-    description: Further objects, as a mapping, a list of mappings, or a text of YAML documents.
+    description: Other objects, as a mapping, a list of mappings, or a string with YAML documents.
     type: raw
     aliases: [inline, resource_definition]
   src:
-    description: A file or folder where the task runs, or a URL, with further objects as YAML documents.
+    description: File or folder where the task runs, or URL, with other objects as YAML documents.
     type: str
   extra:
-    description: Further images.
+    description: Other images.
     type: list
     elements: str
 seealso:
@@ -69,13 +69,13 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: The release
+- name: Download the release
   servicemesh.istio.release:
     version: 1.31.0
     mirror: "{{ lab_releases }}"
   register: istio
 
-- name: What a mesh with two addons and a workload will pull
+- name: List the images of a mesh with two addons and a workload
   servicemesh.istio.images_info:
     istioctl: "{{ istio.istioctl }}"
     samples: "{{ istio.path }}/samples/addons"
@@ -103,7 +103,7 @@ EXAMPLES = r"""
       "*": mirror.example.com/others
   register: needed
 
-- name: What to copy where
+- name: Show the images to copy
   ansible.builtin.debug:
     msg: "{{ item.source }} to {{ item.target }}"
   loop: "{{ needed.plan }}"
@@ -112,28 +112,28 @@ EXAMPLES = r"""
 
 RETURN = r"""
 images:
-  description: Each image once, in order of name.
+  description: All images, without duplicates, sorted by name.
   returned: success
   type: list
   elements: dict
   contains:
     image:
-      description: The image in full, with its registry.
+      description: Full name of the image, with its registry.
       type: str
     registry:
-      description: Its registry.
+      description: Registry.
       type: str
     repository:
-      description: Its repository in the registry.
+      description: Repository in the registry.
       type: str
     tag:
-      description: Its tag. Empty where only a digest is named.
+      description: Tag. Empty if the image has only a digest.
       type: str
     digest:
-      description: Its digest. Empty where none is named.
+      description: Digest. Empty if the image has none.
       type: str
     used_by:
-      description: What uses it, with object and container or injection template.
+      description: Users of the image, with object and container or injection template.
       type: list
       elements: str
   sample:
@@ -144,13 +144,13 @@ images:
       digest: ""
       used_by: ["Deployment istio-system/istiod, container discovery"]
 plan:
-  description: Which image is to be copied to which name. Images that no registry of O(registries) is for, or that are under a target already, are not in it.
+  description: Images to copy, with source and target. Images without a matching key in O(registries) and images in a target registry are not listed.
   returned: success
   type: list
   elements: dict
   sample: [{source: "docker.io/istio/pilot:1.31.0", target: "mirror.example.com/hub/istio/pilot:1.31.0"}]
 unknown:
-  description: Users of an image that cannot be told, such as injection templates with expressions of their own. Each is a warning, too.
+  description: Users whose image is not known, such as injection templates with custom expressions. Each one also causes a warning.
   returned: success
   type: list
   elements: str

@@ -7,40 +7,39 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: jwt
-short_description: Which tokens a workload takes, and whether a request needs one
+short_description: Validate and require JSON Web Tokens
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes a RequestAuthentication, and beside it an AuthorizationPolicy that denies what carries no good token. Without the second, a request without
-    any token passes
-    (U(https://istio.io/latest/docs/reference/config/security/request_authentication/)).
-  - A request with a token that is expired, forged or of an issuer that is not named is answered with 401; one without, where it needs one, with 403.
-  - Waits until a proxy of every istiod has the issuers in its own configuration, and all have acknowledged what they were sent.
-  - New connections meet the change then. Those that are open meet it when the proxy has drained them, which takes 45 seconds where C(drainDuration)
-    says nothing else.
+  - Writes a RequestAuthentication, and an AuthorizationPolicy that denies requests without a valid token. Without the second, requests without a
+    token are allowed (U(https://istio.io/latest/docs/reference/config/security/request_authentication/)).
+  - A request with an expired token, a forged token or a token of another issuer receives 401. A request without a required token receives 403.
+  - The module waits until a proxy of every istiod has the issuers in its configuration, and all proxies have acknowledged them.
+  - The change applies to new connections at once, and to open connections when the proxy has drained them. This takes 45 seconds unless
+    C(drainDuration) sets another value.
 options:
   name:
-    description: Names the policy. Its RequestAuthentication is called so, its AuthorizationPolicy so with C(-token).
+    description: Name of the policy. The RequestAuthentication has this name, and the AuthorizationPolicy has the suffix C(-token).
     type: str
     required: true
   issuers:
     description:
-      - Who signs tokens that are taken. Needed with O(state=present).
-      - C(issuer) is what they have as C(iss). C(keys) is a JSON Web Key Set of public keys, as data or as text; C(keys_url) is where it can be had.
-        With neither, the issuer is a URL that tells it (OpenID Connect Discovery). A private key is refused.
-      - C(audiences) are those of which a token must have one.
-      - C(from_headers), C(from_params) and C(from_cookies) are where it is looked for; a header is a name or C({name, prefix}). Else in
-        C(Authorization) and C(access_token).
-      - C(forward) leaves the token in the request, C(payload_header) is a header for its content, C(claim_headers) maps headers to claims.
+      - Trusted issuers. Required with O(state=present).
+      - C(issuer) is the value of the claim C(iss). C(keys) is a JSON Web Key Set of public keys, as data or as a string; C(keys_url) is its URL.
+        Without both, the issuer is a URL that supports OpenID Connect Discovery. A private key is rejected.
+      - C(audiences) lists audiences, of which a token must have one.
+      - C(from_headers), C(from_params) and C(from_cookies) are the locations of the token; a header is a name or C({name, prefix}). The default is
+        the header C(Authorization) and the parameter C(access_token).
+      - C(forward) keeps the token in the request, C(payload_header) is a header for its payload, and C(claim_headers) maps headers to claims.
     type: list
     elements: dict
   required:
-    description: Whether a request needs a token. If not, one without passes, and one with a bad token does not.
+    description: Whether a request requires a token. With V(false), a request without a token is allowed, and a request with an invalid token is denied.
     type: bool
     default: true
   open_paths:
-    description: Paths that need none, with a star at the beginning or the end for anything.
+    description: Paths without a required token. A C(*) at the start or the end is a wildcard.
     type: list
     elements: str
     default: []
@@ -65,7 +64,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: The shop takes tokens of one issuer, and asks for one but at its health check
+- name: Require a token of one issuer, except for the health check
   servicemesh.istio.jwt:
     name: shop
     namespace: online-boutique
@@ -80,7 +79,7 @@ EXAMPLES = r"""
       A5CO_b9m7vIIIAlt5az_VYLbl1Gy7AWbbJdtaKhWje4LAf96fIuQ7wX5W6CAGCJzJiv9lRwz7n4wXtUzQcE4pFINbAjUQ5DCp8DVE4RDXwgHDVdZeFQVvKImGbu7XCaj_4T4jhQQ4aO0\
       UbWDcWsEVYggScuf30xmgs2x9jEeDHJg2lf-t-oeXdIEfFlVfbQTDH0Nq8NFtw"
 
-- name: Any token and none
+- name: Remove the requirement
   servicemesh.istio.jwt:
     name: shop
     namespace: online-boutique
@@ -89,12 +88,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
@@ -106,29 +105,28 @@ objects:
       description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Status as kstatus reports it, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Further information.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that were verified between steps.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
-    M(servicemesh.istio.preflight).
+  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
   returned: when something is to be changed
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
+  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
   returned: when something is to be changed
   type: dict
   sample: {}

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: load_balancing
-short_description: Choose which pod of a host gets a request
+short_description: Set how callers choose a pod of a service
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
@@ -15,20 +15,20 @@ description:
   - Sets how callers choose a pod of the service. The settings are part of a DestinationRule.
 options:
   algorithm:
-    description: How a pod is chosen.
+    description: Load balancing algorithm.
     type: str
     choices: [least_request, round_robin, random, passthrough]
   consistent_hash:
     description:
-      - Requests that are alike in this go to the same pod. One of C({header}), C({cookie}), C({query}) by name, or C({source_ip}).
-      - C(cookie) may be C({name, path, ttl}); a proxy sets it where a request has none.
-      - Of connections, where all of the host's ports are declared TCP or TLS, only C(source_ip) can be alike; the others are refused with the code
-        C(protocol_cannot).
-      - It does not hold across the versions of a split; see O(servicemesh.istio.traffic_split#module:sticky).
+      - Property of requests that selects the pod. Requests with the same value go to the same pod. One of C({header}), C({cookie}), C({query}) by
+        name, or C({source_ip}).
+      - C(cookie) can be C({name, path, ttl}). The proxy sets the cookie if a request has none.
+      - If all of the service's ports are declared TCP or TLS, only C(source_ip) is supported. Other properties fail with the code C(protocol_cannot).
+      - It does not apply across versions of a split. Use O(servicemesh.istio.traffic_split#module:sticky) instead.
     type: dict
   locality:
-    description: C({distribute, failover, failover_priority, enabled}), with C(from) and C(to) as Istio writes them. Failover needs outlier detection
-      (O(servicemesh.istio.resilience#module:outlier_detection)).
+    description: Locality settings, as C({distribute, failover, failover_priority, enabled}) with C(from) and C(to) as in Istio. Failover requires
+      O(servicemesh.istio.resilience#module:outlier_detection).
     type: dict
   warmup:
     description: Slow start of new pods, as C({duration, minimum_percent, aggression}). A new pod receives its full share of requests only after C(duration).
@@ -53,13 +53,13 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: A customer's carts are kept by one pod
+- name: Send a customer's requests to the same pod
   servicemesh.istio.load_balancing:
     namespace: online-boutique
     service: cartservice
     consistent_hash: {header: x-customer}
 
-- name: As Istio does by itself
+- name: Restore Istio's default
   servicemesh.istio.load_balancing:
     namespace: online-boutique
     service: cartservice
@@ -68,12 +68,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
@@ -85,29 +85,28 @@ objects:
       description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Status as kstatus reports it, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Further information.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that were verified between steps.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
-    M(servicemesh.istio.preflight).
+  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
   returned: when something is to be changed
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
+  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
   returned: when something is to be changed
   type: dict
   sample: {}

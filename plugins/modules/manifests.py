@@ -7,24 +7,24 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: manifests
-short_description: Make objects of a cluster equal to manifests
+short_description: Make the objects of a cluster equal to manifests
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Applies whole objects by server-side apply, in an order that works, and waits for all of them at once.
-  - With O(set) the objects are one named set. With O(prune) members of the set that are wanted no more are deleted.
+  - Applies whole objects with server-side apply, in a suitable order, and waits for all of them at once.
+  - With O(set), the objects form an ApplySet. With O(prune), members of the set that are no longer listed are deleted.
 options:
   definition:
-    description: Objects, as a mapping, a list of mappings, or a text of YAML documents.
+    description: Objects, as a mapping, a list of mappings, or a string with YAML documents.
     type: raw
     aliases: [inline, resource_definition]
   src:
-    description: A file or folder where the task runs, or a URL, with YAML documents. A folder's C(*.yaml), C(*.yml) and C(*.json) are read in order
-      of name, but for a C(kustomization.yaml).
+    description: File or folder where the task runs, or URL, with YAML documents. The C(*.yaml), C(*.yml) and C(*.json) files of a folder are read in the order
+      of their names, except C(kustomization.yaml).
     type: str
   checksum:
-    description: What sha256 the file or what is behind the URL of O(src) must have. Anything else is refused before it is read.
+    description: SHA-256 of the file or of the content behind the URL in O(src). Other content is rejected before it is parsed.
     type: str
   namespace:
     description: Namespace of namespaced objects without one. Required with O(set), because the parent of the ApplySet is kept there.
@@ -33,14 +33,15 @@ options:
     description: Name of the ApplySet that the objects form. Its parent is a ConfigMap with this name in O(namespace).
     type: str
   prune:
-    description: Whether members of the set that are not among the objects are deleted. Namespaces, CustomResourceDefinitions and PersistentVolumeClaims stay.
+    description: Whether to delete members of the set that are no longer listed. Namespaces, CRDs and PersistentVolumeClaims are kept.
     type: bool
     default: false
   prune_limit:
-    description: Stop, before anything is changed, if more members than this would be deleted. A number, or a share of the set such as V(20%).
+    description: Maximum number of members to delete, as a number or as a percentage of the set, such as V(20%). Above it, the task fails before it changes
+      anything.
     type: str
   wait_for:
-    description: Further conditions that must hold before the call ends, on top of what is known of a kind.
+    description: Conditions to wait for, in addition to the readiness of each kind.
     type: list
     elements: dict
     default: []
@@ -50,16 +51,16 @@ options:
         type: str
         required: true
       name:
-        description: Name of the object. Unset, all objects of the kind.
+        description: Name of the object. The default is all objects of the kind.
         type: str
       query:
-        description: JMESPath expression on the live object that must give something true, such as C(status.loadBalancer.ingress).
+        description: JMESPath expression on the live object. The condition is met if the value is true, such as C(status.loadBalancer.ingress).
         type: str
         required: true
   state:
     description:
-      - With V(present) the objects are made equal to the manifests.
-      - With V(absent) they are deleted; with O(set) all members of the set are.
+      - V(present) makes the objects equal to the manifests.
+      - V(absent) deletes the objects. With O(set), it deletes all members of the set.
     type: str
     choices: [present, absent]
     default: present
@@ -81,7 +82,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: One object
+- name: Apply one object
   servicemesh.istio.manifests:
     namespace: default
     definition:
@@ -92,7 +93,7 @@ EXAMPLES = r"""
       data:
         text: hello
 
-- name: A set, from which what is no longer listed is deleted
+- name: Apply a set and delete members that are no longer listed
   servicemesh.istio.manifests:
     namespace: default
     set: greetings
@@ -105,7 +106,7 @@ EXAMPLES = r"""
         data:
           text: hello
 
-- name: The whole set goes
+- name: Delete the set
   servicemesh.istio.manifests:
     namespace: default
     set: greetings
@@ -114,12 +115,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 3, configured: 0, recreated: 0, unchanged: 35, pruned: 0, failed: 0, dry_runs: 3}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
@@ -131,17 +132,17 @@ objects:
       description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Status as kstatus reports it, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Further information.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that were verified between steps.
   returned: when a plan was made
   type: list
   elements: str

@@ -12,12 +12,12 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Goes through everything that is worth checking about a mesh, each with its severity, cause and remedy, and fails the play at a chosen severity.
-  - It only reads. What this account may not read, and what istiod does not say, makes a check unknown, and never passed.
+  - Checks a mesh, reports severity, cause and remedy of each failed check, and fails the task at a chosen severity.
+  - The module only reads. A check is unknown, and not passed, if the account may not read its data or istiod does not answer.
   - C(docs/checks.md) of the collection lists all checks.
 options:
   phase:
-    description: What the mesh is checked for. V(install) before there is a control plane, V(upgrade) before it gets a new version.
+    description: Purpose of the check. V(install) is before a control plane exists, V(upgrade) is before a new version.
     type: str
     choices: [install, running, upgrade]
     default: running
@@ -26,29 +26,28 @@ options:
     type: str
     default: istio-system
   version:
-    description: The version of Istio that is to be installed or upgraded to. Needed with O(phase=upgrade).
+    description: Istio version to install or to upgrade to. Required with O(phase=upgrade).
     type: str
   revision:
-    description:
-      - The revision of the new control plane. Without it, or with the name of one that is there, the upgrade is one in place.
+    description: Revision of the new control plane. If it is not set, or names an existing revision, the upgrade is in place.
     type: str
   namespaces:
-    description: Only proxies and workloads of these namespaces are judged, as in a rollout that goes from one to the next. Empty for all.
+    description: Namespaces whose proxies and workloads are checked, for example in a rollout by namespace. The default is all namespaces.
     type: list
     elements: str
     default: []
   skip:
-    description: Codes of checks that are left out. What only they need is not read.
+    description: Codes of checks to skip. Data that only these checks need is not read.
     type: list
     elements: str
     default: []
   fail_on:
-    description: The lowest severity at which a failed check fails the play. The result is the same with V(never).
+    description: Lowest severity of a failed check that fails the task. The result is the same with V(never).
     type: str
     choices: [error, warning, never]
     default: error
   unknown_fails:
-    description: Whether a check that is unknown counts as failed at its severity.
+    description: Whether an unknown check counts as failed.
     type: bool
     default: false
 seealso:
@@ -62,29 +61,29 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: The mesh is sound
+- name: Check the mesh
   servicemesh.istio.mesh_check:
   register: checked
 
-- name: What is not as good as it could be
+- name: Show failed checks
   ansible.builtin.debug:
     msg: "{{ item.code }}: {{ item.cause }}. {{ item.remedy }}"
   loop: "{{ checked.checks | selectattr('status', 'eq', 'failed') }}"
   loop_control: {label: "{{ item.code }}"}
 
-- name: The cluster can bear this version
+- name: Check the cluster before an install
   servicemesh.istio.mesh_check:
     phase: install
     version: 1.31.0
 
-- name: What an upgrade by a new revision would meet, whatever it is
+- name: Check the mesh before an upgrade without failing
   servicemesh.istio.mesh_check:
     phase: upgrade
     version: 1.31.0
     revision: 1-31-0
     fail_on: never
 
-- name: The workloads of one namespace have moved, and their proxies are served
+- name: Check the workloads of one namespace
   servicemesh.istio.mesh_check:
     namespaces: [istio-system]
     skip: [foreign_workloads]
@@ -92,32 +91,32 @@ EXAMPLES = r"""
 
 RETURN = r"""
 checks:
-  description: Each check of the phase, in the order of C(docs/checks.md).
+  description: All checks of the phase, in the order of C(docs/checks.md).
   returned: when the mesh was read
   type: list
   elements: dict
   contains:
     code:
-      description: Its stable name.
+      description: Stable code of the check.
       type: str
     title:
-      description: What holds when it has passed.
+      description: Statement that is true if the check has passed.
       type: str
     severity:
       description: One of error, warning, info.
       type: str
     status:
-      description: One of passed, failed, unknown, skipped. Unknown where something may not be read, or istiod cannot be asked.
+      description: One of passed, failed, unknown, skipped. Unknown if data cannot be read, or istiod does not answer.
       type: str
     objects:
-      description: All objects that fail it, such as C(Deployment shop/web).
+      description: Objects that fail the check, such as C(Deployment shop/web).
       type: list
       elements: str
     cause:
-      description: Why it has failed or is unknown. Of many objects the first are named.
+      description: Why the check failed or is unknown, with the first objects.
       type: str
     remedy:
-      description: What to do about it.
+      description: How to fix it.
       type: str
 summary:
   description: Checks by status; of the failed ones those with severity error and warning.

@@ -7,25 +7,24 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: mesh_info
-short_description: Tell what a mesh consists of
+short_description: Read the state of a mesh
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Reads the cluster's name and server, the control planes and their versions, revision tags, webhooks, the CRDs' version, the root
-    certificates, the namespaces and workloads with their pods' sidecars, what istiods say of their proxies, gateways with their addresses,
-    addons, and whether all of that is near enough in version.
-  - What this account may not read is named in RV(forbidden_kinds), and its part of the result is null; without Namespaces, Nodes, Pods, Services,
-    the Deployments of istiod and the injection webhooks nothing can be told, and the module fails.
-  - M(servicemesh.istio.mesh_check) judges what it finds.
+  - Reads the name and server of the cluster, control planes and their versions, revision tags, webhooks, CRDs, root certificates, namespaces and
+    workloads with the sidecars of their pods, the proxies that istiods report, gateways with their addresses, addons, and the version skew.
+  - Data that the account may not read is listed in RV(forbidden_kinds), and its part of the result is null. The module fails without access to
+    Namespaces, Nodes, Pods, Services, the Deployments of istiod and the injection webhooks.
+  - M(servicemesh.istio.mesh_check) checks the data.
 options:
   query:
     description:
-      - A JMESPath expression. What it gives for the result comes as RV(answer).
-      - It is refused before anything is read where it is no expression.
+      - JMESPath expression for the result. Its value is returned as RV(answer).
+      - An expression that is not valid fails before the module reads anything.
     type: str
   proxies:
-    description: Whether istiods are asked for their proxies. That takes a tunnel into each of their pods.
+    description: Whether to read the proxies from every istiod. This requires a tunnel to each istiod pod.
     type: bool
     default: true
 seealso:
@@ -39,24 +38,24 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: What is there
+- name: Read the mesh
   servicemesh.istio.mesh_info:
   register: mesh
 
-- name: Namespaces in which pods lack their sidecar or have a stale one
+- name: Show namespaces with missing or stale sidecars
   ansible.builtin.debug:
     msg: "{{ item.name }}: {{ item.enrolled }} of {{ item.expected }} pods have their sidecar, {{ item.stale }} a stale one"
   loop: "{{ mesh.namespaces }}"
   loop_control: {label: "{{ item.name }}"}
   when: item.enrolled < item.expected or item.stale > 0
 
-- name: The versions of all control planes
+- name: Read the versions of all control planes
   servicemesh.istio.mesh_info:
     query: control_planes[].version
     proxies: false
   register: versions
 
-- name: Tell them
+- name: Show the versions
   ansible.builtin.debug:
     var: versions.answer
 """
@@ -68,42 +67,42 @@ cluster:
   type: dict
   sample: {name: kind-mesh, server: "https://127.0.0.1:6443", version: v1.36.3}
 control_planes:
-  description: Each control plane's revision, namespace, version, ready and wanted replicas.
+  description: Control planes, with revision, namespace, version, and ready and desired replicas.
   returned: success
   type: list
   elements: dict
   sample: [{revision: default, namespace: istio-system, version: 1.31.0, ready: 1, replicas: 1}]
 tags:
-  description: Each revision tag, the revision that it points to, and the namespaces that it injects.
+  description: Revision tags, with the revision and the namespaces that use the tag.
   returned: success
   type: list
   elements: dict
   sample: [{name: default, revision: default, namespaces: [shop]}]
 namespaces:
   description:
-    - Each namespace that asks for sidecars or has some. Its labels, the revision that these lead to, pods with a sidecar, pods that should
-      have one, all pods, and pods whose sidecar is of another revision.
+    - Namespaces that have or request sidecars, with their labels, their revision, the number of pods with a sidecar, of pods that should have one, of
+      all pods, and of pods with a sidecar of another revision.
   returned: success
   type: list
   elements: dict
   sample: [{name: shop, injection: enabled, revision: "", uses: default, enrolled: 12, expected: 12, total: 12, stale: 0}]
 gateways:
-  description: Each gateway's Service, with the addresses and ports by which it is reached from outside.
+  description: Services of gateways, with their external addresses and ports.
   returned: success
   type: list
   elements: dict
   sample: [{name: istio-ingressgateway, namespace: istio-system, type: LoadBalancer, addresses: [192.0.2.1], ports: {http2: 80}, url: "http://192.0.2.1"}]
 addons:
-  description: Each addon's address inside the cluster.
+  description: Addons, with their address in the cluster.
   returned: success
   type: list
   elements: dict
   sample: [{name: kiali, namespace: istio-system, address: "http://kiali.istio-system:20001"}]
 webhooks:
   description:
-    - Each webhook of injection and validation, with its revision and the tag that it makes, the Services or URLs that it leads to, what happens
-      where nothing answers, whether each of its entries has a CA, and the ready endpoints behind it, null where that is not known.
-    - One that a tag has replaced is not active.
+    - Injection and validation webhooks, with their revision and revision tag, the Services or URLs that they call, their failure policies, whether
+      each entry has a CA, and the number of ready endpoints (null if it is not known).
+    - A webhook that a revision tag replaces is not active.
   returned: success
   type: list
   elements: dict
@@ -118,20 +117,20 @@ webhooks:
       has_ca: true
       ready_endpoints: 1
 crds:
-  description: The version of Istio's base as a whole, and the Istio CRDs with the version of each. Empty where none is noted.
+  description: Version of the Istio CRDs as a whole, and of each CRD. Empty if a CRD has no version.
   returned: success
   type: dict
   sample: {version: 1.31.0, objects: [{name: virtualservices.networking.istio.io, version: 1.31.0}]}
 root_certificates:
-  description: The root certificates that proxies trust, with the SHA-256 of their DER and their validity. Null where they cannot be read.
+  description: Root certificates that proxies trust, with the SHA-256 of their DER encoding and their validity. Null if they cannot be read.
   returned: success
   type: list
   elements: dict
   sample: [{fingerprint: 8a4c0d, begins: "2026-01-01T00:00:00Z", expires: "2036-01-01T00:00:00Z"}]
 workloads:
   description:
-    - Each workload with pods that have a proxy or should have one. The revisions that its proxies are of, the one that would inject its pods now,
-      its pods, and those of them that lack their sidecar or have a stale one.
+    - Workloads with pods that have or should have a proxy, with the revisions of their proxies, the revision for new pods, their pods, and the pods
+      with a missing or stale sidecar.
   returned: success
   type: list
   elements: dict
@@ -147,25 +146,25 @@ workloads:
       stale: []
 proxies:
   description:
-    - What istiods say of their proxies. Those that are connected, those that have acknowledged all that was sent, the words of those that refused
-      it, ready proxies that no istiod lists, and proxies by version.
-    - C(proxies.unknown) says why not every istiod could be asked; C(proxies.disconnected) is null then, and the counts are of the others.
+    - "Proxies as the istiods report them: connected and synced proxies, messages of proxies that rejected configuration, ready proxies that no istiod
+      lists, and proxies by version."
+    - C(proxies.unknown) says why an istiod did not answer. C(proxies.disconnected) is null then, and the numbers are those of the other istiods.
     - Null without O(proxies).
   returned: success
   type: dict
   sample: {unknown: "", connected: 12, synced: 12, rejected: {}, disconnected: [], versions: {1.31.0: 12}}
 skew:
-  description: Whether the versions of control planes, proxies, node agents and CRDs are as near as Istio asks (kept, broken or unknown), and where not.
+  description: Whether the versions of control planes, proxies, node agents and CRDs are within the supported skew (kept, broken or unknown), and the violations.
   returned: success
   type: dict
   sample: {verdict: kept, findings: []}
 forbidden_kinds:
-  description: What this account may not read, with the server's words.
+  description: Kinds that the account may not read, with the server's message.
   returned: success
   type: dict
   sample: {replica_sets: 'replicasets.apps is forbidden: User "viewer" cannot list resource "replicasets"'}
 answer:
-  description: What O(query) gives.
+  description: Value of O(query).
   returned: with O(query)
   type: raw
 duration:

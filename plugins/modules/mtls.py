@@ -7,32 +7,32 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: mtls
-short_description: Ask for mutual TLS, and see first who would be shut out
+short_description: Require mutual TLS, and find plaintext callers first
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes a PeerAuthentication for a namespace, a workload of it, or in the root namespace for the mesh.
-  - Before TLS becomes a must, the access logs of the proxies that are called are read. Who called without TLS is named, and the change is refused.
-    A request that another proxy passed on is named by where it came from, since that is what a log has.
-    Of each log the newest 5,000 lines are read. Where they tell of no call, or there are more, what the proxy has counted since it began is asked; if
-    that says nothing either, a warning says that it is unknown, and which pods have no sidecar. A proxy writes its log about ten seconds late. In
-    check mode the refusal is a warning.
-  - What a DestinationRule says of TLS is left as it is; callers with a sidecar speak TLS by themselves.
-  - New connections meet the change then. Those that are open meet it when the proxy has drained them, which takes 45 seconds where C(drainDuration)
-    says nothing else.
+  - Writes a PeerAuthentication for a namespace, for a workload of the namespace, or in the root namespace for the mesh.
+  - Before mutual TLS becomes mandatory, the module reads the access logs of the called proxies. If it finds callers without TLS, it fails and lists
+    them. For a request that another proxy forwarded, it lists the origin of the request, which is the address in the log.
+  - The newest 5,000 lines of each log are read. If the logs show no calls or are truncated, the proxy's metrics are used. If those show nothing
+    either, a warning says that plaintext callers are unknown and lists pods without a sidecar. A proxy writes its log with a delay of about ten
+    seconds. In check mode, plaintext callers cause a warning.
+  - TLS settings of DestinationRules are not changed. Callers with a sidecar use mutual TLS automatically.
+  - The change applies to new connections at once, and to open connections when the proxy has drained them. This takes 45 seconds unless
+    C(drainDuration) sets another value.
 options:
   name:
     description: Name of the PeerAuthentication.
     type: str
     default: default
   mode:
-    description: V(strict) takes TLS alone, V(permissive) plaintext too, V(disable) plaintext alone, V(inherit) what the mesh says. Needed with
-      O(state=present).
+    description: V(strict) accepts only mutual TLS, V(permissive) also plaintext, V(disable) only plaintext, and V(inherit) uses the mode of the mesh. Required
+      with O(state=present).
     type: str
     choices: [strict, permissive, disable, inherit]
   ports:
-    description: Mode by port of the pods, where it differs. Needs O(workload).
+    description: Mode by port of the pods, for ports with another mode. Requires O(workload).
     type: dict
     default: {}
   plaintext_callers:
@@ -64,12 +64,12 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: The shop takes mutual TLS alone, unless somebody would be shut out
+- name: Require mutual TLS if there are no plaintext callers
   servicemesh.istio.mtls:
     namespace: online-boutique
     mode: strict
 
-- name: As the mesh says
+- name: Restore the mode of the mesh
   servicemesh.istio.mtls:
     namespace: online-boutique
     state: absent
@@ -77,12 +77,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
@@ -94,29 +94,28 @@ objects:
       description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Status as kstatus reports it, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Further information.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that were verified between steps.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
-    M(servicemesh.istio.preflight).
+  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
   returned: when something is to be changed
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
+  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
   returned: when something is to be changed
   type: dict
   sample: {}

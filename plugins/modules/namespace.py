@@ -7,48 +7,47 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: namespace
-short_description: Enroll a namespace, so that its pods get their sidecar
+short_description: Enroll a namespace in the mesh
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Has a namespace with the label that asks for injection, and reports which workloads still have pods without a sidecar.
-  - Injection happens when a pod is made. Pods that are older than the label need a restart of their workload, which O(restart_missing_sidecar) does.
+  - Sets the label of a namespace that enables sidecar injection, and reports workloads with pods without a sidecar.
+  - Istio injects the sidecar when a pod is created. Existing pods require a restart of their workload, see O(restart_missing_sidecar).
 options:
   name:
-    description: The namespace.
+    description: Name of the namespace.
     type: str
     required: true
   injection:
-    description: Value of the label C(istio-injection), for a control plane without a revision. Neither this nor O(revision) leaves the namespace
-      without either label of ours.
+    description: Value of the label C(istio-injection), for a control plane without a revision. If neither this nor O(revision) is set, both labels are removed.
     type: str
     choices: [enabled, disabled]
   revision:
-    description: Value of the label C(istio.io/rev), a revision or a revision tag. Not together with O(injection).
+    description: Value of the label C(istio.io/rev), a revision or a revision tag. Mutually exclusive with O(injection).
     type: str
   labels:
-    description: Further labels.
+    description: Other labels.
     type: dict
     default: {}
   restart_missing_sidecar:
-    description: Whether Deployments, StatefulSets and DaemonSets whose pods lack the sidecar are restarted, and waited for. Other pods are only reported.
+    description: Whether to restart Deployments, StatefulSets and DaemonSets with pods without a sidecar, and to wait for them. Other pods are only reported.
     type: bool
     default: false
   restart_stale_sidecar:
     description:
-      - Whether those are restarted, too, whose pods have a sidecar of another revision than the one that the namespace's label leads to now,
-        or of another version, such as after a revision tag was moved. They are listed in RV(stale).
-      - Four workloads are restarted at a time, within the PodDisruptionBudgets of their pods. See M(servicemesh.istio.restart) for more.
+      - Whether to restart workloads whose pods have a sidecar of another revision or version than the label of the namespace selects, for example
+        after a revision tag was moved. RV(stale) lists them.
+      - Four workloads are restarted at a time, within their PodDisruptionBudgets. M(servicemesh.istio.restart) has more options.
     type: bool
     default: false
   state:
-    description: V(absent) takes our labels off. The namespace itself goes with O(delete).
+    description: V(absent) removes the labels. O(delete) also deletes the namespace.
     type: str
     choices: [present, absent]
     default: present
   delete:
-    description: With O(state=absent), whether the namespace goes with everything in it.
+    description: With O(state=absent), whether to delete the namespace with all of its objects.
     type: bool
     default: false
 seealso:
@@ -65,48 +64,48 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Pods of this namespace get a sidecar
+- name: Enable injection
   servicemesh.istio.namespace:
     name: online-boutique
     injection: enabled
 
-- name: Those that were there before get it too
+- name: Enable injection and restart existing workloads
   servicemesh.istio.namespace:
     name: online-boutique
     injection: enabled
     restart_missing_sidecar: true
   register: enrolled
 
-- name: What remains
+- name: Show the number of pods with a sidecar
   ansible.builtin.debug:
     msg: "{{ enrolled.pods.enrolled }} of {{ enrolled.pods.expected }} pods have a sidecar"
 """
 
 RETURN = r"""
 pods:
-  description: Live pods with a sidecar, those that should have one, and all.
+  description: Number of live pods with a sidecar, of pods that should have one, and of all pods.
   returned: when O(state=present)
   type: dict
   sample: {enrolled: 12, expected: 12, total: 12}
 missing_sidecar:
-  description: Workloads with pods that should have a sidecar and have none, as they were found.
+  description: Workloads with pods that should have a sidecar but have none, before any restart.
   returned: when O(state=present)
   type: list
   elements: dict
   sample: [{kind: Deployment, name: web, namespace: shop, pods: [web-5d8], restartable: true}]
 stale:
-  description: Workloads with pods whose sidecar is of another revision than the one that would inject them now, as they were found.
+  description: Workloads with pods whose sidecar has another revision than new pods would have, before any restart.
   returned: when O(restart_stale_sidecar=true)
   type: list
   elements: dict
   sample: [{kind: Deployment, name: web, namespace: shop, pods: [web-5d8], restartable: true}]
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
@@ -118,17 +117,17 @@ objects:
       description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Status as kstatus reports it, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Further information.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that were verified between steps.
   returned: when a plan was made
   type: list
   elements: str

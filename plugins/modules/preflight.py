@@ -12,44 +12,46 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Takes objects through the rules of istiod's webhook, of Istio's analyzers and of Kiali, and through some that none of them has, and fails the play
-    at a chosen severity.
-  - Objects come from files or from O(definition). They are judged as they would be in the cluster, together with all that is there; with
-    O(cluster=false), by themselves.
-  - Without any, all that is in the cluster is judged.
-  - What is found on other objects counts where these ones cause it, such as a route to a subset that they take away.
-  - Findings that an object suppresses by the annotation C(galley.istio.io/analyze-suppress) are left out, by their codes here or those of the analyzers.
-  - It only reads. C(docs/preflight.md) of the collection lists all checks. Of the running mesh itself M(servicemesh.istio.mesh_check) tells.
+  - Checks objects by the rules of istiod's webhook, of the Istio analyzers and of Kiali, and by rules of this collection, and fails the task at a
+    chosen severity.
+  - The objects come from O(src) or O(definition), and are checked together with the objects in the cluster. With O(cluster=false) they are checked
+    alone.
+  - If neither is set, all objects in the cluster are checked.
+  - Findings on other objects are included if the checked objects cause them, for example a route to a subset that they remove.
+  - Findings that an object suppresses with the annotation C(galley.istio.io/analyze-suppress) are left out, by the codes of this module or of the
+    analyzers.
+  - The module only reads. C(docs/preflight.md) of the collection lists all checks. M(servicemesh.istio.mesh_check) checks the running mesh.
 options:
   src:
-    description: Files or folders where the task runs, or URLs, with YAML documents. A folder's C(*.yaml), C(*.yml) and C(*.json) are read in order of name.
+    description: Files or folders where the task runs, or URLs, with YAML documents. The C(*.yaml), C(*.yml) and C(*.json) files of a folder are read in the
+      order of their names.
     type: list
     elements: str
   definition:
-    description: Objects, as a mapping, a list of mappings, or a text of YAML documents.
+    description: Objects, as a mapping, a list of mappings, or a string with YAML documents.
     type: raw
     aliases: [inline, resource_definition]
   namespace:
-    description: Namespace of namespaced objects that name none.
+    description: Namespace of namespaced objects without one.
     type: str
     default: default
   istio_namespace:
-    description: Namespace of the control plane, whose policies are for the whole mesh.
+    description: Namespace of the control plane, whose policies apply to the whole mesh.
     type: str
     default: istio-system
   cluster:
     description:
-      - Whether the objects are judged together with a cluster. Without one no connection is made.
-      - What the objects name and do not hold is then found missing only where they hold something of its kind.
+      - Whether to check the objects together with those in the cluster. V(false) makes no connection.
+      - With V(false), a missing reference is reported only if O(src) or O(definition) contain objects of its kind.
     type: bool
     default: true
   skip:
-    description: Codes of checks that are left out.
+    description: Codes of checks to skip.
     type: list
     elements: str
     default: []
   fail_on:
-    description: The lowest severity at which a finding fails the play. The result is the same with V(never).
+    description: Lowest severity of a finding that fails the task. The result is the same with V(never).
     type: str
     choices: [error, warning, info, never]
     default: error
@@ -64,7 +66,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: What is about to be applied would be sound in the cluster
+- name: Check an object before it is applied
   servicemesh.istio.preflight:
     namespace: online-boutique
     definition:
@@ -79,7 +81,7 @@ EXAMPLES = r"""
             http:
               http1MaxPendingRequests: 100
 
-- name: A file is written
+- name: Write a file
   ansible.builtin.copy:
     dest: /tmp/preflight-example.yaml
     mode: "0644"
@@ -94,32 +96,32 @@ EXAMPLES = r"""
           - {number: 443, name: tls, protocol: TLS}
         resolution: DNS
 
-- name: Files are sound by themselves, wherever they will be applied
+- name: Check files without a cluster
   servicemesh.istio.preflight:
     src: [/tmp/preflight-example.yaml]
     cluster: false
     fail_on: warning
 
-- name: Everything that is in the cluster
+- name: Check all objects in the cluster
   servicemesh.istio.preflight:
     fail_on: never
     skip: [namespace_not_enrolled]
   register: checked
 
-- name: What was found
+- name: Show the findings
   ansible.builtin.debug:
     msg: "{{ checked.text.splitlines() }}"
 """
 
 RETURN = r"""
 findings:
-  description: What is wrong, errors first.
+  description: Findings, errors first.
   returned: when the objects were judged
   type: list
   elements: dict
   contains:
     code:
-      description: The check's stable name.
+      description: Stable code of the check.
       type: str
     severity:
       description: One of error, warning, info.
@@ -128,16 +130,16 @@ findings:
       description: Group, version, kind, namespace and name of the object.
       type: dict
     field:
-      description: The field that is meant, such as C(spec.http[0].route).
+      description: Field of the object, such as C(spec.http[0].route).
       type: str
     message:
-      description: What is wrong with it.
+      description: What is wrong.
       type: str
     remedy:
-      description: What to do about it.
+      description: How to fix it.
       type: str
     source:
-      description: Where the rule is from, with the code there.
+      description: Origin of the rule, with its code there.
       type: str
 counts:
   description: Findings by severity.
@@ -145,19 +147,19 @@ counts:
   type: dict
   sample: {errors: 1, warnings: 0, infos: 2}
 text:
-  description: The findings for people, one a line.
+  description: The findings as text, with one finding per line.
   returned: when the objects were judged
   type: str
   sample: >-
     error subset_undefined: VirtualService shop/web, spec.http[0].route[0].destination.subset: no DestinationRule defines subset v2 of
     web.shop.svc.cluster.local. Create the subset first, then send to it.
 checked:
-  description: Objects that were judged, by kind.
+  description: Number of checked objects by kind.
   returned: when the objects were judged
   type: dict
   sample: {VirtualService: 3, DestinationRule: 3}
 forbidden_kinds:
-  description: Kinds that this account may not read, with the server's words. Nothing is found missing of them.
+  description: Kinds that the account may not read, with the server's message. Missing objects of these kinds are not reported.
   returned: when the objects were judged
   type: dict
   sample: {}

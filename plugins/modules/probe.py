@@ -7,38 +7,38 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: probe
-short_description: Measure by real requests which version answers, and what is lost meanwhile
+short_description: Count answers by version and failures with real requests
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - With O(state=once), sends a bounded number of HTTP requests through a gateway and counts the answers by version.
-  - With O(state=started), a process on the host where the task runs goes on asking at a constant rate during the tasks that follow, such
-    as an upgrade. O(state=checked) tells what has become of the requests and may stop the play, O(state=stopped) ends the process.
-  - Requests are sent from where the task runs to the gateway's address. Where that cannot be reached, they go through a tunnel to one of
-    the gateway's pods, as C(kubectl port-forward) makes it, and RV(target) says so.
-  - Nothing is ever sent twice. The process in the background sends on a clock, whatever became of the requests before, half of them on
-    connections of their own and half on kept ones. Each carries its number in the header C(X-Probe-Number), and C(X-Probe-Run), so
-    that a server can tell which ones it has seen.
+  - O(state=once) sends a number of HTTP requests through a gateway and counts the answers by version.
+  - O(state=started) starts a process on the host where the task runs, which sends requests at a constant rate during later tasks such as an upgrade.
+    O(state=checked) returns the results and can fail the task, and O(state=stopped) ends the process.
+  - Requests are sent to the gateway's address. If it cannot be reached, they use a tunnel to a pod of the gateway, like C(kubectl port-forward), and
+    RV(target) names the pod.
+  - No request is sent twice. The background process sends requests at fixed times, whether earlier requests have been answered or not. Half of them
+    use new connections, the others reuse connections. Each request has its number in the header C(X-Probe-Number) and the run in C(X-Probe-Run), so
+    that a server can identify it.
 options:
   state:
     description:
-      - V(once) sends O(count) requests and waits for their answers.
-      - V(started) has requests sent in the background. A probe that runs with other options is started anew, and its figures go.
-      - V(checked) gives the figures of the probe in the background, once all requests that were due when the task began have an outcome.
-      - V(stopped) ends it, likewise, and gives its figures, which can be read until it is started again.
+      - V(once) sends O(count) requests and waits for the answers.
+      - V(started) starts a background probe. A running probe with other options is restarted, and its results are deleted.
+      - V(checked) returns the results of the background probe, once all requests that were due at the start of the task have an outcome.
+      - V(stopped) ends the background probe and returns its results. They can be read until the probe is started again.
     type: str
     choices: [once, started, checked, stopped]
     default: once
   name:
-    description: Name of the probe in the background, for its user on the host where the task runs. Needed unless O(state=once).
+    description: Name of the background probe. It is unique for a user on the host where the task runs. Required unless O(state=once).
     type: str
   gateway:
     description: The gateway's Service, as C(NAMESPACE/NAME).
     type: str
     default: istio-system/istio-ingressgateway
   url:
-    description: Address that is asked instead of O(gateway), as C(http://HOST:PORT).
+    description: URL to send requests to instead of O(gateway), as C(http://HOST:PORT).
     type: str
   path:
     description: Path of the request.
@@ -46,13 +46,14 @@ options:
     default: /
   headers:
     description:
-      - Headers of the request, such as C(Host). They get to the process in the background by its memory, and are in none of its files.
-      - Values are hidden in results where the name speaks of authorization, a cookie, a token, a key or a secret. As the options of any module
-        they are in the host's log, unless the task has C(no_log).
+      - Headers of the request, such as C(Host). The background process receives them in memory, and does not write them to files.
+      - Values are hidden in results if the name of the header indicates a secret, such as authorization, cookie, token or key. Without C(no_log), the
+        host may log the options of the task.
     type: dict
     default: {}
   versions:
-    description: Regular expression by version, looked for in the answer's headers and body, in this order. An answer that matches none counts as C(other).
+    description: Regular expressions by version, which are matched in this order against headers and body of the answer. An answer without a match counts as
+      C(other).
     type: dict
     default: {}
   count:
@@ -60,10 +61,11 @@ options:
     type: int
     default: 200
   parallel:
-    description: Requests at a time. Unset, 4, and with O(state=started) as many as come within O(timeout), at most 256.
+    description: Maximum number of concurrent requests. The default is 4, and with O(state=started) the number of requests that are due within O(timeout), up to
+      256.
     type: int
   timeout:
-    description: Seconds that an answer may take. In the background also seconds that a request may wait to be sent.
+    description: Maximum seconds for an answer. In the background, also the maximum seconds for which a request can wait to be sent.
     type: int
     default: 10
   min_failure_status:
@@ -71,7 +73,7 @@ options:
     type: int
     default: 500
   rate:
-    description: Requests a second, with O(state=started). From 1 to 500.
+    description: Requests per second, with O(state=started). From 1 to 500.
     type: int
     default: 20
   max_duration:
@@ -79,7 +81,7 @@ options:
     type: int
     default: 3600
   since:
-    description: Token of an earlier call. With O(state=checked) and O(state=stopped), only what came after it counts.
+    description: RV(token) of an earlier call. With O(state=checked) and O(state=stopped), only later requests are counted.
     type: str
   max_failure_percent:
     description:
@@ -100,12 +102,11 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     details: >-
-      With O(state=once) it sends the same requests, with O(state=checked) it reads, and only warns where there is no probe yet.
-      Else it says what it would do.
+      O(state=once) sends the same requests. O(state=checked) reads the results, and warns if there is no probe. Other states change nothing.
 """
 
 EXAMPLES = r"""
-- name: Which version answers
+- name: Measure which version answers
   servicemesh.istio.probe:
     count: 200
     versions:
@@ -113,20 +114,20 @@ EXAMPLES = r"""
       v1: .
   register: measured
 
-- name: The shares
+- name: Show the percentages
   ansible.builtin.debug:
     msg: "{{ measured.percent_by_version }} of {{ measured.sent }} requests, {{ measured.failures }} failed"
 
-- name: Ask from now on, twenty times a second
+- name: Start to send twenty requests per second
   servicemesh.istio.probe:
     name: rollout
     state: started
     rate: 20
   register: watched
 
-# Here the rollout, or the upgrade.
+# The rollout or upgrade is here.
 
-- name: No further unless almost every request was answered
+- name: Fail if requests failed
   servicemesh.istio.probe:
     name: rollout
     state: checked
@@ -134,22 +135,22 @@ EXAMPLES = r"""
     max_failure_percent: 0.1
     min_requests: 10
 
-- name: That is all
+- name: Stop the probe
   servicemesh.istio.probe:
     name: rollout
     state: stopped
   register: rollout
 
-- name: What it says, and no more
+- name: Show the result
   ansible.builtin.debug:
     msg: >-
-      {{ rollout.failures }} of {{ rollout.sent }} requests failed, so with 95 % confidence fewer than {{ rollout.upper_bound }} % are.
-      The longest time without a good answer was {{ rollout.longest_gap }} s.
+      {{ rollout.failures }} of {{ rollout.sent }} requests failed, so the failure percentage is below {{ rollout.upper_bound }} % with 95 % confidence.
+      The longest time without a successful answer was {{ rollout.longest_gap }} s.
 """
 
 RETURN = r"""
 sent:
-  description: Requests with an outcome, be it an answer or not.
+  description: Number of requests with an outcome.
   returned: unless O(state=started)
   type: int
 failures:
@@ -168,7 +169,7 @@ upper_bound:
   type: float
   sample: 0.01
 codes:
-  description: Answers by status.
+  description: Number of answers by status.
   returned: unless O(state=started)
   type: dict
 responses_by_version:
@@ -182,18 +183,17 @@ percent_by_version:
   type: dict
   sample: {v1: 90.5, v2: 9.5}
 errors:
-  description: >-
-    Requests without an answer, by cause: C(name) was not resolved, C(connect) has failed or took too long, C(reset) or closed while it
-    was used, C(timeout), C(protocol) is no HTTP, C(not_sent) within O(timeout) after its time.
+  description: Requests without an answer, by cause. C(name) is a failed name resolution, C(connect) a failed connection, C(reset) a closed connection,
+    C(timeout) a missing answer, C(protocol) an answer that is not HTTP, and C(not_sent) a request that was not sent within O(timeout).
   returned: unless O(state=started)
   type: dict
   sample: {reset: 2, timeout: 1}
 late:
-  description: Requests that found all O(parallel) busy at their time, or were sent more than 0.1 seconds after it.
+  description: Number of requests that waited because O(parallel) was reached, or were sent with a delay of more than 0.1 seconds.
   returned: when O(state=checked) or O(state=stopped)
   type: int
 connections:
-  description: Requests by what they were sent on, a C(fresh) connection or a C(kept) one that had carried requests before.
+  description: Number of requests on C(fresh) connections and on C(kept) connections, which were used before.
   returned: when O(state=checked) or O(state=stopped)
   type: dict
   sample: {fresh: 15004, kept: 14996}
@@ -202,21 +202,21 @@ longest_gap:
   returned: when O(state=checked) or O(state=stopped)
   type: float
 examples:
-  description: The first ten failed requests, each with the time at which that was known.
+  description: First ten failed requests, with the time of the failure.
   returned: when O(state=checked) or O(state=stopped)
   type: list
   elements: dict
   sample: [{number: 812, time: "2026-01-01T00:00:41.207+00:00", cause: "503", connection: kept}]
 started:
-  description: When the probe in the background was started. Empty where there is none.
+  description: Start of the background probe. Empty if there is none.
   returned: unless O(state=once)
   type: str
 ended:
-  description: Why it has ended, V(stopped), V(max_duration) or V(died), or V(never) where there was none. Empty while it runs.
+  description: "Reason for the end of the probe: V(stopped), V(max_duration) or V(died), or V(never) if there was no probe. Empty while it runs."
   returned: unless O(state=once)
   type: str
 token:
-  description: This moment, for O(since) of a later call.
+  description: Token of this moment, for O(since) of a later call.
   returned: unless O(state=once)
   type: str
 target:
@@ -230,7 +230,7 @@ duration:
 failure:
   description: >-
     Code, object, reason and hint. The code is stable. With C(too_many_failures), C(too_few_requests), C(probe_gone) (the process died) and
-    C(probe_silent) the figures are returned beside it.
+    C(probe_silent), the results are returned too.
   returned: on failure
   type: dict
   sample: {code: no_gateway, ref: null, reason: "", hint: ""}

@@ -12,11 +12,11 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Sets levels of Envoy's own log in the sidecars or gateways of a workload, such as debug before a test and warning afterwards.
-  - Each proxy is asked through a tunnel to its admin port, as C(kubectl port-forward) makes it. All of them are read before any is set.
-  - Levels live in the proxy alone. They are gone when its container restarts, and a new pod begins with Istio's own, which are V(warning),
-    and V(error) for the logger C(misc), unless the pod or the mesh says otherwise.
-  - At V(debug) and V(trace) proxies log the headers of requests, so also cookies and tokens. Who may read the pod's log reads them.
+  - Sets log levels of Envoy in the sidecars or gateways of a workload, for example debug before a test and warning afterwards.
+  - The module uses a tunnel to the admin port of each proxy, like C(kubectl port-forward). It reads all proxies before it changes any.
+  - Log levels are lost when the container restarts. A new pod starts with Istio's defaults, which are V(warning), and V(error) for the logger
+    C(misc), unless the pod or the mesh sets others.
+  - At V(debug) and V(trace), proxies log request headers, including cookies and tokens. Everyone who can read the logs of the pod can read them.
 options:
   namespace:
     description: Namespace of the pods.
@@ -24,13 +24,13 @@ options:
     required: true
   workload:
     description:
-      - Labels of the pods. Without it, all of the namespace. Each of them must run and have a proxy; those that have ended, or are being
-        deleted, do not count.
+      - Labels of the pods. The default is all pods of the namespace. Each pod must run and have a proxy. Finished pods and pods that are being
+        deleted are ignored.
     type: dict
     default: {}
   levels:
     description:
-      - Level by logger, or C(all) for those that are not named. Others stay as they are.
+      - Level by logger. C(all) applies to all loggers that are not listed. Without C(all), other loggers are not changed.
       - Levels are V(trace), V(debug), V(info), V(warning), V(error), V(critical) and V(off).
     type: dict
     required: true
@@ -48,15 +48,15 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: The frontend's proxies tell of each request
+- name: Set the log level of the frontend's proxies to debug
   servicemesh.istio.proxy_log:
     namespace: online-boutique
     workload: {app: frontend}
     levels: {http: debug, router: debug}
 
-# Here the test.
+# The test is here.
 
-- name: As Istio has it
+- name: Restore Istio's default
   servicemesh.istio.proxy_log:
     namespace: online-boutique
     workload: {app: frontend}
@@ -65,28 +65,28 @@ EXAMPLES = r"""
 
 RETURN = r"""
 proxies:
-  description: Each chosen proxy.
+  description: Selected proxies.
   returned: when all proxies could be read
   type: list
   elements: dict
   contains:
     namespace:
-      description: Namespace of its pod.
+      description: Namespace of the pod.
       type: str
     pod:
-      description: Its pod.
+      description: Name of the pod.
       type: str
     action:
       description: One of configured, unchanged, failed.
       type: str
     before:
-      description: Level by logger of what differs from what is wanted.
+      description: Previous level of each logger that differs.
       type: dict
     after:
-      description: What it was set to. Empty where that has failed; what the proxy has then is unknown.
+      description: New level of each logger. Empty if the change failed; the level of the proxy is not known then.
       type: dict
     message:
-      description: Why it could not be set.
+      description: Why the change failed.
       type: str
   sample: [{namespace: shop, pod: web-5d8, action: configured, before: {http: warning}, after: {http: debug}, message: ""}]
 duration:

@@ -7,54 +7,55 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: release
-short_description: Have a release of Istio, verified and unpacked
+short_description: Download and verify an Istio release
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Downloads a release archive or istioctl alone, or takes it from a file, checks its sha256 and unpacks it so that nothing can leave its folder.
-  - A release that is there is not asked for again. All paths are those of the host where the task runs.
-  - It talks to no cluster. The connection options are accepted and not used, so that defaults of the action group fit this module too.
+  - Downloads a release archive, or only istioctl, or reads it from a file, verifies its SHA-256 and unpacks it. Files cannot be written outside its
+    folder.
+  - An existing release is not downloaded again. All paths are on the host where the task runs.
+  - The module connects to no cluster. It accepts the connection options without using them, so that the defaults of the action group apply.
 options:
   version:
-    description: Version of Istio, in full.
+    description: Full version of Istio.
     type: str
     required: true
   content:
-    description: The whole release (V(archive), with samples and charts), or the program alone.
+    description: V(archive) is the whole release with samples and charts, V(istioctl) only the binary.
     type: str
     choices: [archive, istioctl]
     default: archive
   os:
-    description: Operating system in the words of Istio's file names. Unset, that of the host where the task runs.
+    description: Operating system in Istio's file names. The default is that of the host where the task runs.
     type: str
     choices: [linux, osx, win]
   arch:
-    description: Architecture in the words of Istio's file names. Unset, that of the host where the task runs.
+    description: Architecture in Istio's file names. The default is that of the host where the task runs.
     type: str
     choices: [amd64, arm64, armv7]
   mirror:
-    description: URL, or folder where the task runs, under which there is C(VERSION/FILE) as in Istio's own releases, with the C(.sha256) of each file.
+    description: URL, or folder where the task runs, with C(VERSION/FILE) as in the releases of Istio, and the C(.sha256) of each file.
     type: str
     default: https://github.com/istio/istio/releases/download
   url:
-    description: URL of the very file.
+    description: URL of the file, instead of O(mirror).
     type: str
   src:
-    description: Path of the file, where the task runs.
+    description: Path of the file where the task runs.
     type: str
   checksum:
-    description: sha256 of the file, or the URL or path of a file that holds it. Unset, it is read from the file's name with C(.sha256).
+    description: SHA-256 of the file, or the URL or path of a file with it. The default is the file with the suffix C(.sha256).
     type: str
   dest:
-    description: Folder in which releases are kept. Unset, C(servicemesh.istio/releases) in the user's cache folder.
+    description: Folder for releases. The default is C(servicemesh.istio/releases) in the cache folder of the user.
     type: path
   timeout:
-    description: Seconds that a server may take to answer.
+    description: Maximum seconds for a server to answer.
     type: int
     default: 60
   state:
-    description: Whether the release is there.
+    description: Whether the release exists.
     type: str
     choices: [present, absent]
     default: present
@@ -69,22 +70,22 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     details: >-
-      A release that is not there is fetched into the user's cache also in check mode, since what follows could not be planned without it. O(dest) is
-      left alone.
+      In check mode, a missing release is downloaded into the cache of the user, because later tasks cannot be planned without it. O(dest) is not
+      changed.
 """
 
 EXAMPLES = r"""
-- name: A release, from a mirror
+- name: Download a release from a mirror
   servicemesh.istio.release:
     version: 1.31.0
     mirror: "{{ lab_releases }}"
   register: istio
 
-- name: What came of it
+- name: Show the result
   ansible.builtin.debug:
     msg: "istioctl {{ istio.version }} is {{ istio.istioctl }}"
 
-- name: istioctl alone, of another version
+- name: Download only istioctl of another version
   servicemesh.istio.release:
     version: 1.30.4
     content: istioctl
@@ -93,7 +94,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 version:
-  description: The version.
+  description: Version of the release.
   returned: when O(state=present)
   type: str
 path:
@@ -105,11 +106,11 @@ istioctl:
   returned: when O(state=present)
   type: str
 checksum:
-  description: The archive's sha256.
+  description: SHA-256 of the archive.
   returned: when O(state=present)
   type: str
 source:
-  description: Where it came from.
+  description: Source of the release.
   returned: when O(state=present)
   type: str
 duration:

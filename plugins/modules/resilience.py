@@ -7,15 +7,15 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: resilience
-short_description: Timeouts, retries, limits and ejection for a host
+short_description: Set timeouts, retries, connection pools and outlier detection
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Timeouts and retries are said by the host's routes, in the proxies of its callers; limits and ejection by its DestinationRule.
+  - Timeouts and retries apply to routes in the callers' proxies. Connection pools and outlier detection are part of a DestinationRule.
 options:
   timeout:
-    description: After which the caller's proxy gives up, retries included, such as C(2s).
+    description: Maximum duration of a request, including retries, such as C(2s).
     type: str
   retries:
     description:
@@ -64,7 +64,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Nobody waits for the catalogue for more than two seconds, and a failing pod is left alone for a while
+- name: Limit requests to the catalog to two seconds and eject failing pods
   servicemesh.istio.resilience:
     namespace: online-boutique
     service: productcatalogservice
@@ -72,7 +72,7 @@ EXAMPLES = r"""
     retries: {attempts: 2, per_try_timeout: 500ms, retry_on: [connect-failure, reset, unavailable]}
     outlier_detection: {consecutive_5xx_errors: 5, interval: 10s, base_ejection_time: 30s, max_ejection_percent: 50}
 
-- name: No more of it
+- name: Remove the settings
   servicemesh.istio.resilience:
     namespace: online-boutique
     service: productcatalogservice
@@ -81,12 +81,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
@@ -98,29 +98,28 @@ objects:
       description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Status as kstatus reports it, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Further information.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that were verified between steps.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
-    M(servicemesh.istio.preflight).
+  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
   returned: when something is to be changed
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
+  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
   returned: when something is to be changed
   type: dict
   sample: {}

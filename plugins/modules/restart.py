@@ -7,36 +7,36 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: restart
-short_description: Restart workloads, so that their pods get the sidecar that they should have
+short_description: Restart workloads with a stale sidecar
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Injection happens when a pod is made. After a revision tag was moved, or a control plane upgraded in place, older pods keep their sidecar
-    until their workload is restarted.
-  - Restarts only Deployments, StatefulSets and DaemonSets whose pods are stale, and waits until the new pods are ready. Bare pods and Jobs are
-    listed, and not touched.
-  - A rollout that would take away more pods at once than a PodDisruptionBudget allows waits until these are healthy, and is refused where
-    waiting cannot help.
+  - Istio injects the sidecar when a pod is created. After a revision tag was moved or a control plane was upgraded in place, existing pods keep their
+    sidecar until their workload is restarted.
+  - The module restarts only Deployments, StatefulSets and DaemonSets with stale pods, and waits until the new pods are ready. Bare pods and Jobs are
+    listed, but not restarted.
+  - If a rollout would remove more pods than a PodDisruptionBudget allows, the module waits until enough pods are healthy, and fails if waiting cannot
+    help.
 options:
   namespaces:
-    description: Namespaces in which to look.
+    description: Namespaces of the workloads.
     type: list
     elements: str
     required: true
   revision:
-    description: Revision that the pods should have. Unset, the one that each namespace's label leads to.
+    description: Revision that the pods should have. The default is the revision that each namespace's label selects.
     type: str
   missing_sidecar:
-    description: Whether workloads are restarted, too, whose pods should have a sidecar and have none.
+    description: Whether to restart workloads with pods that should have a sidecar but have none.
     type: bool
     default: false
   gateways:
-    description: Whether gateways count. In an upgrade they come last.
+    description: Whether to include gateways. An upgrade restarts them last.
     type: bool
     default: true
   parallel:
-    description: How many workloads are restarted at a time.
+    description: Maximum number of workloads that are restarted at the same time.
     type: int
     default: 4
 seealso:
@@ -52,13 +52,13 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Pods of the shop get the sidecar of the revision that their namespace leads to now
+- name: Restart workloads with a stale sidecar
   servicemesh.istio.restart:
     namespaces: [online-boutique]
     parallel: 2
   register: restarted
 
-- name: What was left alone
+- name: Show workloads that cannot be restarted
   ansible.builtin.debug:
     msg: "{{ item.kind }} {{ item.namespace }}/{{ item.name }}"
   loop: "{{ restarted.stale | rejectattr('restartable') }}"
@@ -67,24 +67,24 @@ EXAMPLES = r"""
 
 RETURN = r"""
 stale:
-  description: Workloads with pods of another revision or version than what would be injected now, as they were found.
+  description: Workloads with pods whose sidecar has another revision or version than new pods would have, before any restart.
   returned: success
   type: list
   elements: dict
   sample: [{kind: Deployment, name: web, namespace: shop, pods: [web-5d8], restartable: true}]
 missing_sidecar:
-  description: Workloads with pods that should have a sidecar and have none, as they were found.
+  description: Workloads with pods that should have a sidecar but have none, before any restart.
   returned: success
   type: list
   elements: dict
   sample: [{kind: Pod, name: web, namespace: shop, pods: [web], restartable: false}]
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
@@ -96,17 +96,17 @@ objects:
       description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Status as kstatus reports it, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Further information.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that were verified between steps.
   returned: when a plan was made
   type: list
   elements: str

@@ -7,33 +7,33 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: restore
-short_description: Bring back a mesh's configuration from a backup
+short_description: Restore the configuration of a mesh from a backup
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Applies what M(servicemesh.istio.backup) has kept. What keeps traffic out comes before what lets it in, and what a route leads to before the
-    route.
-  - An object that has every value of the backup is left to its owners. In one that differs, fields that others own are a conflict, as
-    everywhere. What was added to a live object since then stays, unless its owner is one of O(adopt_from) and O(adopt) is set.
-  - Objects that came after the backup stay.
-  - Kinds and namespaces that are missing are told at once, before anything is written. Control plane and namespaces come first.
+  - Applies the files of M(servicemesh.istio.backup). Objects that deny traffic are applied before objects that allow it, and destinations before
+    their routes.
+  - An object that already has all values of the backup is not changed. In other objects, fields with another owner are conflicts. Fields that were
+    added after the backup are kept, unless their owner is in O(adopt_from) and O(adopt) is set.
+  - Objects that were created after the backup are kept.
+  - Missing kinds and namespaces fail before anything is written. Install the control plane and create namespaces first.
 options:
   src:
-    description: Folder of the backup where the task runs. Only files that its index names are read.
+    description: Folder of the backup where the task runs. Only files in its index are read.
     type: path
     required: true
   parts:
     description:
-      - What is brought back. Of V(mesh_config) and V(secrets), what the backup was told to keep.
-      - V(secrets) belong there before the control plane is installed, for istiod reads its authority when it starts. V(mesh_config) is what
-        M(servicemesh.istio.control_plane) writes from its options at its next run, so it is better brought back there.
+      - Parts to restore. V(mesh_config) and V(secrets) require that the backup contains them.
+      - Restore V(secrets) before the control plane is installed, because istiod reads its CA when it starts. The next run of
+        M(servicemesh.istio.control_plane) overwrites V(mesh_config) with its options, so set it there instead.
     type: list
     elements: str
     choices: [configuration, mesh_config, secrets]
     default: [configuration]
   to_other_cluster:
-    description: Whether a backup of one cluster may be brought to another.
+    description: Whether the backup can be restored to another cluster.
     type: bool
     default: false
 seealso:
@@ -50,28 +50,28 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: A backup
+- name: Create a backup
   servicemesh.istio.backup:
     dest: "{{ playbook_dir }}/mesh"
 
-- name: All routes and policies are again as they were then
+- name: Restore all routes and policies
   servicemesh.istio.restore:
     src: "{{ playbook_dir }}/mesh"
 """
 
 RETURN = r"""
 cluster:
-  description: Id and version of the cluster of which the backup is.
+  description: ID and version of the cluster of the backup.
   returned: success
   type: dict
   sample: {uid: 3f0c2f2c-6d1c-4f57-9d5d-5b1f0a9d0e11, version: v1.36.3}
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 12, configured: 0, recreated: 0, unchanged: 3, pruned: 0, failed: 0, dry_runs: 12}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
@@ -83,17 +83,17 @@ objects:
       description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Status as kstatus reports it, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Further information.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that were verified between steps.
   returned: when a plan was made
   type: list
   elements: str

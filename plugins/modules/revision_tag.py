@@ -7,22 +7,22 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: revision_tag
-short_description: Point a revision tag to a revision, or take it away
+short_description: Set or remove a revision tag
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - A revision tag is a name for a revision. Namespaces that are labelled with it follow when it is pointed to another one.
-  - Writes the objects that a tag consists of, the injection webhook and the Service, and for the tag C(default) also the validator of objects
-    without a revision.
-  - Pods change their sidecar when they are made anew; O(ignore:restart_stale_sidecar) of M(servicemesh.istio.namespace) sees to that.
+  - A revision tag is a name for a revision. Namespaces with its label follow when the tag points to another revision.
+  - "The module writes the objects of the tag: the injection webhook and the Service, and for the tag C(default) also the validation webhook for
+    objects without a revision."
+  - Existing pods keep their sidecar until they are restarted, see O(servicemesh.istio.namespace#module:restart_stale_sidecar).
 options:
   name:
-    description: The tag. V(default) is what C(istio-injection=enabled) means.
+    description: Name of the tag. V(default) serves the label C(istio-injection=enabled).
     type: str
     required: true
   revision:
-    description: The revision that it points to, C(default) for a control plane without one. Needed with O(state=present).
+    description: Revision of the tag. C(default) is a control plane without a revision. Required with O(state=present).
     type: str
   istio_namespace:
     description: Namespace of the control plane.
@@ -34,11 +34,11 @@ options:
       - If it is not set, C(istioctl) on C(PATH) is used.
     type: path
   force:
-    description: With O(state=absent), whether the tag goes although namespaces use it. Their new pods will have no sidecar.
+    description: With O(state=absent), whether to delete a tag that namespaces use. Their new pods then have no sidecar.
     type: bool
     default: false
   state:
-    description: Whether the tag is there.
+    description: Whether the tag exists.
     type: str
     choices: [present, absent]
     default: present
@@ -56,24 +56,24 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Have istioctl
+- name: Download istioctl
   servicemesh.istio.release:
     version: 1.31.0
     mirror: "{{ lab_releases }}"
   register: istio
 
-- name: Namespaces with istio.io/rev=stable are injected by the default revision
+- name: Point the tag stable to the default revision
   servicemesh.istio.revision_tag:
     name: stable
     revision: default
     istioctl: "{{ istio.istioctl }}"
   register: stable
 
-- name: Who follows it
+- name: Show the namespaces that use it
   ansible.builtin.debug:
     var: stable.tag.namespaces
 
-- name: It goes
+- name: Remove the tag
   servicemesh.istio.revision_tag:
     name: stable
     state: absent
@@ -81,17 +81,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 tag:
-  description: The tag as it was found, the revision that it pointed to, and the namespaces that use it.
+  description: The tag before this call, with its revision and the namespaces that use it.
   returned: success
   type: dict
   sample: {name: stable, revision: 1-30-4, namespaces: [shop]}
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
@@ -103,17 +103,17 @@ objects:
       description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Status as kstatus reports it, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Further information.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that were verified between steps.
   returned: when a plan was made
   type: list
   elements: str

@@ -7,60 +7,61 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: route
-short_description: Send requests of a host by rules
+short_description: Route requests of a service by rules
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Rules are tried in their order; the first whose conditions hold is taken. What none of them takes goes on to the host, or to its split.
+  - Rules are evaluated in their order, and the first matching rule applies. Requests without a matching rule go to the service, or to its split.
 options:
   rules:
-    description: The rules in their order. Needed with O(state=present).
+    description: Rules in their order. Required with O(state=present).
     type: list
     elements: dict
     suboptions:
       name:
-        description: Becomes part of the route's name, which access logs show. Without it, the rule's number.
+        description: Name of the rule. It is part of the route's name, which access logs show. The default is the number of the rule.
         type: str
       match:
         description:
-          - Condition for a request, or a list of conditions of which one must hold. The default is every request.
-          - C(path), C(method), C(authority), C(headers), C(query) (by name), C(from_labels), C(from_namespace), C(port), C(ignore_case).
-          - A string is meant exactly, and as a prefix where a star is its end. Else C({exact, prefix or regex}). A header may also be C({present}),
-            true or false.
-          - Regular expressions are RE2's, and must fit the whole.
+          - Condition for a request, or a list of conditions of which one must match. The default is every request.
+          - The keys are C(path), C(method), C(authority), C(headers), C(query) (by name), C(from_labels), C(from_namespace), C(port) and
+            C(ignore_case).
+          - A string is an exact match; a trailing C(*) makes it a prefix match. Use C({exact, prefix or regex}) for other matches. A header can also
+            be C({present}), true or false.
+          - Regular expressions use RE2 syntax and must match the whole value.
         type: raw
       to:
-        description: A version of the host by name, or C({version, service, port}). Without it, the host.
+        description: Version of the service by name, or C({version, service, port}). The default is the service.
         type: raw
       versions:
-        description: Weight by version, in place of O(rules[].to).
+        description: Weight by version, instead of O(rules[].to).
         type: dict
       redirect:
-        description: C({path, host, scheme, port, status}). The proxy answers by itself.
+        description: Redirect that the proxy sends, as C({path, host, scheme, port, status}).
         type: dict
       direct_response:
         description: Response that the proxy sends without calling the service, as a status or C({status, body}).
         type: raw
       rewrite:
-        description: C({path}), C({prefix}) in place of the prefix that was met, or C({regex}) as C({match, replacement}); and C(host).
+        description: Rewrite of the request, as C({path}), C({prefix}) for the matched prefix, or C({regex}) with C({match, replacement}), and C(host).
         type: dict
       headers:
-        description: C({request, response}), each with C(set), C(add) and C(remove).
+        description: Header operations, as C({request, response}), each with C(set), C(add) and C(remove).
         type: dict
       cors:
-        description: C({origins, methods, headers, expose, max_age, credentials}).
+        description: CORS policy, as C({origins, methods, headers, expose, max_age, credentials}).
         type: dict
       mirror:
-        description: A version that gets copies of the requests, or C({version, service, port, percent}), or a list of them.
+        description: Version that receives copies of the requests, or C({version, service, port, percent}), or a list of them.
         type: raw
       timeout:
-        description: After which the proxy gives up, such as C(2s).
+        description: Maximum duration of a request, such as C(2s).
         type: str
   protocol:
     description:
-      - What is routed, as in O(servicemesh.istio.traffic_split#module:protocol). Without it, as the port is declared; V(http) where that says nothing.
-      - A rule of connections has C(to) or C(versions), and of conditions C(from_labels), C(from_namespace) and C(port) alone.
+      - Protocol to route, as O(servicemesh.istio.traffic_split#module:protocol). The default is the declared protocol of the port, or V(http).
+      - A rule for connections supports C(to) and C(versions), and the conditions C(from_labels), C(from_namespace) and C(port).
     type: str
     choices: [http, tcp, tls]
 seealso:
@@ -92,7 +93,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Testers get v2, and old addresses lead to the new ones
+- name: Route testers to v2 and redirect old paths
   servicemesh.istio.route:
     namespace: online-boutique
     service: frontend
@@ -104,7 +105,7 @@ EXAMPLES = r"""
         match: {path: /shop/*}
         redirect: {path: /, status: 301}
 
-- name: The rules go; a split of the host stays
+- name: Remove the rules
   servicemesh.istio.route:
     namespace: online-boutique
     service: frontend
@@ -113,12 +114,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
@@ -130,29 +131,28 @@ objects:
       description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Status as kstatus reports it, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Further information.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that were verified between steps.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
-    M(servicemesh.istio.preflight).
+  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
   returned: when something is to be changed
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
+  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
   returned: when something is to be changed
   type: dict
   sample: {}

@@ -7,14 +7,14 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: sidecar
-short_description: What the sidecars of a namespace know of the mesh
+short_description: Limit the configuration and the egress of a namespace's sidecars
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes a Sidecar. A proxy that sees less of the mesh needs less memory, and is sent less.
-  - With O(outbound_traffic_policy=registry_only) requests to hosts that nobody registered end in the proxy; M(servicemesh.istio.egress) registers them.
-  - Another Sidecar that is for all of the namespace, too, is refused, since Istio takes one of the two as it comes.
+  - Writes a Sidecar. A proxy with less configuration needs less memory and receives fewer updates.
+  - With O(outbound_traffic_policy=registry_only), requests to unregistered hosts fail. M(servicemesh.istio.egress) registers hosts.
+  - Another Sidecar for the whole namespace is rejected, because Istio would apply only one of them.
 options:
   name:
     description: Name of the Sidecar.
@@ -47,13 +47,13 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: The shop sees itself and the control plane's namespace, and calls nobody unknown
+- name: Limit the shop to its own hosts and the control plane's namespace
   servicemesh.istio.sidecar:
     namespace: online-boutique
     egress_hosts: [., istio-system]
     outbound_traffic_policy: registry_only
 
-- name: As the mesh says
+- name: Restore the mesh's default
   servicemesh.istio.sidecar:
     namespace: online-boutique
     state: absent
@@ -61,12 +61,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
@@ -78,29 +78,28 @@ objects:
       description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Status as kstatus reports it, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Further information.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that were verified between steps.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
-    M(servicemesh.istio.preflight).
+  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
   returned: when something is to be changed
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
+  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
   returned: when something is to be changed
   type: dict
   sample: {}

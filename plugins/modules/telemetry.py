@@ -7,32 +7,30 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: telemetry
-short_description: What proxies tell by access logs, traces and metrics
+short_description: Configure access logs, tracing and metrics
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes a Telemetry for a namespace, a workload of it, or in the root namespace for the mesh.
-  - A provider that the mesh configuration does not have is refused, for proxies would then tell nothing.
-  - Another Telemetry that is for all of the namespace, too, is refused, since Istio takes one of the two as it comes.
+  - Writes a Telemetry for a namespace, for a workload of the namespace, or in the root namespace for the mesh.
+  - A provider that is not in the mesh configuration is rejected, because proxies would report nothing.
+  - Another Telemetry for the whole namespace is rejected, because Istio would apply only one of them.
 options:
   name:
     description: Name of the Telemetry.
     type: str
     default: default
   access_logs:
-    description:
-      - C(enabled), C(providers) by name (without them V(envoy), the proxy's own log), C(when) as an expression in CEL, C(mode) as C(client),
-        C(server) or C(both).
+    description: Access logs, as C({enabled, providers, when, mode}). C(providers) are names, with the default V(envoy). C(when) is a CEL expression. C(mode) is
+      C(client), C(server) or C(both).
     type: dict
   tracing:
-    description:
-      - C(enabled), C(providers) by name, C(percent) of the requests whose trace begins here, C(tags) as a text or C({literal, header, env, default}) by name.
+    description: Tracing, as C({enabled, providers, percent, tags}). C(percent) applies to requests without a trace. C(tags) are strings or C({literal, header,
+      env, default}) by name.
     type: dict
   metrics:
-    description:
-      - C(enabled), C(providers) by name, C(disable) as a list of Istio's metrics, C(tags) as an expression in CEL by name, or V(false) to leave one
-        out, C(reporting_interval) as the interval between reports.
+    description: Metrics, as C({enabled, providers, disable, tags, reporting_interval}). C(disable) lists Istio metrics. C(tags) are CEL expressions by name, or
+      V(false) to remove a tag.
     type: dict
 seealso:
   - name: Telemetry
@@ -52,13 +50,13 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: The shop writes down what failed, and traces a tenth of what comes in
+- name: Log failed requests of the shop and trace a tenth of its requests
   servicemesh.istio.telemetry:
     namespace: online-boutique
     access_logs: {providers: [envoy], when: response.code >= 500}
     tracing: {percent: 10}
 
-- name: As the mesh says
+- name: Restore the mesh's default
   servicemesh.istio.telemetry:
     namespace: online-boutique
     state: absent
@@ -66,12 +64,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
@@ -83,29 +81,28 @@ objects:
       description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Status as kstatus reports it, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Further information.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that were verified between steps.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
-    M(servicemesh.istio.preflight).
+  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
   returned: when something is to be changed
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
+  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
   returned: when something is to be changed
   type: dict
   sample: {}

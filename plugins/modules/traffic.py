@@ -7,37 +7,36 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: traffic
-short_description: Make a mesh's traffic policy equal to the one declared
+short_description: Make the traffic policy of a mesh equal to a variable
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - One variable holds the policy of all hosts. Each host gets just what it says there, in the words of the modules for single concerns.
-  - All hosts are planned before any of them is changed. Subsets of all hosts come first, then routes, then the end of subsets that no
-    route names, and in between every istiod must report that its proxies have acknowledged the change.
+  - One variable contains the traffic policy of all services. Each service gets exactly the listed features, with the options of their modules.
+  - "All services are planned before any of them is changed. Changes are applied in an order that avoids 503 errors: new subsets of all services, then
+    routes, then removal of unused subsets."
 options:
   policy:
     description:
-      - By namespace, host and concern. Concerns are C(split) as in M(servicemesh.istio.traffic_split), C(route) as in M(servicemesh.istio.route),
-        C(fault) as in M(servicemesh.istio.fault), C(resilience) as in M(servicemesh.istio.resilience)
-        and C(load_balancing) as in M(servicemesh.istio.load_balancing), with their options.
-      - A host with no feature has no policy.
-      - Beside the concerns, C(api) is the API in which this host's routes are said, as in O(api).
+      - "Features by namespace and service: C(split) as in M(servicemesh.istio.traffic_split), C(route) as in M(servicemesh.istio.route), C(fault) as
+        in M(servicemesh.istio.fault), C(resilience) as in M(servicemesh.istio.resilience) and C(load_balancing) as in
+        M(servicemesh.istio.load_balancing), with their options."
+      - A service without features has no traffic policy.
+      - C(api) next to the features is the API of the routes, as O(api).
     type: dict
     required: true
   set:
-    description: Name of the set of hosts that this call keeps. Each host's objects say in which set they came.
+    description: Name of the set of services that this call manages. It is stored in the objects of each service.
     type: str
     default: traffic
   api:
-    description:
-      - In which API routes of hosts that name none are said, as in O(servicemesh.istio.route#module:api). Without it a host stays with the API that it has,
-        and one without routes gets V(istio).
+    description: API of the routes of services without C(api), as in O(servicemesh.istio.route#module:api). If it is not set, a service keeps its API, and a
+      service without routes uses V(istio).
     type: str
     choices: [istio, gateway_api, auto]
   prune:
-    description: Whether hosts of the set that the policy does not name lose theirs, in any namespace. What others or single modules gave to a host
-      outside of it stays.
+    description: Whether to remove the traffic policy of services of the set that O(policy) no longer lists, in all namespaces. Policy from other tools, or from
+      modules for one feature, is kept.
     type: bool
     default: false
 seealso:
@@ -63,7 +62,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: All of the shop's traffic policy
+- name: Apply the traffic policy of the shop
   servicemesh.istio.traffic:
     policy:
       online-boutique:
@@ -79,12 +78,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
@@ -96,29 +95,28 @@ objects:
       description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Status as kstatus reports it, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Further information.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that were verified between steps.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
-    M(servicemesh.istio.preflight).
+  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
   returned: when something is to be changed
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
+  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
   returned: when something is to be changed
   type: dict
   sample: {}
@@ -141,7 +139,8 @@ from ..module_utils._traffic import bulk_policy, rollback_checkpoint
 from ..module_utils._traffic.api_selection import API_ARGUMENT
 from ..module_utils._traffic.host.reader import Reader
 from ..module_utils._traffic.host.takeover import Takeover
-from ..module_utils._traffic.rollout import rollout_steps, validate_references
+from ..module_utils._traffic.references import validate_references
+from ..module_utils._traffic.rollout import rollout_steps
 from ..module_utils._traffic.wait_for_proxies import PROXY_WAIT_ARGUMENTS, without_last_wait
 
 ARGUMENTS = {

@@ -12,11 +12,11 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Before the modules for a host's traffic policy change it, they keep what it was, as a checkpoint beside its objects. This goes back to
-    that policy, by the same steps and waits by which it would be asked for, so that no request meets a 503.
-  - Where there was none before, the policy goes; where it was taken away, it is there again.
-  - It goes back one change. Undone again, the change is there again.
-  - Routes that other people wrote into the VirtualService are not touched. An object of others that was adopted or replaced is not made again.
+  - The modules for a service's traffic policy save the previous policy in a checkpoint. This module restores it, with the same steps and waits, so
+    that the rollback causes no 503 errors.
+  - If there was no policy before, the policy is removed. If the policy was removed, it is created again.
+  - The module rolls back one change. A second run applies the change again.
+  - Routes of other tools in the VirtualService are not changed. An object of another tool that was adopted or replaced is not created again.
 seealso:
   - name: VirtualService
     description: Reference of the VirtualService that this module writes.
@@ -37,23 +37,23 @@ extends_documentation_fragment:
 attributes:
   idempotent:
     support: none
-    details: Run again, it undoes what it did.
+    details: A second run applies the change again.
 """
 
 EXAMPLES = r"""
-- name: A tenth of the requests goes to v2
+- name: Route a tenth of the requests to v2
   servicemesh.istio.traffic_split:
     namespace: online-boutique
     service: frontend
     versions: {v1: 90, v2: 10}
 
-- name: All of them
+- name: Route all requests to v2
   servicemesh.istio.traffic_split:
     namespace: online-boutique
     service: frontend
     versions: {v1: 0, v2: 100}
 
-- name: Back to a tenth
+- name: Roll back to a tenth
   servicemesh.istio.traffic_rollback:
     namespace: online-boutique
     service: frontend
@@ -61,12 +61,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 0, configured: 2, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
@@ -78,29 +78,28 @@ objects:
       description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Status as kstatus reports it, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Further information.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that were verified between steps.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
-    M(servicemesh.istio.preflight).
+  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
   returned: when something is to be changed
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
+  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
   returned: when something is to be changed
   type: dict
   sample: {}
@@ -123,7 +122,8 @@ from ..module_utils._traffic import rollback_checkpoint
 from ..module_utils._traffic.api_selection import select_api
 from ..module_utils._traffic.host.reader import Reader
 from ..module_utils._traffic.host_policy import Policy
-from ..module_utils._traffic.rollout import rollout_steps, validate_references
+from ..module_utils._traffic.references import validate_references
+from ..module_utils._traffic.rollout import rollout_steps
 from ..module_utils._traffic.wait_for_proxies import PROXY_WAIT_ARGUMENTS, without_last_wait
 
 ARGUMENTS = {

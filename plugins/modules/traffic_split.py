@@ -7,53 +7,54 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: traffic_split
-short_description: Send shares of a host's traffic to its versions
+short_description: Split a service's traffic between its versions
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
   - Writes one DestinationRule with a subset for each version and one VirtualService with their weights.
-  - In steps that never give a 503. Subsets first, then weights, then the end of subsets that no weight names. Between the steps
-    every istiod must report that its proxies have acknowledged the change.
-  - Refuses a host that is no Service and no ServiceEntry, and a version with weight that has no pod. In check mode these are warnings,
-    since an earlier task may be about to create them.
+  - "Changes are applied in an order that avoids 503 errors: new subsets, then weights, then removal of unused subsets. Between the steps, every
+    istiod must report that its proxies have acknowledged the change."
+  - A host that is neither a Service nor in a ServiceEntry, and a version with a weight but without pods, are rejected. In check mode these are
+    warnings, because an earlier task may create them.
 options:
   versions:
-    description: Weight by version. Weights are shares and need not add up to 100. Needed with O(state=present).
+    description: Weight by version. Weights are relative and need not add up to 100. Required with O(state=present).
     type: dict
   match:
     description:
-      - Only these requests are split; the others go to the host as a whole.
-      - Keys as in O(servicemesh.istio.route#module:rules[].match). A list means that one of its conditions must hold.
+      - Condition for requests to split. Other requests go to the service.
+      - The keys are those of O(servicemesh.istio.route#module:rules[].match). In a list, one of the conditions must match.
     type: raw
   sticky:
     description:
-      - Who was answered by a version once is sent there again, as long as it has a weight.
-      - C(cookie) is the cookie's name, C(max_age) its lifetime such as C(24h); without it the cookie ends with the browser's session.
+      - Clients keep the version that served their first request as long as that version has a non-zero weight.
+      - C(cookie) is the name of the cookie and C(max_age) its lifetime, such as C(24h). Without C(max_age), the cookie ends with the session of the
+        browser.
     type: dict
   mirror:
-    description: A version that gets copies of the requests, or C({version, service, port, percent}), or a list of them. Answers to copies are dropped.
+    description: Version that receives copies of the requests, or C({version, service, port, percent}), or a list of them. Answers to copies are discarded.
     type: raw
   gateways:
-    description: Where the split holds. V(mesh) is every sidecar; a gateway is written as C(NAMESPACE/NAME).
+    description: Proxies that apply the split. V(mesh) is every sidecar; a gateway is written as C(NAMESPACE/NAME).
     type: list
     elements: str
     default: [mesh]
   protocol:
     description:
-      - What is routed. V(http) is requests; V(tcp) is connections, of which nothing is read; V(tls) is connections of TLS that a gateway passes through
-        (mode V(passthrough) of M(servicemesh.istio.gateway)), by the name of the server that their caller asks for (O(gateway_hosts)).
-      - Without it, as the port is declared, by its name or C(appProtocol) in the Service, or its protocol in the ServiceEntry; V(http) where that says nothing.
-        Where O(gateways) are without V(mesh), and have ports for one of these alone, it is that.
-        A Service that says nothing should rather be corrected, for its callers' proxies look into each connection, and route what looks like HTTP as requests.
-      - To sidecars the declaration is all that counts, so another protocol is refused where O(gateways) has V(mesh). At gateways it is the gateway's
-        own port that counts.
-      - In the mesh, connections to O(port) are routed, and those to other ports of the host go as before. At a gateway, all to its ports for TCP.
-      - What only requests have (a cookie, copies, faults, timeouts, retries, conditions on what is in a request) is refused with
-        the code C(protocol_cannot). Conditions on who calls and at which port can be said.
-      - A change is for new connections; open ones stay where they are until the proxy has drained them (45 seconds, if Istio is not told otherwise),
-        and are then closed.
-      - Gateway API's kinds for TCP and TLS are not written; V(gateway_api) of O(api) is refused.
+      - Protocol to route. V(http) routes requests. V(tcp) routes connections without reading them. V(tls) routes TLS connections that a gateway
+        passes through (mode V(passthrough) of M(servicemesh.istio.gateway)) by their server name, see O(gateway_hosts).
+      - "The default is the declared protocol of the port: its name or C(appProtocol) in the Service, or its protocol in the ServiceEntry. Without a
+        declaration, it is V(http). If O(gateways) does not contain V(mesh), and the gateways have ports for only one of the protocols, it is that
+        protocol."
+      - Declare the protocol in the Service. Otherwise, proxies inspect each connection and route what looks like HTTP as requests.
+      - Sidecars use only the declared protocol, so another value fails if O(gateways) contains V(mesh). Gateways use the protocol of their own port.
+      - In the mesh, connections to O(port) are routed, and connections to other ports of the service are not. At a gateway, connections to all of its
+        TCP ports are routed.
+      - "Features that need requests fail with the code C(protocol_cannot): cookies, mirrors, faults, timeouts, retries and conditions on requests.
+        Conditions on the caller and the port are supported."
+      - A change applies to new connections. The proxy drains open connections (45 seconds by default) and then closes them.
+      - With O(api=gateway_api), only V(http) is supported.
     type: str
     choices: [http, tcp, tls]
 seealso:
@@ -84,13 +85,13 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: A tenth of the requests goes to v2
+- name: Route a tenth of the requests to v2
   servicemesh.istio.traffic_split:
     namespace: online-boutique
     service: frontend
     versions: {v1: 90, v2: 10}
 
-- name: Also for requests from outside
+- name: Route requests from outside the mesh as well
   servicemesh.istio.traffic_split:
     namespace: online-boutique
     service: frontend
@@ -98,27 +99,27 @@ EXAMPLES = r"""
     gateways: [mesh, istio-system/ingress]
     gateway_hosts: ["*"]
 
-- name: In the words of Gateway API
+- name: Use the Gateway API
   servicemesh.istio.traffic_split:
     namespace: online-boutique
     service: frontend
     versions: {v1: 90, v2: 10}
     api: gateway_api
 
-- name: Connections to a database go to its versions, for its Service declares the port to be TCP
+- name: Route connections to a database, whose Service declares a TCP port
   servicemesh.istio.traffic_split:
     namespace: online-boutique
     service: redis-cart
     label: app
     versions: {redis-cart: 100}
 
-- name: The split of connections goes
+- name: Remove the split of connections
   servicemesh.istio.traffic_split:
     namespace: online-boutique
     service: redis-cart
     state: absent
 
-- name: The split goes
+- name: Remove the split
   servicemesh.istio.traffic_split:
     namespace: online-boutique
     service: frontend
@@ -127,12 +128,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
@@ -144,29 +145,28 @@ objects:
       description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Status as kstatus reports it, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Further information.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that were verified between steps.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
-    M(servicemesh.istio.preflight).
+  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
   returned: when something is to be changed
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
+  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
   returned: when something is to be changed
   type: dict
   sample: {}

@@ -7,28 +7,27 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: webhooks
-short_description: Let pods start while istiod is down, and close the webhooks again
+short_description: Open or close Istio's webhooks during an outage of istiod
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Istio's webhooks fail closed. While no istiod answers, no pod of an injected namespace can start, and no object of Istio can be written.
-  - This module opens those that nothing answers, and only these, and closes them again when istiod is back. None is deleted, no selector is
-    changed.
-  - Pods that start meanwhile have no sidecar. M(servicemesh.istio.restart) with O(ignore:missing_sidecar=true) gives them one later.
-  - M(servicemesh.istio.control_plane) closes them, too, when it has seen istiod ready.
+  - Istio's webhooks fail closed. While istiod does not answer, pods of injected namespaces cannot start and Istio objects cannot be written.
+  - The module opens webhooks without ready endpoints, and closes them when istiod is ready again. It deletes no webhook and changes no selector.
+  - Pods that start while the webhooks are open have no sidecar. O(servicemesh.istio.restart#module:missing_sidecar) restarts them later.
+  - M(servicemesh.istio.control_plane) also closes the webhooks when istiod is ready.
 options:
   state:
     description:
       - V(open) sets the failure policy of entries that fail closed to C(Ignore).
-      - V(closed) gives the entries that this module opened their failure policy back, and their field its owner. Refused while nothing answers.
+      - V(closed) restores the failure policy of the entries that this module opened, and the owner of the field. It fails while istiod is not ready.
     type: str
     choices: [open, closed]
     required: true
   force:
     description:
-      - With O(state=open), whether those are opened, too, that something answers or that lead out of the cluster.
-      - With O(state=closed), whether those are closed, too, that nothing answers.
+      - With O(state=open), whether to open webhooks with ready endpoints or outside the cluster as well.
+      - With O(state=closed), whether to close webhooks without ready endpoints as well.
     type: bool
     default: false
   istio_namespace:
@@ -49,16 +48,16 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Pods can start, with or without istiod
+- name: Open the webhooks
   servicemesh.istio.webhooks:
     state: open
   register: opened
 
-- name: What was open to be opened
+- name: Show the opened webhooks
   ansible.builtin.debug:
     var: opened.webhooks
 
-- name: Istiod is back
+- name: Close the webhooks
   servicemesh.istio.webhooks:
     state: closed
 """
@@ -71,12 +70,12 @@ webhooks:
   elements: str
   sample: [MutatingWebhookConfiguration istio-sidecar-injector-1-30-4]
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 0, configured: 2, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
@@ -88,17 +87,17 @@ objects:
       description: One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Status as kstatus reports it, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Further information.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that were verified between steps.
   returned: when a plan was made
   type: list
   elements: str

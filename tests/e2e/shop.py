@@ -23,7 +23,7 @@ RECORD = "/var/policies-record"
 # A host outside of the mesh.
 FAR = "far.example.com"
 HOST = {"namespace": SPACE, "service": "web"}
-NEIGHBOURS = (
+NEIGHBORS = (
     "PRODUCT_CATALOG",
     "CURRENCY",
     "CART",
@@ -38,10 +38,10 @@ BOTH = {"v1": 50, "v2": 50}
 
 
 def server(version: str) -> dict[str, Any]:
-    """A stand-in for the demo's frontend with no neighbours: WELL answers 200, SICK 500. It writes down each numbered
+    """A stand-in for the demo's frontend with no neighbors: WELL answers 200, SICK 500. It writes down each numbered
     request.
     """
-    env = {**{f"{name}_SERVICE_ADDR": "nowhere.invalid:1" for name in NEIGHBOURS}, "RECORD": f"/record/{version}"}
+    env = {**{f"{name}_SERVICE_ADDR": "nowhere.invalid:1" for name in NEIGHBORS}, "RECORD": f"/record/{version}"}
     container = {
         "name": "server", "image": "localhost/lab/frontend:stand-in", "ports": [{"containerPort": 8080}],
         "env": [{"name": key, "value": value} for key, value in env.items()],

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import config_dump
 from playbook_runner import Lab
-from shop import NEIGHBOURS, WELL
+from shop import NEIGHBORS, WELL
 
 SPACE, PORT, GATEWAY_PORT = "proof-tcp", 9000, 31400
 HOST: dict[str, Any] = {"namespace": SPACE, "service": "echo"}
@@ -47,7 +47,7 @@ def workload(name: str, labels: dict[str, str], image: str, **more: Any) -> dict
 
 
 def server(version: str) -> dict[str, Any]:
-    env = [{"name": f"{name}_SERVICE_ADDR", "value": "nowhere.invalid:1"} for name in NEIGHBOURS] + [
+    env = [{"name": f"{name}_SERVICE_ADDR", "value": "nowhere.invalid:1"} for name in NEIGHBORS] + [
         {"name": "PORT", "value": str(PORT)}
     ]
     probe = {"httpGet": {"path": WELL, "port": PORT}, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 100}

@@ -49,7 +49,7 @@ def istioctl(mesh: Lab) -> str:
         ("traffic_split", {**SPLIT, "versions": {"v1": 50, "v3": 50}}, "no_pods", "version=v3"),
         (
             "traffic_split",
-            {**SPLIT, "host": "frontent", "versions": {"v1": 1}},
+            {**SPLIT, "service": "frontent", "versions": {"v1": 1}},
             "no_such_host",
             f"frontent.{DEMO}.svc.cluster.local",
         ),

@@ -43,7 +43,7 @@ BARE = {
     "namespaces_enrolled": [{"name": SHOP}],
 }
 PROBE = {"gateway": "istio-system/istio-ingressgateway", "path": "/robots.txt"}
-NEIGHBOURS = (
+NEIGHBORS = (
     "PRODUCT_CATALOG",
     "CURRENCY",
     "CART",
@@ -58,7 +58,7 @@ NEIGHBOURS = (
 def version(name: str) -> dict[str, Any]:
     """Two pods of one version, which leave as an application should: they still answer while others hear of it."""
     env = {
-        **{f"{neighbour}_SERVICE_ADDR": "nowhere:1" for neighbour in NEIGHBOURS},
+        **{f"{neighbor}_SERVICE_ADDR": "nowhere:1" for neighbor in NEIGHBORS},
         "GRACE": "12s",
         "RECORD": "/record",
     }

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the code is built: which part may import which, how large a module may grow, whose licence stands on each
+"""How the code is built: which part may import which, how large a module may grow, whose license stands on each
 file.
 """
 
@@ -178,7 +178,7 @@ def ours():
     ]
 
 
-def test_every_file_carries_its_licence():
+def test_every_file_carries_its_license():
     bare = []
     for name in ours():
         path = ROOT / name

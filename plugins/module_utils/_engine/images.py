@@ -194,12 +194,11 @@ def _named(template: Object) -> Iterator[tuple[str, dict[str, Any], str]]:
 
 
 def uses(objects: Iterable[Object]) -> list[Use]:
-    return [
-        Use(holder[key], ref_of(obj), place, template)
-        for obj in objects
-        for template in templates(obj)
-        for place, holder, key in _named(template)
-    ]
+    found = []
+    for obj in objects:
+        for template in templates(obj):
+            found += [Use(holder[key], ref_of(obj), place, template) for place, holder, key in _named(template)]
+    return found
 
 
 def adapted(obj: Object, change: Callable[[str], str], pull_secrets: Iterable[str] = ()) -> Object:

@@ -179,7 +179,7 @@ class Run:
     def _wait(self, the_plan: Plan) -> None:
         gone: list[Ref] = [change.ref for step in the_plan.steps for change in step.deletions if change.done]
         wait.until_gone(self.cluster, gone, self.deadline)
-        wanted = [c for step in the_plan.steps for stage in step.stages for c in stage]
+        wanted = [change for step in the_plan.steps for change in step.applied]
         wait.until_current(self.cluster, wanted, self.deadline, partial(conditions.status_under, self.conditions))
 
     def exit_slice(self, still: StillWaiting) -> None:

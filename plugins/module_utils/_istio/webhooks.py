@@ -39,7 +39,7 @@ def deactivated(webhook: Object) -> Object:
 
 
 def webhooks_armed(names: list[str]) -> Barrier:
-    """Holds when istiod has written its CA into every webhook: before that, each labelled pod would be refused."""
+    """Holds when istiod has written its CA into every webhook: before that, each labeled pod would be refused."""
 
     def hold(cluster: Cluster, deadline: Deadline) -> str:
         while True:

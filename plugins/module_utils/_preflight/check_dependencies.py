@@ -178,7 +178,7 @@ NOT_REVIEWED = {
     ),
     **dict.fromkeys(("subset_without_pods", "weight_on_nothing_ready"), PODS),
     **dict.fromkeys(("gateway_no_secret", "gateway_credential_invalid", "listener_no_secret"), SECRETS),
-    "strict_with_plain_clients": "the module mtls names the callers, and is told what becomes of them",
+    "strict_with_plain_clients": "the module mtls finds the callers itself, and its options decide on them",
     "weight_alone": "the modules write a share as it was given, and alone it is all",
     "validated_by_none": "webhooks are the control plane's",
     "condition_negative": "the status is that of the object as it was",

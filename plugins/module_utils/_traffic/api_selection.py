@@ -11,10 +11,10 @@ from typing import Any
 
 from .._failure import InvalidOption
 from .backends.gateway_api import service_names
+from .backends.registry import BACKENDS
 from .host.host import RoutingApi
 from .host.reader import Reader
 from .host_policy import Policy
-from .rollout import BACKENDS
 
 AUTO = "auto"
 # Without one, a host stays with what it has: a feature that says nothing of it must not move the others.

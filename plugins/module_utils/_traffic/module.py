@@ -15,7 +15,8 @@ from .features.registry import FEATURES
 from .host.reader import Reader
 from .host.takeover import Takeover
 from .host_policy import Policy
-from .rollout import rollout_steps, validate_references
+from .references import validate_references
+from .rollout import rollout_steps
 from .wait_for_proxies import PROXY_WAIT_ARGUMENTS, without_last_wait
 
 ARGUMENTS: dict[str, dict[str, Any]] = {

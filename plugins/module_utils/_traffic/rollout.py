@@ -4,190 +4,27 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from .._engine.cluster import MANAGER
 from .._engine.objects import Object, ref_of
 from .._engine.planning.adopt import union
 from .._engine.steps import Barrier, Step
-from .._failure import Failure, InvalidOption
+from .._failure import Failure
 from .._proxy.sync_barrier import ProxyCondition, proxies_in_sync
 from .backends import tcp_tls_routes
-from .backends.gateway_api import GatewayApi
 from .backends.istio import (
-    Istio,
     changed_beside_ours,
     composed_versions,
     destination_rule,
-    live_counterpart,
-    virtual_services,
 )
 from .backends.proxy_checks import all_acknowledged
-from .features.route_rule import RouteRule
+from .backends.registry import BACKENDS
 from .host import foreign_routes
 from .host.external_owners import managers_of
-from .host.host import MESH, Host, RoutingApi, full_name
-from .host.takeover import shadowed_routes
-from .host_policy import Policy, is_managed, targets_own_host
+from .host.host import Host, RoutingApi
+from .host_policy import Policy, is_managed
 from .step_names import StepName
-
-
-class RouteBackend(Protocol):
-    """An API in which a host's routes can be said.
-
-    has_status  whether its objects tell by their status that they were taken
-    """
-
-    has_status: bool
-
-    def unsupported(self, policy: Policy) -> list[Failure]:
-        """What the API cannot say as things stand. Raises InvalidOption for what it can never say."""
-
-    def subsets(self, policy: Policy) -> dict[str, dict[str, str]]:
-        """Labels of the subsets that routes name, by name."""
-
-    def backend_objects(self, policy: Policy) -> list[Object]:
-        """What routes lead to, beside the host's DestinationRule."""
-
-    def targets_ready(self, policy: Policy) -> Barrier | None:
-        """Holds when proxies know what routes lead to; None where they need nothing new."""
-
-    def current_route_objects(self, host: Host) -> list[Object]:
-        """Objects that say the host's routes so far."""
-
-    def route_objects(self, policy: Policy) -> list[Object]:
-        """Objects that are to say them."""
-
-    def routes_ready(self, policy: Policy, objects: list[Object]) -> Barrier:
-        """Holds when proxies have just these routes."""
-
-    def has_routes(self, text: dict[str, Any], host: Host) -> bool:
-        """Whether a proxy's dump has a route of what was said of the host, also where its objects are gone already."""
-
-
-BACKENDS: dict[str, RouteBackend] = {RoutingApi.ISTIO: Istio(), RoutingApi.GATEWAY_API: GatewayApi()}
-
-
-def validate_references(policy: Policy) -> list[Failure]:
-    """What is wrong with the objects that the policy refers to, worst first; empty if nothing is.
-
-    Raises InvalidOption "label_conflict", and "gateway_api_cannot" for what the policy's API can never say.
-    """
-    live = policy.host
-    found: list[Failure] = []
-    if live.service is None and live.service_entry is None:
-        hint = "Correct service and namespace, or create the Service or ServiceEntry first."
-        found.append(
-            InvalidOption("service", f"{live.full_name} has no Service or ServiceEntry", hint=hint, code="no_such_host")
-        )
-    found += policy.takeover_problems()
-    for gateway in sorted(live.missing_gateways):
-        kind = "Gateway API Gateway" if policy.api == RoutingApi.GATEWAY_API else "Istio Gateway"
-        found.append(
-            InvalidOption(
-                "gateways",
-                f"{kind} {gateway} does not exist",
-                hint="Use the form NAMESPACE/NAME, and create the Gateway first.",
-                code="no_such_gateway",
-            )
-        )
-    for obj in live.other_destination_rules if policy.traffic_policy or BACKENDS[policy.api].subsets(policy) else []:
-        hint = (
-            "Istio uses one DestinationRule for a host. Merge the two DestinationRules, and delete or rename the"
-            " other one."
-        )
-        found.append(
-            InvalidOption(
-                "service",
-                f"{ref_of(obj)} is another DestinationRule for {live.full_name}",
-                ref=ref_of(obj).as_result("v1"),
-                hint=hint,
-                code="rule_taken",
-            )
-        )
-    found += _spoken(policy)
-    found += BACKENDS[policy.api].unsupported(policy)
-    pieces = policy.route_rules if policy.route_intents else []
-    targets = [target for piece in pieces for target in piece.all_targets]
-    for name in sorted(
-        {
-            full_name(target.host, live.namespace)
-            for target in targets
-            if not targets_own_host(target, live) and target.host
-        }
-        & live.missing_hosts
-    ):
-        found.append(
-            InvalidOption(
-                "to",
-                f"{name} has no Service or ServiceEntry",
-                hint="Correct the name, or create the Service or ServiceEntry first.",
-                code="no_such_host",
-            )
-        )
-    for obj in virtual_services(policy) if policy.api == RoutingApi.ISTIO and not found else []:
-        dead = foreign_routes.shadowed(foreign_routes.http_routes(live_counterpart(live, obj)))
-        found += shadowed_routes(foreign_routes.http_routes(obj), dead, live.full_name, policy.takeover.force)
-    if len(live.ports) > 1 and any(target.port is None and targets_own_host(target, live) for target in targets):
-        numbers = ", ".join(map(str, live.ports))
-        found.append(
-            InvalidOption(
-                "port", f"{live.full_name} has several ports ({numbers}): set one of them", code="port_needed"
-            )
-        )
-    for target in targets if policy.api == RoutingApi.GATEWAY_API else []:
-        host = full_name(target.host or "", live.namespace)
-        if target.port is None and not targets_own_host(target, live) and len(live.other_ports.get(host, ())) > 1:
-            found.append(InvalidOption("to.port", f"{host} has several ports: set one of them", code="port_needed"))
-    if live.pods is not None:
-        label = policy.label
-        served = {labels.get(label) for labels in live.pods}
-        for version, weight in _weights(pieces, live).items():
-            if weight and version not in served:
-                hint = "Its requests would fail with status 503. Deploy the version first, or set its weight to 0."
-                found.append(
-                    InvalidOption(
-                        "versions",
-                        f"no pod of {live.full_name} has the label {label}={version}",
-                        hint=hint,
-                        code="no_pods",
-                    )
-                )
-    return found
-
-
-def _spoken(policy: Policy) -> list[Failure]:
-    """Ports at which sidecars would never look for such routes. At gateways it is their own ports that count."""
-    host = policy.host
-    ports = {intent.get("port") for intent in policy.route_intents.values()} if MESH in policy.gateways else set()
-    wrong = {
-        port: spoken
-        for port, spoken in host.declared.items()
-        if spoken not in ("", policy.protocol) and (port in ports or (ports and len(host.declared) == 1))
-    }
-    hint = "Set port, or correct the name or appProtocol of the port in the Service."
-    return [
-        InvalidOption(
-            "protocol",
-            (
-                f"port {port} of {host.full_name} has the protocol {spoken.upper()}, but the routes are for"
-                f" {policy.protocol.upper()}"
-            ),
-            hint=hint,
-            code="protocol_mismatch",
-        )
-        for port, spoken in wrong.items()
-    ]
-
-
-def _weights(pieces: list[RouteRule], host: Host) -> dict[str, int]:
-    """{version: the largest weight that a route gives it}."""
-    found: dict[str, int] = {}
-    for piece in pieces:
-        for target, weight, _headers in piece.targets:
-            if target.version and targets_own_host(target, host):
-                found[target.version] = max(weight, found.get(target.version, 0))
-    return found
 
 
 def rollout_steps(policy: Policy) -> list[Step]:
@@ -202,9 +39,9 @@ def rollout_steps(policy: Policy) -> list[Step]:
     wanted = writer.subsets(policy)
     backing, objects = writer.backend_objects(policy), writer.route_objects(policy)
     said = [obj for one in BACKENDS.values() for obj in one.current_route_objects(host)]
-    foreign = [http for obj in objects for http in foreign_routes.foreign_routes_of(obj)] + [
-        route for obj in said for name in _theirs(policy, obj) for route in obj["spec"].get(name) or []
-    ]
+    foreign = [http for obj in objects for http in foreign_routes.foreign_routes_of(obj)]
+    for obj in said:
+        foreign += [route for name in _theirs(policy, obj) for route in obj["spec"].get(name) or []]
     for name in foreign_routes.referenced_subsets(foreign, host.full_name, host.namespace) & set(known):
         wanted.setdefault(name, known[name])
     kept = {name: labels for name, labels in known.items() if name not in wanted}

@@ -115,9 +115,10 @@ def test_check_mode_looks_as_well(shop, istiod, look, run):
 def test_a_proxy_that_no_istiod_knows_is_waited_for(shop, look):
     FakeIstiod(shop, proxies=("frontend-v1.shop",))
     result = look()
-    assert verdicts(result) == {"frontend-v1.shop": "synced", "frontend-v2.shop": "pending"} and "not connected to any istiod" in reason(
-        result, "frontend-v2.shop"
-    )
+    assert verdicts(result) == {
+        "frontend-v1.shop": "synced",
+        "frontend-v2.shop": "pending",
+    } and "not connected to any istiod" in reason(result, "frontend-v2.shop")
 
 
 @pytest.mark.parametrize("status", [0, 401, 403, 404])

@@ -53,12 +53,12 @@ def say(run, shop):
 def there(api, *kinds):
     """Kind and name of what the policy made."""
     wanted = kinds or ("VirtualService", "DestinationRule", "HTTPRoute")
-    labelled = [
+    labeled = [
         key
         for key, obj in api.objects.items()
         if "app.kubernetes.io/managed-by" in (obj["metadata"].get("labels") or {})
     ]
-    return sorted(f"{kind} {name}" for _group, kind, _namespace, name in labelled if kind in (*wanted, "Service"))
+    return sorted(f"{kind} {name}" for _group, kind, _namespace, name in labeled if kind in (*wanted, "Service"))
 
 
 def backends(api, name="frontend"):

@@ -9,7 +9,7 @@ import json
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure, InvalidOption
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import rollout
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import references, rollout
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends import istio
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.features import (
     fault_injection,
@@ -369,7 +369,7 @@ def test_hosts_that_a_rule_leads_to_must_be_known():
         host(missing_hosts=frozenset({"cart.shop.svc.cluster.local"})), route=rules({"to": {"service": "cart"}})
     )
     assert wanted.other_hosts == ["cart.shop.svc.cluster.local"]
-    assert [reason.code for reason in rollout.validate_references(wanted)] == ["no_such_host"]
+    assert [reason.code for reason in references.validate_references(wanted)] == ["no_such_host"]
 
 
 def test_intents_that_somebody_edited_into_nonsense_are_told():

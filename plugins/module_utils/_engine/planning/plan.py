@@ -29,8 +29,13 @@ class PlannedStep:
     writer: ExternalWriter | None = None
 
     @property
+    def applied(self) -> list[ObjectChange]:
+        """What is applied, or unchanged."""
+        return [change for stage in self.stages for change in stage]
+
+    @property
     def changes(self) -> list[ObjectChange]:
-        return [change for stage in self.stages for change in stage] + self.deletions
+        return [*self.applied, *self.deletions]
 
 
 @dataclass

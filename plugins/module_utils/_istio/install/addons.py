@@ -127,7 +127,7 @@ def _join_kiali(objects: list[Object], addons: Addons) -> None:
 
 
 def _kiali_services(addons: Addons) -> dict[str, Any]:
-    """Kiali's own words for its neighbours (Kiali documentation, external_services)."""
+    """Kiali's own words for its neighbors (Kiali documentation, external_services)."""
     place = addons.namespace
     services: dict[str, Any] = {
         "prometheus": {"url": f"http://prometheus.{place}:9090"},

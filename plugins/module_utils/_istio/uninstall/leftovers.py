@@ -215,7 +215,7 @@ def own_labels(obj: Object, manager: str) -> set[str]:
     return set(part.get("labels") or {}) & set(MESH_LABELS)
 
 
-def unlabelled(obj: Object, manager: str) -> Object:
+def unlabeled(obj: Object, manager: str) -> Object:
     """The Namespace as the manager wants it from now on: as before, less Istio's labels."""
     part = (owned_part(obj, manager) or {}).get("metadata") or {}
     words = {key: dict(part[key] or {}) for key in ("labels", "annotations") if key in part}

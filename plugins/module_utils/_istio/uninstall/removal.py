@@ -224,9 +224,9 @@ def _definitions(cluster: Cluster, plane: ControlPlane, by_helm: bool) -> list[O
 
 def _purge(run: Run, rows: list[leftovers.Leftover]) -> None:
     run.remove([row.obj for row in rows if row.ref.kind != "Namespace"])
-    labelled = {row.ref: row.obj for row in rows if row.ref.kind == "Namespace"}
-    if labelled:
+    labeled = {row.ref: row.obj for row in rows if row.ref.kind == "Namespace"}
+    if labeled:
         run.apply(
-            [Step("labels", [leftovers.unlabelled(obj, run.cluster.manager) for obj in labelled.values()])],
+            [Step("labels", [leftovers.unlabeled(obj, run.cluster.manager) for obj in labeled.values()])],
             run.apply_options(),
         )

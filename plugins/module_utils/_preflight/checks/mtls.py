@@ -88,8 +88,10 @@ def _strict_services(world: World) -> list[tuple[Object, Object]]:
 def _given(pod: Object) -> list[str]:
     """Texts that containers are given: arguments, commands and variables."""
     containers: list[dict[str, Any]] = spec(pod).get("containers") or []
-    found = [entry.get("value") for container in containers for entry in container.get("env") or []]
-    found += [text for container in containers for key in ("command", "args") for text in container.get(key) or []]
+    found: list[Any] = []
+    for container in containers:
+        found += [entry.get("value") for entry in container.get("env") or []]
+        found += [*(container.get("command") or []), *(container.get("args") or [])]
     return [text for text in found if isinstance(text, str)]
 
 

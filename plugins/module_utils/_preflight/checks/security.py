@@ -127,18 +127,10 @@ def method_unknown(world: World) -> Iterator[FieldFinding]:
 def authorization_host_unknown(world: World) -> Iterator[FieldFinding]:
     if not world.knows("Service"):
         return
-    gateways = {
-        host.rpartition("/")[2]
-        for obj in world["Gateway"]
-        for server in spec(obj).get("servers") or []
-        for host in server.get("hosts") or []
-    }
-    routed = {
-        host
-        for kind in ("VirtualService", "HTTPRoute")
-        for obj in world[kind]
-        for host in spec(obj).get("hosts") or spec(obj).get("hostnames") or []
-    }
+    servers = [server for obj in world["Gateway"] for server in spec(obj).get("servers") or []]
+    gateways = {host.rpartition("/")[2] for server in servers for host in server.get("hosts") or []}
+    routes = [spec(obj) for obj in [*world["VirtualService"], *world["HTTPRoute"]]]
+    routed = {host for route in routes for host in route.get("hosts") or route.get("hostnames") or []}
     for obj, field, operation in _operations(world):
         for key in ("hosts", "notHosts"):
             for host in operation.get(key) or []:

@@ -8,6 +8,7 @@ Every default of the schema is written out: a list has one owner, so what a serv
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from ..._failure import InvalidOption
@@ -51,9 +52,7 @@ def unsupported(option: str, reason: str, host: Host, hint: str = "") -> Invalid
 def route_rules(pieces: list[RouteRule], host: Host, gateway: str) -> list[dict[str, Any]]:
     """Rules of the route that is for the mesh or for one gateway. Raises InvalidOption "gateway_api_cannot"."""
     here = [(piece, found) for piece in pieces if (found := matches_at(piece, [gateway])) is not None]
-    listed: list[tuple[str, list[Match]]] = [
-        (piece.name, [one for match in found for one in _by_method(match)] or [{}]) for piece, found in here
-    ]
+    listed = [(piece.name, _split_methods(found)) for piece, found in here]
     for _name, matches in listed:
         for match in matches:
             _refuse_match(match, host)
@@ -64,6 +63,11 @@ def route_rules(pieces: list[RouteRule], host: Host, gateway: str) -> list[dict[
     prefixes = {piece.name for piece, _matches in here if "uri" in (piece.fields.get("rewrite") or {})}
     form = in_order(listed, host, prefixes)
     return [_rule(piece, matches, host, gateway, form) for (piece, _matches), (_name, matches) in zip(here, listed)]
+
+
+def _split_methods(matches: Iterable[Match]) -> list[Match]:
+    """The matches, each of one method; one for every request where there are none."""
+    return [one for match in matches for one in _by_method(match)] or [{}]
 
 
 def _by_method(match: Match) -> list[Match]:

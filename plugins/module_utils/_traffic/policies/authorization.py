@@ -169,12 +169,8 @@ def _condition(option: str, value: Any) -> dict[str, Any]:
 
 def _literals(rules: list[dict[str, Any]]) -> list[str]:
     """Paths of the rules that a proxy has as they are."""
-    paths = [
-        path
-        for rule in rules
-        for one in rule.get("to") or []
-        for path in (one.get("operation") or {}).get("paths") or []
-    ]
+    operations = [one.get("operation") or {} for rule in rules for one in rule.get("to") or []]
+    paths = [path for operation in operations for path in operation.get("paths") or []]
     return [path.strip("*") for path in paths if "{" not in path and path.strip("*")]
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import rollout
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import references, rollout
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends import gateway_api
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host.host import INTENTS, VERSION_OF, Host
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host_policy import MANAGED
@@ -347,14 +347,16 @@ CANNOT = {
 @pytest.mark.parametrize(("asked", "option"), CANNOT.values(), ids=CANNOT)
 def test_what_gateway_api_cannot_say_is_refused_with_the_reason(asked, option):
     with pytest.raises(InvalidOption) as refused:
-        rollout.validate_references(told(**asked))
+        references.validate_references(told(**asked))
     assert (refused.value.code, refused.value.option) == ("gateway_api_cannot", option)
     assert FULL in refused.value.message and "api: istio" in refused.value.hint
 
 
 def test_retries_are_refused_where_the_definitions_are_those_of_the_standard_channel():
     with pytest.raises(InvalidOption) as refused:
-        rollout.validate_references(told(host(gateway_api_channel="standard"), resilience={"retries": {"attempts": 2}}))
+        references.validate_references(
+            told(host(gateway_api_channel="standard"), resilience={"retries": {"attempts": 2}})
+        )
     assert refused.value.option == "retries" and "experimental channel" in refused.value.hint
 
 
@@ -367,7 +369,7 @@ def test_retries_are_refused_where_the_definitions_are_those_of_the_standard_cha
 )
 def test_a_host_that_is_no_service_of_its_routes_namespace_is_refused(live):
     with pytest.raises(InvalidOption) as refused:
-        rollout.validate_references(told(live, split=split({"v1": 1})))
+        references.validate_references(told(live, split=split({"v1": 1})))
     assert (refused.value.code, refused.value.option) == ("gateway_api_cannot", "service")
 
 
@@ -544,12 +546,12 @@ def test_a_service_of_somebody_else_is_used_if_it_stands_for_the_version_and_nev
     wanted = told(
         host(gateway_api_channel="standard", same_name_services={"frontend-v1": namesake}), split=split({"v1": 1})
     )
-    assert [reason.code for reason in rollout.validate_references(wanted)] == codes
+    assert [reason.code for reason in references.validate_references(wanted)] == codes
     assert any(V1 in objects for _name, objects, _deleted in steps(wanted)) is made
 
 
 def test_without_its_definitions_gateway_api_is_not_there():
-    assert [reason.code for reason in rollout.validate_references(told(host(), split=split()))] == [
+    assert [reason.code for reason in references.validate_references(told(host(), split=split()))] == [
         "gateway_api_absent"
     ]
 

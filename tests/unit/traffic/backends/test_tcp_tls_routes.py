@@ -9,7 +9,7 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._engine.cluster 
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure, InvalidOption
 from ansible_collections.servicemesh.istio.plugins.module_utils._proxy import config_dump
 from ansible_collections.servicemesh.istio.plugins.module_utils._proxy.sync_status import ProxyLocation
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import proxy_comparison, rollout
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import proxy_comparison, references, rollout
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends import istio, tcp_tls_routes
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends.proxy_checks import routes_visible
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host import port_protocol
@@ -205,7 +205,7 @@ CANNOT = [
 @pytest.mark.parametrize(("concerns", "option"), CANNOT, ids=[option for _concerns, option in CANNOT])
 def test_what_only_requests_have_is_refused_by_name(concerns, option):
     with pytest.raises(InvalidOption) as refused:
-        rollout.validate_references(policy(echo(), **concerns))
+        references.validate_references(policy(echo(), **concerns))
     assert (refused.value.option, refused.value.code) == (option, "protocol_cannot")
     assert (
         FULL in refused.value.message
@@ -216,13 +216,13 @@ def test_what_only_requests_have_is_refused_by_name(concerns, option):
 
 def test_the_remedy_fits_how_it_came_to_be_tcp():
     with pytest.raises(InvalidOption) as refused:
-        rollout.validate_references(policy(echo(BARE), split=split(mirror="v2", protocol="tcp")))
+        references.validate_references(policy(echo(BARE), split=split(mirror="v2", protocol="tcp")))
     assert (
         "as set in protocol" in refused.value.message
         and refused.value.hint == "Remove the option, or set protocol: http."
     )
     with pytest.raises(InvalidOption) as refused:
-        rollout.validate_references(
+        references.validate_references(
             policy(
                 echo(BARE, gateway_protocols={GATEWAY: frozenset({"tcp"})}),
                 split=split(mirror="v2", gateways=[GATEWAY]),
@@ -263,20 +263,20 @@ def test_gateways_that_have_ports_for_one_thing_alone_decide_where_the_mesh_is_n
 def test_limits_of_requests_are_refused_where_all_ports_are_of_connections(rule, option):
     mixed = {"spec": {"ports": [{"name": "http", "port": 80}, {"name": "tcp", "port": 9000}]}}
     assert (
-        rollout.validate_references(policy(echo(mixed), rule=rule))
+        references.validate_references(policy(echo(mixed), rule=rule))
         == []
-        == rollout.validate_references(policy(echo(BARE), rule=rule))
+        == references.validate_references(policy(echo(BARE), rule=rule))
     )
     if not option:
-        assert rollout.validate_references(policy(echo(), rule=rule)) == []
+        assert references.validate_references(policy(echo(), rule=rule)) == []
         return
     with pytest.raises(InvalidOption) as refused:
-        rollout.validate_references(policy(echo(), rule=rule))
+        references.validate_references(policy(echo(), rule=rule))
     assert refused.value.option == option
 
 
 def codes(live, **asked):
-    return [failure.code for failure in rollout.validate_references(policy(live, split=split({"v1": 1}, **asked)))]
+    return [failure.code for failure in references.validate_references(policy(live, split=split({"v1": 1}, **asked)))]
 
 
 def test_routes_that_sidecars_would_never_look_for_are_refused_and_at_a_gateway_its_ports_count():
@@ -287,13 +287,13 @@ def test_routes_that_sidecars_would_never_look_for_are_refused_and_at_a_gateway_
     assert codes(echo(web), protocol="tcp", gateways=[GATEWAY]) == [] == codes(echo(BARE), protocol="tcp")
     mixed = {"spec": {"ports": [{"name": "http", "port": 80}, {"name": "tcp", "port": 9000}]}}
     both = policy(echo(mixed), route={"rules": [{"to": "v1"}], "port": 80}, split=split({"v1": 1}, port=9000))
-    assert [failure.code for failure in rollout.validate_references(both)] == ["protocol_mismatch"]
+    assert [failure.code for failure in references.validate_references(both)] == ["protocol_mismatch"]
 
 
 def test_a_gateway_without_a_port_for_connections_is_named():
     live = echo(gateway_protocols={GATEWAY: frozenset({"http"}), "infra/tcp": frozenset({"tcp", "http"})})
     assert codes(echo(gateway_protocols={GATEWAY: frozenset({"http"})}), gateways=["mesh", GATEWAY]) == ["no_such_port"]
-    (failure,) = rollout.validate_references(policy(live, split=split({"v1": 1}, gateways=[GATEWAY, "infra/tcp"])))
+    (failure,) = references.validate_references(policy(live, split=split({"v1": 1}, gateways=[GATEWAY, "infra/tcp"])))
     assert failure.code == "no_such_port" and f"Gateway {GATEWAY} has no port for TCP connections" in failure.message
 
 

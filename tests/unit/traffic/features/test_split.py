@@ -8,7 +8,7 @@ import json
 
 import pytest
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import InvalidOption
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import rollout
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import references, rollout
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends import istio
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.backends.proxy_checks import routes_visible
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.features.split import validate
@@ -90,7 +90,7 @@ def test_what_else_cannot_be_meant(wrong, code):
 
 
 def codes(wanted=None, **live):
-    return [reason.code for reason in rollout.validate_references(policy(host(**live), split=wanted or split()))]
+    return [reason.code for reason in references.validate_references(policy(host(**live), split=wanted or split()))]
 
 
 def test_a_host_that_is_there_with_its_pods_has_nothing_wrong():
