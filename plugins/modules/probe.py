@@ -224,7 +224,7 @@ target:
   returned: success
   type: str
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:

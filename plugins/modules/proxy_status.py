@@ -115,11 +115,11 @@ text:
   type: str
   sample: 13 of 13 proxies are in sync
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: proxies_not_synced, ref: null, reason: "", hint: ""}
