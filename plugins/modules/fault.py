@@ -7,27 +7,35 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: fault
-short_description: Delay or abort a share of a host's requests
+short_description: Delay or abort a percentage of a service's requests
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - For tests of what depends on a host. Whoever calls it meets the fault in their own proxy; the host itself is not touched.
-  - With O(expires) a fault that was forgotten ends, with the next run of any module of the host's policy after that time.
+  - Injects delays and errors, to test how callers handle failures of a service. The callers' proxies inject them; the
+    service and its pods do not change.
+  - With O(expires), a forgotten fault does not last forever. After that time, the next run of any module that changes
+    the service's traffic policy removes it.
 options:
   delay:
-    description: Such as C(2s), or C({by, percent}).
+    description: Delay of requests, as a duration such as C(2s), or as C({by, percent}). C(percent) is 100 by default.
     type: raw
   abort:
-    description: A status such as V(503), or C({http or grpc, percent}), where C(grpc) is a status such as C(UNAVAILABLE).
+    description:
+      - Error that the proxy returns instead of calling the service, as an HTTP status such as V(503), or as
+        C({http, percent}) or C({grpc, percent}).
+      - C(grpc) is a gRPC status such as C(UNAVAILABLE). C(percent) is 100 by default.
     type: raw
   match:
-    description: Requests that the fault applies to, with the keys of O(servicemesh.istio.route#module:rules[].match). The default is every request.
+    description: Condition for the requests that the fault applies to, with the keys of
+      O(servicemesh.istio.route#module:rules[].match). The default is every request.
     type: raw
   expires:
     description:
-      - A duration such as C(30m), or a time such as C(2030-01-31T12:00:00Z).
-      - A duration counts from the run that brought this fault; the same fault in a later run does not prolong it, and does not come back by itself.
+      - End of the fault, as a duration such as C(30m) or a time such as C(2030-01-31T12:00:00Z). By default the fault
+        has no end.
+      - A duration starts with the run that first sets the fault. A later run with the same fault neither extends it
+        nor restores it after its end.
     type: str
 seealso:
   - name: HTTPFaultInjection
@@ -51,14 +59,14 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: A tenth of the calls to the catalogue takes two seconds more, for half an hour
+- name: Delay 10 % of the requests to the catalogue by two seconds, for 30 minutes
   servicemesh.istio.fault:
     namespace: online-boutique
     service: productcatalogservice
     delay: {by: 2s, percent: 10}
     expires: 30m
 
-- name: No more faults
+- name: Remove the fault
   servicemesh.istio.fault:
     namespace: online-boutique
     service: productcatalogservice

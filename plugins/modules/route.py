@@ -7,60 +7,73 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: route
-short_description: Send requests of a host by rules
+short_description: Route, rewrite, redirect or answer a service's requests by ordered rules
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Rules are tried in their order; the first whose conditions hold is taken. What none of them takes goes on to the host, or to its split.
+  - Writes routes into the service's VirtualService. Proxies evaluate the rules in order and apply the first rule that
+    matches.
+  - Requests that match no rule follow the service's split (M(servicemesh.istio.traffic_split)). Without a split, they
+    go to all pods of the service.
 options:
   rules:
-    description: The rules in their order. Needed with O(state=present).
+    description: Rules in the order in which they are evaluated. Required with O(state=present).
     type: list
     elements: dict
     suboptions:
       name:
-        description: Becomes part of the route's name, which access logs show. Without it, the rule's number.
+        description: Name of the rule, which becomes part of the route name in access logs. The default is the number
+          of the rule.
         type: str
       match:
         description:
           - Condition for a request, or a list of conditions of which one must hold. The default is every request.
-          - C(path), C(method), C(authority), C(headers), C(query) (by name), C(from_labels), C(from_namespace), C(port), C(ignore_case).
-          - A string is meant exactly, and as a prefix where a star is its end. Else C({exact, prefix or regex}). A header may also be C({present}),
-            true or false.
-          - Regular expressions are RE2's, and must fit the whole.
+          - The keys of a condition are C(path), C(method), C(authority), C(headers), C(query), C(from_labels),
+            C(from_namespace), C(port) and C(ignore_case). All keys of a condition must match.
+          - C(authority) is the host name in the request. C(headers) and C(query) are mappings from names to values.
+            C(from_labels) and C(from_namespace) are the labels and the namespace of the calling pod. C(ignore_case)
+            makes C(path) case-insensitive.
+          - A string is an exact match; a trailing C(*) makes it a prefix match. Other values have the form C({exact}),
+            C({prefix}) or C({regex}). A header also supports C({present}), which is true or false.
+          - Regular expressions use the RE2 syntax and must match the whole value.
         type: raw
       to:
-        description: A version of the host by name, or C({version, service, port}). Without it, the host.
+        description: Destination of the requests, as the name of a version, or as C({version, service, port}). The
+          default is all pods of the service.
         type: raw
       versions:
-        description: Weight by version, in place of O(rules[].to).
+        description: Weight of each version. Replaces O(rules[].to).
         type: dict
       redirect:
-        description: C({path, host, scheme, port, status}). The proxy answers by itself.
+        description: Redirect that the proxy returns, as C({path, host, scheme, port, status}).
         type: dict
       direct_response:
         description: Response that the proxy sends without calling the service, as a status or C({status, body}).
         type: raw
       rewrite:
-        description: C({path}), C({prefix}) in place of the prefix that was met, or C({regex}) as C({match, replacement}); and C(host).
+        description: Rewrite of the request before it is forwarded. C(path) replaces the path, C(prefix) replaces the
+          matched prefix, and C(regex) is C({match, replacement}). C(host) replaces the host name.
         type: dict
       headers:
-        description: C({request, response}), each with C(set), C(add) and C(remove).
+        description: Header changes, as C({request, response}), each with C(set), C(add) and C(remove).
         type: dict
       cors:
-        description: C({origins, methods, headers, expose, max_age, credentials}).
+        description: CORS policy, as C({origins, methods, headers, expose, max_age, credentials}).
         type: dict
       mirror:
-        description: A version that gets copies of the requests, or C({version, service, port, percent}), or a list of them.
+        description: Version that receives copies of the requests, as its name, as C({version, service, port,
+          percent}), or as a list of these. Responses to the copies are discarded.
         type: raw
       timeout:
-        description: After which the proxy gives up, such as C(2s).
+        description: Timeout of a request, such as C(2s).
         type: str
   protocol:
     description:
-      - What is routed, as in O(servicemesh.istio.traffic_split#module:protocol). Without it, as the port is declared; V(http) where that says nothing.
-      - A rule of connections has C(to) or C(versions), and of conditions C(from_labels), C(from_namespace) and C(port) alone.
+      - Protocol of the routes, with the values and the default of
+        O(servicemesh.istio.traffic_split#module:protocol).
+      - With V(tcp) and V(tls), a rule supports only C(to) or C(versions), and only the conditions C(from_labels),
+        C(from_namespace) and C(port).
     type: str
     choices: [http, tcp, tls]
 seealso:
@@ -92,7 +105,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Testers get v2, and old addresses lead to the new ones
+- name: Route testers to v2, and redirect old paths
   servicemesh.istio.route:
     namespace: online-boutique
     service: frontend
@@ -104,7 +117,7 @@ EXAMPLES = r"""
         match: {path: /shop/*}
         redirect: {path: /, status: 301}
 
-- name: The rules go; a split of the host stays
+- name: Remove the rules, and keep the service's split
   servicemesh.istio.route:
     namespace: online-boutique
     service: frontend

@@ -7,53 +7,65 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: traffic_split
-short_description: Send shares of a host's traffic to its versions
+short_description: Split a service's HTTP or TCP traffic between its versions by weight
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes one DestinationRule with a subset for each version and one VirtualService with their weights.
-  - In steps that never give a 503. Subsets first, then weights, then the end of subsets that no weight names. Between the steps
-    every istiod must report that its proxies have acknowledged the change.
-  - Refuses a host that is no Service and no ServiceEntry, and a version with weight that has no pod. In check mode these are warnings,
-    since an earlier task may be about to create them.
+  - Writes one DestinationRule with a subset for each version, and one VirtualService with the weights.
+  - "Changes are applied in an order that avoids 503 errors: new subsets, then weights, then removal of unused
+    subsets. After each step, every istiod must report that its proxies have acknowledged the change."
+  - The task fails if the service is neither a Service nor a ServiceEntry, or if a version with a weight above 0 has no
+    pod. In check mode these are warnings, because an earlier task of the play may create the missing objects.
 options:
   versions:
-    description: Weight by version. Weights are shares and need not add up to 100. Needed with O(state=present).
+    description:
+      - Weight of each version. Weights are relative and need not add up to 100.
+      - Required with O(state=present).
     type: dict
   match:
     description:
-      - Only these requests are split; the others go to the host as a whole.
-      - Keys as in O(servicemesh.istio.route#module:rules[].match). A list means that one of its conditions must hold.
+      - Condition for the requests to split. All other requests go to all pods of the service. The default is to split
+        every request.
+      - The keys are those of O(servicemesh.istio.route#module:rules[].match). A list matches if one of its conditions
+        holds.
     type: raw
   sticky:
     description:
-      - Who was answered by a version once is sent there again, as long as it has a weight.
-      - C(cookie) is the cookie's name, C(max_age) its lifetime such as C(24h); without it the cookie ends with the browser's session.
+      - Cookie for sticky sessions, as C({cookie, max_age}). Clients keep the version that served their first request
+        as long as that version has a non-zero weight.
+      - C(cookie) is the name of the cookie. C(max_age) is its lifetime, such as C(24h). Without C(max_age), the cookie
+        expires with the browser session.
     type: dict
   mirror:
-    description: A version that gets copies of the requests, or C({version, service, port, percent}), or a list of them. Answers to copies are dropped.
+    description: Version that receives copies of the requests, as its name, as C({version, service, port, percent}), or
+      as a list of these. Responses to the copies are discarded.
     type: raw
   gateways:
-    description: Where the split holds. V(mesh) is every sidecar; a gateway is written as C(NAMESPACE/NAME).
+    description: Proxies that apply the split. V(mesh) is every sidecar; a gateway is written as C(NAMESPACE/NAME).
     type: list
     elements: str
     default: [mesh]
   protocol:
     description:
-      - What is routed. V(http) is requests; V(tcp) is connections, of which nothing is read; V(tls) is connections of TLS that a gateway passes through
-        (mode V(passthrough) of M(servicemesh.istio.gateway)), by the name of the server that their caller asks for (O(gateway_hosts)).
-      - Without it, as the port is declared, by its name or C(appProtocol) in the Service, or its protocol in the ServiceEntry; V(http) where that says nothing.
-        Where O(gateways) are without V(mesh), and have ports for one of these alone, it is that.
-        A Service that says nothing should rather be corrected, for its callers' proxies look into each connection, and route what looks like HTTP as requests.
-      - To sidecars the declaration is all that counts, so another protocol is refused where O(gateways) has V(mesh). At gateways it is the gateway's
-        own port that counts.
-      - In the mesh, connections to O(port) are routed, and those to other ports of the host go as before. At a gateway, all to its ports for TCP.
-      - What only requests have (a cookie, copies, faults, timeouts, retries, conditions on what is in a request) is refused with
-        the code C(protocol_cannot). Conditions on who calls and at which port can be said.
-      - A change is for new connections; open ones stay where they are until the proxy has drained them (45 seconds, if Istio is not told otherwise),
-        and are then closed.
-      - Gateway API's kinds for TCP and TLS are not written; V(gateway_api) of O(api) is refused.
+      - Protocol of the routes. V(http) routes requests. V(tcp) routes connections and does not read their content.
+        V(tls) routes TLS connections that a gateway passes through (mode V(passthrough) of
+        M(servicemesh.istio.gateway)), by the server name (SNI) that the client requests (O(gateway_hosts)).
+      - The default is the protocol that the port declares, by its name or C(appProtocol) in the Service, or by its
+        protocol in the ServiceEntry. If the port declares none, the default is V(http). If O(gateways) does not
+        contain V(mesh) and the gateways have ports for one protocol only, that protocol is the default.
+      - If a Service declares no protocol, correct the Service instead of setting this option. Sidecars inspect
+        connections to such a port, and route those that look like HTTP as requests.
+      - Sidecars use the declared protocol only. If O(gateways) contains V(mesh), a different protocol therefore fails.
+        Gateways use the protocol of their own port.
+      - In the mesh, V(tcp) and V(tls) affect only connections to O(port), not those to other ports of the service. At
+        a gateway, they affect all connections to its TCP ports.
+      - With V(tcp) and V(tls), settings that only requests have fail with the code C(protocol_cannot). These are
+        cookies, mirroring, faults, timeouts, retries, and conditions on the content of a request. Conditions on the
+        caller and the port are supported.
+      - With V(tcp) and V(tls), a change applies to new connections. Open connections keep their version until the
+        proxy drains and closes them. This takes 45 seconds, unless Istio's C(drainDuration) is set.
+      - V(tcp) and V(tls) fail with O(api=gateway_api), because the module does not write TCPRoutes and TLSRoutes.
     type: str
     choices: [http, tcp, tls]
 seealso:
@@ -84,13 +96,13 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: A tenth of the requests goes to v2
+- name: Send 10 % of the requests to v2
   servicemesh.istio.traffic_split:
     namespace: online-boutique
     service: frontend
     versions: {v1: 90, v2: 10}
 
-- name: Also for requests from outside
+- name: Split requests from sidecars and from an ingress gateway
   servicemesh.istio.traffic_split:
     namespace: online-boutique
     service: frontend
@@ -98,27 +110,27 @@ EXAMPLES = r"""
     gateways: [mesh, istio-system/ingress]
     gateway_hosts: ["*"]
 
-- name: In the words of Gateway API
+- name: Split with Gateway API
   servicemesh.istio.traffic_split:
     namespace: online-boutique
     service: frontend
     versions: {v1: 90, v2: 10}
     api: gateway_api
 
-- name: Connections to a database go to its versions, for its Service declares the port to be TCP
+- name: Split TCP connections to a database, whose Service declares a TCP port
   servicemesh.istio.traffic_split:
     namespace: online-boutique
     service: redis-cart
     label: app
     versions: {redis-cart: 100}
 
-- name: The split of connections goes
+- name: Remove the split of TCP connections
   servicemesh.istio.traffic_split:
     namespace: online-boutique
     service: redis-cart
     state: absent
 
-- name: The split goes
+- name: Remove the split of requests
   servicemesh.istio.traffic_split:
     namespace: online-boutique
     service: frontend
