@@ -4,24 +4,29 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """In which API the routes of a host are said."""
+    """The API in which the routes of a service are written."""
 
     DOCUMENTATION = r"""
 options:
   api:
     description:
-      - In which API the host's routes are said. V(istio) is a VirtualService and subsets of a DestinationRule. V(gateway_api) is Gateway API, an
-        HTTPRoute and a Service for each version, named C(HOST-VERSION). V(auto) is V(gateway_api) where its CRDs are installed and it can say
-        all of the host's policy, else V(istio); a host that has routes stays where it is as long as that can say them.
-      - Without it the host stays with the API that it has, and one without routes gets V(istio). All concerns of a host are said in one API;
-        going over to the other one gives no 503.
-      - Gateway API has no faults, no answers of the proxy's own but redirects, no conditions on callers, ports, hosts or headers that are not there,
-        no path without regard to case and no rewriting by a regular expression. It tries the narrower condition first, whatever their
-        order, and says routes of a Service in its own namespace alone. It says retries in its experimental channel alone. What it cannot
-        say is refused with the code C(gateway_api_cannot).
-      - Limits, ejection and load balancing stay in a DestinationRule of Istio, one for the host and one for each version's Service.
-      - With V(gateway_api), names in C(gateways) are Gateways of Gateway API, and a path whose prefix is rewritten is met by whole parts (C(/shop/*) is
-        C(/shop), too).
+      - API in which the service's routes are written. V(istio) writes a VirtualService, and the subsets of a
+        DestinationRule. V(gateway_api) writes HTTPRoutes of Gateway API, and a Service for each version, named
+        C(SERVICE-VERSION).
+      - V(auto) selects V(gateway_api) if its CRDs are installed and it supports the whole policy of the service, else
+        V(istio). A service with routes keeps its API as long as that API supports the policy.
+      - If it is not set, the service keeps its API, and a service without routes uses V(istio). All features of a
+        service use the same API. A change of the API causes no 503 errors.
+      - "Gateway API does not support these settings: faults; direct responses other than redirects; conditions on the
+        caller, the port, the host name or a missing header; case-insensitive paths; rewrites with a regular
+        expression; the routes of a Service in another namespace."
+      - Gateway API supports retries only in its experimental channel. It evaluates the narrowest condition first, so
+        rules that need another order are not supported.
+      - Settings that Gateway API does not support fail with the code C(gateway_api_cannot).
+      - Connection pools, outlier detection and load balancing remain in Istio DestinationRules, one for the service
+        and one for the Service of each version.
+      - With V(gateway_api), C(gateways) contains names of Gateway API Gateways. If a rule rewrites a path prefix, its
+        condition matches whole path segments, so C(/shop/*) also matches C(/shop).
     type: str
     choices: [istio, gateway_api, auto]
 """

@@ -10,13 +10,15 @@ class ModuleDocFragment:
 options:
   registries:
     description:
-      - "Registries from which images come instead, such as C({docker.io: mirror.example.com/hub, quay.io: mirror.example.com/quay})."
-      - A key is a registry, or one with the beginning of a path; of several that fit the longest counts, and V(*) is every other registry. What
-        follows the key stays as it is. An image that is under one of the targets already is left alone.
+      - "Mirror registries to pull images from, by original registry, such as C({docker.io: mirror.example.com/hub,
+        quay.io: mirror.example.com/quay})."
+      - A key is a registry, optionally with the start of a path. The longest matching key applies; the key V(*) stands
+        for every other registry. The part of the image's name after the key stays the same.
+      - An image that is already on one of the mirrors is not changed.
     type: dict
     default: {}
   pull_secrets:
-    description: Names of Secrets with which images are pulled. They are made by somebody else, in each namespace where such pods run.
+    description: Names of the image pull Secrets. They must exist in each namespace in which these pods run.
     type: list
     elements: str
     default: []

@@ -9,59 +9,67 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   method:
-    description: What renders and writes.
+    description: Installation method. V(istioctl) renders manifests, which the module applies. V(helm) installs Helm
+      releases.
     type: str
     choices: [istioctl, helm]
     default: istioctl
   istioctl:
     description:
-      - With O(method=istioctl), path of istioctl where the task runs, such as the one that M(servicemesh.istio.release) returns.
-      - If it is not set, C(istioctl) on C(PATH) is used.
+      - Path of istioctl on the host where the task runs, such as the path that M(servicemesh.istio.release) returns.
+        Used only with O(method=istioctl).
+      - The default is C(istioctl) on C(PATH).
     type: path
   helm:
     description:
-      - With O(method=helm), name or path of Helm 3 or 4 where the task runs.
-      - If it is not set, C(helm) on C(PATH) is used.
+      - Name or path of Helm 3 or 4 on the host where the task runs. Used only with O(method=helm).
+      - The default is C(helm) on C(PATH).
     type: str
   charts:
     description:
-      - With O(method=helm), folder of Istio's charts where the task runs, such as C(manifests/charts) of what M(servicemesh.istio.release)
-        unpacked. Required to render.
+      - Folder with Istio's charts on the host where the task runs, such as C(manifests/charts) in the release that
+        M(servicemesh.istio.release) unpacked.
+      - Required to install with O(method=helm).
     type: path
   gateways:
     description:
-      - All gateways. Unset, those that the profile has, such as istio-ingressgateway with the profile default.
-      - With O(method=helm) each is a release of its own, which goes when it leaves the list. What O(values) says under gateways and the gateway's
-        name holds for both methods.
+      - List of all gateways. The default is the profile's gateways, such as istio-ingressgateway with the profile
+        default.
+      - With O(method=helm), each gateway is a separate Helm release, which is removed when the gateway leaves the list.
+      - With both methods, the settings under C(gateways.NAME) in O(values) apply to the gateway of that name.
     type: list
     elements: dict
     suboptions:
       name:
-        description: Name of the Service and the Deployment, and with O(method=helm) of the release. Its pods have the label C(istio) with it, less a
-          leading C(istio-).
+        description: Name of the Service and the Deployment, and of the release with O(method=helm). The pods' label
+          C(istio) has the same value, without a leading C(istio-).
         type: str
         required: true
       namespace:
-        description: Its namespace, with O(method=helm) made where it is missing. Unset, that of the control plane.
+        description: Namespace of the gateway. The default is the control plane's namespace. With O(method=helm), a
+          missing namespace is created.
         type: str
       egress:
-        description: Whether traffic leaves the mesh through it. Only of meaning for O(method=istioctl).
+        description: Whether the gateway is an egress gateway. Used only with O(method=istioctl).
         type: bool
         default: false
       service_type:
-        description: How it is exposed. Unset, LoadBalancer, and for egress with O(method=istioctl) ClusterIP.
+        description: Type of the gateway's Service. The default is V(LoadBalancer), and V(ClusterIP) for an egress
+          gateway
+          with O(method=istioctl).
         type: str
         choices: [LoadBalancer, NodePort, ClusterIP]
       k8s:
-        description: With O(method=istioctl), more settings, as in C(k8s) of an IstioOperator's gateway.
+        description: Kubernetes settings of the gateway, as in C(k8s) of an IstioOperator's gateway. Used only with
+          O(method=istioctl).
         type: dict
         default: {}
       values:
-        description: With O(method=helm), more values of the chart gateway.
+        description: Additional values of the chart C(gateway). Used only with O(method=helm).
         type: dict
         default: {}
   profile:
-    description: A profile of that release.
+    description: Installation profile of the release.
     type: str
     default: default
   istio_namespace:
@@ -69,7 +77,7 @@ options:
     type: str
     default: istio-system
   revision:
-    description: Revision of the control plane. Empty is the default revision.
+    description: Revision of the control plane. The default is the default revision, which has no name.
     type: str
     default: ""
   values:
@@ -81,20 +89,22 @@ options:
     type: dict
     default: {}
   components:
-    description: Components, as in C(spec.components) of an IstioOperator. With O(method=helm) only whether cni and ztunnel are enabled.
+    description: Components, as in C(spec.components) of an IstioOperator. O(method=helm) supports only enabling and
+      disabling cni and ztunnel.
     type: dict
     default: {}
   overlays:
-    description: Patches of rendered objects by component, as in C(k8s.overlays) of an IstioOperator's component. Not with O(method=helm).
+    description: Patches of rendered objects by component, as in C(k8s.overlays) of an IstioOperator's component.
+      O(method=helm) does not support them.
     type: dict
     default: {}
   hub:
-    description: Registry and path of Istio's images.
+    description: Registry and path of Istio's images. The default is that of the release.
     type: str
   tag:
-    description: Tag of Istio's images.
+    description: Tag of Istio's images. The default is that of the release.
     type: str
   compatibility_version:
-    description: Minor version of Istio, such as 1.30, whose behaviour is kept where a newer one has changed it.
+    description: Minor version of Istio, such as 1.30, whose behavior is kept where a newer version changed it.
     type: str
 """

@@ -12,7 +12,7 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes routes into the service's VirtualService. Proxies evaluate the rules in order and apply the first rule that
+  - Writes the rules as routes of the service. Proxies evaluate the rules in order and apply the first rule that
     matches.
   - Requests that match no rule follow the service's split (M(servicemesh.istio.traffic_split)). Without a split, they
     go to all pods of the service.

@@ -56,10 +56,10 @@ options:
         contain V(mesh) and the gateways have ports for one protocol only, that protocol is the default.
       - If a Service declares no protocol, correct the Service instead of setting this option. Sidecars inspect
         connections to such a port, and route those that look like HTTP as requests.
-      - Sidecars use the declared protocol only. If O(gateways) contains V(mesh), a different protocol therefore fails.
-        Gateways use the protocol of their own port.
-      - In the mesh, V(tcp) and V(tls) affect only connections to O(port), not those to other ports of the service. At
-        a gateway, they affect all connections to its TCP ports.
+      - Sidecars use the declared protocol only. If O(gateways) contains V(mesh), a different protocol therefore fails,
+        and so does V(tls). Gateways use the protocol of their own port.
+      - In the mesh, V(tcp) affects only connections to O(port), not those to other ports of the service. At a gateway,
+        it affects all connections to the gateway's TCP ports.
       - With V(tcp) and V(tls), settings that only requests have fail with the code C(protocol_cannot). These are
         cookies, mirroring, faults, timeouts, retries, and conditions on the content of a request. Conditions on the
         caller and the port are supported.
