@@ -7,31 +7,35 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: load_balancing
-short_description: Choose which pod of a host gets a request
+short_description: Choose how a service's requests are spread over its pods
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Sets how callers choose a pod of the service. The settings are part of a DestinationRule.
+  - Writes the load balancing settings of the service into its DestinationRule. The proxies of the callers apply them.
 options:
   algorithm:
-    description: How a pod is chosen.
+    description: Algorithm that selects a pod. If neither this option nor O(consistent_hash) is set, Istio's default
+      applies.
     type: str
     choices: [least_request, round_robin, random, passthrough]
   consistent_hash:
     description:
-      - Requests that are alike in this go to the same pod. One of C({header}), C({cookie}), C({query}) by name, or C({source_ip}).
-      - C(cookie) may be C({name, path, ttl}); a proxy sets it where a request has none.
-      - Of connections, where all of the host's ports are declared TCP or TLS, only C(source_ip) can be alike; the others are refused with the code
-        C(protocol_cannot).
-      - It does not hold across the versions of a split; see O(servicemesh.istio.traffic_split#module:sticky).
+      - Key of a consistent hash. Requests with the same key go to the same pod. The key is one of C({header}),
+        C({cookie}) and C({query}), each with a name, or C({source_ip}). It cannot be combined with O(algorithm).
+      - C(cookie) can also be C({name, path, ttl}). A proxy sets the cookie if a request does not have it.
+      - If all ports of the service are declared TCP or TLS, only C(source_ip) is supported. The other keys fail with
+        the code C(protocol_cannot).
+      - A consistent hash has no effect on which version of a split a request goes to. Use
+        O(servicemesh.istio.traffic_split#module:sticky) for that.
     type: dict
   locality:
-    description: C({distribute, failover, failover_priority, enabled}), with C(from) and C(to) as Istio writes them. Failover needs outlier detection
-      (O(servicemesh.istio.resilience#module:outlier_detection)).
+    description: Locality load balancing, as C({distribute, failover, failover_priority, enabled}), with C(from) and
+      C(to) as in Istio. Failover needs outlier detection (O(servicemesh.istio.resilience#module:outlier_detection)).
     type: dict
   warmup:
-    description: Slow start of new pods, as C({duration, minimum_percent, aggression}). A new pod receives its full share of requests only after C(duration).
+    description: Slow start of new pods, as C({duration, minimum_percent, aggression}). A new pod receives its full
+      share of requests only after C(duration).
     type: dict
 seealso:
   - name: LoadBalancerSettings
@@ -53,13 +57,13 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: A customer's carts are kept by one pod
+- name: Send all requests of a customer to the same pod
   servicemesh.istio.load_balancing:
     namespace: online-boutique
     service: cartservice
     consistent_hash: {header: x-customer}
 
-- name: As Istio does by itself
+- name: Return to Istio's default
   servicemesh.istio.load_balancing:
     namespace: online-boutique
     service: cartservice

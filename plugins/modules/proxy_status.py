@@ -7,30 +7,36 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: proxy_status
-short_description: Check whether proxies are in sync with what was applied
+short_description: Report which proxies are in sync, and whether they apply a service's traffic policy
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Asks every istiod what each of its proxies has acknowledged, through a tunnel to its debug port. Each istiod knows only its own proxies.
-  - With O(service) it also asks each proxy that the host's policy concerns for its own configuration, and compares routes, weights, timeouts,
-    retries, subsets and TLS mode with what the live VirtualService and DestinationRule of the host say.
-  - Where istiod cannot be asked, the proxies' own answer counts with O(service), and without it the verdict is unknown. It is never guessed.
-  - It only reads. All proxies that are concerned are asked, not a sample.
+  - Asks every istiod, through a tunnel to its debug port, which configuration its proxies have acknowledged. Each
+    istiod knows only its own proxies.
+  - With O(service), also reads the configuration of each proxy that the service's policy applies to. It compares
+    routes, weights, timeouts, retries, subsets and TLS mode with the service's live VirtualService and
+    DestinationRule.
+  - If an istiod cannot be reached, the proxies' own configuration decides with O(service). Without O(service), the
+    verdict is C(unknown).
+  - Checks all affected proxies, not a sample, and changes nothing.
 options:
   service:
-    description: A host with a policy of this collection. Name of a Service in O(namespace), or a full host name.
+    description: Service with a traffic policy of this collection, as the name of a Service in O(namespace) or as a
+      full host name. By default the module does not compare the configuration of proxies with a policy.
     type: str
   namespace:
-    description: With O(service) the namespace of its objects; proxies of all namespaces are asked. Without it only proxies of this namespace are.
+    description:
+      - With O(service), the namespace of the service's objects. Proxies of all namespaces are checked.
+      - Without O(service), the namespace of the proxies to check. The default is all namespaces.
     type: str
   wait_timeout:
-    description: Seconds to wait for proxies that are not in sync. 0 is one look.
+    description: Number of seconds to wait for proxies that are not in sync. With V(0), the module checks once.
     type: int
     default: 60
   fail:
-    description: >-
-      Whether the task fails where a proxy is still waited for, or has rejected its configuration. Unknown proxies fail nothing, and are warned of.
+    description: Whether the task fails if a proxy is pending or has rejected its configuration. Proxies with unknown
+      status produce a warning, not a failure.
     type: bool
     default: true
 seealso:
@@ -45,73 +51,73 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Every proxy has acknowledged what it was sent
+- name: Wait until all proxies are in sync
   servicemesh.istio.proxy_status:
     wait_timeout: 120
 
-- name: A policy whose proxies are not waited for
+- name: Set a traffic split without waiting for the proxies
   servicemesh.istio.traffic_split:
     namespace: online-boutique
     service: frontend
     versions: {v1: 90, v2: 10}
     wait_for_proxies: false
 
-- name: Its proxies have it
+- name: Wait until the proxies apply the split
   servicemesh.istio.proxy_status:
     namespace: online-boutique
     service: frontend
 
-- name: Who is behind in one namespace, now
+- name: Check the proxies of one namespace once
   servicemesh.istio.proxy_status:
     namespace: online-boutique
     wait_timeout: 0
     fail: false
   register: proxies
 
-- name: Name them
+- name: Print the result
   ansible.builtin.debug:
     msg: "{{ proxies.text }}"
 """
 
 RETURN = r"""
 proxies:
-  description: Each proxy that is concerned.
-  returned: when proxies were asked
+  description: Proxies that were checked.
+  returned: when proxies were checked
   type: list
   elements: dict
   contains:
     proxy:
-      description: Its name, as istiod has it.
+      description: Name of the proxy in istiod.
       type: str
     namespace:
-      description: Its namespace.
+      description: Namespace of the proxy.
       type: str
     pod:
-      description: Its pod.
+      description: Name of the proxy's pod.
       type: str
     istiod:
-      description: The istiod that it is connected to, as NAMESPACE/NAME; empty where that is unknown.
+      description: The istiod that the proxy is connected to, as NAMESPACE/NAME. Empty if it is unknown.
       type: str
     revision:
-      description: Revision of that istiod; where it is unknown, the one of the pod's label.
+      description: Revision of that istiod. If it is unknown, the revision in the pod's label.
       type: str
     version:
-      description: Version of Istio, as the proxy says it; empty where istiod cannot be asked.
+      description: Istio version that the proxy reports. Empty if istiod cannot be reached.
       type: str
     verdict:
-      description: One of synced, pending, rejected, unknown.
+      description: Status of the proxy. One of synced, pending, rejected, unknown.
       type: str
     reason:
-      description: What is missing, or the proxy's own words.
+      description: Configuration that is missing, or the proxy's error message.
       type: str
 counts:
-  description: Proxies by verdict.
-  returned: when proxies were asked
+  description: Number of proxies by verdict.
+  returned: when proxies were checked
   type: dict
   sample: {synced: 13, pending: 0, rejected: 0, unknown: 0}
 text:
-  description: The counts in a sentence, with the names of proxies that are not in sync.
-  returned: when proxies were asked
+  description: Summary of the counts, with the names of the proxies that are not in sync.
+  returned: when proxies were checked
   type: str
   sample: 13 of 13 proxies are in sync
 duration:

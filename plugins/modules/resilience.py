@@ -7,33 +7,35 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: resilience
-short_description: Timeouts, retries, limits and ejection for a host
+short_description: Set timeouts, retries, connection pools and outlier detection of a service
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Timeouts and retries are said by the host's routes, in the proxies of its callers; limits and ejection by its DestinationRule.
+  - Writes timeouts and retries into the routes of the service, and the connection pool and outlier detection into its
+    DestinationRule. The proxies of the callers apply all of them.
 options:
   timeout:
-    description: After which the caller's proxy gives up, retries included, such as C(2s).
+    description: Timeout of a request including its retries, such as C(2s).
     type: str
   retries:
     description:
-      - Retries, as C({attempts, per_try_timeout, retry_on}). C(retry_on) is a list of conditions such as C(5xx), C(reset) and C(unavailable), or
-        of status codes. C(attempts=0) disables retries.
-      - If it is not set, Istio's default applies, which is two attempts after connection failures and the like.
+      - Retries, as C({attempts, per_try_timeout, retry_on}). C(retry_on) is a list of conditions such as C(5xx),
+        C(reset) and C(unavailable), or of status codes. C(attempts=0) disables retries.
+      - If it is not set, Istio's default applies, which is two retries after connection failures and similar errors.
     type: dict
   connection_pool:
     description:
-      - Limits for each caller's proxy, as C({max_connections, connect_timeout, idle_timeout, max_requests, max_pending_requests,
-        max_requests_per_connection, keepalive}). Requests above a limit fail with 503.
-      - If all of the host's ports are declared TCP or TLS, C(idle_timeout), C(max_requests), C(max_requests_per_connection), O(timeout) and
-        O(retries) fail with the code C(protocol_cannot), because they need requests.
+      - Limits of each caller's proxy, as C({max_connections, connect_timeout, idle_timeout, max_requests,
+        max_pending_requests, max_requests_per_connection, keepalive}). Requests above a limit fail with 503.
+      - If all ports of the service are declared TCP or TLS, settings that only requests have fail with the code
+        C(protocol_cannot). These are C(idle_timeout), C(max_requests), C(max_requests_per_connection), O(timeout) and
+        O(retries).
     type: dict
   outlier_detection:
     description:
-      - Ejection of failing pods, as C({consecutive_5xx_errors, consecutive_gateway_errors, interval, base_ejection_time, max_ejection_percent,
-        min_health_percent}).
+      - Outlier detection, as C({consecutive_5xx_errors, consecutive_gateway_errors, interval, base_ejection_time,
+        max_ejection_percent, min_health_percent}).
       - A pod that returns that many errors in a row receives no requests for C(base_ejection_time).
     type: dict
 seealso:
@@ -64,7 +66,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Nobody waits for the catalogue for more than two seconds, and a failing pod is left alone for a while
+- name: Limit requests to the catalogue to two seconds, and eject failing pods
   servicemesh.istio.resilience:
     namespace: online-boutique
     service: productcatalogservice
@@ -72,7 +74,7 @@ EXAMPLES = r"""
     retries: {attempts: 2, per_try_timeout: 500ms, retry_on: [connect-failure, reset, unavailable]}
     outlier_detection: {consecutive_5xx_errors: 5, interval: 10s, base_ejection_time: 30s, max_ejection_percent: 50}
 
-- name: No more of it
+- name: Remove these settings
   servicemesh.istio.resilience:
     namespace: online-boutique
     service: productcatalogservice

@@ -7,37 +7,42 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: traffic
-short_description: Make a mesh's traffic policy equal to the one declared
+short_description: Set the traffic policy of all services from one variable
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - One variable holds the policy of all hosts. Each host gets just what it says there, in the words of the modules for single concerns.
-  - All hosts are planned before any of them is changed. Subsets of all hosts come first, then routes, then the end of subsets that no
-    route names, and in between every istiod must report that its proxies have acknowledged the change.
+  - Sets the traffic policy of several services from one variable. Each service has exactly the features that the
+    variable sets; other features of the service are removed.
+  - Plans the changes of all services before it changes any of them.
+  - "Changes are applied in an order that avoids 503 errors: new subsets of all services, then routes, then removal of
+    unused subsets. After each step, every istiod must report that its proxies have acknowledged the change."
 options:
   policy:
     description:
-      - By namespace, host and concern. Concerns are C(split) as in M(servicemesh.istio.traffic_split), C(route) as in M(servicemesh.istio.route),
-        C(fault) as in M(servicemesh.istio.fault), C(resilience) as in M(servicemesh.istio.resilience)
-        and C(load_balancing) as in M(servicemesh.istio.load_balancing), with their options.
-      - A host with no feature has no policy.
-      - Beside the concerns, C(api) is the API in which this host's routes are said, as in O(api).
+      - Traffic policy by namespace, service and feature. Each feature has the options of its module. The features are
+        C(split) (M(servicemesh.istio.traffic_split)), C(route) (M(servicemesh.istio.route)), C(fault)
+        (M(servicemesh.istio.fault)), C(resilience) (M(servicemesh.istio.resilience)) and C(load_balancing)
+        (M(servicemesh.istio.load_balancing)).
+      - If a service is listed without features, its policy is removed.
+      - The key C(api) beside the features sets the API of the service's routes, with the values of O(api).
     type: dict
     required: true
   set:
-    description: Name of the set of hosts that this call keeps. Each host's objects say in which set they came.
+    description: Name of the set of services that this task manages. The name is stored with the objects of each
+      service.
     type: str
     default: traffic
   api:
     description:
-      - In which API routes of hosts that name none are said, as in O(servicemesh.istio.route#module:api). Without it a host stays with the API that it has,
-        and one without routes gets V(istio).
+      - API for the routes of services that do not set C(api) in O(policy). The values are those of
+        O(servicemesh.istio.route#module:api).
+      - If it is not set, a service keeps its API, and a service without routes uses V(istio).
     type: str
     choices: [istio, gateway_api, auto]
   prune:
-    description: Whether hosts of the set that the policy does not name lose theirs, in any namespace. What others or single modules gave to a host
-      outside of it stays.
+    description: Whether to remove the policy of services that are in the set but not in O(policy), in all namespaces.
+      Policy outside the set, which other tools or the modules for single features wrote, is not removed.
     type: bool
     default: false
 seealso:
@@ -63,7 +68,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: All of the shop's traffic policy
+- name: Set the traffic policy of all services of the shop
   servicemesh.istio.traffic:
     policy:
       online-boutique:

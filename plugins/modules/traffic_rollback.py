@@ -12,11 +12,14 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Before the modules for a host's traffic policy change it, they keep what it was, as a checkpoint beside its objects. This goes back to
-    that policy, by the same steps and waits by which it would be asked for, so that no request meets a 503.
-  - Where there was none before, the policy goes; where it was taken away, it is there again.
-  - It goes back one change. Undone again, the change is there again.
-  - Routes that other people wrote into the VirtualService are not touched. An object of others that was adopted or replaced is not made again.
+  - Restores the traffic policy that a service had before its last change. Each module that changes the policy of a
+    service first saves the previous policy as a checkpoint.
+  - The rollback has the same steps and waits as any other change of the policy, so that no request fails with 503.
+  - If the service had no policy before the change, the policy is removed. If the change removed the policy, the policy
+    is created again.
+  - Only one change can be rolled back. A second run rolls back the rollback, and so applies the change again.
+  - Routes that other tools or users added to the VirtualService are not changed. If the change adopted or replaced an
+    object of another owner, that object is not created again.
 seealso:
   - name: VirtualService
     description: Reference of the VirtualService that this module writes.
@@ -37,23 +40,23 @@ extends_documentation_fragment:
 attributes:
   idempotent:
     support: none
-    details: Run again, it undoes what it did.
+    details: A second run reverts the first run.
 """
 
 EXAMPLES = r"""
-- name: A tenth of the requests goes to v2
+- name: Send 10 % of the requests to v2
   servicemesh.istio.traffic_split:
     namespace: online-boutique
     service: frontend
     versions: {v1: 90, v2: 10}
 
-- name: All of them
+- name: Send all requests to v2
   servicemesh.istio.traffic_split:
     namespace: online-boutique
     service: frontend
     versions: {v1: 0, v2: 100}
 
-- name: Back to a tenth
+- name: Roll back to 10 %
   servicemesh.istio.traffic_rollback:
     namespace: online-boutique
     service: frontend
