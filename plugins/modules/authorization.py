@@ -7,42 +7,50 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: authorization
-short_description: Allow and deny requests to workloads
+short_description: Allow or deny requests to workloads, or deny by default
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes one AuthorizationPolicy for what is allowed and one for what is denied. What is denied is denied whatever else allows it.
-  - Where anything is allowed for a workload, all else is denied to it (U(https://istio.io/latest/docs/reference/config/security/authorization-policy/)).
-  - Waits until a proxy of every istiod has the rules in its own configuration, and all have acknowledged what they were sent.
-  - New connections meet the change then. Those that are open meet it when the proxy has drained them, which takes 45 seconds where C(drainDuration)
-    says nothing else.
+  - Writes one AuthorizationPolicy with the allow rules and one with the deny rules. A deny rule takes precedence over
+    every allow rule.
+  - If a workload has an allow policy, requests that match none of its rules are denied
+    (U(https://istio.io/latest/docs/reference/config/security/authorization-policy/)).
+  - Waits until a proxy of every istiod has the rules in its configuration, and all proxies have acknowledged the
+    configuration that istiod sent to them.
+  - The change then applies to new connections. Open connections are affected when the proxy drains them, which takes
+    45 seconds unless Istio's C(drainDuration) is set.
 options:
   name:
-    description: Names the policy. Its objects are called so, with C(-allow) and C(-deny).
+    description: Name of the policy. The AuthorizationPolicies are named C(NAME-allow) and C(NAME-deny).
     type: str
     required: true
   allow:
     description:
-      - Rules of which one must hold for a request to be allowed. An empty list allows nothing.
-      - C(from) is a source or a list of them, with C(service_accounts) as C(NAMESPACE/NAME), C(principals), C(namespaces), C(ips), C(remote_ips),
-        C(request_principals), each also as C(not_).
-      - C(to) is an operation or a list of them, with C(methods), C(paths), C(ports), C(hosts), each also as C(not_).
-      - C(when) is a list of C({key, values, not_values}), with keys as Istio has them.
-      - Sources by identity need mutual TLS.
+      - Allow rules. A request is allowed if one of them matches. An empty list allows nothing.
+      - C(from) is a source or a list of sources. A source has C(service_accounts) as C(NAMESPACE/NAME), C(principals),
+        C(namespaces), C(ips), C(remote_ips) and C(request_principals), each also with the prefix C(not_).
+      - C(to) is an operation or a list of operations. An operation has C(methods), C(paths), C(ports) and C(hosts),
+        each also with the prefix C(not_).
+      - C(when) is a list of conditions C({key, values, not_values}), with the keys that Istio defines.
+      - Sources by identity (C(service_accounts), C(principals) and C(namespaces)) need mutual TLS.
     type: list
     elements: dict
   deny:
-    description: Rules of the same form. A request for which one of them holds is denied.
+    description: Deny rules, with the keys of O(allow). A request is denied if one of them matches.
     type: list
     elements: dict
     default: []
   default:
-    description: V(deny) without O(allow) denies everything. V(allow) is for policies that only deny, and says what is so anyway.
+    description:
+      - Effect on requests that match no rule.
+      - V(deny) denies them, also without O(allow). V(allow) allows them. It is for policies with O(deny) only, and
+        fails together with O(allow) rules.
+      - If it is not set, requests that match no rule are denied with O(allow), and allowed without it.
     type: str
     choices: [allow, deny]
   dry_run:
-    description: Whether proxies only log what the policy would do.
+    description: Whether proxies only log the result of the policy, and do not enforce it.
     type: bool
     default: false
 seealso:
@@ -66,7 +74,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Only the frontend may read the catalogue, and nobody may write to it
+- name: Allow only the frontend to call the catalogue, and deny all writes
   servicemesh.istio.authorization:
     name: catalogue
     namespace: online-boutique
@@ -76,7 +84,7 @@ EXAMPLES = r"""
     deny:
       - to: {methods: [PUT, DELETE]}
 
-- name: The policy goes
+- name: Remove the policy
   servicemesh.istio.authorization:
     name: catalogue
     namespace: online-boutique

@@ -7,90 +7,104 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: egress
-short_description: Hosts outside of the mesh that workloads may call
+short_description: Register external hosts, originate TLS to them, or route through an egress gateway
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Registers hosts as a ServiceEntry, so that they can be called where C(outboundTrafficPolicy) is C(REGISTRY_ONLY), and so that policies and metrics
-    know them.
-  - With O(tls) workloads speak plain HTTP, and their proxies TLS. With O(gateway) requests leave through an egress gateway, whose routes come after
-    the gateway has its listener.
-  - The module M(servicemesh.istio.sidecar) with C(outbound_traffic_policy) closes a namespace for all other hosts.
-  - Waits until a proxy of every istiod has the hosts in its own configuration, and all have acknowledged what they were sent.
+  - Registers hosts outside the mesh as a ServiceEntry. Workloads can then call them even if C(outboundTrafficPolicy)
+    is C(REGISTRY_ONLY), and policies and metrics can refer to them.
+  - With O(tls), workloads send plain HTTP and their proxies originate TLS.
+  - With O(gateway), requests leave the mesh through an egress gateway. The routes to the gateway are written after the
+    gateway has a listener for the host.
+  - To block all other hosts for a namespace, use C(outbound_traffic_policy) of M(servicemesh.istio.sidecar).
+  - Waits until a proxy of every istiod has the hosts in its configuration, and all proxies have acknowledged the
+    configuration that istiod sent to them.
 options:
   name:
-    description: Name of the ServiceEntry, and of the objects that rest on it.
+    description: Name of the ServiceEntry, and of the objects that O(tls) and O(gateway) need.
     type: str
     required: true
   hosts:
-    description: DNS names, with a star as the first label for a domain. Needed with O(state=present).
+    description: Host names to register. A C(*) as the first label matches a whole domain. Required with
+      O(state=present).
     type: list
     elements: str
   ports:
     description:
-      - Ports that workloads call, as a number or as C({number, protocol, name, target_port}).
-      - Port 80 is HTTP and 443 is TLS where nothing else is said; any other port needs its C(protocol), one of C(HTTP), C(HTTPS), C(HTTP2), C(GRPC),
-        C(MONGO), C(TCP), C(TLS).
+      - Ports that workloads call, each as a number or as C({number, protocol, name, target_port}).
+      - The default protocol is C(HTTP) for port 80 and C(TLS) for port 443. Any other port needs a C(protocol), one of
+        C(HTTP), C(HTTPS), C(HTTP2), C(GRPC), C(MONGO), C(TCP), C(TLS).
     type: list
     elements: raw
     default: [443]
   resolution:
-    description: How a proxy finds the host. Without it, V(static) for endpoints by address, V(none) for a domain, else V(dns).
+    description: Method by which proxies resolve the hosts. The default is V(static) if all O(endpoints) are IP
+      addresses, V(none) if a host has a wildcard and there are no O(endpoints), else V(dns).
     type: str
     choices: [dns, dns_round_robin, none, static]
   addresses:
-    description: Virtual addresses or CIDRs of the hosts, for what is told apart by nothing else, such as TCP.
+    description: Virtual IP addresses or CIDRs of the hosts. They are needed to distinguish hosts on a TCP port, where
+      requests contain no host name.
     type: list
     elements: str
     default: []
   endpoints:
-    description: Where requests are sent, as an address, or as C({address, ports, labels, locality, weight, network}) with C(ports) by number or name.
+    description:
+      - Addresses to which requests are sent, each as an IP address or host name, or as C({address, ports, labels,
+        locality, weight, network}). The default is to send requests to the hosts.
+      - C(ports) maps numbers or names of O(ports) to ports of the endpoint.
     type: list
     elements: raw
     default: []
   location:
-    description: Location of the hosts. V(mesh_internal) makes proxies use mutual TLS with them.
+    description: Location of the hosts. With V(mesh_internal), proxies use mutual TLS with them.
     type: str
     choices: [mesh_internal, mesh_external]
     default: mesh_external
   export_to:
-    description: Namespaces that see the hosts, V(.) for their own. Without it, all.
+    description: Namespaces in which the hosts are visible. V(.) is the namespace of the policy. The default is all
+      namespaces.
     type: list
     elements: str
     default: []
   tls:
-    description: "Originate TLS to the host: the proxy upgrades plain HTTP ports to HTTPS. Requires exactly one host."
+    description: "TLS origination to the host: the proxy upgrades plain HTTP ports to HTTPS. Requires exactly one host."
     type: dict
     suboptions:
       port:
-        description: Port at which the host takes TLS.
+        description: Port on which the host accepts TLS.
         type: int
         default: 443
       sni:
-        description: Name that is asked for. Without it, the host.
+        description: Server name (SNI) that the proxy sends. The default is the host.
         type: str
       subject_alt_names:
-        description: Subject alternative names, of which the host's certificate must have one. The default is the value of O(tls.sni).
+        description: Subject alternative names, of which the host's certificate must have one. The default is the value
+          of O(tls.sni).
         type: list
         elements: str
         default: []
       credential_name:
-        description: Secret with a client certificate, in the namespace of the gateway's pods. Requires O(gateway), because sidecars have no access to
-          Secrets.
+        description: Secret with a client certificate, in the namespace of the gateway's pods. Requires O(gateway),
+          because sidecars have no access to Secrets.
         type: str
       ca_certificates:
-        description: Path of a file with CA certificates in the proxy's container. The default is the system's CA bundle.
+        description: Path of a file with CA certificates in the proxy's container. The default is the system's CA
+          bundle.
         type: str
       insecure_skip_verify:
         description: Whether to skip verification of the host's certificate.
         type: bool
         default: false
   gateway:
-    description: Service of an egress gateway, as NAMESPACE/NAME, through which requests leave. For one host, by port 80 for HTTP and port 443 for TLS.
+    description:
+      - Service of an egress gateway through which requests leave the mesh, as C(NAMESPACE/NAME).
+      - Requires exactly one host, with at most one HTTP port and one TLS port. The gateway receives HTTP on port 80
+        and TLS on port 443.
     type: str
   gateway_selector:
-    description: Labels of its pods.
+    description: Labels of the egress gateway's pods.
     type: dict
     default: {istio: egressgateway}
 seealso:
@@ -113,7 +127,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Payments are called by TLS, which the proxy begins
+- name: Originate TLS to the payment provider
   servicemesh.istio.egress:
     name: payments
     namespace: online-boutique
@@ -121,7 +135,7 @@ EXAMPLES = r"""
     ports: [80]
     tls: {subject_alt_names: [api.payments.example.com]}
 
-- name: It is not called any more
+- name: Remove the payment provider
   servicemesh.istio.egress:
     name: payments
     namespace: online-boutique

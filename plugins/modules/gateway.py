@@ -7,54 +7,59 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: gateway
-short_description: Let requests from outside in
+short_description: Set the hosts, ports and certificates that a gateway serves
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes a Gateway with ports for HTTP, HTTPS and TCP, or some of them; in Istio's own kind for pods that are there already, in Gateway API's also
-    for pods that Istio
-    then deploys.
-  - Where its hosts lead to is said by the policy of those hosts (M(servicemesh.istio.route), M(servicemesh.istio.traffic_split)).
-  - A Secret that the gateway's pods could not read, and labels that no pod has, are refused. In check mode they are warnings.
+  - Writes a Gateway with ports for HTTP, HTTPS and TCP, or for some of them.
+  - An Istio Gateway configures existing gateway pods. With a Gateway of Gateway API, Istio can also deploy the pods.
+  - The traffic policy of a service (M(servicemesh.istio.route), M(servicemesh.istio.traffic_split)) routes requests
+    from the gateway to the service.
+  - The task fails if the gateway's pods cannot read the Secret, or if no pod has the labels of O(selector). In check
+    mode these are warnings.
 options:
   name:
-    description: Name of the Gateway, as policies name it with its namespace.
+    description: Name of the Gateway. Traffic policies refer to it as C(NAMESPACE/NAME).
     type: str
     required: true
   hosts:
-    description: Hosts from outside. V(*) is all; C(NAMESPACE/HOST) takes routes of that namespace alone.
+    description: Host names that the gateway serves. V(*) is every host name. C(NAMESPACE/HOST) accepts routes from
+      that namespace only.
     type: list
     elements: str
     default: ["*"]
   selector:
-    description: Labels of the gateway's pods. Gateway API's kind has none, so there it must stay as it is.
+    description: Labels of the gateway's pods. With O(api=gateway_api), only the default value is accepted.
     type: dict
     default: {istio: ingressgateway}
   http_port:
-    description: Port for HTTP. Without it 80, unless there is only O(tls) or O(tcp_port).
+    description: Port for HTTP. The default is 80. If O(tls) or O(tcp_port) is set and O(redirect) is not, the default
+      is no port for HTTP.
     type: int
   https_port:
-    description: Port for HTTPS, where O(tls) is given.
+    description: Port for HTTPS. Used only with O(tls).
     type: int
     default: 443
   tcp_port:
     description:
-      - Port for connections of which nothing is read. One host's policy takes all of them, whatever the host's name, for TCP tells none.
-      - Another port is another Gateway. The gateway's Service and pods must have the port, too.
+      - Port for TCP connections, whose content the gateway does not read. All of them go to the same service, because
+        a TCP connection contains no host name.
+      - For a second TCP port, create another Gateway. The gateway's Service and pods must have the port, too.
     type: int
   tls:
-    description: How HTTPS is answered.
+    description: TLS settings of the port for HTTPS.
     type: dict
     suboptions:
       mode:
-        description: V(simple) shows a certificate, V(mutual) asks for one too, V(passthrough) leaves that to the host, V(istio_mutual) is for proxies
-          of the mesh.
+        description: TLS mode. V(simple) presents a certificate. V(mutual) also requires a client certificate.
+          V(passthrough) forwards TLS to the service. V(istio_mutual) is mutual TLS with other proxies of the mesh.
         type: str
         choices: [simple, mutual, passthrough, istio_mutual]
         default: simple
       credential_name:
-        description: Name of a Secret with C(tls.crt) and C(tls.key), for V(mutual) also C(ca.crt), in the namespace of the gateway's pods.
+        description: Name of a Secret with C(tls.crt) and C(tls.key), and with C(ca.crt) for V(mutual), in the
+          namespace of the gateway's pods.
         type: str
       min_protocol_version:
         description: Minimum TLS version.
@@ -63,31 +68,34 @@ options:
         default: "1.2"
   redirect:
     description:
-      - Whether requests to the port for HTTP are redirected to HTTPS.
-      - With O(api=gateway_api) that port then takes routes of the Gateway's own namespace alone, and policies of hosts that are written from then on leave it
-        to the redirect. A route there that somebody else wrote for a host is answered before the redirect.
+      - Whether to redirect requests on the port for HTTP to HTTPS.
+      - With O(api=gateway_api), the port for HTTP then accepts only routes from the Gateway's namespace, and traffic
+        policies that are written later do not add routes to it. A route of another owner on this port takes precedence
+        over the redirect.
     type: bool
     default: false
   api:
     description:
-      - Whose kind the Gateway is. With V(istio) it is Istio's own; with V(gateway_api) Gateway API's, with a listener for each host; with V(auto) the
-        latter where its
-        CRDs are installed and it can say what is asked for.
-      - Without it, and with V(auto), the gateway stays with the API that it has. Without it a new one is Istio's own.
-      - Gateway API cannot say O(selector) and O(tls.min_protocol_version), and of O(tcp_port) only what this collection does not write (TCPRoutes). That is
-        refused with the code C(gateway_api_cannot).
+      - API of the Gateway. V(istio) writes an Istio Gateway. V(gateway_api) writes a Gateway of Gateway API, with a
+        listener for each host. V(auto) selects V(gateway_api) if its CRDs are installed and it supports the options,
+        else V(istio).
+      - If it is not set, or with V(auto), an existing gateway keeps its API. If it is not set, a new gateway uses
+        V(istio).
+      - Gateway API does not support O(selector) and O(tls.min_protocol_version). It supports O(tcp_port) only with
+        TCPRoutes, which this collection does not write. These options fail with the code C(gateway_api_cannot).
     type: str
     choices: [istio, gateway_api, auto]
   class:
-    description: With O(api=gateway_api), the GatewayClass.
+    description: GatewayClass of the Gateway. Used only with O(api=gateway_api).
     type: str
     default: istio
   service:
-    description: With O(api=gateway_api), a Service of O(namespace) whose pods are the gateway, as C(NAME) or C(NAMESPACE/NAME). Without it Istio deploys
-      a gateway of its own.
+    description: Service in O(namespace) whose pods are the gateway, as C(NAME) or C(NAMESPACE/NAME). Used only with
+      O(api=gateway_api). By default Istio deploys the gateway.
     type: str
   service_type:
-    description: With O(api=gateway_api) and without O(service), the type of the Service that Istio makes. Without it, Istio's own choice.
+    description: Type of the Service that Istio creates for the gateway. Used only with O(api=gateway_api) and without
+      O(service). The default is Istio's own.
     type: str
     choices: [LoadBalancer, NodePort, ClusterIP]
 seealso:
@@ -110,13 +118,13 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: The shop is reached by HTTP
+- name: Serve the shop by HTTP
   servicemesh.istio.gateway:
     name: shop
     namespace: istio-system
     hosts: [shop.example.com]
 
-- name: And by TCP, whatever is spoken there
+- name: Serve the shop by HTTP and TCP
   servicemesh.istio.gateway:
     name: shop
     namespace: istio-system
@@ -124,7 +132,7 @@ EXAMPLES = r"""
     http_port: 80
     tcp_port: 31400
 
-- name: The Gateway goes
+- name: Remove the Gateway
   servicemesh.istio.gateway:
     name: shop
     namespace: istio-system

@@ -7,40 +7,47 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: jwt
-short_description: Which tokens a workload takes, and whether a request needs one
+short_description: Set which tokens a workload accepts and whether it requires one
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes a RequestAuthentication, and beside it an AuthorizationPolicy that denies what carries no good token. Without the second, a request without
-    any token passes
+  - Writes a RequestAuthentication that validates tokens, and an AuthorizationPolicy that denies requests without a
+    valid token. With a RequestAuthentication alone, requests without any token would be accepted
     (U(https://istio.io/latest/docs/reference/config/security/request_authentication/)).
-  - A request with a token that is expired, forged or of an issuer that is not named is answered with 401; one without, where it needs one, with 403.
-  - Waits until a proxy of every istiod has the issuers in its own configuration, and all have acknowledged what they were sent.
-  - New connections meet the change then. Those that are open meet it when the proxy has drained them, which takes 45 seconds where C(drainDuration)
-    says nothing else.
+  - A request whose token is expired, forged, or from an issuer that is not listed fails with 401. A request without a
+    required token fails with 403.
+  - Waits until a proxy of every istiod has the issuers in its configuration, and all proxies have acknowledged the
+    configuration that istiod sent to them.
+  - The change then applies to new connections. Open connections are affected when the proxy drains them, which takes
+    45 seconds unless Istio's C(drainDuration) is set.
 options:
   name:
-    description: Names the policy. Its RequestAuthentication is called so, its AuthorizationPolicy so with C(-token).
+    description: Name of the policy. The RequestAuthentication has this name. The AuthorizationPolicy is named
+      C(NAME-token).
     type: str
     required: true
   issuers:
     description:
-      - Who signs tokens that are taken. Needed with O(state=present).
-      - C(issuer) is what they have as C(iss). C(keys) is a JSON Web Key Set of public keys, as data or as text; C(keys_url) is where it can be had.
-        With neither, the issuer is a URL that tells it (OpenID Connect Discovery). A private key is refused.
-      - C(audiences) are those of which a token must have one.
-      - C(from_headers), C(from_params) and C(from_cookies) are where it is looked for; a header is a name or C({name, prefix}). Else in
-        C(Authorization) and C(access_token).
-      - C(forward) leaves the token in the request, C(payload_header) is a header for its content, C(claim_headers) maps headers to claims.
+      - Issuers whose tokens are accepted. Required with O(state=present).
+      - C(issuer) is the value of the claim C(iss).
+      - C(keys) is a JSON Web Key Set of public keys, as data or as text. C(keys_url) is the URL of the key set. If
+        neither is set, C(issuer) must be a URL that publishes the keys (OpenID Connect Discovery). Private keys fail.
+      - C(audiences) is a list of audiences. A token must have one of them.
+      - C(from_headers), C(from_params) and C(from_cookies) list the headers, query parameters and cookies that can
+        contain the token. A header is a name or C({name, prefix}). The default is the header C(Authorization) and the
+        query parameter C(access_token).
+      - C(forward) keeps the token in the request. C(payload_header) is the name of a header that receives the payload
+        of the token. C(claim_headers) maps names of headers to claims of the token.
     type: list
     elements: dict
   required:
-    description: Whether a request needs a token. If not, one without passes, and one with a bad token does not.
+    description: Whether requests need a token. With V(false), requests without a token are accepted, but requests with
+      an invalid token still fail.
     type: bool
     default: true
   open_paths:
-    description: Paths that need none, with a star at the beginning or the end for anything.
+    description: Paths that need no token. A leading or trailing C(*) is a wildcard.
     type: list
     elements: str
     default: []
@@ -65,7 +72,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: The shop takes tokens of one issuer, and asks for one but at its health check
+- name: Require a token of one issuer, except for the health check
   servicemesh.istio.jwt:
     name: shop
     namespace: online-boutique
@@ -80,7 +87,7 @@ EXAMPLES = r"""
       A5CO_b9m7vIIIAlt5az_VYLbl1Gy7AWbbJdtaKhWje4LAf96fIuQ7wX5W6CAGCJzJiv9lRwz7n4wXtUzQcE4pFINbAjUQ5DCp8DVE4RDXwgHDVdZeFQVvKImGbu7XCaj_4T4jhQQ4aO0\
       UbWDcWsEVYggScuf30xmgs2x9jEeDHJg2lf-t-oeXdIEfFlVfbQTDH0Nq8NFtw"
 
-- name: Any token and none
+- name: Remove the policy
   servicemesh.istio.jwt:
     name: shop
     namespace: online-boutique

@@ -7,43 +7,50 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: mtls
-short_description: Ask for mutual TLS, and see first who would be shut out
+short_description: Require mutual TLS, unless plaintext callers are found
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes a PeerAuthentication for a namespace, a workload of it, or in the root namespace for the mesh.
-  - Before TLS becomes a must, the access logs of the proxies that are called are read. Who called without TLS is named, and the change is refused.
-    A request that another proxy passed on is named by where it came from, since that is what a log has.
-    Of each log the newest 5,000 lines are read. Where they tell of no call, or there are more, what the proxy has counted since it began is asked; if
-    that says nothing either, a warning says that it is unknown, and which pods have no sidecar. A proxy writes its log about ten seconds late. In
-    check mode the refusal is a warning.
-  - What a DestinationRule says of TLS is left as it is; callers with a sidecar speak TLS by themselves.
-  - New connections meet the change then. Those that are open meet it when the proxy has drained them, which takes 45 seconds where C(drainDuration)
-    says nothing else.
+  - Writes a PeerAuthentication for a namespace or a workload. In the root namespace, it applies to the whole mesh.
+  - Before mutual TLS becomes required, the module searches the access logs of the called proxies for callers without
+    TLS. If it finds any, the task fails and lists them. In check mode this is a warning.
+  - If a request passed through another proxy, the list contains the address of the original client, because this is
+    the address in the log.
+  - The module reads the newest 5,000 lines of each log. Proxies write their logs with a delay of about ten seconds.
+  - If a log contains no calls or is truncated, the module reads the proxy's metrics, which count calls since the proxy
+    started. If the metrics contain no calls either, the task prints a warning that plaintext callers are unknown, and
+    lists the pods without a sidecar.
+  - TLS settings in DestinationRules are not changed. Callers with a sidecar use mutual TLS automatically.
+  - The change applies to new connections. Open connections are affected when the proxy drains them, which takes
+    45 seconds unless Istio's C(drainDuration) is set.
 options:
   name:
     description: Name of the PeerAuthentication.
     type: str
     default: default
   mode:
-    description: V(strict) takes TLS alone, V(permissive) plaintext too, V(disable) plaintext alone, V(inherit) what the mesh says. Needed with
-      O(state=present).
+    description:
+      - Mode of mutual TLS. V(strict) accepts mutual TLS only, V(permissive) accepts plaintext too, and V(disable)
+        accepts plaintext only. V(inherit) uses the mode of the namespace or of the mesh.
+      - Required with O(state=present).
     type: str
     choices: [strict, permissive, disable, inherit]
   ports:
-    description: Mode by port of the pods, where it differs. Needs O(workload).
+    description: Mode by port of the pods, for ports whose mode differs from O(mode). Requires O(workload).
     type: dict
     default: {}
   plaintext_callers:
     description:
-      - V(fail) reads access logs and metrics, and fails with the code C(plaintext_callers) if it finds callers without TLS.
-      - V(ignore) requires TLS without reading them. Callers without TLS can no longer connect.
+      - Effect of plaintext callers on a change that requires mutual TLS.
+      - V(fail) reads access logs and metrics, and fails with the code C(plaintext_callers) if it finds callers without
+        TLS.
+      - V(ignore) applies the change without reading them. Callers without TLS can no longer connect.
     type: str
     choices: [fail, ignore]
     default: fail
   access_log_window:
-    description: Period of the access logs that is read, such as C(30m).
+    description: Time window of the access logs in which to look for plaintext callers, such as C(30m).
     type: str
     default: 1h
 seealso:
@@ -64,12 +71,12 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: The shop takes mutual TLS alone, unless somebody would be shut out
+- name: Require mutual TLS in the shop, unless plaintext callers are found
   servicemesh.istio.mtls:
     namespace: online-boutique
     mode: strict
 
-- name: As the mesh says
+- name: Return to the mode of the mesh
   servicemesh.istio.mtls:
     namespace: online-boutique
     state: absent

@@ -12,11 +12,14 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Sets levels of Envoy's own log in the sidecars or gateways of a workload, such as debug before a test and warning afterwards.
-  - Each proxy is asked through a tunnel to its admin port, as C(kubectl port-forward) makes it. All of them are read before any is set.
-  - Levels live in the proxy alone. They are gone when its container restarts, and a new pod begins with Istio's own, which are V(warning),
-    and V(error) for the logger C(misc), unless the pod or the mesh says otherwise.
-  - At V(debug) and V(trace) proxies log the headers of requests, so also cookies and tokens. Who may read the pod's log reads them.
+  - Sets Envoy's log levels in the sidecars or gateways of a workload, such as debug before a test and warning after
+    it.
+  - Connects to each proxy through a tunnel to its admin port, as C(kubectl port-forward) does. All proxies are read
+    before the first one is changed.
+  - Log levels are lost when the proxy's container restarts. A new pod starts with Istio's defaults, unless the pod or
+    the mesh sets others. The defaults are V(warning), and V(error) for the logger C(misc).
+  - At V(debug) and V(trace), proxies log the headers of requests, including cookies and tokens. Everyone who may read
+    the pod's log can read them.
 options:
   namespace:
     description: Namespace of the pods.
@@ -24,14 +27,15 @@ options:
     required: true
   workload:
     description:
-      - Labels of the pods. Without it, all of the namespace. Each of them must run and have a proxy; those that have ended, or are being
-        deleted, do not count.
+      - Labels of the pods. The default is all pods of the namespace.
+      - Each of the pods must be running and have a proxy. Pods that have ended or are being deleted are ignored.
     type: dict
     default: {}
   levels:
     description:
-      - Level by logger, or C(all) for those that are not named. Others stay as they are.
-      - Levels are V(trace), V(debug), V(info), V(warning), V(error), V(critical) and V(off).
+      - Log level by logger. C(all) sets the level of all loggers that are not listed. Without C(all), the level of
+        these loggers does not change.
+      - The levels are V(trace), V(debug), V(info), V(warning), V(error), V(critical) and V(off).
     type: dict
     required: true
 seealso:
@@ -44,19 +48,21 @@ extends_documentation_fragment:
   - servicemesh.istio.connection
 attributes:
   check_mode:
-    details: It asks each proxy for its levels, and sets none. It only warns of pods that are not there, or not running yet.
+    details: >-
+      Check mode reads the levels of each proxy and sets none. A pod that does not exist or does not run yet produces a
+      warning.
 """
 
 EXAMPLES = r"""
-- name: The frontend's proxies tell of each request
+- name: Log each request in the frontend's proxies
   servicemesh.istio.proxy_log:
     namespace: online-boutique
     workload: {app: frontend}
     levels: {http: debug, router: debug}
 
-# Here the test.
+# Run the test here.
 
-- name: As Istio has it
+- name: Return to Istio's default levels
   servicemesh.istio.proxy_log:
     namespace: online-boutique
     workload: {app: frontend}
@@ -65,28 +71,28 @@ EXAMPLES = r"""
 
 RETURN = r"""
 proxies:
-  description: Each chosen proxy.
-  returned: when all proxies could be read
+  description: Proxies of the selected pods.
+  returned: when all proxies were read
   type: list
   elements: dict
   contains:
     namespace:
-      description: Namespace of its pod.
+      description: Namespace of the proxy's pod.
       type: str
     pod:
-      description: Its pod.
+      description: Name of the proxy's pod.
       type: str
     action:
-      description: One of configured, unchanged, failed.
+      description: Action on the proxy. One of configured, unchanged, failed.
       type: str
     before:
-      description: Level by logger of what differs from what is wanted.
+      description: Previous level of each logger that differs from O(levels).
       type: dict
     after:
-      description: What it was set to. Empty where that has failed; what the proxy has then is unknown.
+      description: New level of each of these loggers. Empty if the change failed. The levels are then unknown.
       type: dict
     message:
-      description: Why it could not be set.
+      description: Reason of a failure. Empty if there is none.
       type: str
   sample: [{namespace: shop, pod: web-5d8, action: configured, before: {http: warning}, after: {http: debug}, message: ""}]
 duration:
@@ -95,8 +101,8 @@ duration:
   type: dict
 failure:
   description: >-
-    Code, object, reason and hint. The code is stable. With C(not_set), which is of a proxy that failed while others were set, RV(proxies) is
-    returned beside it; with every other code nothing was set.
+    Details of the failure: code, object, reason and hint. The code is stable. The code C(not_set) means that the change
+    failed for some proxies, and RV(proxies) is returned too. With any other code, no level was changed.
   returned: on failure
   type: dict
   sample: {code: unknown_logger, ref: null, reason: "", hint: ""}

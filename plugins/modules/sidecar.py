@@ -7,26 +7,31 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: sidecar
-short_description: What the sidecars of a namespace know of the mesh
+short_description: Limit what the sidecars of a namespace see, and allow or block unknown hosts
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes a Sidecar. A proxy that sees less of the mesh needs less memory, and is sent less.
-  - With O(outbound_traffic_policy=registry_only) requests to hosts that nobody registered end in the proxy; M(servicemesh.istio.egress) registers them.
-  - Another Sidecar that is for all of the namespace, too, is refused, since Istio takes one of the two as it comes.
+  - Writes a Sidecar. A proxy that knows fewer hosts needs less memory and receives fewer updates.
+  - With O(outbound_traffic_policy=registry_only), proxies block requests to hosts that are not registered.
+    M(servicemesh.istio.egress) registers hosts.
+  - If another Sidecar already applies to the whole namespace, the task fails, because Istio would use only one of the
+    two, and it is undefined which one.
 options:
   name:
     description: Name of the Sidecar.
     type: str
     default: default
   egress_hosts:
-    description: Hosts in the proxies' configuration, as C(NAMESPACE) or C(NAMESPACE/HOST). V(.) is the Sidecar's namespace, V(*) is every
-      namespace and V(~) is none. If it is not set, the mesh's default applies.
+    description:
+      - Hosts in the proxies' configuration, each as C(NAMESPACE) or C(NAMESPACE/HOST). V(.) is the Sidecar's
+        namespace, V(*) is every namespace and V(~) is none.
+      - If it is not set, the mesh's default applies.
     type: list
     elements: str
   outbound_traffic_policy:
-    description: Whether requests to hosts outside the mesh's registry are allowed. If it is not set, the mesh's default applies.
+    description: Whether requests to hosts outside the mesh's registry are allowed. If it is not set, the mesh's
+      default applies.
     type: str
     choices: [allow_any, registry_only]
 seealso:
@@ -47,13 +52,13 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: The shop sees itself and the control plane's namespace, and calls nobody unknown
+- name: Limit the shop to itself and the control plane's namespace, and block unknown hosts
   servicemesh.istio.sidecar:
     namespace: online-boutique
     egress_hosts: [., istio-system]
     outbound_traffic_policy: registry_only
 
-- name: As the mesh says
+- name: Return to the mesh's default
   servicemesh.istio.sidecar:
     namespace: online-boutique
     state: absent

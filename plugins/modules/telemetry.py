@@ -7,14 +7,15 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: telemetry
-short_description: What proxies tell by access logs, traces and metrics
+short_description: Configure access logs, traces and metrics of a namespace or workload
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes a Telemetry for a namespace, a workload of it, or in the root namespace for the mesh.
-  - A provider that the mesh configuration does not have is refused, for proxies would then tell nothing.
-  - Another Telemetry that is for all of the namespace, too, is refused, since Istio takes one of the two as it comes.
+  - Writes a Telemetry for a namespace or a workload. In the root namespace, it applies to the whole mesh.
+  - The task fails if the mesh configuration does not define a provider, because proxies would then report nothing.
+  - If another Telemetry already applies to the whole namespace, the task fails, because Istio would use only one of
+    the two, and it is undefined which one.
 options:
   name:
     description: Name of the Telemetry.
@@ -22,17 +23,21 @@ options:
     default: default
   access_logs:
     description:
-      - C(enabled), C(providers) by name (without them V(envoy), the proxy's own log), C(when) as an expression in CEL, C(mode) as C(client),
-        C(server) or C(both).
+      - Access logs, as C({enabled, providers, when, mode}).
+      - C(providers) is a list of names. The default is V(envoy), the proxy's own log. C(when) is a CEL expression that
+        selects the requests to log. C(mode) is C(client), C(server) or C(both).
     type: dict
   tracing:
     description:
-      - C(enabled), C(providers) by name, C(percent) of the requests whose trace begins here, C(tags) as a text or C({literal, header, env, default}) by name.
+      - Traces, as C({enabled, providers, percent, tags}).
+      - C(providers) is a list of names. C(percent) is the percentage of requests for which the proxies start a trace.
+        C(tags) maps names of tags to a text or to C({literal, header, env, default}).
     type: dict
   metrics:
     description:
-      - C(enabled), C(providers) by name, C(disable) as a list of Istio's metrics, C(tags) as an expression in CEL by name, or V(false) to leave one
-        out, C(reporting_interval) as the interval between reports.
+      - Metrics, as C({enabled, providers, disable, tags, reporting_interval}).
+      - C(providers) is a list of names. C(disable) is a list of Istio's metrics. C(tags) maps names of tags to a CEL
+        expression, or to V(false) to remove the tag. C(reporting_interval) is the time between two reports.
     type: dict
 seealso:
   - name: Telemetry
@@ -52,13 +57,13 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: The shop writes down what failed, and traces a tenth of what comes in
+- name: Log failed requests of the shop, and trace 10 % of its requests
   servicemesh.istio.telemetry:
     namespace: online-boutique
     access_logs: {providers: [envoy], when: response.code >= 500}
     tracing: {percent: 10}
 
-- name: As the mesh says
+- name: Return to the mesh's default
   servicemesh.istio.telemetry:
     namespace: online-boutique
     state: absent
