@@ -81,8 +81,9 @@ options:
         else V(istio).
       - If it is not set, or with V(auto), an existing gateway keeps its API. If it is not set, a new gateway uses
         V(istio).
-      - Gateway API does not support O(selector) and O(tls.min_protocol_version). It supports O(tcp_port) only with
-        TCPRoutes, which this collection does not write. These options fail with the code C(gateway_api_cannot).
+      - Gateway API does not support O(selector), and no O(tls.min_protocol_version) other than V(1.2). It supports
+        O(tcp_port) only with TCPRoutes, which this collection does not write. These options fail with the code
+        C(gateway_api_cannot).
     type: str
     choices: [istio, gateway_api, auto]
   class:

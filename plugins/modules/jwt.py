@@ -83,9 +83,10 @@ EXAMPLES = r"""
         audiences: [shop]
     open_paths: [/_healthz]
   vars:
-    modulus: "quX6FTh44pDaJzNchF9bJb2rBs2Ss27eGbqFK_g-bV8riUeED4pfrBeTXU1toPJnnY6OZJm-x-EHuJirnBi6DmVhbnzVGnZG74YFoWZ2Gg04drdv-l-zDdAeEeAkc1FOcXRi4whZzhxB\
-      A5CO_b9m7vIIIAlt5az_VYLbl1Gy7AWbbJdtaKhWje4LAf96fIuQ7wX5W6CAGCJzJiv9lRwz7n4wXtUzQcE4pFINbAjUQ5DCp8DVE4RDXwgHDVdZeFQVvKImGbu7XCaj_4T4jhQQ4aO0\
-      UbWDcWsEVYggScuf30xmgs2x9jEeDHJg2lf-t-oeXdIEfFlVfbQTDH0Nq8NFtw"
+    modulus: "quX6FTh44pDaJzNchF9bJb2rBs2Ss27eGbqFK_g-bV8riUeED4pfrBeTXU1toPJnnY6OZJm-x-EHuJirnBi6DmVhbnzVGnZG74YFoWZ2\
+      Gg04drdv-l-zDdAeEeAkc1FOcXRi4whZzhxBA5CO_b9m7vIIIAlt5az_VYLbl1Gy7AWbbJdtaKhWje4LAf96fIuQ7wX5W6CAGCJzJiv9\
+      lRwz7n4wXtUzQcE4pFINbAjUQ5DCp8DVE4RDXwgHDVdZeFQVvKImGbu7XCaj_4T4jhQQ4aO0UbWDcWsEVYggScuf30xmgs2x9jEeDHJg\
+      2lf-t-oeXdIEfFlVfbQTDH0Nq8NFtw"
 
 - name: Remove the policy
   servicemesh.istio.jwt:

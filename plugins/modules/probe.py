@@ -7,38 +7,46 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: probe
-short_description: Measure by real requests which version answers, and what is lost meanwhile
+short_description: Send real requests through a gateway, and count responses by version and failures
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - With O(state=once), sends a bounded number of HTTP requests through a gateway and counts the answers by version.
-  - With O(state=started), a process on the host where the task runs goes on asking at a constant rate during the tasks that follow, such
-    as an upgrade. O(state=checked) tells what has become of the requests and may stop the play, O(state=stopped) ends the process.
-  - Requests are sent from where the task runs to the gateway's address. Where that cannot be reached, they go through a tunnel to one of
-    the gateway's pods, as C(kubectl port-forward) makes it, and RV(target) says so.
-  - Nothing is ever sent twice. The process in the background sends on a clock, whatever became of the requests before, half of them on
-    connections of their own and half on kept ones. Each carries its number in the header C(X-Probe-Number), and C(X-Probe-Run), so
-    that a server can tell which ones it has seen.
+  - With O(state=once), sends a fixed number of HTTP requests through a gateway and counts the responses by version.
+  - With O(state=started), starts a background process on the host where the task runs. The process sends requests at a
+    constant rate during the tasks that follow, such as an upgrade. O(state=checked) returns the counts and can fail
+    the play. O(state=stopped) ends the process.
+  - Requests are sent from the host where the task runs to the gateway's address. If that address cannot be reached,
+    they are sent through a tunnel to one of the gateway's pods, as C(kubectl port-forward) does. RV(target) is the
+    address that was used.
+  - Requests are never retried. The background process sends each request at its due time, whatever the outcome of
+    earlier requests. Half of the requests use new connections, the other half use kept connections.
+  - The headers C(X-Probe-Run) and C(X-Probe-Number) of each background request contain the run and the number of the
+    request, so that a server can identify the requests that it received.
 options:
   state:
     description:
-      - V(once) sends O(count) requests and waits for their answers.
-      - V(started) has requests sent in the background. A probe that runs with other options is started anew, and its figures go.
-      - V(checked) gives the figures of the probe in the background, once all requests that were due when the task began have an outcome.
-      - V(stopped) ends it, likewise, and gives its figures, which can be read until it is started again.
+      - State of the probe.
+      - V(once) sends O(count) requests and waits for the responses.
+      - V(started) starts the background probe. If the probe runs with other options, it is restarted and its counts
+        are lost.
+      - V(checked) returns the counts of the background probe, as soon as all requests that were due when the task
+        started have an outcome.
+      - V(stopped) ends the background probe, as soon as these requests have an outcome, and returns its counts. They
+        can be read until the probe is started again.
     type: str
     choices: [once, started, checked, stopped]
     default: once
   name:
-    description: Name of the probe in the background, for its user on the host where the task runs. Needed unless O(state=once).
+    description: Name of the background probe. Each user on the host where the task runs has separate names. Required
+      unless O(state=once).
     type: str
   gateway:
-    description: The gateway's Service, as C(NAMESPACE/NAME).
+    description: Service of the gateway, as C(NAMESPACE/NAME).
     type: str
     default: istio-system/istio-ingressgateway
   url:
-    description: Address that is asked instead of O(gateway), as C(http://HOST:PORT).
+    description: Address to which requests are sent instead of O(gateway), as C(http://HOST:PORT).
     type: str
   path:
     description: Path of the request.
@@ -46,52 +54,61 @@ options:
     default: /
   headers:
     description:
-      - Headers of the request, such as C(Host). They get to the process in the background by its memory, and are in none of its files.
-      - Values are hidden in results where the name speaks of authorization, a cookie, a token, a key or a secret. As the options of any module
-        they are in the host's log, unless the task has C(no_log).
+      - Headers of the request, such as C(Host). The background process receives them in memory and writes them to no
+        file.
+      - Values are hidden in results if the name of the header contains auth, cookie, token, key, secret or password.
+        The log of the host where the task runs contains them, like the options of any module, unless the task sets
+        C(no_log).
     type: dict
     default: {}
   versions:
-    description: Regular expression by version, looked for in the answer's headers and body, in this order. An answer that matches none counts as C(other).
+    description: Regular expression by version. They are searched for in the headers and the body of each response, in
+      this order. A response that matches none counts as C(other).
     type: dict
     default: {}
   count:
-    description: Number of requests, with O(state=once).
+    description: Number of requests. Used only with O(state=once).
     type: int
     default: 200
   parallel:
-    description: Requests at a time. Unset, 4, and with O(state=started) as many as come within O(timeout), at most 256.
+    description: Maximum number of concurrent requests. The default is 4. With O(state=started), the default is the
+      number of requests that are due within O(timeout), at most 256.
     type: int
   timeout:
-    description: Seconds that an answer may take. In the background also seconds that a request may wait to be sent.
+    description: Timeout of a request in seconds. In the background, also the number of seconds that a request may wait
+      after its due time before it is sent.
     type: int
     default: 10
   min_failure_status:
-    description: Lowest HTTP status that counts as a failure. With V(400), the status 404 of a proxy without a route counts too.
+    description: Lowest HTTP status that counts as a failure. With V(400), the status 404 of a proxy without a route
+      counts too.
     type: int
     default: 500
   rate:
-    description: Requests a second, with O(state=started). From 1 to 500.
+    description: Number of requests per second, from 1 to 500. Used only with O(state=started).
     type: int
     default: 20
   max_duration:
-    description: Seconds after which a probe with O(state=started) ends by itself. At most 86400.
+    description: Number of seconds after which a probe with O(state=started) ends by itself. At most 86400.
     type: int
     default: 3600
   since:
-    description: Token of an earlier call. With O(state=checked) and O(state=stopped), only what came after it counts.
+    description: RV(token) of an earlier call. With O(state=checked) and O(state=stopped), only requests after that
+      call are counted. The default is to count all requests.
     type: str
   max_failure_percent:
     description:
-      - Maximum percentage of failed requests. With O(state=checked) and O(state=stopped), the task fails with the code C(too_many_failures) above
-        it, and with C(too_few_requests) if there are no requests. If it is not set, failed requests never fail the task.
+      - Maximum percentage of failed requests. With O(state=checked) and O(state=stopped), the task fails above it with
+        the code C(too_many_failures). If there are no requests, it fails with the code C(too_few_requests).
+      - If it is not set, failed requests do not fail the task.
     type: float
   min_requests:
-    description: Minimum number of requests. With O(state=checked) and O(state=stopped), the task fails with the code C(too_few_requests) below it.
+    description: Minimum number of requests. With O(state=checked) and O(state=stopped), the task fails below it with
+      the code C(too_few_requests).
     type: int
 seealso:
   - name: Ingress gateways
-    description: How an ingress gateway is reached.
+    description: Access to an ingress gateway from outside the cluster.
     link: https://istio.io/latest/docs/tasks/traffic-management/ingress/ingress-control/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
@@ -100,12 +117,12 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     details: >-
-      With O(state=once) it sends the same requests, with O(state=checked) it reads, and only warns where there is no probe yet.
-      Else it says what it would do.
+      With O(state=once), check mode sends the same requests. With O(state=checked), it reads the counts, and prints a
+      warning if there is no probe yet. Otherwise, it reports what would change.
 """
 
 EXAMPLES = r"""
-- name: Which version answers
+- name: Count responses by version
   servicemesh.istio.probe:
     count: 200
     versions:
@@ -113,20 +130,20 @@ EXAMPLES = r"""
       v1: .
   register: measured
 
-- name: The shares
+- name: Print the percentages
   ansible.builtin.debug:
     msg: "{{ measured.percent_by_version }} of {{ measured.sent }} requests, {{ measured.failures }} failed"
 
-- name: Ask from now on, twenty times a second
+- name: Start a probe with 20 requests per second
   servicemesh.istio.probe:
     name: rollout
     state: started
     rate: 20
   register: watched
 
-# Here the rollout, or the upgrade.
+# Run the rollout or the upgrade here.
 
-- name: No further unless almost every request was answered
+- name: Stop the play if more than 0.1 % of the requests failed
   servicemesh.istio.probe:
     name: rollout
     state: checked
@@ -134,26 +151,27 @@ EXAMPLES = r"""
     max_failure_percent: 0.1
     min_requests: 10
 
-- name: That is all
+- name: Stop the probe
   servicemesh.istio.probe:
     name: rollout
     state: stopped
   register: rollout
 
-- name: What it says, and no more
+- name: Print the failures and their upper bound
   ansible.builtin.debug:
     msg: >-
-      {{ rollout.failures }} of {{ rollout.sent }} requests failed, so with 95 % confidence fewer than {{ rollout.upper_bound }} % are.
-      The longest time without a good answer was {{ rollout.longest_gap }} s.
+      {{ rollout.failures }} of {{ rollout.sent }} requests failed. With 95 % confidence, the true failure rate is below
+      {{ rollout.upper_bound }} %.
+      The longest time without a successful response was {{ rollout.longest_gap }} s.
 """
 
 RETURN = r"""
 sent:
-  description: Requests with an outcome, be it an answer or not.
+  description: Number of requests with an outcome, which is a response or an error.
   returned: unless O(state=started)
   type: int
 failures:
-  description: Requests without an answer, or with a status of at least O(min_failure_status).
+  description: Number of requests without a response, or with a status of at least O(min_failure_status).
   returned: unless O(state=started)
   type: int
 failure_percent:
@@ -168,55 +186,60 @@ upper_bound:
   type: float
   sample: 0.01
 codes:
-  description: Answers by status.
+  description: Number of responses by status.
   returned: unless O(state=started)
   type: dict
 responses_by_version:
-  description: Answers with a status below 400, by version.
+  description: Number of responses with a status below 400, by version.
   returned: unless O(state=started)
   type: dict
   sample: {v1: 181, v2: 19}
 percent_by_version:
-  description: RV(responses_by_version) in percent.
+  description: RV(responses_by_version) as percentages.
   returned: unless O(state=started)
   type: dict
   sample: {v1: 90.5, v2: 9.5}
 errors:
   description: >-
-    Requests without an answer, by cause: C(name) was not resolved, C(connect) has failed or took too long, C(reset) or closed while it
-    was used, C(timeout), C(protocol) is no HTTP, C(not_sent) within O(timeout) after its time.
+    Number of requests without a response, by cause. C(name): the host name was not resolved. C(connect): the connection
+    failed or timed out. C(reset): the connection was closed during the request. C(timeout): there was no response
+    within O(timeout). C(protocol): the response is not valid HTTP. C(not_sent): the request was not sent within
+    O(timeout) after its due time.
   returned: unless O(state=started)
   type: dict
   sample: {reset: 2, timeout: 1}
 late:
-  description: Requests that found all O(parallel) busy at their time, or were sent more than 0.1 seconds after it.
+  description: Number of requests that were sent more than 0.1 seconds after their due time, or had to wait because
+    O(parallel) requests were in progress.
   returned: when O(state=checked) or O(state=stopped)
   type: int
 connections:
-  description: Requests by what they were sent on, a C(fresh) connection or a C(kept) one that had carried requests before.
+  description: Number of requests by type of connection. C(fresh) is a new connection. C(kept) is a connection that had
+    carried requests before.
   returned: when O(state=checked) or O(state=stopped)
   type: dict
   sample: {fresh: 15004, kept: 14996}
 longest_gap:
-  description: Longest time without a successful answer, in seconds.
+  description: Longest time without a successful response, in seconds.
   returned: when O(state=checked) or O(state=stopped)
   type: float
 examples:
-  description: The first ten failed requests, each with the time at which that was known.
+  description: First ten failed requests, each with the time at which the failure was known.
   returned: when O(state=checked) or O(state=stopped)
   type: list
   elements: dict
   sample: [{number: 812, time: "2026-01-01T00:00:41.207+00:00", cause: "503", connection: kept}]
 started:
-  description: When the probe in the background was started. Empty where there is none.
+  description: Start time of the background probe. Empty if there is none.
   returned: unless O(state=once)
   type: str
 ended:
-  description: Why it has ended, V(stopped), V(max_duration) or V(died), or V(never) where there was none. Empty while it runs.
+  description: Reason why the background probe ended, V(stopped), V(max_duration) or V(died). V(never) if there was no
+    probe. Empty while it runs.
   returned: unless O(state=once)
   type: str
 token:
-  description: This moment, for O(since) of a later call.
+  description: Time of this call, for O(since) of a later call.
   returned: unless O(state=once)
   type: str
 target:
@@ -229,8 +252,8 @@ duration:
   type: dict
 failure:
   description: >-
-    Code, object, reason and hint. The code is stable. With C(too_many_failures), C(too_few_requests), C(probe_gone) (the process died) and
-    C(probe_silent) the figures are returned beside it.
+    Details of the failure: code, object, reason and hint. The code is stable. With C(too_many_failures),
+    C(too_few_requests), C(probe_gone) (the process died) and C(probe_silent), the counts are returned too.
   returned: on failure
   type: dict
   sample: {code: no_gateway, ref: null, reason: "", hint: ""}
@@ -338,7 +361,7 @@ def _stopped(run: Run, options: dict) -> dict:
     name, changes = options["name"], {}
     with _alone(run, name):
         reading = background_probe.last_snapshot(name) or background_probe.NEVER
-        # A wrong token is told before anything is changed.
+        # An invalid token fails before anything is changed.
         reading.result(options["since"])
         if not reading.told:
             changes = {"changed": True, "diff": _diff(name, reading.words(), "ended")}

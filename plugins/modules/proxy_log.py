@@ -94,7 +94,8 @@ proxies:
     message:
       description: Reason of a failure. Empty if there is none.
       type: str
-  sample: [{namespace: shop, pod: web-5d8, action: configured, before: {http: warning}, after: {http: debug}, message: ""}]
+  sample:
+    - {namespace: shop, pod: web-5d8, action: configured, before: {http: warning}, after: {http: debug}, message: ""}
 duration:
   description: Duration of each phase in seconds.
   returned: always

@@ -142,7 +142,7 @@ ARGUMENTS = {
     "namespace": {"type": "str"},
     "wait_timeout": {"type": "int", "default": 60},
     "fail": {"type": "bool", "default": True},
-    # The action plugin's word: wait for this long at most, and say what is waited for.
+    # Set by the action plugin: the longest wait of one slice, and whether to report progress.
     "_progress": {"type": "dict"},
 }
 

@@ -143,7 +143,7 @@ ARGUMENTS = {
 
 def body(run: Run) -> dict:
     options = run.options
-    # In one slice: a second one would undo what the first one did.
+    # In one slice: a second one would revert the first.
     run.deadline = Deadline(options["wait_timeout"])
     rules = run.apply_options(namespace=options["namespace"])
     reader = Reader(run.cluster)
