@@ -18,7 +18,7 @@ options:
     type: dict
     default: {}
   pull_secrets:
-    description: Names of the image pull Secrets. They must exist in each namespace in which these pods run.
+    description: Names of the image pull Secrets. They must exist in each namespace whose pods pull these images.
     type: list
     elements: str
     default: []

@@ -77,7 +77,7 @@ options:
     type: str
     default: istio-system
   revision:
-    description: Revision of the control plane. The default is the default revision, which has no name.
+    description: Revision of the control plane. If it is empty, the control plane is the default revision.
     type: str
     default: ""
   values:

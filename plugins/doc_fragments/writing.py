@@ -60,13 +60,13 @@ notes:
     the owner if it is Flagger, Argo Rollouts, Argo CD, Flux, Helm or Kiali.
   - O(adopt=true) moves the routes of that VirtualService behind the routes of this task. Only the managers in
     O(adopt_from) may have written it, it must apply to exactly this service and these gateways, and every route must
-    still receive requests (else the code is C(route_shadowed)). A VirtualService of one of the owners above is never
-    adopted.
-  - O(force_conflicts=true) replaces another VirtualService that applies only to this service, whoever owns it. Its
-    routes are lost. The task prints a warning if the owner may create it again.
+    still receive requests. Otherwise the task fails with the code C(host_taken) or C(route_shadowed). A VirtualService
+    of one of the owners above is never adopted.
+  - O(force_conflicts=true) replaces another VirtualService that applies only to this service, even if another tool owns
+    it. Its routes are lost. The task prints a warning if the owner may create it again.
   - If the policy needs a DestinationRule, and the service already has one with another name, the task fails with the
     code C(rule_taken). The same applies to a DestinationRule with the service's name that another module of this
-    collection created. O(adopt) and O(force_conflicts) do not change this.
+    collection created. O(adopt) and O(force_conflicts) do not prevent these failures.
   - If other managers own fields of the service's DestinationRule, removing the policy keeps the DestinationRule with
     these fields. With O(force_conflicts=true), it is deleted.
   - Before a change, the service's previous policy is saved as a checkpoint in the ConfigMap
@@ -84,7 +84,7 @@ options:
     description:
       - Whether to take over objects that another tool created. This collection becomes the manager of the tool's
         fields. No object is deleted or restarted.
-      - Fields that the tool set and this task does not set are removed. The plan shows each of them.
+      - Fields that the tool set and this task does not set are removed. The plan shows each removed field.
     type: bool
     default: false
   adopt_from:

@@ -16,8 +16,8 @@ description:
     every allow rule.
   - If a workload has an allow policy, requests that match none of its rules are denied
     (U(https://istio.io/latest/docs/reference/config/security/authorization-policy/)).
-  - Waits until a proxy of every istiod has the rules in its configuration, and all proxies have acknowledged the
-    configuration that istiod sent to them.
+  - Waits until at least one proxy of each istiod has the rules in its configuration, and all proxies have acknowledged
+    the configuration that istiod sent to them.
   - The change then applies to new connections. Open connections are affected when the proxy drains them, which takes
     45 seconds unless Istio's C(drainDuration) is set.
 options:
@@ -44,8 +44,8 @@ options:
   default:
     description:
       - Effect on requests that match no rule.
-      - V(deny) denies them, also without O(allow). V(allow) allows them. It is for policies with O(deny) only, and
-        fails together with O(allow) rules.
+      - V(deny) denies them, also without O(allow). V(allow) allows them. Use it only with O(deny), because it fails
+        together with O(allow) rules.
       - If it is not set, requests that match no rule are denied with O(allow), and allowed without it.
     type: str
     choices: [allow, deny]
@@ -127,7 +127,7 @@ verified:
 findings:
   description:
     - Pre-flight findings on the written objects, and those that the change causes on other objects, errors first.
-    - The entries are those of M(servicemesh.istio.preflight).
+    - Each entry has the keys of a finding of M(servicemesh.istio.preflight).
   returned: when the plan contains changes
   type: list
   elements: dict

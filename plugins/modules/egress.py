@@ -18,8 +18,8 @@ description:
   - With O(gateway), requests leave the mesh through an egress gateway. The routes to the gateway are written after the
     gateway has a listener for the host.
   - To block all other hosts for a namespace, use C(outbound_traffic_policy) of M(servicemesh.istio.sidecar).
-  - Waits until a proxy of every istiod has the hosts in its configuration, and all proxies have acknowledged the
-    configuration that istiod sent to them.
+  - Waits until at least one proxy of each istiod has the hosts in its configuration, and all proxies have acknowledged
+    the configuration that istiod sent to them.
 options:
   name:
     description: Name of the ServiceEntry, and of the objects that O(tls) and O(gateway) need.
@@ -178,7 +178,7 @@ verified:
 findings:
   description:
     - Pre-flight findings on the written objects, and those that the change causes on other objects, errors first.
-    - The entries are those of M(servicemesh.istio.preflight).
+    - Each entry has the keys of a finding of M(servicemesh.istio.preflight).
   returned: when the plan contains changes
   type: list
   elements: dict

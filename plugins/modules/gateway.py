@@ -34,8 +34,8 @@ options:
     type: dict
     default: {istio: ingressgateway}
   http_port:
-    description: Port for HTTP. The default is 80. If O(tls) or O(tcp_port) is set and O(redirect) is not, the default
-      is no port for HTTP.
+    description: Port for HTTP. The default is 80. If O(tls) or O(tcp_port) is set, the gateway has no port for HTTP by
+      default, unless O(redirect) is set.
     type: int
   https_port:
     description: Port for HTTPS. Used only with O(tls).
@@ -176,7 +176,7 @@ verified:
 findings:
   description:
     - Pre-flight findings on the written objects, and those that the change causes on other objects, errors first.
-    - The entries are those of M(servicemesh.istio.preflight).
+    - Each entry has the keys of a finding of M(servicemesh.istio.preflight).
   returned: when the plan contains changes
   type: list
   elements: dict

@@ -17,8 +17,8 @@ description:
     (U(https://istio.io/latest/docs/reference/config/security/request_authentication/)).
   - A request whose token is expired, forged, or from an issuer that is not listed fails with 401. A request without a
     required token fails with 403.
-  - Waits until a proxy of every istiod has the issuers in its configuration, and all proxies have acknowledged the
-    configuration that istiod sent to them.
+  - Waits until at least one proxy of each istiod has the issuers in its configuration, and all proxies have
+    acknowledged the configuration that istiod sent to them.
   - The change then applies to new connections. Open connections are affected when the proxy drains them, which takes
     45 seconds unless Istio's C(drainDuration) is set.
 options:
@@ -32,7 +32,8 @@ options:
       - Issuers whose tokens are accepted. Required with O(state=present).
       - C(issuer) is the value of the claim C(iss).
       - C(keys) is a JSON Web Key Set of public keys, as data or as text. C(keys_url) is the URL of the key set. If
-        neither is set, C(issuer) must be a URL that publishes the keys (OpenID Connect Discovery). Private keys fail.
+        neither is set, C(issuer) must be a URL that publishes the keys (OpenID Connect Discovery). A private key fails
+        with the code C(keys_private).
       - C(audiences) is a list of audiences. A token must have one of them.
       - C(from_headers), C(from_params) and C(from_cookies) list the headers, query parameters and cookies that can
         contain the token. A header is a name or C({name, prefix}). The default is the header C(Authorization) and the
@@ -131,7 +132,7 @@ verified:
 findings:
   description:
     - Pre-flight findings on the written objects, and those that the change causes on other objects, errors first.
-    - The entries are those of M(servicemesh.istio.preflight).
+    - Each entry has the keys of a finding of M(servicemesh.istio.preflight).
   returned: when the plan contains changes
   type: list
   elements: dict

@@ -30,8 +30,9 @@ options:
         O(servicemesh.istio.traffic_split#module:sticky) for that.
     type: dict
   locality:
-    description: Locality load balancing, as C({distribute, failover, failover_priority, enabled}), with C(from) and
-      C(to) as in Istio. Failover needs outlier detection (O(servicemesh.istio.resilience#module:outlier_detection)).
+    description: Locality load balancing, as C({distribute, failover, failover_priority, enabled}). The entries of
+      C(distribute) and C(failover) have C(from) and C(to), as in Istio's DestinationRule. Failover needs outlier
+      detection (O(servicemesh.istio.resilience#module:outlier_detection)).
     type: dict
   warmup:
     description: Slow start of new pods, as C({duration, minimum_percent, aggression}). A new pod receives its full
@@ -106,7 +107,7 @@ verified:
 findings:
   description:
     - Pre-flight findings on the written objects, and those that the change causes on other objects, errors first.
-    - The entries are those of M(servicemesh.istio.preflight).
+    - Each entry has the keys of a finding of M(servicemesh.istio.preflight).
   returned: when the plan contains changes
   type: list
   elements: dict

@@ -118,7 +118,7 @@ verified:
 findings:
   description:
     - Pre-flight findings on the written objects, and those that the change causes on other objects, errors first.
-    - The entries are those of M(servicemesh.istio.preflight).
+    - Each entry has the keys of a finding of M(servicemesh.istio.preflight).
   returned: when the plan contains changes
   type: list
   elements: dict

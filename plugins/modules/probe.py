@@ -20,7 +20,7 @@ description:
     they are sent through a tunnel to one of the gateway's pods, as C(kubectl port-forward) does. RV(target) is the
     address that was used.
   - Requests are never retried. The background process sends each request at its due time, whatever the outcome of
-    earlier requests. Half of the requests use new connections, the other half use kept connections.
+    earlier requests. Half of the requests use new connections, the other half reuse connections.
   - The headers C(X-Probe-Run) and C(X-Probe-Number) of each background request contain the run and the number of the
     request, so that a server can identify the requests that it received.
 options:
@@ -62,7 +62,7 @@ options:
     type: dict
     default: {}
   versions:
-    description: Regular expression by version. They are searched for in the headers and the body of each response, in
+    description: Regular expressions by version. The headers and the body of each response are searched for them, in
       this order. A response that matches none counts as C(other).
     type: dict
     default: {}
@@ -93,8 +93,8 @@ options:
     type: int
     default: 3600
   since:
-    description: RV(token) of an earlier call. With O(state=checked) and O(state=stopped), only requests after that
-      call are counted. The default is to count all requests.
+    description: Token of an earlier call, as in RV(token). With O(state=checked) and O(state=stopped), only requests
+      after that call are counted. The default is to count all requests.
     type: str
   max_failure_percent:
     description:
@@ -214,8 +214,7 @@ late:
   returned: when O(state=checked) or O(state=stopped)
   type: int
 connections:
-  description: Number of requests by type of connection. C(fresh) is a new connection. C(kept) is a connection that had
-    carried requests before.
+  description: Number of requests by type of connection. C(fresh) is a new connection. C(kept) is a reused connection.
   returned: when O(state=checked) or O(state=stopped)
   type: dict
   sample: {fresh: 15004, kept: 14996}
@@ -239,7 +238,7 @@ ended:
   returned: unless O(state=once)
   type: str
 token:
-  description: Time of this call, for O(since) of a later call.
+  description: Token for the time of this call. Use it as O(since) in a later call.
   returned: unless O(state=once)
   type: str
 target:

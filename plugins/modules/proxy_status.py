@@ -17,13 +17,13 @@ description:
   - With O(service), also reads the configuration of each proxy that the service's policy applies to. It compares
     routes, weights, timeouts, retries, subsets and TLS mode with the service's live VirtualService and
     DestinationRule.
-  - If an istiod cannot be reached, the proxies' own configuration decides with O(service). Without O(service), the
-    verdict is C(unknown).
+  - If an istiod cannot be reached, the verdict with O(service) depends only on the proxy's own configuration. Without
+    O(service), the verdict is C(unknown).
   - Checks all affected proxies, not a sample, and changes nothing.
 options:
   service:
-    description: Service with a traffic policy of this collection, as the name of a Service in O(namespace) or as a
-      full host name. By default the module does not compare the configuration of proxies with a policy.
+    description: Service with a traffic policy of this collection, as the name of a Service in O(namespace) or as a full
+      host name. If it is not set, the module reports only whether proxies are in sync.
     type: str
   namespace:
     description:

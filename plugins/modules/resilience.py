@@ -28,7 +28,7 @@ options:
     description:
       - Limits of each caller's proxy, as C({max_connections, connect_timeout, idle_timeout, max_requests,
         max_pending_requests, max_requests_per_connection, keepalive}). Requests above a limit fail with 503.
-      - If all ports of the service are declared TCP or TLS, settings that only requests have fail with the code
+      - If all ports of the service are declared TCP or TLS, settings for HTTP requests fail with the code
         C(protocol_cannot). These are C(idle_timeout), C(max_requests), C(max_requests_per_connection), O(timeout) and
         O(retries).
     type: dict
@@ -36,7 +36,7 @@ options:
     description:
       - Outlier detection, as C({consecutive_5xx_errors, consecutive_gateway_errors, interval, base_ejection_time,
         max_ejection_percent, min_health_percent}).
-      - A pod that returns that many errors in a row receives no requests for C(base_ejection_time).
+      - A pod that returns the given number of errors in a row receives no requests for C(base_ejection_time).
     type: dict
 seealso:
   - name: HTTPRetry
@@ -117,7 +117,7 @@ verified:
 findings:
   description:
     - Pre-flight findings on the written objects, and those that the change causes on other objects, errors first.
-    - The entries are those of M(servicemesh.istio.preflight).
+    - Each entry has the keys of a finding of M(servicemesh.istio.preflight).
   returned: when the plan contains changes
   type: list
   elements: dict

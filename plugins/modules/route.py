@@ -34,8 +34,8 @@ options:
           - C(authority) is the host name in the request. C(headers) and C(query) are mappings from names to values.
             C(from_labels) and C(from_namespace) are the labels and the namespace of the calling pod. C(ignore_case)
             makes C(path) case-insensitive.
-          - A string is an exact match; a trailing C(*) makes it a prefix match. Other values have the form C({exact}),
-            C({prefix}) or C({regex}). A header also supports C({present}), which is true or false.
+          - A string is an exact match; a trailing C(*) makes it a prefix match. A value can also be C({exact}),
+            C({prefix}) or C({regex}). A header also supports C({present}) with true or false.
           - Regular expressions use the RE2 syntax and must match the whole value.
         type: raw
       to:
@@ -160,7 +160,7 @@ verified:
 findings:
   description:
     - Pre-flight findings on the written objects, and those that the change causes on other objects, errors first.
-    - The entries are those of M(servicemesh.istio.preflight).
+    - Each entry has the keys of a finding of M(servicemesh.istio.preflight).
   returned: when the plan contains changes
   type: list
   elements: dict

@@ -24,8 +24,8 @@ options:
     default: default
   egress_hosts:
     description:
-      - Hosts in the proxies' configuration, each as C(NAMESPACE) or C(NAMESPACE/HOST). V(.) is the Sidecar's
-        namespace, V(*) is every namespace and V(~) is none.
+      - Hosts in the proxies' configuration, each as C(NAMESPACE) or C(NAMESPACE/HOST). V(.) is the Sidecar's namespace,
+        V(*) is every namespace and V(~) is no namespace.
       - If it is not set, the mesh's default applies.
     type: list
     elements: str
@@ -100,7 +100,7 @@ verified:
 findings:
   description:
     - Pre-flight findings on the written objects, and those that the change causes on other objects, errors first.
-    - The entries are those of M(servicemesh.istio.preflight).
+    - Each entry has the keys of a finding of M(servicemesh.istio.preflight).
   returned: when the plan contains changes
   type: list
   elements: dict

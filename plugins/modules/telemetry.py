@@ -13,7 +13,8 @@ author:
   - The servicemesh.istio authors (@servicemesh)
 description:
   - Writes a Telemetry for a namespace or a workload. In the root namespace, it applies to the whole mesh.
-  - The task fails if the mesh configuration does not define a provider, because proxies would then report nothing.
+  - The task fails if an option names a provider that the mesh configuration does not define, because proxies would then
+    report nothing.
   - If another Telemetry already applies to the whole namespace, the task fails, because Istio would use only one of
     the two, and it is undefined which one.
 options:
@@ -105,7 +106,7 @@ verified:
 findings:
   description:
     - Pre-flight findings on the written objects, and those that the change causes on other objects, errors first.
-    - The entries are those of M(servicemesh.istio.preflight).
+    - Each entry has the keys of a finding of M(servicemesh.istio.preflight).
   returned: when the plan contains changes
   type: list
   elements: dict

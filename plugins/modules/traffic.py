@@ -41,7 +41,7 @@ options:
     type: str
     choices: [istio, gateway_api, auto]
   prune:
-    description: Whether to remove the policy of services that are in the set but not in O(policy), in all namespaces.
+    description: Whether to remove, in all namespaces, the policy of services that are in the set but not in O(policy).
       Policy outside the set, which other tools or the modules for single features wrote, is not removed.
     type: bool
     default: false
@@ -118,7 +118,7 @@ verified:
 findings:
   description:
     - Pre-flight findings on the written objects, and those that the change causes on other objects, errors first.
-    - The entries are those of M(servicemesh.istio.preflight).
+    - Each entry has the keys of a finding of M(servicemesh.istio.preflight).
   returned: when the plan contains changes
   type: list
   elements: dict

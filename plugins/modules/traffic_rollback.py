@@ -17,7 +17,7 @@ description:
   - The rollback has the same steps and waits as any other change of the policy, so that no request fails with 503.
   - If the service had no policy before the change, the policy is removed. If the change removed the policy, the policy
     is created again.
-  - Only one change can be rolled back. A second run rolls back the rollback, and so applies the change again.
+  - Only one change can be rolled back. A second run reverts the rollback, so that the change applies again.
   - Routes that other tools or users added to the VirtualService are not changed. If the change adopted or replaced an
     object of another owner, that object is not created again.
 seealso:
@@ -98,7 +98,7 @@ verified:
 findings:
   description:
     - Pre-flight findings on the written objects, and those that the change causes on other objects, errors first.
-    - The entries are those of M(servicemesh.istio.preflight).
+    - Each entry has the keys of a finding of M(servicemesh.istio.preflight).
   returned: when the plan contains changes
   type: list
   elements: dict

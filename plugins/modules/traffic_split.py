@@ -56,13 +56,13 @@ options:
         contain V(mesh) and the gateways have ports for one protocol only, that protocol is the default.
       - If a Service declares no protocol, correct the Service instead of setting this option. Sidecars inspect
         connections to such a port, and route those that look like HTTP as requests.
-      - Sidecars use the declared protocol only. If O(gateways) contains V(mesh), a different protocol therefore fails,
-        and so does V(tls). Gateways use the protocol of their own port.
+      - Sidecars use the declared protocol only. If O(gateways) contains V(mesh), V(tls) and protocols other than the
+        declared one therefore fail. Gateways use the protocol of their own port.
       - In the mesh, V(tcp) affects only connections to O(port), not those to other ports of the service. At a gateway,
         it affects all connections to the gateway's TCP ports.
-      - With V(tcp) and V(tls), settings that only requests have fail with the code C(protocol_cannot). These are
-        cookies, mirroring, faults, timeouts, retries, and conditions on the content of a request. Conditions on the
-        caller and the port are supported.
+      - With V(tcp) and V(tls), settings for HTTP requests fail with the code C(protocol_cannot). These are cookies,
+        mirroring, faults, timeouts, retries, and conditions on the content of a request. Conditions on the caller and
+        the port are supported.
       - With V(tcp) and V(tls), a change applies to new connections. Open connections keep their version until the
         proxy drains and closes them. This takes 45 seconds, unless Istio's C(drainDuration) is set.
       - V(tcp) and V(tls) fail with O(api=gateway_api), because the module does not write TCPRoutes and TLSRoutes.
@@ -173,7 +173,7 @@ verified:
 findings:
   description:
     - Pre-flight findings on the written objects, and those that the change causes on other objects, errors first.
-    - The entries are those of M(servicemesh.istio.preflight).
+    - Each entry has the keys of a finding of M(servicemesh.istio.preflight).
   returned: when the plan contains changes
   type: list
   elements: dict
