@@ -26,9 +26,9 @@ options:
     choices: [present, absent]
     default: present
 notes:
-  - The features of a service's traffic policy are the split, routes, faults, resilience and load balancing. They share
-    one VirtualService and one DestinationRule, because the routes of a service can have only one owner. The options of
-    each feature are stored in an annotation, so that the modules for other features keep them.
+  - All features of a service's traffic policy, such as its split and its faults, share one VirtualService and one
+    DestinationRule, because the routes of a service can have only one owner. The options of each feature are stored in
+    an annotation, so that the modules for other features keep them.
   - Routes are written only after every istiod has reported that its proxies have acknowledged the subsets.
 """
     GATEWAYS = r"""

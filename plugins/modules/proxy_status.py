@@ -142,7 +142,7 @@ ARGUMENTS = {
     "namespace": {"type": "str"},
     "wait_timeout": {"type": "int", "default": 60},
     "fail": {"type": "bool", "default": True},
-    # Set by the action plugin: the longest wait of one slice, and whether to report progress.
+    # Set by the action plugin: the longest wait of one call, and what was reported already.
     "_progress": {"type": "dict"},
 }
 

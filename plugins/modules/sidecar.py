@@ -25,7 +25,7 @@ options:
   egress_hosts:
     description:
       - Hosts in the proxies' configuration, each as C(NAMESPACE) or C(NAMESPACE/HOST). V(.) is the Sidecar's namespace,
-        V(*) is every namespace and V(~) is no namespace.
+        V(*) is every namespace, and V(~) selects no namespace.
       - If it is not set, the mesh's default applies.
     type: list
     elements: str
