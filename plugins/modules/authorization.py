@@ -74,7 +74,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Allow only the frontend to call the catalogue, and deny all writes
+- name: Allow only the frontend to call the product catalog, and deny all writes
   servicemesh.istio.authorization:
     name: catalogue
     namespace: online-boutique

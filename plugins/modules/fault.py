@@ -59,7 +59,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Delay 10 % of the requests to the catalogue by two seconds, for 30 minutes
+- name: Delay 10 % of the requests to the product catalog by two seconds, for 30 minutes
   servicemesh.istio.fault:
     namespace: online-boutique
     service: productcatalogservice

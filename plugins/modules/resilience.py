@@ -66,7 +66,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Limit requests to the catalogue to two seconds, and eject failing pods
+- name: Limit requests to the product catalog to two seconds, and eject failing pods
   servicemesh.istio.resilience:
     namespace: online-boutique
     service: productcatalogservice
