@@ -112,11 +112,11 @@ cluster:
   type: dict
   sample: {uid: 3f0c2f2c-6d1c-4f57-9d5d-5b1f0a9d0e11, version: v1.36.3}
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: not_ours, ref: null, reason: "", hint: ""}

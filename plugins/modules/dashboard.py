@@ -73,11 +73,11 @@ pid:
   returned: when the port is open
   type: int
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: port_taken, ref: null, reason: "", hint: "Port 20002 is free: use local_port 20002."}

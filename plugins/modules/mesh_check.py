@@ -125,7 +125,7 @@ summary:
   type: dict
   sample: {passed: 55, failed: 2, unknown: 1, skipped: 0, errors: 0, warnings: 1}
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:

@@ -169,11 +169,11 @@ answer:
   returned: with O(query)
   type: raw
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: unreachable, ref: null, reason: "", hint: ""}

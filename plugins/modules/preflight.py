@@ -162,7 +162,7 @@ forbidden_kinds:
   type: dict
   sample: {}
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:

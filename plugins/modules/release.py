@@ -113,11 +113,11 @@ source:
   returned: when O(state=present)
   type: str
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: checksum, ref: null, reason: checksum mismatch, hint: ""}

@@ -66,43 +66,43 @@ cluster:
   type: dict
   sample: {uid: 3f0c2f2c-6d1c-4f57-9d5d-5b1f0a9d0e11, version: v1.36.3}
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs made for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 12, configured: 0, recreated: 0, unchanged: 3, pruned: 0, failed: 0, dry_runs: 12}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
   contains:
     ref:
-      description: Group, version, kind, namespace and name.
+      description: Group, version, kind, namespace and name of the object.
       type: dict
     action:
-      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      description: Action on the object. One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Readiness as defined by kstatus, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Additional information about the action, such as the reason of a failure.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that the task verified after its steps, such as that proxies are in sync.
   returned: when a plan was made
   type: list
   elements: str
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: other_cluster, ref: null, reason: "", hint: ""}
