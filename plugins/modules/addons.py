@@ -7,45 +7,51 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: addons
-short_description: Install the addons of an Istio release, joined to each other
+short_description: Install, change or remove the addons of an Istio release
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Takes the addons from the release's own C(samples/addons), joins Kiali to Prometheus, Grafana and Jaeger, and sets the mesh's tracing.
-  - The addons are one set. An addon that is named no more is removed.
-  - They are made for trying things out. Storage is in memory or in the pod, and nothing asks for a password.
+  - Installs the addons from the release's folder C(samples/addons), connects Kiali to Prometheus, Grafana and Jaeger, and configures tracing for the mesh.
+  - All addons form one ApplySet. An addon that you remove from O(names) is deleted.
+  - The addons are for evaluation, not for production. They store data in memory or in the pod, and their dashboards require no password.
 options:
   samples:
-    description: Folder with the release's addons, where the task runs. Needed with O(state=present).
+    description: Path of the folder with the release's addons, on the host where the task runs. Required with O(state=present).
     type: path
   names:
-    description: The addons, such as V(loki) too. One tracing backend at a time. Those in C(extras) are named C(extras/NAME).
+    description:
+      - Names of the addons to install, as the files in O(samples) are named, such as V(loki).
+      - An addon in the subfolder C(extras) has the name C(extras/NAME). Only one tracing backend can be installed at a time.
     type: list
     elements: str
     default: [prometheus, grafana, jaeger, kiali]
   namespace:
-    description: Namespace of the addons. Traces are set for the whole mesh only from the control plane's namespace.
+    description:
+      - Namespace of the addons.
+      - O(sampling) applies to the whole mesh only if this is the namespace of the control plane.
     type: str
     default: istio-system
   images:
-    description: Image to use instead, by the release's repository, such as C(docker.io/grafana/grafana). For images of your own; for a mirror see
-      O(registries).
+    description:
+      - Images of your own. A key is the repository of an image in the release, such as C(docker.io/grafana/grafana), and its value is the image
+        to use instead.
+      - To use a mirror, set O(registries).
     type: dict
     default: {}
   kiali_config:
-    description: Merged over Kiali's configuration.
+    description: Additional settings for Kiali's configuration. They override the values that the release and this module set.
     type: dict
     default: {}
   tracing_provider:
-    description: Name of the tracing provider among C(extensionProviders) in the mesh configuration.
+    description: Name of the tracing provider, as in C(extensionProviders) of the mesh configuration.
     type: str
     default: jaeger
   sampling:
-    description: Per cent of requests that are traced, mesh-wide. Unset, no Telemetry is written.
+    description: Percentage of requests to trace. If it is not set, the module does not write a Telemetry object.
     type: float
   state:
-    description: Whether the addons are there.
+    description: Whether to install (V(present)) or remove (V(absent)) the addons.
     type: str
     choices: [present, absent]
     default: present
@@ -64,19 +70,19 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: The release
+- name: Download the release
   servicemesh.istio.release:
     version: 1.31.0
     mirror: "{{ lab_releases }}"
   register: istio
 
-- name: Prometheus and Kiali
+- name: Install Prometheus and Kiali
   servicemesh.istio.addons:
     samples: "{{ istio.path }}/samples/addons"
     names: [prometheus, kiali]
     images: "{{ lab_images }}"
 
-- name: They go
+- name: Remove the addons
   servicemesh.istio.addons:
     state: absent
 """

@@ -7,18 +7,18 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: checkpoint
-short_description: Keep what some objects are, to put them back later
+short_description: Save the current configuration of objects and restore it later
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Keeps in the cluster, as a ConfigMap, what was declared of some objects, whatever tool declared it. What controllers and servers fill in
-    is left to them.
-  - A checkpoint that is there is left as it is. A run that was cut off and begun again goes back to where the first one began.
-  - The upgrade role goes back with it. It serves any other change that may have to be taken back.
+  - Saves the configuration of selected objects in a ConfigMap in the cluster. It saves the fields that any tool has declared, and no fields that
+    the API server or controllers set.
+  - An existing checkpoint is never overwritten. If you repeat an interrupted run, the checkpoint still has the state before the first run.
+  - The role C(upgrade) uses a checkpoint for its rollback. Use this module for any other change that you may have to roll back.
 options:
   name:
-    description: Name of the checkpoint, which is that of its ConfigMap.
+    description: Name of the checkpoint and of its ConfigMap.
     type: str
     required: true
   namespace:
@@ -26,46 +26,46 @@ options:
     type: str
     default: istio-system
   objects:
-    description: What is kept with O(state=present). No Secrets.
+    description: Objects to save with O(state=present). Secrets cannot be saved.
     type: list
     elements: dict
     default: []
     suboptions:
       api_version:
-        description: Group and version.
+        description: API group and version of the objects, such as V(apps/v1).
         type: str
         required: true
       kind:
-        description: Kind.
+        description: Kind of the objects.
         type: str
         required: true
       namespace:
-        description: One namespace. Unset, all.
+        description: Namespace of the objects. By default, objects of all namespaces are selected.
         type: str
         default: ""
       name:
-        description: One object.
+        description: Name of one object. By default, all objects of the kind are selected.
         type: str
         default: ""
       selector:
-        description: Label selector, such as C(app=web).
+        description: Label selector of the objects, such as C(app=web).
         type: str
         default: ""
   notes:
-    description: What else is to be known later, text by name.
+    description: Additional texts to store in the checkpoint, by name.
     type: dict
     default: {}
   state:
     description:
-      - V(present) keeps the objects.
-      - V(restored) puts them back, waits until they are ready, and takes away those of the same choice that the collection has made since.
-      - V(absent) forgets the checkpoint and changes nothing else.
+      - V(present) saves the objects.
+      - V(restored) restores the objects and waits until they are ready. It also deletes selected objects that this collection has created since.
+      - V(absent) deletes the checkpoint and changes nothing else.
     type: str
     choices: [present, restored, absent]
     default: present
 seealso:
   - name: ConfigMap
-    description: Reference of the ConfigMap that keeps a checkpoint.
+    description: Reference of the kind that stores a checkpoint.
     link: https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-resources/config-map-v1/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
@@ -76,7 +76,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: What the gateway is now
+- name: Save the gateway before a change
   servicemesh.istio.checkpoint:
     name: before-the-change
     objects:
@@ -84,12 +84,12 @@ EXAMPLES = r"""
       - {api_version: v1, kind: Service, namespace: istio-system, selector: istio=ingressgateway}
     notes: {ticket: OPS-17}
 
-- name: Back to it
+- name: Restore the gateway
   servicemesh.istio.checkpoint:
     name: before-the-change
     state: restored
 
-- name: No longer needed
+- name: Delete the checkpoint
   servicemesh.istio.checkpoint:
     name: before-the-change
     state: absent
@@ -97,16 +97,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 found:
-  description: Whether the checkpoint was there before this call.
+  description: Whether the checkpoint existed before this task.
   returned: success
   type: bool
 notes:
-  description: Its notes. Those that were given first, where it was there. Empty with O(state=absent).
+  description: Notes of the checkpoint. If it already existed, these are the notes it was created with. Empty with O(state=absent).
   returned: success
   type: dict
   sample: {ticket: OPS-17}
 kept:
-  description: The objects that it keeps. Empty with O(state=absent).
+  description: Objects in the checkpoint. Empty with O(state=absent).
   returned: success
   type: list
   elements: dict
@@ -185,7 +185,7 @@ def body(run: Run) -> dict:
     wanted = checkpoint.Checkpoint(options["name"], options["namespace"], choices, notes)
     live = wanted.live(cluster)
     if options["state"] == "absent":
-        # Also one that cannot be read.
+        # A checkpoint that cannot be read can be deleted too.
         return {**run.remove([live] if live else []), **_said(live, checkpoint.EMPTY)}
     if options["state"] == "restored":
         if live is None:
