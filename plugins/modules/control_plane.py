@@ -12,51 +12,62 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Renders the control plane with the release's own istioctl, which is given no cluster, and makes the cluster equal to the result.
-  - Also does what C(istioctl install) does beyond its manifests. It makes the namespace and the objects of the default revision tag,
-    and refuses webhooks that would inject the same pod twice.
-  - In order. CustomResourceDefinitions, istiod until it is Ready, webhooks until they hold istiod's CA, gateways until they are Ready.
-  - With O(method=helm) Helm writes, in real releases that C(helm list) shows, and the plan is the same. The rendered charts are compared with
-    what is live, so that a first install has a diff, and so has what somebody edited by hand.
-  - O(registries) reaches every image that is rendered, and those that istiod injects and gives to the gateways that it makes. With
-    O(method=helm) it reaches the hubs, whole images, containers and injection templates of O(values) and O(gateways), and an image in a pod
-    that comes from elsewhere is an error.
+  - Renders the manifests of the control plane with the release's istioctl and applies them to the cluster. istioctl itself does not connect to
+    the cluster.
+  - Also does the steps of C(istioctl install) that are not in its manifests. It creates the namespace and the objects of the default revision
+    tag, and fails if several webhooks would inject the same pod.
+  - Applies CRDs first, then istiod, webhooks and gateways. The module waits until istiod is ready, until the webhooks have istiod's CA, and until
+    the gateways are ready.
+  - With O(method=helm), Helm writes the objects, in releases that C(helm list) shows. The rendered charts are compared with the live objects, so
+    check mode and diff also show a first installation and manual changes.
+  - O(registries) replaces the registry of all rendered images, of the images that istiod injects, and of the gateways that istiod creates. With
+    O(method=helm) it applies to hubs, images, containers and injection templates in O(values) and O(gateways). The task fails if a pod still has
+    an image of another registry.
 options:
   leave_gateways:
     description:
-      - Whether gateways are left as they are, neither changed nor removed. In an upgrade the new revision comes first and the gateways last.
+      - Whether to leave gateways unchanged. With V(true) they are neither updated nor removed.
+      - Use it in an upgrade, where the new revision is installed first and the gateways are updated last.
     type: bool
     default: false
   default_tag:
-    description: Whether the default revision tag points to this control plane. Unset, it is decided as C(istioctl install) does.
+    description:
+      - Whether to point the default revision tag to this control plane.
+      - If it is not set, the module decides as C(istioctl install) does. It sets the tag for a control plane without a revision, or if no default
+        tag exists.
     type: bool
   delete_crds:
     description:
-      - With O(state=absent), whether Istio's CRDs are deleted too, and with them B(all) routes and policies. These are part of the plan,
-        and a warning counts them. M(servicemesh.istio.backup) keeps them.
-      - Refused while another revision is there.
+      - With O(state=absent), whether to delete the Istio CRDs too. B(This deletes every Istio resource in the cluster), including those of other
+        teams.
+      - The plan lists these resources, and a warning reports their number. Use M(servicemesh.istio.backup) to save them first.
+      - The task fails if another revision exists.
     type: bool
     default: false
   delete_namespace:
-    description: With O(state=absent), whether the namespace goes too, if this module made it. Refused while another revision is there.
+    description:
+      - With O(state=absent), whether to delete the control plane's namespace too, if this module created it.
+      - The task fails if another revision exists.
     type: bool
     default: false
   delete_in_use:
     description:
-      - With O(state=absent), whether the control plane goes although it is used. Without it, pods with its proxy, namespaces whose label leads to it,
-        and revision tags that point to it are an error that names them. In check mode it is a warning, and the plan shows all that would go.
-      - The tags go with it. The proxies keep their last configuration until their certificates end.
+      - With O(state=absent), whether to remove a control plane that is in use, together with its revision tags.
+      - A control plane is in use if pods have its proxy, if namespaces select it by label, or if revision tags point to it. With V(false) the task
+        then fails and lists them. Check mode produces a warning instead, and the plan shows everything that would be deleted.
+      - Proxies of the removed control plane keep their last configuration until their certificates expire.
     type: bool
     default: false
   purge:
     description:
-      - With O(state=absent), whether what Istio itself leaves behind goes too. These are webhooks, Services of revision tags, rights, elections of a
-        leader, the key of istiod's own authority, and labels of namespaces that M(servicemesh.istio.namespace) set.
-      - What people gave to it stays, such as the Secret C(cacerts). Refused while another revision is there.
+      - With O(state=absent), whether to delete also the objects that Istio leaves behind. These are webhooks, Services of revision tags, RBAC objects,
+        leader election leases, the key of Istio's self-signed CA, and the namespace labels that M(servicemesh.istio.namespace) set.
+      - Objects that users provided are kept, such as the Secret C(cacerts).
+      - The task fails if another revision exists.
     type: bool
     default: false
   state:
-    description: Whether the control plane is there.
+    description: Whether to install or change (V(present)), or to remove (V(absent)) the control plane.
     type: str
     choices: [present, absent]
     default: present
@@ -79,19 +90,19 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: The release
+- name: Download the release
   servicemesh.istio.release:
     version: 1.31.0
   register: istio
 
-- name: The control plane
+- name: Install the control plane
   servicemesh.istio.control_plane:
     istioctl: "{{ istio.istioctl }}"
     profile: default
     mesh_config:
       accessLogFile: /dev/stdout
 
-- name: The same as Helm releases, from now on
+- name: Move the control plane to Helm releases
   servicemesh.istio.control_plane:
     method: helm
     helm: helm
@@ -101,7 +112,7 @@ EXAMPLES = r"""
       accessLogFile: /dev/stdout
     adopt: true
 
-- name: All of it goes
+- name: Remove the control plane, the CRDs and all remains of Istio
   servicemesh.istio.control_plane:
     state: absent
     method: helm
@@ -111,7 +122,7 @@ EXAMPLES = r"""
     purge: true
   register: removed
 
-- name: What is left
+- name: Show what is left of Istio
   ansible.builtin.debug:
     var: removed.leftovers
 """
@@ -123,11 +134,11 @@ version:
   type: str
   sample: 1.31.0
 leftovers:
-  description: What is still there of Istio in the cluster, and why.
+  description: Istio objects that still exist in the cluster, each with the reason.
   returned: when O(state=absent) and no control plane is left
   type: list
   elements: dict
-  sample: [{ref: Secret istio-system/cacerts, why: "the authority that somebody gave to istiod: it is theirs"}]
+  sample: [{ref: Secret istio-system/cacerts, why: "CA that was provided to istiod: it belongs to its owner"}]
 summary:
   description: Number of objects by action. C(dry_runs) is the number of dry runs made for the plan.
   returned: when a plan was made
@@ -214,7 +225,7 @@ def _by_istioctl(run: Run, plane: control_plane.ControlPlane) -> dict:
     operators = [control_plane.istio_operator(plane)]
     if control_plane.wants_default_tag(plane, mesh):
         operators.append(control_plane.tag_operator(plane))
-    # Side by side, for each takes its time where nothing is kept.
+    # In parallel, because a rendering that is not in the cache is slow.
     rendered, *tags = run.timed("render", lambda: run.cluster.each(istioctl.render, operators))
     tag = [obj for objects in tags for obj in control_plane.tag_objects(objects, plane)]
     rules = run.apply_options(
@@ -223,7 +234,7 @@ def _by_istioctl(run: Run, plane: control_plane.ControlPlane) -> dict:
     steps = control_plane.control_plane_steps(plane, rendered, tag, mesh, version)
     if rules.adopt:
         steps.append(Step("Helm's records", deleted=charts.surplus_releases(run.cluster, rendered + tag)))
-    # What was opened while istiod was down is closed again; by then it is ready.
+    # Webhooks that were opened during an outage of istiod are closed again, because istiod is ready by then.
     return {**run.apply(steps, replace(rules, adopt=rules.adopt | {webhooks.OPENER})), "version": version}
 
 
@@ -240,7 +251,7 @@ def _by_helm(run: Run, plane: control_plane.ControlPlane) -> dict:
     )
     result = run.apply(steps, rules)
     if rules.adopt:
-        # What of our own set no chart has.
+        # Delete the members of our ApplySet that no chart contains.
         result = run.remove(
             [], plane.own_set, spared=frozenset(change.ref for the_plan in run.plans for change in the_plan.changes)
         )

@@ -7,16 +7,16 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: dashboard
-short_description: Open a local port to an addon's dashboard, or close it
+short_description: Open or close a local port to the dashboard of an addon
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Opens a port on the host where the task runs and forwards it through the API server to a ready pod of the addon. The port stays open
-    after the task, until it is closed with O(state=absent).
+  - Opens a port on the host where the task runs, and forwards it through the API server to a ready pod of the addon.
+  - The port stays open after the task. Close it with O(state=absent).
 options:
   name:
-    description: The addon.
+    description: Name of the addon.
     type: str
     choices: [kiali, grafana, prometheus, jaeger]
     default: kiali
@@ -25,14 +25,14 @@ options:
     type: str
     default: istio-system
   local_port:
-    description: Port that is opened. Unset, 20001 for Kiali, 3000 for Grafana, 9090 for Prometheus and 16686 for Jaeger.
+    description: Local port to open. The default is 20001 for Kiali, 3000 for Grafana, 9090 for Prometheus and 16686 for Jaeger.
     type: int
   address:
-    description: Address on which the port is opened. Anyone who reaches it reaches the dashboard.
+    description: Local address on which to open the port. Everyone who can connect to this address can use the dashboard.
     type: str
     default: 127.0.0.1
   state:
-    description: Whether the port is open.
+    description: Whether to open (V(present)) or close (V(absent)) the port.
     type: str
     choices: [present, absent]
     default: present
@@ -47,16 +47,16 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Kiali on port 20001
+- name: Open Kiali on port 20001
   servicemesh.istio.dashboard:
     name: kiali
   register: kiali
 
-- name: Where it is
+- name: Show the URL
   ansible.builtin.debug:
     msg: "{{ kiali.url }}"
 
-- name: Closed again
+- name: Close the port
   servicemesh.istio.dashboard:
     name: kiali
     state: absent
@@ -64,12 +64,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 url:
-  description: Where the dashboard is.
+  description: URL of the dashboard.
   returned: when O(state=present)
   type: str
   sample: http://127.0.0.1:20001
 pid:
-  description: The process that keeps the port open.
+  description: ID of the process that forwards the port.
   returned: when the port is open
   type: int
 duration:

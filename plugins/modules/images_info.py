@@ -7,53 +7,57 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: images_info
-short_description: List the images that a mesh will need
+short_description: List the container images that a mesh needs
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Lists the images of a control plane, of addons and of any manifests, each once, and what uses it. With O(registries) it also tells which image
-    is to be copied to which name in a mirror.
-  - Of a control plane these are the images that the rendered objects name, and those that istiod will inject, by its injection templates. A
-    gateway's image C(auto) is told as what injection puts there.
-  - The control plane is rendered as the M(servicemesh.istio.control_plane) module does, with the same options, where O(istioctl) or, with
-    O(method=helm), O(charts) is given.
-  - It talks to no cluster and to no registry. The connection options are accepted and not used, so that defaults of the action group fit this module too.
+  - Lists the images of a control plane, of addons and of other manifests. Each image is listed once, with its users. With O(registries) the result
+    also has a plan for copying the images to a mirror.
+  - The images of a control plane are those of the rendered objects, and those that istiod injects by its injection templates. For a gateway with the
+    image C(auto), the injected image is listed.
+  - The control plane is rendered with the options of M(servicemesh.istio.control_plane), if O(istioctl) is set, or O(charts) with O(method=helm).
+  - The module does not connect to a cluster or a registry. It accepts the connection options and ignores them, so that the defaults of the action
+    group can be used.
 options:
   istioctl:
-    description: With O(method=istioctl), path of istioctl where the task runs. If it is not set, the list has no images of a control plane.
+    description:
+      - With O(method=istioctl), path of istioctl on the host where the task runs.
+      - If it is not set, the result has no images of a control plane.
     type: path
   kubernetes_version:
-    description: With O(method=helm), the version of Kubernetes that charts are rendered for. Unset, the one that Helm takes.
+    description: With O(method=helm), the Kubernetes version for which the charts are rendered. The default is the default of Helm.
     type: str
   injection_templates:
     description:
-      - Injection templates that pods or gateways will ask for by name, of those that nobody gets otherwise. These are V(grpc-agent), V(grpc-simple),
-        V(agentgateway) and V(agentgateway-waypoint).
+      - Injection templates that your pods or gateways select by name. Images of these templates are listed only if you name the template here.
+      - Valid names are V(grpc-agent), V(grpc-simple), V(agentgateway) and V(agentgateway-waypoint).
     type: list
     elements: str
     default: []
   samples:
-    description: Folder with the release's addons, where the task runs. Without it no addon is listed.
+    description:
+      - Path of the folder with the release's addons, on the host where the task runs.
+      - If it is not set, the result has no images of addons.
     type: path
   addons:
-    description: The addons, as names in the M(servicemesh.istio.addons) module.
+    description: Names of the addons, as O(servicemesh.istio.addons#module:names).
     type: list
     elements: str
     default: [prometheus, grafana, jaeger, kiali]
   addon_images:
-    description: Image to use instead, by the release's repository, as images in the M(servicemesh.istio.addons) module.
+    description: Images of your own for the addons, as O(servicemesh.istio.addons#module:images).
     type: dict
     default: {}
   definition:
-    description: Further objects, as a mapping, a list of mappings, or a text of YAML documents.
+    description: Other objects whose images are listed, as a mapping, a list of mappings, or a string of YAML documents.
     type: raw
     aliases: [inline, resource_definition]
   src:
-    description: A file or folder where the task runs, or a URL, with further objects as YAML documents.
+    description: Path of a file or folder on the host where the task runs, or a URL, with other objects as YAML documents.
     type: str
   extra:
-    description: Further images.
+    description: Additional images to list.
     type: list
     elements: str
 seealso:
@@ -69,13 +73,13 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: The release
+- name: Download the release
   servicemesh.istio.release:
     version: 1.31.0
     mirror: "{{ lab_releases }}"
   register: istio
 
-- name: What a mesh with two addons and a workload will pull
+- name: List the images of a mesh with two addons and a workload
   servicemesh.istio.images_info:
     istioctl: "{{ istio.istioctl }}"
     samples: "{{ istio.path }}/samples/addons"
@@ -101,39 +105,39 @@ EXAMPLES = r"""
     registries:
       docker.io: mirror.example.com/hub
       "*": mirror.example.com/others
-  register: needed
+  register: result
 
-- name: What to copy where
+- name: Show the copy plan
   ansible.builtin.debug:
     msg: "{{ item.source }} to {{ item.target }}"
-  loop: "{{ needed.plan }}"
+  loop: "{{ result.plan }}"
   loop_control: {label: "{{ item.source }}"}
 """
 
 RETURN = r"""
 images:
-  description: Each image once, in order of name.
+  description: All images, sorted by name.
   returned: success
   type: list
   elements: dict
   contains:
     image:
-      description: The image in full, with its registry.
+      description: Full name of the image with its registry.
       type: str
     registry:
-      description: Its registry.
+      description: Registry of the image.
       type: str
     repository:
-      description: Its repository in the registry.
+      description: Repository of the image in the registry.
       type: str
     tag:
-      description: Its tag. Empty where only a digest is named.
+      description: Tag of the image. Empty if the image has only a digest.
       type: str
     digest:
-      description: Its digest. Empty where none is named.
+      description: Digest of the image. Empty if the image has none.
       type: str
     used_by:
-      description: What uses it, with object and container or injection template.
+      description: Users of the image, each an object with its container or injection template.
       type: list
       elements: str
   sample:
@@ -144,13 +148,17 @@ images:
       digest: ""
       used_by: ["Deployment istio-system/istiod, container discovery"]
 plan:
-  description: Which image is to be copied to which name. Images that no registry of O(registries) is for, or that are under a target already, are not in it.
+  description:
+    - Images to copy, each with its source and its target in the mirror.
+    - It does not contain images that match no key of O(registries), or that are already in a mirror.
   returned: success
   type: list
   elements: dict
   sample: [{source: "docker.io/istio/pilot:1.31.0", target: "mirror.example.com/hub/istio/pilot:1.31.0"}]
 unknown:
-  description: Users of an image that cannot be told, such as injection templates with expressions of their own. Each is a warning, too.
+  description:
+    - Users of images that the module cannot determine, such as injection templates with custom expressions.
+    - Each of them also produces a warning.
   returned: success
   type: list
   elements: str
@@ -214,7 +222,7 @@ def body(run: Run) -> dict:
 
 
 def _control_plane(options: dict) -> list:
-    """What it renders to before its images move; nothing where what it is rendered with is not given."""
+    """The rendered control plane with its original images; empty if no istioctl or charts are given."""
     plane = control_plane_options.control_plane_of(options)
     if options["method"] == "istioctl":
         return Istioctl(options["istioctl"]).render(control_plane.istio_operator(plane)) if options["istioctl"] else []

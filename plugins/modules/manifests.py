@@ -7,40 +7,47 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: manifests
-short_description: Make objects of a cluster equal to manifests
+short_description: Apply or delete Kubernetes objects from manifests
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Applies whole objects by server-side apply, in an order that works, and waits for all of them at once.
-  - With O(set) the objects are one named set. With O(prune) members of the set that are wanted no more are deleted.
+  - Applies objects with server-side apply, in the order of their dependencies, and waits until all of them are ready.
+  - With O(set), the objects form an ApplySet. With O(prune), members of the ApplySet that are no longer in the manifests are deleted.
 options:
   definition:
-    description: Objects, as a mapping, a list of mappings, or a text of YAML documents.
+    description: Objects to apply or delete, as a mapping, a list of mappings, or a string of YAML documents.
     type: raw
     aliases: [inline, resource_definition]
   src:
-    description: A file or folder where the task runs, or a URL, with YAML documents. A folder's C(*.yaml), C(*.yml) and C(*.json) are read in order
-      of name, but for a C(kustomization.yaml).
+    description:
+      - Path of a file or folder on the host where the task runs, or a URL, with YAML documents.
+      - Of a folder, the files C(*.yaml), C(*.yml) and C(*.json) are read in the order of their names. A C(kustomization.yaml) is ignored.
     type: str
   checksum:
-    description: What sha256 the file or what is behind the URL of O(src) must have. Anything else is refused before it is read.
+    description: Expected SHA-256 checksum of the file or URL in O(src). If the checksum differs, the task fails and changes nothing.
     type: str
   namespace:
-    description: Namespace of namespaced objects without one. Required with O(set), because the parent of the ApplySet is kept there.
+    description:
+      - Namespace for objects that do not name their namespace. Cluster-wide objects ignore it.
+      - Required with O(set), because the parent object of the ApplySet is stored in this namespace.
     type: str
   set:
-    description: Name of the ApplySet that the objects form. Its parent is a ConfigMap with this name in O(namespace).
+    description: Name of the ApplySet of the objects. Its parent object is a ConfigMap with this name in O(namespace).
     type: str
   prune:
-    description: Whether members of the set that are not among the objects are deleted. Namespaces, CustomResourceDefinitions and PersistentVolumeClaims stay.
+    description:
+      - Whether to delete members of the ApplySet that are not in the manifests. Requires O(set).
+      - Namespaces, CRDs and PersistentVolumeClaims are never pruned.
     type: bool
     default: false
   prune_limit:
-    description: Stop, before anything is changed, if more members than this would be deleted. A number, or a share of the set such as V(20%).
+    description:
+      - Maximum number of members to prune, or a percentage of the ApplySet such as V(20%).
+      - If more members would be deleted, the task fails and changes nothing.
     type: str
   wait_for:
-    description: Further conditions that must hold before the call ends, on top of what is known of a kind.
+    description: Additional conditions to wait for. The module also waits for the readiness that is defined for each kind.
     type: list
     elements: dict
     default: []
@@ -50,16 +57,16 @@ options:
         type: str
         required: true
       name:
-        description: Name of the object. Unset, all objects of the kind.
+        description: Name of the object. By default, the condition applies to all objects of the kind.
         type: str
       query:
-        description: JMESPath expression on the live object that must give something true, such as C(status.loadBalancer.ingress).
+        description: JMESPath expression on the live object. It must evaluate to a true value, such as C(status.loadBalancer.ingress).
         type: str
         required: true
   state:
     description:
-      - With V(present) the objects are made equal to the manifests.
-      - With V(absent) they are deleted; with O(set) all members of the set are.
+      - V(present) applies the objects.
+      - V(absent) deletes the objects and, with O(set), all members of the ApplySet.
     type: str
     choices: [present, absent]
     default: present
@@ -81,7 +88,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: One object
+- name: Apply an object
   servicemesh.istio.manifests:
     namespace: default
     definition:
@@ -92,7 +99,7 @@ EXAMPLES = r"""
       data:
         text: hello
 
-- name: A set, from which what is no longer listed is deleted
+- name: Apply an ApplySet and delete members that are no longer listed
   servicemesh.istio.manifests:
     namespace: default
     set: greetings
@@ -105,7 +112,7 @@ EXAMPLES = r"""
         data:
           text: hello
 
-- name: The whole set goes
+- name: Delete all members of the ApplySet
   servicemesh.istio.manifests:
     namespace: default
     set: greetings

@@ -12,12 +12,14 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Goes through everything that is worth checking about a mesh, each with its severity, cause and remedy, and fails the play at a chosen severity.
-  - It only reads. What this account may not read, and what istiod does not say, makes a check unknown, and never passed.
-  - C(docs/checks.md) of the collection lists all checks.
+  - Runs a list of checks on a mesh and reports the severity, cause and remedy of each failed check. The task fails if a check of a chosen severity fails.
+  - The module only reads. If the account lacks a permission, or istiod does not answer, the checks that need this data have the status unknown.
+  - The file C(docs/checks.md) of the collection describes all checks.
 options:
   phase:
-    description: What the mesh is checked for. V(install) before there is a control plane, V(upgrade) before it gets a new version.
+    description:
+      - Purpose of the checks, which selects the checks that run.
+      - Use V(install) before you install a control plane, V(running) for an installed mesh, and V(upgrade) before you upgrade it.
     type: str
     choices: [install, running, upgrade]
     default: running
@@ -26,29 +28,32 @@ options:
     type: str
     default: istio-system
   version:
-    description: The version of Istio that is to be installed or upgraded to. Needed with O(phase=upgrade).
+    description: Istio version that you want to install or upgrade to. Required with O(phase=upgrade).
     type: str
   revision:
     description:
-      - The revision of the new control plane. Without it, or with the name of one that is there, the upgrade is one in place.
+      - Revision of the new control plane.
+      - If it is not set, or if the revision already exists, the checks are those of an in-place upgrade.
     type: str
   namespaces:
-    description: Only proxies and workloads of these namespaces are judged, as in a rollout that goes from one to the next. Empty for all.
+    description:
+      - Namespaces whose proxies and workloads are checked, such as in a rollout by namespace.
+      - By default, all namespaces are checked.
     type: list
     elements: str
     default: []
   skip:
-    description: Codes of checks that are left out. What only they need is not read.
+    description: Codes of checks to skip. Data that only these checks need is not read.
     type: list
     elements: str
     default: []
   fail_on:
-    description: The lowest severity at which a failed check fails the play. The result is the same with V(never).
+    description: Lowest severity of a failed check that makes the task fail. With V(never) the task only reports the results.
     type: str
     choices: [error, warning, never]
     default: error
   unknown_fails:
-    description: Whether a check that is unknown counts as failed at its severity.
+    description: Whether a check with the status unknown makes the task fail as a failed check does.
     type: bool
     default: false
 seealso:
@@ -62,29 +67,29 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: The mesh is sound
+- name: Check the running mesh
   servicemesh.istio.mesh_check:
   register: checked
 
-- name: What is not as good as it could be
+- name: Show the failed checks
   ansible.builtin.debug:
     msg: "{{ item.code }}: {{ item.cause }}. {{ item.remedy }}"
   loop: "{{ checked.checks | selectattr('status', 'eq', 'failed') }}"
   loop_control: {label: "{{ item.code }}"}
 
-- name: The cluster can bear this version
+- name: Check that the cluster supports this Istio version
   servicemesh.istio.mesh_check:
     phase: install
     version: 1.31.0
 
-- name: What an upgrade by a new revision would meet, whatever it is
+- name: Report what would prevent an upgrade to a new revision
   servicemesh.istio.mesh_check:
     phase: upgrade
     version: 1.31.0
     revision: 1-31-0
     fail_on: never
 
-- name: The workloads of one namespace have moved, and their proxies are served
+- name: Check the workloads and proxies of one namespace
   servicemesh.istio.mesh_check:
     namespaces: [istio-system]
     skip: [foreign_workloads]
@@ -92,35 +97,37 @@ EXAMPLES = r"""
 
 RETURN = r"""
 checks:
-  description: Each check of the phase, in the order of C(docs/checks.md).
+  description: All checks of the phase, in the order of C(docs/checks.md).
   returned: when the mesh was read
   type: list
   elements: dict
   contains:
     code:
-      description: Its stable name.
+      description: Stable code of the check.
       type: str
     title:
-      description: What holds when it has passed.
+      description: Condition that the check verifies.
       type: str
     severity:
-      description: One of error, warning, info.
+      description: Severity of the check. One of error, warning, info.
       type: str
     status:
-      description: One of passed, failed, unknown, skipped. Unknown where something may not be read, or istiod cannot be asked.
+      description:
+        - Status of the check. One of passed, failed, unknown, skipped.
+        - The status is unknown if the account lacks a permission or istiod does not answer.
       type: str
     objects:
-      description: All objects that fail it, such as C(Deployment shop/web).
+      description: All objects that fail the check, such as C(Deployment shop/web).
       type: list
       elements: str
     cause:
-      description: Why it has failed or is unknown. Of many objects the first are named.
+      description: Reason why the check failed or is unknown. It names only the first of many objects.
       type: str
     remedy:
-      description: What to do about it.
+      description: Action that solves the problem.
       type: str
 summary:
-  description: Checks by status; of the failed ones those with severity error and warning.
+  description: Number of checks by status, and number of failed checks with the severities error and warning.
   returned: when the mesh was read
   type: dict
   sample: {passed: 55, failed: 2, unknown: 1, skipped: 0, errors: 0, warnings: 1}
@@ -129,7 +136,9 @@ duration:
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable. With checks_failed the reason holds the codes of the checks.
+  description: >-
+    Details of the failure: code, object, reason and hint. The code is stable. With the code checks_failed, the reason contains the codes of the
+    failed checks.
   returned: on failure
   type: dict
   sample: {code: checks_failed, ref: null, reason: istiod_unavailable, hint: ""}

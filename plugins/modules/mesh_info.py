@@ -7,25 +7,25 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: mesh_info
-short_description: Tell what a mesh consists of
+short_description: Gather information about a mesh
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Reads the cluster's name and server, the control planes and their versions, revision tags, webhooks, the CRDs' version, the root
-    certificates, the namespaces and workloads with their pods' sidecars, what istiods say of their proxies, gateways with their addresses,
-    addons, and whether all of that is near enough in version.
-  - What this account may not read is named in RV(forbidden_kinds), and its part of the result is null; without Namespaces, Nodes, Pods, Services,
-    the Deployments of istiod and the injection webhooks nothing can be told, and the module fails.
-  - M(servicemesh.istio.mesh_check) judges what it finds.
+  - Returns the cluster's name and server, control planes with their versions, revision tags, webhooks, CRD versions and root certificates.
+  - Also returns namespaces and workloads with the sidecars of their pods, the proxy status that each istiod reports, gateways with their addresses,
+    addons, and the version skew between all components.
+  - RV(forbidden_kinds) lists the kinds that the account may not read. The values that depend on them are null.
+  - The task fails if the account may not read Namespaces, Nodes, Pods, Services, the Deployments of istiod or the injection webhooks.
+  - Use M(servicemesh.istio.mesh_check) to find problems in a mesh.
 options:
   query:
     description:
-      - A JMESPath expression. What it gives for the result comes as RV(answer).
-      - It is refused before anything is read where it is no expression.
+      - JMESPath expression on the result. Its value is returned as RV(answer).
+      - If the expression is invalid, the task fails before it connects to the cluster.
     type: str
   proxies:
-    description: Whether istiods are asked for their proxies. That takes a tunnel into each of their pods.
+    description: Whether to ask every istiod for the status of its proxies. This requires a port forward to each istiod pod.
     type: bool
     default: true
 seealso:
@@ -39,71 +39,73 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: What is there
+- name: Gather information about the mesh
   servicemesh.istio.mesh_info:
   register: mesh
 
-- name: Namespaces in which pods lack their sidecar or have a stale one
+- name: Show namespaces with missing or stale sidecars
   ansible.builtin.debug:
-    msg: "{{ item.name }}: {{ item.enrolled }} of {{ item.expected }} pods have their sidecar, {{ item.stale }} a stale one"
+    msg: "{{ item.name }}: {{ item.enrolled }} of {{ item.expected }} pods have a sidecar, {{ item.stale }} of them are stale"
   loop: "{{ mesh.namespaces }}"
   loop_control: {label: "{{ item.name }}"}
   when: item.enrolled < item.expected or item.stale > 0
 
-- name: The versions of all control planes
+- name: Gather the versions of all control planes
   servicemesh.istio.mesh_info:
     query: control_planes[].version
     proxies: false
   register: versions
 
-- name: Tell them
+- name: Show the versions
   ansible.builtin.debug:
     var: versions.answer
 """
 
 RETURN = r"""
 cluster:
-  description: Name (the context), server and Kubernetes version.
+  description: Name of the cluster, which is the name of the context, with its server and Kubernetes version.
   returned: success
   type: dict
   sample: {name: kind-mesh, server: "https://127.0.0.1:6443", version: v1.36.3}
 control_planes:
-  description: Each control plane's revision, namespace, version, ready and wanted replicas.
+  description: Control planes, each with its revision, namespace, version, ready replicas and desired replicas.
   returned: success
   type: list
   elements: dict
   sample: [{revision: default, namespace: istio-system, version: 1.31.0, ready: 1, replicas: 1}]
 tags:
-  description: Each revision tag, the revision that it points to, and the namespaces that it injects.
+  description: Revision tags, each with the revision that it points to and the namespaces that use it.
   returned: success
   type: list
   elements: dict
   sample: [{name: default, revision: default, namespaces: [shop]}]
 namespaces:
   description:
-    - Each namespace that asks for sidecars or has some. Its labels, the revision that these lead to, pods with a sidecar, pods that should
-      have one, all pods, and pods whose sidecar is of another revision.
+    - Namespaces in which injection is enabled or pods have a sidecar.
+    - C(injection) and C(revision) are the values of the labels, and C(uses) is the revision that the labels select.
+    - C(enrolled) is the number of pods with a sidecar, C(expected) of pods that should have one, C(total) of all pods, and C(stale) of pods whose
+      sidecar has another revision.
   returned: success
   type: list
   elements: dict
   sample: [{name: shop, injection: enabled, revision: "", uses: default, enrolled: 12, expected: 12, total: 12, stale: 0}]
 gateways:
-  description: Each gateway's Service, with the addresses and ports by which it is reached from outside.
+  description: Services of gateways, each with its external addresses and ports.
   returned: success
   type: list
   elements: dict
   sample: [{name: istio-ingressgateway, namespace: istio-system, type: LoadBalancer, addresses: [192.0.2.1], ports: {http2: 80}, url: "http://192.0.2.1"}]
 addons:
-  description: Each addon's address inside the cluster.
+  description: Installed addons, each with its address in the cluster.
   returned: success
   type: list
   elements: dict
   sample: [{name: kiali, namespace: istio-system, address: "http://kiali.istio-system:20001"}]
 webhooks:
   description:
-    - Each webhook of injection and validation, with its revision and the tag that it makes, the Services or URLs that it leads to, what happens
-      where nothing answers, whether each of its entries has a CA, and the ready endpoints behind it, null where that is not known.
-    - One that a tag has replaced is not active.
+    - Webhook configurations for injection and validation, each with its revision, revision tag, target Services or URLs, and failure policies.
+    - C(has_ca) is true if all entries of the configuration have a CA bundle. C(ready_endpoints) is null if the number is not known.
+    - C(active) is false if a revision tag has replaced the webhook.
   returned: success
   type: list
   elements: dict
@@ -118,20 +120,25 @@ webhooks:
       has_ca: true
       ready_endpoints: 1
 crds:
-  description: The version of Istio's base as a whole, and the Istio CRDs with the version of each. Empty where none is noted.
+  description:
+    - Version of Istio's base installation, and all Istio CRDs with their versions.
+    - A version is empty if the objects do not state one.
   returned: success
   type: dict
   sample: {version: 1.31.0, objects: [{name: virtualservices.networking.istio.io, version: 1.31.0}]}
 root_certificates:
-  description: The root certificates that proxies trust, with the SHA-256 of their DER and their validity. Null where they cannot be read.
+  description:
+    - Root certificates that proxies trust, each with its validity and the SHA-256 fingerprint of its DER encoding.
+    - Null if they cannot be read.
   returned: success
   type: list
   elements: dict
   sample: [{fingerprint: 8a4c0d, begins: "2026-01-01T00:00:00Z", expires: "2036-01-01T00:00:00Z"}]
 workloads:
   description:
-    - Each workload with pods that have a proxy or should have one. The revisions that its proxies are of, the one that would inject its pods now,
-      its pods, and those of them that lack their sidecar or have a stale one.
+    - Workloads with pods that have a proxy or should have one.
+    - C(revisions) lists the revisions of its proxies, and C(uses) is the revision that injects new pods. C(missing_sidecar) and C(stale) list the
+      pods without a sidecar and those with a stale one.
   returned: success
   type: list
   elements: dict
@@ -147,26 +154,29 @@ workloads:
       stale: []
 proxies:
   description:
-    - What istiods say of their proxies. Those that are connected, those that have acknowledged all that was sent, the words of those that refused
-      it, ready proxies that no istiod lists, and proxies by version.
-    - C(proxies.unknown) says why not every istiod could be asked; C(proxies.disconnected) is null then, and the counts are of the others.
-    - Null without O(proxies).
+    - Status of the proxies as reported by every istiod.
+    - C(connected) and C(synced) are numbers of proxies. C(rejected) contains the error message of each proxy that rejected its configuration.
+      C(disconnected) lists ready proxies that are not connected to any istiod. C(versions) is the number of proxies by version.
+    - If an istiod does not answer, C(unknown) is the reason, C(disconnected) is null, and the numbers do not include the proxies of this istiod.
+    - Null with O(proxies=false).
   returned: success
   type: dict
   sample: {unknown: "", connected: 12, synced: 12, rejected: {}, disconnected: [], versions: {1.31.0: 12}}
 skew:
-  description: Whether the versions of control planes, proxies, node agents and CRDs are as near as Istio asks (kept, broken or unknown), and where not.
+  description:
+    - Version skew between control planes, proxies, node agents and CRDs.
+    - C(verdict) is kept if all versions are within the skew that Istio supports, or else broken or unknown. C(findings) lists the violations.
   returned: success
   type: dict
   sample: {verdict: kept, findings: []}
 forbidden_kinds:
-  description: What this account may not read, with the server's words.
+  description: Kinds that the account may not read, each with the API server's message.
   returned: success
   type: dict
   sample: {replica_sets: 'replicasets.apps is forbidden: User "viewer" cannot list resource "replicasets"'}
 answer:
-  description: What O(query) gives.
-  returned: with O(query)
+  description: Value of O(query).
+  returned: when O(query) is set
   type: raw
 duration:
   description: Duration of each phase in seconds.

@@ -7,48 +7,54 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: namespace
-short_description: Enroll a namespace, so that its pods get their sidecar
+short_description: Enroll a namespace in the mesh
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Has a namespace with the label that asks for injection, and reports which workloads still have pods without a sidecar.
-  - Injection happens when a pod is made. Pods that are older than the label need a restart of their workload, which O(restart_missing_sidecar) does.
+  - Creates the namespace if it does not exist, sets the label that enables sidecar injection, and reports workloads with pods that have no sidecar.
+  - Sidecars are injected when a pod is created. Pods that are older than the label get a sidecar when their workload is restarted, see
+    O(restart_missing_sidecar).
 options:
   name:
-    description: The namespace.
+    description: Name of the namespace.
     type: str
     required: true
   injection:
-    description: Value of the label C(istio-injection), for a control plane without a revision. Neither this nor O(revision) leaves the namespace
-      without either label of ours.
+    description:
+      - Value of the label C(istio-injection), for a control plane without a revision.
+      - If neither O(injection) nor O(revision) is set, the module removes the injection label that it set before.
     type: str
     choices: [enabled, disabled]
   revision:
-    description: Value of the label C(istio.io/rev), a revision or a revision tag. Not together with O(injection).
+    description: Value of the label C(istio.io/rev), which is a revision or a revision tag. It cannot be combined with O(injection).
     type: str
   labels:
-    description: Further labels.
+    description: Additional labels of the namespace.
     type: dict
     default: {}
   restart_missing_sidecar:
-    description: Whether Deployments, StatefulSets and DaemonSets whose pods lack the sidecar are restarted, and waited for. Other pods are only reported.
+    description:
+      - Whether to restart Deployments, StatefulSets and DaemonSets with pods that have no sidecar, and wait for them.
+      - Other pods without a sidecar are only reported.
     type: bool
     default: false
   restart_stale_sidecar:
     description:
-      - Whether those are restarted, too, whose pods have a sidecar of another revision than the one that the namespace's label leads to now,
-        or of another version, such as after a revision tag was moved. They are listed in RV(stale).
-      - Four workloads are restarted at a time, within the PodDisruptionBudgets of their pods. See M(servicemesh.istio.restart) for more.
+      - Whether to restart workloads with a stale sidecar, and to list them in RV(stale).
+      - A sidecar is stale if it has another revision or version than new pods of the namespace would get, such as after a revision tag was moved.
+      - The module restarts four workloads at a time, within the PodDisruptionBudgets of their pods. M(servicemesh.istio.restart) has more options.
     type: bool
     default: false
   state:
-    description: V(absent) takes our labels off. The namespace itself goes with O(delete).
+    description:
+      - V(present) enrolls the namespace.
+      - V(absent) removes the labels that this module set. It deletes the namespace only with O(delete=true).
     type: str
     choices: [present, absent]
     default: present
   delete:
-    description: With O(state=absent), whether the namespace goes with everything in it.
+    description: With O(state=absent), whether to delete the namespace with everything in it.
     type: bool
     default: false
 seealso:
@@ -65,37 +71,37 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Pods of this namespace get a sidecar
+- name: Enable sidecar injection in a namespace
   servicemesh.istio.namespace:
     name: online-boutique
     injection: enabled
 
-- name: Those that were there before get it too
+- name: Enable sidecar injection and restart pods without a sidecar
   servicemesh.istio.namespace:
     name: online-boutique
     injection: enabled
     restart_missing_sidecar: true
   register: enrolled
 
-- name: What remains
+- name: Show how many pods have a sidecar
   ansible.builtin.debug:
     msg: "{{ enrolled.pods.enrolled }} of {{ enrolled.pods.expected }} pods have a sidecar"
 """
 
 RETURN = r"""
 pods:
-  description: Live pods with a sidecar, those that should have one, and all.
+  description: Number of running pods with a sidecar (C(enrolled)), of pods that should have one (C(expected)), and of all pods (C(total)).
   returned: when O(state=present)
   type: dict
   sample: {enrolled: 12, expected: 12, total: 12}
 missing_sidecar:
-  description: Workloads with pods that should have a sidecar and have none, as they were found.
+  description: Workloads with pods that should have a sidecar and have none. The list shows the state before a restart.
   returned: when O(state=present)
   type: list
   elements: dict
   sample: [{kind: Deployment, name: web, namespace: shop, pods: [web-5d8], restartable: true}]
 stale:
-  description: Workloads with pods whose sidecar is of another revision than the one that would inject them now, as they were found.
+  description: Workloads with pods that have a stale sidecar. The list shows the state before a restart.
   returned: when O(restart_stale_sidecar=true)
   type: list
   elements: dict
@@ -185,7 +191,7 @@ def body(run: Run) -> dict:
 
 
 def _pods(run: Run, enrollment: injection.Enrollment, live: dict | None) -> dict:
-    """What the pods are like; with restart, after those without a sidecar were replaced."""
+    """The sidecars of the namespace's pods, after the restarts that the options request."""
     labels = {**(((live or {}).get("metadata") or {}).get("labels") or {}), **enrollment.wanted_labels}
     known = revisions.read_revisions(run.cluster) if run.options["restart_stale_sidecar"] else None
     seen = restarts.inspect_namespace(run.cluster, enrollment.name, labels, known)

@@ -7,49 +7,53 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: preflight
-short_description: Check objects of Istio and of the Gateway API before they are applied
+short_description: Check Istio and Gateway API objects before they are applied
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Takes objects through the rules of istiod's webhook, of Istio's analyzers and of Kiali, and through some that none of them has, and fails the play
-    at a chosen severity.
-  - Objects come from files or from O(definition). They are judged as they would be in the cluster, together with all that is there; with
-    O(cluster=false), by themselves.
-  - Without any, all that is in the cluster is judged.
-  - What is found on other objects counts where these ones cause it, such as a route to a subset that they take away.
-  - Findings that an object suppresses by the annotation C(galley.istio.io/analyze-suppress) are left out, by their codes here or those of the analyzers.
-  - It only reads. C(docs/preflight.md) of the collection lists all checks. Of the running mesh itself M(servicemesh.istio.mesh_check) tells.
+  - Checks objects with the rules of istiod's validation webhook, of Istio's analyzers, of Kiali, and with additional rules. The task fails if there
+    is a finding of a chosen severity.
+  - The objects are read from O(src) or O(definition). They are checked together with the objects of the cluster, as if they were applied. With
+    O(cluster=false) they are checked without a cluster.
+  - If neither O(src) nor O(definition) is set, all objects of the cluster are checked.
+  - Findings on other objects are reported if the checked objects cause them, such as a route to a subset that the change removes.
+  - The annotation C(galley.istio.io/analyze-suppress) of an object suppresses findings by their code, either the code of this module or the code of
+    Istio's analyzer.
+  - The module only reads. The file C(docs/preflight.md) of the collection describes all checks. Use M(servicemesh.istio.mesh_check) to check the
+    running mesh.
 options:
   src:
-    description: Files or folders where the task runs, or URLs, with YAML documents. A folder's C(*.yaml), C(*.yml) and C(*.json) are read in order of name.
+    description:
+      - Paths of files or folders on the host where the task runs, or URLs, with YAML documents.
+      - Of a folder, the files C(*.yaml), C(*.yml) and C(*.json) are read in the order of their names.
     type: list
     elements: str
   definition:
-    description: Objects, as a mapping, a list of mappings, or a text of YAML documents.
+    description: Objects to check, as a mapping, a list of mappings, or a string of YAML documents.
     type: raw
     aliases: [inline, resource_definition]
   namespace:
-    description: Namespace of namespaced objects that name none.
+    description: Namespace for objects that do not name their namespace. Cluster-wide objects ignore it.
     type: str
     default: default
   istio_namespace:
-    description: Namespace of the control plane, whose policies are for the whole mesh.
+    description: Namespace of the control plane. Policies in this namespace apply to the whole mesh.
     type: str
     default: istio-system
   cluster:
     description:
-      - Whether the objects are judged together with a cluster. Without one no connection is made.
-      - What the objects name and do not hold is then found missing only where they hold something of its kind.
+      - Whether to check the objects together with the objects of the cluster. With V(false) the module does not connect to a cluster.
+      - With V(false) a reference to a missing object is reported only if the checked objects contain another object of that kind.
     type: bool
     default: true
   skip:
-    description: Codes of checks that are left out.
+    description: Codes of checks to skip.
     type: list
     elements: str
     default: []
   fail_on:
-    description: The lowest severity at which a finding fails the play. The result is the same with V(never).
+    description: Lowest severity of a finding that makes the task fail. With V(never) the task only reports the findings.
     type: str
     choices: [error, warning, info, never]
     default: error
@@ -64,7 +68,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: What is about to be applied would be sound in the cluster
+- name: Check an object before it is applied to the cluster
   servicemesh.istio.preflight:
     namespace: online-boutique
     definition:
@@ -79,7 +83,7 @@ EXAMPLES = r"""
             http:
               http1MaxPendingRequests: 100
 
-- name: A file is written
+- name: Write a file
   ansible.builtin.copy:
     dest: /tmp/preflight-example.yaml
     mode: "0644"
@@ -94,71 +98,73 @@ EXAMPLES = r"""
           - {number: 443, name: tls, protocol: TLS}
         resolution: DNS
 
-- name: Files are sound by themselves, wherever they will be applied
+- name: Check files without a cluster
   servicemesh.istio.preflight:
     src: [/tmp/preflight-example.yaml]
     cluster: false
     fail_on: warning
 
-- name: Everything that is in the cluster
+- name: Check all objects of the cluster
   servicemesh.istio.preflight:
     fail_on: never
     skip: [namespace_not_enrolled]
   register: checked
 
-- name: What was found
+- name: Show the findings
   ansible.builtin.debug:
     msg: "{{ checked.text.splitlines() }}"
 """
 
 RETURN = r"""
 findings:
-  description: What is wrong, errors first.
-  returned: when the objects were judged
+  description: All findings, errors first.
+  returned: when the objects were checked
   type: list
   elements: dict
   contains:
     code:
-      description: The check's stable name.
+      description: Stable code of the check.
       type: str
     severity:
-      description: One of error, warning, info.
+      description: Severity of the finding. One of error, warning, info.
       type: str
     ref:
       description: Group, version, kind, namespace and name of the object.
       type: dict
     field:
-      description: The field that is meant, such as C(spec.http[0].route).
+      description: Field that has the problem, such as C(spec.http[0].route).
       type: str
     message:
-      description: What is wrong with it.
+      description: Description of the problem.
       type: str
     remedy:
-      description: What to do about it.
+      description: Action that solves the problem.
       type: str
     source:
-      description: Where the rule is from, with the code there.
+      description: Origin of the rule, with its code there.
       type: str
 counts:
-  description: Findings by severity.
-  returned: when the objects were judged
+  description: Number of findings by severity.
+  returned: when the objects were checked
   type: dict
   sample: {errors: 1, warnings: 0, infos: 2}
 text:
-  description: The findings for people, one a line.
-  returned: when the objects were judged
+  description: Findings as readable text, one finding per line.
+  returned: when the objects were checked
   type: str
   sample: >-
     error subset_undefined: VirtualService shop/web, spec.http[0].route[0].destination.subset: no DestinationRule defines subset v2 of
     web.shop.svc.cluster.local. Create the subset first, then send to it.
 checked:
-  description: Objects that were judged, by kind.
-  returned: when the objects were judged
+  description: Number of checked objects by kind.
+  returned: when the objects were checked
   type: dict
   sample: {VirtualService: 3, DestinationRule: 3}
 forbidden_kinds:
-  description: Kinds that this account may not read, with the server's words. Nothing is found missing of them.
-  returned: when the objects were judged
+  description:
+    - Kinds that the account may not read, each with the API server's message.
+    - Missing objects of these kinds are not reported.
+  returned: when the objects were checked
   type: dict
   sample: {}
 duration:
@@ -166,8 +172,9 @@ duration:
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable. With preflight_failed the object is that of the first finding, and the reason holds
-    the codes of the checks.
+  description: >-
+    Details of the failure: code, object, reason and hint. The code is stable. With the code preflight_failed, the object is that of the first
+    finding, and the reason contains the codes of the checks.
   returned: on failure
   type: dict
   sample: {code: preflight_failed, ref: {}, reason: subset_undefined, hint: ""}

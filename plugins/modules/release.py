@@ -7,54 +7,59 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: release
-short_description: Have a release of Istio, verified and unpacked
+short_description: Download, verify and unpack an Istio release
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Downloads a release archive or istioctl alone, or takes it from a file, checks its sha256 and unpacks it so that nothing can leave its folder.
-  - A release that is there is not asked for again. All paths are those of the host where the task runs.
-  - It talks to no cluster. The connection options are accepted and not used, so that defaults of the action group fit this module too.
+  - Downloads a release archive or only istioctl, or reads it from a file, verifies its SHA-256 checksum and unpacks it. No file is written outside
+    of the release's folder.
+  - A release that is already unpacked is not downloaded again. All paths are on the host where the task runs.
+  - The module does not connect to a cluster. It accepts the connection options and ignores them, so that the defaults of the action group can be used.
 options:
   version:
-    description: Version of Istio, in full.
+    description: Full version of Istio, such as V(1.31.0).
     type: str
     required: true
   content:
-    description: The whole release (V(archive), with samples and charts), or the program alone.
+    description: What to download. V(archive) is the whole release with samples and charts, V(istioctl) is only the program.
     type: str
     choices: [archive, istioctl]
     default: archive
   os:
-    description: Operating system in the words of Istio's file names. Unset, that of the host where the task runs.
+    description: Operating system, as in Istio's file names. The default is that of the host where the task runs.
     type: str
     choices: [linux, osx, win]
   arch:
-    description: Architecture in the words of Istio's file names. Unset, that of the host where the task runs.
+    description: Architecture, as in Istio's file names. The default is that of the host where the task runs.
     type: str
     choices: [amd64, arm64, armv7]
   mirror:
-    description: URL, or folder where the task runs, under which there is C(VERSION/FILE) as in Istio's own releases, with the C(.sha256) of each file.
+    description:
+      - URL, or path of a folder on the host where the task runs, with Istio releases.
+      - Files have the path C(VERSION/FILE), as in Istio's own releases. Each file has a C(.sha256) file beside it.
     type: str
     default: https://github.com/istio/istio/releases/download
   url:
-    description: URL of the very file.
+    description: URL of the file to download, instead of a file in O(mirror).
     type: str
   src:
-    description: Path of the file, where the task runs.
+    description: Path of the file on the host where the task runs, instead of a file in O(mirror).
     type: str
   checksum:
-    description: sha256 of the file, or the URL or path of a file that holds it. Unset, it is read from the file's name with C(.sha256).
+    description:
+      - Expected SHA-256 checksum of the file, or the URL or path of a file that contains it.
+      - By default, the checksum is read from the C(.sha256) file beside the file.
     type: str
   dest:
-    description: Folder in which releases are kept. Unset, C(servicemesh.istio/releases) in the user's cache folder.
+    description: Path of the folder to which releases are unpacked. The default is C(servicemesh.istio/releases) in the user's cache folder.
     type: path
   timeout:
-    description: Seconds that a server may take to answer.
+    description: Maximum time in seconds to wait for an answer of a server.
     type: int
     default: 60
   state:
-    description: Whether the release is there.
+    description: Whether to download and unpack (V(present)), or to delete (V(absent)) the release.
     type: str
     choices: [present, absent]
     default: present
@@ -69,22 +74,22 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     details: >-
-      A release that is not there is fetched into the user's cache also in check mode, since what follows could not be planned without it. O(dest) is
-      left alone.
+      In check mode a missing release is downloaded to the user's cache folder, because later tasks need it to make their plan. Nothing is written
+      to O(dest).
 """
 
 EXAMPLES = r"""
-- name: A release, from a mirror
+- name: Download a release from a mirror
   servicemesh.istio.release:
     version: 1.31.0
     mirror: "{{ lab_releases }}"
   register: istio
 
-- name: What came of it
+- name: Show the path of istioctl
   ansible.builtin.debug:
     msg: "istioctl {{ istio.version }} is {{ istio.istioctl }}"
 
-- name: istioctl alone, of another version
+- name: Download only istioctl of another version
   servicemesh.istio.release:
     version: 1.30.4
     content: istioctl
@@ -93,11 +98,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 version:
-  description: The version.
+  description: Version of the release.
   returned: when O(state=present)
   type: str
 path:
-  description: Folder of the unpacked release.
+  description: Path of the folder with the unpacked release.
   returned: when O(state=present)
   type: str
 istioctl:
@@ -105,11 +110,11 @@ istioctl:
   returned: when O(state=present)
   type: str
 checksum:
-  description: The archive's sha256.
+  description: SHA-256 checksum of the downloaded file.
   returned: when O(state=present)
   type: str
 source:
-  description: Where it came from.
+  description: URL or path from which the file was read.
   returned: when O(state=present)
   type: str
 duration:

@@ -7,36 +7,36 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: restart
-short_description: Restart workloads, so that their pods get the sidecar that they should have
+short_description: Restart workloads with a stale or missing sidecar
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Injection happens when a pod is made. After a revision tag was moved, or a control plane upgraded in place, older pods keep their sidecar
+  - Sidecars are injected when a pod is created. If you move a revision tag or upgrade a control plane in place, existing pods keep their old sidecar
     until their workload is restarted.
-  - Restarts only Deployments, StatefulSets and DaemonSets whose pods are stale, and waits until the new pods are ready. Bare pods and Jobs are
-    listed, and not touched.
-  - A rollout that would take away more pods at once than a PodDisruptionBudget allows waits until these are healthy, and is refused where
-    waiting cannot help.
+  - The module restarts only Deployments, StatefulSets and DaemonSets with stale pods, and waits until the new pods are ready. It lists other pods,
+    such as bare pods and those of Jobs, but does not restart them.
+  - If a rollout would disrupt more pods than a PodDisruptionBudget allows, the module waits until enough pods are healthy. If waiting cannot help,
+    the task fails.
 options:
   namespaces:
-    description: Namespaces in which to look.
+    description: Namespaces with the workloads to restart.
     type: list
     elements: str
     required: true
   revision:
-    description: Revision that the pods should have. Unset, the one that each namespace's label leads to.
+    description: Revision that the pods should have. The default is the revision that the labels of each namespace select.
     type: str
   missing_sidecar:
-    description: Whether workloads are restarted, too, whose pods should have a sidecar and have none.
+    description: Whether to restart also workloads with pods that should have a sidecar and have none.
     type: bool
     default: false
   gateways:
-    description: Whether gateways count. In an upgrade they come last.
+    description: Whether to restart gateways too. Set it to V(false) in an upgrade, where gateways are updated last.
     type: bool
     default: true
   parallel:
-    description: How many workloads are restarted at a time.
+    description: Number of workloads that are restarted at the same time.
     type: int
     default: 4
 seealso:
@@ -52,13 +52,13 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Pods of the shop get the sidecar of the revision that their namespace leads to now
+- name: Restart workloads with a stale sidecar
   servicemesh.istio.restart:
     namespaces: [online-boutique]
     parallel: 2
   register: restarted
 
-- name: What was left alone
+- name: Show workloads that cannot be restarted
   ansible.builtin.debug:
     msg: "{{ item.kind }} {{ item.namespace }}/{{ item.name }}"
   loop: "{{ restarted.stale | rejectattr('restartable') }}"
@@ -67,13 +67,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 stale:
-  description: Workloads with pods of another revision or version than what would be injected now, as they were found.
+  description: Workloads with pods whose sidecar has another revision or version than new pods would get. The list shows the state before the restart.
   returned: success
   type: list
   elements: dict
   sample: [{kind: Deployment, name: web, namespace: shop, pods: [web-5d8], restartable: true}]
 missing_sidecar:
-  description: Workloads with pods that should have a sidecar and have none, as they were found.
+  description: Workloads with pods that should have a sidecar and have none. The list shows the state before the restart.
   returned: success
   type: list
   elements: dict

@@ -7,33 +7,36 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: restore
-short_description: Bring back a mesh's configuration from a backup
+short_description: Restore Istio resources from a backup
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Applies what M(servicemesh.istio.backup) has kept. What keeps traffic out comes before what lets it in, and what a route leads to before the
-    route.
-  - An object that has every value of the backup is left to its owners. In one that differs, fields that others own are a conflict, as
-    everywhere. What was added to a live object since then stays, unless its owner is one of O(adopt_from) and O(adopt) is set.
-  - Objects that came after the backup stay.
-  - Kinds and namespaces that are missing are told at once, before anything is written. Control plane and namespaces come first.
+  - Applies the objects that M(servicemesh.istio.backup) saved. Policies that deny traffic are applied before those that allow it, and the targets of
+    a route before the route.
+  - An object that already has all values of the backup is not changed, and its fields keep their owners. In an object that differs, fields of other
+    field managers are conflicts.
+  - Fields that were added to an object after the backup are kept, unless O(adopt=true) and their owner is in O(adopt_from).
+  - Objects that were created after the backup are kept.
+  - The task fails before it writes anything if kinds or namespaces of the backup are missing in the cluster. Install the control plane and create the
+    namespaces first.
 options:
   src:
-    description: Folder of the backup where the task runs. Only files that its index names are read.
+    description: Path of the backup folder, on the host where the task runs. Only files that the backup's index lists are read.
     type: path
     required: true
   parts:
     description:
-      - What is brought back. Of V(mesh_config) and V(secrets), what the backup was told to keep.
-      - V(secrets) belong there before the control plane is installed, for istiod reads its authority when it starts. V(mesh_config) is what
-        M(servicemesh.istio.control_plane) writes from its options at its next run, so it is better brought back there.
+      - Parts of the backup to restore. V(mesh_config) and V(secrets) exist only if the backup was made with them.
+      - Restore V(secrets) before you install the control plane, because istiod reads its CA when it starts.
+      - The next run of M(servicemesh.istio.control_plane) overwrites a restored V(mesh_config) with its own options. It is better to set the mesh
+        configuration there.
     type: list
     elements: str
     choices: [configuration, mesh_config, secrets]
     default: [configuration]
   to_other_cluster:
-    description: Whether a backup of one cluster may be brought to another.
+    description: Whether to allow the restore to another cluster than the one that was backed up. With V(false) such a restore fails.
     type: bool
     default: false
 seealso:
@@ -50,18 +53,18 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: A backup
+- name: Back up all Istio resources
   servicemesh.istio.backup:
     dest: "{{ playbook_dir }}/mesh"
 
-- name: All routes and policies are again as they were then
+- name: Restore all Istio resources
   servicemesh.istio.restore:
     src: "{{ playbook_dir }}/mesh"
 """
 
 RETURN = r"""
 cluster:
-  description: Id and version of the cluster of which the backup is.
+  description: ID and Kubernetes version of the cluster that was backed up.
   returned: success
   type: dict
   sample: {uid: 3f0c2f2c-6d1c-4f57-9d5d-5b1f0a9d0e11, version: v1.36.3}

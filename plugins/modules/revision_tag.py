@@ -7,22 +7,25 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: revision_tag
-short_description: Point a revision tag to a revision, or take it away
+short_description: Create, move or remove a revision tag
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - A revision tag is a name for a revision. Namespaces that are labelled with it follow when it is pointed to another one.
-  - Writes the objects that a tag consists of, the injection webhook and the Service, and for the tag C(default) also the validator of objects
-    without a revision.
-  - Pods change their sidecar when they are made anew; O(ignore:restart_stale_sidecar) of M(servicemesh.istio.namespace) sees to that.
+  - A revision tag is an alias of a revision. If you point the tag to another revision, all namespaces with the tag's label use that revision.
+  - Writes the objects of the tag, which are an injection webhook and a Service. The tag C(default) also has the validation webhook for objects without
+    a revision.
+  - Existing pods keep their sidecar until they are created again. To restart them, use O(servicemesh.istio.namespace#module:restart_stale_sidecar) or
+    M(servicemesh.istio.restart).
 options:
   name:
-    description: The tag. V(default) is what C(istio-injection=enabled) means.
+    description: Name of the revision tag. Namespaces with the label C(istio-injection=enabled) use the tag V(default).
     type: str
     required: true
   revision:
-    description: The revision that it points to, C(default) for a control plane without one. Needed with O(state=present).
+    description:
+      - Revision that the tag points to. Use V(default) for a control plane without a revision.
+      - Required with O(state=present).
     type: str
   istio_namespace:
     description: Namespace of the control plane.
@@ -30,15 +33,17 @@ options:
     default: istio-system
   istioctl:
     description:
-      - Path of istioctl where the task runs, such as the one that M(servicemesh.istio.release) returns. Use the version of that revision.
+      - Path of istioctl on the host where the task runs, such as the one that M(servicemesh.istio.release) returns. Use the version of the revision.
       - If it is not set, C(istioctl) on C(PATH) is used.
     type: path
   force:
-    description: With O(state=absent), whether the tag goes although namespaces use it. Their new pods will have no sidecar.
+    description:
+      - With O(state=absent), whether to remove a tag that namespaces use.
+      - New pods of these namespaces then get no sidecar. With V(false) the task fails and lists the namespaces.
     type: bool
     default: false
   state:
-    description: Whether the tag is there.
+    description: Whether to create or move (V(present)), or to remove (V(absent)) the tag.
     type: str
     choices: [present, absent]
     default: present
@@ -56,24 +61,24 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Have istioctl
+- name: Download the release
   servicemesh.istio.release:
     version: 1.31.0
     mirror: "{{ lab_releases }}"
   register: istio
 
-- name: Namespaces with istio.io/rev=stable are injected by the default revision
+- name: Point the tag stable to the default revision
   servicemesh.istio.revision_tag:
     name: stable
     revision: default
     istioctl: "{{ istio.istioctl }}"
   register: stable
 
-- name: Who follows it
+- name: Show the namespaces that use the tag
   ansible.builtin.debug:
     var: stable.tag.namespaces
 
-- name: It goes
+- name: Remove the tag
   servicemesh.istio.revision_tag:
     name: stable
     state: absent
@@ -81,7 +86,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 tag:
-  description: The tag as it was found, the revision that it pointed to, and the namespaces that use it.
+  description: The tag before the task, with the revision that it pointed to and the namespaces that use it.
   returned: success
   type: dict
   sample: {name: stable, revision: 1-30-4, namespaces: [shop]}

@@ -7,28 +7,30 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: webhooks
-short_description: Let pods start while istiod is down, and close the webhooks again
+short_description: Open or close Istio's webhooks during an outage of istiod
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Istio's webhooks fail closed. While no istiod answers, no pod of an injected namespace can start, and no object of Istio can be written.
-  - This module opens those that nothing answers, and only these, and closes them again when istiod is back. None is deleted, no selector is
-    changed.
-  - Pods that start meanwhile have no sidecar. M(servicemesh.istio.restart) with O(ignore:missing_sidecar=true) gives them one later.
-  - M(servicemesh.istio.control_plane) closes them, too, when it has seen istiod ready.
+  - Istio's webhooks have the failure policy C(Fail). While no istiod answers, no pods can be created in injected namespaces, and no Istio objects can
+    be written.
+  - This module opens only webhooks without ready endpoints, and closes them again when istiod is ready. It deletes no webhook and changes no selector.
+  - Pods that are created while the webhooks are open have no sidecar. Restart them later, with M(servicemesh.istio.restart) and
+    O(servicemesh.istio.restart#module:missing_sidecar=true).
+  - M(servicemesh.istio.control_plane) also closes the webhooks, after istiod is ready.
 options:
   state:
     description:
-      - V(open) sets the failure policy of entries that fail closed to C(Ignore).
-      - V(closed) gives the entries that this module opened their failure policy back, and their field its owner. Refused while nothing answers.
+      - V(open) sets the failure policy of webhook entries from C(Fail) to C(Ignore).
+      - V(closed) restores the failure policy of the entries that this module opened, and the owner of the field. It fails if a webhook has no ready
+        endpoints.
     type: str
     choices: [open, closed]
     required: true
   force:
     description:
-      - With O(state=open), whether those are opened, too, that something answers or that lead out of the cluster.
-      - With O(state=closed), whether those are closed, too, that nothing answers.
+      - With O(state=open), whether to open also webhooks with ready endpoints and webhooks with a URL outside of the cluster.
+      - With O(state=closed), whether to close also webhooks without ready endpoints.
     type: bool
     default: false
   istio_namespace:
@@ -49,23 +51,23 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Pods can start, with or without istiod
+- name: Open the webhooks during an outage of istiod
   servicemesh.istio.webhooks:
     state: open
   register: opened
 
-- name: What was open to be opened
+- name: Show the opened webhooks
   ansible.builtin.debug:
     var: opened.webhooks
 
-- name: Istiod is back
+- name: Close the webhooks after the outage
   servicemesh.istio.webhooks:
     state: closed
 """
 
 RETURN = r"""
 webhooks:
-  description: The configurations that were opened or closed, or in check mode would be.
+  description: Webhook configurations that were opened or closed, or that would be in check mode.
   returned: success
   type: list
   elements: str
@@ -130,7 +132,7 @@ ARGUMENTS = {
 
 def body(run: Run) -> dict:
     opening, force = run.options["state"] == "open", run.options["force"]
-    # With force nobody has to know what is behind them.
+    # With force the endpoints of the webhooks do not matter.
     sources = registry.HOOKS if force else registry.REACHED
     found = run.timed(
         "read",
