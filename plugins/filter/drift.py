@@ -6,45 +6,46 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 name: drift
-short_description: Tell from results of check mode what differs from what is declared
+short_description: Create a drift report from results of check mode
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Turns registered results of this collection's modules, from tasks in check mode, into one report of the objects that differ.
-  - A result that failed, or that lists no objects, is an error, so that neither is ever taken for agreement.
-  - playbooks/drift.yml uses it for the whole site. It does as well for a list of tasks of yours.
+  - Creates one report of the objects that differ from their declaration. The input is registered results of this collection's modules from tasks in
+    check mode.
+  - The filter fails if a task failed or its result has no list of objects, so that such a result never counts as being without drift.
+  - C(playbooks/drift.yml) uses the filter for all roles. You can also use it for your own tasks.
 positional: _input
 options:
   _input:
-    description: The calls.
+    description: Results of tasks.
     type: list
     elements: dict
     required: true
     suboptions:
       role:
-        description: Where the task belongs, in a word.
+        description: Name under which the report lists the task, such as the name of its role.
         type: str
         required: true
       module:
-        description: The module's short name, such as V(manifests).
+        description: Short name of the module, such as V(manifests).
         type: str
         required: true
       result:
-        description: What the task registered, also that of a loop. Empty, the task did not run.
+        description: Registered result of the task or of a loop. An empty result means that the task did not run.
         type: dict
         required: true
 """
 
 EXAMPLES = r"""
 ---
-- name: What the shop should be
+- name: Compare the shop with its manifests
   servicemesh.istio.manifests:
     src: shop.yaml
   check_mode: true
   register: shop
 
-- name: What differs
+- name: Show the drift report
   ansible.builtin.debug:
     var: "[{'role': 'shop', 'module': 'manifests', 'result': shop}] | servicemesh.istio.drift"
 """
@@ -52,55 +53,57 @@ EXAMPLES = r"""
 RETURN = r"""
 ---
 _value:
-  description: The report.
+  description: Drift report.
   type: dict
   contains:
     drift:
-      description: Whether anything differs.
+      description: Whether any object differs.
       type: bool
     counts:
-      description: All objects, those that differ, those of them with fields that others own, and those that differ by action.
+      description:
+        - Number of all objects, of those that differ, and of those that differ in fields of other field managers.
+        - C(actions) is the number of objects that differ by action.
       type: dict
       sample: {objects: 120, differ: 2, conflicts: 1, actions: {configured: 1, pruned: 1}}
     left_out:
-      description: Roles of which no task ran.
+      description: Roles without a task that ran.
       type: list
       elements: str
     versions:
-      description: Versions of the collection, of ansible-core and of the Istio that is declared.
+      description: Versions of the collection, of ansible-core and of the declared Istio release.
       type: dict
     warnings:
-      description: What the modules warned of, each with role, module and text.
+      description: Warnings of the modules, each with role, module and text.
       type: list
       elements: dict
     calls:
-      description: Each module call, one for each item of a loop.
+      description: All module calls. A loop has one call for each item.
       type: list
       elements: dict
       contains:
         role:
-          description: As given.
+          description: Role as in the input.
           type: str
         module:
-          description: As given.
+          description: Module as in the input.
           type: str
         item:
-          description: The loop's item in a word.
+          description: Short name of the loop's item.
           type: str
         changed:
           description: Whether the call would change anything.
           type: bool
         objects:
-          description: How many objects were compared.
+          description: Number of compared objects.
           type: int
         differ:
           description: >-
-            Objects that differ, each with name, ref, action (created, configured, recreated or pruned), conflicts, status, message, and the
-            fields that differ before and after. Values of Secrets are hidden.
+            Objects that differ, each with name, ref, action (created, configured, recreated or pruned), conflicts, status, message, and the old and
+            new values of the fields that differ. Values of Secrets are hidden.
           type: list
           elements: dict
         warnings:
-          description: What the module warned of.
+          description: Warnings of the module.
           type: list
           elements: str
 """
