@@ -4,16 +4,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LAB := $(PYTHON) tests/lab
-# Recipes that use the lab do so whatever KUBECONFIG says.
+# Recipes that use the lab ignore the user's KUBECONFIG.
 ON_LAB = eval "$$($(LAB) env)" && unset K8S_AUTH_KUBECONFIG K8S_AUTH_CONTEXT K8S_AUTH_HOST K8S_AUTH_API_KEY &&
-# The lab and Python's environment, side by side.
+# The lab and the Python environment, in parallel.
 LAB_AND_VENV = $(MAKE) --no-print-directory --jobs=2 lab $(VENV)/.site
 
 .PHONY: help
-help: ## this list
+help: ## list these commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
-# What playbooks import; what the tests import as well.
+# Packages for the playbooks, and below also those for the tests.
 $(VENV)/.site: requirements.txt
 	$(PYTHON) tests/python_environment.py $(VENV) requirements.txt
 	@touch $@
@@ -23,36 +23,36 @@ $(VENV)/.done: requirements.txt tests/requirements.txt
 	@touch $@
 
 .PHONY: site
-site: ## the lab, and on it the whole mesh
+site: ## create the lab and install the whole mesh on it
 	@$(LAB_AND_VENV)
 	$(ON_LAB) $(BIN)/ansible-playbook playbooks/site.yml -e @tests/lab/vars.yml $(ARGS)
 
 .PHONY: teardown
-teardown: ## the mesh goes, the lab stays
+teardown: ## remove the mesh and keep the lab
 	@$(LAB_AND_VENV)
 	$(ON_LAB) $(BIN)/ansible-playbook playbooks/teardown.yml -e @tests/lab/vars.yml $(ARGS)
 
 .PHONY: lab
-lab: ## a kind cluster, also where no image can be pulled
+lab: ## create a kind cluster, built locally if no image can be pulled
 	$(LAB) up
 
 .PHONY: lab-down
-lab-down: ## the cluster goes; what was built stays cached
+lab-down: ## delete the cluster and keep the build cache
 	$(LAB) down
 
 .PHONY: lab-env
-lab-env: ## shell exports for work by hand, for eval
+lab-env: ## print shell exports for manual work, for use with eval
 	@$(LAB) env
 
 .PHONY: test
-test: ## all that CI runs: lint, sanity, unit, e2e
+test: ## run everything that CI runs: lint, sanity, unit, e2e
 	@for stage in '--jobs=2 lint sanity' unit e2e; do \
 		begun=$$(date +%s); $(MAKE) --no-print-directory $$stage || exit 1; \
 		times="$$times $$stage $$(( $$(date +%s) - begun )) s,"; \
 	done; echo "stages:$${times%,}"
 
 .PHONY: lint
-lint: $(VENV)/.done shellcheck ## style, spelling, commit subjects, types, documentation, changelog, and what Galaxy says of the built archive
+lint: $(VENV)/.done shellcheck ## check style, types, documentation, changelog, and the built archive with Galaxy's importer
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/codespell
@@ -66,44 +66,44 @@ lint: $(VENV)/.done shellcheck ## style, spelling, commit subjects, types, docum
 	$(PYTHON) tests/sanity galaxy
 
 .PHONY: shellcheck
-shellcheck: ## the package shellcheck, where it is missing
+shellcheck: ## install the package shellcheck if it is missing
 	@command -v shellcheck >/dev/null || apt-get install -y -qq shellcheck || { apt-get update -qq && apt-get install -y -qq shellcheck; } || { echo 'Install the package shellcheck.' >&2; exit 1; }
 
-# The versions of ansible-core, such as SANITY=2.19: tests/sanity/cores.py has all that are known.
+# Versions of ansible-core to test, such as SANITY=2.19. tests/sanity/cores.py lists all supported values.
 SANITY ?=
 .PHONY: sanity
-sanity: $(VENV)/.done shellcheck ## ansible-test sanity of the built archive, with every version of ansible-core that we say to run on
+sanity: $(VENV)/.done shellcheck ## run ansible-test sanity on the built archive, with every supported version of ansible-core
 	$(PYTHON) tests/sanity $(SANITY)
 
 .PHONY: unit
-unit: $(VENV)/.done ## unit and contract tests: no cluster
+unit: $(VENV)/.done ## run unit and contract tests, without a cluster
 	$(BIN)/pytest -q -n auto --dist worksteal -m 'not long' tests/unit
 
 .PHONY: coverage
-coverage: $(VENV)/.done ## lines and branches of the engine that unit tests run
+coverage: $(VENV)/.done ## measure the lines and branches of module_utils that unit tests run
 	$(BIN)/pytest -q tests/unit --cov=plugins/module_utils --cov-branch --cov-report=term-missing:skip-covered
 
 .PHONY: e2e
-e2e: $(VENV)/.done ## what is claimed, shown on the lab
+e2e: $(VENV)/.done ## verify the documented behavior on the lab
 	$(LAB) up
 	$(BIN)/pytest -q --durations=15 -m 'not long' tests/e2e
 
 .PHONY: e2e-long
-e2e-long: $(VENV)/.done ## the rest of what is claimed: every module's target and examples, adopting, waiting, secrets, few rights
+e2e-long: $(VENV)/.done ## run the remaining tests on the lab: every module's target and examples, adoption, waiting, secrets, limited RBAC
 	$(BIN)/pytest -q -n auto --dist worksteal -m long tests/unit
 	$(LAB) up
 	$(BIN)/pytest -q --durations=15 -m long tests/e2e
 
 .PHONY: test-chaos
-test-chaos: $(VENV)/.done ## what breaks between us and the API server, on a cluster of its own
+test-chaos: $(VENV)/.done ## break connections between modules and the API server, on a separate cluster
 	$(BIN)/pytest -q --durations=15 tests/chaos
 
 .PHONY: bench
-bench: $(VENV)/.done ## us beside others, on a cluster of its own: docs/bench.md
+bench: $(VENV)/.done ## compare the speed with other tools, on a separate cluster: docs/bench.md
 	$(BIN)/python tests/bench $(ARGS)
 
 .PHONY: reference
-reference: $(VENV)/.done ## pages for every module, role and plugin: build/reference/html
+reference: $(VENV)/.done ## build pages for every module, role and plugin: build/reference/html
 	rm -rf build/reference && mkdir -p build/reference/rst && chmod -R go-w build/reference
 	$(PYTHON) -m venv build/reference/venv
 	build/reference/venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt 'antsibull-docs>=2' ansible-pygments sphinx 'sphinx-ansible-theme>=0.9'
@@ -113,8 +113,8 @@ reference: $(VENV)/.done ## pages for every module, role and plugin: build/refer
 		sphinx-build -q -b html -c build/reference build/reference/rst build/reference/html
 
 .PHONY: molecule
-molecule: $(VENV)/.done ## every Molecule scenario, or some: SCENARIOS="namespaces traffic"
+molecule: $(VENV)/.done ## run all Molecule scenarios, or some: SCENARIOS="namespaces traffic"
 	PATH="$(CURDIR)/$(BIN):$$PATH" molecule test $(or $(SCENARIOS:%=-s %),--all)
 
 .PHONY: test-all
-test-all: test e2e-long test-chaos bench ## all there is, for an hour or more
+test-all: test e2e-long test-chaos bench ## run all tests, which takes an hour or more

@@ -7,23 +7,23 @@ DOCUMENTATION = r"""
 ---
 name: evidence
 type: notification
-short_description: Write a report of what a run planned, changed and measured
+short_description: Record what a run planned, changed and measured
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes one JSON file and one HTML file at the end of a playbook, with the results of all tasks of this collection's modules, versions and times,
-    and with failed tasks of other modules.
-  - Changed objects are listed with their differences. Secrets are hidden as in the result of the module. Unchanged objects are counted.
-  - For a task with C(no_log), the report contains only that it ran.
-  - A file that cannot be written causes a warning, and never fails the run.
+  - Writes a JSON file and an HTML file at the end of a playbook. They contain the results of all tasks with modules of this collection, failed tasks
+    of other modules, versions and times.
+  - For each changed object the files contain its diff, with secrets hidden as in the module's result. Unchanged objects are only counted.
+  - For a task with C(no_log), the files only show that it ran.
+  - If a file cannot be written, the plugin warns. The run does not fail.
 requirements:
-  - Enabled by name in C(callbacks_enabled) of ansible.cfg, or in E(ANSIBLE_CALLBACKS_ENABLED).
+  - Enable the plugin in C(callbacks_enabled) of ansible.cfg, or in E(ANSIBLE_CALLBACKS_ENABLED).
 options:
   folder:
     description:
-      - Folder on the controller for the two files. It is created if it does not exist. If it is not set, nothing is written.
-      - Only the owner can read the files. Their names contain the start time of the run, the name of the playbook and a part of the ID of the run.
+      - Path of the folder for the two files, on the controller. The plugin creates it if it does not exist. If it is not set, nothing is written.
+      - Only the owner can read the files. Their names contain the start time of the run, the playbook and a part of the run's ID.
     type: path
     env:
       - name: SERVICEMESH_EVIDENCE
@@ -102,7 +102,7 @@ class CallbackModule(CallbackBase):
 
     def _add(self, task_result: Any, outcome: str, item: bool = False, ignored: bool = False) -> None:
         host, task, result, fields = (part(task_result, name) for name in ("host", "task", "result", "task_fields"))
-        # A loop's items have been told one by one.
+        # The items of a loop are already recorded.
         if not item and task.loop is not None and result.get("results"):
             return
         module = task.resolved_action or task.action
@@ -118,7 +118,7 @@ class CallbackModule(CallbackBase):
             "module": module,
             "started": self._begun.get(place, ended),
             "ended": ended,
-            # As a template it says nothing of what came of it.
+            # A template that was not evaluated does not show whether the task ran in check mode.
             "check_mode": fields["check_mode"] if isinstance(fields.get("check_mode"), bool) else None,
             "ignored": (
                 outcome in evidence.BAD
@@ -132,7 +132,7 @@ class CallbackModule(CallbackBase):
         self._begun[place] = ended
         try:
             self._calls.append(evidence.call(about, outcome, result))
-        except Exception as error:  # a result of no known shape: that there was one is told all the same
+        except Exception as error:  # a result with an unknown structure is still recorded
             self._calls.append(
                 {
                     **about,
@@ -144,7 +144,7 @@ class CallbackModule(CallbackBase):
             )
 
     def _cut_off(self) -> None:
-        """At the end of the process: a run that ended before its playbook did leaves a report that says so."""
+        """Write a report of an unfinished run, if the process ends before the playbook does."""
         if os.getpid() == self._process and not self.disabled:
             self._write({}, finished=False)
 
@@ -160,12 +160,12 @@ class CallbackModule(CallbackBase):
             for suffix, text in (("json", json.dumps(report, indent=2) + "\n"), ("html", page(report))):
                 atomic_write.write_file(folder / f"{name}.{suffix}", text.encode("utf-8", errors="backslashreplace"))
             self._display.display(f"Evidence of this run: {folder / name}.html and .json")
-        except Exception as error:  # whatever it is, the run itself has ended as it has
+        except Exception as error:  # a missing report must not change the result of the run
             self._display.warning(f"cannot write the evidence of this run: {error}")
 
 
 def part(task_result: Any, name: str) -> Any:
-    """Of a task's result, by the name that ansible-core has for it from 2.19 on, and by the one before."""
+    """An attribute of a task's result, by its name since ansible-core 2.19 or by its earlier name."""
     return getattr(task_result, name) if hasattr(task_result, name) else getattr(task_result, f"_{name}")
 
 

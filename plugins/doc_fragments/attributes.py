@@ -8,14 +8,14 @@ class ModuleDocFragment:
 options: {}
 attributes:
   check_mode:
-    description: Can run in check_mode and return what would change without changing it.
+    description: Supports check mode, which reports what would change without changing it.
     support: full
-    details: Nothing is written to a cluster. Downloads and renderings may be kept in the cache.
+    details: Check mode writes nothing to the cluster. Downloads and rendered manifests may remain in the cache.
   diff_mode:
-    description: Returns the difference between before and after, only of fields that change, with secrets hidden.
+    description: Returns the fields that change, before and after the change. Secrets are hidden.
     support: full
   idempotent:
-    description: Run again with the same options, it changes nothing.
+    description: A second run with the same options changes nothing.
     support: full
 """
 
@@ -33,14 +33,14 @@ attributes:
 options: {}
 attributes:
   check_mode:
-    description: Can run in check_mode and return what would change without changing it.
+    description: Supports check mode, which reports what would change without changing it.
     support: full
-    details: It only reads.
+    details: The module only reads.
   diff_mode:
-    description: Returns the difference between before and after.
+    description: Returns the fields that change, before and after the change.
     support: none
-    details: It changes nothing.
+    details: The module changes nothing.
   idempotent:
-    description: Run again with the same options, it changes nothing.
+    description: A second run with the same options changes nothing.
     support: full
 """

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The API of the routes of a service."""
+    """The API in which the routes of a service are written."""
 
     DOCUMENTATION = r"""
 options:
   api:
     description:
-      - API of the routes. V(istio) writes a VirtualService and subsets of a DestinationRule. V(gateway_api) writes an HTTPRoute, and a Service named
-        C(SERVICE-VERSION) for each version. V(auto) is V(gateway_api) if its CRDs are installed and support the whole traffic policy, and V(istio)
-        otherwise; a service with routes keeps its API as long as that supports the policy.
-      - If it is not set, a service keeps its API, and a service without routes uses V(istio). All features of a traffic policy use the same API. A
-        change of the API causes no 503 errors.
-      - The Gateway API does not support faults, direct responses other than redirects, conditions on callers, ports, hosts and missing headers,
-        case-insensitive paths, and rewrites by regular expression. It evaluates the narrower condition first, in any order, and applies only the
-        routes of a Service in its own namespace. Retries require its experimental channel. Settings that it does not support fail with the code
-        C(gateway_api_cannot).
-      - Connection pools, outlier detection and load balancing remain in DestinationRules, one for the service and one for each version.
-      - With V(gateway_api), names in C(gateways) are Gateways of the Gateway API, and the prefix of a rewritten path matches whole path elements
-        (C(/shop/*) also matches C(/shop)).
+      - API in which the service's routes are written. V(istio) writes a VirtualService, and the subsets of a
+        DestinationRule. V(gateway_api) writes HTTPRoutes of Gateway API, and a Service for each version, named
+        C(SERVICE-VERSION).
+      - V(auto) selects V(gateway_api) if its CRDs are installed and it supports the whole policy of the service, else
+        V(istio). A service with routes keeps its API as long as that API supports the policy.
+      - If it is not set, the service keeps its API, and a service without routes uses V(istio). All features of a
+        service use the same API. A change of the API causes no 503 errors.
+      - "Gateway API does not support these settings: faults; direct responses other than redirects; conditions on the
+        caller, the port, the host name or a missing header; case-insensitive paths; rewrites with a regular
+        expression; the routes of a Service in another namespace."
+      - Gateway API supports retries only in its experimental channel. It evaluates the narrowest condition first, so
+        rules that need another order are not supported.
+      - Settings that Gateway API does not support fail with the code C(gateway_api_cannot).
+      - Connection pools, outlier detection and load balancing remain in Istio DestinationRules, one for the service
+        and one for the Service of each version.
+      - With V(gateway_api), C(gateways) contains names of Gateway API Gateways. If a rule rewrites a path prefix, its
+        condition matches whole path segments, so C(/shop/*) also matches C(/shop).
     type: str
     choices: [istio, gateway_api, auto]
 """

@@ -10,13 +10,15 @@ class ModuleDocFragment:
 options:
   registries:
     description:
-      - "Registry mirrors by original registry, such as C({docker.io: mirror.example.com/hub, quay.io: mirror.example.com/quay})."
-      - A key is a registry, or a registry with the start of a path. The longest matching key applies, and V(*) matches every other registry. The
-        rest of the name does not change. Images in a target registry are not changed.
+      - "Mirror registries to pull images from, by original registry, such as C({docker.io: mirror.example.com/hub,
+        quay.io: mirror.example.com/quay})."
+      - A key is a registry, optionally with the start of a path. The longest matching key applies; the key V(*) stands
+        for every other registry. The part of the image's name after the key stays the same.
+      - An image that is already on one of the mirrors is not changed.
     type: dict
     default: {}
   pull_secrets:
-    description: Names of Secrets for pulling images. They must exist in each namespace with such pods.
+    description: Names of the image pull Secrets. They must exist in each namespace whose pods pull these images.
     type: list
     elements: str
     default: []

@@ -9,59 +9,67 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   method:
-    description: How to render and write the control plane.
+    description: Installation method. V(istioctl) renders manifests, which the module applies. V(helm) installs Helm
+      releases.
     type: str
     choices: [istioctl, helm]
     default: istioctl
   istioctl:
     description:
-      - With O(method=istioctl), path of istioctl where the task runs, such as the one that M(servicemesh.istio.release) returns.
-      - If it is not set, C(istioctl) on C(PATH) is used.
+      - Path of istioctl on the host where the task runs, such as the path that M(servicemesh.istio.release) returns.
+        Used only with O(method=istioctl).
+      - The default is C(istioctl) on C(PATH).
     type: path
   helm:
     description:
-      - With O(method=helm), name or path of Helm 3 or 4 where the task runs.
-      - If it is not set, C(helm) on C(PATH) is used.
+      - Name or path of Helm 3 or 4 on the host where the task runs. Used only with O(method=helm).
+      - The default is C(helm) on C(PATH).
     type: str
   charts:
     description:
-      - With O(method=helm), folder of Istio's charts where the task runs, such as C(manifests/charts) of what M(servicemesh.istio.release)
-        unpacked. Required to render.
+      - Folder with Istio's charts on the host where the task runs, such as C(manifests/charts) in the release that
+        M(servicemesh.istio.release) unpacked.
+      - Required to install with O(method=helm).
     type: path
   gateways:
     description:
-      - Gateways. The default is the gateways of the profile, such as istio-ingressgateway with the profile default.
-      - With O(method=helm), each gateway is a release of its own, which is removed with its entry. Settings of O(values) for gateways and for the
-        gateway's name apply with both methods.
+      - List of all gateways. The default is the profile's gateways, such as istio-ingressgateway with the profile
+        default.
+      - With O(method=helm), each gateway is a separate Helm release, which is removed when the gateway leaves the list.
+      - With both methods, the settings under C(gateways.NAME) in O(values) apply to the gateway of that name.
     type: list
     elements: dict
     suboptions:
       name:
-        description: Name of the Service and the Deployment, and of the release with O(method=helm). Its pods have the label C(istio) with this name, without a
-          leading C(istio-).
+        description: Name of the Service and the Deployment, and of the release with O(method=helm). The pods' label
+          C(istio) has the same value, without a leading C(istio-).
         type: str
         required: true
       namespace:
-        description: Namespace of the gateway. O(method=helm) creates it. The default is the namespace of the control plane.
+        description: Namespace of the gateway. The default is the control plane's namespace. With O(method=helm), a
+          missing namespace is created.
         type: str
       egress:
-        description: Whether it is an egress gateway. Only used with O(method=istioctl).
+        description: Whether the gateway is an egress gateway. Used only with O(method=istioctl).
         type: bool
         default: false
       service_type:
-        description: Type of the Service. The default is LoadBalancer, and ClusterIP for an egress gateway with O(method=istioctl).
+        description: Type of the gateway's Service. The default is V(LoadBalancer), and V(ClusterIP) for an egress
+          gateway
+          with O(method=istioctl).
         type: str
         choices: [LoadBalancer, NodePort, ClusterIP]
       k8s:
-        description: With O(method=istioctl), other settings, as in C(k8s) of a gateway in an IstioOperator.
+        description: Kubernetes settings of the gateway, as in C(k8s) of an IstioOperator's gateway. Used only with
+          O(method=istioctl).
         type: dict
         default: {}
       values:
-        description: With O(method=helm), other values of the chart gateway.
+        description: Additional values of the chart C(gateway). Used only with O(method=helm).
         type: dict
         default: {}
   profile:
-    description: Profile of the release.
+    description: Installation profile of the release.
     type: str
     default: default
   istio_namespace:
@@ -69,7 +77,7 @@ options:
     type: str
     default: istio-system
   revision:
-    description: Revision of the control plane. The default is the default revision.
+    description: Revision of the control plane. If it is empty, the control plane is the default revision.
     type: str
     default: ""
   values:
@@ -81,11 +89,13 @@ options:
     type: dict
     default: {}
   components:
-    description: Components, as in C(spec.components) of an IstioOperator. With O(method=helm), only whether cni and ztunnel are enabled.
+    description: Components, as in C(spec.components) of an IstioOperator. O(method=helm) supports only enabling and
+      disabling cni and ztunnel.
     type: dict
     default: {}
   overlays:
-    description: Patches of rendered objects by component, as in C(k8s.overlays) of a component in an IstioOperator. Not supported with O(method=helm).
+    description: Patches of rendered objects by component, as in C(k8s.overlays) of an IstioOperator's component.
+      O(method=helm) does not support them.
     type: dict
     default: {}
   hub:
@@ -95,6 +105,6 @@ options:
     description: Tag of Istio's images. The default is that of the release.
     type: str
   compatibility_version:
-    description: Minor version of Istio, such as 1.30, whose behavior is kept where newer versions changed it.
+    description: Minor version of Istio, such as 1.30, whose behavior is kept where a newer version changed it.
     type: str
 """

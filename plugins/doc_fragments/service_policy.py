@@ -9,11 +9,12 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   service:
-    description: Name of a Service in O(namespace), or a full host name.
+    description: Service that the traffic policy applies to, as the name of a Service in O(namespace) or as a full host
+      name.
     type: str
     required: true
   namespace:
-    description: Namespace of the objects that are written.
+    description: Namespace of the objects that the module writes.
     type: str
     required: true
 """
@@ -25,23 +26,25 @@ options:
     choices: [present, absent]
     default: present
 notes:
-  - All features of a service's traffic policy are composed into one VirtualService and one DestinationRule, because a service's routes have one
-    owner. Each feature is stored in an annotation, so that modules for other features do not change it.
-  - Between subsets and routes, every istiod must report that its proxies have acknowledged the change.
+  - All features of a service's traffic policy, such as its split and its faults, share one VirtualService and one
+    DestinationRule, because the routes of a service can have only one owner. The options of each feature are stored in
+    an annotation, so that the modules for other features keep them.
+  - Routes are written only after every istiod has reported that its proxies have acknowledged the subsets.
 """
     GATEWAYS = r"""
 options:
   gateways:
     description:
       - Proxies that apply the routes. V(mesh) is every sidecar; a gateway is written as C(NAMESPACE/NAME).
-      - If it is not set, the gateways of the service's other policy apply. Without other policy, the default is V(mesh).
+      - The default is the gateways that the service's other features set. If they set none, the default is V(mesh).
     type: list
     elements: str
 """
     GATEWAY_HOSTS = r"""
 options:
   gateway_hosts:
-    description: Host names for which gateways route requests to the service. V(*) is every host name without its own routes.
+    description: Host names for which gateways route requests to the service. V(*) is every host name that has no routes
+      of its own.
     type: list
     elements: str
     default: []
@@ -49,10 +52,10 @@ options:
     VERSIONS = r"""
 options:
   label:
-    description: Label of pods that distinguishes versions.
+    description: Name of the pod label whose value is the version.
     type: str
     default: version
   port:
-    description: Port of the service. Required if the service has several ports.
+    description: Port of the service that routes send traffic to. Required if the service has several ports.
     type: int
 """

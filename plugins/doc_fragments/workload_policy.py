@@ -4,16 +4,19 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Options of every module that writes a policy of its own kind."""
+    """Options of every module that writes a policy as separate objects."""
 
     DOCUMENTATION = r"""
 options:
   namespace:
-    description: Namespace of the objects that are written.
+    description: Namespace of the objects that the module writes.
     type: str
     required: true
   state:
-    description: Whether the policy exists. Objects with the same name that this collection did not create are not deleted.
+    description:
+      - Whether the policy exists.
+      - V(absent) fails with the code C(not_ours) if an object of the policy exists that this collection did not
+        create.
     type: str
     choices: [present, absent]
     default: present
@@ -23,7 +26,8 @@ options:
   workload:
     description:
       - Labels of the pods that the policy applies to.
-      - If it is not set, the policy applies to all pods of the namespace. In the root namespace, it applies to all pods of the mesh.
+      - If it is not set, the policy applies to all pods of the namespace. In the root namespace, it applies to all
+        pods of the mesh.
     type: dict
     default: {}
 """

@@ -6,24 +6,25 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 name: drift
-short_description: Compose a drift report from results of check mode
+short_description: Create a drift report from results of check mode
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Composes one report of the objects that differ, from registered results of modules of this collection in check mode.
-  - A failed result, and a result without objects, is an error, so that neither is reported as no drift.
-  - playbooks/drift.yml uses it for the whole site. It can also be used for your own tasks.
+  - Creates one report of the objects that differ from their declaration. The input is registered results of this collection's modules from tasks in
+    check mode.
+  - The filter fails if a task failed or its result has no list of objects, so that such a result never counts as being without drift.
+  - C(playbooks/drift.yml) uses the filter for all roles. You can also use it for your own tasks.
 positional: _input
 options:
   _input:
-    description: Results, with the role and module of each.
+    description: Results of tasks.
     type: list
     elements: dict
     required: true
     suboptions:
       role:
-        description: Name of the role, or another name for the origin of the task.
+        description: Name under which the report lists the task, such as the name of its role.
         type: str
         required: true
       module:
@@ -31,20 +32,20 @@ options:
         type: str
         required: true
       result:
-        description: Registered result of the task or of its loop. Empty if the task did not run.
+        description: Registered result of the task or of a loop. An empty result means that the task did not run.
         type: dict
         required: true
 """
 
 EXAMPLES = r"""
 ---
-- name: Plan the shop
+- name: Compare the shop with its manifests
   servicemesh.istio.manifests:
     src: shop.yaml
   check_mode: true
   register: shop
 
-- name: Show the drift
+- name: Show the drift report
   ansible.builtin.debug:
     var: "[{'role': 'shop', 'module': 'manifests', 'result': shop}] | servicemesh.istio.drift"
 """
@@ -56,10 +57,12 @@ _value:
   type: dict
   contains:
     drift:
-      description: Whether objects differ.
+      description: Whether any object differs.
       type: bool
     counts:
-      description: Number of objects, of objects that differ, of those with fields of other owners, and of objects that differ by action.
+      description:
+        - Number of all objects, of those that differ, and of those that differ in fields of other field managers.
+        - C(actions) is the number of objects that differ by action.
       type: dict
       sample: {objects: 120, differ: 2, conflicts: 1, actions: {configured: 1, pruned: 1}}
     left_out:
@@ -67,25 +70,25 @@ _value:
       type: list
       elements: str
     versions:
-      description: Versions of the collection, of ansible-core and of the declared Istio.
+      description: Versions of the collection, of ansible-core and of the declared Istio release.
       type: dict
     warnings:
-      description: Warnings of the modules, with role, module and text.
+      description: Warnings of the modules, each with role, module and text.
       type: list
       elements: dict
     calls:
-      description: Calls of modules, with one entry for each item of a loop.
+      description: All module calls. A loop has one call for each item.
       type: list
       elements: dict
       contains:
         role:
-          description: Role of the entry in the input.
+          description: Role as in the input.
           type: str
         module:
-          description: Module of the entry in the input.
+          description: Module as in the input.
           type: str
         item:
-          description: Name of the item of the loop.
+          description: Short name of the loop's item.
           type: str
         changed:
           description: Whether the call would change anything.
@@ -95,8 +98,8 @@ _value:
           type: int
         differ:
           description: >-
-            Objects that differ, each with name, ref, action (created, configured, recreated or pruned), conflicts, status, message, and the
-            fields that differ before and after. Values of Secrets are hidden.
+            Objects that differ, each with name, ref, action (created, configured, recreated or pruned), conflicts, status, message, and the old and
+            new values of the fields that differ. Values of Secrets are hidden.
           type: list
           elements: dict
         warnings:

@@ -6,63 +6,65 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 name: contexts
-short_description: Use each context of a kubeconfig as a host
+short_description: Create a host for each context of a kubeconfig
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Creates a host for each context of one or more kubeconfig files, so that one play runs on many clusters.
+  - Creates a host for each context of one or more kubeconfig files, so that one play can run on many clusters.
   - The name of the inventory file must end in C(contexts.yml) or C(contexts.yaml).
-  - The plugin connects to no cluster and runs no credential plugin. Tokens, passwords, certificates and keys do not become variables.
-  - The variables of a host are C(context), C(kubeconfig), C(api_server) (the URL of the API server), C(context_cluster), C(context_user) and
-    C(context_namespace). Use them in O(compose), O(groups) and O(keyed_groups). C(kubeconfig) is a path; if a context is merged from several files,
-    it is all of their paths, joined as in E(KUBECONFIG).
-  - C(ansible_connection) and C(ansible_python_interpreter) make tasks run on the controller, with the Python of C(ansible-playbook). O(vars) can
-    override them.
-  - The playbooks of this collection use the cluster of C(kubeconfig) and C(context). In your own play, set them once in C(module_defaults), for
-    C(group/servicemesh.istio.all) and any other group, such as C(group/kubernetes.core.k8s).
-  - A context whose cluster is missing or has no server is left out with a warning.
+  - The plugin does not connect to a cluster and does not run credential plugins. It never stores a token, password, certificate or key in a variable.
+  - Each host has the variables C(context), C(kubeconfig), C(api_server) (the URL of the API server), C(context_cluster), C(context_user) and
+    C(context_namespace). You can use them in O(compose), O(groups) and O(keyed_groups).
+  - C(kubeconfig) is a path. If a context is merged from several files, it contains all of their paths, joined as in E(KUBECONFIG).
+  - By default, tasks run on the controller with the Python that runs C(ansible-playbook). The plugin sets C(ansible_connection) and
+    C(ansible_python_interpreter) for this. You can override them with O(vars).
+  - The playbooks of this collection use the cluster that C(kubeconfig) and C(context) select. In your own plays, pass both variables once in
+    C(module_defaults), for C(group/servicemesh.istio.all) and for other groups such as C(group/kubernetes.core.k8s).
+  - If the files do not contain a context's cluster, or the cluster has no server, the context is skipped with a warning.
 requirements:
   - kubernetes >= 29.0.0, in the Python that runs C(ansible-playbook)
 options:
   plugin:
-    description: Name of this plugin.
+    description: Name of this plugin. It marks the file as an inventory of this plugin.
     type: str
     required: true
     choices: [servicemesh.istio.contexts]
   kubeconfig:
     description:
-      - Path of a kubeconfig file, or list of paths, merged as kubectl does. If files define the same name, the first file applies.
-      - A relative path starts at the folder of the inventory file. Each file must exist.
-      - If it is not set, E(K8S_AUTH_KUBECONFIG), then E(KUBECONFIG), then C(~/.kube/config) is used. Missing files of a variable are ignored.
+      - Path of a kubeconfig file, or a list of paths. Several files are merged as by kubectl. If two files have an entry of the same name, the first
+        file has precedence.
+      - A relative path starts at the folder of the inventory file. All files must exist.
+      - The default is E(K8S_AUTH_KUBECONFIG), then E(KUBECONFIG), then C(~/.kube/config). Missing files in a variable with several paths are ignored.
     type: raw
     env:
       - name: KUBECONFIG
       - name: K8S_AUTH_KUBECONFIG
   contexts:
     description:
-      - Names of contexts, or patterns such as C(prod-*), with C(*), C(?) and C([...]).
-      - A name that does not exist is an error. A pattern without a match is a warning.
+      - Contexts to include, as names or patterns such as C(prod-*). A pattern can contain C(*), C(?) and C([...]).
+      - The plugin fails if a context does not exist, and warns if a pattern matches no context.
     type: list
     elements: str
     default: ["*"]
   exclude:
-    description: Names or patterns of contexts to leave out. A name or pattern without a match is a warning.
+    description: Contexts to exclude, as names or patterns. The plugin warns if one of them matches no context.
     type: list
     elements: str
     default: []
   hostname:
     description:
-      - Jinja expression for the name of the host, with the variables of the host.
-      - The default is the name of the context. Characters with a meaning in host patterns or paths, such as those of C(arn:aws:eks:...), are replaced
-        with dashes.
-      - Two contexts with the same host name are an error.
+      - Jinja expression for the name of the host. It can use the variables of the host.
+      - The default is the name of the context. Characters that have a meaning in host patterns or paths are replaced by dashes, such as the colons of
+        C(arn:aws:eks:...).
+      - The plugin fails if two contexts result in the same name.
     type: str
   vars:
     description:
-      - Variables of hosts, by name or pattern of the context. All matches apply; for the same variable, the last one applies.
-      - They override the plugin's own variables.
-      - A pattern without a match is a warning.
+      - Variables of hosts, by the name or a pattern of the context. If several patterns match, all of their variables are set, and the last value of
+        a variable has precedence.
+      - They override the variables that the plugin sets.
+      - The plugin warns if a pattern matches no context.
     type: dict
     default: {}
 extends_documentation_fragment:
@@ -70,13 +72,13 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-# All contexts of the default kubeconfig, in the group mesh.
+# Add all contexts of the default kubeconfig to the group mesh.
 plugin: servicemesh.istio.contexts
 groups:
   mesh: true
 
 ---
-# Some contexts of two files, with rings for an upgrade.
+# Select contexts of two files, and group them by the rings of an upgrade.
 plugin: servicemesh.istio.contexts
 kubeconfig:
   - clusters/europe.kubeconfig
@@ -95,7 +97,7 @@ keyed_groups:
     prefix: ring
 
 ---
-# The last part of an ARN as the host name, and its region as a variable.
+# Use the last part of an ARN as the name of the host, and its fourth part as the region.
 plugin: servicemesh.istio.contexts
 contexts: ["arn:aws:eks:*"]
 hostname: context.split('/') | last
@@ -122,9 +124,9 @@ from ansible_collections.servicemesh.istio.plugins.module_utils._cluster.context
 from ansible_collections.servicemesh.istio.plugins.module_utils._failure import Failure, InvalidOption
 
 DEFAULT = "~/.kube/config"
-# What a pattern of hosts, a range of them and a path are made of is not among these.
+# Other characters have a meaning in host patterns, host ranges or paths.
 UNSAFE = re.compile(r"[^A-Za-z0-9._@-]+")
-# Modules take these before what the context says, so all hosts would have one server or one account.
+# They override the context in modules, so all hosts would have the same server or account.
 FOR_ALL = [
     f"K8S_AUTH_{name}" for name in ("HOST", "API_KEY", "USERNAME", "PASSWORD", "SSL_CA_CERT", "CERT_FILE", "KEY_FILE")
 ]
@@ -140,7 +142,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
         super().parse(inventory, loader, path)
         config = self._read_config_data(path)
         try:
-            # A typing error in "contexts" would else mean every cluster there is.
+            # A misspelled "contexts" would otherwise select all clusters.
             for name in set(config) - set(self.option_definitions):
                 raise InvalidOption(
                     name,
@@ -157,11 +159,11 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
             self._warn(path, f"{name} is set in the environment and overrides the settings of every context.")
 
     def _paths(self, in_file: bool, folder: Path) -> list[str]:
-        """Files to read, in order; a variable of the environment may name some that are not there.
+        """The paths of the files to read, in order. Missing files of an environment variable are ignored.
 
-        Raises InvalidOption, without the value, which may be a whole kubeconfig.
+        Raises InvalidOption, without the value, because it may be the content of a kubeconfig.
         """
-        # A variable that is set to nothing counts as none.
+        # An empty variable is the same as an unset one.
         given = self.get_option("kubeconfig") or os.environ.get("KUBECONFIG") or DEFAULT
         named = given if isinstance(given, list) else [given]
         if not all(isinstance(name, str) and name and "\n" not in name for name in named):
@@ -259,7 +261,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
 
 
 def fits(name: str, pattern: str) -> bool:
-    """Whether a context is meant: brackets in a context's own name are no pattern of it."""
+    """Whether a context has this name or matches this pattern. Brackets in its own name are not a pattern."""
     return name == pattern or fnmatchcase(name, pattern)
 
 

@@ -7,44 +7,51 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: addons
-short_description: Install the addons of an Istio release
+short_description: Install, change or remove the addons of an Istio release
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Installs addons from C(samples/addons) of the release, connects Kiali to Prometheus, Grafana and Jaeger, and configures tracing for the mesh.
-  - The addons form one ApplySet. An addon that is no longer listed is removed.
-  - The addons are for demonstration. They store data in memory or in the pod, and require no password.
+  - Installs the addons from the release's folder C(samples/addons), connects Kiali to Prometheus, Grafana and Jaeger, and configures tracing for the mesh.
+  - All addons form one ApplySet. An addon that you remove from O(names) is deleted.
+  - The addons are for evaluation, not for production. They store data in memory or in the pod, and their dashboards require no password.
 options:
   samples:
-    description: Folder with the addons of the release where the task runs. Required with O(state=present).
+    description: Path of the folder with the release's addons, on the host where the task runs. Required with O(state=present).
     type: path
   names:
-    description: Names of the addons, such as V(loki). Addons in C(extras) are named C(extras/NAME). Only one tracing backend is allowed.
+    description:
+      - Names of the addons to install, as the files in O(samples) are named, such as V(loki).
+      - An addon in the subfolder C(extras) has the name C(extras/NAME). Only one tracing backend can be installed at a time.
     type: list
     elements: str
     default: [prometheus, grafana, jaeger, kiali]
   namespace:
-    description: Namespace of the addons. Tracing is configured for the whole mesh only if this is the namespace of the control plane.
+    description:
+      - Namespace of the addons.
+      - O(sampling) applies to the whole mesh only if this is the namespace of the control plane.
     type: str
     default: istio-system
   images:
-    description: Replacement images, by repository of the release, such as C(docker.io/grafana/grafana). Use O(registries) for a mirror.
+    description:
+      - Images of your own. A key is the repository of an image in the release, such as C(docker.io/grafana/grafana), and its value is the image
+        to use instead.
+      - To use a mirror, set O(registries).
     type: dict
     default: {}
   kiali_config:
-    description: Settings that are merged over the configuration of Kiali.
+    description: Additional settings for Kiali's configuration. They override the values that the release and this module set.
     type: dict
     default: {}
   tracing_provider:
-    description: Name of the tracing provider in C(extensionProviders) of the mesh configuration.
+    description: Name of the tracing provider, as in C(extensionProviders) of the mesh configuration.
     type: str
     default: jaeger
   sampling:
-    description: Percentage of requests that are traced in the mesh. If it is not set, no Telemetry is written.
+    description: Percentage of requests to trace. If it is not set, the module does not write a Telemetry object.
     type: float
   state:
-    description: Whether the addons are installed.
+    description: Whether to install (V(present)) or remove (V(absent)) the addons.
     type: str
     choices: [present, absent]
     default: present
@@ -82,7 +89,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs made for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
@@ -93,32 +100,32 @@ objects:
   elements: dict
   contains:
     ref:
-      description: Group, version, kind, namespace and name.
+      description: Group, version, kind, namespace and name of the object.
       type: dict
     action:
-      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      description: Action on the object. One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
       description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Status as kstatus reports it, if the module waited for the object.
+      description: Readiness as defined by kstatus, if the module waited for the object.
       type: str
     message:
-      description: Further information.
+      description: Additional information about the action, such as the reason of a failure.
       type: str
 verified:
-  description: Conditions that were verified between steps.
+  description: Conditions that the task verified after its steps, such as that proxies are in sync.
   returned: when a plan was made
   type: list
   elements: str
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: unknown_addon, ref: null, reason: "", hint: ""}

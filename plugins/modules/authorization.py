@@ -7,43 +7,50 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: authorization
-short_description: Allow and deny requests to workloads
+short_description: Allow or deny requests to workloads, or deny by default
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes one AuthorizationPolicy for O(allow) and one for O(deny). A denied request is denied even if another policy allows it.
-  - If any policy allows requests to a workload, all other requests to it are denied
+  - Writes one AuthorizationPolicy with the allow rules and one with the deny rules. A deny rule takes precedence over
+    every allow rule.
+  - If a workload has an allow policy, requests that match none of its rules are denied
     (U(https://istio.io/latest/docs/reference/config/security/authorization-policy/)).
-  - The module waits until a proxy of every istiod has the rules in its configuration, and all proxies have acknowledged them.
-  - The change applies to new connections at once, and to open connections when the proxy has drained them. This takes 45 seconds unless
-    C(drainDuration) sets another value.
+  - Waits until at least one proxy of each istiod has the rules in its configuration, and all proxies have acknowledged
+    the configuration that istiod sent to them.
+  - The change then applies to new connections. Open connections are affected when the proxy drains them, which takes
+    45 seconds unless Istio's C(drainDuration) is set.
 options:
   name:
-    description: Name of the policy. Its objects have this name with the suffixes C(-allow) and C(-deny).
+    description: Name of the policy. The AuthorizationPolicies are named C(NAME-allow) and C(NAME-deny).
     type: str
     required: true
   allow:
     description:
-      - Rules, of which one must match for a request to be allowed. An empty list allows nothing.
-      - C(from) is a source or a list of sources, with C(service_accounts) as C(NAMESPACE/NAME), C(principals), C(namespaces), C(ips), C(remote_ips)
-        and C(request_principals). The prefix C(not_) negates each.
-      - C(to) is an operation or a list of operations, with C(methods), C(paths), C(ports) and C(hosts). The prefix C(not_) negates each.
-      - C(when) is a list of C({key, values, not_values}) with the condition keys of Istio.
-      - Sources by identity require mutual TLS.
+      - Allow rules. A request is allowed if one of them matches. An empty list allows nothing.
+      - C(from) is a source or a list of sources. A source has C(service_accounts) as C(NAMESPACE/NAME), C(principals),
+        C(namespaces), C(ips), C(remote_ips) and C(request_principals), each also with the prefix C(not_).
+      - C(to) is an operation or a list of operations. An operation has C(methods), C(paths), C(ports) and C(hosts),
+        each also with the prefix C(not_).
+      - C(when) is a list of conditions C({key, values, not_values}), with the keys that Istio defines.
+      - Sources by identity (C(service_accounts), C(principals) and C(namespaces)) need mutual TLS.
     type: list
     elements: dict
   deny:
-    description: Rules with the same keys as O(allow). A request that matches one of them is denied.
+    description: Deny rules, with the keys of O(allow). A request is denied if one of them matches.
     type: list
     elements: dict
     default: []
   default:
-    description: V(deny) without O(allow) denies all requests. V(allow) is for policies that only deny, and states the default of Istio.
+    description:
+      - Effect on requests that match no rule.
+      - V(deny) denies them, also without O(allow). V(allow) allows them. Use it only with O(deny), because it fails
+        together with O(allow) rules.
+      - If it is not set, requests that match no rule are denied with O(allow), and allowed without it.
     type: str
     choices: [allow, deny]
   dry_run:
-    description: Whether proxies only log the effect of the policy.
+    description: Whether proxies only log the result of the policy, and do not enforce it.
     type: bool
     default: false
 seealso:
@@ -67,7 +74,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Allow only the frontend to read the catalog, and deny all writes
+- name: Allow only the frontend to call the product catalog, and deny all writes
   servicemesh.istio.authorization:
     name: catalog
     namespace: online-boutique
@@ -86,7 +93,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs made for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
@@ -97,43 +104,47 @@ objects:
   elements: dict
   contains:
     ref:
-      description: Group, version, kind, namespace and name.
+      description: Group, version, kind, namespace and name of the object.
       type: dict
     action:
-      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      description: Action on the object. One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
       description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Status as kstatus reports it, if the module waited for the object.
+      description: Readiness as defined by kstatus, if the module waited for the object.
       type: str
     message:
-      description: Further information.
+      description: Additional information about the action, such as the reason of a failure.
       type: str
 verified:
-  description: Conditions that were verified between steps.
+  description: Conditions that the task verified after its steps, such as that proxies are in sync.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
-  returned: when something is to be changed
+  description:
+    - Pre-flight findings on the written objects, and those that the change causes on other objects, errors first.
+    - Each entry has the keys of a finding of M(servicemesh.istio.preflight).
+  returned: when the plan contains changes
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
-  returned: when something is to be changed
+  description:
+    - Kinds that the account may not list, each with the API server's message.
+    - Checks that need these kinds are skipped.
+  returned: when the plan contains changes
   type: dict
   sample: {}
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: authorization_empty, ref: null, reason: "", hint: ""}

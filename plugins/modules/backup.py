@@ -7,49 +7,53 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: backup
-short_description: Back up the configuration of a mesh to files
+short_description: Back up the Istio resources of a cluster to files
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes every object of the Istio kinds, those of all API groups that end in C(.istio.io), to YAML files that can be applied.
-  - Fields that servers and controllers write are left out, and so are the labels of ApplySets, which their owners write again. Objects that a
-    controller or istiod created are left out, because it creates them again; RV(left_out) lists them.
-  - Each namespace and kind has one file with a stable order, so that a second run changes nothing and the folder can be kept in git. The index
-    C(index.yaml) has counts, versions and the ID of the cluster.
-  - The folder is made equal to the cluster, unless O(prune=false). A file whose objects no longer exist is deleted, if the index lists the file.
-  - M(servicemesh.istio.restore) restores the files.
+  - Writes all Istio resources of a cluster to YAML files that can be applied again. Istio resources are the objects of all API groups that end in
+    C(.istio.io).
+  - The files do not contain fields that the API server or controllers set, or labels that make an object a member of an ApplySet.
+  - Objects that a controller or istiod created are not backed up, because their creator creates them again. RV(left_out) lists them.
+  - The folder has one file for each namespace and kind. The order of objects is stable, so a second run changes nothing and the folder can be
+    stored in git. The index C(index.yaml) contains counts, versions and the cluster's ID.
+  - By default, the folder is made equal to the cluster. If all objects of a file no longer exist, the file is deleted. The module never deletes
+    a file that is not in its index.
+  - Use M(servicemesh.istio.restore) to restore the backup.
 options:
   dest:
     description:
-      - Folder where the task runs. It is created if it does not exist. A folder with other files and without an index is rejected. Hidden files, such
-        as C(.git), are ignored.
-      - The backup of another cluster is rejected, and with O(prune) a backup of kinds that the cluster no longer serves.
+      - Path of the backup folder, on the host where the task runs. The module creates it if it does not exist.
+      - The task fails if the folder contains other files but no index. Hidden files, such as C(.git), are ignored.
+      - The task also fails if the folder contains the backup of another cluster, or, with O(prune=true), objects of kinds that the cluster no
+        longer serves.
     type: path
     required: true
   istio_namespace:
-    description: Namespace of the control plane, and of Secrets in O(secrets) without a namespace.
+    description: Namespace of the control plane. O(secrets) without a namespace are in this namespace.
     type: str
     default: istio-system
   gateway_api:
-    description: Whether to include objects of the Gateway API.
+    description: Whether to back up the objects of the Gateway API too.
     type: bool
     default: false
   mesh_config:
-    description: Whether to include the ConfigMaps from which istiod reads its mesh configuration.
+    description: Whether to back up the ConfigMaps with istiod's mesh configuration too.
     type: bool
     default: false
   secrets:
     description:
-      - Secrets to include, as C(NAME) or C(NAMESPACE/NAME), such as C(istio-ca-secret) or C(cacerts). Their files contain B(private keys) and are
-        readable only by their owner.
-      - A Secret that does not exist causes a warning. If the backup still contains it, the task fails with O(prune).
+      - Secrets to back up too, as C(NAME) or C(NAMESPACE/NAME), such as C(istio-ca-secret) or C(cacerts).
+      - The files of Secrets contain B(private keys). Only their owner can read them.
+      - A Secret that does not exist produces a warning. If the backup still contains it and O(prune=true), the task fails.
     type: list
     elements: str
     default: []
   prune:
-    description: Whether to delete objects from the backup that no longer exist in the cluster. V(false) keeps them over several runs, for example before the
-      mesh is removed.
+    description:
+      - Whether to remove objects from the backup that no longer exist in the cluster.
+      - With V(false) they stay in the backup, also after several runs. Use this for a backup before you remove a mesh.
     type: bool
     default: true
 seealso:
@@ -66,17 +70,17 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Back up routes, policies and the mesh configuration
+- name: Back up all Istio resources and the mesh configuration
   servicemesh.istio.backup:
     dest: "{{ playbook_dir }}/mesh"
     mesh_config: true
-  register: kept
+  register: result
 
-- name: Show the number of objects
+- name: Show what was backed up
   ansible.builtin.debug:
-    msg: "{{ kept.counts }} in {{ kept.dest }}"
+    msg: "{{ result.counts }} in {{ result.dest }}"
 
-- name: Back up the CA of the mesh as well
+- name: Back up the key of Istio's self-signed CA too
   servicemesh.istio.backup:
     dest: "{{ playbook_dir }}/mesh"
     mesh_config: true
@@ -86,11 +90,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 dest:
-  description: The folder.
+  description: Path of the backup folder.
   returned: success
   type: str
 files:
-  description: Every file with what was done with it, one of created, configured, unchanged, pruned, and the number of its objects.
+  description: All files, each with its action (created, configured, unchanged or pruned) and the number of its objects.
   returned: success
   type: list
   elements: dict
@@ -101,22 +105,22 @@ counts:
   type: dict
   sample: {VirtualService.networking.istio.io: 3}
 left_out:
-  description: Objects that are not kept, and why.
+  description: Objects that are not backed up, each with the reason.
   returned: success
   type: list
   elements: dict
   sample: [{ref: WorkloadEntry shop/vm-10.0.0.7, why: its controller creates it again}]
 cluster:
-  description: The cluster's id, which is the uid of its namespace kube-system, and its version.
+  description: The cluster's ID, which is the UID of its namespace kube-system, and its Kubernetes version.
   returned: success
   type: dict
   sample: {uid: 3f0c2f2c-6d1c-4f57-9d5d-5b1f0a9d0e11, version: v1.36.3}
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: not_ours, ref: null, reason: "", hint: ""}
@@ -190,8 +194,8 @@ def body(run: Run) -> dict:
 
 
 def _write(dest: Path, changes: list, listed: list, unfinished: backup.Index) -> None:
-    """While files are written the index says so, and names the old and the new ones: an interruption costs a run, never
-    a file.
+    """Write the files. The index is marked as incomplete meanwhile and lists old and new files, so that the next run can
+    continue after an interruption.
     """
     last = replace(listed[0], action=managed_directory.CONFIGURED)
     managed_directory.apply_files(dest, [replace(last, after=unfinished.text), *changes, last])

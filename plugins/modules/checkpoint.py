@@ -7,17 +7,18 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: checkpoint
-short_description: Save objects in the cluster to restore them later
+short_description: Save the current configuration of objects and restore it later
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Saves the declared fields of objects in a ConfigMap, whichever tool declared them. Fields that controllers and servers set are left out.
-  - An existing checkpoint is not changed, so that an interrupted run that starts again restores the state before the first run.
-  - The role upgrade uses it to roll back. It can be used for any other change that may have to be rolled back.
+  - Saves the configuration of selected objects in a ConfigMap in the cluster. It saves the fields that any tool has declared, and no fields that
+    the API server or controllers set.
+  - An existing checkpoint is never overwritten. If you repeat an interrupted run, the checkpoint still has the state before the first run.
+  - The role C(upgrade) uses a checkpoint for its rollback. Use this module for any other change that you may have to roll back.
 options:
   name:
-    description: Name of the checkpoint, which is the name of its ConfigMap.
+    description: Name of the checkpoint and of its ConfigMap.
     type: str
     required: true
   namespace:
@@ -25,46 +26,46 @@ options:
     type: str
     default: istio-system
   objects:
-    description: Objects to save with O(state=present). Secrets are not supported.
+    description: Objects to save with O(state=present). Secrets cannot be saved.
     type: list
     elements: dict
     default: []
     suboptions:
       api_version:
-        description: Group and version.
+        description: API group and version of the objects, such as V(apps/v1).
         type: str
         required: true
       kind:
-        description: Kind.
+        description: Kind of the objects.
         type: str
         required: true
       namespace:
-        description: Namespace of the objects. The default is all namespaces.
+        description: Namespace of the objects. By default, objects of all namespaces are selected.
         type: str
         default: ""
       name:
-        description: Name of one object.
+        description: Name of one object. By default, all objects of the kind are selected.
         type: str
         default: ""
       selector:
-        description: Label selector, such as C(app=web).
+        description: Label selector of the objects, such as C(app=web).
         type: str
         default: ""
   notes:
-    description: Values to store with the checkpoint, by name.
+    description: Additional texts to store in the checkpoint, by name.
     type: dict
     default: {}
   state:
     description:
       - V(present) saves the objects.
-      - V(restored) restores the objects, waits until they are ready, and deletes matching objects that this collection created in the meantime.
+      - V(restored) restores the objects and waits until they are ready. It also deletes selected objects that this collection has created since.
       - V(absent) deletes the checkpoint and changes nothing else.
     type: str
     choices: [present, restored, absent]
     default: present
 seealso:
   - name: ConfigMap
-    description: Reference of the ConfigMap that keeps a checkpoint.
+    description: Reference of the kind that stores a checkpoint.
     link: https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-resources/config-map-v1/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
@@ -75,7 +76,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Save the gateway
+- name: Save the gateway before a change
   servicemesh.istio.checkpoint:
     name: before-the-change
     objects:
@@ -96,22 +97,22 @@ EXAMPLES = r"""
 
 RETURN = r"""
 found:
-  description: Whether the checkpoint existed before this call.
+  description: Whether the checkpoint existed before this task.
   returned: success
   type: bool
 notes:
-  description: Its notes. Those that were given first, where it was there. Empty with O(state=absent).
+  description: Notes of the checkpoint. If it already existed, these are the notes it was created with. Empty with O(state=absent).
   returned: success
   type: dict
   sample: {ticket: OPS-17}
 kept:
-  description: The objects that it keeps. Empty with O(state=absent).
+  description: Objects in the checkpoint. Empty with O(state=absent).
   returned: success
   type: list
   elements: dict
   sample: [{group: apps, version: v1, kind: Deployment, namespace: istio-system, name: istio-ingressgateway}]
 summary:
-  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs made for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
@@ -122,32 +123,32 @@ objects:
   elements: dict
   contains:
     ref:
-      description: Group, version, kind, namespace and name.
+      description: Group, version, kind, namespace and name of the object.
       type: dict
     action:
-      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      description: Action on the object. One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
       description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Status as kstatus reports it, if the module waited for the object.
+      description: Readiness as defined by kstatus, if the module waited for the object.
       type: str
     message:
-      description: Further information.
+      description: Additional information about the action, such as the reason of a failure.
       type: str
 verified:
-  description: Conditions that were verified between steps.
+  description: Conditions that the task verified after its steps, such as that proxies are in sync.
   returned: when a plan was made
   type: list
   elements: str
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: no_checkpoint, ref: null, reason: "", hint: ""}
@@ -184,7 +185,7 @@ def body(run: Run) -> dict:
     wanted = checkpoint.Checkpoint(options["name"], options["namespace"], choices, notes)
     live = wanted.live(cluster)
     if options["state"] == "absent":
-        # Also one that cannot be read.
+        # A checkpoint that cannot be read can be deleted too.
         return {**run.remove([live] if live else []), **_said(live, checkpoint.EMPTY)}
     if options["state"] == "restored":
         if live is None:

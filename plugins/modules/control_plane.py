@@ -12,49 +12,62 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Renders the control plane with the istioctl of the release, without access to the cluster, and makes the cluster equal to the result.
-  - "Performs the further steps of C(istioctl install): it creates the namespace and the objects of the default revision tag, and rejects webhooks
-    that would inject the same pod twice."
-  - "Objects are applied in this order: CRDs, istiod until it is ready, webhooks until they have the CA of istiod, and gateways until they are ready."
-  - With O(method=helm), Helm writes releases that C(helm list) shows, with the same plan. The rendered charts are compared with the live objects, so
-    that a first install and manual changes have a diff.
-  - O(registries) applies to every rendered image, and to the images that istiod injects and uses for gateways. With O(method=helm) it applies to
-    hubs, images, containers and injection templates of O(values) and O(gateways); an image in a pod from another source is an error.
+  - Renders the manifests of the control plane with the release's istioctl and applies them to the cluster. istioctl itself does not connect to
+    the cluster.
+  - Also does the steps of C(istioctl install) that are not in its manifests. It creates the namespace and the objects of the default revision
+    tag, and fails if several webhooks would inject the same pod.
+  - Applies CRDs first, then istiod, webhooks and gateways. The module waits until istiod is ready, until the webhooks have istiod's CA, and until
+    the gateways are ready.
+  - With O(method=helm), Helm writes the objects, in releases that C(helm list) shows. The rendered charts are compared with the live objects, so
+    check mode and diff also show a first installation and manual changes.
+  - O(registries) replaces the registry of all rendered images, of the images that istiod injects, and of the gateways that istiod creates. With
+    O(method=helm) it applies to hubs, images, containers and injection templates in O(values) and O(gateways). The task fails if a pod still has
+    an image of another registry.
 options:
   leave_gateways:
-    description: Whether to keep gateways as they are, neither changed nor removed. An upgrade installs the new revision first and changes gateways last.
+    description:
+      - Whether to leave gateways unchanged. With V(true) they are neither updated nor removed.
+      - Use it in an upgrade, where the new revision is installed first and the gateways are updated last.
     type: bool
     default: false
   default_tag:
-    description: Whether the default revision tag points to this control plane. If it is not set, the rule of C(istioctl install) applies.
+    description:
+      - Whether to point the default revision tag to this control plane.
+      - If it is not set, the module decides as C(istioctl install) does. It sets the tag for a control plane without a revision, or if no default
+        tag exists.
     type: bool
   delete_crds:
     description:
-      - With O(state=absent), whether to delete the Istio CRDs. B(This deletes every Istio object in the cluster), including those of other teams. The
-        objects are part of the plan, and a warning counts them. M(servicemesh.istio.backup) saves them.
+      - With O(state=absent), whether to delete the Istio CRDs too. B(This deletes every Istio resource in the cluster), including those of other
+        teams.
+      - The plan lists these resources, and a warning reports their number. Use M(servicemesh.istio.backup) to save them first.
       - The task fails if another revision exists.
     type: bool
     default: false
   delete_namespace:
-    description: With O(state=absent), whether to delete the namespace, if this module created it. The task fails if another revision exists.
+    description:
+      - With O(state=absent), whether to delete the control plane's namespace too, if this module created it.
+      - The task fails if another revision exists.
     type: bool
     default: false
   delete_in_use:
     description:
-      - With O(state=absent), whether to remove a control plane that is in use. By default, the task fails and lists the pods with its proxy, the
-        namespaces whose label selects it, and the revision tags that point to it. In check mode this is a warning, and the plan lists all objects.
-      - Revision tags are deleted too. Proxies keep their last configuration until their certificates expire.
+      - With O(state=absent), whether to remove a control plane that is in use, together with its revision tags.
+      - A control plane is in use if pods have its proxy, if namespaces select it by label, or if revision tags point to it. With V(false) the task
+        then fails and lists them. Check mode produces a warning instead, and the plan shows everything that would be deleted.
+      - Proxies of the removed control plane keep their last configuration until their certificates expire.
     type: bool
     default: false
   purge:
     description:
-      - "With O(state=absent), whether to delete the objects that Istio leaves behind: webhooks, Services of revision tags, RBAC, leader election
-        objects, the key of istiod's self-signed CA, and namespace labels that M(servicemesh.istio.namespace) set."
-      - Objects that users provided are kept, such as the Secret C(cacerts). The task fails if another revision exists.
+      - With O(state=absent), whether to delete also the objects that Istio leaves behind. These are webhooks, Services of revision tags, RBAC objects,
+        leader election leases, the key of Istio's self-signed CA, and the namespace labels that M(servicemesh.istio.namespace) set.
+      - Objects that users provided are kept, such as the Secret C(cacerts).
+      - The task fails if another revision exists.
     type: bool
     default: false
   state:
-    description: Whether the control plane is installed.
+    description: Whether to install or change (V(present)), or to remove (V(absent)) the control plane.
     type: str
     choices: [present, absent]
     default: present
@@ -89,7 +102,7 @@ EXAMPLES = r"""
     mesh_config:
       accessLogFile: /dev/stdout
 
-- name: Install the same control plane with Helm
+- name: Move the control plane to Helm releases
   servicemesh.istio.control_plane:
     method: helm
     helm: helm
@@ -99,7 +112,7 @@ EXAMPLES = r"""
       accessLogFile: /dev/stdout
     adopt: true
 
-- name: Remove the control plane
+- name: Remove the control plane, the CRDs and all remains of Istio
   servicemesh.istio.control_plane:
     state: absent
     method: helm
@@ -109,7 +122,7 @@ EXAMPLES = r"""
     purge: true
   register: removed
 
-- name: Show what is left
+- name: Show what is left of Istio
   ansible.builtin.debug:
     var: removed.leftovers
 """
@@ -121,13 +134,13 @@ version:
   type: str
   sample: 1.31.0
 leftovers:
-  description: Istio objects that are still in the cluster, with the reason.
+  description: Istio objects that still exist in the cluster, each with the reason.
   returned: when O(state=absent) and no control plane is left
   type: list
   elements: dict
   sample: [{ref: Secret istio-system/cacerts, why: "CA that was provided to istiod: it belongs to its owner"}]
 summary:
-  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs made for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 3, configured: 0, recreated: 0, unchanged: 35, pruned: 0, failed: 0, dry_runs: 3}
@@ -138,32 +151,32 @@ objects:
   elements: dict
   contains:
     ref:
-      description: Group, version, kind, namespace and name.
+      description: Group, version, kind, namespace and name of the object.
       type: dict
     action:
-      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      description: Action on the object. One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
       description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Status as kstatus reports it, if the module waited for the object.
+      description: Readiness as defined by kstatus, if the module waited for the object.
       type: str
     message:
-      description: Further information.
+      description: Additional information about the action, such as the reason of a failure.
       type: str
 verified:
-  description: Conditions that were verified between steps.
+  description: Conditions that the task verified after its steps, such as that proxies are in sync.
   returned: when a plan was made
   type: list
   elements: str
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: image_pull, ref: {}, reason: ErrImagePull, hint: ""}
@@ -212,7 +225,7 @@ def _by_istioctl(run: Run, plane: control_plane.ControlPlane) -> dict:
     operators = [control_plane.istio_operator(plane)]
     if control_plane.wants_default_tag(plane, mesh):
         operators.append(control_plane.tag_operator(plane))
-    # Side by side, for each takes its time where nothing is kept.
+    # In parallel, because a rendering that is not in the cache is slow.
     rendered, *tags = run.timed("render", lambda: run.cluster.each(istioctl.render, operators))
     tag = [obj for objects in tags for obj in control_plane.tag_objects(objects, plane)]
     rules = run.apply_options(
@@ -221,7 +234,7 @@ def _by_istioctl(run: Run, plane: control_plane.ControlPlane) -> dict:
     steps = control_plane.control_plane_steps(plane, rendered, tag, mesh, version)
     if rules.adopt:
         steps.append(Step("Helm's records", deleted=charts.surplus_releases(run.cluster, rendered + tag)))
-    # What was opened while istiod was down is closed again; by then it is ready.
+    # Webhooks that were opened during an outage of istiod are closed again, because istiod is ready by then.
     return {**run.apply(steps, replace(rules, adopt=rules.adopt | {webhooks.OPENER})), "version": version}
 
 
@@ -238,7 +251,7 @@ def _by_helm(run: Run, plane: control_plane.ControlPlane) -> dict:
     )
     result = run.apply(steps, rules)
     if rules.adopt:
-        # What of our own set no chart has.
+        # Delete the members of our ApplySet that no chart contains.
         result = run.remove(
             [], plane.own_set, spared=frozenset(change.ref for the_plan in run.plans for change in the_plan.changes)
         )

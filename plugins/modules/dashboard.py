@@ -7,13 +7,13 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: dashboard
-short_description: Open or close a local port to an addon's dashboard
+short_description: Open or close a local port to the dashboard of an addon
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Opens a port on the host where the task runs, and forwards it through the API server to a ready pod of the addon. The port stays open after the
-    task until O(state=absent) closes it.
+  - Opens a port on the host where the task runs, and forwards it through the API server to a ready pod of the addon.
+  - The port stays open after the task. Close it with O(state=absent).
 options:
   name:
     description: Name of the addon.
@@ -25,14 +25,14 @@ options:
     type: str
     default: istio-system
   local_port:
-    description: Port to open. The default is 20001 for Kiali, 3000 for Grafana, 9090 for Prometheus and 16686 for Jaeger.
+    description: Local port to open. The default is 20001 for Kiali, 3000 for Grafana, 9090 for Prometheus and 16686 for Jaeger.
     type: int
   address:
-    description: Address to bind. Everyone who can reach this address can use the dashboard.
+    description: Local address on which to open the port. Everyone who can connect to this address can use the dashboard.
     type: str
     default: 127.0.0.1
   state:
-    description: Whether the port is open.
+    description: Whether to open (V(present)) or close (V(absent)) the port.
     type: str
     choices: [present, absent]
     default: present
@@ -52,7 +52,7 @@ EXAMPLES = r"""
     name: kiali
   register: kiali
 
-- name: Show the address
+- name: Show the URL
   ansible.builtin.debug:
     msg: "{{ kiali.url }}"
 
@@ -64,20 +64,20 @@ EXAMPLES = r"""
 
 RETURN = r"""
 url:
-  description: Where the dashboard is.
+  description: URL of the dashboard.
   returned: when O(state=present)
   type: str
   sample: http://127.0.0.1:20001
 pid:
-  description: The process that keeps the port open.
+  description: ID of the process that forwards the port.
   returned: when the port is open
   type: int
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: port_taken, ref: null, reason: "", hint: "Port 20002 is free: use local_port 20002."}

@@ -12,22 +12,30 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Tests how callers of a service handle faults. The callers' proxies inject the fault; the service itself is not changed.
-  - With O(expires), a fault ends with the next run of any module of the service's traffic policy after that time.
+  - Injects delays and errors, to test how callers handle failures of a service. The callers' proxies inject them; the
+    service and its pods do not change.
+  - With O(expires), a forgotten fault does not last forever. After that time, the next run of any module that changes
+    the service's traffic policy removes it.
 options:
   delay:
-    description: Delay, such as C(2s), or C({by, percent}).
+    description: Delay of requests, as a duration such as C(2s), or as C({by, percent}). C(percent) is 100 by default.
     type: raw
   abort:
-    description: Abort with an HTTP status, such as V(503), or C({http or grpc, percent}). C(grpc) is a status such as C(UNAVAILABLE).
+    description:
+      - Error that the proxy returns instead of calling the service, as an HTTP status such as V(503), or as
+        C({http, percent}) or C({grpc, percent}).
+      - C(grpc) is a gRPC status such as C(UNAVAILABLE). C(percent) is 100 by default.
     type: raw
   match:
-    description: Requests that the fault applies to, with the keys of O(servicemesh.istio.route#module:rules[].match). The default is every request.
+    description: Condition for the requests that the fault applies to, with the keys of
+      O(servicemesh.istio.route#module:rules[].match). The default is every request.
     type: raw
   expires:
     description:
-      - Duration such as C(30m), or time such as C(2030-01-31T12:00:00Z).
-      - A duration starts with the run that first sets this fault. A later run with the same fault does not extend it.
+      - End of the fault, as a duration such as C(30m) or a time such as C(2030-01-31T12:00:00Z). By default the fault
+        has no end.
+      - A duration starts with the run that first sets the fault. A later run with the same fault neither extends it
+        nor restores it after its end.
     type: str
 seealso:
   - name: HTTPFaultInjection
@@ -51,7 +59,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Delay a tenth of the requests to the catalog by two seconds for half an hour
+- name: Delay 10 % of the requests to the product catalog by two seconds, for 30 minutes
   servicemesh.istio.fault:
     namespace: online-boutique
     service: productcatalogservice
@@ -67,7 +75,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs made for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
@@ -78,43 +86,47 @@ objects:
   elements: dict
   contains:
     ref:
-      description: Group, version, kind, namespace and name.
+      description: Group, version, kind, namespace and name of the object.
       type: dict
     action:
-      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      description: Action on the object. One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
       description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Status as kstatus reports it, if the module waited for the object.
+      description: Readiness as defined by kstatus, if the module waited for the object.
       type: str
     message:
-      description: Further information.
+      description: Additional information about the action, such as the reason of a failure.
       type: str
 verified:
-  description: Conditions that were verified between steps.
+  description: Conditions that the task verified after its steps, such as that proxies are in sync.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
-  returned: when something is to be changed
+  description:
+    - Pre-flight findings on the written objects, and those that the change causes on other objects, errors first.
+    - Each entry has the keys of a finding of M(servicemesh.istio.preflight).
+  returned: when the plan contains changes
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
-  returned: when something is to be changed
+  description:
+    - Kinds that the account may not list, each with the API server's message.
+    - Checks that need these kinds are skipped.
+  returned: when the plan contains changes
   type: dict
   sample: {}
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: weights_zero, ref: null, reason: "", hint: ""}

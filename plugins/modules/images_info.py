@@ -7,53 +7,57 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: images_info
-short_description: List the images that a mesh needs
+short_description: List the container images that a mesh needs
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Lists the images of a control plane, addons and other manifests, with the objects that use them. With O(registries) it also lists which image to
-    copy to which name in a mirror.
-  - The images of a control plane are those of the rendered objects, and those that istiod injects according to its injection templates. For the image
-    C(auto) of a gateway, the injected image is listed.
-  - The control plane is rendered like M(servicemesh.istio.control_plane) does, with the same options. This requires O(istioctl), or O(charts) with
-    O(method=helm).
-  - The module connects to no cluster and no registry. It accepts the connection options without using them, so that the defaults of the action group
-    apply.
+  - Lists the images of a control plane, of addons and of other manifests. Each image is listed once, with its users. With O(registries) the result
+    also has a plan for copying the images to a mirror.
+  - The images of a control plane are those of the rendered objects, and those that istiod injects by its injection templates. For a gateway with the
+    image C(auto), the injected image is listed.
+  - The control plane is rendered with the options of M(servicemesh.istio.control_plane), if O(istioctl) is set, or O(charts) with O(method=helm).
+  - The module does not connect to a cluster or a registry. It accepts the connection options and ignores them, so that the defaults of the action
+    group can be used.
 options:
   istioctl:
-    description: With O(method=istioctl), path of istioctl where the task runs. If it is not set, the list has no images of a control plane.
+    description:
+      - With O(method=istioctl), path of istioctl on the host where the task runs.
+      - If it is not set, the result has no images of a control plane.
     type: path
   kubernetes_version:
-    description: With O(method=helm), Kubernetes version for which the charts are rendered. The default is set by Helm.
+    description: With O(method=helm), the Kubernetes version for which the charts are rendered. The default is the default of Helm.
     type: str
   injection_templates:
-    description: Injection templates that pods or gateways request by name, beyond those that are used by default. These are V(grpc-agent), V(grpc-simple),
-      V(agentgateway) and V(agentgateway-waypoint).
+    description:
+      - Injection templates that your pods or gateways select by name. Images of these templates are listed only if you name the template here.
+      - Valid names are V(grpc-agent), V(grpc-simple), V(agentgateway) and V(agentgateway-waypoint).
     type: list
     elements: str
     default: []
   samples:
-    description: Folder with the addons of the release where the task runs. If it is not set, no addons are listed.
+    description:
+      - Path of the folder with the release's addons, on the host where the task runs.
+      - If it is not set, the result has no images of addons.
     type: path
   addons:
-    description: Names of addons, as in M(servicemesh.istio.addons).
+    description: Names of the addons, as O(servicemesh.istio.addons#module:names).
     type: list
     elements: str
     default: [prometheus, grafana, jaeger, kiali]
   addon_images:
-    description: Replacement images, by repository of the release, as O(servicemesh.istio.addons#module:images).
+    description: Images of your own for the addons, as O(servicemesh.istio.addons#module:images).
     type: dict
     default: {}
   definition:
-    description: Other objects, as a mapping, a list of mappings, or a string with YAML documents.
+    description: Other objects whose images are listed, as a mapping, a list of mappings, or a string of YAML documents.
     type: raw
     aliases: [inline, resource_definition]
   src:
-    description: File or folder where the task runs, or URL, with other objects as YAML documents.
+    description: Path of a file or folder on the host where the task runs, or a URL, with other objects as YAML documents.
     type: str
   extra:
-    description: Other images.
+    description: Additional images to list.
     type: list
     elements: str
 seealso:
@@ -101,39 +105,39 @@ EXAMPLES = r"""
     registries:
       docker.io: mirror.example.com/hub
       "*": mirror.example.com/others
-  register: needed
+  register: result
 
-- name: Show the images to copy
+- name: Show the copy plan
   ansible.builtin.debug:
     msg: "{{ item.source }} to {{ item.target }}"
-  loop: "{{ needed.plan }}"
+  loop: "{{ result.plan }}"
   loop_control: {label: "{{ item.source }}"}
 """
 
 RETURN = r"""
 images:
-  description: All images, without duplicates, sorted by name.
+  description: All images, sorted by name.
   returned: success
   type: list
   elements: dict
   contains:
     image:
-      description: Full name of the image, with its registry.
+      description: Full name of the image with its registry.
       type: str
     registry:
-      description: Registry.
+      description: Registry of the image.
       type: str
     repository:
-      description: Repository in the registry.
+      description: Repository of the image in the registry.
       type: str
     tag:
-      description: Tag. Empty if the image has only a digest.
+      description: Tag of the image. Empty if the image has only a digest.
       type: str
     digest:
-      description: Digest. Empty if the image has none.
+      description: Digest of the image. Empty if the image has none.
       type: str
     used_by:
-      description: Users of the image, with object and container or injection template.
+      description: Users of the image, each an object with its container or injection template.
       type: list
       elements: str
   sample:
@@ -144,22 +148,26 @@ images:
       digest: ""
       used_by: ["Deployment istio-system/istiod, container discovery"]
 plan:
-  description: Images to copy, with source and target. Images without a matching key in O(registries) and images in a target registry are not listed.
+  description:
+    - Images to copy, each with its source and its target in the mirror.
+    - It does not contain images that match no key of O(registries), or that are already in a mirror.
   returned: success
   type: list
   elements: dict
   sample: [{source: "docker.io/istio/pilot:1.31.0", target: "mirror.example.com/hub/istio/pilot:1.31.0"}]
 unknown:
-  description: Users whose image is not known, such as injection templates with custom expressions. Each one also causes a warning.
+  description:
+    - Users of images that the module cannot determine, such as injection templates with custom expressions.
+    - Each of them also produces a warning.
   returned: success
   type: list
   elements: str
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: same_target, ref: null, reason: "", hint: ""}
@@ -214,7 +222,7 @@ def body(run: Run) -> dict:
 
 
 def _control_plane(options: dict) -> list:
-    """What it renders to before its images move; nothing where what it is rendered with is not given."""
+    """The rendered control plane with its original images; empty if no istioctl or charts are given."""
     plane = control_plane_options.control_plane_of(options)
     if options["method"] == "istioctl":
         return Istioctl(options["istioctl"]).render(control_plane.istio_operator(plane)) if options["istioctl"] else []

@@ -7,39 +7,48 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: jwt
-short_description: Validate and require JSON Web Tokens
+short_description: Set which tokens a workload accepts and whether it requires one
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes a RequestAuthentication, and an AuthorizationPolicy that denies requests without a valid token. Without the second, requests without a
-    token are allowed (U(https://istio.io/latest/docs/reference/config/security/request_authentication/)).
-  - A request with an expired token, a forged token or a token of another issuer receives 401. A request without a required token receives 403.
-  - The module waits until a proxy of every istiod has the issuers in its configuration, and all proxies have acknowledged them.
-  - The change applies to new connections at once, and to open connections when the proxy has drained them. This takes 45 seconds unless
-    C(drainDuration) sets another value.
+  - Writes a RequestAuthentication that validates tokens, and an AuthorizationPolicy that denies requests without a
+    valid token. With a RequestAuthentication alone, requests without any token would be accepted
+    (U(https://istio.io/latest/docs/reference/config/security/request_authentication/)).
+  - A request whose token is expired, forged, or from an issuer that is not listed fails with 401. A request without a
+    required token fails with 403.
+  - Waits until at least one proxy of each istiod has the issuers in its configuration, and all proxies have
+    acknowledged the configuration that istiod sent to them.
+  - The change then applies to new connections. Open connections are affected when the proxy drains them, which takes
+    45 seconds unless Istio's C(drainDuration) is set.
 options:
   name:
-    description: Name of the policy. The RequestAuthentication has this name, and the AuthorizationPolicy has the suffix C(-token).
+    description: Name of the policy. The RequestAuthentication has this name. The AuthorizationPolicy is named
+      C(NAME-token).
     type: str
     required: true
   issuers:
     description:
-      - Trusted issuers. Required with O(state=present).
-      - C(issuer) is the value of the claim C(iss). C(keys) is a JSON Web Key Set of public keys, as data or as a string; C(keys_url) is its URL.
-        Without both, the issuer is a URL that supports OpenID Connect Discovery. A private key is rejected.
-      - C(audiences) lists audiences, of which a token must have one.
-      - C(from_headers), C(from_params) and C(from_cookies) are the locations of the token; a header is a name or C({name, prefix}). The default is
-        the header C(Authorization) and the parameter C(access_token).
-      - C(forward) keeps the token in the request, C(payload_header) is a header for its payload, and C(claim_headers) maps headers to claims.
+      - Issuers whose tokens are accepted. Required with O(state=present).
+      - C(issuer) is the value of the claim C(iss).
+      - C(keys) is a JSON Web Key Set of public keys, as data or as text. C(keys_url) is the URL of the key set. If
+        neither is set, C(issuer) must be a URL that publishes the keys (OpenID Connect Discovery). A private key fails
+        with the code C(keys_private).
+      - C(audiences) is a list of audiences. A token must have one of them.
+      - C(from_headers), C(from_params) and C(from_cookies) list the headers, query parameters and cookies that can
+        contain the token. A header is a name or C({name, prefix}). The default is the header C(Authorization) and the
+        query parameter C(access_token).
+      - C(forward) keeps the token in the request. C(payload_header) is the name of a header that receives the payload
+        of the token. C(claim_headers) maps names of headers to claims of the token.
     type: list
     elements: dict
   required:
-    description: Whether a request requires a token. With V(false), a request without a token is allowed, and a request with an invalid token is denied.
+    description: Whether requests need a token. With V(false), requests without a token are accepted, but requests with
+      an invalid token still fail.
     type: bool
     default: true
   open_paths:
-    description: Paths without a required token. A C(*) at the start or the end is a wildcard.
+    description: Paths that need no token. A leading or trailing C(*) is a wildcard.
     type: list
     elements: str
     default: []
@@ -75,11 +84,12 @@ EXAMPLES = r"""
         audiences: [shop]
     open_paths: [/_healthz]
   vars:
-    modulus: "quX6FTh44pDaJzNchF9bJb2rBs2Ss27eGbqFK_g-bV8riUeED4pfrBeTXU1toPJnnY6OZJm-x-EHuJirnBi6DmVhbnzVGnZG74YFoWZ2Gg04drdv-l-zDdAeEeAkc1FOcXRi4whZzhxB\
-      A5CO_b9m7vIIIAlt5az_VYLbl1Gy7AWbbJdtaKhWje4LAf96fIuQ7wX5W6CAGCJzJiv9lRwz7n4wXtUzQcE4pFINbAjUQ5DCp8DVE4RDXwgHDVdZeFQVvKImGbu7XCaj_4T4jhQQ4aO0\
-      UbWDcWsEVYggScuf30xmgs2x9jEeDHJg2lf-t-oeXdIEfFlVfbQTDH0Nq8NFtw"
+    modulus: "quX6FTh44pDaJzNchF9bJb2rBs2Ss27eGbqFK_g-bV8riUeED4pfrBeTXU1toPJnnY6OZJm-x-EHuJirnBi6DmVhbnzVGnZG74YFoWZ2\
+      Gg04drdv-l-zDdAeEeAkc1FOcXRi4whZzhxBA5CO_b9m7vIIIAlt5az_VYLbl1Gy7AWbbJdtaKhWje4LAf96fIuQ7wX5W6CAGCJzJiv9\
+      lRwz7n4wXtUzQcE4pFINbAjUQ5DCp8DVE4RDXwgHDVdZeFQVvKImGbu7XCaj_4T4jhQQ4aO0UbWDcWsEVYggScuf30xmgs2x9jEeDHJg\
+      2lf-t-oeXdIEfFlVfbQTDH0Nq8NFtw"
 
-- name: Remove the requirement
+- name: Remove the policy
   servicemesh.istio.jwt:
     name: shop
     namespace: online-boutique
@@ -88,7 +98,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs made for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
@@ -99,43 +109,47 @@ objects:
   elements: dict
   contains:
     ref:
-      description: Group, version, kind, namespace and name.
+      description: Group, version, kind, namespace and name of the object.
       type: dict
     action:
-      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      description: Action on the object. One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
       description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Status as kstatus reports it, if the module waited for the object.
+      description: Readiness as defined by kstatus, if the module waited for the object.
       type: str
     message:
-      description: Further information.
+      description: Additional information about the action, such as the reason of a failure.
       type: str
 verified:
-  description: Conditions that were verified between steps.
+  description: Conditions that the task verified after its steps, such as that proxies are in sync.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
-  returned: when something is to be changed
+  description:
+    - Pre-flight findings on the written objects, and those that the change causes on other objects, errors first.
+    - Each entry has the keys of a finding of M(servicemesh.istio.preflight).
+  returned: when the plan contains changes
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
-  returned: when something is to be changed
+  description:
+    - Kinds that the account may not list, each with the API server's message.
+    - Checks that need these kinds are skipped.
+  returned: when the plan contains changes
   type: dict
   sample: {}
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: keys_invalid, ref: null, reason: "", hint: ""}

@@ -7,31 +7,36 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: load_balancing
-short_description: Set how callers choose a pod of a service
+short_description: Choose how a service's requests are spread over its pods
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Sets how callers choose a pod of the service. The settings are part of a DestinationRule.
+  - Writes the load balancing settings of the service into its DestinationRule. The proxies of the callers apply them.
 options:
   algorithm:
-    description: Load balancing algorithm.
+    description: Algorithm that selects a pod. If neither this option nor O(consistent_hash) is set, Istio's default
+      applies.
     type: str
     choices: [least_request, round_robin, random, passthrough]
   consistent_hash:
     description:
-      - Property of requests that selects the pod. Requests with the same value go to the same pod. One of C({header}), C({cookie}), C({query}) by
-        name, or C({source_ip}).
-      - C(cookie) can be C({name, path, ttl}). The proxy sets the cookie if a request has none.
-      - If all of the service's ports are declared TCP or TLS, only C(source_ip) is supported. Other properties fail with the code C(protocol_cannot).
-      - It does not apply across versions of a split. Use O(servicemesh.istio.traffic_split#module:sticky) instead.
+      - Key of a consistent hash. Requests with the same key go to the same pod. The key is one of C({header}),
+        C({cookie}) and C({query}), each with a name, or C({source_ip}). It cannot be combined with O(algorithm).
+      - C(cookie) can also be C({name, path, ttl}). A proxy sets the cookie if a request does not have it.
+      - If all ports of the service are declared TCP or TLS, only C(source_ip) is supported. The other keys fail with
+        the code C(protocol_cannot).
+      - A consistent hash has no effect on which version of a split a request goes to. Use
+        O(servicemesh.istio.traffic_split#module:sticky) for that.
     type: dict
   locality:
-    description: Locality settings, as C({distribute, failover, failover_priority, enabled}) with C(from) and C(to) as in Istio. Failover requires
-      O(servicemesh.istio.resilience#module:outlier_detection).
+    description: Locality load balancing, as C({distribute, failover, failover_priority, enabled}). The entries of
+      C(distribute) and C(failover) have C(from) and C(to), as in Istio's DestinationRule. Failover needs outlier
+      detection (O(servicemesh.istio.resilience#module:outlier_detection)).
     type: dict
   warmup:
-    description: Slow start of new pods, as C({duration, minimum_percent, aggression}). A new pod receives its full share of requests only after C(duration).
+    description: Slow start of new pods, as C({duration, minimum_percent, aggression}). A new pod receives its full
+      share of requests only after C(duration).
     type: dict
 seealso:
   - name: LoadBalancerSettings
@@ -53,13 +58,13 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Send a customer's requests to the same pod
+- name: Send all requests of a customer to the same pod
   servicemesh.istio.load_balancing:
     namespace: online-boutique
     service: cartservice
     consistent_hash: {header: x-customer}
 
-- name: Restore Istio's default
+- name: Return to Istio's default
   servicemesh.istio.load_balancing:
     namespace: online-boutique
     service: cartservice
@@ -68,7 +73,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs made for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
@@ -79,43 +84,47 @@ objects:
   elements: dict
   contains:
     ref:
-      description: Group, version, kind, namespace and name.
+      description: Group, version, kind, namespace and name of the object.
       type: dict
     action:
-      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      description: Action on the object. One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
       description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Status as kstatus reports it, if the module waited for the object.
+      description: Readiness as defined by kstatus, if the module waited for the object.
       type: str
     message:
-      description: Further information.
+      description: Additional information about the action, such as the reason of a failure.
       type: str
 verified:
-  description: Conditions that were verified between steps.
+  description: Conditions that the task verified after its steps, such as that proxies are in sync.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
-  returned: when something is to be changed
+  description:
+    - Pre-flight findings on the written objects, and those that the change causes on other objects, errors first.
+    - Each entry has the keys of a finding of M(servicemesh.istio.preflight).
+  returned: when the plan contains changes
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
-  returned: when something is to be changed
+  description:
+    - Kinds that the account may not list, each with the API server's message.
+    - Checks that need these kinds are skipped.
+  returned: when the plan contains changes
   type: dict
   sample: {}
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: weights_zero, ref: null, reason: "", hint: ""}

@@ -7,41 +7,47 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: manifests
-short_description: Make the objects of a cluster equal to manifests
+short_description: Apply or delete Kubernetes objects from manifests
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Applies whole objects with server-side apply, in a suitable order, and waits for all of them at once.
-  - With O(set), the objects form an ApplySet. With O(prune), members of the set that are no longer listed are deleted.
+  - Applies objects with server-side apply, in the order of their dependencies, and waits until all of them are ready.
+  - With O(set), the objects form an ApplySet. With O(prune), members of the ApplySet that are no longer in the manifests are deleted.
 options:
   definition:
-    description: Objects, as a mapping, a list of mappings, or a string with YAML documents.
+    description: Objects to apply or delete, as a mapping, a list of mappings, or a string of YAML documents.
     type: raw
     aliases: [inline, resource_definition]
   src:
-    description: File or folder where the task runs, or URL, with YAML documents. The C(*.yaml), C(*.yml) and C(*.json) files of a folder are read in the order
-      of their names, except C(kustomization.yaml).
+    description:
+      - Path of a file or folder on the host where the task runs, or a URL, with YAML documents.
+      - Of a folder, the files C(*.yaml), C(*.yml) and C(*.json) are read in the order of their names. A C(kustomization.yaml) is ignored.
     type: str
   checksum:
-    description: SHA-256 of the file or of the content behind the URL in O(src). Other content is rejected before it is parsed.
+    description: Expected SHA-256 checksum of the file or URL in O(src). If the checksum differs, the task fails and changes nothing.
     type: str
   namespace:
-    description: Namespace of namespaced objects without one. Required with O(set), because the parent of the ApplySet is kept there.
+    description:
+      - Namespace for objects that do not name their namespace. Cluster-wide objects ignore it.
+      - Required with O(set), because the parent object of the ApplySet is stored in this namespace.
     type: str
   set:
-    description: Name of the ApplySet that the objects form. Its parent is a ConfigMap with this name in O(namespace).
+    description: Name of the ApplySet of the objects. Its parent object is a ConfigMap with this name in O(namespace).
     type: str
   prune:
-    description: Whether to delete members of the set that are no longer listed. Namespaces, CRDs and PersistentVolumeClaims are kept.
+    description:
+      - Whether to delete members of the ApplySet that are not in the manifests. Requires O(set).
+      - Namespaces, CRDs and PersistentVolumeClaims are never pruned.
     type: bool
     default: false
   prune_limit:
-    description: Maximum number of members to delete, as a number or as a percentage of the set, such as V(20%). Above it, the task fails before it changes
-      anything.
+    description:
+      - Maximum number of members to prune, or a percentage of the ApplySet such as V(20%).
+      - If more members would be deleted, the task fails and changes nothing.
     type: str
   wait_for:
-    description: Conditions to wait for, in addition to the readiness of each kind.
+    description: Additional conditions to wait for. The module also waits for the readiness that is defined for each kind.
     type: list
     elements: dict
     default: []
@@ -51,16 +57,16 @@ options:
         type: str
         required: true
       name:
-        description: Name of the object. The default is all objects of the kind.
+        description: Name of the object. By default, the condition applies to all objects of the kind.
         type: str
       query:
-        description: JMESPath expression on the live object. The condition is met if the value is true, such as C(status.loadBalancer.ingress).
+        description: JMESPath expression on the live object. It must evaluate to a true value, such as C(status.loadBalancer.ingress).
         type: str
         required: true
   state:
     description:
-      - V(present) makes the objects equal to the manifests.
-      - V(absent) deletes the objects. With O(set), it deletes all members of the set.
+      - V(present) applies the objects.
+      - V(absent) deletes the objects and, with O(set), all members of the ApplySet.
     type: str
     choices: [present, absent]
     default: present
@@ -82,7 +88,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Apply one object
+- name: Apply an object
   servicemesh.istio.manifests:
     namespace: default
     definition:
@@ -93,7 +99,7 @@ EXAMPLES = r"""
       data:
         text: hello
 
-- name: Apply a set and delete members that are no longer listed
+- name: Apply an ApplySet and delete members that are no longer listed
   servicemesh.istio.manifests:
     namespace: default
     set: greetings
@@ -106,7 +112,7 @@ EXAMPLES = r"""
         data:
           text: hello
 
-- name: Delete the set
+- name: Delete all members of the ApplySet
   servicemesh.istio.manifests:
     namespace: default
     set: greetings
@@ -115,7 +121,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs made for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 3, configured: 0, recreated: 0, unchanged: 35, pruned: 0, failed: 0, dry_runs: 3}
@@ -126,32 +132,32 @@ objects:
   elements: dict
   contains:
     ref:
-      description: Group, version, kind, namespace and name.
+      description: Group, version, kind, namespace and name of the object.
       type: dict
     action:
-      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      description: Action on the object. One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
       description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Status as kstatus reports it, if the module waited for the object.
+      description: Readiness as defined by kstatus, if the module waited for the object.
       type: str
     message:
-      description: Further information.
+      description: Additional information about the action, such as the reason of a failure.
       type: str
 verified:
-  description: Conditions that were verified between steps.
+  description: Conditions that the task verified after its steps, such as that proxies are in sync.
   returned: when a plan was made
   type: list
   elements: str
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: image_pull, ref: {}, reason: ErrImagePull, hint: ""}

@@ -12,12 +12,14 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Checks a mesh, reports severity, cause and remedy of each failed check, and fails the task at a chosen severity.
-  - The module only reads. A check is unknown, and not passed, if the account may not read its data or istiod does not answer.
-  - C(docs/checks.md) of the collection lists all checks.
+  - Runs a list of checks on a mesh and reports the severity, cause and remedy of each failed check. The task fails if a check of a chosen severity fails.
+  - The module only reads. If the account lacks a permission, or istiod does not answer, the checks that need this data have the status unknown.
+  - The file C(docs/checks.md) of the collection describes all checks.
 options:
   phase:
-    description: Purpose of the check. V(install) is before a control plane exists, V(upgrade) is before a new version.
+    description:
+      - Purpose of the checks, which selects the checks that run.
+      - Use V(install) before you install a control plane, V(running) for an installed mesh, and V(upgrade) before you upgrade it.
     type: str
     choices: [install, running, upgrade]
     default: running
@@ -26,13 +28,17 @@ options:
     type: str
     default: istio-system
   version:
-    description: Istio version to install or to upgrade to. Required with O(phase=upgrade).
+    description: Istio version that you want to install or upgrade to. Required with O(phase=upgrade).
     type: str
   revision:
-    description: Revision of the new control plane. If it is not set, or names an existing revision, the upgrade is in place.
+    description:
+      - Revision of the new control plane.
+      - If it is not set, or if the revision already exists, the checks are those of an in-place upgrade.
     type: str
   namespaces:
-    description: Namespaces whose proxies and workloads are checked, for example in a rollout by namespace. The default is all namespaces.
+    description:
+      - Namespaces whose proxies and workloads are checked, such as in a rollout by namespace.
+      - By default, all namespaces are checked.
     type: list
     elements: str
     default: []
@@ -42,12 +48,12 @@ options:
     elements: str
     default: []
   fail_on:
-    description: Lowest severity of a failed check that fails the task. The result is the same with V(never).
+    description: Lowest severity of a failed check that makes the task fail. With V(never) the task only reports the results.
     type: str
     choices: [error, warning, never]
     default: error
   unknown_fails:
-    description: Whether an unknown check counts as failed.
+    description: Whether a check with the status unknown makes the task fail as a failed check does.
     type: bool
     default: false
 seealso:
@@ -61,29 +67,29 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Check the mesh
+- name: Check the running mesh
   servicemesh.istio.mesh_check:
   register: checked
 
-- name: Show failed checks
+- name: Show the failed checks
   ansible.builtin.debug:
     msg: "{{ item.code }}: {{ item.cause }}. {{ item.remedy }}"
   loop: "{{ checked.checks | selectattr('status', 'eq', 'failed') }}"
   loop_control: {label: "{{ item.code }}"}
 
-- name: Check the cluster before an install
+- name: Check that the cluster supports this Istio version
   servicemesh.istio.mesh_check:
     phase: install
     version: 1.31.0
 
-- name: Check the mesh before an upgrade without failing
+- name: Report what would prevent an upgrade to a new revision
   servicemesh.istio.mesh_check:
     phase: upgrade
     version: 1.31.0
     revision: 1-31-0
     fail_on: never
 
-- name: Check the workloads of one namespace
+- name: Check the workloads and proxies of one namespace
   servicemesh.istio.mesh_check:
     namespaces: [istio-system]
     skip: [foreign_workloads]
@@ -100,35 +106,39 @@ checks:
       description: Stable code of the check.
       type: str
     title:
-      description: Statement that is true if the check has passed.
+      description: Condition that the check verifies.
       type: str
     severity:
-      description: One of error, warning, info.
+      description: Severity of the check. One of error, warning, info.
       type: str
     status:
-      description: One of passed, failed, unknown, skipped. Unknown if data cannot be read, or istiod does not answer.
+      description:
+        - Status of the check. One of passed, failed, unknown, skipped.
+        - The status is unknown if the account lacks a permission or istiod does not answer.
       type: str
     objects:
-      description: Objects that fail the check, such as C(Deployment shop/web).
+      description: All objects that fail the check, such as C(Deployment shop/web).
       type: list
       elements: str
     cause:
-      description: Why the check failed or is unknown, with the first objects.
+      description: Reason why the check failed or is unknown. It names only the first of many objects.
       type: str
     remedy:
-      description: How to fix it.
+      description: Action that solves the problem.
       type: str
 summary:
-  description: Checks by status; of the failed ones those with severity error and warning.
+  description: Number of checks by status, and number of failed checks with the severities error and warning.
   returned: when the mesh was read
   type: dict
   sample: {passed: 55, failed: 2, unknown: 1, skipped: 0, errors: 0, warnings: 1}
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable. With checks_failed the reason holds the codes of the checks.
+  description: >-
+    Details of the failure: code, object, reason and hint. The code is stable. With the code checks_failed, the reason contains the codes of the
+    failed checks.
   returned: on failure
   type: dict
   sample: {code: checks_failed, ref: null, reason: istiod_unavailable, hint: ""}

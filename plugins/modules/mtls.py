@@ -7,43 +7,50 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: mtls
-short_description: Require mutual TLS, and find plaintext callers first
+short_description: Require mutual TLS, unless plaintext callers are found
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes a PeerAuthentication for a namespace, for a workload of the namespace, or in the root namespace for the mesh.
-  - Before mutual TLS becomes mandatory, the module reads the access logs of the called proxies. If it finds callers without TLS, it fails and lists
-    them. For a request that another proxy forwarded, it lists the origin of the request, which is the address in the log.
-  - The newest 5,000 lines of each log are read. If the logs show no calls or are truncated, the proxy's metrics are used. If those show nothing
-    either, a warning says that plaintext callers are unknown and lists pods without a sidecar. A proxy writes its log with a delay of about ten
-    seconds. In check mode, plaintext callers cause a warning.
-  - TLS settings of DestinationRules are not changed. Callers with a sidecar use mutual TLS automatically.
-  - The change applies to new connections at once, and to open connections when the proxy has drained them. This takes 45 seconds unless
-    C(drainDuration) sets another value.
+  - Writes a PeerAuthentication for a namespace or a workload. In the root namespace, it applies to the whole mesh.
+  - Before mutual TLS becomes required, the module searches the access logs of the called proxies for callers without
+    TLS. If it finds any, the task fails and lists them. In check mode this is a warning.
+  - If a request passed through another proxy, the list contains the address of the original client, because this is
+    the address in the log.
+  - The module reads the newest 5,000 lines of each log. Proxies write their logs with a delay of about ten seconds.
+  - If a log contains no calls or is truncated, the module reads the proxy's metrics, which count calls since the proxy
+    started. If the metrics contain no calls either, the task prints a warning that plaintext callers are unknown, and
+    lists the pods without a sidecar.
+  - TLS settings in DestinationRules are not changed. Callers with a sidecar use mutual TLS automatically.
+  - The change applies to new connections. Open connections are affected when the proxy drains them, which takes
+    45 seconds unless Istio's C(drainDuration) is set.
 options:
   name:
     description: Name of the PeerAuthentication.
     type: str
     default: default
   mode:
-    description: V(strict) accepts only mutual TLS, V(permissive) also plaintext, V(disable) only plaintext, and V(inherit) uses the mode of the mesh. Required
-      with O(state=present).
+    description:
+      - Mode of mutual TLS. V(strict) accepts mutual TLS only, V(permissive) accepts plaintext too, and V(disable)
+        accepts plaintext only. V(inherit) uses the mode of the namespace or of the mesh.
+      - Required with O(state=present).
     type: str
     choices: [strict, permissive, disable, inherit]
   ports:
-    description: Mode by port of the pods, for ports with another mode. Requires O(workload).
+    description: Mode by port of the pods, for ports whose mode differs from O(mode). Requires O(workload).
     type: dict
     default: {}
   plaintext_callers:
     description:
-      - V(fail) reads access logs and metrics, and fails with the code C(plaintext_callers) if it finds callers without TLS.
-      - V(ignore) requires TLS without reading them. Callers without TLS can no longer connect.
+      - Effect of plaintext callers on a change that requires mutual TLS.
+      - V(fail) reads access logs and metrics, and fails with the code C(plaintext_callers) if it finds callers without
+        TLS.
+      - V(ignore) applies the change without reading them. Callers without TLS can no longer connect.
     type: str
     choices: [fail, ignore]
     default: fail
   access_log_window:
-    description: Period of the access logs that is read, such as C(30m).
+    description: Time window of the access logs in which to look for plaintext callers, such as C(30m).
     type: str
     default: 1h
 seealso:
@@ -64,12 +71,12 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Require mutual TLS if there are no plaintext callers
+- name: Require mutual TLS in the shop, unless plaintext callers are found
   servicemesh.istio.mtls:
     namespace: online-boutique
     mode: strict
 
-- name: Restore the mode of the mesh
+- name: Return to the mode of the mesh
   servicemesh.istio.mtls:
     namespace: online-boutique
     state: absent
@@ -77,7 +84,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs made for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
@@ -88,43 +95,47 @@ objects:
   elements: dict
   contains:
     ref:
-      description: Group, version, kind, namespace and name.
+      description: Group, version, kind, namespace and name of the object.
       type: dict
     action:
-      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      description: Action on the object. One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
       description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Status as kstatus reports it, if the module waited for the object.
+      description: Readiness as defined by kstatus, if the module waited for the object.
       type: str
     message:
-      description: Further information.
+      description: Additional information about the action, such as the reason of a failure.
       type: str
 verified:
-  description: Conditions that were verified between steps.
+  description: Conditions that the task verified after its steps, such as that proxies are in sync.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
-  returned: when something is to be changed
+  description:
+    - Pre-flight findings on the written objects, and those that the change causes on other objects, errors first.
+    - Each entry has the keys of a finding of M(servicemesh.istio.preflight).
+  returned: when the plan contains changes
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
-  returned: when something is to be changed
+  description:
+    - Kinds that the account may not list, each with the API server's message.
+    - Checks that need these kinds are skipped.
+  returned: when the plan contains changes
   type: dict
   sample: {}
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: plaintext_callers, ref: null, reason: "", hint: ""}

@@ -12,42 +12,49 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Sets the label of a namespace that enables sidecar injection, and reports workloads with pods without a sidecar.
-  - Istio injects the sidecar when a pod is created. Existing pods require a restart of their workload, see O(restart_missing_sidecar).
+  - Creates the namespace if it does not exist, sets the label that enables sidecar injection, and reports workloads with pods that have no sidecar.
+  - Sidecars are injected when a pod is created. Pods that are older than the label get a sidecar when their workload is restarted, see
+    O(restart_missing_sidecar).
 options:
   name:
     description: Name of the namespace.
     type: str
     required: true
   injection:
-    description: Value of the label C(istio-injection), for a control plane without a revision. If neither this nor O(revision) is set, both labels are removed.
+    description:
+      - Value of the label C(istio-injection), for a control plane without a revision.
+      - If neither O(injection) nor O(revision) is set, the module removes the injection label that it set before.
     type: str
     choices: [enabled, disabled]
   revision:
-    description: Value of the label C(istio.io/rev), a revision or a revision tag. Mutually exclusive with O(injection).
+    description: Value of the label C(istio.io/rev), which is a revision or a revision tag. It cannot be combined with O(injection).
     type: str
   labels:
-    description: Other labels.
+    description: Additional labels of the namespace.
     type: dict
     default: {}
   restart_missing_sidecar:
-    description: Whether to restart Deployments, StatefulSets and DaemonSets with pods without a sidecar, and to wait for them. Other pods are only reported.
+    description:
+      - Whether to restart Deployments, StatefulSets and DaemonSets with pods that have no sidecar, and wait for them.
+      - Other pods without a sidecar are only reported.
     type: bool
     default: false
   restart_stale_sidecar:
     description:
-      - Whether to restart workloads whose pods have a sidecar of another revision or version than the label of the namespace selects, for example
-        after a revision tag was moved. RV(stale) lists them.
-      - Four workloads are restarted at a time, within their PodDisruptionBudgets. M(servicemesh.istio.restart) has more options.
+      - Whether to restart workloads with a stale sidecar, and to list them in RV(stale).
+      - A sidecar is stale if it has another revision or version than new pods of the namespace would get, such as after a revision tag was moved.
+      - The module restarts four workloads at a time, within the PodDisruptionBudgets of their pods. M(servicemesh.istio.restart) has more options.
     type: bool
     default: false
   state:
-    description: V(absent) removes the labels. O(delete) also deletes the namespace.
+    description:
+      - V(present) enrolls the namespace.
+      - V(absent) removes the labels that this module set. It deletes the namespace only with O(delete=true).
     type: str
     choices: [present, absent]
     default: present
   delete:
-    description: With O(state=absent), whether to delete the namespace with all of its objects.
+    description: With O(state=absent), whether to delete the namespace with everything in it.
     type: bool
     default: false
 seealso:
@@ -64,43 +71,43 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Enable injection
+- name: Enable sidecar injection in a namespace
   servicemesh.istio.namespace:
     name: online-boutique
     injection: enabled
 
-- name: Enable injection and restart existing workloads
+- name: Enable sidecar injection and restart pods without a sidecar
   servicemesh.istio.namespace:
     name: online-boutique
     injection: enabled
     restart_missing_sidecar: true
   register: enrolled
 
-- name: Show the number of pods with a sidecar
+- name: Show how many pods have a sidecar
   ansible.builtin.debug:
     msg: "{{ enrolled.pods.enrolled }} of {{ enrolled.pods.expected }} pods have a sidecar"
 """
 
 RETURN = r"""
 pods:
-  description: Number of live pods with a sidecar, of pods that should have one, and of all pods.
+  description: Number of running pods with a sidecar (C(enrolled)), of pods that should have one (C(expected)), and of all pods (C(total)).
   returned: when O(state=present)
   type: dict
   sample: {enrolled: 12, expected: 12, total: 12}
 missing_sidecar:
-  description: Workloads with pods that should have a sidecar but have none, before any restart.
+  description: Workloads with pods that should have a sidecar and have none. The list shows the state before a restart.
   returned: when O(state=present)
   type: list
   elements: dict
   sample: [{kind: Deployment, name: web, namespace: shop, pods: [web-5d8], restartable: true}]
 stale:
-  description: Workloads with pods whose sidecar has another revision than new pods would have, before any restart.
+  description: Workloads with pods that have a stale sidecar. The list shows the state before a restart.
   returned: when O(restart_stale_sidecar=true)
   type: list
   elements: dict
   sample: [{kind: Deployment, name: web, namespace: shop, pods: [web-5d8], restartable: true}]
 summary:
-  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs made for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
@@ -111,32 +118,32 @@ objects:
   elements: dict
   contains:
     ref:
-      description: Group, version, kind, namespace and name.
+      description: Group, version, kind, namespace and name of the object.
       type: dict
     action:
-      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      description: Action on the object. One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
       description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Status as kstatus reports it, if the module waited for the object.
+      description: Readiness as defined by kstatus, if the module waited for the object.
       type: str
     message:
-      description: Further information.
+      description: Additional information about the action, such as the reason of a failure.
       type: str
 verified:
-  description: Conditions that were verified between steps.
+  description: Conditions that the task verified after its steps, such as that proxies are in sync.
   returned: when a plan was made
   type: list
   elements: str
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: both_labels, ref: null, reason: "", hint: ""}
@@ -184,7 +191,7 @@ def body(run: Run) -> dict:
 
 
 def _pods(run: Run, enrollment: injection.Enrollment, live: dict | None) -> dict:
-    """What the pods are like; with restart, after those without a sidecar were replaced."""
+    """The sidecars of the namespace's pods, after the restarts that the options request."""
     labels = {**(((live or {}).get("metadata") or {}).get("labels") or {}), **enrollment.wanted_labels}
     known = revisions.read_revisions(run.cluster) if run.options["restart_stale_sidecar"] else None
     seen = restarts.inspect_namespace(run.cluster, enrollment.name, labels, known)

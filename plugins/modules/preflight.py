@@ -7,42 +7,44 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: preflight
-short_description: Check objects of Istio and of the Gateway API before they are applied
+short_description: Check Istio and Gateway API objects before they are applied
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Checks objects by the rules of istiod's webhook, of the Istio analyzers and of Kiali, and by rules of this collection, and fails the task at a
-    chosen severity.
-  - The objects come from O(src) or O(definition), and are checked together with the objects in the cluster. With O(cluster=false) they are checked
-    alone.
-  - If neither is set, all objects in the cluster are checked.
-  - Findings on other objects are included if the checked objects cause them, for example a route to a subset that they remove.
-  - Findings that an object suppresses with the annotation C(galley.istio.io/analyze-suppress) are left out, by the codes of this module or of the
-    analyzers.
-  - The module only reads. C(docs/preflight.md) of the collection lists all checks. M(servicemesh.istio.mesh_check) checks the running mesh.
+  - Checks objects with the rules of istiod's validation webhook, of Istio's analyzers, of Kiali, and with additional rules. The task fails if there
+    is a finding of a chosen severity.
+  - The objects are read from O(src) or O(definition). They are checked together with the objects of the cluster, as if they were applied. With
+    O(cluster=false) they are checked without a cluster.
+  - If neither O(src) nor O(definition) is set, all objects of the cluster are checked.
+  - Findings on other objects are reported if the checked objects cause them, such as a route to a subset that the change removes.
+  - The annotation C(galley.istio.io/analyze-suppress) of an object suppresses findings by their code, either the code of this module or the code of
+    Istio's analyzer.
+  - The module only reads. The file C(docs/preflight.md) of the collection describes all checks. Use M(servicemesh.istio.mesh_check) to check the
+    running mesh.
 options:
   src:
-    description: Files or folders where the task runs, or URLs, with YAML documents. The C(*.yaml), C(*.yml) and C(*.json) files of a folder are read in the
-      order of their names.
+    description:
+      - Paths of files or folders on the host where the task runs, or URLs, with YAML documents.
+      - Of a folder, the files C(*.yaml), C(*.yml) and C(*.json) are read in the order of their names.
     type: list
     elements: str
   definition:
-    description: Objects, as a mapping, a list of mappings, or a string with YAML documents.
+    description: Objects to check, as a mapping, a list of mappings, or a string of YAML documents.
     type: raw
     aliases: [inline, resource_definition]
   namespace:
-    description: Namespace of namespaced objects without one.
+    description: Namespace for objects that do not name their namespace. Cluster-wide objects ignore it.
     type: str
     default: default
   istio_namespace:
-    description: Namespace of the control plane, whose policies apply to the whole mesh.
+    description: Namespace of the control plane. Policies in this namespace apply to the whole mesh.
     type: str
     default: istio-system
   cluster:
     description:
-      - Whether to check the objects together with those in the cluster. V(false) makes no connection.
-      - With V(false), a missing reference is reported only if O(src) or O(definition) contain objects of its kind.
+      - Whether to check the objects together with the objects of the cluster. With V(false) the module does not connect to a cluster.
+      - With V(false) a reference to a missing object is reported only if the checked objects contain another object of that kind.
     type: bool
     default: true
   skip:
@@ -51,7 +53,7 @@ options:
     elements: str
     default: []
   fail_on:
-    description: Lowest severity of a finding that fails the task. The result is the same with V(never).
+    description: Lowest severity of a finding that makes the task fail. With V(never) the task only reports the findings.
     type: str
     choices: [error, warning, info, never]
     default: error
@@ -66,7 +68,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Check an object before it is applied
+- name: Check an object before it is applied to the cluster
   servicemesh.istio.preflight:
     namespace: online-boutique
     definition:
@@ -102,7 +104,7 @@ EXAMPLES = r"""
     cluster: false
     fail_on: warning
 
-- name: Check all objects in the cluster
+- name: Check all objects of the cluster
   servicemesh.istio.preflight:
     fail_on: never
     skip: [namespace_not_enrolled]
@@ -115,8 +117,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 findings:
-  description: Findings, errors first.
-  returned: when the objects were judged
+  description: All findings, errors first.
+  returned: when the objects were checked
   type: list
   elements: dict
   contains:
@@ -124,52 +126,55 @@ findings:
       description: Stable code of the check.
       type: str
     severity:
-      description: One of error, warning, info.
+      description: Severity of the finding. One of error, warning, info.
       type: str
     ref:
       description: Group, version, kind, namespace and name of the object.
       type: dict
     field:
-      description: Field of the object, such as C(spec.http[0].route).
+      description: Field that has the problem, such as C(spec.http[0].route).
       type: str
     message:
-      description: What is wrong.
+      description: Description of the problem.
       type: str
     remedy:
-      description: How to fix it.
+      description: Action that solves the problem.
       type: str
     source:
       description: Origin of the rule, with its code there.
       type: str
 counts:
-  description: Findings by severity.
-  returned: when the objects were judged
+  description: Number of findings by severity.
+  returned: when the objects were checked
   type: dict
   sample: {errors: 1, warnings: 0, infos: 2}
 text:
-  description: The findings as text, with one finding per line.
-  returned: when the objects were judged
+  description: Findings as readable text, one finding per line.
+  returned: when the objects were checked
   type: str
   sample: >-
     error subset_undefined: VirtualService shop/web, spec.http[0].route[0].destination.subset: no DestinationRule defines subset v2 of
     web.shop.svc.cluster.local. Create the subset first, then send to it.
 checked:
   description: Number of checked objects by kind.
-  returned: when the objects were judged
+  returned: when the objects were checked
   type: dict
   sample: {VirtualService: 3, DestinationRule: 3}
 forbidden_kinds:
-  description: Kinds that the account may not read, with the server's message. Missing objects of these kinds are not reported.
-  returned: when the objects were judged
+  description:
+    - Kinds that the account may not read, each with the API server's message.
+    - Missing objects of these kinds are not reported.
+  returned: when the objects were checked
   type: dict
   sample: {}
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable. With preflight_failed the object is that of the first finding, and the reason holds
-    the codes of the checks.
+  description: >-
+    Details of the failure: code, object, reason and hint. The code is stable. With the code preflight_failed, the object is that of the first
+    finding, and the reason contains the codes of the checks.
   returned: on failure
   type: dict
   sample: {code: preflight_failed, ref: {}, reason: subset_undefined, hint: ""}

@@ -7,38 +7,46 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: probe
-short_description: Count answers by version and failures with real requests
+short_description: Send real requests through a gateway, and count responses by version and failures
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - O(state=once) sends a number of HTTP requests through a gateway and counts the answers by version.
-  - O(state=started) starts a process on the host where the task runs, which sends requests at a constant rate during later tasks such as an upgrade.
-    O(state=checked) returns the results and can fail the task, and O(state=stopped) ends the process.
-  - Requests are sent to the gateway's address. If it cannot be reached, they use a tunnel to a pod of the gateway, like C(kubectl port-forward), and
-    RV(target) names the pod.
-  - No request is sent twice. The background process sends requests at fixed times, whether earlier requests have been answered or not. Half of them
-    use new connections, the others reuse connections. Each request has its number in the header C(X-Probe-Number) and the run in C(X-Probe-Run), so
-    that a server can identify it.
+  - With O(state=once), sends a fixed number of HTTP requests through a gateway and counts the responses by version.
+  - With O(state=started), starts a background process on the host where the task runs. The process sends requests at a
+    constant rate during the tasks that follow, such as an upgrade. O(state=checked) returns the counts and can fail
+    the play. O(state=stopped) ends the process.
+  - Requests are sent from the host where the task runs to the gateway's address. If that address cannot be reached,
+    they are sent through a tunnel to one of the gateway's pods, as C(kubectl port-forward) does. RV(target) is the
+    address that was used.
+  - Requests are never retried. The background process sends each request at its due time, whatever the outcome of
+    earlier requests. Half of the requests use new connections, the other half reuse connections.
+  - The headers C(X-Probe-Run) and C(X-Probe-Number) of each background request contain the run and the number of the
+    request, so that a server can identify the requests that it received.
 options:
   state:
     description:
-      - V(once) sends O(count) requests and waits for the answers.
-      - V(started) starts a background probe. A running probe with other options is restarted, and its results are deleted.
-      - V(checked) returns the results of the background probe, once all requests that were due at the start of the task have an outcome.
-      - V(stopped) ends the background probe and returns its results. They can be read until the probe is started again.
+      - State of the probe.
+      - V(once) sends O(count) requests and waits for the responses.
+      - V(started) starts the background probe. If the probe runs with other options, it is restarted and its counts
+        are lost.
+      - V(checked) returns the counts of the background probe, as soon as all requests that were due when the task
+        started have an outcome.
+      - V(stopped) ends the background probe, as soon as these requests have an outcome, and returns its counts. They
+        can be read until the probe is started again.
     type: str
     choices: [once, started, checked, stopped]
     default: once
   name:
-    description: Name of the background probe. It is unique for a user on the host where the task runs. Required unless O(state=once).
+    description: Name of the background probe. Each user on the host where the task runs has separate names. Required
+      unless O(state=once).
     type: str
   gateway:
-    description: The gateway's Service, as C(NAMESPACE/NAME).
+    description: Service of the gateway, as C(NAMESPACE/NAME).
     type: str
     default: istio-system/istio-ingressgateway
   url:
-    description: URL to send requests to instead of O(gateway), as C(http://HOST:PORT).
+    description: Address to which requests are sent instead of O(gateway), as C(http://HOST:PORT).
     type: str
   path:
     description: Path of the request.
@@ -46,54 +54,61 @@ options:
     default: /
   headers:
     description:
-      - Headers of the request, such as C(Host). The background process receives them in memory, and does not write them to files.
-      - Values are hidden in results if the name of the header indicates a secret, such as authorization, cookie, token or key. Without C(no_log), the
-        host may log the options of the task.
+      - Headers of the request, such as C(Host). The background process receives them in memory and writes them to no
+        file.
+      - Values are hidden in results if the name of the header contains auth, cookie, token, key, secret or password.
+        The log of the host where the task runs contains them, like the options of any module, unless the task sets
+        C(no_log).
     type: dict
     default: {}
   versions:
-    description: Regular expressions by version, which are matched in this order against headers and body of the answer. An answer without a match counts as
-      C(other).
+    description: Regular expressions by version. The headers and the body of each response are searched for them, in
+      this order. A response that matches none counts as C(other).
     type: dict
     default: {}
   count:
-    description: Number of requests, with O(state=once).
+    description: Number of requests. Used only with O(state=once).
     type: int
     default: 200
   parallel:
-    description: Maximum number of concurrent requests. The default is 4, and with O(state=started) the number of requests that are due within O(timeout), up to
-      256.
+    description: Maximum number of concurrent requests. The default is 4. With O(state=started), the default is the
+      number of requests that are due within O(timeout), at most 256.
     type: int
   timeout:
-    description: Maximum seconds for an answer. In the background, also the maximum seconds for which a request can wait to be sent.
+    description: Timeout of a request in seconds. In the background, also the number of seconds that a request may wait
+      after its due time before it is sent.
     type: int
     default: 10
   min_failure_status:
-    description: Lowest HTTP status that counts as a failure. With V(400), the status 404 of a proxy without a route counts too.
+    description: Lowest HTTP status that counts as a failure. With V(400), the status 404 of a proxy without a route
+      counts too.
     type: int
     default: 500
   rate:
-    description: Requests per second, with O(state=started). From 1 to 500.
+    description: Number of requests per second, from 1 to 500. Used only with O(state=started).
     type: int
     default: 20
   max_duration:
-    description: Seconds after which a probe with O(state=started) ends by itself. At most 86400.
+    description: Number of seconds after which a probe with O(state=started) ends by itself. At most 86400.
     type: int
     default: 3600
   since:
-    description: RV(token) of an earlier call. With O(state=checked) and O(state=stopped), only later requests are counted.
+    description: Token of an earlier call, as in RV(token). With O(state=checked) and O(state=stopped), only requests
+      after that call are counted. The default is to count all requests.
     type: str
   max_failure_percent:
     description:
-      - Maximum percentage of failed requests. With O(state=checked) and O(state=stopped), the task fails with the code C(too_many_failures) above
-        it, and with C(too_few_requests) if there are no requests. If it is not set, failed requests never fail the task.
+      - Maximum percentage of failed requests. With O(state=checked) and O(state=stopped), the task fails above it with
+        the code C(too_many_failures). If there are no requests, it fails with the code C(too_few_requests).
+      - If it is not set, failed requests do not fail the task.
     type: float
   min_requests:
-    description: Minimum number of requests. With O(state=checked) and O(state=stopped), the task fails with the code C(too_few_requests) below it.
+    description: Minimum number of requests. With O(state=checked) and O(state=stopped), the task fails below it with
+      the code C(too_few_requests).
     type: int
 seealso:
   - name: Ingress gateways
-    description: How an ingress gateway is reached.
+    description: Access to an ingress gateway from outside the cluster.
     link: https://istio.io/latest/docs/tasks/traffic-management/ingress/ingress-control/
 extends_documentation_fragment:
   - servicemesh.istio.attributes
@@ -102,11 +117,12 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     details: >-
-      O(state=once) sends the same requests. O(state=checked) reads the results, and warns if there is no probe. Other states change nothing.
+      With O(state=once), check mode sends the same requests. With O(state=checked), it reads the counts, and prints a
+      warning if there is no probe yet. Otherwise, it reports what would change.
 """
 
 EXAMPLES = r"""
-- name: Measure which version answers
+- name: Count responses by version
   servicemesh.istio.probe:
     count: 200
     versions:
@@ -114,20 +130,20 @@ EXAMPLES = r"""
       v1: .
   register: measured
 
-- name: Show the percentages
+- name: Print the percentages
   ansible.builtin.debug:
     msg: "{{ measured.percent_by_version }} of {{ measured.sent }} requests, {{ measured.failures }} failed"
 
-- name: Start to send twenty requests per second
+- name: Start a probe with 20 requests per second
   servicemesh.istio.probe:
     name: rollout
     state: started
     rate: 20
   register: watched
 
-# The rollout or upgrade is here.
+# Run the rollout or the upgrade here.
 
-- name: Fail if requests failed
+- name: Stop the play if more than 0.1 % of the requests failed
   servicemesh.istio.probe:
     name: rollout
     state: checked
@@ -141,20 +157,21 @@ EXAMPLES = r"""
     state: stopped
   register: rollout
 
-- name: Show the result
+- name: Print the failures and their upper bound
   ansible.builtin.debug:
     msg: >-
-      {{ rollout.failures }} of {{ rollout.sent }} requests failed, so the failure percentage is below {{ rollout.upper_bound }} % with 95 % confidence.
-      The longest time without a successful answer was {{ rollout.longest_gap }} s.
+      {{ rollout.failures }} of {{ rollout.sent }} requests failed. With 95 % confidence, the true failure rate is below
+      {{ rollout.upper_bound }} %.
+      The longest time without a successful response was {{ rollout.longest_gap }} s.
 """
 
 RETURN = r"""
 sent:
-  description: Number of requests with an outcome.
+  description: Number of requests with an outcome, which is a response or an error.
   returned: unless O(state=started)
   type: int
 failures:
-  description: Requests without an answer, or with a status of at least O(min_failure_status).
+  description: Number of requests without a response, or with a status of at least O(min_failure_status).
   returned: unless O(state=started)
   type: int
 failure_percent:
@@ -169,54 +186,59 @@ upper_bound:
   type: float
   sample: 0.01
 codes:
-  description: Number of answers by status.
+  description: Number of responses by status.
   returned: unless O(state=started)
   type: dict
 responses_by_version:
-  description: Answers with a status below 400, by version.
+  description: Number of responses with a status below 400, by version.
   returned: unless O(state=started)
   type: dict
   sample: {v1: 181, v2: 19}
 percent_by_version:
-  description: RV(responses_by_version) in percent.
+  description: RV(responses_by_version) as percentages.
   returned: unless O(state=started)
   type: dict
   sample: {v1: 90.5, v2: 9.5}
 errors:
-  description: Requests without an answer, by cause. C(name) is a failed name resolution, C(connect) a failed connection, C(reset) a closed connection,
-    C(timeout) a missing answer, C(protocol) an answer that is not HTTP, and C(not_sent) a request that was not sent within O(timeout).
+  description: >-
+    Number of requests without a response, by cause. C(name): the host name was not resolved. C(connect): the connection
+    failed or timed out. C(reset): the connection was closed during the request. C(timeout): there was no response
+    within O(timeout). C(protocol): the response is not valid HTTP. C(not_sent): the request was not sent within
+    O(timeout) after its due time.
   returned: unless O(state=started)
   type: dict
   sample: {reset: 2, timeout: 1}
 late:
-  description: Number of requests that waited because O(parallel) was reached, or were sent with a delay of more than 0.1 seconds.
+  description: Number of requests that were sent more than 0.1 seconds after their due time, or had to wait because
+    O(parallel) requests were in progress.
   returned: when O(state=checked) or O(state=stopped)
   type: int
 connections:
-  description: Number of requests on C(fresh) connections and on C(kept) connections, which were used before.
+  description: Number of requests by type of connection. C(fresh) is a new connection. C(kept) is a reused connection.
   returned: when O(state=checked) or O(state=stopped)
   type: dict
   sample: {fresh: 15004, kept: 14996}
 longest_gap:
-  description: Longest time without a successful answer, in seconds.
+  description: Longest time without a successful response, in seconds.
   returned: when O(state=checked) or O(state=stopped)
   type: float
 examples:
-  description: First ten failed requests, with the time of the failure.
+  description: First ten failed requests, each with the time at which the failure was known.
   returned: when O(state=checked) or O(state=stopped)
   type: list
   elements: dict
   sample: [{number: 812, time: "2026-01-01T00:00:41.207+00:00", cause: "503", connection: kept}]
 started:
-  description: Start of the background probe. Empty if there is none.
+  description: Start time of the background probe. Empty if there is none.
   returned: unless O(state=once)
   type: str
 ended:
-  description: "Reason for the end of the probe: V(stopped), V(max_duration) or V(died), or V(never) if there was no probe. Empty while it runs."
+  description: Reason why the background probe ended, V(stopped), V(max_duration) or V(died). V(never) if there was no
+    probe. Empty while it runs.
   returned: unless O(state=once)
   type: str
 token:
-  description: Token of this moment, for O(since) of a later call.
+  description: Token for the time of this call. Use it as O(since) in a later call.
   returned: unless O(state=once)
   type: str
 target:
@@ -224,13 +246,13 @@ target:
   returned: success
   type: str
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
   description: >-
-    Code, object, reason and hint. The code is stable. With C(too_many_failures), C(too_few_requests), C(probe_gone) (the process died) and
-    C(probe_silent), the results are returned too.
+    Details of the failure: code, object, reason and hint. The code is stable. With C(too_many_failures),
+    C(too_few_requests), C(probe_gone) (the process died) and C(probe_silent), the counts are returned too.
   returned: on failure
   type: dict
   sample: {code: no_gateway, ref: null, reason: "", hint: ""}
@@ -338,7 +360,7 @@ def _stopped(run: Run, options: dict) -> dict:
     name, changes = options["name"], {}
     with _alone(run, name):
         reading = background_probe.last_snapshot(name) or background_probe.NEVER
-        # A wrong token is told before anything is changed.
+        # An invalid token fails before anything is changed.
         reading.result(options["since"])
         if not reading.told:
             changes = {"changed": True, "diff": _diff(name, reading.words(), "ended")}

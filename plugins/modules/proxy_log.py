@@ -12,11 +12,14 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Sets log levels of Envoy in the sidecars or gateways of a workload, for example debug before a test and warning afterwards.
-  - The module uses a tunnel to the admin port of each proxy, like C(kubectl port-forward). It reads all proxies before it changes any.
-  - Log levels are lost when the container restarts. A new pod starts with Istio's defaults, which are V(warning), and V(error) for the logger
-    C(misc), unless the pod or the mesh sets others.
-  - At V(debug) and V(trace), proxies log request headers, including cookies and tokens. Everyone who can read the logs of the pod can read them.
+  - Sets Envoy's log levels in the sidecars or gateways of a workload, such as debug before a test and warning after
+    it.
+  - Connects to each proxy through a tunnel to its admin port, as C(kubectl port-forward) does. All proxies are read
+    before the first one is changed.
+  - Log levels are lost when the proxy's container restarts. A new pod starts with Istio's defaults, unless the pod or
+    the mesh sets others. The defaults are V(warning), and V(error) for the logger C(misc).
+  - At V(debug) and V(trace), proxies log the headers of requests, including cookies and tokens. Everyone who may read
+    the pod's log can read them.
 options:
   namespace:
     description: Namespace of the pods.
@@ -24,14 +27,15 @@ options:
     required: true
   workload:
     description:
-      - Labels of the pods. The default is all pods of the namespace. Each pod must run and have a proxy. Finished pods and pods that are being
-        deleted are ignored.
+      - Labels of the pods. The default is all pods of the namespace.
+      - Each of the pods must be running and have a proxy. Pods that have ended or are being deleted are ignored.
     type: dict
     default: {}
   levels:
     description:
-      - Level by logger. C(all) applies to all loggers that are not listed. Without C(all), other loggers are not changed.
-      - Levels are V(trace), V(debug), V(info), V(warning), V(error), V(critical) and V(off).
+      - Log level by logger. C(all) sets the level of all loggers that are not listed. Without C(all), the level of
+        these loggers does not change.
+      - The levels are V(trace), V(debug), V(info), V(warning), V(error), V(critical) and V(off).
     type: dict
     required: true
 seealso:
@@ -44,19 +48,21 @@ extends_documentation_fragment:
   - servicemesh.istio.connection
 attributes:
   check_mode:
-    details: It asks each proxy for its levels, and sets none. It only warns of pods that are not there, or not running yet.
+    details: >-
+      Check mode reads the levels of each proxy and sets none. A pod that does not exist or does not run yet produces a
+      warning.
 """
 
 EXAMPLES = r"""
-- name: Set the log level of the frontend's proxies to debug
+- name: Log each request in the frontend's proxies
   servicemesh.istio.proxy_log:
     namespace: online-boutique
     workload: {app: frontend}
     levels: {http: debug, router: debug}
 
-# The test is here.
+# Run the test here.
 
-- name: Restore Istio's default
+- name: Return to Istio's default levels
   servicemesh.istio.proxy_log:
     namespace: online-boutique
     workload: {app: frontend}
@@ -65,38 +71,39 @@ EXAMPLES = r"""
 
 RETURN = r"""
 proxies:
-  description: Selected proxies.
-  returned: when all proxies could be read
+  description: Proxies of the selected pods.
+  returned: when all proxies were read
   type: list
   elements: dict
   contains:
     namespace:
-      description: Namespace of the pod.
+      description: Namespace of the proxy's pod.
       type: str
     pod:
-      description: Name of the pod.
+      description: Name of the proxy's pod.
       type: str
     action:
-      description: One of configured, unchanged, failed.
+      description: Action on the proxy. One of configured, unchanged, failed.
       type: str
     before:
-      description: Previous level of each logger that differs.
+      description: Previous level of each logger that differs from O(levels).
       type: dict
     after:
-      description: New level of each logger. Empty if the change failed; the level of the proxy is not known then.
+      description: New level of each of these loggers. Empty if the change failed. The levels are then unknown.
       type: dict
     message:
-      description: Why the change failed.
+      description: Reason of a failure. Empty if there is none.
       type: str
-  sample: [{namespace: shop, pod: web-5d8, action: configured, before: {http: warning}, after: {http: debug}, message: ""}]
+  sample:
+    - {namespace: shop, pod: web-5d8, action: configured, before: {http: warning}, after: {http: debug}, message: ""}
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
   description: >-
-    Code, object, reason and hint. The code is stable. With C(not_set), which is of a proxy that failed while others were set, RV(proxies) is
-    returned beside it; with every other code nothing was set.
+    Details of the failure: code, object, reason and hint. The code is stable. The code C(not_set) means that the change
+    failed for some proxies, and RV(proxies) is returned too. With any other code, no level was changed.
   returned: on failure
   type: dict
   sample: {code: unknown_logger, ref: null, reason: "", hint: ""}

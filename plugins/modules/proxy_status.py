@@ -7,30 +7,36 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: proxy_status
-short_description: Check whether proxies are in sync
+short_description: Report which proxies are in sync, and whether they apply a service's traffic policy
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Reads from every istiod which configuration its proxies have acknowledged, through a tunnel to its debug port. Each istiod knows only its own
-    proxies.
-  - With O(service), also reads the configuration of each proxy that the traffic policy applies to, and compares routes, weights, timeouts, retries,
-    subsets and TLS mode with the live VirtualService and DestinationRule.
-  - If an istiod does not answer, the configuration of the proxies decides with O(service). Without O(service), the status is unknown.
-  - The module only reads. It reads all proxies that are concerned, and not a sample.
+  - Asks every istiod, through a tunnel to its debug port, which configuration its proxies have acknowledged. Each
+    istiod knows only its own proxies.
+  - With O(service), also reads the configuration of each proxy that the service's policy applies to. It compares
+    routes, weights, timeouts, retries, subsets and TLS mode with the service's live VirtualService and
+    DestinationRule.
+  - If an istiod cannot be reached, the verdict with O(service) depends only on the proxy's own configuration. Without
+    O(service), the verdict is C(unknown).
+  - Checks all affected proxies, not a sample, and changes nothing.
 options:
   service:
-    description: Service with a traffic policy of this collection, as the name of a Service in O(namespace) or a full host name.
+    description: Service with a traffic policy of this collection, as the name of a Service in O(namespace) or as a full
+      host name. If it is not set, the module reports only whether proxies are in sync.
     type: str
   namespace:
-    description: With O(service), namespace of its objects; proxies of all namespaces are read. Without O(service), namespace of the proxies to read.
+    description:
+      - With O(service), the namespace of the service's objects. Proxies of all namespaces are checked.
+      - Without O(service), the namespace of the proxies to check. The default is all namespaces.
     type: str
   wait_timeout:
-    description: Seconds to wait for proxies that are not in sync. V(0) reads them once.
+    description: Number of seconds to wait for proxies that are not in sync. With V(0), the module checks once.
     type: int
     default: 60
   fail:
-    description: Whether to fail if a proxy is pending or has rejected its configuration. Proxies with unknown status produce a warning, not a failure.
+    description: Whether the task fails if a proxy is pending or has rejected its configuration. Proxies with unknown
+      status produce a warning, not a failure.
     type: bool
     default: true
 seealso:
@@ -49,34 +55,34 @@ EXAMPLES = r"""
   servicemesh.istio.proxy_status:
     wait_timeout: 120
 
-- name: Change a policy without waiting for the proxies
+- name: Set a traffic split without waiting for the proxies
   servicemesh.istio.traffic_split:
     namespace: online-boutique
     service: frontend
     versions: {v1: 90, v2: 10}
     wait_for_proxies: false
 
-- name: Wait until the proxies apply the policy
+- name: Wait until the proxies apply the split
   servicemesh.istio.proxy_status:
     namespace: online-boutique
     service: frontend
 
-- name: Read the proxies of one namespace
+- name: Check the proxies of one namespace once
   servicemesh.istio.proxy_status:
     namespace: online-boutique
     wait_timeout: 0
     fail: false
   register: proxies
 
-- name: Show the result
+- name: Print the result
   ansible.builtin.debug:
     msg: "{{ proxies.text }}"
 """
 
 RETURN = r"""
 proxies:
-  description: Proxies that are concerned.
-  returned: when proxies were asked
+  description: Proxies that were checked.
+  returned: when proxies were checked
   type: list
   elements: dict
   contains:
@@ -87,39 +93,39 @@ proxies:
       description: Namespace of the proxy.
       type: str
     pod:
-      description: Name of the pod.
+      description: Name of the proxy's pod.
       type: str
     istiod:
-      description: Connected istiod, as NAMESPACE/NAME. Empty if it is not known.
+      description: The istiod that the proxy is connected to, as NAMESPACE/NAME. Empty if it is unknown.
       type: str
     revision:
-      description: Revision of the istiod. If it is not known, the revision of the pod's label.
+      description: Revision of that istiod. If it is unknown, the revision in the pod's label.
       type: str
     version:
-      description: Istio version of the proxy. Empty if istiod does not answer.
+      description: Istio version that the proxy reports. Empty if istiod cannot be reached.
       type: str
     verdict:
-      description: One of synced, pending, rejected, unknown.
+      description: Status of the proxy. One of synced, pending, rejected, unknown.
       type: str
     reason:
-      description: What is missing, or the message of the proxy.
+      description: Configuration that is missing, or the proxy's error message.
       type: str
 counts:
   description: Number of proxies by verdict.
-  returned: when proxies were asked
+  returned: when proxies were checked
   type: dict
   sample: {synced: 13, pending: 0, rejected: 0, unknown: 0}
 text:
-  description: Summary, with the names of proxies that are not in sync.
-  returned: when proxies were asked
+  description: Summary of the counts, with the names of the proxies that are not in sync.
+  returned: when proxies were checked
   type: str
   sample: 13 of 13 proxies are in sync
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: proxies_not_synced, ref: null, reason: "", hint: ""}
@@ -136,7 +142,7 @@ ARGUMENTS = {
     "namespace": {"type": "str"},
     "wait_timeout": {"type": "int", "default": 60},
     "fail": {"type": "bool", "default": True},
-    # The action plugin's word: wait for this long at most, and say what is waited for.
+    # Set by the action plugin: the longest wait of one call, and what was reported already.
     "_progress": {"type": "dict"},
 }
 

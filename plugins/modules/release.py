@@ -7,55 +7,59 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: release
-short_description: Download and verify an Istio release
+short_description: Download, verify and unpack an Istio release
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Downloads a release archive, or only istioctl, or reads it from a file, verifies its SHA-256 and unpacks it. Files cannot be written outside its
-    folder.
-  - An existing release is not downloaded again. All paths are on the host where the task runs.
-  - The module connects to no cluster. It accepts the connection options without using them, so that the defaults of the action group apply.
+  - Downloads a release archive or only istioctl, or reads it from a file, verifies its SHA-256 checksum and unpacks it. No file is written outside
+    of the release's folder.
+  - A release that is already unpacked is not downloaded again. All paths are on the host where the task runs.
+  - The module does not connect to a cluster. It accepts the connection options and ignores them, so that the defaults of the action group can be used.
 options:
   version:
-    description: Full version of Istio.
+    description: Full version of Istio, such as V(1.31.0).
     type: str
     required: true
   content:
-    description: V(archive) is the whole release with samples and charts, V(istioctl) only the binary.
+    description: What to download. V(archive) is the whole release with samples and charts, V(istioctl) is only the program.
     type: str
     choices: [archive, istioctl]
     default: archive
   os:
-    description: Operating system in Istio's file names. The default is that of the host where the task runs.
+    description: Operating system, as in Istio's file names. The default is that of the host where the task runs.
     type: str
     choices: [linux, osx, win]
   arch:
-    description: Architecture in Istio's file names. The default is that of the host where the task runs.
+    description: Architecture, as in Istio's file names. The default is that of the host where the task runs.
     type: str
     choices: [amd64, arm64, armv7]
   mirror:
-    description: URL, or folder where the task runs, with C(VERSION/FILE) as in the releases of Istio, and the C(.sha256) of each file.
+    description:
+      - URL, or path of a folder on the host where the task runs, with Istio releases.
+      - Files have the path C(VERSION/FILE), as in Istio's own releases. Each file has a C(.sha256) file beside it.
     type: str
     default: https://github.com/istio/istio/releases/download
   url:
-    description: URL of the file, instead of O(mirror).
+    description: URL of the file to download, instead of a file in O(mirror).
     type: str
   src:
-    description: Path of the file where the task runs.
+    description: Path of the file on the host where the task runs, instead of a file in O(mirror).
     type: str
   checksum:
-    description: SHA-256 of the file, or the URL or path of a file with it. The default is the file with the suffix C(.sha256).
+    description:
+      - Expected SHA-256 checksum of the file, or the URL or path of a file that contains it.
+      - By default, the checksum is read from the C(.sha256) file beside the file.
     type: str
   dest:
-    description: Folder for releases. The default is C(servicemesh.istio/releases) in the cache folder of the user.
+    description: Path of the folder to which releases are unpacked. The default is C(servicemesh.istio/releases) in the user's cache folder.
     type: path
   timeout:
-    description: Maximum seconds for a server to answer.
+    description: Maximum time in seconds to wait for an answer of a server.
     type: int
     default: 60
   state:
-    description: Whether the release exists.
+    description: Whether to download and unpack (V(present)), or to delete (V(absent)) the release.
     type: str
     choices: [present, absent]
     default: present
@@ -70,8 +74,8 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     details: >-
-      In check mode, a missing release is downloaded into the cache of the user, because later tasks cannot be planned without it. O(dest) is not
-      changed.
+      In check mode a missing release is downloaded to the user's cache folder, because later tasks need it to make their plan. Nothing is written
+      to O(dest).
 """
 
 EXAMPLES = r"""
@@ -81,7 +85,7 @@ EXAMPLES = r"""
     mirror: "{{ lab_releases }}"
   register: istio
 
-- name: Show the result
+- name: Show the path of istioctl
   ansible.builtin.debug:
     msg: "istioctl {{ istio.version }} is {{ istio.istioctl }}"
 
@@ -98,7 +102,7 @@ version:
   returned: when O(state=present)
   type: str
 path:
-  description: Folder of the unpacked release.
+  description: Path of the folder with the unpacked release.
   returned: when O(state=present)
   type: str
 istioctl:
@@ -106,19 +110,19 @@ istioctl:
   returned: when O(state=present)
   type: str
 checksum:
-  description: SHA-256 of the archive.
+  description: SHA-256 checksum of the downloaded file.
   returned: when O(state=present)
   type: str
 source:
-  description: Source of the release.
+  description: URL or path from which the file was read.
   returned: when O(state=present)
   type: str
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: checksum, ref: null, reason: checksum mismatch, hint: ""}

@@ -7,34 +7,36 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: resilience
-short_description: Set timeouts, retries, connection pools and outlier detection
+short_description: Set timeouts, retries, connection pools and outlier detection of a service
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Timeouts and retries apply to routes in the callers' proxies. Connection pools and outlier detection are part of a DestinationRule.
+  - Writes timeouts and retries into the routes of the service, and the connection pool and outlier detection into its
+    DestinationRule. The proxies of the callers apply all of them.
 options:
   timeout:
-    description: Maximum duration of a request, including retries, such as C(2s).
+    description: Timeout of a request including its retries, such as C(2s).
     type: str
   retries:
     description:
-      - Retries, as C({attempts, per_try_timeout, retry_on}). C(retry_on) is a list of conditions such as C(5xx), C(reset) and C(unavailable), or
-        of status codes. C(attempts=0) disables retries.
-      - If it is not set, Istio's default applies, which is two attempts after connection failures and the like.
+      - Retries, as C({attempts, per_try_timeout, retry_on}). C(retry_on) is a list of conditions such as C(5xx),
+        C(reset) and C(unavailable), or of status codes. C(attempts=0) disables retries.
+      - If it is not set, Istio's default applies, which is two retries after connection failures and similar errors.
     type: dict
   connection_pool:
     description:
-      - Limits for each caller's proxy, as C({max_connections, connect_timeout, idle_timeout, max_requests, max_pending_requests,
-        max_requests_per_connection, keepalive}). Requests above a limit fail with 503.
-      - If all of the host's ports are declared TCP or TLS, C(idle_timeout), C(max_requests), C(max_requests_per_connection), O(timeout) and
-        O(retries) fail with the code C(protocol_cannot), because they need requests.
+      - Limits of each caller's proxy, as C({max_connections, connect_timeout, idle_timeout, max_requests,
+        max_pending_requests, max_requests_per_connection, keepalive}). Requests above a limit fail with 503.
+      - If all ports of the service are declared TCP or TLS, settings for HTTP requests fail with the code
+        C(protocol_cannot). These are C(idle_timeout), C(max_requests), C(max_requests_per_connection), O(timeout) and
+        O(retries).
     type: dict
   outlier_detection:
     description:
-      - Ejection of failing pods, as C({consecutive_5xx_errors, consecutive_gateway_errors, interval, base_ejection_time, max_ejection_percent,
-        min_health_percent}).
-      - A pod that returns that many errors in a row receives no requests for C(base_ejection_time).
+      - Outlier detection, as C({consecutive_5xx_errors, consecutive_gateway_errors, interval, base_ejection_time,
+        max_ejection_percent, min_health_percent}).
+      - A pod that returns the given number of errors in a row receives no requests for C(base_ejection_time).
     type: dict
 seealso:
   - name: HTTPRetry
@@ -64,7 +66,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Limit requests to the catalog to two seconds and eject failing pods
+- name: Limit requests to the product catalog to two seconds, and eject failing pods
   servicemesh.istio.resilience:
     namespace: online-boutique
     service: productcatalogservice
@@ -72,7 +74,7 @@ EXAMPLES = r"""
     retries: {attempts: 2, per_try_timeout: 500ms, retry_on: [connect-failure, reset, unavailable]}
     outlier_detection: {consecutive_5xx_errors: 5, interval: 10s, base_ejection_time: 30s, max_ejection_percent: 50}
 
-- name: Remove the settings
+- name: Remove these settings
   servicemesh.istio.resilience:
     namespace: online-boutique
     service: productcatalogservice
@@ -81,7 +83,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs made for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
@@ -92,43 +94,47 @@ objects:
   elements: dict
   contains:
     ref:
-      description: Group, version, kind, namespace and name.
+      description: Group, version, kind, namespace and name of the object.
       type: dict
     action:
-      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      description: Action on the object. One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
       description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Status as kstatus reports it, if the module waited for the object.
+      description: Readiness as defined by kstatus, if the module waited for the object.
       type: str
     message:
-      description: Further information.
+      description: Additional information about the action, such as the reason of a failure.
       type: str
 verified:
-  description: Conditions that were verified between steps.
+  description: Conditions that the task verified after its steps, such as that proxies are in sync.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
-  returned: when something is to be changed
+  description:
+    - Pre-flight findings on the written objects, and those that the change causes on other objects, errors first.
+    - Each entry has the keys of a finding of M(servicemesh.istio.preflight).
+  returned: when the plan contains changes
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
-  returned: when something is to be changed
+  description:
+    - Kinds that the account may not list, each with the API server's message.
+    - Checks that need these kinds are skipped.
+  returned: when the plan contains changes
   type: dict
   sample: {}
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: weights_zero, ref: null, reason: "", hint: ""}

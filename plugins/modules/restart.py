@@ -7,36 +7,36 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: restart
-short_description: Restart workloads with a stale sidecar
+short_description: Restart workloads with a stale or missing sidecar
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Istio injects the sidecar when a pod is created. After a revision tag was moved or a control plane was upgraded in place, existing pods keep their
-    sidecar until their workload is restarted.
-  - The module restarts only Deployments, StatefulSets and DaemonSets with stale pods, and waits until the new pods are ready. Bare pods and Jobs are
-    listed, but not restarted.
-  - If a rollout would remove more pods than a PodDisruptionBudget allows, the module waits until enough pods are healthy, and fails if waiting cannot
-    help.
+  - Sidecars are injected when a pod is created. If you move a revision tag or upgrade a control plane in place, existing pods keep their old sidecar
+    until their workload is restarted.
+  - The module restarts only Deployments, StatefulSets and DaemonSets with stale pods, and waits until the new pods are ready. It lists other pods,
+    such as bare pods and those of Jobs, but does not restart them.
+  - If a rollout would disrupt more pods than a PodDisruptionBudget allows, the module waits until enough pods are healthy. If waiting cannot help,
+    the task fails.
 options:
   namespaces:
-    description: Namespaces of the workloads.
+    description: Namespaces with the workloads to restart.
     type: list
     elements: str
     required: true
   revision:
-    description: Revision that the pods should have. The default is the revision that each namespace's label selects.
+    description: Revision that the pods should have. The default is the revision that the labels of each namespace select.
     type: str
   missing_sidecar:
-    description: Whether to restart workloads with pods that should have a sidecar but have none.
+    description: Whether to restart also workloads with pods that should have a sidecar and have none.
     type: bool
     default: false
   gateways:
-    description: Whether to include gateways. An upgrade restarts them last.
+    description: Whether to restart gateways too. Set it to V(false) in an upgrade, where gateways are updated last.
     type: bool
     default: true
   parallel:
-    description: Maximum number of workloads that are restarted at the same time.
+    description: Number of workloads that are restarted at the same time.
     type: int
     default: 4
 seealso:
@@ -67,19 +67,19 @@ EXAMPLES = r"""
 
 RETURN = r"""
 stale:
-  description: Workloads with pods whose sidecar has another revision or version than new pods would have, before any restart.
+  description: Workloads with pods whose sidecar has another revision or version than new pods would get. The list shows the state before the restart.
   returned: success
   type: list
   elements: dict
   sample: [{kind: Deployment, name: web, namespace: shop, pods: [web-5d8], restartable: true}]
 missing_sidecar:
-  description: Workloads with pods that should have a sidecar but have none, before any restart.
+  description: Workloads with pods that should have a sidecar and have none. The list shows the state before the restart.
   returned: success
   type: list
   elements: dict
   sample: [{kind: Pod, name: web, namespace: shop, pods: [web], restartable: false}]
 summary:
-  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs made for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
@@ -90,32 +90,32 @@ objects:
   elements: dict
   contains:
     ref:
-      description: Group, version, kind, namespace and name.
+      description: Group, version, kind, namespace and name of the object.
       type: dict
     action:
-      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      description: Action on the object. One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
       description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Status as kstatus reports it, if the module waited for the object.
+      description: Readiness as defined by kstatus, if the module waited for the object.
       type: str
     message:
-      description: Further information.
+      description: Additional information about the action, such as the reason of a failure.
       type: str
 verified:
-  description: Conditions that were verified between steps.
+  description: Conditions that the task verified after its steps, such as that proxies are in sync.
   returned: when a plan was made
   type: list
   elements: str
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: disruption_budget, ref: null, reason: "", hint: ""}

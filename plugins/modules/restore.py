@@ -7,33 +7,36 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: restore
-short_description: Restore the configuration of a mesh from a backup
+short_description: Restore Istio resources from a backup
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Applies the files of M(servicemesh.istio.backup). Objects that deny traffic are applied before objects that allow it, and destinations before
-    their routes.
-  - An object that already has all values of the backup is not changed. In other objects, fields with another owner are conflicts. Fields that were
-    added after the backup are kept, unless their owner is in O(adopt_from) and O(adopt) is set.
+  - Applies the objects that M(servicemesh.istio.backup) saved. Policies that deny traffic are applied before those that allow it, and the targets of
+    a route before the route.
+  - An object that already has all values of the backup is not changed, and its fields keep their owners. In an object that differs, fields of other
+    field managers are conflicts.
+  - Fields that were added to an object after the backup are kept, unless O(adopt=true) and their owner is in O(adopt_from).
   - Objects that were created after the backup are kept.
-  - Missing kinds and namespaces fail before anything is written. Install the control plane and create namespaces first.
+  - The task fails before it writes anything if kinds or namespaces of the backup are missing in the cluster. Install the control plane and create the
+    namespaces first.
 options:
   src:
-    description: Folder of the backup where the task runs. Only files in its index are read.
+    description: Path of the backup folder, on the host where the task runs. Only files that the backup's index lists are read.
     type: path
     required: true
   parts:
     description:
-      - Parts to restore. V(mesh_config) and V(secrets) require that the backup contains them.
-      - Restore V(secrets) before the control plane is installed, because istiod reads its CA when it starts. The next run of
-        M(servicemesh.istio.control_plane) overwrites V(mesh_config) with its options, so set it there instead.
+      - Parts of the backup to restore. V(mesh_config) and V(secrets) exist only if the backup was made with them.
+      - Restore V(secrets) before you install the control plane, because istiod reads its CA when it starts.
+      - The next run of M(servicemesh.istio.control_plane) overwrites a restored V(mesh_config) with its own options. It is better to set the mesh
+        configuration there.
     type: list
     elements: str
     choices: [configuration, mesh_config, secrets]
     default: [configuration]
   to_other_cluster:
-    description: Whether the backup can be restored to another cluster.
+    description: Whether to allow the restore to another cluster than the one that was backed up. With V(false) such a restore fails.
     type: bool
     default: false
 seealso:
@@ -50,23 +53,23 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Create a backup
+- name: Back up all Istio resources
   servicemesh.istio.backup:
     dest: "{{ playbook_dir }}/mesh"
 
-- name: Restore all routes and policies
+- name: Restore all Istio resources
   servicemesh.istio.restore:
     src: "{{ playbook_dir }}/mesh"
 """
 
 RETURN = r"""
 cluster:
-  description: ID and version of the cluster of the backup.
+  description: ID and Kubernetes version of the cluster that was backed up.
   returned: success
   type: dict
   sample: {uid: 3f0c2f2c-6d1c-4f57-9d5d-5b1f0a9d0e11, version: v1.36.3}
 summary:
-  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs made for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 12, configured: 0, recreated: 0, unchanged: 3, pruned: 0, failed: 0, dry_runs: 12}
@@ -77,32 +80,32 @@ objects:
   elements: dict
   contains:
     ref:
-      description: Group, version, kind, namespace and name.
+      description: Group, version, kind, namespace and name of the object.
       type: dict
     action:
-      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      description: Action on the object. One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
       description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Status as kstatus reports it, if the module waited for the object.
+      description: Readiness as defined by kstatus, if the module waited for the object.
       type: str
     message:
-      description: Further information.
+      description: Additional information about the action, such as the reason of a failure.
       type: str
 verified:
-  description: Conditions that were verified between steps.
+  description: Conditions that the task verified after its steps, such as that proxies are in sync.
   returned: when a plan was made
   type: list
   elements: str
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: other_cluster, ref: null, reason: "", hint: ""}

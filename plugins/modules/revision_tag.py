@@ -7,22 +7,25 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: revision_tag
-short_description: Set or remove a revision tag
+short_description: Create, move or remove a revision tag
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - A revision tag is a name for a revision. Namespaces with its label follow when the tag points to another revision.
-  - "The module writes the objects of the tag: the injection webhook and the Service, and for the tag C(default) also the validation webhook for
-    objects without a revision."
-  - Existing pods keep their sidecar until they are restarted, see O(servicemesh.istio.namespace#module:restart_stale_sidecar).
+  - A revision tag is an alias of a revision. If you point the tag to another revision, all namespaces with the tag's label use that revision.
+  - Writes the objects of the tag, which are an injection webhook and a Service. The tag C(default) also has the validation webhook for objects without
+    a revision.
+  - Existing pods keep their sidecar until they are created again. To restart them, use O(servicemesh.istio.namespace#module:restart_stale_sidecar) or
+    M(servicemesh.istio.restart).
 options:
   name:
-    description: Name of the tag. V(default) serves the label C(istio-injection=enabled).
+    description: Name of the revision tag. Namespaces with the label C(istio-injection=enabled) use the tag V(default).
     type: str
     required: true
   revision:
-    description: Revision of the tag. C(default) is a control plane without a revision. Required with O(state=present).
+    description:
+      - Revision that the tag points to. Use V(default) for a control plane without a revision.
+      - Required with O(state=present).
     type: str
   istio_namespace:
     description: Namespace of the control plane.
@@ -30,15 +33,17 @@ options:
     default: istio-system
   istioctl:
     description:
-      - Path of istioctl where the task runs, such as the one that M(servicemesh.istio.release) returns. Use the version of that revision.
+      - Path of istioctl on the host where the task runs, such as the one that M(servicemesh.istio.release) returns. Use the version of the revision.
       - If it is not set, C(istioctl) on C(PATH) is used.
     type: path
   force:
-    description: With O(state=absent), whether to delete a tag that namespaces use. Their new pods then have no sidecar.
+    description:
+      - With O(state=absent), whether to remove a tag that namespaces use.
+      - New pods of these namespaces then get no sidecar. With V(false) the task fails and lists the namespaces.
     type: bool
     default: false
   state:
-    description: Whether the tag exists.
+    description: Whether to create or move (V(present)), or to remove (V(absent)) the tag.
     type: str
     choices: [present, absent]
     default: present
@@ -56,7 +61,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Download istioctl
+- name: Download the release
   servicemesh.istio.release:
     version: 1.31.0
     mirror: "{{ lab_releases }}"
@@ -69,7 +74,7 @@ EXAMPLES = r"""
     istioctl: "{{ istio.istioctl }}"
   register: stable
 
-- name: Show the namespaces that use it
+- name: Show the namespaces that use the tag
   ansible.builtin.debug:
     var: stable.tag.namespaces
 
@@ -81,12 +86,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 tag:
-  description: The tag before this call, with its revision and the namespaces that use it.
+  description: The tag before the task, with the revision that it pointed to and the namespaces that use it.
   returned: success
   type: dict
   sample: {name: stable, revision: 1-30-4, namespaces: [shop]}
 summary:
-  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs made for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
@@ -97,32 +102,32 @@ objects:
   elements: dict
   contains:
     ref:
-      description: Group, version, kind, namespace and name.
+      description: Group, version, kind, namespace and name of the object.
       type: dict
     action:
-      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      description: Action on the object. One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
       description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Status as kstatus reports it, if the module waited for the object.
+      description: Readiness as defined by kstatus, if the module waited for the object.
       type: str
     message:
-      description: Further information.
+      description: Additional information about the action, such as the reason of a failure.
       type: str
 verified:
-  description: Conditions that were verified between steps.
+  description: Conditions that the task verified after its steps, such as that proxies are in sync.
   returned: when a plan was made
   type: list
   elements: str
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: no_such_revision, ref: null, reason: "", hint: ""}

@@ -7,26 +7,31 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: sidecar
-short_description: Limit the configuration and the egress of a namespace's sidecars
+short_description: Limit what the sidecars of a namespace see, and allow or block unknown hosts
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes a Sidecar. A proxy with less configuration needs less memory and receives fewer updates.
-  - With O(outbound_traffic_policy=registry_only), requests to unregistered hosts fail. M(servicemesh.istio.egress) registers hosts.
-  - Another Sidecar for the whole namespace is rejected, because Istio would apply only one of them.
+  - Writes a Sidecar. A proxy that knows fewer hosts needs less memory and receives fewer updates.
+  - With O(outbound_traffic_policy=registry_only), proxies block requests to hosts that are not registered.
+    M(servicemesh.istio.egress) registers hosts.
+  - If another Sidecar already applies to the whole namespace, the task fails, because Istio would use only one of the
+    two, and it is undefined which one.
 options:
   name:
     description: Name of the Sidecar.
     type: str
     default: default
   egress_hosts:
-    description: Hosts in the proxies' configuration, as C(NAMESPACE) or C(NAMESPACE/HOST). V(.) is the Sidecar's namespace, V(*) is every
-      namespace and V(~) is none. If it is not set, the mesh's default applies.
+    description:
+      - Hosts in the proxies' configuration, each as C(NAMESPACE) or C(NAMESPACE/HOST). V(.) is the Sidecar's namespace,
+        V(*) is every namespace, and V(~) selects no namespace.
+      - If it is not set, the mesh's default applies.
     type: list
     elements: str
   outbound_traffic_policy:
-    description: Whether requests to hosts outside the mesh's registry are allowed. If it is not set, the mesh's default applies.
+    description: Whether requests to hosts outside the mesh's registry are allowed. If it is not set, the mesh's
+      default applies.
     type: str
     choices: [allow_any, registry_only]
 seealso:
@@ -47,13 +52,13 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Limit the shop to its own hosts and the control plane's namespace
+- name: Limit the shop to itself and the control plane's namespace, and block unknown hosts
   servicemesh.istio.sidecar:
     namespace: online-boutique
     egress_hosts: [., istio-system]
     outbound_traffic_policy: registry_only
 
-- name: Restore the mesh's default
+- name: Return to the mesh's default
   servicemesh.istio.sidecar:
     namespace: online-boutique
     state: absent
@@ -61,7 +66,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs made for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
@@ -72,43 +77,47 @@ objects:
   elements: dict
   contains:
     ref:
-      description: Group, version, kind, namespace and name.
+      description: Group, version, kind, namespace and name of the object.
       type: dict
     action:
-      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      description: Action on the object. One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
       description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Status as kstatus reports it, if the module waited for the object.
+      description: Readiness as defined by kstatus, if the module waited for the object.
       type: str
     message:
-      description: Further information.
+      description: Additional information about the action, such as the reason of a failure.
       type: str
 verified:
-  description: Conditions that were verified between steps.
+  description: Conditions that the task verified after its steps, such as that proxies are in sync.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
-  returned: when something is to be changed
+  description:
+    - Pre-flight findings on the written objects, and those that the change causes on other objects, errors first.
+    - Each entry has the keys of a finding of M(servicemesh.istio.preflight).
+  returned: when the plan contains changes
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
-  returned: when something is to be changed
+  description:
+    - Kinds that the account may not list, each with the API server's message.
+    - Checks that need these kinds are skipped.
+  returned: when the plan contains changes
   type: dict
   sample: {}
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: policy_twice, ref: null, reason: "", hint: ""}

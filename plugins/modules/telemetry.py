@@ -7,30 +7,38 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: telemetry
-short_description: Configure access logs, tracing and metrics
+short_description: Configure access logs, traces and metrics of a namespace or workload
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Writes a Telemetry for a namespace, for a workload of the namespace, or in the root namespace for the mesh.
-  - A provider that is not in the mesh configuration is rejected, because proxies would report nothing.
-  - Another Telemetry for the whole namespace is rejected, because Istio would apply only one of them.
+  - Writes a Telemetry for a namespace or a workload. In the root namespace, it applies to the whole mesh.
+  - The task fails if an option names a provider that the mesh configuration does not define, because proxies would then
+    report nothing.
+  - If another Telemetry already applies to the whole namespace, the task fails, because Istio would use only one of
+    the two, and it is undefined which one.
 options:
   name:
     description: Name of the Telemetry.
     type: str
     default: default
   access_logs:
-    description: Access logs, as C({enabled, providers, when, mode}). C(providers) are names, with the default V(envoy). C(when) is a CEL expression. C(mode) is
-      C(client), C(server) or C(both).
+    description:
+      - Access logs, as C({enabled, providers, when, mode}).
+      - C(providers) is a list of names. The default is V(envoy), the proxy's own log. C(when) is a CEL expression that
+        selects the requests to log. C(mode) is C(client), C(server) or C(both).
     type: dict
   tracing:
-    description: Tracing, as C({enabled, providers, percent, tags}). C(percent) applies to requests without a trace. C(tags) are strings or C({literal, header,
-      env, default}) by name.
+    description:
+      - Traces, as C({enabled, providers, percent, tags}).
+      - C(providers) is a list of names. C(percent) is the percentage of requests for which the proxies start a trace.
+        C(tags) maps names of tags to a text or to C({literal, header, env, default}).
     type: dict
   metrics:
-    description: Metrics, as C({enabled, providers, disable, tags, reporting_interval}). C(disable) lists Istio metrics. C(tags) are CEL expressions by name, or
-      V(false) to remove a tag.
+    description:
+      - Metrics, as C({enabled, providers, disable, tags, reporting_interval}).
+      - C(providers) is a list of names. C(disable) is a list of Istio's metrics. C(tags) maps names of tags to a CEL
+        expression, or to V(false) to remove the tag. C(reporting_interval) is the time between two reports.
     type: dict
 seealso:
   - name: Telemetry
@@ -50,13 +58,13 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Log failed requests of the shop and trace a tenth of its requests
+- name: Log failed requests of the shop, and trace 10 % of its requests
   servicemesh.istio.telemetry:
     namespace: online-boutique
     access_logs: {providers: [envoy], when: response.code >= 500}
     tracing: {percent: 10}
 
-- name: Restore the mesh's default
+- name: Return to the mesh's default
   servicemesh.istio.telemetry:
     namespace: online-boutique
     state: absent
@@ -64,7 +72,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs made for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
@@ -75,43 +83,47 @@ objects:
   elements: dict
   contains:
     ref:
-      description: Group, version, kind, namespace and name.
+      description: Group, version, kind, namespace and name of the object.
       type: dict
     action:
-      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      description: Action on the object. One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
       description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Status as kstatus reports it, if the module waited for the object.
+      description: Readiness as defined by kstatus, if the module waited for the object.
       type: str
     message:
-      description: Further information.
+      description: Additional information about the action, such as the reason of a failure.
       type: str
 verified:
-  description: Conditions that were verified between steps.
+  description: Conditions that the task verified after its steps, such as that proxies are in sync.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
-  returned: when something is to be changed
+  description:
+    - Pre-flight findings on the written objects, and those that the change causes on other objects, errors first.
+    - Each entry has the keys of a finding of M(servicemesh.istio.preflight).
+  returned: when the plan contains changes
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
-  returned: when something is to be changed
+  description:
+    - Kinds that the account may not list, each with the API server's message.
+    - Checks that need these kinds are skipped.
+  returned: when the plan contains changes
   type: dict
   sample: {}
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: provider_unknown, ref: null, reason: "", hint: ""}

@@ -7,36 +7,42 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: traffic
-short_description: Make the traffic policy of a mesh equal to a variable
+short_description: Set the traffic policy of all services from one variable
 version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - One variable contains the traffic policy of all services. Each service gets exactly the listed features, with the options of their modules.
-  - "All services are planned before any of them is changed. Changes are applied in an order that avoids 503 errors: new subsets of all services, then
-    routes, then removal of unused subsets."
+  - Sets the traffic policy of several services from one variable. Each service has exactly the features that the
+    variable sets; other features of the service are removed.
+  - Plans the changes of all services before it changes any of them.
+  - "Changes are applied in an order that avoids 503 errors: new subsets of all services, then routes, then removal of
+    unused subsets. After each step, every istiod must report that its proxies have acknowledged the change."
 options:
   policy:
     description:
-      - "Features by namespace and service: C(split) as in M(servicemesh.istio.traffic_split), C(route) as in M(servicemesh.istio.route), C(fault) as
-        in M(servicemesh.istio.fault), C(resilience) as in M(servicemesh.istio.resilience), C(cors) as in M(servicemesh.istio.cors) and
-        C(load_balancing) as in M(servicemesh.istio.load_balancing), with their options."
-      - A service without features has no traffic policy.
-      - C(api) next to the features is the API of the routes, as O(api).
+      - Traffic policy by namespace, service and feature. Each feature has the options of its module. The features are
+        C(split) (M(servicemesh.istio.traffic_split)), C(route) (M(servicemesh.istio.route)), C(fault)
+        (M(servicemesh.istio.fault)), C(resilience) (M(servicemesh.istio.resilience)), C(cors)
+        (M(servicemesh.istio.cors)) and C(load_balancing) (M(servicemesh.istio.load_balancing)).
+      - If a service is listed without features, its policy is removed.
+      - The key C(api) beside the features sets the API of the service's routes, with the values of O(api).
     type: dict
     required: true
   set:
-    description: Name of the set of services that this call manages. It is stored in the objects of each service.
+    description: Name of the set of services that this task manages. The name is stored with the objects of each
+      service.
     type: str
     default: traffic
   api:
-    description: API of the routes of services without C(api), as in O(servicemesh.istio.route#module:api). If it is not set, a service keeps its API, and a
-      service without routes uses V(istio).
+    description:
+      - API for the routes of services that do not set C(api) in O(policy). The values are those of
+        O(servicemesh.istio.route#module:api).
+      - If it is not set, a service keeps its API, and a service without routes uses V(istio).
     type: str
     choices: [istio, gateway_api, auto]
   prune:
-    description: Whether to remove the traffic policy of services of the set that O(policy) no longer lists, in all namespaces. Policy from other tools, or from
-      modules for one feature, is kept.
+    description: Whether to remove, in all namespaces, the policy of services that are in the set but not in O(policy).
+      Policy outside the set, which other tools or the modules for single features wrote, is not removed.
     type: bool
     default: false
 seealso:
@@ -62,7 +68,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Apply the traffic policy of the shop
+- name: Set the traffic policy of all services of the shop
   servicemesh.istio.traffic:
     policy:
       online-boutique:
@@ -78,7 +84,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs made for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 2, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
@@ -89,43 +95,47 @@ objects:
   elements: dict
   contains:
     ref:
-      description: Group, version, kind, namespace and name.
+      description: Group, version, kind, namespace and name of the object.
       type: dict
     action:
-      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      description: Action on the object. One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
       description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Status as kstatus reports it, if the module waited for the object.
+      description: Readiness as defined by kstatus, if the module waited for the object.
       type: str
     message:
-      description: Further information.
+      description: Additional information about the action, such as the reason of a failure.
       type: str
 verified:
-  description: Conditions that were verified between steps.
+  description: Conditions that the task verified after its steps, such as that proxies are in sync.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
-  returned: when something is to be changed
+  description:
+    - Pre-flight findings on the written objects, and those that the change causes on other objects, errors first.
+    - Each entry has the keys of a finding of M(servicemesh.istio.preflight).
+  returned: when the plan contains changes
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
-  returned: when something is to be changed
+  description:
+    - Kinds that the account may not list, each with the API server's message.
+    - Checks that need these kinds are skipped.
+  returned: when the plan contains changes
   type: dict
   sample: {}
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: options_invalid, ref: null, reason: "", hint: ""}

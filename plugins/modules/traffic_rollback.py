@@ -12,11 +12,14 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - The modules for a service's traffic policy save the previous policy in a checkpoint. This module restores it, with the same steps and waits, so
-    that the rollback causes no 503 errors.
-  - If there was no policy before, the policy is removed. If the policy was removed, it is created again.
-  - The module rolls back one change. A second run applies the change again.
-  - Routes of other tools in the VirtualService are not changed. An object of another tool that was adopted or replaced is not created again.
+  - Restores the traffic policy that a service had before its last change. Each module that changes the policy of a
+    service first saves the previous policy as a checkpoint.
+  - The rollback has the same steps and waits as any other change of the policy, so that no request fails with 503.
+  - If the service had no policy before the change, the policy is removed. If the change removed the policy, the policy
+    is created again.
+  - Only one change can be rolled back. A second run reverts the rollback, so that the change applies again.
+  - Routes that other tools or users added to the VirtualService are not changed. If the change adopted or replaced an
+    object of another owner, that object is not created again.
 seealso:
   - name: VirtualService
     description: Reference of the VirtualService that this module writes.
@@ -37,23 +40,23 @@ extends_documentation_fragment:
 attributes:
   idempotent:
     support: none
-    details: A second run applies the change again.
+    details: A second run reverts the first run.
 """
 
 EXAMPLES = r"""
-- name: Route a tenth of the requests to v2
+- name: Send 10 % of the requests to v2
   servicemesh.istio.traffic_split:
     namespace: online-boutique
     service: frontend
     versions: {v1: 90, v2: 10}
 
-- name: Route all requests to v2
+- name: Send all requests to v2
   servicemesh.istio.traffic_split:
     namespace: online-boutique
     service: frontend
     versions: {v1: 0, v2: 100}
 
-- name: Roll back to a tenth
+- name: Roll back to 10 %
   servicemesh.istio.traffic_rollback:
     namespace: online-boutique
     service: frontend
@@ -61,7 +64,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs made for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 0, configured: 2, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
@@ -72,43 +75,47 @@ objects:
   elements: dict
   contains:
     ref:
-      description: Group, version, kind, namespace and name.
+      description: Group, version, kind, namespace and name of the object.
       type: dict
     action:
-      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      description: Action on the object. One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
       description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Status as kstatus reports it, if the module waited for the object.
+      description: Readiness as defined by kstatus, if the module waited for the object.
       type: str
     message:
-      description: Further information.
+      description: Additional information about the action, such as the reason of a failure.
       type: str
 verified:
-  description: Conditions that were verified between steps.
+  description: Conditions that the task verified after its steps, such as that proxies are in sync.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: Findings of M(servicemesh.istio.preflight) for the written objects and for other objects that they affect. Errors come first.
-  returned: when something is to be changed
+  description:
+    - Pre-flight findings on the written objects, and those that the change causes on other objects, errors first.
+    - Each entry has the keys of a finding of M(servicemesh.istio.preflight).
+  returned: when the plan contains changes
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that the account may not list, with the server's message. Checks that need them do not run.
-  returned: when something is to be changed
+  description:
+    - Kinds that the account may not list, each with the API server's message.
+    - Checks that need these kinds are skipped.
+  returned: when the plan contains changes
   type: dict
   sample: {}
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: nothing_to_roll_back, ref: null, reason: "", hint: ""}
@@ -137,7 +144,7 @@ ARGUMENTS = {
 
 def body(run: Run) -> dict:
     options = run.options
-    # In one slice: a second one would undo what the first one did.
+    # In one slice: a second one would revert the first.
     run.deadline = Deadline(options["wait_timeout"])
     rules = run.apply_options(namespace=options["namespace"])
     reader = Reader(run.cluster)

@@ -12,22 +12,25 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Istio's webhooks fail closed. While istiod does not answer, pods of injected namespaces cannot start and Istio objects cannot be written.
-  - The module opens webhooks without ready endpoints, and closes them when istiod is ready again. It deletes no webhook and changes no selector.
-  - Pods that start while the webhooks are open have no sidecar. O(servicemesh.istio.restart#module:missing_sidecar) restarts them later.
-  - M(servicemesh.istio.control_plane) also closes the webhooks when istiod is ready.
+  - Istio's webhooks have the failure policy C(Fail). While no istiod answers, no pods can be created in injected namespaces, and no Istio objects can
+    be written.
+  - This module opens only webhooks without ready endpoints, and closes them again when istiod is ready. It deletes no webhook and changes no selector.
+  - Pods that are created while the webhooks are open have no sidecar. Restart them later, with M(servicemesh.istio.restart) and
+    O(servicemesh.istio.restart#module:missing_sidecar=true).
+  - M(servicemesh.istio.control_plane) also closes the webhooks, after istiod is ready.
 options:
   state:
     description:
-      - V(open) sets the failure policy of entries that fail closed to C(Ignore).
-      - V(closed) restores the failure policy of the entries that this module opened, and the owner of the field. It fails while istiod is not ready.
+      - V(open) sets the failure policy of webhook entries from C(Fail) to C(Ignore).
+      - V(closed) restores the failure policy of the entries that this module opened, and the owner of the field. It fails if a webhook has no ready
+        endpoints.
     type: str
     choices: [open, closed]
     required: true
   force:
     description:
-      - With O(state=open), whether to open webhooks with ready endpoints or outside the cluster as well.
-      - With O(state=closed), whether to close webhooks without ready endpoints as well.
+      - With O(state=open), whether to open also webhooks with ready endpoints and webhooks with a URL outside of the cluster.
+      - With O(state=closed), whether to close also webhooks without ready endpoints.
     type: bool
     default: false
   istio_namespace:
@@ -48,7 +51,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Open the webhooks
+- name: Open the webhooks during an outage of istiod
   servicemesh.istio.webhooks:
     state: open
   register: opened
@@ -57,20 +60,20 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     var: opened.webhooks
 
-- name: Close the webhooks
+- name: Close the webhooks after the outage
   servicemesh.istio.webhooks:
     state: closed
 """
 
 RETURN = r"""
 webhooks:
-  description: The configurations that were opened or closed, or in check mode would be.
+  description: Webhook configurations that were opened or closed, or that would be in check mode.
   returned: success
   type: list
   elements: str
   sample: [MutatingWebhookConfiguration istio-sidecar-injector-1-30-4]
 summary:
-  description: Number of objects by action. C(dry_runs) is the number of dry runs for the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs made for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 0, configured: 2, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 2}
@@ -81,32 +84,32 @@ objects:
   elements: dict
   contains:
     ref:
-      description: Group, version, kind, namespace and name.
+      description: Group, version, kind, namespace and name of the object.
       type: dict
     action:
-      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      description: Action on the object. One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
       description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Status as kstatus reports it, if the module waited for the object.
+      description: Readiness as defined by kstatus, if the module waited for the object.
       type: str
     message:
-      description: Further information.
+      description: Additional information about the action, such as the reason of a failure.
       type: str
 verified:
-  description: Conditions that were verified between steps.
+  description: Conditions that the task verified after its steps, such as that proxies are in sync.
   returned: when a plan was made
   type: list
   elements: str
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: webhook_unanswered, ref: null, reason: "", hint: ""}
@@ -129,7 +132,7 @@ ARGUMENTS = {
 
 def body(run: Run) -> dict:
     opening, force = run.options["state"] == "open", run.options["force"]
-    # With force nobody has to know what is behind them.
+    # With force the endpoints of the webhooks do not matter.
     sources = registry.HOOKS if force else registry.REACHED
     found = run.timed(
         "read",

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.servicemesh.istio.plugins.module_utils._traffic import module as concern
+from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.features.registry import FEATURES
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.host.host import Host, full_name
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.policies import egress, gateway, telemetry
 from ansible_collections.servicemesh.istio.plugins.module_utils._traffic.rollout import Policy, rollout_steps
@@ -147,10 +147,9 @@ def said(name: str, theirs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for host, concerns in hosts.items():
         policy = Policy(Host(host, SPACE, service={"spec": {}}), {}, {}, Policy.time())
         for one, given in concerns.items():
-            arguments = concern.FEATURES[one].ARGUMENTS
-            policy = concern.with_feature(
-                policy, one, {**{key: spec.get("default") for key, spec in arguments.items()}, **given}, []
-            )
+            feature = FEATURES[one]
+            options = {**{key: spec.get("default") for key, spec in feature.arguments.items()}, **given}
+            policy = policy.with_feature(one, feature.parse(options, host), [])
         found += [obj for step in rollout_steps(policy) for obj in step.objects]
     for number, (module, options) in enumerate(others):
         given = {key: spec.get("default") for key, spec in module.arguments.items()}
@@ -160,7 +159,7 @@ def said(name: str, theirs: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 **options,
                 "tls": {key: spec.get("default") for key, spec in module.arguments["tls"]["options"].items()},
             }
-        found += module.wanted({**given, "namespace": SPACE, **options})
+        found += module.desired_objects({**given, "namespace": SPACE, **options})
     return found
 
 

@@ -102,7 +102,7 @@ def test_a_scenario_passes_in_a_clean_clone_and_leaves_nothing(molecule: Molecul
     for step in STEPS:
         if step != "side_effect" or (ROOT / "extensions/molecule" / scenario / "tasks/side_effect.yml").exists():
             assert re.search(rf"\b{scenario} ➜ {step}: Executed: Successful", text), f"{step}: {text[-3000:]}"
-    assert "Check mode has written nothing" in text
+    assert "Verify that check mode wrote nothing" in text
     assert molecule.left() == ""
 
 

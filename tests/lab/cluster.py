@@ -78,6 +78,8 @@ def ensure(image: str, built: bool) -> None:
         delete()
     settings.kubeconfig().unlink(missing_ok=True)
     arguments = ["create", "cluster", "--name", settings.NAME, "--image", image, "--kubeconfig", str(settings.kubeconfig()), "--wait", "120s"]
+    if not works("docker", "image", "inspect", image):
+        run("docker", "pull", "-q", image)
     # A node image of the lab carries its label, wherever it was pulled from.
     ours = bool(images.key_of(image))
     run(programs.tool("kind"), *arguments, *(["--config", "-"] if ours else []), text=KIND_BUILT if ours else None)

@@ -1,23 +1,27 @@
 #!/usr/bin/env python3
 # SPDX-FileCopyrightText: The servicemesh.istio authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An inventory of one host, this one, with the cluster that a scenario may use. No other is touched, whatever
-KUBECONFIG and K8S_AUTH_* say.
+"""An inventory with the local host and the cluster of a scenario. Scenarios use no other cluster, whatever the values
+of KUBECONFIG and K8S_AUTH_* are.
 
-MOLECULE_KUBECONFIG  names the cluster, which then is somebody's own: official images are pulled, and only what a
-                     scenario made goes.
-                     Unset, it is the lab's, in the group lab with the variables of tests/lab/vars.yml, images that the
-                     lab builds among them.
-MOLECULE_NEEDS       what a scenario finds there: control_plane; empty, a cluster without Istio, for which the lab has a
-                     second one; or nothing.
-MOLECULE_EXTRAS      what the lab adds for a scenario: helm, istio-1.30.4; molecule_extras, as a list
+Environment variables:
 
-molecule_up          whether there is a cluster that may be used; molecule_why, if not
-molecule_cluster     options: of the modules; environment: for kubectl, helm and modules that call them
-molecule_named       whether it is the one that MOLECULE_KUBECONFIG names
-molecule_lab         environment in which tests/lab makes the cluster; molecule_second: in which it makes the second
-                     one, and whether it is there
-molecule_clone       where all this is, and molecule_common, where the shared playbooks, tasks and templates are
+MOLECULE_KUBECONFIG  kubeconfig of a cluster of the user: official images are pulled, and the cleanup deletes only what
+                     the scenario created. If it is not set, the lab's cluster is used, and the host is in the group
+                     lab with the variables of tests/lab/vars.yml, such as images that the lab builds
+MOLECULE_NEEDS       requirement of the scenario: control_plane; empty, a cluster without Istio, which is the second
+                     cluster of the lab; or nothing
+MOLECULE_EXTRAS      components that the lab adds for the scenario, such as helm and istio-1.30.4
+
+Variables of the host:
+
+molecule_up          whether a usable cluster exists; molecule_why: the reason if not
+molecule_cluster     options: connection options of the modules; environment: for kubectl and helm
+molecule_named       whether MOLECULE_KUBECONFIG is set
+molecule_lab         environment in which tests/lab creates the cluster; molecule_second: the environment for the second
+                     cluster, and whether that cluster exists
+molecule_clone       path of the clone; molecule_common: path of the shared playbooks, tasks and templates
+molecule_extras      MOLECULE_EXTRAS as a list
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 CLONE = HERE.parents[2]
 NAMED, NEEDS = os.environ.get("MOLECULE_KUBECONFIG", ""), os.environ.get("MOLECULE_NEEDS", "control_plane")
-# Options that modules would else take from K8S_AUTH_*.
+# Options that modules would otherwise read from K8S_AUTH_*.
 NOT_FROM_OUTSIDE = (
     "context", "host", "api_key", "username", "password", "validate_certs", "ca_cert", "client_cert", "client_key", "proxy", "no_proxy",
     "impersonate_user", "impersonate_groups",
@@ -40,8 +44,8 @@ sys.path.insert(0, str(CLONE / "tests"))
 
 
 def know_the_clone() -> None:
-    """The link by which Ansible finds this clone under the collection's name, as playbooks/bootstrap.yml makes it:
-    plays are read after their inventory.
+    """Create the link by which Ansible finds this clone as the collection, like playbooks/bootstrap.yml. The inventory
+    creates it because Ansible reads the inventory before the plays.
     """
     link = CLONE / ".collections/ansible_collections/servicemesh/istio"
     if CLONE.parts[-3:] != ("ansible_collections", "servicemesh", "istio") and not link.exists():
@@ -51,7 +55,7 @@ def know_the_clone() -> None:
 
 
 def second() -> dict[str, str]:
-    """The second cluster's name, and a port of its own for its releases."""
+    """The name of the second cluster, and its own port for its releases."""
     return {
         "LAB_NAME": f"{os.environ.get('LAB_NAME', 'servicemesh-lab')}-empty",
         "LAB_PORT": str(int(os.environ.get("LAB_PORT", "18730")) + 7),
@@ -66,14 +70,14 @@ def named() -> dict[str, Any]:
 
 
 def labs() -> dict[str, Any]:
-    """Raises LabError where the lab is not up, or its cluster has no mark."""
-    # Asking a cluster takes kubectl, which the lab builds.
+    """The lab's cluster. Raises LabError if the lab is not up, or if its cluster has no marker."""
+    # Reading the marker needs kubectl, which the lab builds.
     if not settings.kubeconfig().exists():
         raise LabError(f"the cluster {settings.NAME} is not up")
     cluster.require_lab(settings.kubeconfig())
     found = cluster.environment()
     built = found["LAB_IMAGES"] == "built"
-    # The shell that started Molecule need not know the lab's environment, in which its variables look these up.
+    # The lab's variables read these from the environment, which the shell that started Molecule may not have.
     variables = {"lab_builds": built, **({"release_mirror": found["LAB_RELEASES"]} if built else {})}
     return {"environment": {name: found[name] for name in ("KUBECONFIG", "PATH")}, "variables": variables}
 
@@ -96,7 +100,7 @@ def inventory() -> dict[str, Any]:
     try:
         found = named() if NAMED else labs()
     except LabError as error:
-        # Whatever uses the cluster fails with the reason.
+        # Every use of the cluster fails with this reason.
         variables.update(
             molecule_up=False, molecule_why=f"lab: {error}", molecule_cluster="{{ undef(hint=molecule_why) }}"
         )
@@ -112,7 +116,7 @@ def inventory() -> dict[str, Any]:
 
 SECOND = second()
 if NEEDS == "empty":
-    # The lab's settings are read when they are imported.
+    # The lab reads its settings from the environment at import.
     os.environ.update(SECOND)
 from lab import cluster, settings  # noqa: E402
 from lab.shell import LabError  # noqa: E402
