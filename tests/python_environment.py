@@ -29,7 +29,9 @@ def main(folder: Path, requirements: list[str]) -> None:
                 if os.geteuid() != 0 or not Path("/etc/debian_version").exists():
                     raise LabError("Python has no ensurepip. Install the package python3-venv.")
                 engine.install(["python3-venv"])
-            venv.create(folder, with_pip=True, clear=False)
+            # A program of an environment that is in use cannot be written again.
+            if not (folder / "bin/pip").exists():
+                venv.create(folder, with_pip=True)
             arguments = [argument for name in requirements for argument in ("-r", name)]
             subprocess.run(
                 [folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check", *arguments], check=True

@@ -61,7 +61,7 @@ _value:
       type: bool
     counts:
       description:
-        - Number of all objects, of those that differ, and of those that differ in fields of other field managers.
+        - Number of all objects, of those that differ, and of those that differ and have conflicts with other field managers.
         - C(actions) is the number of objects that differ by action.
       type: dict
       sample: {objects: 120, differ: 2, conflicts: 1, actions: {configured: 1, pruned: 1}}

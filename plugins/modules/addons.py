@@ -21,8 +21,9 @@ options:
     type: path
   names:
     description:
-      - Names of the addons to install, as the files in O(samples) are named, such as V(loki).
-      - An addon in the subfolder C(extras) has the name C(extras/NAME). Only one tracing backend can be installed at a time.
+      - Names of the addons to install. The name of an addon is that of its file in O(samples) without the extension, such as V(loki) or
+        V(extras/zipkin).
+      - Only one tracing backend can be installed at a time.
     type: list
     elements: str
     default: [prometheus, grafana, jaeger, kiali]

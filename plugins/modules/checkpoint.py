@@ -12,9 +12,9 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Saves the configuration of selected objects in a ConfigMap in the cluster. It saves the fields that any tool has declared, and no fields that
+  - Saves the configuration of selected objects in a ConfigMap in the cluster. It saves the fields that users and tools have set, but no fields that
     the API server or controllers set.
-  - An existing checkpoint is never overwritten. If you repeat an interrupted run, the checkpoint still has the state before the first run.
+  - An existing checkpoint is never overwritten. After an interrupted run is repeated, the checkpoint still contains the state before the first run.
   - The role C(upgrade) uses a checkpoint for its rollback. Use this module for any other change that you may have to roll back.
 options:
   name:

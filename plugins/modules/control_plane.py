@@ -14,15 +14,15 @@ author:
 description:
   - Renders the manifests of the control plane with the release's istioctl and applies them to the cluster. istioctl itself does not connect to
     the cluster.
-  - Also does the steps of C(istioctl install) that are not in its manifests. It creates the namespace and the objects of the default revision
+  - Also performs the steps of C(istioctl install) that are not in its manifests. It creates the namespace and the objects of the default revision
     tag, and fails if several webhooks would inject the same pod.
   - Applies CRDs first, then istiod, webhooks and gateways. The module waits until istiod is ready, until the webhooks have istiod's CA, and until
     the gateways are ready.
   - With O(method=helm), Helm writes the objects, in releases that C(helm list) shows. The rendered charts are compared with the live objects, so
     check mode and diff also show a first installation and manual changes.
-  - O(registries) replaces the registry of all rendered images, of the images that istiod injects, and of the gateways that istiod creates. With
-    O(method=helm) it applies to hubs, images, containers and injection templates in O(values) and O(gateways). The task fails if a pod still has
-    an image of another registry.
+  - O(registries) applies to all rendered images, to the images that istiod injects, and to the images of gateways that istiod creates.
+  - With O(method=helm), O(registries) applies to hubs, images, containers and injection templates in O(values) and O(gateways). The task fails if a
+    rendered pod still has an image that should come from a mirror.
 options:
   leave_gateways:
     description:
@@ -112,7 +112,7 @@ EXAMPLES = r"""
       accessLogFile: /dev/stdout
     adopt: true
 
-- name: Remove the control plane, the CRDs and all remains of Istio
+- name: Remove the control plane, the CRDs and everything that Istio leaves behind
   servicemesh.istio.control_plane:
     state: absent
     method: helm
@@ -129,7 +129,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 version:
-  description: Version of the istioctl, or of the charts, that rendered the control plane.
+  description: Version of istioctl, or of the charts with O(method=helm).
   returned: when O(state=present)
   type: str
   sample: 1.31.0

@@ -12,18 +12,21 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Sets the CORS policy of all routes of a service. Proxies answer preflight requests, and add the CORS headers to responses.
+  - Sets the CORS policy of all routes of a service. Proxies answer preflight requests, and add the CORS headers to
+    responses.
   - A rule of M(servicemesh.istio.route) with C(cors) keeps its own CORS policy.
 options:
   origins:
     description:
       - Origins that may call the service, such as C(https://shop.example.com). V(*) is every origin.
-      - An item is a string, which is an exact match, or C({exact}), C({prefix}) or C({regex}).
+      - A string is an exact match; a trailing C(*) makes it a prefix match. An origin can also be C({exact}),
+        C({prefix}) or C({regex}).
       - Required with O(state=present).
     type: list
     elements: raw
   methods:
-    description: HTTP methods that pages of these origins may use, in capital letters. If it is not set, the browser's default applies.
+    description: HTTP methods that pages of these origins may use, in capital letters. If it is not set, the browser's
+      default applies.
     type: list
     elements: str
   headers:
@@ -35,7 +38,8 @@ options:
     type: list
     elements: str
   max_age:
-    description: How long a browser caches the response to a preflight request, such as C(24h). If it is not set, the browser's default applies.
+    description: Time for which a browser caches the response to a preflight request, such as C(24h). If it is not set,
+      the browser's default applies.
     type: str
   credentials:
     description: Whether pages of these origins may send credentials, such as cookies. If it is not set, they may not.
@@ -82,55 +86,58 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: Counts of objects by what was done with them. C(dry_runs) counts the dry runs of the plan.
+  description: Number of objects by action. C(dry_runs) is the number of dry runs made for the plan.
   returned: when a plan was made
   type: dict
   sample: {created: 1, configured: 0, recreated: 0, unchanged: 0, pruned: 0, failed: 0, dry_runs: 1}
 objects:
-  description: Every object of the plan.
+  description: All objects of the plan.
   returned: when a plan was made
   type: list
   elements: dict
   contains:
     ref:
-      description: Group, version, kind, namespace and name.
+      description: Group, version, kind, namespace and name of the object.
       type: dict
     action:
-      description: One of created, configured, recreated, unchanged, pruned, failed, pending.
+      description: Action on the object. One of created, configured, recreated, unchanged, pruned, failed, pending.
       type: str
     conflicts:
-      description: Fields that other managers own, with the manager.
+      description: Fields that other field managers own, each with its manager.
       type: list
       elements: dict
     status:
-      description: Readiness in the words of kstatus, where it was waited for.
+      description: Readiness as defined by kstatus, if the module waited for the object.
       type: str
     message:
-      description: What else is to be said.
+      description: Additional information about the action, such as the reason of a failure.
       type: str
 verified:
-  description: What was seen to hold between steps.
+  description: Conditions that the task verified after its steps, such as that proxies are in sync.
   returned: when a plan was made
   type: list
   elements: str
 findings:
-  description: What pre-flight finds on the objects that are written, and what comes of them on others, errors first, in the form of
-    M(servicemesh.istio.preflight).
-  returned: when something is to be changed
+  description:
+    - Pre-flight findings on the written objects, and those that the change causes on other objects, errors first.
+    - Each entry has the keys of a finding of M(servicemesh.istio.preflight).
+  returned: when the plan contains changes
   type: list
   elements: dict
   sample: []
 forbidden_kinds:
-  description: Kinds that this account may not list, with the server's words. Checks that need them say nothing.
-  returned: when something is to be changed
+  description:
+    - Kinds that the account may not list, each with the API server's message.
+    - Checks that need these kinds are skipped.
+  returned: when the plan contains changes
   type: dict
   sample: {}
 duration:
-  description: Seconds by phase.
+  description: Duration of each phase in seconds.
   returned: always
   type: dict
 failure:
-  description: Code, object, reason and hint. The code is stable.
+  description: "Details of the failure: code, object, reason and hint. The code is stable."
   returned: on failure
   type: dict
   sample: {code: cors_empty, ref: null, reason: "", hint: ""}

@@ -12,13 +12,13 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Lists the images of a control plane, of addons and of other manifests. Each image is listed once, with its users. With O(registries) the result
-    also has a plan for copying the images to a mirror.
+  - Lists the images of a control plane, of addons and of other manifests. Each image is listed once, with the objects that use it. With
+    O(registries) the result also has a plan for copying the images to a mirror.
   - The images of a control plane are those of the rendered objects, and those that istiod injects by its injection templates. For a gateway with the
     image C(auto), the injected image is listed.
   - The control plane is rendered with the options of M(servicemesh.istio.control_plane), if O(istioctl) is set, or O(charts) with O(method=helm).
-  - The module does not connect to a cluster or a registry. It accepts the connection options and ignores them, so that the defaults of the action
-    group can be used.
+  - The module does not connect to a cluster or a registry. It accepts the connection options but ignores them, so that you can set them in
+    C(module_defaults) for the action group.
 options:
   istioctl:
     description:
@@ -26,7 +26,7 @@ options:
       - If it is not set, the result has no images of a control plane.
     type: path
   kubernetes_version:
-    description: With O(method=helm), the Kubernetes version for which the charts are rendered. The default is the default of Helm.
+    description: With O(method=helm), the Kubernetes version for which the charts are rendered. If it is not set, Helm uses its own default.
     type: str
   injection_templates:
     description:
@@ -41,12 +41,12 @@ options:
       - If it is not set, the result has no images of addons.
     type: path
   addons:
-    description: Names of the addons, as O(servicemesh.istio.addons#module:names).
+    description: Names of the addons whose images are listed. See O(servicemesh.istio.addons#module:names).
     type: list
     elements: str
     default: [prometheus, grafana, jaeger, kiali]
   addon_images:
-    description: Images of your own for the addons, as O(servicemesh.istio.addons#module:images).
+    description: Images of your own for the addons. See O(servicemesh.istio.addons#module:images).
     type: dict
     default: {}
   definition:
@@ -137,7 +137,7 @@ images:
       description: Digest of the image. Empty if the image has none.
       type: str
     used_by:
-      description: Users of the image, each an object with its container or injection template.
+      description: Objects that use the image, each with its container or injection template.
       type: list
       elements: str
   sample:
@@ -157,7 +157,7 @@ plan:
   sample: [{source: "docker.io/istio/pilot:1.31.0", target: "mirror.example.com/hub/istio/pilot:1.31.0"}]
 unknown:
   description:
-    - Users of images that the module cannot determine, such as injection templates with custom expressions.
+    - Objects whose images the module cannot determine, such as injection templates with custom expressions.
     - Each of them also produces a warning.
   returned: success
   type: list

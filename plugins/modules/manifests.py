@@ -43,11 +43,11 @@ options:
     default: false
   prune_limit:
     description:
-      - Maximum number of members to prune, or a percentage of the ApplySet such as V(20%).
+      - Maximum number of members to prune, or a percentage of the ApplySet such as V(20%). By default, there is no limit.
       - If more members would be deleted, the task fails and changes nothing.
     type: str
   wait_for:
-    description: Additional conditions to wait for. The module also waits for the readiness that is defined for each kind.
+    description: Conditions to wait for, in addition to the readiness of all objects.
     type: list
     elements: dict
     default: []

@@ -12,7 +12,8 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Runs a list of checks on a mesh and reports the severity, cause and remedy of each failed check. The task fails if a check of a chosen severity fails.
+  - Runs a list of checks on a mesh, and reports the severity, cause and remedy of each failed check.
+  - The task fails if a failed check has the severity in O(fail_on) or a higher one.
   - The module only reads. If the account lacks a permission, or istiod does not answer, the checks that need this data have the status unknown.
   - The file C(docs/checks.md) of the collection describes all checks.
 options:

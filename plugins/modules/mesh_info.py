@@ -121,8 +121,8 @@ webhooks:
       ready_endpoints: 1
 crds:
   description:
-    - Version of Istio's base installation, and all Istio CRDs with their versions.
-    - A version is empty if the objects do not state one.
+    - Version of the Istio CRDs as a whole, and all Istio CRDs, each with its version.
+    - A version is empty if the CRDs do not state it.
   returned: success
   type: dict
   sample: {version: 1.31.0, objects: [{name: virtualservices.networking.istio.io, version: 1.31.0}]}
@@ -165,7 +165,7 @@ proxies:
 skew:
   description:
     - Version skew between control planes, proxies, node agents and CRDs.
-    - C(verdict) is kept if all versions are within the skew that Istio supports, or else broken or unknown. C(findings) lists the violations.
+    - C(verdict) is one of kept, broken, unknown. It is kept if all versions are within the skew that Istio supports. C(findings) lists the violations.
   returned: success
   type: dict
   sample: {verdict: kept, findings: []}

@@ -12,12 +12,12 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Checks objects with the rules of istiod's validation webhook, of Istio's analyzers, of Kiali, and with additional rules. The task fails if there
-    is a finding of a chosen severity.
+  - Checks objects with the rules of istiod's validation webhook, Istio's analyzers and Kiali, and with rules of its own.
+  - The task fails if a finding has the severity in O(fail_on) or a higher one.
   - The objects are read from O(src) or O(definition). They are checked together with the objects of the cluster, as if they were applied. With
     O(cluster=false) they are checked without a cluster.
   - If neither O(src) nor O(definition) is set, all objects of the cluster are checked.
-  - Findings on other objects are reported if the checked objects cause them, such as a route to a subset that the change removes.
+  - Findings on other objects are reported if the checked objects cause them, such as a route to a subset that is missing in a checked DestinationRule.
   - The annotation C(galley.istio.io/analyze-suppress) of an object suppresses findings by their code, either the code of this module or the code of
     Istio's analyzer.
   - The module only reads. The file C(docs/preflight.md) of the collection describes all checks. Use M(servicemesh.istio.mesh_check) to check the
@@ -141,7 +141,7 @@ findings:
       description: Action that solves the problem.
       type: str
     source:
-      description: Origin of the rule, with its code there.
+      description: Tool that the rule comes from, with the rule's code in that tool.
       type: str
 counts:
   description: Number of findings by severity.

@@ -12,10 +12,11 @@ version_added: 1.0.0
 author:
   - The servicemesh.istio authors (@servicemesh)
 description:
-  - Downloads a release archive or only istioctl, or reads it from a file, verifies its SHA-256 checksum and unpacks it. No file is written outside
-    of the release's folder.
+  - Downloads a release archive or only istioctl, or reads it from a file. Verifies the SHA-256 checksum, and unpacks the archive so that no file is
+    written outside of the release's folder.
   - A release that is already unpacked is not downloaded again. All paths are on the host where the task runs.
-  - The module does not connect to a cluster. It accepts the connection options and ignores them, so that the defaults of the action group can be used.
+  - The module does not connect to a cluster. It accepts the connection options but ignores them, so that you can set them in C(module_defaults) for
+    the action group.
 options:
   version:
     description: Full version of Istio, such as V(1.31.0).

@@ -14,8 +14,8 @@ author:
 description:
   - Sidecars are injected when a pod is created. If you move a revision tag or upgrade a control plane in place, existing pods keep their old sidecar
     until their workload is restarted.
-  - The module restarts only Deployments, StatefulSets and DaemonSets with stale pods, and waits until the new pods are ready. It lists other pods,
-    such as bare pods and those of Jobs, but does not restart them.
+  - The module restarts only Deployments, StatefulSets and DaemonSets whose pods have a stale sidecar, and waits until the new pods are ready. It
+    lists other pods, such as bare pods and those of Jobs, but does not restart them.
   - If a rollout would disrupt more pods than a PodDisruptionBudget allows, the module waits until enough pods are healthy. If waiting cannot help,
     the task fails.
 options:

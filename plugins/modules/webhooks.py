@@ -14,7 +14,8 @@ author:
 description:
   - Istio's webhooks have the failure policy C(Fail). While no istiod answers, no pods can be created in injected namespaces, and no Istio objects can
     be written.
-  - This module opens only webhooks without ready endpoints, and closes them again when istiod is ready. It deletes no webhook and changes no selector.
+  - This module opens webhooks without ready endpoints, so that requests pass without them, and closes the opened webhooks again after the outage. It
+    deletes no webhook and changes no selector.
   - Pods that are created while the webhooks are open have no sidecar. Restart them later, with M(servicemesh.istio.restart) and
     O(servicemesh.istio.restart#module:missing_sidecar=true).
   - M(servicemesh.istio.control_plane) also closes the webhooks, after istiod is ready.
@@ -22,8 +23,8 @@ options:
   state:
     description:
       - V(open) sets the failure policy of webhook entries from C(Fail) to C(Ignore).
-      - V(closed) restores the failure policy of the entries that this module opened, and the owner of the field. It fails if a webhook has no ready
-        endpoints.
+      - V(closed) restores the failure policy of the entries that this module opened, and the field manager of the policy. It fails if a webhook has no
+        ready endpoints.
     type: str
     choices: [open, closed]
     required: true

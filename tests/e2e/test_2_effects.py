@@ -238,7 +238,7 @@ def test_a_dashboard_opens_on_a_local_port_stays_open_and_closes(mesh: Lab) -> N
         assert "stand-in" in get("http://127.0.0.1:20901/kiali/").lower()
         assert mesh.play("playbooks/dashboard.yml", "-e", "dashboard_port=20901").ok().changed == []
         taken = mesh.module("dashboard", name="grafana", local_port=20901)
-        assert taken["failure"]["code"] == "port_taken" and "use local_port 20902" in taken["msg"]
+        assert taken["failure"]["code"] == "port_taken" and "Set local_port to 20902" in taken["msg"]
     finally:
         mesh.play("playbooks/dashboard.yml", "-e", "dashboard_port=20901", "-e", "dashboard_state=absent").ok()
     with pytest.raises(OSError):

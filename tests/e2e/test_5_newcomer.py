@@ -143,10 +143,10 @@ def test_an_edit_in_the_clone_takes_effect_without_installing_anything(mesh: Lab
     template.write_text(f"An edited summary\n{before}")
     module = clone / "plugins/modules/mesh_info.py"
     code = module.read_text()
+    call = "overview.read_overview(run.cluster,"
+    assert call in code
     module.write_text(
-        code.replace(
-            "overview.read(run.cluster,", "(lambda *told: {**overview.read(*told), 'addons': []})(run.cluster,"
-        )
+        code.replace(call, "(lambda *read: {**overview.read_overview(*read), 'addons': []})(run.cluster,")
     )
     try:
         text = mesh.play("playbooks/site.yml", "--tags", "summary", *VARIABLES, cwd=clone).ok().text

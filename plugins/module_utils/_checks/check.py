@@ -13,7 +13,7 @@ from .._engine.objects import Object, Ref, ref_of
 from .._failure import Failure, InvalidOption, did_you_mean
 
 Row = dict[str, Any]
-AnyJudge = TypeVar("AnyJudge", bound=Callable[..., Any], covariant=True)
+AnyJudge_co = TypeVar("AnyJudge_co", bound=Callable[..., Any], covariant=True)
 
 
 class Severity(str, Enum):
@@ -38,7 +38,7 @@ FAIL_ON: dict[str, tuple[Severity, ...]] = {
 
 
 @dataclass(frozen=True)
-class Check(Generic[AnyJudge]):
+class Check(Generic[AnyJudge_co]):
     """One thing that may be wrong.
 
     judge   finds it
@@ -49,7 +49,7 @@ class Check(Generic[AnyJudge]):
 
     code: str
     severity: Severity
-    judge: AnyJudge
+    judge: AnyJudge_co
     fails: str
     remedy: str
     source: str

@@ -84,7 +84,7 @@ DEPENDENCIES: tuple[CheckDependency, ...] = (
     _dependency("VirtualService Sidecar", "", "deprecated_field"),
     _dependency("VirtualService DestinationRule ServiceEntry", "", "export_ambiguous"),
     _dependency("VirtualService DestinationRule ServiceEntry", "Namespace", "export_unknown",
-           **dict.fromkeys(("VirtualService", "DestinationRule", "ServiceEntry"), _mentions("exportTo"))),
+                **dict.fromkeys(("VirtualService", "DestinationRule", "ServiceEntry"), _mentions("exportTo"))),
     _dependency("DestinationRule", "",
                 "rule_host_missing subset_repeated policy_empty tls_incomplete hash_incomplete locality_invalid "
                 "failover_without_ejection outlier_invalid tls_unverified port_tls_unverified subset_without_labels"),

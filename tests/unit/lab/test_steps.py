@@ -105,7 +105,7 @@ def test_every_step_of_the_lab_names_steps_that_exist(monkeypatch: Any, tmp_path
 def test_the_lab_builds_neither_helm_nor_the_previous_release(monkeypatch: Any) -> None:
     asked: list[str] = []
     monkeypatch.setattr(plan.engine, "answers", lambda: False)
-    monkeypatch.setattr(plan.programs, "missing", lambda names: asked.extend(names))
+    monkeypatch.setattr(plan.programs, "missing", asked.extend)
     plan.lab()
     built = set(asked)
     assert "kube-apiserver" in built and f"istioctl-{settings.DEFAULT_ISTIO}" in built
@@ -133,7 +133,7 @@ def make(path):
     open({str(tmp_path / "made")!r}, 'a').write('x'); time.sleep(1); path.write_text('whole')
 store.kept(Path({str(tmp_path / "program")!r}), make)
 """
-    both = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    both = [subprocess.Popen([sys.executable, "-c", code]) for _attempt in range(2)]
     assert [process.wait(60) for process in both] == [0, 0]
     assert (tmp_path / "made").read_text(encoding="ascii") == "x"
 
@@ -148,7 +148,7 @@ def test_a_build_ends_with_the_run_that_started_it(tmp_path: Path) -> None:
     child = int((tmp_path / "id").read_text(encoding="ascii"))
     os.kill(process.pid, signal.SIGKILL)
     process.wait(20)
-    for _ in range(200):
+    for _attempt in range(200):
         status = Path(f"/proc/{child}/status")
         if not status.exists() or "State:\tZ" in status.read_text(encoding="ascii"):
             break

@@ -195,7 +195,8 @@ CASES = [
     Case("crds_newer", lambda _m: None, ["istio-base"], lambda _m: None, gate(INSTALL, version="1.30.4"),
          gate(INSTALL, version="1.31.9")),
     Case("crds_leftover", lambda m: m.no_control_plane(),
-         [f"CustomResourceDefinition {name}" for name in ("authorizationpolicies.security.istio.io", "destinationrules.networking.istio.io", "virtualservices.networking.istio.io")],
+         [f"CustomResourceDefinition {name}" for name in ("authorizationpolicies.security.istio.io", "destinationrules.networking.istio.io",
+          "virtualservices.networking.istio.io")],
          lambda m: m.no_control_plane() or m.drop("CustomResourceDefinition") or m.put(definition("others.example.com"))),
     Case("gateway_api_old",
          lambda m: m.put(definition("tlsroutes.gateway.networking.k8s.io", "", **{"gateway.networking.k8s.io/bundle-version": "v1.4.1"})),
@@ -223,7 +224,8 @@ CASES = [
          lambda m: m.drop("PodDisruptionBudget") or m.put(*istiod(replicas=1, ready=1))),
     Case("istiod_budget_blocks", lambda m: budget(m, disruptionsAllowed=0),
          ["PodDisruptionBudget istio-system/istiod"],
-         lambda m: m.put({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "other", "namespace": SYSTEM}, "spec": {"selector": {"matchLabels": {"app": "other"}}}, "status": {"disruptionsAllowed": 0}})),
+         lambda m: m.put({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "other", "namespace": SYSTEM}, "spec": {
+             "selector": {"matchLabels": {"app": "other"}}}, "status": {"disruptionsAllowed": 0}})),
     Case("foreign_control_plane", lambda m: setattr(m, "keeper", "istio-operator"), ["Deployment istio-system/istiod"],
          lambda _m: None),
     Case("foreign_control_plane", lambda m: setattr(m, "keeper", "helm"), ["Deployment istio-system/istiod"],
@@ -255,7 +257,8 @@ CASES = [
     Case("webhook_no_ca", lambda m: m.hooks()[0]["clientConfig"].pop("caBundle"), [INJECTOR],
          lambda m: m.hooks()[0].update(clientConfig={"url": "https://istiod.example.com/inject"})),
     Case("webhook_no_ca", lambda m: m.hooks()[0]["clientConfig"].pop("caBundle"), [INJECTOR],
-         lambda m: m.put(webhooks.deactivated(injector("asleep"))) or m.get("MutatingWebhookConfiguration", "asleep")["webhooks"][0]["clientConfig"].pop("caBundle")),
+         lambda m: m.put(webhooks.deactivated(injector("asleep"))) or m.get("MutatingWebhookConfiguration", "asleep")["webhooks"][0][
+         "clientConfig"].pop("caBundle")),
     Case("webhook_ca_foreign", lambda m: m.hooks()[0]["clientConfig"].update(caBundle=bundle(certificate("another"))),
          [INJECTOR],
          lambda m: m.hooks()[0]["clientConfig"].update(caBundle=bundle(certificate("another") + certificate()))),
@@ -299,7 +302,8 @@ CASES = [
          ["Deployment shop/web"],
          lambda m: m.put(owned(builders.pod("web-c", labels={"sidecar.istio.io/inject": "false"}), "apps/v1", "ReplicaSet", "web-1"), builders.pod("bare"))),
     Case("pods_missing_sidecar",
-         lambda m: m.put(owned(builders.pod("web-c", "plain", {"sidecar.istio.io/inject": "true"}), "apps/v1", "ReplicaSet", "plain-1"), replica_set("plain-1", "plain", "plain")),
+         lambda m: m.put(owned(builders.pod("web-c", "plain", {"sidecar.istio.io/inject": "true"}), "apps/v1", "ReplicaSet", "plain-1"), replica_set(
+             "plain-1", "plain", "plain")),
          ["Deployment plain/plain"], lambda m: m.put(owned(builders.pod("web-c"), "apps/v1", "ReplicaSet", "web-1")),
          None, gate(namespaces=("plain",))),
     Case("proxies_stale", lambda m: pods(m, "web-c", revision="1-30-4", owner="web-1"), ["Deployment shop/web"],
@@ -311,9 +315,11 @@ CASES = [
     Case("proxies_stale", lambda m: pods(m, "web-c", revision="1-30-4", owner="web-1"), ["Deployment shop/web"],
          lambda m: pods(m, "web-c", revision="1-30-4", owner="web-1", phase="Succeeded")),
     Case("proxies_stale", lambda m: pods(m, "web-c", revision="1-30-4", owner="web-1"), ["Deployment shop/web"],
-         lambda m: pods(m, "web-c", revision="1-30-4", owner="web-1") or m.get("Pod", "web-c", "shop")["metadata"]["annotations"].update({"sidecar.istio.io/inject": "false"})),
+         lambda m: pods(m, "web-c", revision="1-30-4", owner="web-1") or m.get("Pod", "web-c", "shop")["metadata"]["annotations"].update({
+             "sidecar.istio.io/inject": "false"})),
     Case("pods_not_restartable", lambda m: pods(m, "bare", revision="1-30-4"), ["Pod shop/bare"],
-         lambda m: m.put(builders.namespace("kube-system")) or pods(m, "bare", revision="1-30-4", namespace="kube-system", labels={"sidecar.istio.io/inject": "true"})),
+         lambda m: m.put(builders.namespace("kube-system")) or pods(m, "bare", revision="1-30-4", namespace="kube-system", labels={
+             "sidecar.istio.io/inject": "true"})),
     Case("pods_not_restartable", lambda m: m.put(builders.pod("bare")), ["Pod shop/bare"],
          lambda m: m.put(owned(builders.pod("web-c"), "apps/v1", "ReplicaSet", "web-1"))),
     Case("pods_not_restartable", lambda m: m.put(owned(proxied("once", revision="1-30-4"), "batch/v1", "Job", "once")),
@@ -401,7 +407,8 @@ CASES = [
     Case("subset_undefined", lambda m: m.put(routes(subset="v2")), ["VirtualService shop/web"],
          lambda m: m.put(routes(subset=""))),
     Case("subset_undefined", lambda m: m.put(routes(subset="v2")), ["VirtualService shop/web"],
-         lambda m: m.put(routes(subset="v2"), custom("DestinationRule", "elsewhere", SYSTEM, host="web.shop.svc.cluster.local", subsets=[{"name": "v2", "labels": {}}]))),
+         lambda m: m.put(routes(subset="v2"), custom("DestinationRule", "elsewhere", SYSTEM, host="web.shop.svc.cluster.local", subsets=[{
+             "name": "v2", "labels": {}}]))),
     Case("destination_rule_no_host", lambda m: spec(m, "DestinationRule", "web", host="wbe"),
          ["DestinationRule shop/web"], lambda m: spec(m, "DestinationRule", "web", host="*.example.com")),
     Case("subset_without_pods",
@@ -409,7 +416,8 @@ CASES = [
          ["DestinationRule shop/web"],
          lambda m: spec(m, "DestinationRule", "web", subsets=[{"name": "here", "labels": {"topology.kubernetes.io/zone": "a"}}])),
     Case("subset_without_pods",
-         lambda m: m.put(builders.pod("other", labels={"app": "other", "version": "v2"})) or spec(m, "DestinationRule", "web", subsets=[{"name": "v2", "labels": {"version": "v2"}}]),
+         lambda m: m.put(builders.pod("other", labels={"app": "other", "version": "v2"})) or spec(m, "DestinationRule", "web", subsets=[{
+             "name": "v2", "labels": {"version": "v2"}}]),
          ["DestinationRule shop/web"],
          lambda m: spec(m, "DestinationRule", "web", subsets=[{"name": "v1", "labels": {"app": "web", "version": "v1"}}])),
     Case("mtls_permissive", lambda m: spec(m, "PeerAuthentication", "default", SYSTEM, mtls={"mode": "PERMISSIVE"}),

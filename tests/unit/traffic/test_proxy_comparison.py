@@ -88,7 +88,8 @@ AUTOMATIC = {"transport_socket_matches": [{"name": "tlsMode-istio"}]}
     ("mode", "found", "said"),
     [
         ("", AUTOMATIC, ""), ("SIMPLE", TLS, ""), ("ISTIO_MUTUAL", TLS, ""), ("DISABLE", {}, ""),
-        ("DISABLE", TLS, "TLS, but the TLS mode is DISABLE"), ("MUTUAL", {}, "plaintext, but the TLS mode is MUTUAL"), ("SIMPLE", AUTOMATIC, "automatic, but the TLS mode is SIMPLE"),
+        ("DISABLE", TLS, "TLS, but the TLS mode is DISABLE"), ("MUTUAL", {}, "plaintext, but the TLS mode is MUTUAL"), (
+            "SIMPLE", AUTOMATIC, "automatic, but the TLS mode is SIMPLE"),
     ],
 )  # fmt: skip
 def test_tls_is_compared_where_the_rule_says_how(api, mode, found, said):

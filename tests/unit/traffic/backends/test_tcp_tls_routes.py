@@ -256,8 +256,10 @@ def test_gateways_that_have_ports_for_one_thing_alone_decide_where_the_mesh_is_n
     [
         ({"resilience": {"connection_pool": {"max_connections": 1, "max_requests": 1}}}, "connection_pool.max_requests"),
         ({"resilience": {"connection_pool": {"idle_timeout": "1s"}}}, "connection_pool.idle_timeout"),
-        ({"load_balancing": {"consistent_hash": {"header": "a"}}}, "consistent_hash.header"), ({"load_balancing": {"consistent_hash": {"source_ip": True}}}, ""),
-        ({"resilience": {"connection_pool": {"max_connections": 1, "max_pending_requests": 1, "connect_timeout": "1s"}, "outlier_detection": {"consecutive_5xx_errors": 1}}}, ""),
+        ({"load_balancing": {"consistent_hash": {"header": "a"}}}, "consistent_hash.header"), ({"load_balancing": {"consistent_hash": {
+            "source_ip": True}}}, ""),
+        ({"resilience": {"connection_pool": {"max_connections": 1, "max_pending_requests": 1, "connect_timeout": "1s"}, "outlier_detection": {
+         "consecutive_5xx_errors": 1}}}, ""),
     ],
 )  # fmt: skip
 def test_limits_of_requests_are_refused_where_all_ports_are_of_connections(rule, option):
