@@ -22,7 +22,7 @@ SERVED_WITHIN = 15.0
 
 
 def apply(cluster: Cluster, plan: Plan, force: bool, deadline: Deadline, said: list[str]) -> None:
-    """Adds to `said` what barriers said. Raises Failure; every Change tells what became of it, also then."""
+    """Adds to `said` what barriers return. Raises Failure; every ObjectChange has its outcome, also then."""
     for step in plan.steps:
         if step.writer:
             _by_program(cluster, step, deadline)

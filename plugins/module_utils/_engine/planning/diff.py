@@ -120,8 +120,9 @@ def _compare_values(
     rules: ApplyOptions,
     earlier: Object | None,
 ) -> tuple[ObjectChange, int]:
-    """As _judge, for what a program will write, under its name: an object is unchanged where all values are there,
-    whoever owns them.
+    """As _compare, for what an external writer will write, under its name.
+
+    An object is unchanged where all values are there, whoever owns them.
     """
     if live is None or live["metadata"].get("deletionTimestamp"):
         return _compare(cluster, wanted, live, coming, rules)

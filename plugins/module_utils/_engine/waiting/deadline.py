@@ -19,8 +19,8 @@ class StillWaiting(Exception):
 class Deadline:
     """Seconds from now less what earlier slices used, on the monotonic clock.
 
-    progress  {seconds: length of a slice, elapsed: seconds since the first slice began, seen: faults as Patience
-              exports them}; empty: no slices
+    progress  {seconds: length of a slice, elapsed: seconds since the first slice began, seen: failures as
+              FailureTracker exports them}; empty: no slices
     """
 
     def __init__(self, seconds: float, progress: dict[str, Any] | None = None) -> None:

@@ -154,7 +154,7 @@ def _unproven(obj: Object) -> bool:
 def until_current(cluster: Cluster, changes: list[ObjectChange], deadline: Deadline, judge: Judge = status_of) -> None:
     """Waits until every object is Current, as `judge` sees it. Raises Failure naming the object and the cause.
 
-    Codes: those of faults.REASONS, "crash", "timeout", those of status rules.
+    Codes: those of pod_failures.REASONS, "crash", "timeout", those of status rules.
     """
     waiting = {change.ref: change for change in changes}
     for ref, change in list(waiting.items()):

@@ -49,10 +49,10 @@ def unsupported(option: str, reason: str, host: Host, hint: str = "") -> Invalid
     )
 
 
-def route_rules(pieces: list[RouteRule], host: Host, gateway: str) -> list[dict[str, Any]]:
+def route_rules(rules: list[RouteRule], host: Host, gateway: str) -> list[dict[str, Any]]:
     """Rules of the route that is for the mesh or for one gateway. Raises InvalidOption "gateway_api_cannot"."""
-    here = [(piece, found) for piece in pieces if (found := matches_at(piece, [gateway])) is not None]
-    listed = [(piece.name, _split_methods(found)) for piece, found in here]
+    here = [(rule, found) for rule in rules if (found := matches_at(rule, [gateway])) is not None]
+    listed = [(rule.name, _split_methods(found)) for rule, found in here]
     for _name, matches in listed:
         for match in matches:
             _refuse_match(match, host)
@@ -60,9 +60,9 @@ def route_rules(pieces: list[RouteRule], host: Host, gateway: str) -> list[dict[
         raise unsupported(
             "rules", f"supports at most {MOST_RULES} rules with {MOST_MATCHES} conditions for a service", host
         )
-    prefixes = {piece.name for piece, _matches in here if "uri" in (piece.fields.get("rewrite") or {})}
+    prefixes = {rule.name for rule, _matches in here if "uri" in (rule.fields.get("rewrite") or {})}
     form = in_order(listed, host, prefixes)
-    return [_rule(piece, matches, host, gateway, form) for (piece, _matches), (_name, matches) in zip(here, listed)]
+    return [_rule(rule, matches, host, gateway, form) for (rule, _matches), (_name, matches) in zip(here, listed)]
 
 
 def _split_methods(matches: Iterable[Match]) -> list[Match]:
@@ -82,28 +82,28 @@ def _refuse_match(match: Match, host: Host) -> None:
             raise unsupported(option, reason, host)
 
 
-def _rule(piece: RouteRule, matches: list[Match], host: Host, gateway: str, form: Form) -> dict[str, Any]:
-    if "fault" in piece.fields:
+def _rule(rule: RouteRule, matches: list[Match], host: Host, gateway: str, form: Form) -> dict[str, Any]:
+    if "fault" in rule.fields:
         raise unsupported(
-            "delay" if "delay" in piece.fields["fault"] else "abort", "does not support fault injection", host
+            "delay" if "delay" in rule.fields["fault"] else "abort", "does not support fault injection", host
         )
-    if "directResponse" in piece.fields:
+    if "directResponse" in rule.fields:
         raise unsupported("direct_response", "supports redirects, but no other direct responses", host)
-    content: dict[str, Any] = {"matches": [_match(match, piece, form) for match in matches]}
-    filters = _filters(piece, matches, host, gateway)
+    content: dict[str, Any] = {"matches": [_match(match, rule, form) for match in matches]}
+    filters = _filters(rule, matches, host, gateway)
     if filters:
         content["filters"] = filters
-    if piece.targets:
+    if rule.targets:
         content["backendRefs"] = [
-            _backend(target, weight, headers, host, gateway) for target, weight, headers in piece.targets
+            _backend(target, weight, headers, host, gateway) for target, weight, headers in rule.targets
         ]
-    content.update(_patience(piece.fields, host))
+    content.update(_patience(rule.fields, host))
     # Names of rules are lower case; the digest keeps two apart that then look alike.
-    return {"name": named_by_content(re.sub(r"[^a-z0-9-]", "-", piece.name.lower()), content), **content}
+    return {"name": named_by_content(re.sub(r"[^a-z0-9-]", "-", rule.name.lower()), content), **content}
 
 
-def _match(match: Match, piece: RouteRule, form: Form) -> dict[str, Any]:
-    found: dict[str, Any] = {"path": path_of(match, form, prefix="uri" in (piece.fields.get("rewrite") or {}))}
+def _match(match: Match, rule: RouteRule, form: Form) -> dict[str, Any]:
+    found: dict[str, Any] = {"path": path_of(match, form, prefix="uri" in (rule.fields.get("rewrite") or {}))}
     if "method" in match:
         found["method"] = match["method"]["exact"]
     for field, name in (("headers", "headers"), ("queryParams", "queryParams")):
@@ -119,8 +119,8 @@ def _value(text: dict[str, str]) -> dict[str, str]:
     return {"type": "RegularExpression", "value": text.get("regex") or re.escape(text.get("prefix", "")) + ".*"}
 
 
-def _filters(piece: RouteRule, matches: list[Match], host: Host, gateway: str) -> list[dict[str, Any]]:
-    fields = piece.fields
+def _filters(rule: RouteRule, matches: list[Match], host: Host, gateway: str) -> list[dict[str, Any]]:
+    fields = rule.fields
     found = _headers(fields.get("headers") or {})
     if "redirect" in fields:
         found.append({"type": "RequestRedirect", "requestRedirect": _redirect(fields["redirect"])})

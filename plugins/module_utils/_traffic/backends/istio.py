@@ -136,8 +136,8 @@ def virtual_services(policy: Policy) -> list[Object]:
             for obj in (host.managed_virtual_service, host.wildcard_virtual_service)
             if obj and foreign_routes.foreign_routes_of(obj)
         ]
-    pieces = policy.route_rules
-    return [_virtual_service(policy, name, hosts, bound, pieces) for name, (hosts, bound) in _places(policy).items()]
+    rules = policy.route_rules
+    return [_virtual_service(policy, name, hosts, bound, rules) for name, (hosts, bound) in _places(policy).items()]
 
 
 def _places(policy: Policy) -> dict[str, tuple[list[str], list[str]]]:
@@ -155,7 +155,7 @@ def _rest(host: Host) -> list[RouteRule]:
 
 
 def _virtual_service(
-    policy: Policy, name: str, hosts: list[str], gateways: list[str], pieces: list[RouteRule]
+    policy: Policy, name: str, hosts: list[str], gateways: list[str], rules: list[RouteRule]
 ) -> Object:
     host = policy.host
     metadata = {
@@ -171,7 +171,7 @@ def _virtual_service(
         "spec": {"hosts": hosts, "gateways": gateways},
     }
     if policy.route_intents and policy.protocol != RouteProtocol.HTTP:
-        written = [route for piece in pieces if (route := _connections(piece, policy, hosts, gateways))]
+        written = [route for rule in rules if (route := _connections(rule, policy, hosts, gateways))]
         # Where routes of ours were among those of requests, the list is ours, and what others put there with it.
         was = live_counterpart(host, obj)
         beside = (
@@ -187,7 +187,7 @@ def _virtual_service(
         ]
         return {**obj, "spec": {**obj["spec"], policy.protocol.value: written, **({"http": beside} if beside else {})}}
     http = foreign_routes.merge_routes(
-        [one for piece in pieces if (one := _http(piece, host, gateways))],
+        [one for rule in rules if (one := _http(rule, host, gateways))],
         foreign_routes.http_routes(live_counterpart(host, obj)),
     )
     if name == host.object_name and policy.route_intents:
@@ -239,41 +239,41 @@ def changed_beside_ours(policy: Policy, objects: list[Object]) -> frozenset[Ref]
     return frozenset(found)
 
 
-def _http(piece: RouteRule, host: Host, gateways: list[str]) -> dict[str, Any] | None:
-    """Istio's HTTPRoute of a piece, for a VirtualService that is bound to these gateways; None where it concerns none
+def _http(rule: RouteRule, host: Host, gateways: list[str]) -> dict[str, Any] | None:
+    """Istio's HTTPRoute of a rule, for a VirtualService that is bound to these gateways; None where it concerns none
     of them.
     """
-    matches = matches_at(piece, gateways)
+    matches = matches_at(rule, gateways)
     if matches is None:
         return None
-    fields = {key: value for key, value in piece.fields.items() if value and key != "mirrors"}
+    fields = {key: value for key, value in rule.fields.items() if value and key != "mirrors"}
     content: dict[str, Any] = {"match": list(matches)} if matches else {}
-    if piece.targets:
-        content["route"] = _parts(piece, host)
-    if piece.fields.get("mirrors"):
+    if rule.targets:
+        content["route"] = _parts(rule, host)
+    if rule.fields.get("mirrors"):
         content["mirrors"] = [
             {"destination": _destination(target, host), "percentage": {"value": percent}}
-            for target, percent in piece.fields["mirrors"]
+            for target, percent in rule.fields["mirrors"]
         ]
     content.update(fields)
-    return {"name": named_by_content(piece.name, content), **content}
+    return {"name": named_by_content(rule.name, content), **content}
 
 
-def _connections(piece: RouteRule, policy: Policy, hosts: list[str], gateways: list[str]) -> dict[str, Any] | None:
-    """Istio's TCPRoute or TLSRoute of a piece, likewise."""
-    matches = tcp_tls_routes.route_matches(piece, policy, hosts, gateways)
-    return None if matches is None else {**({"match": matches} if matches else {}), "route": _parts(piece, policy.host)}
+def _connections(rule: RouteRule, policy: Policy, hosts: list[str], gateways: list[str]) -> dict[str, Any] | None:
+    """Istio's TCPRoute or TLSRoute of a rule, likewise."""
+    matches = tcp_tls_routes.route_matches(rule, policy, hosts, gateways)
+    return None if matches is None else {**({"match": matches} if matches else {}), "route": _parts(rule, policy.host)}
 
 
-def _parts(piece: RouteRule, host: Host) -> list[dict[str, Any]]:
-    lone = len(piece.targets) == 1
+def _parts(rule: RouteRule, host: Host) -> list[dict[str, Any]]:
+    lone = len(rule.targets) == 1
     return [
         {
             "destination": _destination(target, host),
             **({} if lone and not target.version else {"weight": weight}),
             **({"headers": headers} if headers else {}),
         }
-        for target, weight, headers in piece.targets
+        for target, weight, headers in rule.targets
     ]
 
 

@@ -50,12 +50,12 @@ MATCHES = {
 def require_supported(policy: Policy) -> None:
     """Raises InvalidOption "protocol_cannot" for what connections of the host cannot have."""
     if policy.route_intents and policy.protocol != RouteProtocol.HTTP:
-        pieces = policy.route_rules
+        rules = policy.route_rules
         # A cookie's own routes come first, and read headers that nobody asked for.
-        if any(headers for piece in pieces for _target, _weight, headers in piece.targets):
+        if any(headers for rule in rules for _target, _weight, headers in rule.targets):
             raise _unsupported("sticky", "only requests have cookies", policy)
-        for piece in pieces:
-            _refuse_piece(piece, policy)
+        for rule in rules:
+            _require_supported_rule(rule, policy)
         if policy.protocol == RouteProtocol.TLS and MESH in policy.gateways:
             hint = "Set only gateways that pass TLS through."
             raise _unsupported(
@@ -70,16 +70,16 @@ def require_supported(policy: Policy) -> None:
             raise _unsupported(option, "connections have no requests", policy)
 
 
-def _refuse_piece(piece: RouteRule, policy: Policy) -> None:
-    fields = {**piece.fields, **(piece.fields.get("fault") or {})}
-    rule = f" (rule {piece.name.removeprefix('route-')})" if piece.name.startswith("route-") else ""
+def _require_supported_rule(rule: RouteRule, policy: Policy) -> None:
+    fields = {**rule.fields, **(rule.fields.get("fault") or {})}
+    named = f" (rule {rule.name.removeprefix('route-')})" if rule.name.startswith("route-") else ""
     for field, option in FIELDS.items():
         if fields.get(field):
-            raise _unsupported(option, f"this option is for requests{rule}", policy)
+            raise _unsupported(option, f"this option is for requests{named}", policy)
     for field, option in MATCHES.items():
-        if any(field in match for match in piece.matches):
+        if any(field in match for match in rule.matches):
             raise _unsupported(
-                f"match.{option}", f"only the caller and the port of a connection can be matched{rule}", policy
+                f"match.{option}", f"only the caller and the port of a connection can be matched{named}", policy
             )
 
 
@@ -102,25 +102,25 @@ def _unsupported(option: str, reason: str, policy: Policy, hint: str = "") -> In
     )
 
 
-def route_matches(piece: RouteRule, policy: Policy, hosts: list[str], gateways: list[str]) -> list[Match] | None:
-    """The piece's matches in an object for these hosts that is bound to these gateways; None where it concerns none of
+def route_matches(rule: RouteRule, policy: Policy, hosts: list[str], gateways: list[str]) -> list[Match] | None:
+    """The rule's matches in an object for these hosts that is bound to these gateways; None where it concerns none of
     them.
 
     In the mesh connections to one port are meant, and those to other ports of the host go as before; at a gateway it is
     the gateway's own ports that count.
     """
-    asked = matches_at(piece, gateways)
+    asked = matches_at(rule, gateways)
     if asked is None:
         return None
     found: list[Match] = []
     for match in asked or ({},):
         here = match.get("gateways", gateways)
-        if MESH not in here or "port" in match or piece.port is None:
+        if MESH not in here or "port" in match or rule.port is None:
             found.append(match)
             continue
         only = {"gateways": [MESH]} if gateways != [MESH] else {}
         found += [
-            {**match, **only, "port": piece.port},
+            {**match, **only, "port": rule.port},
             *([{**match, "gateways": gateways_only(here)}] if gateways_only(here) else []),
         ]
     if policy.protocol == RouteProtocol.TLS:

@@ -79,14 +79,14 @@ def validate(intent: Options) -> None:
 
 
 def route_rules(intent: dict[str, Any]) -> list[RouteRule]:
-    """One piece for each rule, in their order. Raises InvalidOption naming the rule."""
+    """One rule for each rule, in their order. Raises InvalidOption naming the rule."""
     found = [_rule(rule, number, intent) for number, rule in enumerate(intent["rules"], 1)]
-    names = [piece.name for piece in found]
+    names = [rule.name for rule in found]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise InvalidOption("rules", f"duplicate rule name {twice.removeprefix('route-')}", code="rule_twice")
-    for early, piece in enumerate(found[:-1]):
-        if not piece.matches:
+    for early, rule in enumerate(found[:-1]):
+        if not rule.matches:
             hint = "Move it to the end, or add a condition."
             raise InvalidOption(
                 "rules",

@@ -76,12 +76,12 @@ def parse_mirrors(option: str, given: Any, label: str) -> list[tuple[RouteTarget
     return found
 
 
-def matches_at(piece: RouteRule, gateways: list[str]) -> tuple[Match, ...] | None:
-    """The piece's matches as an object says them that is bound to these gateways; None where it concerns none of
+def matches_at(rule: RouteRule, gateways: list[str]) -> tuple[Match, ...] | None:
+    """The rule's matches as an object says them that is bound to these gateways; None where it concerns none of
     them.
     """
     found = []
-    for match in piece.matches:
+    for match in rule.matches:
         if "gateways" in match:
             here = [gateway for gateway in match["gateways"] if gateway in gateways]
             if not here:
@@ -94,7 +94,7 @@ def matches_at(piece: RouteRule, gateways: list[str]) -> tuple[Match, ...] | Non
         if not match:
             return ()
         found.append(match)
-    return tuple(found) if found or not piece.matches else None
+    return tuple(found) if found or not rule.matches else None
 
 
 def named_by_content(name: str, content: dict[str, Any]) -> str:
